@@ -1,0 +1,74 @@
+"""What a strategy may ask of a hedge-mode broker, simulated or live.
+
+LONG and SHORT are separate legs (Binance's ``positionSide``); a leg is a list of single fills. The
+strategy hands over the orders it wants; the broker changes only what differs and fills come back
+through `Leg` and `closed_trades`.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+
+import backtrader as bt
+
+from gridv4_bt.engine.market import Market
+from gridv4_bt.engine.matching import Entry, Leg
+from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
+
+
+class HedgeModeBroker(bt.BrokerBase):
+    """Interface of `HedgeBroker` and of the live broker beyond Backtrader's own."""
+
+    @abstractmethod
+    def market(self, data: bt.AbstractDataBase) -> Market:
+        """Return the filters and notional brackets of a feed's symbol."""
+
+    @abstractmethod
+    def leg(self, data: bt.AbstractDataBase, side: PositionSide) -> Leg:
+        """Return a leg with its open fills and resting orders, to be read only."""
+
+    @abstractmethod
+    def confirm(self, data: bt.AbstractDataBase, owner: bt.Strategy, regime: int) -> None:
+        """Name the strategy that is told of executions and the regime new fills will carry."""
+
+    @abstractmethod
+    def change_entries(
+        self,
+        data: bt.AbstractDataBase,
+        side: PositionSide,
+        cancel: Sequence[int],
+        place: Mapping[int, Entry],
+    ) -> dict[int, str]:
+        """Cancel resting entries and place new ones; return the refused levels with the exchange's code.
+
+        Both are keyed by grid level; a level in both is replaced. All other entries stay as they are.
+        """
+
+    @abstractmethod
+    def set_exits(self, data: bt.AbstractDataBase, side: PositionSide, prices: Mapping[int, float]) -> None:
+        """Make one post-only exit stand for each given fill id, at that price, for all of the fill."""
+
+    @abstractmethod
+    def set_stop(self, data: bt.AbstractDataBase, side: PositionSide, price: float | None) -> None:
+        """Let a stop that closes the whole leg stand at a price, or none."""
+
+    @abstractmethod
+    def close_fill(
+        self, data: bt.AbstractDataBase, side: PositionSide, fill_id: int, qty: float, label: TradeLabel
+    ) -> bool:
+        """Close part of a fill at market; False if so much of it is being closed already."""
+
+    @abstractmethod
+    def closed_trades(self) -> Sequence[ClosedTrade]:
+        """Return all trades closed so far in the account, oldest first; the list only grows."""
+
+    @abstractmethod
+    def funding_rate(self, data: bt.AbstractDataBase) -> float:
+        """Return the latest settled funding rate of a symbol; NaN before the first."""
+
+    @abstractmethod
+    def settlements(self, data: bt.AbstractDataBase) -> int:
+        """Return how many funding settlements a symbol has had so far."""
+
+    @abstractmethod
+    def maintenance_margin(self) -> float:
+        """Return what the whole account must keep as equity at the last closes, quote."""

@@ -1,0 +1,320 @@
+"""HedgeBroker: the simulated exchange, in place of Backtrader's netting broker.
+
+It keeps LONG and SHORT apart as lists of single fills, matches one bar after another by the rules of
+`gridv4_bt.engine.matching`, charges fees and funding, and tells Backtrader of every execution with
+its own ``tradeid``, so that the built-in analyzers and observers see each fill as one trade.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
+
+import backtrader as bt
+
+from brokers.base import HedgeModeBroker
+from brokers.reporting import ExecutionReporter, PerpetualCommInfo
+from brokers.settlement import FundingSource, RecordedFunding, SyntheticFunding
+from brokers.standard_orders import StandardOrders
+from gridv4_bt.compat import epoch_ms
+from gridv4_bt.config import backtrader_params
+from gridv4_bt.core.risk import maintenance_margin
+from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.market import Market, load_market
+from gridv4_bt.engine.matching import FILL_RULES, Book, Costs, Entry, Leg, MarketClose
+from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
+
+MARGIN_INSUFFICIENT = "-2019 Margin is insufficient."
+
+
+class FeedBook(Book):
+    """The orders and fills of one symbol, bound to the feed that brings its bars."""
+
+    def __init__(
+        self,
+        data: bt.AbstractDataBase,
+        market: Market,
+        account: Account,
+        costs: Costs,
+        fill_rule: str,
+        funding: FundingSource,
+    ) -> None:
+        super().__init__(market.symbol, account, costs, FILL_RULES[fill_rule])
+        self.data = data
+        self.market = market
+        self.owner: bt.Strategy | None = None
+        self.funding = funding
+        self.funding_rate = float("nan")  #: latest settled
+        self.settlements = 0
+        self._bars = 0
+        lines = data.lines
+        self._lines = (lines.datetime, lines.open, lines.high, lines.low, lines.close, lines.volume)
+        self._mark = getattr(lines, "mark", None)
+
+    def next_bar(self) -> bool:
+        """Read the feed's bar if it is a new one and settle the funding due at its open."""
+        bars = len(self.data)
+        if bars == self._bars:
+            return False
+        self._bars = bars
+        bar = self.bar
+        before = bar.time
+        datetime, open_, high, low, close, volume = self._lines
+        bar.time = epoch_ms(datetime[0])
+        bar.open = open_[0]
+        bar.high = high[0]
+        bar.low = low[0]
+        bar.close = close[0]
+        bar.volume = volume[0]
+        rate = self.funding.rate(before, bar)
+        if rate == rate:  # not NaN: a settlement is due
+            self.settle_funding(rate)
+        return True
+
+    def settle_funding(self, rate: float) -> None:
+        """Charge a settlement at the mark price, or at the open where the data has no mark."""
+        self.funding_rate = rate
+        self.settlements += 1
+        mark = self.bar.open if self._mark is None else self._mark[0]
+        if mark != mark:
+            mark = self.bar.open
+        for leg in self.legs:
+            if leg.tracker.ids:
+                self.account.settle_funding(leg.tracker, mark, rate)
+
+    def initial_margin(self, leverage: float) -> float:
+        """Return what the positions and open entries of this symbol bind, quote."""
+        notional = sum(leg.tracker.qty * self.bar.close + leg.entry_notional for leg in self.legs)
+        return notional / leverage
+
+
+class HedgeBroker(HedgeModeBroker):
+    """Simulated cross-margin exchange in hedge mode.
+
+    Parameters
+    ----------
+    cash : starting wallet, quote.
+    markets : `Market` by symbol, where the packaged table is not to be used.
+    The others are those of `gridv4_bt.config`, section exchange.
+
+    ``getcash()`` is the wallet, ``getvalue()`` the equity at the last closes, and
+    ``getvalue([data])`` the unrealised PnL of one symbol, so that cash and all symbols add up to the
+    equity.
+    """
+
+    params = (("cash", 10_000.0), ("markets", None)) + backtrader_params("exchange")
+
+    def start(self) -> None:
+        """Create all state anew; Backtrader calls this before every run, also between trials."""
+        super().start()
+        self.startingcash = self.p.cash
+        self.account = Account(self.p.cash)
+        self.positions: dict[bt.AbstractDataBase, bt.Position] = defaultdict(bt.Position)
+        self._costs = Costs(self.p.maker_fee, self.p.taker_fee, self.p.slippage)
+        self._books: dict[bt.AbstractDataBase, FeedBook] = {}
+        self._all: tuple[FeedBook, ...] = ()
+        self._notifications: deque[bt.Order] = deque()
+        self._reporter = ExecutionReporter(self._notifications)
+        self._standard = StandardOrders(self)
+        self._value = self.p.cash
+
+    # --- Backtrader's broker interface
+
+    def getcommissioninfo(self, data: bt.AbstractDataBase) -> bt.CommInfoBase:
+        """Return the fee scheme of a perpetual: profit is linear in the price."""
+        return self._reporter.comminfo
+
+    def getcash(self) -> float:
+        """Return the wallet: start + realised - fees - funding."""
+        return self.account.wallet
+
+    def getvalue(self, datas: Sequence[bt.AbstractDataBase] | None = None) -> float:
+        """Return the equity, or the unrealised PnL of the given feeds alone."""
+        if datas is None:
+            return self._value
+        books = (self._books[data] for data in datas if data in self._books)
+        return sum(book.unrealized(book.bar.close) for book in books)
+
+    get_cash = getcash
+    get_value = getvalue
+
+    def getposition(self, data: bt.AbstractDataBase, side: PositionSide | str | None = None) -> bt.Position:
+        """Return one leg as a Backtrader position (SHORT negative), or the net of both legs."""
+        book = self._book(data)
+        long, short = book.long.tracker, book.short.tracker
+        if side is None:
+            net = long.qty - short.qty
+            heavier = long if net > 0.0 else short
+            return bt.Position(net, heavier.average if net else 0.0)
+        leg = book.leg(_side_of(side)).tracker
+        return bt.Position(int(leg.side) * leg.qty, leg.average if leg.qty else 0.0)
+
+    def get_notification(self) -> bt.Order | None:
+        """Return the next order that something happened to, or None."""
+        return self._notifications.popleft() if self._notifications else None
+
+    def buy(self, owner, data, size, price=None, plimit=None, exectype=None, valid=None, tradeid=0,
+            oco=None, trailamount=None, trailpercent=None, parent=None, transmit=True, **kwargs):  # fmt: skip
+        """Place a buy order; ``positionSide="LONG"`` opens, ``"SHORT"`` closes (see `StandardOrders`)."""
+        order = bt.BuyOrder(
+            owner=owner, data=data, size=size, price=price, pricelimit=plimit, exectype=exectype,
+            valid=valid, tradeid=tradeid, oco=oco, trailamount=trailamount, trailpercent=trailpercent,
+            parent=parent, transmit=transmit,
+        )  # fmt: skip
+        order.addinfo(**kwargs)
+        return self.submit(order)
+
+    def sell(self, owner, data, size, price=None, plimit=None, exectype=None, valid=None, tradeid=0,
+             oco=None, trailamount=None, trailpercent=None, parent=None, transmit=True, **kwargs):  # fmt: skip
+        """Place a sell order; ``positionSide="SHORT"`` opens, ``"LONG"`` closes (see `StandardOrders`)."""
+        order = bt.SellOrder(
+            owner=owner, data=data, size=size, price=price, pricelimit=plimit, exectype=exectype,
+            valid=valid, tradeid=tradeid, oco=oco, trailamount=trailamount, trailpercent=trailpercent,
+            parent=parent, transmit=transmit,
+        )  # fmt: skip
+        order.addinfo(**kwargs)
+        return self.submit(order)
+
+    def submit(self, order: bt.Order) -> bt.Order:
+        """Check an order as the exchange would and let it stand, or reject it with a reason."""
+        order.addcomminfo(self._reporter.comminfo)
+        self._standard.submit(order, self._book(order.data))
+        return order
+
+    def cancel(self, order: bt.Order) -> bool:
+        """Cancel a standing order; False if it does not stand any more."""
+        return self._standard.cancel(order)
+
+    def notify(self, order: bt.Order) -> None:
+        """Queue an order's new state for its owner."""
+        self._notifications.append(order.clone())
+
+    def next(self) -> None:
+        """Match the new bar of every symbol; phase by phase, because the wallet is shared."""
+        fresh = [book for book in self._all if book.next_bar()]
+        standard = self._standard
+        if standard.alive or not all(book.is_idle() for book in fresh):
+            standard.expire()
+            active = [book for book in fresh if book.bar.volume > 0.0]
+            for phase, standard_phase in (
+                (Book.fill_market_orders, standard.fill_market_orders),
+                (Book.fill_entries, standard.fill_entries),
+                (Book.fill_stops, standard.fill_stops),
+                (Book.fill_exits, standard.fill_exits),
+            ):
+                for book in active:
+                    phase(book)
+                    standard_phase(book)
+                    if self.account.executions:
+                        self._report(book)
+            for book in active:
+                book.orders_changed()
+        self._revalue()
+
+    # --- hedge-mode interface (see HedgeModeBroker)
+
+    def market(self, data: bt.AbstractDataBase) -> Market:
+        return self._book(data).market
+
+    def leg(self, data: bt.AbstractDataBase, side: PositionSide) -> Leg:
+        return self._book(data).leg(side)
+
+    def confirm(self, data: bt.AbstractDataBase, owner: bt.Strategy, regime: int) -> None:
+        book = self._book(data)
+        book.owner = owner
+        book.regime = regime
+
+    def change_entries(
+        self,
+        data: bt.AbstractDataBase,
+        side: PositionSide,
+        cancel: Sequence[int],
+        place: Mapping[int, Entry],
+    ) -> dict[int, str]:
+        book = self._books[data]
+        leg = book.leg(side)
+        for level in cancel:
+            leg.cancel(level)
+        refused = {}
+        free = self.available_margin() if place else 0.0
+        for level, entry in place.items():
+            needed = entry.price * entry.qty / self.p.leverage
+            if needed > free:
+                refused[level] = MARGIN_INSUFFICIENT
+                continue
+            free -= needed
+            leg.place(level, entry)
+        book.orders_changed()
+        return refused
+
+    def set_exits(self, data: bt.AbstractDataBase, side: PositionSide, prices: Mapping[int, float]) -> None:
+        book = self._books[data]
+        book.leg(side).exits = dict(prices)
+        book.orders_changed()
+
+    def set_stop(self, data: bt.AbstractDataBase, side: PositionSide, price: float | None) -> None:
+        self._books[data].leg(side).stop = price
+
+    def close_fill(
+        self, data: bt.AbstractDataBase, side: PositionSide, fill_id: int, qty: float, label: TradeLabel
+    ) -> bool:
+        book = self._books[data]
+        leg = book.leg(side)
+        pending = sum(close.qty for close in leg.closes if close.fill_id == fill_id)
+        free = leg.tracker.qtys[leg.tracker.ids.index(fill_id)] - pending
+        if free <= 0.0:
+            return False
+        leg.closes.append(MarketClose(fill_id, min(qty, free), label))
+        book.orders_changed()
+        return True
+
+    def closed_trades(self) -> Sequence[ClosedTrade]:
+        return self.account.closed
+
+    def funding_rate(self, data: bt.AbstractDataBase) -> float:
+        return self._books[data].funding_rate
+
+    def settlements(self, data: bt.AbstractDataBase) -> int:
+        return self._books[data].settlements
+
+    def maintenance_margin(self) -> float:
+        total = 0.0
+        for book in self._all:
+            close = book.bar.close
+            for leg in book.legs:
+                if leg.tracker.ids:
+                    total += maintenance_margin(leg.tracker.qty * close, book.market.brackets)
+        return total
+
+    def available_margin(self) -> float:
+        """Return the equity that neither positions nor open entries bind, quote."""
+        return self._value - sum(book.initial_margin(self.p.leverage) for book in self._all)
+
+    # ---
+
+    def _book(self, data: bt.AbstractDataBase) -> FeedBook:
+        book = self._books.get(data)
+        if book is None:
+            symbol = data._name or "DEFAULT"
+            market = (self.p.markets or {}).get(symbol) or load_market(symbol)
+            if getattr(data, "has_funding", False):
+                funding: FundingSource = RecordedFunding(data)
+            else:
+                funding = SyntheticFunding(self.p.funding_hours)
+            book = FeedBook(data, market, self.account, self._costs, self.p.fill_rule, funding)
+            self._books[data] = book
+            self._all = tuple(self._books.values())
+        return book
+
+    def _report(self, book: FeedBook) -> None:
+        for execution in self.account.executions:
+            self._reporter.report(book, execution)
+        self.account.executions.clear()
+
+    def _revalue(self) -> None:
+        value = self.account.wallet
+        for book in self._all:
+            value += book.unrealized(book.bar.close)
+        self._value = value
+
+
+def _side_of(side: PositionSide | str) -> PositionSide:
+    return PositionSide[side] if isinstance(side, str) else side

@@ -1,0 +1,87 @@
+"""Telling Backtrader of executions in its own words: completed orders with execution bits.
+
+The ladder's orders are plain tuples; a Backtrader order is made only when one executes. Making it
+the ordinary way costs more than all the matching of a bar, so it is copied from a template.
+"""
+
+from collections import deque
+from copy import copy
+
+import backtrader as bt
+from backtrader.order import OrderData
+
+from gridv4_bt.engine.account import Execution
+from gridv4_bt.engine.types import TradeLabel
+
+
+class PerpetualCommInfo(bt.CommInfoBase):
+    """A linear perpetual: profit is size times price difference, value is the notional."""
+
+    params = (("stocklike", False), ("commtype", bt.CommInfoBase.COMM_PERC), ("percabs", True))
+
+    def getvaluesize(self, size: float, price: float) -> float:
+        """Return the notional, quote."""
+        return abs(size) * price
+
+
+class ExecutionReporter:
+    """Turn executions into Backtrader orders, one order and one ``tradeid`` a fill."""
+
+    def __init__(self, queue: deque[bt.Order]) -> None:
+        self.comminfo = PerpetualCommInfo()
+        self._queue = queue
+        self._templates: dict[tuple[int, bool], bt.Order] = {}
+
+    def report(self, book, execution: Execution) -> None:
+        """Queue a completed order for an execution of a ladder order."""
+        size = execution.qty * int(execution.side)
+        if not execution.opens:
+            size = -size
+        order = copy(self._template(book, size > 0.0))
+        order.ref = next(bt.Order.refbasis)
+        order.tradeid = execution.fill_id
+        order.size = size
+        order.price = execution.price
+        order.exectype = _exectype(execution)
+        order.status = bt.Order.Completed
+        when = book.data.datetime[0]
+        order.created = OrderData(when, size, execution.price)
+        order.executed = executed_data(execution, when, size)
+        order.info = bt.AutoOrderedDict()
+        order.info["positionSide"] = execution.side.name
+        order.info["label"] = execution.label
+        self._queue.append(order)
+
+    def _template(self, book, is_buy: bool) -> bt.Order:
+        key = (id(book), is_buy)
+        template = self._templates.get(key)
+        if template is None:
+            kind = bt.BuyOrder if is_buy else bt.SellOrder
+            template = kind(owner=book.owner, data=book.data, size=1.0, price=1.0)
+            template.addcomminfo(self.comminfo)
+            self._templates[key] = template
+        return template
+
+
+def executed_data(execution: Execution, when: float, size: float) -> OrderData:
+    """Return the ``executed`` part of an order with the one execution bit still to be told.
+
+    The costs of a closing bit hold its funding as well, so that ``trade.pnlcomm`` is the net PnL.
+    """
+    value = execution.qty * execution.price
+    executed = OrderData(when, remsize=size)
+    if execution.opens:
+        executed.add(when, size, execution.price, opened=size, openedvalue=value, openedcomm=execution.costs)
+    else:
+        executed.add(
+            when, size, execution.price,
+            closed=size, closedvalue=value, closedcomm=execution.costs, pnl=execution.gross,
+        )  # fmt: skip
+    executed.markpending()
+    return executed
+
+
+def _exectype(execution: Execution) -> int:
+    if execution.maker:
+        return bt.Order.Limit
+    return bt.Order.Stop if execution.label is TradeLabel.STOP2 else bt.Order.Market

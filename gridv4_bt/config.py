@@ -1,0 +1,168 @@
+"""Every parameter of the product: name, unit, bounds, default and one line of meaning.
+
+This list is the only one. The strategy's and the broker's Backtrader ``params``, the TOML
+file, ``--set name=value`` and the help text all come from it.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gridv4_bt.errors import ConfigError
+
+
+def _parameter(default: Any, unit: str, meaning: str, section: str, **bounds: float) -> Any:
+    extra = {"unit": unit, "section": section}
+    return Field(default, description=meaning, json_schema_extra=extra, **bounds)
+
+
+def _signal(default: Any, unit: str, meaning: str, **bounds: float) -> Any:
+    return _parameter(default, unit, meaning, "signals", **bounds)
+
+
+def _grid(default: Any, unit: str, meaning: str, **bounds: float) -> Any:
+    return _parameter(default, unit, meaning, "grid", **bounds)
+
+
+def _size(default: Any, unit: str, meaning: str, **bounds: float) -> Any:
+    return _parameter(default, unit, meaning, "sizing", **bounds)
+
+
+def _guard(default: Any, unit: str, meaning: str, **bounds: float) -> Any:
+    return _parameter(default, unit, meaning, "guards", **bounds)
+
+
+def _exchange(default: Any, unit: str, meaning: str, **bounds: float) -> Any:
+    return _parameter(default, unit, meaning, "exchange", **bounds)
+
+
+class GridConfig(BaseModel):
+    """All parameters of a run, validated. Fractions: 0.01 is 1 %; bars: 15 minutes each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    regime: Literal["kama", "none"] = _signal(
+        "kama", "name", "regime filter; none lets both sides trade always"
+    )
+    breakout_slope: float = _signal(0.25, "ATR per bar", "slope from which a move is a breakout", gt=0, le=10)
+    trend_slope: float = _signal(0.05, "ATR per bar", "slope from which a move is a trend", gt=0, le=10)
+    hysteresis: float = _signal(0.5, "factor", "on the thresholds of the state that already rules", gt=0, le=1)
+    sigma_bars: int = _signal(96, "bars", "window of the volatility", ge=2, le=10_000)
+
+    k: float = _grid(3.0, "ATR", "distance between two levels", gt=0, le=100)
+    floor_pct: float = _grid(0.01, "fraction of price", "least distance between two levels", gt=0, lt=0.5)
+    levels: int = _grid(10, "levels", "on each side of the centre", ge=1, le=100)
+    gamma: float = _grid(5.0, "dimensionless", "risk aversion of the reservation price", ge=0, le=1_000)
+    kappa: float = _grid(1000.0, "dimensionless", "decay of the fill rate with distance", gt=0, le=1e7)
+    horizon: int = _grid(96, "bars", "over which inventory is feared", ge=1, le=100_000)
+    reopen_bars: int = _grid(4, "bars", "a level stays closed after a fill was cut there at a loss", ge=0, le=10_000)
+    keep_price: float = _grid(0.25, "fraction of spacing", "a resting order this near is kept", ge=0, lt=0.5)
+    keep_qty: float = _grid(0.20, "fraction of qty", "a resting order this alike in size is kept", ge=0, lt=1)
+
+    order_pct: float = _size(0.05, "fraction of equity", "notional of one level before multipliers", gt=0, le=1)
+    max_inventory: float = _size(1.0, "multiple of equity", "largest notional of one side", gt=0, le=100)
+    kelly_window: int = _size(50, "trades", "how many closed trades count", ge=1, le=100_000)
+    kelly_min_trades: int = _size(20, "trades", "fewer than this say nothing: multiplier 1", ge=1, le=100_000)
+    kelly_floor: float = _size(0.25, "multiplier", "smallest Kelly multiplier", gt=0, le=100)
+    kelly_cap: float = _size(2.0, "multiplier", "largest Kelly multiplier", gt=0, le=100)
+
+    stop1_atr: float = _guard(4.0, "ATR", "from the average entry to the first stop", gt=0, le=1_000)
+    stop2_atr: float = _guard(6.0, "ATR", "from the average entry to the second stop", gt=0, le=1_000)
+    margin_call: float = _guard(0.8, "maintenance margin / equity", "above it the worst fills are closed", gt=0, lt=1)
+    margin_target: float = _guard(0.5, "maintenance margin / equity", "down to which they are closed", gt=0, lt=1)
+    liquidation_warning: float = _guard(0.05, "fraction of price", "nearest liquidation price that warns", ge=0, lt=1)
+    var_pct: float = _guard(0.05, "fraction of equity", "one-day value at risk that stops new entries", gt=0, le=10)
+    offset_spacings: float = _guard(1.0, "spacings", "under water before a profit may offset a fill", ge=0, le=100)
+
+    leverage: float = _exchange(5.0, "multiple", "initial margin is notional / leverage", ge=1, le=125)
+    maker_fee: float = _exchange(0.0002, "fraction of notional", "of a resting order that fills", ge=-0.001, lt=0.05)
+    taker_fee: float = _exchange(0.0005, "fraction of notional", "of market and stop orders", ge=0, lt=0.05)
+    slippage: float = _exchange(0.0002, "fraction of price", "of market and stop orders", ge=0, lt=0.5)
+    liquidation_fee: float = _exchange(0.0125, "fraction of notional", "of a liquidation", ge=0, lt=0.5)
+    fill_rule: Literal["touch", "through"] = _exchange(
+        "touch", "name", "a limit fills when the bar touches its price, or only when it trades through"
+    )
+    funding_hours: float = _exchange(8.0, "hours", "between settlements when the data has no funding", gt=0, le=24)
+
+    @model_validator(mode="after")
+    def _contradictions(self) -> "GridConfig":
+        ordered = (
+            ("trend_slope", "breakout_slope", "a breakout is steeper than a trend"),
+            ("stop1_atr", "stop2_atr", "stage 2 must lie farther away than stage 1"),
+            ("margin_target", "margin_call", "the margin call ends below where it starts"),
+            ("kelly_floor", "kelly_cap", "the floor may not lie above the cap"),
+            ("kelly_min_trades", "kelly_window", "the window must hold the trades asked for"),
+        )
+        strict = {"stop1_atr", "margin_target", "trend_slope"}
+        for low, high, reason in ordered:
+            a, b = getattr(self, low), getattr(self, high)
+            if a > b or (a == b and low in strict):
+                raise ValueError(f"{low} = {a} against {high} = {b}: {reason}")
+        return self
+
+
+def backtrader_params(*sections: str) -> tuple[tuple[str, Any], ...]:
+    """Return ``(name, default)`` pairs of the given sections (all if none) for a ``params`` tuple."""
+    return tuple(
+        (name, field.default)
+        for name, field in GridConfig.model_fields.items()
+        if not sections or field.json_schema_extra["section"] in sections
+    )
+
+
+def make_config(values: Mapping[str, Any]) -> GridConfig:
+    """Return a validated config, or raise ConfigError naming each field that is wrong."""
+    try:
+        return GridConfig(**values)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(item) for item in error.errors())) from None
+
+
+def _explain(item: Mapping[str, Any]) -> str:
+    name = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"{name}: unknown parameter (see gridv4_bt/config.py for the list)"
+    text = item["msg"].removeprefix("Value error, ")
+    return f"{name}: {text}, got {item['input']!r}" if name else text
+
+
+def load_config(path: Path | None = None, settings: Iterable[str] = ()) -> GridConfig:
+    """Return the config of a TOML file overridden by ``name=value`` settings.
+
+    Raises
+    ------
+    ConfigError
+        File unreadable, setting without ``=``, unknown name, value out of bounds, contradiction.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values.update(tomllib.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: not valid TOML ({error})") from None
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError(f"--set {setting}: expected name=value")
+        values[name.strip()] = text.strip()
+    return make_config(values)
+
+
+def config_as_toml(config: GridConfig) -> str:
+    """Return a TOML file with every parameter as used, its unit and meaning; it loads back equal."""
+    lines: list[str] = []
+    section = None
+    for name, field in GridConfig.model_fields.items():
+        extra = field.json_schema_extra
+        if extra["section"] != section:
+            section = extra["section"]
+            lines.append(f"{'' if not lines else chr(10)}# {section}")
+        value = getattr(config, name)
+        text = f'"{value}"' if isinstance(value, str) else repr(value)
+        lines.append(f"{name} = {text}  # {extra['unit']}: {field.description}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""Pure maths: numbers in, numbers out. No Backtrader, no I/O, no clock, nothing of the project."""

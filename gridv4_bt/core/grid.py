@@ -1,0 +1,114 @@
+"""Where the grid's levels lie: geometric steps, round-number nudging, exchange rounding.
+
+Prices are quote currency per unit of base; ``spacing_pct`` is a fraction of the price.
+"""
+
+from math import floor, log10
+
+ROUND_NUMBER_PCT = 0.0015
+_MAX_BOUNDARY = 1000.0
+# A quotient this near to a whole number is that number: 0.3 / 0.1 is 2.9999999999999996.
+_STEP_EPS = 1e-9
+
+
+def grid_spacing(atr: float, price: float, k: float, floor_pct: float) -> float:
+    """Return the distance between two levels in price units: ``max(k*atr, floor_pct*price)``."""
+    return max(k * atr, floor_pct * price)
+
+
+def level_price(centre: float, spacing_pct: float, level: int) -> float:
+    """Return the raw price of a level: ``centre*(1 + spacing_pct)**level``."""
+    return centre * (1.0 + spacing_pct) ** level
+
+
+def round_boundary(price: float) -> float:
+    """Return the step between the round numbers people watch around a price.
+
+    A tenth of the price's decade (10 at 500, 1 at 50), 1000 at most.
+    """
+    if price >= 10_000.0:
+        return _MAX_BOUNDARY
+    if price >= 1_000.0:
+        return 100.0
+    return 10.0 ** (floor(log10(price) + 1e-12) - 1)
+
+
+def nudge_round_number(price: float, is_buy: bool, pct: float = ROUND_NUMBER_PCT) -> float:
+    """Move a level that lies too near to a round number away from it.
+
+    Parameters
+    ----------
+    price : level price, above 0.
+    is_buy : side of the order; decides only when the level lies exactly on the number.
+    pct : least distance to the round number, as a fraction of that number.
+
+    Returns
+    -------
+    The price itself, or the price exactly `pct` away from the number on the side it was on.
+    Stops and limits of others cluster on round numbers: a buy just above one is
+    filled before them, a sell just below one as well.
+    """
+    boundary = round_boundary(price)
+    number = floor(price / boundary + 0.5) * boundary
+    distance = price - number
+    if abs(distance) >= pct * number:
+        return price
+    if abs(distance) <= 1e-12 * number:
+        above = is_buy
+    else:
+        above = distance > 0.0
+    return number * (1.0 + pct) if above else number * (1.0 - pct)
+
+
+def round_down(value: float, step: float) -> float:
+    """Return the largest multiple of `step` that is not above `value` (exchange tick or lot)."""
+    count = floor(value / step + _STEP_EPS)
+    # Dividing by the whole inverse gives the float nearest to the decimal; multiplying does not.
+    return count / floor(1.0 / step + 0.5) if step < 1.0 else count * step
+
+
+def round_up(value: float, step: float) -> float:
+    """Return the smallest multiple of `step` that is not below `value`."""
+    count = -floor(-value / step + _STEP_EPS)
+    return count / floor(1.0 / step + 0.5) if step < 1.0 else count * step
+
+
+def entry_price(centre: float, spacing_pct: float, level: int, tick: float) -> float:
+    """Return the price an entry of this level is sent with.
+
+    Negative levels buy (LONG) and round down to the tick, positive ones sell (SHORT) and round up.
+    """
+    is_buy = level < 0
+    price = nudge_round_number(level_price(centre, spacing_pct, level), is_buy)
+    return round_down(price, tick) if is_buy else round_up(price, tick)
+
+
+def exit_price(
+    side_sign: int,
+    fill_price: float,
+    spacing_pct: float,
+    shift: float,
+    maker_fee: float,
+    last_price: float,
+    tick: float,
+) -> float:
+    """Return the price of the take-profit order of one fill.
+
+    Parameters
+    ----------
+    side_sign : +1 LONG, -1 SHORT.
+    fill_price, spacing_pct : of the fill; the target is one of its own spacings away.
+    shift : reservation price minus mid; applied only where it brings the exit nearer.
+    maker_fee : of both the entry and the exit; the result is never worse than break-even after both.
+    last_price : latest close. The order is post-only, so a target already passed
+        becomes one tick beyond the last price, which is better than the target.
+    tick : price step of the market.
+    """
+    target = fill_price * (1.0 + side_sign * spacing_pct)
+    if side_sign > 0:
+        break_even = fill_price * (1.0 + maker_fee) / (1.0 - maker_fee)
+        price = round_up(max(target + min(shift, 0.0), break_even), tick)
+        return price if price > last_price else round_up(last_price + tick, tick)
+    break_even = fill_price * (1.0 - maker_fee) / (1.0 + maker_fee)
+    price = round_down(min(target + max(shift, 0.0), break_even), tick)
+    return price if price < last_price else round_down(last_price - tick, tick)

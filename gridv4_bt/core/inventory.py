@@ -1,0 +1,42 @@
+"""Avellaneda-Stoikov market making: where to centre the quotes, given what is already held.
+
+Source: M. Avellaneda, S. Stoikov, "High-frequency trading in a limit order book",
+Quantitative Finance 8(3), 2008, equations 29 and 30.
+"""
+
+from math import log1p
+
+
+def normalized_inventory(position: float, max_inventory: float) -> float:
+    """Return the inventory ``position/max_inventory`` clamped to [-1, 1].
+
+    Parameters
+    ----------
+    position : long qty minus short qty, base units.
+    max_inventory : qty that counts as full, base units; 0 or less means that nothing may be
+        held, and the result is then the sign of the position.
+    """
+    if max_inventory <= 0.0:
+        return float((position > 0.0) - (position < 0.0))
+    return max(-1.0, min(1.0, position / max_inventory))
+
+
+def reservation_price(mid: float, q: float, gamma: float, sigma: float, horizon: float) -> float:
+    """Return the price at which one more unit is neither wanted nor feared.
+
+    ``r = mid - q*gamma*sigma**2*horizon`` with `q` the normalized inventory, `gamma` the risk
+    aversion per unit of price, `sigma` the absolute volatility (price units per sqrt(bar)) and
+    `horizon` in bars.
+    """
+    return mid - q * gamma * sigma * sigma * horizon
+
+
+def optimal_spread(gamma: float, sigma: float, horizon: float, kappa: float) -> float:
+    """Return the full distance between the best buy and the best sell, price units.
+
+    ``gamma*sigma**2*horizon + (2/gamma)*ln(1 + gamma/kappa)``; `kappa` is the decay of the fill
+    rate per unit of price. Without risk aversion (gamma 0) its limit is ``2/kappa``.
+    """
+    if gamma == 0.0:
+        return 2.0 / kappa
+    return gamma * sigma * sigma * horizon + 2.0 / gamma * log1p(gamma / kappa)

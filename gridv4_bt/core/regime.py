@@ -1,0 +1,75 @@
+"""The market regime as a state machine over the slope of KAMA; plain numbers only, so that it compiles."""
+
+import math
+from enum import IntEnum
+
+
+class Regime(IntEnum):
+    """What the market is doing; the sign is the direction, 2 a breakout."""
+
+    #: No direction: both sides may add inventory.
+    NOISE = 0
+    #: Only LONG may add inventory.
+    UPTREND = 1
+    #: Only SHORT may add inventory.
+    DOWNTREND = -1
+    #: Nothing may be added; the trailing rule may follow the price up.
+    BREAKOUT_UP = 2
+    #: Nothing may be added.
+    BREAKOUT_DOWN = -2
+
+
+def normalized_slope(kama: float, previous_kama: float, atr: float) -> float:
+    """Return KAMA's move over one bar in ATRs: `(kama - previous_kama) / atr`.
+
+    Without any range (`atr` 0) a still average has slope 0 and a moving one an infinite slope of its sign.
+    """
+    move = kama - previous_kama
+    if atr == 0.0:
+        return 0.0 if move == 0.0 else move * math.inf
+    return move / atr
+
+
+def next_state(
+    state: int, slope: float, breakout_slope: float, trend_slope: float, hysteresis: float
+) -> int:
+    """Return the state after a bar of the given slope, before the ADX veto.
+
+    Parameters
+    ----------
+    state: the state after the bar before, a `Regime` code.
+    slope: KAMA's move over the bar in ATRs; NaN (not known yet) resets to NOISE.
+    breakout_slope, trend_slope: the size from which a slope is a breakout, a trend; in ATRs per bar.
+    hysteresis: factor on the trend threshold while the state has the slope's sign, and on the breakout threshold
+        while it is a breakout of that sign; below 1 it makes a state easier to keep than to enter.
+    """
+    if slope > 0.0:
+        sign = 1
+    elif slope < 0.0:
+        sign = -1
+    else:
+        return 0
+    size = abs(slope)
+    trend = trend_slope * hysteresis if state * sign > 0 else trend_slope
+    breakout = breakout_slope * hysteresis if state == 2 * sign else breakout_slope
+    if size >= breakout:
+        return 2 * sign
+    if size >= trend:
+        return sign
+    return 0
+
+
+def veto(state: int, adx: float, adx_floor: float) -> int:
+    """Return the regime to trade on: a trend without strength is NOISE, a breakout needs none.
+
+    Parameters
+    ----------
+    state: the state machine's state, a `Regime` code; it is not changed by the veto.
+    adx: average directional index, 0 to 100; NaN (not known yet) gives NOISE whatever the state.
+    adx_floor: ADX below which a trend is not believed.
+    """
+    if adx != adx:
+        return 0
+    if adx < adx_floor and (state == 1 or state == -1):
+        return 0
+    return state

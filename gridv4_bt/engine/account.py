@@ -1,0 +1,112 @@
+"""One cross-margin wallet: every quote unit that moves is booked here, and only here."""
+
+from typing import NamedTuple
+
+from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide, PositionTracker, TradeLabel
+
+
+class Execution(NamedTuple):
+    """One execution as it is told to the owner of the order."""
+
+    symbol: str
+    side: PositionSide
+    opens: bool  #: True adds to the leg, False reduces it
+    fill_id: int
+    qty: float  #: base units, always positive
+    price: float
+    fee: float  #: quote, of this execution
+    costs: float  #: quote: fee if it opens; entry is already charged, so exit fee plus funding if it closes
+    gross: float  #: quote, realised by it; 0 if it opens
+    label: TradeLabel
+    maker: bool
+
+
+class Account:
+    """Wallet, running totals and the executions not yet reported.
+
+    ``wallet = start + gross - fees - funding`` holds after every booking; the wallet is moved by each
+    amount on its own and not computed from the totals, so the identity is a check.
+    """
+
+    def __init__(self, start: float) -> None:
+        self.start = start
+        self.wallet = start  #: quote, without unrealised PnL
+        self.gross = 0.0  #: realised PnL before costs
+        self.fees = 0.0
+        self.funding = 0.0  #: paid; negative if received
+        self.fills = 0  #: fills opened so far, also the last fill id
+        self.maker_executions = 0
+        self.taker_executions = 0
+        self.closed: list[ClosedTrade] = []
+        self.executions: list[Execution] = []
+
+    def open_fill(
+        self,
+        symbol: str,
+        leg: PositionTracker,
+        qty: float,
+        price: float,
+        time: int,
+        regime: int,
+        spacing_pct: float,
+        fee_rate: float,
+        maker: bool,
+    ) -> int:
+        """Book an entry and return the new fill's id. `fee_rate` is a fraction of the notional."""
+        self.fills += 1
+        fee = qty * price * fee_rate
+        leg.add(Fill(self.fills, qty, price, time, regime, spacing_pct, 0.0, fee))
+        self.wallet -= fee
+        self.fees += fee
+        self._count(maker)
+        self.executions.append(
+            Execution(
+                symbol, leg.side, True, self.fills, qty, price, fee, fee, 0.0, TradeLabel.GRID, maker
+            )
+        )
+        return self.fills
+
+    def close_fill(
+        self,
+        symbol: str,
+        leg: PositionTracker,
+        index: int,
+        qty: float,
+        price: float,
+        time: int,
+        label: TradeLabel,
+        fee_rate: float,
+        maker: bool,
+    ) -> ClosedTrade:
+        """Book the closing of `qty` of the fill at `index` of the leg and return the trade."""
+        part = leg.close(index, qty)
+        gross = int(leg.side) * (price - part.price) * qty
+        fee = qty * price * fee_rate
+        self.wallet += gross
+        self.wallet -= fee
+        self.gross += gross
+        self.fees += fee
+        self._count(maker)
+        trade = ClosedTrade(
+            part.id, symbol, leg.side, label, part.regime, part.time, time,
+            qty, part.price, price, gross, part.fee + fee, part.funding,
+        )  # fmt: skip
+        self.closed.append(trade)
+        self.executions.append(
+            Execution(
+                symbol, leg.side, False, part.id, qty, price, fee, fee + part.funding, gross, label, maker
+            )
+        )
+        return trade
+
+    def settle_funding(self, leg: PositionTracker, mark: float, rate: float) -> None:
+        """Charge one funding settlement to a leg."""
+        paid = leg.settle_funding(mark, rate)
+        self.wallet -= paid
+        self.funding += paid
+
+    def _count(self, maker: bool) -> None:
+        if maker:
+            self.maker_executions += 1
+        else:
+            self.taker_executions += 1

@@ -1,0 +1,231 @@
+"""What the exchange says about one market: order filters, liquidation fee and leverage brackets, now and by date.
+
+The packaged facts are in `gridv4_bt/markets.json`; a file given by the user replaces all or part of them.
+"""
+
+import json
+import math
+from bisect import bisect_right
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from gridv4_bt.core.risk import Bracket, check_brackets
+from gridv4_bt.errors import MarketError
+
+DEFAULT = "DEFAULT"  #: the packaged entry for a symbol without one of its own; stricter than any real market known
+
+
+@dataclass(frozen=True)
+class Market:
+    """The rules of one perpetual; a market whose numbers contradict each other cannot be built (`MarketError`)."""
+
+    symbol: str  #: the exchange's name, e.g. BTCUSDT
+    tick: float  #: smallest price step, quote per base
+    step: float  #: smallest quantity step, base
+    min_qty: float  #: smallest order quantity, base
+    min_notional: float  #: smallest price*quantity of an opening order, quote
+    liquidation_fee: float  #: charged on the notional that is liquidated, fraction
+    brackets: tuple[Bracket, ...]  #: maintenance margin by a leg's own notional
+    max_leverages: tuple[float, ...]  #: highest initial leverage of each bracket
+    as_of: str  #: dates and sources of the filters and the brackets
+
+    def __post_init__(self) -> None:
+        for name in ("tick", "step", "min_qty"):
+            if not 0.0 < getattr(self, name) < math.inf:
+                raise MarketError(f"{self.symbol}: {name} is {getattr(self, name)}, expected a positive number")
+        if not 0.0 <= self.min_notional < math.inf:
+            raise MarketError(f"{self.symbol}: min_notional is {self.min_notional}, expected 0 or more")
+        if not 0.0 <= self.liquidation_fee < 1.0:
+            raise MarketError(f"{self.symbol}: liquidation_fee is {self.liquidation_fee}, expected a fraction below 1")
+        try:
+            check_brackets(self.brackets)
+        except MarketError as error:
+            raise MarketError(f"{self.symbol}: {error}") from None
+        if len(self.max_leverages) != len(self.brackets) or not all(lev >= 1.0 for lev in self.max_leverages):
+            raise MarketError(f"{self.symbol}: expected a maximum leverage of 1 or more for each bracket")
+
+    def max_leverage(self, notional: float) -> float:
+        """Return the highest initial leverage for a leg of this notional (quote, either sign).
+
+        Above the last cap, where the exchange would refuse the order, the last bracket's.
+        """
+        caps = [row.cap for row in self.brackets[:-1]]
+        return self.max_leverages[bisect_right(caps, abs(notional))]
+
+
+@dataclass(frozen=True)
+class MarketHistory:
+    """One market through time: its rules and from when (UTC milliseconds, ascending) each of them was in force."""
+
+    changes: tuple[tuple[int, Market], ...]
+
+    def __post_init__(self) -> None:
+        times = [from_ms for from_ms, _ in self.changes]
+        if not times or any(later <= earlier for earlier, later in zip(times, times[1:])):
+            raise MarketError("a market history needs at least one entry, in ascending order of time")
+
+    def at(self, time_ms: int) -> Market:
+        """Return the rules in force at a time; before the first known ones, the first."""
+        index = bisect_right(self.changes, time_ms, key=lambda change: change[0])
+        return self.changes[max(index - 1, 0)][1]
+
+
+def exchange_symbol(symbol: str) -> str:
+    """Return the exchange's name of a linear perpetual: BTCUSDT for BTCUSDT, BTC/USDT or BTC/USDT:USDT.
+
+    Raises
+    ------
+    MarketError
+        If it is not settled in its quote currency, is a dated future or not a symbol at all.
+    """
+    pair, _, settle = symbol.partition(":")
+    base, slash, quote = pair.partition("/")
+    linear = settle in ("", quote) and bool(base) and bool(quote) == bool(slash)
+    if not linear or not (base + quote).isalnum():
+        raise MarketError(f"{symbol!r} is not a linear perpetual; write it like BTCUSDT, BTC/USDT or BTC/USDT:USDT")
+    return (base + quote).upper()
+
+
+def load_market(symbol: str, path: Path | None = None) -> Market:
+    """Return a symbol's rules from the packaged table, updated from a file if one is given.
+
+    A symbol that the packaged table lacks gets its DEFAULT. What a file may be, and what it replaces:
+
+    - a table in the shape of `markets.json`: everything; a symbol it lacks gets the DEFAULT of that file;
+    - `{"as_of", "symbols": {symbol: [{notionalFloor, notionalCap, maintMarginRate, maintAmount, maxLeverage}]}}`, or
+      the exchange's answer to `/fapi/v1/leverageBracket`: the brackets;
+    - the exchange's answer to `/fapi/v1/exchangeInfo`: tick, step, minima and liquidation fee.
+
+    Raises
+    ------
+    MarketError
+        If the file cannot be read, is of another shape, lacks the symbol or contradicts itself.
+    """
+    name = exchange_symbol(symbol)
+    packaged = _market_from_table(name, json.loads(files("gridv4_bt").joinpath("markets.json").read_text("utf-8")))
+    if path is None:
+        return packaged
+    content = _read_json(path)
+    try:
+        return _updated(packaged, content)
+    except MarketError as error:
+        raise MarketError(f"{path}: {error}") from None
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise MarketError(f"{path}: not a market table, bracket table or exchange answer: {error!r}") from None
+
+
+def load_market_history(symbol: str, path: Path) -> MarketHistory:
+    """Return a symbol's rules by date: the brackets from a history file, the packaged filters at all times.
+
+    The file is `{"symbols": {symbol: [{"first_seen": ISO 8601, "tiers": [...]}]}}`, a time without zone is UTC.
+
+    Raises
+    ------
+    MarketError
+        If the file cannot be read, is of another shape, lacks the symbol or holds a table that is not continuous;
+        the message names the date and the bracket.
+    """
+    market = load_market(symbol)
+    content = _read_json(path)
+    try:
+        changes = [_dated_change(market, entry) for entry in _find(market.symbol, content["symbols"])]
+        return MarketHistory(tuple(sorted(changes, key=lambda change: change[0])))
+    except MarketError as error:
+        raise MarketError(f"{path}: {error}") from None
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise MarketError(f"{path}: not a history of brackets by date: {error!r}") from None
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise MarketError(f"{path}: cannot be read as JSON: {error}") from None
+
+
+def _find(name: str, symbols: dict[str, Any]) -> Any:
+    if name not in symbols:
+        raise MarketError(f"has nothing about {name}, only about {', '.join(sorted(symbols))}")
+    return symbols[name]
+
+
+def _updated(market: Market, content: Any) -> Market:
+    """Return `market` with what a file of any known shape says about it."""
+    if isinstance(content, dict) and "brackets" in content:  # the exchange's answer for a single symbol
+        content = [content]
+    if isinstance(content, list):
+        answers = {entry["symbol"]: entry["brackets"] for entry in content}
+        return _with_brackets(market, _find(market.symbol, answers), "undated, leverageBracket answer")
+    symbols = content["symbols"]
+    if isinstance(symbols, list):
+        entry = _find(market.symbol, {entry["symbol"]: entry for entry in symbols})
+        answered = datetime.fromtimestamp(content["serverTime"] / 1000, UTC)
+        return _with_filters(market, entry, f"{answered.date()}, exchangeInfo answer")
+    if all(isinstance(entry, dict) for entry in symbols.values()):
+        return _market_from_table(market.symbol, content)
+    tiers = _find(market.symbol, symbols)
+    if any("first_seen" in tier for tier in tiers):
+        raise MarketError("is a history of brackets; a single table of brackets is needed here")
+    return _with_brackets(market, tiers, str(content.get("as_of", "undated")))
+
+
+def _market_from_table(name: str, table: dict[str, Any]) -> Market:
+    symbols = table["symbols"]
+    facts = _find(name if name in symbols or DEFAULT not in symbols else DEFAULT, symbols)
+    return Market(
+        symbol=name,
+        tick=float(facts["tick"]),
+        step=float(facts["step"]),
+        min_qty=float(facts["min_qty"]),
+        min_notional=float(facts["min_notional"]),
+        liquidation_fee=float(facts["liquidation_fee"]),
+        brackets=tuple(Bracket(*map(float, row[:4])) for row in facts["brackets"]),
+        max_leverages=tuple(float(row[4]) for row in facts["brackets"]),
+        as_of=f"filters {facts['filters_as_of']}; brackets {facts['brackets_as_of']}",
+    )
+
+
+def _with_brackets(market: Market, tiers: list[dict[str, Any]], as_of: str) -> Market:
+    """Replace the brackets by rows in the names of the exchange's answer or of the dated files."""
+    rows = sorted(tiers, key=lambda tier: float(tier["notionalFloor"]))
+    answer = "cum" in rows[0]
+    rate, amount, leverage = (
+        ("maintMarginRatio", "cum", "initialLeverage") if answer else ("maintMarginRate", "maintAmount", "maxLeverage")
+    )
+    return replace(
+        market,
+        brackets=tuple(
+            Bracket(float(row["notionalFloor"]), float(row["notionalCap"]), float(row[rate]), float(row[amount]))
+            for row in rows
+        ),
+        max_leverages=tuple(float(row[leverage]) for row in rows),
+        as_of=f"{market.as_of.partition('; brackets ')[0]}; brackets {as_of}",
+    )
+
+
+def _with_filters(market: Market, entry: dict[str, Any], as_of: str) -> Market:
+    """Replace the filters by those of one symbol of an exchangeInfo answer."""
+    filters = {rule["filterType"]: rule for rule in entry["filters"]}
+    lot = filters["LOT_SIZE"]
+    return replace(
+        market,
+        tick=float(filters["PRICE_FILTER"]["tickSize"]),
+        step=float(lot["stepSize"]),
+        min_qty=float(lot["minQty"]),
+        min_notional=float(filters["MIN_NOTIONAL"]["notional"]),
+        liquidation_fee=float(entry["liquidationFee"]),
+        as_of=f"filters {as_of}; brackets {market.as_of.partition('; brackets ')[2]}",
+    )
+
+
+def _dated_change(market: Market, entry: dict[str, Any]) -> tuple[int, Market]:
+    seen = datetime.fromisoformat(entry["first_seen"])
+    if seen.tzinfo is None:
+        seen = seen.replace(tzinfo=UTC)
+    try:
+        return round(seen.timestamp() * 1000), _with_brackets(market, entry["tiers"], entry["first_seen"])
+    except MarketError as error:
+        raise MarketError(f"table first seen {entry['first_seen']}: {error}") from None

@@ -1,0 +1,276 @@
+"""The order book of our own resting orders and the conservative rules by which a bar fills them.
+
+A bar tells open, high, low and close but not their order, so wherever the order decides, the
+worse one for us is taken. The orders matched are those that stood at the end of the bar before.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.types import PositionSide, PositionTracker, TradeLabel
+
+INFINITY = float("inf")
+
+
+# --- the rules, on plain numbers --------------------------------------------------------------------
+
+
+def touches(is_buy: bool, price: float, low: float, high: float) -> bool:
+    """Tell whether a bar reaches a limit price: the rule ``fill_rule="touch"``."""
+    return low <= price if is_buy else high >= price
+
+
+def trades_through(is_buy: bool, price: float, low: float, high: float) -> bool:
+    """Tell whether a bar trades beyond a limit price: the rule ``fill_rule="through"``.
+
+    At the very price others may stand in the queue before us.
+    """
+    return low < price if is_buy else high > price
+
+
+def stop_hit(side_sign: int, stop: float, low: float, high: float) -> bool:
+    """Tell whether a bar's wick reaches the stop that closes a LONG (+1) or SHORT (-1) leg."""
+    return low <= stop if side_sign > 0 else high >= stop
+
+
+def market_price(is_buy: bool, price: float, slippage: float) -> float:
+    """Return what a market order gets when the market stands at `price`."""
+    return price * (1.0 + slippage) if is_buy else price * (1.0 - slippage)
+
+
+def stop_price(side_sign: int, stop: float, open_: float, slippage: float) -> float:
+    """Return what a triggered stop gets: the worse of stop and open, then slippage."""
+    if side_sign > 0:
+        return market_price(False, min(stop, open_), slippage)
+    return market_price(True, max(stop, open_), slippage)
+
+
+class FillRule(Protocol):
+    """Decide whether a bar fills a resting limit order."""
+
+    def __call__(self, is_buy: bool, price: float, low: float, high: float) -> bool: ...
+
+
+FILL_RULES: Mapping[str, FillRule] = {"touch": touches, "through": trades_through}
+
+
+# --- the resting orders -----------------------------------------------------------------------------
+
+
+class Entry(NamedTuple):
+    """A resting limit order that adds to a leg."""
+
+    price: float
+    qty: float  #: base units
+    spacing_pct: float  #: of the grid that placed it; the fill inherits it
+
+
+class MarketClose(NamedTuple):
+    """A market order that closes a fill, or a part of it, at the next open."""
+
+    fill_id: int
+    qty: float
+    label: TradeLabel
+
+
+class Leg:
+    """One positionSide of one symbol: its open fills and the orders that stand for it."""
+
+    __slots__ = ("side", "sign", "tracker", "entries", "entry_notional", "exits", "stop", "closes", "_first_entry")
+
+    def __init__(self, side: PositionSide) -> None:
+        self.side = side
+        self.sign = int(side)
+        self.tracker = PositionTracker(side)
+        self.entries: dict[int, Entry] = {}  #: by grid level; changed by `place` and `cancel` alone
+        self.entry_notional = 0.0  #: of all resting entries, quote
+        self._first_entry: float | None = None
+        self.exits: dict[int, float] = {}  #: price by fill id; the qty is all that is open of the fill
+        self.stop: float | None = None  #: trigger price of the order that closes the whole leg
+        self.closes: list[MarketClose] = []  #: market orders for the next open
+
+    def place(self, level: int, entry: Entry) -> None:
+        """Let an entry rest at a free level."""
+        self.entries[level] = entry
+        self.entry_notional += entry.price * entry.qty
+        first = self._first_entry
+        if first is not None and self.sign * (entry.price - first) > 0.0:
+            self._first_entry = entry.price
+
+    def cancel(self, level: int) -> Entry:
+        """Take the resting entry of a level away and return it."""
+        entry = self.entries.pop(level)
+        # Sums of floats drift; the empty ladder puts the sum right again.
+        self.entry_notional = self.entry_notional - entry.price * entry.qty if self.entries else 0.0
+        if entry.price == self._first_entry:
+            self._first_entry = None
+        return entry
+
+    def first_entry(self) -> float:
+        """Return the entry price that the market meets first, infinitely far if there is none."""
+        if self._first_entry is None:
+            prices = [entry.price for entry in self.entries.values()]
+            if self.sign > 0:
+                self._first_entry = max(prices, default=-INFINITY)
+            else:
+                self._first_entry = min(prices, default=INFINITY)
+        return self._first_entry
+
+    def first_exit(self) -> float:
+        """Return the exit price that the market meets first."""
+        if self.sign > 0:
+            return min(self.exits.values(), default=INFINITY)
+        return max(self.exits.values(), default=-INFINITY)
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What the exchange and the market take, fractions of the notional or price."""
+
+    maker_fee: float
+    taker_fee: float
+    slippage: float
+
+
+@dataclass(slots=True)
+class Bar:
+    """The bar being matched. Times are open times in ms."""
+
+    time: int = 0
+    open: float = 0.0
+    high: float = 0.0
+    low: float = 0.0
+    close: float = 0.0
+    volume: float = 0.0
+
+
+class Book:
+    """All our orders and fills of one symbol, matched against one bar after another.
+
+    The four phases are separate methods because several symbols share one wallet: every symbol
+    passes a phase before any enters the next.
+    """
+
+    def __init__(self, symbol: str, account: Account, costs: Costs, fills: FillRule) -> None:
+        self.symbol = symbol
+        self.account = account
+        self.costs = costs
+        self.fills = fills
+        self.long = Leg(PositionSide.LONG)
+        self.short = Leg(PositionSide.SHORT)
+        self.legs = (self.long, self.short)
+        self.bar = Bar()
+        self.regime = 0  #: code that ruled when the standing orders were confirmed; new fills carry it
+        self.stopped: set[PositionSide] = set()  #: legs that a stop closed in this bar
+        self._buy_below = -INFINITY
+        self._sell_above = INFINITY
+        self._market = False
+
+    def leg(self, side: PositionSide) -> Leg:
+        """Return the leg of a positionSide."""
+        return self.long if side > 0 else self.short
+
+    def orders_changed(self) -> None:
+        """Note the prices at which a limit order can fill; call it after any change of the orders."""
+        self._buy_below = max(self.long.first_entry(), self.short.first_exit())
+        self._sell_above = min(self.short.first_entry(), self.long.first_exit())
+        self._market = bool(self.long.closes or self.short.closes)
+
+    def is_idle(self) -> bool:
+        """Tell that the bar reaches no order of ours, or nothing was traded in it."""
+        bar = self.bar
+        if bar.volume == 0.0:
+            return True
+        if self._market or bar.low <= self._buy_below or bar.high >= self._sell_above:
+            return False
+        long_stop, short_stop = self.long.stop, self.short.stop
+        return (long_stop is None or bar.low > long_stop) and (short_stop is None or bar.high < short_stop)
+
+    def resting_orders(self) -> int:
+        """Return how many orders stand at the exchange."""
+        return sum(len(leg.entries) + len(leg.exits) + (leg.stop is not None) for leg in self.legs)
+
+    def unrealized(self, price: float) -> float:
+        """Return the unrealised PnL of both legs at a price, quote."""
+        return self.long.tracker.unrealized(price) + self.short.tracker.unrealized(price)
+
+    def fill_market_orders(self) -> None:
+        """Phase 2: market orders at the open."""
+        self.stopped.clear()
+        for leg in self.legs:
+            if not leg.closes:
+                continue
+            price = market_price(leg.sign < 0, self.bar.open, self.costs.slippage)
+            for close in leg.closes:
+                index = leg.tracker.ids.index(close.fill_id)
+                qty = min(close.qty, leg.tracker.qtys[index])
+                self._close(leg, index, qty, price, close.label, maker=False)
+            leg.closes.clear()
+
+    def fill_entries(self) -> None:
+        """Phase 3: every entry that the bar reaches, at its limit price, nearest first."""
+        bar = self.bar
+        for leg in self.legs:
+            is_buy = leg.sign > 0
+            reached = [
+                level
+                for level, entry in leg.entries.items()
+                if self.fills(is_buy, entry.price, bar.low, bar.high)
+            ]
+            for level in sorted(reached, key=abs):
+                entry = leg.cancel(level)
+                self.account.open_fill(
+                    self.symbol, leg.tracker, entry.qty, entry.price, bar.time, self.regime,
+                    entry.spacing_pct, self.costs.maker_fee, maker=True,
+                )  # fmt: skip
+
+    def fill_stops(self) -> None:
+        """Phase 4: a stop closes the whole leg, entries of this very bar included."""
+        for leg in self.legs:
+            if leg.stop is None or not stop_hit(leg.sign, leg.stop, self.bar.low, self.bar.high):
+                continue
+            price = stop_price(leg.sign, leg.stop, self.bar.open, self.costs.slippage)
+            self.close_oldest(leg, INFINITY, price, TradeLabel.STOP2, maker=False)
+            self.stopped.add(leg.side)
+
+    def fill_exits(self) -> None:
+        """Phase 5: exits that stood before the bar; none on a side that was stopped in it."""
+        bar = self.bar
+        for leg in self.legs:
+            if leg.side in self.stopped:
+                continue
+            is_buy = leg.sign < 0
+            reached = [
+                fill_id
+                for fill_id, price in leg.exits.items()
+                if self.fills(is_buy, price, bar.low, bar.high)
+            ]
+            for fill_id in reached:
+                index = leg.tracker.ids.index(fill_id)
+                price = leg.exits[fill_id]
+                self._close(leg, index, leg.tracker.qtys[index], price, TradeLabel.GRID, maker=True)
+
+    def close_oldest(self, leg: Leg, qty: float, price: float, label: TradeLabel, *, maker: bool) -> None:
+        """Close `qty` of a leg (infinity: all of it), the oldest fills first."""
+        while qty > 0.0 and leg.tracker.ids:
+            open_qty = leg.tracker.qtys[0]
+            # Sums of lots carry float noise; it must not leave a dust fill behind.
+            part = open_qty if qty > open_qty * (1.0 - 1e-12) else qty
+            self._close(leg, 0, part, price, label, maker=maker)
+            qty -= part
+
+    def _close(
+        self, leg: Leg, index: int, qty: float, price: float, label: TradeLabel, *, maker: bool
+    ) -> None:
+        fill_id = leg.tracker.ids[index]
+        fee_rate = self.costs.maker_fee if maker else self.costs.taker_fee
+        whole = qty == leg.tracker.qtys[index]
+        self.account.close_fill(
+            self.symbol, leg.tracker, index, qty, price, self.bar.time, label, fee_rate, maker
+        )
+        if whole:
+            leg.exits.pop(fill_id, None)
+            if not leg.tracker.ids:
+                leg.stop = None

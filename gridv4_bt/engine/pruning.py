@@ -1,0 +1,106 @@
+"""The five methods that cut single fills, in their fixed order.
+
+All work on plain numbers and flat arrays of one leg (see `PositionTracker`). "Against the fill" is
+downwards for LONG (side_sign +1) and upwards for SHORT (-1).
+"""
+
+from collections.abc import Sequence
+
+DEVIANCE_ATR = 3.0
+MAX_AGE_MS = 24 * 3_600_000
+GAP_SPACINGS = 3.0
+FUNDING_SHARE = 0.5
+
+#: Codes returned by `prune_reason`, in the order in which the methods are tried; 0 keeps the fill.
+KEEP, DEVIANCE, OLDEST, GAP, FUNDING = range(5)
+
+
+def deviates(side_sign: int, price: float, kama: float, atr: float) -> bool:
+    """Method 1: the price is more than 3 ATR from KAMA, against the side."""
+    return side_sign * (kama - price) > DEVIANCE_ATR * atr
+
+
+def too_old(opened_ms: int, now_ms: int) -> bool:
+    """Method 2: the fill is older than 24 hours."""
+    return now_ms - opened_ms > MAX_AGE_MS
+
+
+def gap_price(side_sign: int, fill_price: float, spacing_pct: float) -> float:
+    """Return the price beyond which method 3 cuts: 3 of the fill's own spacings against it."""
+    return fill_price * (1.0 - side_sign * GAP_SPACINGS * spacing_pct)
+
+
+def funding_eats(paid: float, spacing_pct: float, price: float, qty: float) -> bool:
+    """Method 4: funding paid exceeds half of the fill's expected grid profit."""
+    return paid > FUNDING_SHARE * spacing_pct * price * qty
+
+
+def prune_reason(
+    side_sign: int,
+    price: float,
+    now_ms: int,
+    leg_deviates: bool,
+    fill_price: float,
+    fill_qty: float,
+    fill_time: int,
+    fill_spacing_pct: float,
+    fill_funding: float,
+) -> int:
+    """Return the code of the first of methods 1-4 that triggers for one fill, or KEEP."""
+    if leg_deviates:
+        return DEVIANCE
+    if too_old(fill_time, now_ms):
+        return OLDEST
+    if side_sign * (price - gap_price(side_sign, fill_price, fill_spacing_pct)) < 0.0:
+        return GAP
+    if funding_eats(fill_funding, fill_spacing_pct, fill_price, fill_qty):
+        return FUNDING
+    return KEEP
+
+
+def underwater_price(side_sign: int, fill_price: float, spacing_pct: float, spacings: float) -> float:
+    """Return the price from which a fill counts as `spacings` of its own spacings under water."""
+    return fill_price * (1.0 - side_sign * spacings * spacing_pct)
+
+
+def closing_cost(
+    side_sign: int, price: float, fill_price: float, qty: float, funding: float, fee: float, taker_fee: float
+) -> float:
+    """Return what closing a fill at `price` costs: its loss, its fees of both ways and its funding."""
+    return side_sign * (fill_price - price) * qty + fee + qty * price * taker_fee + funding
+
+
+def offset_index(
+    side_sign: int,
+    price: float,
+    realized_today: float,
+    min_spacings: float,
+    taker_fee: float,
+    prices: Sequence[float],
+    qtys: Sequence[float],
+    spacings: Sequence[float],
+    fundings: Sequence[float],
+    fees: Sequence[float],
+    count: int,
+) -> int:
+    """Method 5: return the index of the worst underwater fill if today's profit pays for it, else -1.
+
+    The worst is the one that loses most money. It must be at least `min_spacings` of its own
+    spacings under water, and `realized_today` (net, quote) must exceed what closing it costs.
+    """
+    worst = -1
+    worst_loss = 0.0
+    for i in range(count):
+        loss = side_sign * (prices[i] - price) * qtys[i]
+        if loss > worst_loss:
+            worst = i
+            worst_loss = loss
+    if worst < 0:
+        return -1
+    limit = underwater_price(side_sign, prices[worst], spacings[worst], min_spacings)
+    if side_sign * (price - limit) > 0.0:
+        return -1
+    cost = closing_cost(
+        side_sign, price, prices[worst], qtys[worst], fundings[worst], fees[worst], taker_fee
+    )
+    return worst if realized_today > cost else -1

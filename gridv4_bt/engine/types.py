@@ -1,0 +1,214 @@
+"""The vocabulary of positions: sides, labels, fills, closed trades, and the tracker of one leg."""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+
+class PositionSide(IntEnum):
+    """Binance's ``positionSide``; the value is the sign of a price rise's profit."""
+
+    LONG = 1
+    SHORT = -1
+
+
+class TradeLabel(StrEnum):
+    """Why a fill, or a part of it, was closed."""
+
+    GRID = "grid"
+    STOP1 = "stop1"
+    STOP2 = "stop2"
+    DEVIANCE = "deviance"
+    OLDEST = "oldest"
+    GAP = "gap"
+    FUNDING = "funding"
+    OFFSET = "offset"
+    DELEVER = "delever"
+    MARGIN_CALL = "margin_call"
+    LIQUIDATION = "liquidation"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One entry that is still open, wholly or in part."""
+
+    id: int  #: unique in the account; also the Backtrader ``tradeid``
+    qty: float  #: base units still open
+    price: float  #: entry price
+    time: int  #: open time of the bar it filled in, ms
+    regime: int  #: regime code that ruled when its order stood
+    spacing_pct: float  #: grid spacing it was placed with, fraction of price
+    funding: float  #: funding paid so far for the open qty, quote; negative if received
+    fee: float  #: entry fee that belongs to the open qty, quote
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedTrade:
+    """One closing execution against one fill; a part-closed fill gives several."""
+
+    trade_id: int  #: id of the fill
+    symbol: str
+    side: PositionSide
+    label: TradeLabel
+    regime: int  #: regime code the fill was opened in
+    open_time: int  #: ms
+    close_time: int  #: ms
+    qty: float  #: base units closed
+    entry: float  #: price
+    exit: float  #: price
+    gross: float  #: quote, before fees and funding
+    fees: float  #: quote, entry share and exit
+    funding: float  #: quote paid while open, share of the closed qty
+
+    @property
+    def net(self) -> float:
+        """Profit after fees and funding, quote."""
+        return self.gross - self.fees - self.funding
+
+
+class PositionTracker:
+    """The open fills of one positionSide of one symbol, oldest first.
+
+    The fills are kept as columns (``ids``, ``qtys``, ``prices``, ...), one flat list per field of
+    `Fill`, because the rules that run every bar work on flat arrays. ``qty`` and ``cost`` are
+    summed anew at every change, so they never drift. ``version`` counts changes of the fills.
+    """
+
+    __slots__ = (
+        "side", "ids", "qtys", "prices", "times", "regimes", "spacings", "fundings", "fees",
+        "qty", "cost", "version",
+    )  # fmt: skip
+
+    def __init__(self, side: PositionSide) -> None:
+        self.side = side
+        self.ids: list[int] = []
+        self.qtys: list[float] = []
+        self.prices: list[float] = []
+        self.times: list[int] = []
+        self.regimes: list[int] = []
+        self.spacings: list[float] = []
+        self.fundings: list[float] = []
+        self.fees: list[float] = []
+        self.qty = 0.0  #: base units held
+        self.cost = 0.0  #: sum of qty*price, quote
+        self.version = 0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def fill(self, index: int) -> Fill:
+        """Return the fill at a position of the columns."""
+        return Fill(
+            self.ids[index],
+            self.qtys[index],
+            self.prices[index],
+            self.times[index],
+            self.regimes[index],
+            self.spacings[index],
+            self.fundings[index],
+            self.fees[index],
+        )
+
+    @property
+    def fills(self) -> list[Fill]:
+        """All open fills, oldest first."""
+        return [self.fill(index) for index in range(len(self.ids))]
+
+    @property
+    def average(self) -> float:
+        """Average entry price; NaN when nothing is held."""
+        return self.cost / self.qty if self.qty > 0.0 else float("nan")
+
+    def unrealized(self, price: float) -> float:
+        """Return the unrealised PnL at a price, before costs of closing."""
+        return int(self.side) * (self.qty * price - self.cost)
+
+    def worst(self, price: float) -> int:
+        """Return the index of the fill that loses most money at a price; the oldest of equals."""
+        sign = int(self.side)
+        qtys, prices = self.qtys, self.prices
+        return min(range(len(qtys)), key=lambda i: sign * (price - prices[i]) * qtys[i])
+
+    def add(self, fill: Fill) -> None:
+        """Append a new fill.
+
+        Raises
+        ------
+        ValueError
+            The quantity or the price is not above zero.
+        """
+        if not fill.qty > 0.0 or not fill.price > 0.0:
+            raise ValueError(f"fill {fill.id}: qty {fill.qty} and price {fill.price} must be above 0")
+        self.ids.append(fill.id)
+        self.qtys.append(fill.qty)
+        self.prices.append(fill.price)
+        self.times.append(fill.time)
+        self.regimes.append(fill.regime)
+        self.spacings.append(fill.spacing_pct)
+        self.fundings.append(fill.funding)
+        self.fees.append(fill.fee)
+        self._sum()
+
+    def close(self, index: int, qty: float) -> Fill:
+        """Take `qty` out of the fill at `index` and return the closed part.
+
+        Entry fee and funding go with the part in proportion; all that is left goes with the last one.
+
+        Raises
+        ------
+        ValueError
+            More is to be closed than is open, or nothing.
+        """
+        open_qty = self.qtys[index]
+        if not 0.0 < qty <= open_qty:
+            raise ValueError(f"fill {self.ids[index]}: cannot close {qty} of {open_qty}")
+        whole = self.fill(index)
+        if qty == open_qty:
+            for column in self._columns():
+                del column[index]
+            self._sum()
+            return whole
+        share = qty / open_qty
+        part = Fill(
+            whole.id,
+            qty,
+            whole.price,
+            whole.time,
+            whole.regime,
+            whole.spacing_pct,
+            whole.funding * share,
+            whole.fee * share,
+        )
+        self.qtys[index] = open_qty - qty
+        self.fundings[index] = whole.funding - part.funding
+        self.fees[index] = whole.fee - part.fee
+        self._sum()
+        return part
+
+    def settle_funding(self, mark: float, rate: float) -> float:
+        """Charge one settlement to every fill and return the sum paid, quote.
+
+        Each pays ``side_sign*qty*mark*rate``; negative means received.
+        """
+        unit = int(self.side) * mark * rate
+        total = 0.0
+        for index, qty in enumerate(self.qtys):
+            paid = unit * qty
+            self.fundings[index] += paid
+            total += paid
+        return total
+
+    def _columns(self) -> tuple[list, ...]:
+        return (
+            self.ids, self.qtys, self.prices, self.times,
+            self.regimes, self.spacings, self.fundings, self.fees,
+        )  # fmt: skip
+
+    def _sum(self) -> None:
+        qty = cost = 0.0
+        for index, part in enumerate(self.qtys):
+            qty += part
+            cost += part * self.prices[index]
+        self.qty = qty
+        self.cost = cost
+        self.version += 1

@@ -1,0 +1,17 @@
+"""The project's own exceptions. Every message names the cause and the cure."""
+
+
+class GridV4Error(Exception):
+    """Base of everything this project raises on purpose."""
+
+
+class ConfigError(GridV4Error):
+    """A parameter is unknown, out of bounds or contradicts another one."""
+
+
+class DataError(GridV4Error):
+    """A data file cannot be trusted: missing column, bad row, wrong interval, gap."""
+
+
+class MarketError(GridV4Error):
+    """A market's filters or notional brackets are missing or inconsistent."""

@@ -1,0 +1,7 @@
+"""Backtrader indicators; each gives the same bits bar by bar (`next`) and over a whole feed (`once`)."""
+
+from gridv4_bt.indicators.adx import WilderADX
+from gridv4_bt.indicators.atr import RollingVolatility, WilderATR, ZScore
+from gridv4_bt.indicators.kama import KAMA, EfficiencyRatio, RegimeFSM
+
+__all__ = ["EfficiencyRatio", "KAMA", "RegimeFSM", "RollingVolatility", "WilderADX", "WilderATR", "ZScore"]

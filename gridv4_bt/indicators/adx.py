@@ -1,0 +1,96 @@
+"""Wilder's average directional index: how strong a trend is, whatever its direction."""
+
+from collections.abc import Sequence
+
+import backtrader as bt
+import numpy as np
+
+
+def directional_moves(highs: Sequence[float], lows: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Return the +DM and the -DM of every bar but the first, price units: the larger outward move counts, else 0."""
+    # Two flat lists: a pair object a bar would wake the garbage collector, which costs more than all the arithmetic.
+    plus, minus = [], []
+    for previous_high, previous_low, high, low in zip(highs, lows, highs[1:], lows[1:]):
+        up = high - previous_high
+        down = previous_low - low
+        plus.append(up if up > down and up > 0.0 else 0.0)
+        minus.append(down if down > up and down > 0.0 else 0.0)
+    return plus, minus
+
+
+class WilderADX(bt.Indicator):
+    """Wilder's average directional index, 0 (no trend) to 100.
+
+    `DX = 100 * abs(+DI - -DI) / (+DI + -DI)`, DI = smoothed DM / smoothed true range. The true range stands below both DI
+    and cancels, so it is not computed. Smoothed DM: the sum of the first `period - 1` moves, then
+    `prev - prev/period + DM`. ADX: the mean of the first `period` DX, then `(prev*(period-1) + DX) / period`. A bar whose
+    smoothed DM are both 0 has no DX: it adds 0 to the first mean and later leaves ADX as it was. First value at bar
+    `2*period - 1` (counted from 0). All this as in TA-Lib's ADX.
+    Source: J. W. Wilder, New Concepts in Technical Trading Systems (1978); the start: TA-Lib's ta_ADX.c.
+    """
+
+    lines = ("adx",)
+    params = (("period", 14),)
+    plotinfo = dict(subplot=True, plotyhlines=[25.0])
+    plotlines = dict(adx=dict(color="tab:gray"))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addminperiod(2 * self.p.period)
+
+    def nextstart(self) -> None:
+        size = 2 * self.p.period
+        self.l.adx[0] = self._seed(self.data.high.get(size=size), self.data.low.get(size=size))
+
+    def next(self) -> None:
+        plus, minus = directional_moves(self.data.high.get(size=2), self.data.low.get(size=2))
+        self.l.adx[0] = self._average(self.l.adx[-1], plus, minus)[0]
+
+    def oncestart(self, start: int, end: int) -> None:
+        first = end - 2 * self.p.period
+        highs, lows = self.data.high.array[first:end], self.data.low.array[first:end]
+        if len(highs) == 2 * self.p.period:
+            self.l.adx.array[start] = self._seed(highs, lows)
+
+    def once(self, start: int, end: int) -> None:
+        if start < end:
+            adx = self.l.adx.array
+            plus, minus = directional_moves(self.data.high.array[start - 1 : end], self.data.low.array[start - 1 : end])
+            np.frombuffer(adx)[start:end] = self._average(adx[start - 1], plus, minus)
+
+    def _seed(self, highs: Sequence[float], lows: Sequence[float]) -> float:
+        """Return the first ADX from the first `2*period` bars and start the smoothed moves."""
+        period = self.p.period
+        plus, minus = directional_moves(highs, lows)
+        self._plus = self._minus = 0.0
+        for up, down in zip(plus[: period - 1], minus):
+            self._plus += up
+            self._minus += down
+        total = 0.0
+        for index in self._indices(plus[period - 1 :], minus[period - 1 :]):
+            if index is not None:
+                total += index
+        return total / period
+
+    def _average(self, adx: float, plus: list[float], minus: list[float]) -> list[float]:
+        """Return ADX after each of the moves, `adx` being the value before them."""
+        period, carried = self.p.period, self.p.period - 1
+        averages = []
+        for index in self._indices(plus, minus):
+            if index is not None:
+                adx = (adx * carried + index) / period
+            averages.append(adx)
+        return averages
+
+    def _indices(self, plus: list[float], minus: list[float]) -> list[float | None]:
+        """Smooth the moves into the running ones and return each bar's DX, None where it is undefined."""
+        period = self.p.period
+        smooth_plus, smooth_minus = self._plus, self._minus
+        indices: list[float | None] = []
+        for up, down in zip(plus, minus):
+            smooth_plus = smooth_plus - smooth_plus / period + up
+            smooth_minus = smooth_minus - smooth_minus / period + down
+            both = smooth_plus + smooth_minus
+            indices.append(None if both == 0.0 else 100.0 * (abs(smooth_plus - smooth_minus) / both))
+        self._plus, self._minus = smooth_plus, smooth_minus
+        return indices

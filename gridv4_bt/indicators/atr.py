@@ -1,0 +1,164 @@
+"""Measures of volatility and of distance in volatilities: Wilder's ATR, the circuit breaker's z, sigma."""
+
+import math
+from collections.abc import Sequence
+
+import backtrader as bt
+import numpy as np
+
+
+def true_range(high: float, low: float, previous_close: float) -> float:
+    """Return the bar's range, stretched to the close before it; price units."""
+    top = high if high > previous_close else previous_close
+    bottom = low if low < previous_close else previous_close
+    return top - bottom
+
+
+def log_returns(closes: Sequence[float]) -> list[float]:
+    """Return the log return of each close but the first."""
+    # math.log in both modes: numpy's vectorised logarithm may differ from it in the last bit.
+    log = math.log
+    return [log(close / previous) for previous, close in zip(closes, closes[1:])]
+
+
+class WilderATR(bt.Indicator):
+    """Wilder's average true range, in price units.
+
+    First value = mean of the first `period` true ranges, then `(prev*(period-1) + TR) / period`. A true range needs the
+    close before it, so the first value is at bar `period` (counted from 0). Equals TA-Lib's ATR.
+    Source: J. W. Wilder, New Concepts in Technical Trading Systems (1978).
+    """
+
+    lines = ("atr",)
+    params = (("period", 14),)
+    plotinfo = dict(subplot=True)
+    plotlines = dict(atr=dict(color="tab:brown"))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addminperiod(self.p.period + 1)
+
+    def nextstart(self) -> None:
+        size = self.p.period + 1
+        highs, lows, closes = (line.get(size=size) for line in (self.data.high, self.data.low, self.data.close))
+        self.l.atr[0] = self._seed(highs[1:], lows[1:], closes[:-1])
+
+    def next(self) -> None:
+        latest = true_range(self.data.high[0], self.data.low[0], self.data.close[-1])
+        self.l.atr[0] = (self.l.atr[-1] * (self.p.period - 1) + latest) / self.p.period
+
+    def oncestart(self, start: int, end: int) -> None:
+        first = end - self.p.period
+        highs, lows = self.data.high.array[first:end], self.data.low.array[first:end]
+        if len(highs) == self.p.period:
+            self.l.atr.array[start] = self._seed(highs, lows, self.data.close.array[first - 1 : end - 1])
+
+    def once(self, start: int, end: int) -> None:
+        if start >= end:
+            return
+        period, carried = self.p.period, self.p.period - 1
+        average = self.l.atr.array[start - 1]
+        averages = []
+        highs, lows = self.data.high.array[start:end], self.data.low.array[start:end]
+        for high, low, previous_close in zip(highs, lows, self.data.close.array[start - 1 : end - 1]):
+            average = (average * carried + true_range(high, low, previous_close)) / period
+            averages.append(average)
+        np.frombuffer(self.l.atr.array)[start:end] = averages
+
+    def _seed(self, highs: Sequence[float], lows: Sequence[float], previous_closes: Sequence[float]) -> float:
+        """Return the mean of the first `period` true ranges."""
+        total = 0.0
+        for high, low, previous_close in zip(highs, lows, previous_closes):
+            total += true_range(high, low, previous_close)
+        return total / self.p.period
+
+
+class ZScore(bt.Indicator):
+    """Distance of the close from its simple average in ATRs: the circuit breaker's measure.
+
+    `z = (C - SMA(period)) / ATR(atr_period)`, dimensionless; 0 when ATR is 0. The numerator is computed as the mean of
+    `C - C_i`, so that an unmoving window gives exactly 0 however small ATR has become. `ZScore(data)` builds its own ATR;
+    `ZScore(data, atr)` reads its owner's, and then `atr_period` is not used. First value when window and ATR are full
+    (bar 19, counted from 0, with the defaults).
+    Source: this project (SPEC, section 2).
+    """
+
+    lines = ("z",)
+    params = (("period", 20), ("atr_period", 14))
+    plotinfo = dict(subplot=True, plotyhlines=[-3.0, -1.0, 0.0])
+    plotlines = dict(z=dict(color="tab:blue"))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.atr = self.datas[1] if len(self.datas) > 1 else WilderATR(self.data, period=self.p.atr_period)
+        self.l.z.updateminperiod(max(self.data._minperiod + self.p.period - 1, self.atr._minperiod))
+
+    def next(self) -> None:
+        atr = self.atr[0]
+        close = self.data[0]
+        total = 0.0
+        for earlier in self.data.get(size=self.p.period):
+            total += close - earlier
+        self.l.z[0] = 0.0 if atr == 0.0 else total / self.p.period / atr
+
+    def once(self, start: int, end: int) -> None:
+        period = self.p.period
+        window = np.array(self.data.array[start - period + 1 : end])
+        atr = np.array(self.atr.array[start:end])
+        closes = window[period - 1 :]
+        if not len(closes):
+            return
+        total = np.zeros_like(closes)
+        for first in range(period):
+            total += closes - window[first : first + len(closes)]
+        z = np.zeros_like(closes)
+        np.divide(total / period, atr, out=z, where=atr != 0.0)
+        np.frombuffer(self.l.z.array)[start:end] = z
+
+
+class RollingVolatility(bt.Indicator):
+    """Volatility of the log returns: per bar, dimensionless (0.01 = 1 % a bar).
+
+    `sigma = sqrt(sum((r_i - mean(r))^2) / (period - 1))` over the last `period` values of `r_i = ln(C_i / C_{i-1})`: the
+    sample standard deviation. First value at bar `period` (counted from 0). Closes must be positive.
+    Source: SPEC, section 2; close-to-close estimator.
+    """
+
+    lines = ("sigma",)
+    params = (("period", 96),)
+    plotinfo = dict(subplot=True)
+    plotlines = dict(sigma=dict(color="tab:green"))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addminperiod(self.p.period + 1)
+
+    def next(self) -> None:
+        period = self.p.period
+        returns = log_returns(self.data.get(size=period + 1))
+        # Plain loops: from Python 3.12 on sum() compensates, and would differ from `once` in the last bit.
+        total = 0.0
+        for value in returns:
+            total += value
+        mean = total / period
+        squares = 0.0
+        for value in returns:
+            deviation = value - mean
+            squares += deviation * deviation
+        self.l.sigma[0] = math.sqrt(squares / (period - 1))
+
+    def once(self, start: int, end: int) -> None:
+        period = self.p.period
+        returns = np.array(log_returns(self.data.array[start - period : end]))
+        count = len(returns) - period + 1
+        if count < 1:
+            return
+        total = np.zeros(count)
+        for first in range(period):
+            total += returns[first : first + count]
+        mean = total / period
+        squares = np.zeros(count)
+        for first in range(period):
+            deviation = returns[first : first + count] - mean
+            squares += deviation * deviation
+        np.frombuffer(self.l.sigma.array)[start:end] = np.sqrt(squares / (period - 1))

@@ -1,0 +1,457 @@
+"""GridStrategyV4: a hedge-mode grid. `GridStrategyV4.next` is its eleven steps."""
+
+from array import array
+from collections import Counter, deque
+
+import backtrader as bt
+
+from gridv4_bt.compat import FastStrategy, epoch_ms
+from gridv4_bt.config import backtrader_params, make_config
+from gridv4_bt.core.funding import funding_tilt
+from gridv4_bt.core.grid import exit_price, grid_spacing, level_price, round_down, round_up
+from gridv4_bt.core.inventory import normalized_inventory, optimal_spread, reservation_price
+from gridv4_bt.core.kelly import kelly_multiplier
+from gridv4_bt.core.regime import Regime
+from gridv4_bt.core.risk import portfolio_var
+from gridv4_bt.engine.ladder import Blocked
+from gridv4_bt.engine.pruning import (
+    DEVIANCE,
+    FUNDING,
+    GAP,
+    MAX_AGE_MS,
+    OLDEST,
+    deviates,
+    offset_index,
+    prune_reason,
+)
+from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
+from gridv4_bt.indicators import KAMA, RegimeFSM, RollingVolatility, WilderADX, WilderATR, ZScore
+from strategies.ladder import SideInputs
+from strategies.side import SideState
+
+HALT_Z = -3.0
+RESUME_Z = -1.0
+STOP1_SHARE = 0.5
+DELEVER_SHARE = 0.75
+TRAIL_SHARE = 0.5
+COOLDOWN_STOPS = 2
+COOLDOWN_BARS = 48
+COOLDOWN_FACTOR = 0.5
+DAY_MS = 86_400_000
+
+PRUNE_LABELS = {
+    DEVIANCE: TradeLabel.DEVIANCE,
+    OLDEST: TradeLabel.OLDEST,
+    GAP: TradeLabel.GAP,
+    FUNDING: TradeLabel.FUNDING,
+}
+
+#: One row of these a bar; the time is in ms, regime and halted are codes.
+LOG_COLUMNS = (
+    "time", "equity", "wallet", "unrealized", "long_qty", "short_qty", "regime", "halted", "z", "sigma",
+    "q", "anchor", "centre", "var", "margin_ratio", "resting_orders",
+)  # fmt: skip
+
+
+class Bar:
+    """What one closed bar tells the eleven steps, and what they find out on the way."""
+
+    __slots__ = (
+        "time", "close", "equity", "atr", "z", "sigma", "regime", "kama", "q", "shift", "centre",
+        "spacing_pct", "var", "maintenance",
+    )  # fmt: skip
+
+
+class GridStrategyV4(FastStrategy):
+    """Trade one feed with a grid on each side. Add it once for each symbol that shares the wallet.
+
+    Parameters
+    ----------
+    symbol : name of the feed to trade; None takes the first one.
+    The others are those of `gridv4_bt.config`; they are validated there when the strategy is made.
+
+    Raises
+    ------
+    ConfigError
+        A parameter is out of bounds or contradicts another.
+    """
+
+    params = (("symbol", None),) + backtrader_params()
+
+    def __init__(self) -> None:
+        values = {name: value for name, value in self.p._getkwargs().items() if name != "symbol"}
+        self.config = make_config(values)
+        data = self.data if self.p.symbol is None else self.getdatabyname(self.p.symbol)
+        self.feed = data
+        self.kama = KAMA(data)
+        self.atr = WilderATR(data)
+        self.adx = WilderADX(data)
+        self.regime_fsm = RegimeFSM(
+            data, self.kama, self.atr, self.adx,
+            breakout_slope=self.p.breakout_slope,
+            trend_slope=self.p.trend_slope,
+            hysteresis=self.p.hysteresis,
+        )  # fmt: skip
+        self.zscore = ZScore(data, self.atr)
+        self.sigma = RollingVolatility(data, period=self.p.sigma_bars)
+
+    def start(self) -> None:
+        config, data = self.config, self.feed
+        self.market = self.broker.market(data)
+        self.long = SideState(self.broker.leg(data, PositionSide.LONG), self.market, config)
+        self.short = SideState(self.broker.leg(data, PositionSide.SHORT), self.market, config)
+        self.sides = (self.long, self.short)
+        self.anchor: float | None = None
+        self.halted = False
+        self.halts = 0
+        self.stops = 0
+        self.margin_calls = 0
+        self.warnings: Counter[str] = Counter()
+        self.log = array("d")
+        self.funding_log = array("d")  #: triples: time, funding paid so far by the open LONG and SHORT fills
+        self._bar = Bar()
+        self._stop_bars: deque[int] = deque()
+        self._returns: dict[int, list[float]] = {}
+        self._kelly: dict[int, float] = {}
+        self._trades_seen = 0
+        self._settlements_seen = 0
+        self._day = 0
+        self._realized_today = 0.0
+        self._regime = int(Regime.NOISE)
+        self._var_limited = False
+        self._lines = (
+            data.lines.datetime, data.lines.close, self.atr.lines.atr, self.zscore.lines.z,
+            self.sigma.lines.sigma, self.kama.lines.kama, self.regime_fsm.lines.regime,
+        )  # fmt: skip
+
+    def next(self) -> None:
+        bar = self.read_bar()
+        self.update_regime(bar)  # 1
+        self.check_circuit_breaker(bar)  # 2
+        self.check_stop_loss(bar)  # 3
+        self.check_liquidation(bar)  # 4
+        self.prune(bar)  # 5
+        self.trail_anchor(bar)  # 6
+        self.check_var(bar)  # 7
+        self.generate_grid(bar)  # 8
+        self.match_orders(bar)  # 9
+        self.record_funding(bar)  # 10
+        self.log_equity(bar)  # 11
+
+    def read_bar(self) -> Bar:
+        """Take the closed bar's values and the trades that closed in it."""
+        bar = self._bar
+        datetime, close, atr, z, sigma, kama, regime = self._lines
+        bar.time = epoch_ms(datetime[0])
+        bar.close = close[0]
+        bar.equity = self.broker.getvalue()
+        bar.atr = atr[0]
+        bar.z = z[0]
+        bar.sigma = sigma[0]
+        bar.kama = kama[-1]
+        bar.regime = int(regime[-1])
+        day = bar.time // DAY_MS
+        if day != self._day:
+            self._day = day
+            self._realized_today = 0.0
+        closed = self.broker.closed_trades()
+        if len(closed) > self._trades_seen:
+            for index in range(self._trades_seen, len(closed)):
+                self._learn(closed[index])
+            self._trades_seen = len(closed)
+        for side in self.sides:
+            side.refresh()
+        return bar
+
+    def update_regime(self, bar: Bar) -> None:
+        """1. The regime of the bar before decides who may add now."""
+        self._regime = bar.regime if self.p.regime == "kama" else int(Regime.NOISE)
+
+    def check_circuit_breaker(self, bar: Bar) -> None:
+        """2. Halt on a crash by z-score; exits and stops stay."""
+        if self.halted:
+            if bar.z > RESUME_Z:
+                self.halted = False
+                self.anchor = None
+        elif bar.z < HALT_Z:
+            self.halted = True
+            self.halts += 1
+            for side in self.sides:
+                self._block(side, Blocked.HALT)
+
+    def check_stop_loss(self, bar: Bar) -> None:
+        """3. Half of a leg on a close beyond stage 1, all of it at the resting stop of stage 2."""
+        for side in self.sides:
+            tracker = side.tracker
+            if not tracker.ids:
+                side.stage1_done = False
+                continue
+            sign = side.sign
+            average = tracker.cost / tracker.qty
+            if sign * (average - bar.close) <= self.p.stop1_atr * bar.atr:
+                side.stage1_done = False
+            elif not side.stage1_done:
+                side.stage1_done = True
+                self._count_stop()
+                for index in range(len(tracker)):
+                    half = round_up(STOP1_SHARE * tracker.qtys[index], self.market.step)
+                    self._close(side, index, half, TradeLabel.STOP1)
+            # Without any range a stop at the average would fire on the spot; the one before stays.
+            if bar.atr > 0.0:
+                self._rest_stop(side, bar, average - sign * self.p.stop2_atr * bar.atr)
+
+    def check_liquidation(self, bar: Bar) -> None:
+        """4. Margin call: close the worst fills before the exchange does."""
+        bar.maintenance = 0.0
+        if not self.long.tracker.ids and not self.short.tracker.ids:
+            return
+        bar.maintenance = self.broker.maintenance_margin()
+        if bar.maintenance <= self.p.margin_call * bar.equity:
+            return
+        self.margin_calls += 1
+        self._deleverage(bar, bar.maintenance - self.p.margin_target * max(bar.equity, 0.0))
+
+    def prune(self, bar: Bar) -> None:
+        """5. Cut single fills by the five methods, then the worst fill near the VaR limit."""
+        for side in self.sides:
+            tracker = side.tracker
+            if not tracker.ids:
+                continue
+            deviated = deviates(side.sign, bar.close, bar.kama, bar.atr)
+            if deviated or side.may_prune(bar.close, bar.time - MAX_AGE_MS):
+                self._prune_fills(side, bar, deviated)
+        if self._realized_today > 0.0:
+            self._offset_worst(bar)
+        unrealized = self.long.tracker.unrealized(bar.close) + self.short.tracker.unrealized(bar.close)
+        if -unrealized > DELEVER_SHARE * self.p.var_pct * bar.equity:
+            side, index = self._worst_fill(bar)
+            self._close(side, index, side.tracker.qtys[index], TradeLabel.DELEVER)
+
+    def trail_anchor(self, bar: Bar) -> None:
+        """6. Follow an uptrend that left the ladder; start anew where the ladder was left otherwise."""
+        spacing = grid_spacing(bar.atr, bar.close, self.p.k, self.p.floor_pct)
+        bar.spacing_pct = spacing / bar.close
+        if self.anchor is None:
+            self.anchor = bar.close
+            return
+        top = level_price(self.anchor, bar.spacing_pct, self.p.levels)
+        if bar.close > top:
+            if self._regime > 0:
+                self.anchor += TRAIL_SHARE * (bar.close - top)
+            else:
+                self.anchor = bar.close
+        elif bar.close < level_price(self.anchor, bar.spacing_pct, -self.p.levels):
+            self.anchor = bar.close
+
+    def check_var(self, bar: Bar) -> None:
+        """7. No new entries while a day's value at risk exceeds its limit."""
+        net = self.long.tracker.qty - self.short.tracker.qty
+        bar.var = portfolio_var(net * bar.close, bar.sigma)
+        self._var_limited = bar.var > self.p.var_pct * bar.equity
+
+    def generate_grid(self, bar: Bar) -> None:
+        """8. Centre the ladder by the inventory and work out what each side wants."""
+        p, mid = self.p, bar.close
+        position = self.long.tracker.qty - self.short.tracker.qty
+        bar.q = normalized_inventory(position, p.max_inventory * bar.equity / mid)
+        gamma = p.gamma / mid
+        sigma = bar.sigma * mid
+        reservation = reservation_price(mid, bar.q, gamma, sigma, p.horizon)
+        bar.shift = reservation - mid
+        bar.centre = self.anchor + bar.shift
+        half_spread = 0.5 * optimal_spread(gamma, sigma, p.horizon, p.kappa / mid)
+        notional = bar.equity * p.order_pct * self._kelly_now() * self._cooldown()
+        rate = self.broker.funding_rate(self.feed)
+        for side in self.sides:
+            inputs: SideInputs = side.inputs
+            inputs.centre = bar.centre
+            inputs.spacing_pct = bar.spacing_pct
+            inputs.last_price = mid
+            inputs.edge = reservation - side.sign * half_spread
+            inputs.notional = notional * funding_tilt(rate, side.sign)
+            inputs.room = p.max_inventory * bar.equity - side.tracker.qty * mid
+
+    def match_orders(self, bar: Bar) -> None:
+        """9. Hand the wanted orders to the broker, which changes only what differs."""
+        self.broker.confirm(self.feed, self, self._regime)
+        for side in self.sides:
+            reason = self._why_blocked(side, bar)
+            if reason is not None:
+                self._block(side, reason)
+            else:
+                self._rest_entries(side)
+            if side.tracker.ids:
+                self._rest_exits(side, bar)
+
+    def record_funding(self, bar: Bar) -> None:
+        """10. Note what the open fills have paid whenever the broker has settled."""
+        settlements = self.broker.settlements(self.feed)
+        if settlements != self._settlements_seen:
+            self._settlements_seen = settlements
+            self.funding_log.extend(
+                (bar.time, sum(self.long.tracker.fundings), sum(self.short.tracker.fundings))
+            )
+
+    def log_equity(self, bar: Bar) -> None:
+        """11. One row with all a person needs to see why; see `LOG_COLUMNS`."""
+        long, short = self.long, self.short
+        wallet = self.broker.getcash()
+        self.log.extend(
+            (
+                bar.time, bar.equity, wallet, bar.equity - wallet, long.tracker.qty, short.tracker.qty,
+                self._regime, self.halted, bar.z, bar.sigma, bar.q, self.anchor, bar.centre, bar.var,
+                bar.maintenance / bar.equity if bar.equity > 0.0 else float("inf"),
+                long.resting_orders() + short.resting_orders(),
+            )
+        )  # fmt: skip
+
+    def blocked_reasons(self) -> Counter[str]:
+        """Return how many level-bars had no order so far, by reason."""
+        total = self.long.plan.reasons() + self.short.plan.reasons()
+        return Counter({reason.name.lower(): count for reason, count in total.items()})
+
+    # --- what the steps are made of
+
+    def _learn(self, trade: ClosedTrade) -> None:
+        self._realized_today += trade.net
+        if trade.symbol != self.market.symbol:
+            return
+        self._returns.setdefault(trade.regime, []).append(trade.net / (trade.entry * trade.qty))
+        self._kelly.pop(trade.regime, None)
+        side = self.long if trade.side > 0 else self.short
+        if trade.label is not TradeLabel.GRID and trade.net < 0.0:
+            side.cool(trade.entry, len(self) + self.p.reopen_bars)
+        if trade.label is TradeLabel.STOP2 and side.stop_rests:
+            side.stop_rests = False
+            self._count_stop()
+
+    def _count_stop(self) -> None:
+        self.stops += 1
+        self._stop_bars.append(len(self))
+
+    def _cooldown(self) -> float:
+        stops = self._stop_bars
+        while stops and stops[0] <= len(self) - COOLDOWN_BARS:
+            stops.popleft()
+        return COOLDOWN_FACTOR if len(stops) > COOLDOWN_STOPS else 1.0
+
+    def _kelly_now(self) -> float:
+        value = self._kelly.get(self._regime)
+        if value is None:
+            p = self.p
+            value = kelly_multiplier(
+                self._returns.get(self._regime, ()),
+                window=p.kelly_window, min_trades=p.kelly_min_trades, floor=p.kelly_floor, cap=p.kelly_cap,
+            )  # fmt: skip
+            self._kelly[self._regime] = value
+        return value
+
+    def _rest_stop(self, side: SideState, bar: Bar, price: float) -> None:
+        tick = self.market.tick
+        price = round_down(price, tick) if side.sign > 0 else round_up(price, tick)
+        if side.sign * (bar.close - price) > 0.0:
+            side.stop_rests = True
+            self.broker.set_stop(self.feed, side.side, price)
+            return
+        # The market is through the stop already: an exchange would refuse it, so close at once.
+        side.stop_rests = True
+        self.broker.set_stop(self.feed, side.side, None)
+        for index in range(len(side.tracker)):
+            self._close(side, index, side.tracker.qtys[index], TradeLabel.STOP2)
+
+    def _close(self, side: SideState, index: int, qty: float, label: TradeLabel) -> bool:
+        return self.broker.close_fill(self.feed, side.side, side.tracker.ids[index], qty, label)
+
+    def _worst_fill(self, bar: Bar) -> tuple[SideState, int]:
+        worst = []
+        for side in self.sides:
+            if side.tracker.ids:
+                index = side.tracker.worst(bar.close)
+                loss = side.sign * (side.tracker.prices[index] - bar.close) * side.tracker.qtys[index]
+                worst.append((loss, side, index))
+        _, side, index = max(worst, key=lambda item: item[0])
+        return side, index
+
+    def _deleverage(self, bar: Bar, excess: float) -> None:
+        # Worst first; each close frees the maintenance margin of its notional at the leg's mean rate.
+        rate = bar.maintenance / ((self.long.tracker.qty + self.short.tracker.qty) * bar.close)
+        fills = [
+            (side.sign * (bar.close - price) * qty, side, index, qty)
+            for side in self.sides
+            for index, (price, qty) in enumerate(zip(side.tracker.prices, side.tracker.qtys, strict=True))
+        ]
+        for _, side, index, qty in sorted(fills, key=lambda fill: fill[0]):
+            if excess <= 0.0:
+                break
+            self._close(side, index, qty, TradeLabel.MARGIN_CALL)
+            excess -= rate * qty * bar.close
+
+    def _prune_fills(self, side: SideState, bar: Bar, deviated: bool) -> None:
+        tracker = side.tracker
+        for index in range(len(tracker)):
+            reason = prune_reason(
+                side.sign, bar.close, bar.time, deviated,
+                tracker.prices[index], tracker.qtys[index], tracker.times[index],
+                tracker.spacings[index], tracker.fundings[index],
+            )  # fmt: skip
+            if reason:
+                self._close(side, index, tracker.qtys[index], PRUNE_LABELS[reason])
+
+    def _offset_worst(self, bar: Bar) -> None:
+        if not any(side.is_under_water(bar.close) for side in self.sides):
+            return
+        side, _ = self._worst_fill(bar)
+        tracker = side.tracker
+        index = offset_index(
+            side.sign, bar.close, self._realized_today, self.p.offset_spacings, self.p.taker_fee,
+            tracker.prices, tracker.qtys, tracker.spacings, tracker.fundings, tracker.fees, len(tracker),
+        )  # fmt: skip
+        if index >= 0:
+            self._close(side, index, tracker.qtys[index], TradeLabel.OFFSET)
+
+    def _why_blocked(self, side: SideState, bar: Bar) -> Blocked | None:
+        if self.halted:
+            return Blocked.HALT
+        if self._var_limited:
+            return Blocked.VAR
+        regime = self._regime
+        if regime == Regime.NOISE or regime == side.sign:
+            return None
+        return Blocked.REGIME
+
+    def _block(self, side: SideState, reason: Blocked) -> None:
+        if side.plan.block(reason):
+            self.broker.change_entries(self.feed, side.side, list(side.leg.entries), {})
+
+    def _rest_entries(self, side: SideState) -> None:
+        if side.surroundings_changed(len(self)):
+            side.plan.forget(side.cooling_prices(len(self)))
+        cancel, place = side.plan.changes(side.inputs)
+        if cancel or place:
+            refused = self.broker.change_entries(self.feed, side.side, cancel, place)
+            if refused:
+                side.plan.refused(refused)
+
+    def _rest_exits(self, side: SideState, bar: Bar) -> None:
+        """Let every fill have its exit; one within the tolerance stays."""
+        shift = min(bar.shift, 0.0) if side.sign > 0 else max(bar.shift, 0.0)
+        if side.exits_stand(shift, bar.close):
+            return
+        tracker, resting = side.tracker, side.leg.exits
+        wanted: dict[int, float] = {}
+        slack = float("inf")
+        for index, fill_id in enumerate(tracker.ids):
+            entry, spacing_pct = tracker.prices[index], tracker.spacings[index]
+            price = exit_price(
+                side.sign, entry, spacing_pct, shift, self.p.maker_fee, bar.close, self.market.tick
+            )
+            tolerance = self.p.keep_price * spacing_pct * entry
+            standing = resting.get(fill_id)
+            if standing is not None and abs(standing - price) <= tolerance:
+                slack = min(slack, tolerance - abs(standing - price))
+                price = standing
+            else:
+                slack = min(slack, tolerance)
+            wanted[fill_id] = price
+        self.broker.set_exits(self.feed, side.side, wanted)
+        side.exits_placed(shift, slack - 2.0 * self.market.tick)

@@ -1,0 +1,98 @@
+"""What the strategy remembers of one side between bars."""
+
+from gridv4_bt.config import GridConfig
+from gridv4_bt.engine.market import Market
+from gridv4_bt.engine.matching import Leg
+from gridv4_bt.engine.pruning import FUNDING_SHARE, gap_price, underwater_price
+from strategies.ladder import SideInputs, SidePlan
+
+_NEVER = 2**62
+
+
+class SideState:
+    """One positionSide as the strategy sees it: its leg, its ladder plan and its guards."""
+
+    def __init__(self, leg: Leg, market: Market, config: GridConfig) -> None:
+        self.leg = leg
+        self.side = leg.side
+        self.sign = leg.sign
+        self.tracker = leg.tracker
+        self.plan = SidePlan(leg, market, config.levels, config.keep_price, config.keep_qty)
+        self.inputs = SideInputs()
+        self.stage1_done = False  #: stage 1 has closed its half and the price has not come back since
+        self.stop_rests = False  #: a stage-2 stop stands or is being executed at market
+        self._offset_spacings = config.offset_spacings
+        self._cooling: list[tuple[float, int]] = []  # price of a cut fill, bar from which it is open again
+        self._next_opening = _NEVER
+        self._dirty = True
+        self._seen_version = -1
+        self._gap_trigger = 0.0
+        self._under_water = 0.0
+        self._exit_shift = 0.0
+        self._exit_slack = -1.0
+        self._exit_guard = 0.0
+
+    def refresh(self) -> None:
+        """Notice fills and closings since the last bar."""
+        if self.tracker.version == self._seen_version:
+            return
+        self._seen_version = self.tracker.version
+        self._dirty = True
+        self._exit_slack = -1.0
+        nearest = max if self.sign > 0 else min
+        columns = list(zip(self.tracker.prices, self.tracker.spacings, strict=True))
+        if not columns:
+            return
+        self._gap_trigger = nearest(gap_price(self.sign, price, spacing) for price, spacing in columns)
+        self._under_water = nearest(
+            underwater_price(self.sign, price, spacing, self._offset_spacings) for price, spacing in columns
+        )
+
+    def may_prune(self, price: float, oldest_allowed: int) -> bool:
+        """Tell whether age, gap or funding may cut any fill; never False when one does."""
+        tracker = self.tracker
+        if tracker.times[0] < oldest_allowed or self.sign * (price - self._gap_trigger) < 0.0:
+            return True
+        return any(
+            paid > FUNDING_SHARE * spacing * entry * qty
+            for paid, spacing, entry, qty in zip(
+                tracker.fundings, tracker.spacings, tracker.prices, tracker.qtys, strict=True
+            )
+        )
+
+    def is_under_water(self, price: float) -> bool:
+        """Tell whether any fill is far enough under water to be offset."""
+        return bool(self.tracker.ids) and self.sign * (price - self._under_water) <= 0.0
+
+    def cool(self, price: float, until: int) -> None:
+        """Keep the level at a price closed before bar number `until`."""
+        self._cooling.append((price, until))
+        self._dirty = True
+
+    def cooling_prices(self, bar: int) -> list[float]:
+        """Return the prices still closed at bar number `bar` and forget the others."""
+        self._cooling = [item for item in self._cooling if item[1] > bar]
+        self._next_opening = min((until for _, until in self._cooling), default=_NEVER)
+        return [price for price, _ in self._cooling]
+
+    def surroundings_changed(self, bar: int) -> bool:
+        """Tell, once, whether fills or cooling levels have changed since the last time it was asked."""
+        changed = self._dirty or bar >= self._next_opening
+        self._dirty = False
+        return changed
+
+    def exits_stand(self, shift: float, last_price: float) -> bool:
+        """Tell whether every exit is still within its tolerance and does not cross the price."""
+        moved = abs(shift - self._exit_shift)
+        return moved < self._exit_slack and self.sign * (self._exit_guard - last_price) > moved
+
+    def exits_placed(self, shift: float, slack: float) -> None:
+        """Note the inventory shift the exits were placed with and how far it may move."""
+        self._exit_shift = shift
+        self._exit_slack = slack
+        self._exit_guard = self.leg.first_exit()
+
+    def resting_orders(self) -> int:
+        """Return how many orders stand for this side."""
+        leg = self.leg
+        return len(leg.entries) + len(leg.exits) + (leg.stop is not None)

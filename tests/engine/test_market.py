@@ -1,0 +1,280 @@
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from gridv4_bt.core.risk import Bracket, maintenance_margin
+from gridv4_bt.engine.market import Market, MarketHistory, exchange_symbol, load_market, load_market_history
+from gridv4_bt.errors import MarketError
+
+ANSWER = [
+    {
+        "symbol": "BTCUSDT",
+        "brackets": [
+            {
+                "bracket": 1,
+                "initialLeverage": 75,
+                "notionalCap": 10000,
+                "notionalFloor": 0,
+                "maintMarginRatio": 0.0065,
+                "cum": 0.0,
+            },
+            {
+                "bracket": 2,
+                "initialLeverage": 50,
+                "notionalCap": 50000,
+                "notionalFloor": 10000,
+                "maintMarginRatio": 0.01,
+                "cum": 35.0,
+            },
+        ],
+    }
+]
+ANSWERED = (Bracket(0, 10_000, 0.0065, 0), Bracket(10_000, 50_000, 0.01, 35))
+
+TIERS = [
+    {"notionalFloor": 0, "notionalCap": 1000, "maintMarginRate": 0.01, "maintAmount": 0, "maxLeverage": 50},
+    {"notionalFloor": 1000, "notionalCap": 5000, "maintMarginRate": 0.02, "maintAmount": 10, "maxLeverage": 25},
+]
+
+INFO = {
+    "serverTime": 1774946629551,
+    "symbols": [
+        {
+            "symbol": "BTCUSDT",
+            "liquidationFee": "0.020000",
+            "filters": [
+                {"filterType": "PRICE_FILTER", "maxPrice": "809484", "minPrice": "261.10", "tickSize": "0.10"},
+                {"filterType": "LOT_SIZE", "maxQty": "1000", "minQty": "0.002", "stepSize": "0.0001"},
+                {"filterType": "MARKET_LOT_SIZE", "maxQty": "120", "minQty": "0.0001", "stepSize": "0.0001"},
+                {"filterType": "MIN_NOTIONAL", "notional": "100"},
+            ],
+        }
+    ],
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_json(content):
+        path = tmp_path / "market.json"
+        path.write_text(json.dumps(content))
+        return path
+
+    return write_json
+
+
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "BTC/USDT", "BTC/USDT:USDT", "btc/usdt"])
+def test_all_spellings_name_the_same_market(symbol):
+    assert exchange_symbol(symbol) == "BTCUSDT"
+    assert load_market(symbol).symbol == "BTCUSDT"
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    ["", "/", "BTC/", "/USDT", "BTC/USD:BTC", "BTC:USDT", "BTC/USDT:USDT-240628", "BTCUSDT_240628"],
+)
+def test_other_products_are_refused(symbol):
+    with pytest.raises(MarketError, match="not a linear perpetual"):
+        exchange_symbol(symbol)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "tick", "step", "min_qty", "min_notional", "first_rate"),
+    [
+        ("BTCUSDT", 0.1, 0.001, 0.001, 50.0, 0.004),
+        ("ETHUSDT", 0.01, 0.001, 0.001, 20.0, 0.004),
+        ("SOLUSDT", 0.01, 0.01, 0.01, 5.0, 0.005),
+        ("SAMPLEUSDT", 0.1, 0.001, 0.001, 5.0, 0.004),
+        ("WHOKNOWSUSDT", 0.0001, 0.001, 0.001, 5.0, 0.05),
+    ],
+)
+def test_packaged_markets(symbol, tick, step, min_qty, min_notional, first_rate):
+    market = load_market(symbol)
+    assert (market.symbol, market.tick, market.step) == (symbol, tick, step)
+    assert (market.min_qty, market.min_notional, market.liquidation_fee) == (min_qty, min_notional, 0.0125)
+    assert market.brackets[0].rate == first_rate
+    assert "filters" in market.as_of and "brackets" in market.as_of
+
+
+def test_packaged_brackets_are_those_of_the_shared_table(shared_data):
+    path = shared_data / "brackets" / "leverage_brackets_2026-09.json"
+    for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT"):
+        packaged, published = load_market(symbol), load_market(symbol, path)
+        assert (packaged.brackets, packaged.max_leverages) == (published.brackets, published.max_leverages)
+
+
+def test_default_is_stricter_than_every_published_market(shared_data):
+    default = load_market("DEFAULT")
+    path = shared_data / "brackets" / "leverage_brackets_history.json"
+    for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "DOGEUSDT"):
+        for _, market in load_market_history(symbol, path).changes:
+            for row in (*default.brackets, *market.brackets):
+                assert default.max_leverage(row.floor) <= market.max_leverage(row.floor)
+                margin = maintenance_margin(row.floor, market.brackets)
+                assert maintenance_margin(row.floor, default.brackets) >= margin
+
+
+def test_max_leverage_is_that_of_the_bracket_the_notional_is_in():
+    market = load_market("BTCUSDT")
+    assert market.max_leverage(0.0) == 150
+    assert market.max_leverage(299_999.0) == 150
+    assert market.max_leverage(300_000.0) == 100
+    assert market.max_leverage(-900_000.0) == 75
+    assert market.max_leverage(5e9) == 1
+
+
+def test_leverage_bracket_answer_replaces_the_brackets_only(write):
+    market, packaged = load_market("BTC/USDT:USDT", write(ANSWER)), load_market("BTCUSDT")
+    assert (market.brackets, market.max_leverages) == (ANSWERED, (75.0, 50.0))
+    assert market == replace(
+        packaged, brackets=market.brackets, max_leverages=market.max_leverages, as_of=market.as_of
+    )
+    assert market.as_of.endswith("brackets undated, leverageBracket answer")
+
+
+def test_leverage_bracket_answer_for_one_symbol(write):
+    assert load_market("BTCUSDT", write(ANSWER[0])).brackets == ANSWERED
+
+
+def test_dated_bracket_table_replaces_the_brackets_only(write):
+    market = load_market("BTCUSDT", write({"as_of": "2027-01-01", "symbols": {"BTCUSDT": TIERS}}))
+    assert market.brackets == (Bracket(0, 1_000, 0.01, 0), Bracket(1_000, 5_000, 0.02, 10))
+    assert market.max_leverages == (50.0, 25.0)
+    assert market.tick == 0.1
+    assert market.as_of.endswith("; brackets 2027-01-01")
+
+
+def test_exchange_info_answer_replaces_the_filters_and_the_fee(write):
+    market, packaged = load_market("BTCUSDT", write(INFO)), load_market("BTCUSDT")
+    assert (market.tick, market.step, market.min_qty, market.min_notional) == (0.1, 0.0001, 0.002, 100.0)
+    assert market.liquidation_fee == 0.02
+    assert market.brackets == packaged.brackets
+    assert market.as_of.startswith("filters 2026-03-31, exchangeInfo answer; brackets 2026-09-29")
+
+
+def test_exchange_info_of_the_shared_data(shared_data):
+    path = next((shared_data / "exchange_info").glob("*.json"))
+    market = load_market("SOL/USDT", path)
+    assert (market.tick, market.step, market.min_qty, market.min_notional) == (0.01, 0.01, 0.01, 5.0)
+
+
+def test_newer_table_in_the_packaged_shape_replaces_everything(write):
+    facts = {
+        "tick": 0.5,
+        "step": 1,
+        "min_qty": 2,
+        "min_notional": 10,
+        "liquidation_fee": 0.015,
+        "filters_as_of": "2027-01-01",
+        "brackets_as_of": "2027-01-02",
+        "brackets": [[0, 1000, 0.01, 0, 50]],
+    }
+    expected = Market(
+        symbol="BTCUSDT",
+        tick=0.5,
+        step=1.0,
+        min_qty=2.0,
+        min_notional=10.0,
+        liquidation_fee=0.015,
+        brackets=(Bracket(0, 1_000, 0.01, 0),),
+        max_leverages=(50.0,),
+        as_of="filters 2027-01-01; brackets 2027-01-02",
+    )
+    assert load_market("BTCUSDT", write({"symbols": {"BTCUSDT": facts}})) == expected
+    assert load_market("BTCUSDT", write({"symbols": {"DEFAULT": facts}})) == expected
+    with pytest.raises(MarketError, match="has nothing about BTCUSDT, only about ETHUSDT"):
+        load_market("BTCUSDT", write({"symbols": {"ETHUSDT": facts}}))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "has nothing about BTCUSDT"),
+        ({"symbols": {"ETHUSDT": TIERS}}, "has nothing about BTCUSDT, only about ETHUSDT"),
+        ({"symbols": []}, "has nothing about BTCUSDT"),
+        ({"symbols": {"BTCUSDT": []}}, "not a market table"),
+        ({"symbols": {"BTCUSDT": TIERS[1:]}}, "BTCUSDT: bracket 1 starts at 1000.0, expected floor 0.0"),
+        ({"symbols": {"BTCUSDT": [{"first_seen": "2027-01-01", "tiers": TIERS}]}}, "is a history of brackets"),
+        ({"symbols": {"BTCUSDT": [{"notionalFloor": 0}]}}, "maintMarginRate|notionalCap"),
+        ({}, "not a market table"),
+        (3, "not a market table"),
+        ("BTCUSDT", "not a market table"),
+        (INFO | {"symbols": [INFO["symbols"][0] | {"filters": []}]}, "LOT_SIZE"),
+    ],
+)
+def test_file_that_does_not_answer_is_refused_by_name(write, content, message):
+    path = write(content)
+    with pytest.raises(MarketError, match=f"{re.escape(str(path))}: .*({message})"):
+        load_market("BTCUSDT", path)
+
+
+def test_unreadable_file_is_refused_by_name(tmp_path):
+    with pytest.raises(MarketError, match="absent.json: cannot be read"):
+        load_market("BTCUSDT", tmp_path / "absent.json")
+    (tmp_path / "half.json").write_text('{"symbols": ')
+    with pytest.raises(MarketError, match="half.json: cannot be read"):
+        load_market_history("BTCUSDT", tmp_path / "half.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tick": 0.0}, "tick is 0.0"),
+        ({"step": float("nan")}, "step is nan"),
+        ({"min_qty": float("inf")}, "min_qty is inf"),
+        ({"min_notional": -1.0}, "min_notional is -1.0"),
+        ({"liquidation_fee": 1.25}, "liquidation_fee is 1.25"),
+        ({"max_leverages": (20.0,)}, "maximum leverage of 1 or more for each"),
+        ({"brackets": ()}, "table is empty"),
+    ],
+)
+def test_contradictory_market_cannot_be_built(change, message):
+    with pytest.raises(MarketError, match=f"BTCUSDT: .*{message}"):
+        replace(load_market("BTCUSDT"), **change)
+
+
+def history(*entries):
+    return {"symbols": {"BTCUSDT": [{"first_seen": seen, "tiers": tiers} for seen, tiers in entries]}}
+
+
+def test_history_gives_the_rules_in_force(write):
+    path = write(history(("2024-01-02T02:00:00+02:00", TIERS), ("2023-01-01", TIERS[:1])))
+    markets = load_market_history("BTCUSDT", path)
+    first, second = (change[1] for change in markets.changes)
+    assert [change[0] for change in markets.changes] == [1_672_531_200_000, 1_704_153_600_000]
+    assert (len(first.brackets), len(second.brackets)) == (1, 2)
+    assert markets.at(0) is first
+    assert markets.at(1_704_153_599_999) is first
+    assert markets.at(1_704_153_600_000) is second
+    assert second.tick == 0.1
+
+
+def test_history_names_file_date_and_bracket_of_a_broken_table(write):
+    broken = [TIERS[0], TIERS[1] | {"maintAmount": 12}]
+    path = write(history(("2023-01-01", TIERS), ("2024-01-01", broken)))
+    message = "market.json: table first seen 2024-01-01: BTCUSDT: bracket 2 .* expected 10"
+    with pytest.raises(MarketError, match=message):
+        load_market_history("BTCUSDT", path)
+
+
+def test_history_needs_distinct_dates_and_the_symbol(write):
+    with pytest.raises(MarketError, match="ascending"):
+        load_market_history("BTCUSDT", write(history(("2023-01-01", TIERS), ("2023-01-01", TIERS))))
+    with pytest.raises(MarketError, match="has nothing about ETHUSDT"):
+        load_market_history("ETHUSDT", write(history(("2023-01-01", TIERS))))
+    with pytest.raises(MarketError, match="not a history of brackets by date"):
+        load_market_history("BTCUSDT", write({"symbols": {"BTCUSDT": TIERS}}))
+    with pytest.raises(MarketError, match="at least one"):
+        MarketHistory(())
+
+
+def test_published_history_at_the_time_of_luna(shared_data):
+    markets = load_market_history("BTC/USDT:USDT", shared_data / "brackets" / "leverage_brackets_history.json")
+    luna = markets.at(int(datetime(2022, 5, 10, tzinfo=UTC).timestamp() * 1000))
+    assert luna.brackets[0] == Bracket(0, 50_000, 0.004, 0)
+    assert luna.brackets[3] == Bracket(1_000_000, 7_500_000, 0.025, 16_300)
+    assert luna.max_leverages[0] == 125
+    assert markets.at(1_790_000_000_000).brackets == load_market("BTCUSDT").brackets
