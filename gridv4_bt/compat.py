@@ -67,16 +67,19 @@ class FastStrategy(bt.Strategy):
 
     def _start(self) -> None:
         super()._start()
-        self._stepped = [
-            (indicator, indicator.lines.lines) for indicator in self._lineiterators[bt.LineIterator.IndType]
-        ]
+        groups: dict[int, tuple[bt.LineRoot, list]] = {}
+        for indicator in self._lineiterators[bt.LineIterator.IndType]:
+            clock = indicator._clock
+            groups.setdefault(id(clock), (clock, []))[1].extend(indicator.lines.lines)
+        self._groups = tuple(groups.values())
 
     def _oncepost(self, dt: float) -> None:
         if self._oldsync:
             super()._oncepost(dt)
             return
-        for indicator, lines in self._stepped:
-            if len(indicator._clock) > lines[0].lencount:
+        for clock, lines in self._groups:
+            # All indicators of one clock are always at the same bar.
+            if len(clock) > lines[0].lencount:
                 for line in lines:
                     line._idx += 1
                     line.lencount += 1

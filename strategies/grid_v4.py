@@ -110,6 +110,7 @@ class GridStrategyV4(FastStrategy):
         self.log = array("d")
         self.funding_log = array("d")  #: triples: time, funding paid so far by the open LONG and SHORT fills
         self._bar = Bar()
+        self._count = 0  # bars traded, the clock of cooldowns
         self._stop_bars: deque[int] = deque()
         self._returns: dict[int, list[float]] = {}
         self._kelly: dict[int, float] = {}
@@ -141,6 +142,7 @@ class GridStrategyV4(FastStrategy):
     def read_bar(self) -> Bar:
         """Take the closed bar's values and the trades that closed in it."""
         bar = self._bar
+        self._count += 1
         datetime, close, atr, z, sigma, kama, regime = self._lines
         bar.time = epoch_ms(datetime[0])
         bar.close = close[0]
@@ -320,18 +322,18 @@ class GridStrategyV4(FastStrategy):
         self._kelly.pop(trade.regime, None)
         side = self.long if trade.side > 0 else self.short
         if trade.label is not TradeLabel.GRID and trade.net < 0.0:
-            side.cool(trade.entry, len(self) + self.p.reopen_bars)
+            side.cool(trade.entry, self._count + self.p.reopen_bars)
         if trade.label is TradeLabel.STOP2 and side.stop_rests:
             side.stop_rests = False
             self._count_stop()
 
     def _count_stop(self) -> None:
         self.stops += 1
-        self._stop_bars.append(len(self))
+        self._stop_bars.append(self._count)
 
     def _cooldown(self) -> float:
         stops = self._stop_bars
-        while stops and stops[0] <= len(self) - COOLDOWN_BARS:
+        while stops and stops[0] <= self._count - COOLDOWN_BARS:
             stops.popleft()
         return COOLDOWN_FACTOR if len(stops) > COOLDOWN_STOPS else 1.0
 
@@ -424,8 +426,8 @@ class GridStrategyV4(FastStrategy):
             self.broker.change_entries(self.feed, side.side, list(side.leg.entries), {})
 
     def _rest_entries(self, side: SideState) -> None:
-        if side.surroundings_changed(len(self)):
-            side.plan.forget(side.cooling_prices(len(self)))
+        if side.surroundings_changed(self._count):
+            side.plan.forget(side.cooling_prices(self._count))
         cancel, place = side.plan.changes(side.inputs)
         if cancel or place:
             refused = self.broker.change_entries(self.feed, side.side, cancel, place)

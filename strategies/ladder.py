@@ -3,21 +3,20 @@
 from collections import Counter
 from math import inf
 
-from gridv4_bt.core.grid import ROUND_NUMBER_PCT, level_price, round_down, round_up
+from gridv4_bt.core.grid import ROUND_NUMBER_PCT, level_price, nudge_window, round_down, round_up
 from gridv4_bt.engine.ladder import (
     CROSSES,
     MARGIN,
-    MAX_INVENTORY,
     MIN_NOTIONAL,
     MIN_QTY,
     PLACED,
     Blocked,
-    block_reason,
     distance_window,
     is_kept,
-    nudge_window,
     order_price,
     reach_reason,
+    size_reason,
+    surroundings_reason,
 )
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import Entry, Leg
@@ -44,9 +43,10 @@ class SideInputs:
 class SidePlan:
     """Plan of one side: which orders are wanted, and the reason for every level without one.
 
-    Each level remembers the window of raw prices and sizes in which its last answer holds, so that a bar
-    plans only the levels that left theirs. `forget` empties all windows; doing so at every bar gives
-    the same orders and reasons, only slower.
+    Each level remembers the window of raw prices in which its surroundings (round number, fills, cooling
+    levels) stay the same, and the window of sizes in which its order stays. A bar looks again only at
+    the levels that left theirs; `forget` empties all windows, and doing that at every bar gives the same
+    orders and reasons, only slower.
     """
 
     def __init__(self, leg: Leg, market: Market, levels: int, keep_price: float, keep_qty: float) -> None:
@@ -62,17 +62,21 @@ class SidePlan:
         self._block: Blocked | None = None
         self._spacing = 0.0
         self._cooling: list[float] = []
-        # Window of each level: raw price; its order price where the nudge holds it, else 0; the price of the
-        # resting order, 0 without one; and notional / price.
+        # Surroundings of each level: window of raw prices, the price the nudge holds it at (0: none), code.
         self._low = [0.0] * levels
         self._high = [0.0] * levels
         self._held = [0.0] * levels
+        self._near = [PLACED] * levels
+        # Size of each level: price of its resting order (0: none), qty that the window of notional / price is
+        # made for, that window.
         self._standing = [0.0] * levels
+        self._sized = [0.0] * levels
         self._least = [0.0] * levels
         self._most = [0.0] * levels
+        self._settled = [False] * levels
 
     def forget(self, cooling: list[float]) -> None:
-        """Plan all levels at the next bar: fills or the prices that are `cooling` have changed."""
+        """Look at all levels anew at the next bar: fills or the prices that are `cooling` have changed."""
         self._cooling = cooling
         self._low = [0.0] * self._levels
         self._high = [0.0] * self._levels
@@ -83,7 +87,7 @@ class SidePlan:
         if news:
             self._set_codes([int(reason)] * self._levels)
             self._block = reason
-            self.forget(self._cooling)
+            self._settled = [False] * self._levels
         self._bars += 1
         return news
 
@@ -98,23 +102,26 @@ class SidePlan:
         place: dict[int, Entry] = {}
         codes = list(self._codes)
         first = self._blocked_by_reach(new, codes, cancel)
-        room = new.room if (levels - first) * new.notional > new.room else inf
-        if room < inf:
-            self.forget(self._cooling)
         centre, notional, tick = new.centre, new.notional, self._market.tick
+        # A side that cannot fill up needs no account of what each level takes.
+        room = new.room if (levels - first) * notional > new.room else inf
         nearer = 1.0 / (1.0 + self._keep_price * spacing)
         farther = 1.0 / (1.0 - self._keep_price * spacing)
         low, high, held, standing = self._low, self._high, self._held, self._standing
-        least, most = self._least, self._most
+        least, most, settled = self._least, self._most, self._settled
         for i in range(first, levels):
             raw = level_price(centre, spacing, -sign * (i + 1))
             if low[i] < raw < high[i]:
                 price = held[i] or raw
-                rest = standing[i]
-                if least[i] * price <= notional < most[i] * price:
+                if settled[i] and room == inf and least[i] * price <= notional < most[i] * price:
+                    rest = standing[i]
                     if rest == 0.0 or rest * nearer + tick <= price <= rest * farther - tick:
                         continue
-            codes[i], taken = self._plan(i, raw, new, room, cancel, place)
+                if not held[i]:
+                    price = round_down(raw, tick) if sign > 0 else round_up(raw, tick)
+            else:
+                price = self._survey(i, raw, spacing)
+            codes[i], taken = self._settle(i, price, new, room, cancel, place)
             room -= taken
         if codes != self._codes:
             self._set_codes(codes)
@@ -127,7 +134,7 @@ class SidePlan:
         for level in levels:
             i = abs(level) - 1
             codes[i] = MARGIN
-            self._high[i] = 0.0
+            self._settled[i] = False
         self._bars -= 1
         self._set_codes(codes)
         self._bars += 1
@@ -153,87 +160,92 @@ class SidePlan:
             if code == PLACED and price > 0.0:
                 return i
             codes[i] = code or CROSSES
-            self._high[i] = 0.0
+            self._settled[i] = False
             if -sign * (i + 1) in self._leg.entries:
                 cancel.append(-sign * (i + 1))
         return self._levels
 
-    def _plan(
-        self, i: int, raw: float, new: SideInputs, room: float, cancel: list[int], place: dict[int, Entry]
-    ) -> tuple[int, float]:
-        """Plan one level that is within reach; return its code and the notional it takes."""
-        sign, market, spacing = self._sign, self._market, new.spacing_pct
-        level = -sign * (i + 1)
-        price = order_price(sign, raw, market.tick)
-        qty = round_down(new.notional / price, market.step)
-        if not self._low[i] < raw < self._high[i]:
-            self._watch_price(i, raw, price)
-        fills, cooling = self._leg.tracker.prices, self._cooling
-        code = block_reason(
-            price, qty, spacing, fills, len(fills), cooling, len(cooling),
-            market.min_qty, market.min_notional, room,
-        )  # fmt: skip
-        standing = self._leg.entries.get(level)
-        if code != PLACED:
-            if standing is not None:
-                cancel.append(level)
-            self._standing[i] = 0.0
-            self._watch_qty(i, price, code)
-            return code, 0.0
-        if (
-            standing is not None
-            and is_kept(standing.price, price, self._keep_price * spacing * price)
-            and is_kept(standing.qty, qty, self._keep_qty * qty)
-        ):
-            self._standing[i] = standing.price
-            self._watch_resting_qty(i, price, standing.qty)
-        else:
-            if standing is not None:
-                cancel.append(level)
-            place[level] = Entry(price, qty, spacing)
-            self._standing[i] = price
-            self._watch_resting_qty(i, price, qty)
-        return PLACED, qty * price
-
-    def _watch_price(self, i: int, raw: float, price: float) -> None:
-        """Set the window of raw prices in which nudge, fills and cooling levels treat this level alike."""
+    def _survey(self, i: int, raw: float, spacing_pct: float) -> float:
+        """Look at a level's surroundings, note the window in which they stay the same, return its price."""
         spacing, tick = self._spacing, self._market.tick
-        low, high, is_held = nudge_window(raw)
-        for others in (self._leg.tracker.prices, self._cooling):
+        price = order_price(self._sign, raw, tick)
+        low, high, held = nudge_window(raw)
+        fills, cooling = self._leg.tracker.prices, self._cooling
+        for others in (fills, cooling):
             if others:
                 near_low, near_high = distance_window(
                     price, others, len(others), 0.5 * _NARROWER * spacing, 0.5 * _WIDER * spacing
                 )
-                if not is_held:
+                if not held:
                     low, high = max(low, near_low + tick), min(high, near_high - tick)
                 elif not near_low < price < near_high:
                     low = high = 0.0
+        if not low < raw < high:
+            # Undecided between near and far: a raw price that moves in later must not pass for known.
+            low = high = 0.0
         self._low[i], self._high[i] = low, high
-        self._held[i] = price if is_held else 0.0
+        self._held[i] = price if held else 0.0
+        self._near[i] = surroundings_reason(price, spacing_pct, fills, len(fills), cooling, len(cooling))
+        self._sized[i] = 0.0
+        return price
 
-    def _watch_resting_qty(self, i: int, price: float, qty: float) -> None:
-        """Set the window of notional / price in which a resting qty stays."""
+    def _settle(
+        self, i: int, price: float, new: SideInputs, room: float, cancel: list[int], place: dict[int, Entry]
+    ) -> tuple[int, float]:
+        """Decide on the order of a level at a price; return its code and the notional it takes."""
+        market = self._market
+        level = -self._sign * (i + 1)
+        standing = self._leg.entries.get(level)
+        self._settled[i] = room == inf
+        code, qty = self._near[i], 0.0
+        if code == PLACED:
+            qty = round_down(new.notional / price, market.step)
+            code = size_reason(price, qty, market.min_qty, market.min_notional, room)
+        if code != PLACED:
+            if standing is not None:
+                cancel.append(level)
+            self._standing[i] = 0.0
+            self._watch_small_size(i, price, code)
+            return code, 0.0
+        entry = standing
+        if (
+            entry is None
+            or not is_kept(entry.price, price, self._keep_price * new.spacing_pct * price)
+            or not is_kept(entry.qty, qty, self._keep_qty * qty)
+        ):
+            if entry is not None:
+                cancel.append(level)
+            place[level] = entry = Entry(price, qty, new.spacing_pct)
+        self._standing[i] = entry.price
+        if entry.qty != self._sized[i]:
+            self._watch_size(i, price, entry.qty)
+        return PLACED, qty * price
+
+    def _watch_size(self, i: int, price: float, qty: float) -> None:
+        """Note the window of notional / price in which an order of this qty stays."""
         market = self._market
         grain = _GRAIN + 2.0 * market.tick / price
         cheapest = self._held[i] or max(self._low[i], 0.5 * price)
-        smallest = max(qty / (1.0 + self._keep_qty), market.min_qty, market.min_notional / cheapest)
-        largest = qty / (1.0 - self._keep_qty)
-        self._least[i] = round_up(smallest * (1.0 + grain), market.step) * (1.0 + grain)
-        self._most[i] = (round_down(largest * (1.0 - grain), market.step) + market.step) * (1.0 - grain)
+        smallest = max(qty / (1.0 + self._keep_qty), market.min_notional / cheapest) * (1.0 + grain)
+        largest = qty / (1.0 - self._keep_qty) * (1.0 - grain)
+        self._least[i] = round_up(max(smallest, market.min_qty), market.step) * (1.0 + grain)
+        self._most[i] = (round_down(largest, market.step) + market.step) * (1.0 - grain)
+        self._sized[i] = qty
 
-    def _watch_qty(self, i: int, price: float, code: int) -> None:
-        """Set the window of notional / price in which a level stays without an order."""
+    def _watch_small_size(self, i: int, price: float, code: int) -> None:
+        """Note the window of notional / price in which a level stays without an order."""
         market = self._market
         grain = _GRAIN + 2.0 * market.tick / price
-        self._least[i], self._most[i] = 0.0, inf
+        least, most = 0.0, inf
         if code == MIN_QTY:
-            self._most[i] = market.min_qty * (1.0 - grain)
+            most = market.min_qty
         elif code == MIN_NOTIONAL:
             dearest = (self._held[i] or self._high[i]) * (1.0 + grain)
-            self._least[i] = market.min_qty * (1.0 + grain)
-            self._most[i] = round_up(market.min_notional / dearest * (1.0 - grain), market.step) * (1.0 - grain)
-        elif code == MAX_INVENTORY:
-            self._most[i] = 0.0
+            least = market.min_qty
+            most = round_up(market.min_notional / dearest * (1.0 - grain), market.step) if dearest else 0.0
+        self._least[i] = least * (1.0 + grain)
+        self._most[i] = most * (1.0 - grain)
+        self._sized[i] = 0.0
 
     def _set_codes(self, codes: list[int]) -> None:
         bars = self._bars

@@ -48,16 +48,29 @@ def nudge_round_number(price: float, is_buy: bool, pct: float = ROUND_NUMBER_PCT
     Stops and limits of others cluster on round numbers: a buy just above one is
     filled before them, a sell just below one as well.
     """
+    low, high, moved_to = nudge_window(price, pct)
+    if moved_to == 0.0:
+        return price
+    if abs(price - low if moved_to > price else price - high) <= 1e-12 * price:
+        # On the number itself: `low` is the number for the upper half, `high` for the lower one.
+        number = low if moved_to > price else high
+        return number * (1.0 + pct) if is_buy else number * (1.0 - pct)
+    return moved_to
+
+
+def nudge_window(price: float, pct: float = ROUND_NUMBER_PCT) -> tuple[float, float, float]:
+    """Return the range around a price that the nudge treats alike, and the price it moves to, 0 if none.
+
+    Inside the open range all prices are moved to that one price, or none is moved.
+    """
     boundary = round_boundary(price)
     number = floor(price / boundary + 0.5) * boundary
-    distance = price - number
-    if abs(distance) >= pct * number:
-        return price
-    if abs(distance) <= 1e-12 * number:
-        above = is_buy
-    else:
-        above = distance > 0.0
-    return number * (1.0 + pct) if above else number * (1.0 - pct)
+    below, above = number * (1.0 - pct), number * (1.0 + pct)
+    if price >= above:
+        return above, (number + boundary) * (1.0 - pct), 0.0
+    if price <= below:
+        return (number - boundary) * (1.0 + pct), below, 0.0
+    return (number, above, above) if price >= number else (below, number, below)
 
 
 def round_down(value: float, step: float) -> float:
@@ -71,16 +84,6 @@ def round_up(value: float, step: float) -> float:
     """Return the smallest multiple of `step` that is not below `value`."""
     count = -floor(-value / step + _STEP_EPS)
     return count / floor(1.0 / step + 0.5) if step < 1.0 else count * step
-
-
-def entry_price(centre: float, spacing_pct: float, level: int, tick: float) -> float:
-    """Return the price an entry of this level is sent with.
-
-    Negative levels buy (LONG) and round down to the tick, positive ones sell (SHORT) and round up.
-    """
-    is_buy = level < 0
-    price = nudge_round_number(level_price(centre, spacing_pct, level), is_buy)
-    return round_down(price, tick) if is_buy else round_up(price, tick)
 
 
 def exit_price(

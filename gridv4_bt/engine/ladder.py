@@ -1,6 +1,6 @@
 """Which entry a level of the grid wants, and how far its raw price may move before that changes.
 
-The rule is `order_price`, `reach_reason` and `block_reason`. The windows only say for how long an answer stays true: the
+The rule is `order_price`, then `reach_reason`, `surroundings_reason` and `size_reason`. The windows only say for how long an answer stays true: the
 inputs creep from bar to bar without changing most orders, and asking again for all levels at every
 bar costs more than everything else the strategy does.
 """
@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from gridv4_bt.core.grid import (
-    ROUND_NUMBER_PCT,
     nudge_round_number,
-    round_boundary,
     round_down,
     round_up,
 )
@@ -79,31 +77,31 @@ def reach_reason(side_sign: int, price: float, last_price: float, edge: float) -
     return PLACED
 
 
-def block_reason(
+def surroundings_reason(
     price: float,
-    qty: float,
     spacing_pct: float,
     fills: Sequence[float],
     fill_count: int,
     cooling: Sequence[float],
     cooling_count: int,
-    min_qty: float,
-    min_notional: float,
-    room: float,
 ) -> int:
-    """Return the `Blocked` code of a level within reach, the first reason that holds.
+    """Return OCCUPIED, COOLING or PLACED for an entry at a price.
 
-    Parameters
-    ----------
-    price, qty : of the order the level would place.
-    fills, cooling : prices of the side's open fills, and of fills that were cut at a loss lately.
-    room : what the side may still take after the levels before this one, quote.
+    `fills` and `cooling` hold the prices of the side's open fills, and of fills cut at a loss lately.
     """
     half_spacing = 0.5 * spacing_pct * price
     if lies_near(price, fills, fill_count, half_spacing):
         return OCCUPIED
     if lies_near(price, cooling, cooling_count, half_spacing):
         return COOLING
+    return PLACED
+
+
+def size_reason(price: float, qty: float, min_qty: float, min_notional: float, room: float) -> int:
+    """Return MIN_QTY, MIN_NOTIONAL, MAX_INVENTORY or PLACED for an entry.
+
+    `room` is what the side may still take after the levels nearer to the price, quote.
+    """
     if qty < min_qty:
         return MIN_QTY
     if qty * price < min_notional:
@@ -116,21 +114,6 @@ def block_reason(
 def is_kept(standing: float, wanted: float, tolerance: float) -> bool:
     """Tell whether a resting price or quantity is near enough to the wanted one to stay."""
     return abs(standing - wanted) <= tolerance
-
-
-def nudge_window(raw: float) -> tuple[float, float, bool]:
-    """Return the open range of raw prices that `nudge_round_number` treats like this one.
-
-    The third value tells which treatment it is: True, all of the range goes to one price; False, none is moved.
-    """
-    boundary = round_boundary(raw)
-    number = round_down(raw / boundary + 0.5, 1.0) * boundary
-    below, above = number * (1.0 - ROUND_NUMBER_PCT), number * (1.0 + ROUND_NUMBER_PCT)
-    if raw >= above:
-        return above, (number + boundary) * (1.0 - ROUND_NUMBER_PCT), False
-    if raw <= below:
-        return (number - boundary) * (1.0 + ROUND_NUMBER_PCT), below, False
-    return (number, above, True) if raw > number else (below, number, True)
 
 
 def distance_window(
