@@ -72,3 +72,11 @@ class HedgeModeBroker(bt.BrokerBase):
     @abstractmethod
     def maintenance_margin(self) -> float:
         """Return what the whole account must keep as equity at the last closes, quote."""
+
+    @abstractmethod
+    def liquidation_range(self, data: bt.AbstractDataBase) -> tuple[float, float]:
+        """Return the symbol's prices (down, up) at which the account is liquidated; 0 and infinity for none."""
+
+    @abstractmethod
+    def liquidations(self) -> int:
+        """Return how often the account has been liquidated so far."""

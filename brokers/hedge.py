@@ -18,8 +18,9 @@ from gridv4_bt.compat import epoch_ms
 from gridv4_bt.config import backtrader_params
 from gridv4_bt.core.risk import maintenance_margin
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.liquidation import is_safe, liquidate, liquidation_range
 from gridv4_bt.engine.market import Market, load_market
-from gridv4_bt.engine.matching import FILL_RULES, Book, Costs, Entry, Leg, MarketClose
+from gridv4_bt.engine.matching import FILL_RULES, INFINITY, Book, Costs, Entry, Leg, MarketClose
 from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
 
 MARGIN_INSUFFICIENT = "-2019 Margin is insufficient."
@@ -37,9 +38,8 @@ class FeedBook(Book):
         fill_rule: str,
         funding: FundingSource,
     ) -> None:
-        super().__init__(market.symbol, account, costs, FILL_RULES[fill_rule])
+        super().__init__(market, account, costs, FILL_RULES[fill_rule])
         self.data = data
-        self.market = market
         self.owner: bt.Strategy | None = None
         self.funding = funding
         self.funding_rate = float("nan")  #: latest settled
@@ -48,6 +48,8 @@ class FeedBook(Book):
         lines = data.lines
         self._lines = (lines.datetime, lines.open, lines.high, lines.low, lines.close, lines.volume)
         self._mark = getattr(lines, "mark", None)
+        fine = getattr(data, "mark_is_fine", False)
+        self._mark_range = (lines.mark_low, lines.mark_high) if fine else None
 
     def next_bar(self) -> bool:
         """Read the feed's bar if it is a new one and settle the funding due at its open."""
@@ -64,10 +66,18 @@ class FeedBook(Book):
         bar.low = low[0]
         bar.close = close[0]
         bar.volume = volume[0]
+        bar.mark_low, bar.mark_high, bar.mark_close = bar.low, bar.high, bar.close
+        if self._mark_range is not None:
+            self._read_mark()
         rate = self.funding.rate(before, bar)
         if rate == rate:  # not NaN: a settlement is due
             self.settle_funding(rate)
         return True
+
+    def _read_mark(self) -> None:
+        low, high = self._mark_range[0][0], self._mark_range[1][0]
+        if low == low and high == high:  # a gap of the mark leaves the last prices in force
+            self.bar.mark_low, self.bar.mark_high = low, high
 
     def settle_funding(self, rate: float) -> None:
         """Charge a settlement at the mark price, or at the open where the data has no mark."""
@@ -79,11 +89,6 @@ class FeedBook(Book):
         for leg in self.legs:
             if leg.tracker.ids:
                 self.account.settle_funding(leg.tracker, mark, rate)
-
-    def initial_margin(self, leverage: float) -> float:
-        """Return what the positions and open entries of this symbol bind, quote."""
-        notional = sum(leg.tracker.qty * self.bar.close + leg.entry_notional for leg in self.legs)
-        return notional / leverage
 
 
 class HedgeBroker(HedgeModeBroker):
@@ -115,6 +120,8 @@ class HedgeBroker(HedgeModeBroker):
         self._reporter = ExecutionReporter(self._notifications)
         self._standard = StandardOrders(self)
         self._value = self.p.cash
+        self._range_key: tuple[float, int, int] | None = None
+        self._range = (0.0, INFINITY)
 
     # --- Backtrader's broker interface
 
@@ -190,24 +197,44 @@ class HedgeBroker(HedgeModeBroker):
     def next(self) -> None:
         """Match the new bar of every symbol; phase by phase, because the wallet is shared."""
         fresh = [book for book in self._all if book.next_bar()]
-        standard = self._standard
-        if standard.alive or not all(book.is_idle() for book in fresh):
-            standard.expire()
-            active = [book for book in fresh if book.bar.volume > 0.0]
-            for phase, standard_phase in (
-                (Book.fill_market_orders, standard.fill_market_orders),
-                (Book.fill_entries, standard.fill_entries),
-                (Book.fill_stops, standard.fill_stops),
-                (Book.fill_exits, standard.fill_exits),
-            ):
-                for book in active:
-                    phase(book)
-                    standard_phase(book)
-                    if self.account.executions:
-                        self._report(book)
-            for book in active:
-                book.orders_changed()
+        if self._standard.alive or not all(book.is_idle() for book in fresh):
+            self._match([book for book in fresh if book.bar.volume > 0.0])
+        elif not is_safe(self.account, self._all):
+            self._liquidate()
         self._revalue()
+
+    def _match(self, books: Sequence[FeedBook]) -> None:
+        standard = self._standard
+        standard.expire()
+        for book in books:
+            book.fill_market_orders()
+            self._report(book)
+            standard.fill_market_orders(book)
+        for book in books:
+            book.fill_entries()
+            self._report(book)
+            standard.fill_entries(book)
+        safe = is_safe(self.account, self._all)
+        for book in books:
+            # A stop the market meets before the liquidation price may save the account.
+            limits = () if safe else liquidation_range(self.account, self._all, book, worst=True)
+            book.fill_stops(*limits)
+            self._report(book)
+            standard.fill_stops(book, *limits)
+        if not safe and not is_safe(self.account, self._all):
+            self._liquidate()
+        for book in books:
+            book.fill_exits()
+            self._report(book)
+            standard.fill_exits(book)
+            book.orders_changed()
+
+    def _liquidate(self) -> None:
+        liquidate(self.account, self._all, self.p.liquidation_fee)
+        self._standard.cancel_all()
+        for book in self._all:
+            self._report(book)
+            book.orders_changed()
 
     # --- hedge-mode interface (see HedgeModeBroker)
 
@@ -284,9 +311,29 @@ class HedgeBroker(HedgeModeBroker):
                     total += maintenance_margin(leg.tracker.qty * close, book.market.brackets)
         return total
 
+    def liquidation_range(self, data: bt.AbstractDataBase) -> tuple[float, float]:
+        book = self._books[data]
+        if len(self._all) > 1:
+            return liquidation_range(self.account, self._all, book, worst=False)
+        # A single symbol's range moves only when the book or the wallet does.
+        key = (self.account.wallet, book.long.tracker.version, book.short.tracker.version)
+        if key != self._range_key:
+            self._range_key = key
+            self._range = liquidation_range(self.account, self._all, book, worst=False)
+        return self._range
+
+    def liquidations(self) -> int:
+        return self.account.liquidations
+
     def available_margin(self) -> float:
-        """Return the equity that neither positions nor open entries bind, quote."""
-        return self._value - sum(book.initial_margin(self.p.leverage) for book in self._all)
+        """Return the equity that neither positions nor opening orders bind, quote."""
+        notional = 0.0
+        for book in self._all:
+            held = book.long.tracker.qty + book.short.tracker.qty
+            notional += held * book.bar.close + book.long.entry_notional + book.short.entry_notional
+            if self._standard.alive:
+                notional += self._standard.open_notional(book)
+        return self._value - notional / self.p.leverage
 
     # ---
 
@@ -305,9 +352,12 @@ class HedgeBroker(HedgeModeBroker):
         return book
 
     def _report(self, book: FeedBook) -> None:
-        for execution in self.account.executions:
-            self._reporter.report(book, execution)
-        self.account.executions.clear()
+        executions = self.account.executions
+        if executions:
+            for execution in executions:
+                if execution.symbol == book.symbol:
+                    self._reporter.report(book, execution)
+            executions[:] = [other for other in executions if other.symbol != book.symbol]
 
     def _revalue(self) -> None:
         value = self.account.wallet

@@ -13,7 +13,7 @@ They obey the same rules as the grid's own orders and are matched in the same ph
 import backtrader as bt
 
 from gridv4_bt.core.grid import round_down
-from gridv4_bt.engine.matching import Leg, market_price, stop_price
+from gridv4_bt.engine.matching import INFINITY, Leg, market_price, stop_hit, stop_price
 from gridv4_bt.engine.types import PositionSide, TradeLabel
 
 _SUPPORTED = (bt.Order.Market, bt.Order.Limit, bt.Order.Stop, bt.Order.StopLimit)
@@ -58,10 +58,15 @@ class StandardOrders:
             self.alive.remove(order)
             self._broker.notify(order)
 
-    def initial_margin(self, book, leverage: float) -> float:
-        """Return what the standing opening orders of a symbol bind, quote."""
+    def cancel_all(self) -> None:
+        """Cancel every standing order."""
+        for order in list(self.alive):
+            self.cancel(order)
+
+    def open_notional(self, book) -> float:
+        """Return the notional of the standing opening orders of a symbol, quote."""
         return sum(
-            self._price(order, book) * abs(order.executed.remsize) / leverage
+            self._price(order, book) * abs(order.executed.remsize)
             for order in self.alive
             if order.data is book.data and _opens(order)
         )
@@ -78,12 +83,17 @@ class StandardOrders:
             if _opens(order) and self._reached(order, book):
                 self._execute(order, book, order.created.price, maker=not order.info.get("marketable"))
 
-    def fill_stops(self, book) -> None:
-        """Phase 4: stops; a triggered StopLimit becomes a limit order from the next bar on."""
+    def fill_stops(self, book, down: float = 0.0, up: float = INFINITY) -> None:
+        """Phase 4: stops; a triggered StopLimit becomes a limit order from the next bar on.
+
+        Only the stops that the market meets before the liquidation prices `down` and `up`.
+        """
         bar = book.bar
         for order in self._of(book, bt.Order.Stop) + self._of(book, bt.Order.StopLimit):
             stop = order.created.price
-            if not (bar.high >= stop if order.isbuy() else bar.low <= stop):
+            sign = -1 if order.isbuy() else 1
+            met = max(stop, bar.open) if order.isbuy() else min(stop, bar.open)
+            if not stop_hit(sign, stop, bar.low, bar.high) or not down < met < up:
                 continue
             if order.exectype == bt.Order.StopLimit:
                 order.exectype = bt.Order.Limit
@@ -91,7 +101,6 @@ class StandardOrders:
                 order.triggered = True
                 order.info["triggered_at"] = bar.time
                 continue
-            sign = -1 if order.isbuy() else 1
             self._execute(order, book, stop_price(sign, stop, bar.open, book.costs.slippage), maker=False)
 
     def fill_exits(self, book) -> None:

@@ -58,7 +58,7 @@ class Bar:
 
     __slots__ = (
         "time", "close", "equity", "atr", "z", "sigma", "regime", "kama", "q", "shift", "centre",
-        "spacing_pct", "var", "maintenance",
+        "spacing_pct", "var", "maintenance", "distance",
     )  # fmt: skip
 
 
@@ -108,8 +108,10 @@ class GridStrategyV4(FastStrategy):
         self.margin_calls = 0
         self.warnings: Counter[str] = Counter()
         self.log = array("d")
+        self.min_liquidation_distance = float("inf")  #: fraction of the price
         self.funding_log = array("d")  #: triples: time, funding paid so far by the open LONG and SHORT fills
         self._bar = Bar()
+        self._feed_bars = 0
         self._count = 0  # bars traded, the clock of cooldowns
         self._stop_bars: deque[int] = deque()
         self._returns: dict[int, list[float]] = {}
@@ -126,6 +128,8 @@ class GridStrategyV4(FastStrategy):
         )  # fmt: skip
 
     def next(self) -> None:
+        if len(self.feed) == self._feed_bars:
+            return  # another symbol's bar
         bar = self.read_bar()
         self.update_regime(bar)  # 1
         self.check_circuit_breaker(bar)  # 2
@@ -143,6 +147,7 @@ class GridStrategyV4(FastStrategy):
         """Take the closed bar's values and the trades that closed in it."""
         bar = self._bar
         self._count += 1
+        self._feed_bars = len(self.feed)
         datetime, close, atr, z, sigma, kama, regime = self._lines
         bar.time = epoch_ms(datetime[0])
         bar.close = close[0]
@@ -205,9 +210,15 @@ class GridStrategyV4(FastStrategy):
     def check_liquidation(self, bar: Bar) -> None:
         """4. Margin call: close the worst fills before the exchange does."""
         bar.maintenance = 0.0
+        bar.distance = float("inf")
         if not self.long.tracker.ids and not self.short.tracker.ids:
             return
         bar.maintenance = self.broker.maintenance_margin()
+        down, up = self.broker.liquidation_range(self.feed)
+        bar.distance = min(bar.close - down, up - bar.close) / bar.close
+        self.min_liquidation_distance = min(self.min_liquidation_distance, bar.distance)
+        if bar.distance < self.p.liquidation_warning:
+            self.warnings["liquidation_near"] += 1
         if bar.maintenance <= self.p.margin_call * bar.equity:
             return
         self.margin_calls += 1
@@ -315,9 +326,9 @@ class GridStrategyV4(FastStrategy):
     # --- what the steps are made of
 
     def _learn(self, trade: ClosedTrade) -> None:
-        self._realized_today += trade.net
         if trade.symbol != self.market.symbol:
             return
+        self._realized_today += trade.net
         self._returns.setdefault(trade.regime, []).append(trade.net / (trade.entry * trade.qty))
         self._kelly.pop(trade.regime, None)
         side = self.long if trade.side > 0 else self.short

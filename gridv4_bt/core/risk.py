@@ -8,8 +8,6 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gridv4_bt.errors import MarketError
-
 
 class Bracket(NamedTuple):
     """One row of the exchange's leverage table, valid for notionals in [floor, cap)."""
@@ -29,33 +27,6 @@ def maintenance_margin(notional: float, brackets: Sequence[Bracket]) -> float:
     size = abs(notional)
     rate, amount = _rate_and_amount(size, brackets)
     return size * rate - amount
-
-
-def check_brackets(brackets: Sequence[Bracket]) -> None:
-    """Refuse a table that does not describe a continuous, convex margin.
-
-    Brackets must be contiguous from 0, rates non-decreasing within (0, 1), and
-    `amount[i] = amount[i-1] + floor[i]*(rate[i] - rate[i-1])` to 1e-6 relative, which starts at 0.
-
-    Raises
-    ------
-    MarketError
-        Naming the bracket (counted from 1) and the value it should have.
-    """
-    if not brackets:
-        raise MarketError("the bracket table is empty; at least one bracket is needed")
-    floor, rate, amount = 0.0, 0.0, 0.0
-    for number, row in enumerate(brackets, start=1):
-        if row.floor != floor:
-            raise MarketError(f"bracket {number} starts at {row.floor}, expected floor {floor}")
-        if not row.cap > row.floor:
-            raise MarketError(f"bracket {number} ends at {row.cap}, expected a cap above its floor {row.floor}")
-        if not rate <= row.rate < 1.0 or row.rate == 0.0:
-            raise MarketError(f"bracket {number} has rate {row.rate}, expected one in (0, 1) and not below {rate}")
-        amount += row.floor * (row.rate - rate)
-        if not math.isclose(row.amount, amount, rel_tol=1e-6, abs_tol=1e-9):
-            raise MarketError(f"bracket {number} has maintenance amount {row.amount}, expected {amount:.10g}")
-        floor, rate, amount = row.cap, row.rate, row.amount
 
 
 def liquidation_prices(
@@ -79,7 +50,7 @@ def liquidation_prices(
         margin, held constant.
     long_qty, short_qty : base units, both >= 0
     long_entry, short_entry : average entry price of each leg, ignored when its quantity is 0
-    brackets : a table that passed `check_brackets`
+    brackets : a table that passed `gridv4_bt.engine.market.check_brackets`
     """
     down, up = safe_interval(wallet, long_qty, long_entry, short_qty, short_entry, brackets)
     return (None if down == 0.0 else down), (None if up == math.inf else up)

@@ -37,6 +37,7 @@ class Account:
         self.fills = 0  #: fills opened so far, also the last fill id
         self.maker_executions = 0
         self.taker_executions = 0
+        self.liquidations = 0
         self.closed: list[ClosedTrade] = []
         self.executions: list[Execution] = []
 

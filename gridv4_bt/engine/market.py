@@ -1,4 +1,4 @@
-"""What the exchange says about one market: order filters, liquidation fee and leverage brackets, now and by date.
+"""What the exchange says about one market: order filters and leverage brackets, now and by date.
 
 The packaged facts are in `gridv4_bt/markets.json`; a file given by the user replaces all or part of them.
 """
@@ -6,13 +6,14 @@ The packaged facts are in `gridv4_bt/markets.json`; a file given by the user rep
 import json
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from gridv4_bt.core.risk import Bracket, check_brackets
+from gridv4_bt.core.risk import Bracket
 from gridv4_bt.errors import MarketError
 
 DEFAULT = "DEFAULT"  #: the packaged entry for a symbol without one of its own; stricter than any real market known
@@ -27,7 +28,6 @@ class Market:
     step: float  #: smallest quantity step, base
     min_qty: float  #: smallest order quantity, base
     min_notional: float  #: smallest price*quantity of an opening order, quote
-    liquidation_fee: float  #: charged on the notional that is liquidated, fraction
     brackets: tuple[Bracket, ...]  #: maintenance margin by a leg's own notional
     max_leverages: tuple[float, ...]  #: highest initial leverage of each bracket
     as_of: str  #: dates and sources of the filters and the brackets
@@ -38,8 +38,6 @@ class Market:
                 raise MarketError(f"{self.symbol}: {name} is {getattr(self, name)}, expected a positive number")
         if not 0.0 <= self.min_notional < math.inf:
             raise MarketError(f"{self.symbol}: min_notional is {self.min_notional}, expected 0 or more")
-        if not 0.0 <= self.liquidation_fee < 1.0:
-            raise MarketError(f"{self.symbol}: liquidation_fee is {self.liquidation_fee}, expected a fraction below 1")
         try:
             check_brackets(self.brackets)
         except MarketError as error:
@@ -73,6 +71,33 @@ class MarketHistory:
         return self.changes[max(index - 1, 0)][1]
 
 
+def check_brackets(brackets: Sequence[Bracket]) -> None:
+    """Refuse a table that does not describe a continuous, convex margin.
+
+    Brackets must be contiguous from 0, rates non-decreasing within (0, 1), and
+    `amount[i] = amount[i-1] + floor[i]*(rate[i] - rate[i-1])` to 1e-6 relative, which starts at 0.
+
+    Raises
+    ------
+    MarketError
+        Naming the bracket (counted from 1) and the value it should have.
+    """
+    if not brackets:
+        raise MarketError("the bracket table is empty; at least one bracket is needed")
+    floor, rate, amount = 0.0, 0.0, 0.0
+    for number, row in enumerate(brackets, start=1):
+        if row.floor != floor:
+            raise MarketError(f"bracket {number} starts at {row.floor}, expected floor {floor}")
+        if not row.cap > row.floor:
+            raise MarketError(f"bracket {number} ends at {row.cap}, expected a cap above its floor {row.floor}")
+        if not rate <= row.rate < 1.0 or row.rate == 0.0:
+            raise MarketError(f"bracket {number} has rate {row.rate}, expected one in (0, 1) and not below {rate}")
+        amount += row.floor * (row.rate - rate)
+        if not math.isclose(row.amount, amount, rel_tol=1e-6, abs_tol=1e-9):
+            raise MarketError(f"bracket {number} has maintenance amount {row.amount}, expected {amount:.10g}")
+        floor, rate, amount = row.cap, row.rate, row.amount
+
+
 def exchange_symbol(symbol: str) -> str:
     """Return the exchange's name of a linear perpetual: BTCUSDT for BTCUSDT, BTC/USDT or BTC/USDT:USDT.
 
@@ -97,7 +122,7 @@ def load_market(symbol: str, path: Path | None = None) -> Market:
     - a table in the shape of `markets.json`: everything; a symbol it lacks gets the DEFAULT of that file;
     - `{"as_of", "symbols": {symbol: [{notionalFloor, notionalCap, maintMarginRate, maintAmount, maxLeverage}]}}`, or
       the exchange's answer to `/fapi/v1/leverageBracket`: the brackets;
-    - the exchange's answer to `/fapi/v1/exchangeInfo`: tick, step, minima and liquidation fee.
+    - the exchange's answer to `/fapi/v1/exchangeInfo`: tick, step and minima.
 
     Raises
     ------
@@ -181,7 +206,6 @@ def _market_from_table(name: str, table: dict[str, Any]) -> Market:
         step=float(facts["step"]),
         min_qty=float(facts["min_qty"]),
         min_notional=float(facts["min_notional"]),
-        liquidation_fee=float(facts["liquidation_fee"]),
         brackets=tuple(Bracket(*map(float, row[:4])) for row in facts["brackets"]),
         max_leverages=tuple(float(row[4]) for row in facts["brackets"]),
         as_of=f"filters {facts['filters_as_of']}; brackets {facts['brackets_as_of']}",
@@ -216,7 +240,6 @@ def _with_filters(market: Market, entry: dict[str, Any], as_of: str) -> Market:
         step=float(lot["stepSize"]),
         min_qty=float(lot["minQty"]),
         min_notional=float(filters["MIN_NOTIONAL"]["notional"]),
-        liquidation_fee=float(entry["liquidationFee"]),
         as_of=f"filters {as_of}; brackets {market.as_of.partition('; brackets ')[2]}",
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.types import PositionSide, PositionTracker, TradeLabel
 
 INFINITY = float("inf")
@@ -144,6 +145,9 @@ class Bar:
     low: float = 0.0
     close: float = 0.0
     volume: float = 0.0
+    mark_low: float = 0.0  #: of the mark price where the data has one as fine as the bars, else low
+    mark_high: float = 0.0
+    mark_close: float = 0.0
 
 
 class Book:
@@ -153,8 +157,9 @@ class Book:
     passes a phase before any enters the next.
     """
 
-    def __init__(self, symbol: str, account: Account, costs: Costs, fills: FillRule) -> None:
-        self.symbol = symbol
+    def __init__(self, market: Market, account: Account, costs: Costs, fills: FillRule) -> None:
+        self.market = market
+        self.symbol = market.symbol
         self.account = account
         self.costs = costs
         self.fills = fills
@@ -226,14 +231,21 @@ class Book:
                     entry.spacing_pct, self.costs.maker_fee, maker=True,
                 )  # fmt: skip
 
-    def fill_stops(self) -> None:
-        """Phase 4: a stop closes the whole leg, entries of this very bar included."""
+    def fill_stops(self, down: float = 0.0, up: float = INFINITY) -> None:
+        """Phase 4: a stop closes the whole leg, entries of this very bar included.
+
+        Only the stops that the market meets before the liquidation prices `down` and `up`.
+        """
+        bar = self.bar
         for leg in self.legs:
-            if leg.stop is None or not stop_hit(leg.sign, leg.stop, self.bar.low, self.bar.high):
+            stop = leg.stop
+            if stop is None or not stop_hit(leg.sign, stop, bar.low, bar.high):
                 continue
-            price = stop_price(leg.sign, leg.stop, self.bar.open, self.costs.slippage)
-            self.close_oldest(leg, INFINITY, price, TradeLabel.STOP2, maker=False)
-            self.stopped.add(leg.side)
+            met = min(stop, bar.open) if leg.sign > 0 else max(stop, bar.open)
+            if down < met < up:
+                price = stop_price(leg.sign, stop, bar.open, self.costs.slippage)
+                self.close_oldest(leg, INFINITY, price, TradeLabel.STOP2, maker=False)
+                self.stopped.add(leg.side)
 
     def fill_exits(self) -> None:
         """Phase 5: exits that stood before the bar; none on a side that was stopped in it."""
@@ -251,6 +263,24 @@ class Book:
                 index = leg.tracker.ids.index(fill_id)
                 price = leg.exits[fill_id]
                 self._close(leg, index, leg.tracker.qtys[index], price, TradeLabel.GRID, maker=True)
+
+    def cancel_orders(self) -> None:
+        """Take all orders of the symbol away."""
+        for leg in self.legs:
+            for level in list(leg.entries):
+                leg.cancel(level)
+            leg.exits.clear()
+            leg.closes.clear()
+            leg.stop = None
+
+    def close_all(self, price: float, label: TradeLabel, fee_rate: float) -> None:
+        """Close both legs at one price with a fee of their own, as a liquidation does."""
+        for leg in self.legs:
+            while leg.tracker.ids:
+                self.account.close_fill(
+                    self.symbol, leg.tracker, 0, leg.tracker.qtys[0], price, self.bar.time, label,
+                    fee_rate, maker=False,
+                )  # fmt: skip
 
     def close_oldest(self, leg: Leg, qty: float, price: float, label: TradeLabel, *, maker: bool) -> None:
         """Close `qty` of a leg (infinity: all of it), the oldest fills first."""

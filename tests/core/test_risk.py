@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from gridv4_bt.core.risk import (
     Bracket,
-    check_brackets,
     liquidation_prices,
     maintenance_margin,
     portfolio_var,
     safe_interval,
 )
+from gridv4_bt.engine.market import check_brackets
 from gridv4_bt.errors import MarketError
 
 #: 1 % up to 1,000, 2 % up to 5,000, 5 % above; amounts 10 = 1000*(2%-1%) and 160 = 10 + 5000*(5%-2%)

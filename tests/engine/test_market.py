@@ -44,7 +44,6 @@ INFO = {
     "symbols": [
         {
             "symbol": "BTCUSDT",
-            "liquidationFee": "0.020000",
             "filters": [
                 {"filterType": "PRICE_FILTER", "maxPrice": "809484", "minPrice": "261.10", "tickSize": "0.10"},
                 {"filterType": "LOT_SIZE", "maxQty": "1000", "minQty": "0.002", "stepSize": "0.0001"},
@@ -94,7 +93,7 @@ def test_other_products_are_refused(symbol):
 def test_packaged_markets(symbol, tick, step, min_qty, min_notional, first_rate):
     market = load_market(symbol)
     assert (market.symbol, market.tick, market.step) == (symbol, tick, step)
-    assert (market.min_qty, market.min_notional, market.liquidation_fee) == (min_qty, min_notional, 0.0125)
+    assert (market.min_qty, market.min_notional) == (min_qty, min_notional)
     assert market.brackets[0].rate == first_rate
     assert "filters" in market.as_of and "brackets" in market.as_of
 
@@ -150,7 +149,6 @@ def test_dated_bracket_table_replaces_the_brackets_only(write):
 def test_exchange_info_answer_replaces_the_filters_and_the_fee(write):
     market, packaged = load_market("BTCUSDT", write(INFO)), load_market("BTCUSDT")
     assert (market.tick, market.step, market.min_qty, market.min_notional) == (0.1, 0.0001, 0.002, 100.0)
-    assert market.liquidation_fee == 0.02
     assert market.brackets == packaged.brackets
     assert market.as_of.startswith("filters 2026-03-31, exchangeInfo answer; brackets 2026-09-29")
 
@@ -167,7 +165,6 @@ def test_newer_table_in_the_packaged_shape_replaces_everything(write):
         "step": 1,
         "min_qty": 2,
         "min_notional": 10,
-        "liquidation_fee": 0.015,
         "filters_as_of": "2027-01-01",
         "brackets_as_of": "2027-01-02",
         "brackets": [[0, 1000, 0.01, 0, 50]],
@@ -178,7 +175,6 @@ def test_newer_table_in_the_packaged_shape_replaces_everything(write):
         step=1.0,
         min_qty=2.0,
         min_notional=10.0,
-        liquidation_fee=0.015,
         brackets=(Bracket(0, 1_000, 0.01, 0),),
         max_leverages=(50.0,),
         as_of="filters 2027-01-01; brackets 2027-01-02",
@@ -226,7 +222,6 @@ def test_unreadable_file_is_refused_by_name(tmp_path):
         ({"step": float("nan")}, "step is nan"),
         ({"min_qty": float("inf")}, "min_qty is inf"),
         ({"min_notional": -1.0}, "min_notional is -1.0"),
-        ({"liquidation_fee": 1.25}, "liquidation_fee is 1.25"),
         ({"max_leverages": (20.0,)}, "maximum leverage of 1 or more for each"),
         ({"brackets": ()}, "table is empty"),
     ],

@@ -1,0 +1,104 @@
+"""When the exchange takes a cross-margin account over, and at what prices.
+
+All symbols share the wallet. Inside a bar the order of prices is unknown, so every symbol is looked at
+where it hurts most, all at the same time: at the low or the high of the mark, whichever leaves less.
+"""
+
+from collections.abc import Sequence
+
+from gridv4_bt.core.risk import liquidation_prices, maintenance_margin
+from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.matching import INFINITY, Book
+from gridv4_bt.engine.types import TradeLabel
+
+# No bracket asks for more than this share of the notional as maintenance margin.
+_HIGHEST_RATE = 0.5
+
+
+def excess(book: Book, price: float) -> float:
+    """Return unrealised PnL minus maintenance margin of one symbol at a price, quote."""
+    brackets = book.market.brackets
+    total = 0.0
+    for leg in book.legs:
+        tracker = leg.tracker
+        if tracker.ids:
+            total += tracker.unrealized(price) - maintenance_margin(tracker.qty * price, brackets)
+    return total
+
+
+def worst_excess(book: Book) -> float:
+    """Return the least `excess` within the bar: it is concave in the price, so an extreme has it."""
+    bar = book.bar
+    return min(excess(book, bar.mark_low), excess(book, bar.mark_high))
+
+
+def is_safe(account: Account, books: Sequence[Book]) -> bool:
+    """Tell whether the wallet stays above all maintenance margins through the bars of all symbols."""
+    # Asking for the highest rate on everything is one line, and enough at all but high leverage.
+    reserve = account.wallet
+    for book in books:
+        bar = book.bar
+        long, short = book.long.tracker, book.short.tracker
+        if not long.ids and not short.ids:
+            continue
+        reserve -= _HIGHEST_RATE * (long.qty + short.qty) * bar.mark_high
+        reserve += min(book.unrealized(bar.mark_low), book.unrealized(bar.mark_high))
+    if reserve > 0.0 or not any(leg.tracker.ids for book in books for leg in book.legs):
+        return True
+    return account.wallet + sum(worst_excess(book) for book in books) > 0.0
+
+
+def liquidation_range(
+    account: Account, books: Sequence[Book], book: Book, worst: bool
+) -> tuple[float, float]:
+    """Return the prices (down, up) of one symbol at which the account is liquidated; 0 and infinity for none.
+
+    The others stand at the extreme of their bar if `worst`, else at their close.
+    """
+    wallet = account.wallet
+    for other in books:
+        if other is not book:
+            wallet += worst_excess(other) if worst else excess(other, other.bar.mark_close)
+    long, short = book.long.tracker, book.short.tracker
+    down, up = liquidation_prices(
+        wallet,
+        long.qty,
+        long.average if long.ids else 0.0,
+        short.qty,
+        short.average if short.ids else 0.0,
+        book.market.brackets,
+    )
+    return (0.0 if down is None else down), (INFINITY if up is None else up)
+
+
+def liquidate(account: Account, books: Sequence[Book], fee_rate: float) -> None:
+    """Close everything, cancel all orders and mark the account as liquidated.
+
+    A symbol goes at its liquidation price, or at the open if the bar opened beyond. What the wallet
+    cannot pay the user does not owe: first the fee is cut, then the price is the bankruptcy price, at
+    which the exchange's insurance fund takes over.
+    """
+    prices = {}
+    for book in books:
+        prices[book.symbol] = _price(account, books, book)
+        book.cancel_orders()
+    equity = account.wallet + sum(book.unrealized(prices[book.symbol]) for book in books)
+    notional = sum((leg.tracker.qty * prices[book.symbol]) for book in books for leg in book.legs)
+    if equity < 0.0:
+        heaviest = max(books, key=lambda book: abs(book.long.tracker.qty - book.short.tracker.qty))
+        net = heaviest.long.tracker.qty - heaviest.short.tracker.qty
+        prices[heaviest.symbol] -= equity / net
+        equity = 0.0
+    fee_rate = min(fee_rate, equity / notional)
+    for book in books:
+        book.close_all(prices[book.symbol], TradeLabel.LIQUIDATION, fee_rate)
+    account.liquidations += 1
+
+
+def _price(account: Account, books: Sequence[Book], book: Book) -> float:
+    bar = book.bar
+    falls = excess(book, bar.mark_low) <= excess(book, bar.mark_high)
+    down, up = liquidation_range(account, books, book, worst=True)
+    if falls:
+        return min(bar.open, down) if down >= bar.mark_low else bar.mark_low
+    return max(bar.open, up) if up <= bar.mark_high else bar.mark_high
