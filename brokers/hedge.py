@@ -21,7 +21,7 @@ from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.liquidation import is_safe, liquidate, liquidation_range
 from gridv4_bt.engine.market import Market, load_market
 from gridv4_bt.engine.matching import FILL_RULES, INFINITY, Book, Costs, Entry, Leg, MarketClose
-from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
+from gridv4_bt.engine.types import LOT_NOISE, ClosedTrade, PositionSide, TradeLabel
 
 MARGIN_INSUFFICIENT = "-2019 Margin is insufficient."
 
@@ -287,7 +287,7 @@ class HedgeBroker(HedgeModeBroker):
         leg = book.leg(side)
         pending = sum(close.qty for close in leg.closes if close.fill_id == fill_id)
         free = leg.tracker.qtys[leg.tracker.ids.index(fill_id)] - pending
-        if free <= 0.0:
+        if free <= LOT_NOISE * qty:
             return False
         leg.closes.append(MarketClose(fill_id, min(qty, free), label))
         book.orders_changed()

@@ -14,7 +14,7 @@ import backtrader as bt
 
 from gridv4_bt.core.grid import round_down
 from gridv4_bt.engine.matching import INFINITY, Leg, market_price, stop_hit, stop_price
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.types import LOT_NOISE, PositionSide, TradeLabel
 
 _SUPPORTED = (bt.Order.Market, bt.Order.Limit, bt.Order.Stop, bt.Order.StopLimit)
 
@@ -113,7 +113,7 @@ class StandardOrders:
             older = sum(
                 qty for qty, time in zip(tracker.qtys, tracker.times, strict=True) if time < book.bar.time
             )
-            if older >= abs(order.size) * (1.0 - 1e-12):
+            if older >= abs(order.size) * (1.0 - LOT_NOISE):
                 maker = not order.info.get("marketable")
                 self._execute(order, book, order.created.price, maker=maker)
 
@@ -137,7 +137,7 @@ class StandardOrders:
             account.open_fill(
                 book.symbol, leg.tracker, qty, price, book.bar.time, book.regime, 0.0, rate, maker
             )
-        elif leg.tracker.qty < qty * (1.0 - 1e-12):
+        elif leg.tracker.qty < qty * (1.0 - LOT_NOISE):
             self._reject(order, f"-2022 ReduceOnly Order is rejected: {leg.side.name} holds {leg.tracker.qty}")
             return
         else:
@@ -160,7 +160,7 @@ class StandardOrders:
                 opened, value if opened else 0.0, execution.costs if opened else 0.0,
                 None, execution.gross, 0.0, 0.0,
             )  # fmt: skip
-            if abs(order.executed.remsize) < 1e-12 * abs(order.size):
+            if abs(order.executed.remsize) < LOT_NOISE * abs(order.size):
                 order.executed.remsize = 0.0
                 order.completed()
             self._broker.notify(order)
@@ -194,7 +194,7 @@ class StandardOrders:
             close = book.data.close[0]
             order.info["marketable"] = price >= close if order.isbuy() else price <= close
         if not _opens(order):
-            if _leg(order, book).tracker.qty < qty * (1.0 - 1e-12):
+            if _leg(order, book).tracker.qty < qty * (1.0 - LOT_NOISE):
                 return "-2022 ReduceOnly Order is rejected: the leg holds less than the order closes"
             return None
         if qty * price < market.min_notional:

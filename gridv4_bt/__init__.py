@@ -1,0 +1,1 @@
+"""GridStrategyV4: hedge-mode grid trading for crypto perpetual futures, on Backtrader."""

@@ -1,0 +1,1 @@
+"""What a run says about itself: recorded bars and trades, metrics, files, plots."""

@@ -81,6 +81,7 @@ class Account:
     ) -> ClosedTrade:
         """Book the closing of `qty` of the fill at `index` of the leg and return the trade."""
         part = leg.close(index, qty)
+        qty = part.qty
         gross = int(leg.side) * (price - part.price) * qty
         fee = qty * price * fee_rate
         self.wallet += gross

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.market import Market
-from gridv4_bt.engine.types import PositionSide, PositionTracker, TradeLabel
+from gridv4_bt.engine.types import LOT_NOISE, PositionSide, PositionTracker, TradeLabel
 
 INFINITY = float("inf")
 
@@ -285,22 +285,22 @@ class Book:
     def close_oldest(self, leg: Leg, qty: float, price: float, label: TradeLabel, *, maker: bool) -> None:
         """Close `qty` of a leg (infinity: all of it), the oldest fills first."""
         while qty > 0.0 and leg.tracker.ids:
-            open_qty = leg.tracker.qtys[0]
-            # Sums of lots carry float noise; it must not leave a dust fill behind.
-            part = open_qty if qty > open_qty * (1.0 - 1e-12) else qty
+            part = min(qty, leg.tracker.qtys[0])
             self._close(leg, 0, part, price, label, maker=maker)
             qty -= part
+            if qty < LOT_NOISE * part:
+                break
 
     def _close(
         self, leg: Leg, index: int, qty: float, price: float, label: TradeLabel, *, maker: bool
     ) -> None:
         fill_id = leg.tracker.ids[index]
         fee_rate = self.costs.maker_fee if maker else self.costs.taker_fee
-        whole = qty == leg.tracker.qtys[index]
+        before = len(leg.tracker)
         self.account.close_fill(
             self.symbol, leg.tracker, index, qty, price, self.bar.time, label, fee_rate, maker
         )
-        if whole:
+        if len(leg.tracker) < before:
             leg.exits.pop(fill_id, None)
             if not leg.tracker.ids:
                 leg.stop = None

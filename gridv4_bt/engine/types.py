@@ -4,6 +4,11 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 
+#: Lots are decimal, floats are not: 0.013 - 0.007 - 0.006 leaves 1.7e-18. Quantities that differ by less
+#: than this share are the same, and no fill that small is left open.
+LOT_NOISE = 1e-9
+
+
 class PositionSide(IntEnum):
     """Binance's ``positionSide``; the value is the sign of a price rise's profit."""
 
@@ -152,7 +157,7 @@ class PositionTracker:
     def close(self, index: int, qty: float) -> Fill:
         """Take `qty` out of the fill at `index` and return the closed part.
 
-        Entry fee and funding go with the part in proportion; all that is left goes with the last one.
+        A qty that differs from all of the fill by float noise takes all of it. Entry fee and funding go with the part in proportion; all that is left goes with the last one.
 
         Raises
         ------
@@ -160,10 +165,10 @@ class PositionTracker:
             More is to be closed than is open, or nothing.
         """
         open_qty = self.qtys[index]
-        if not 0.0 < qty <= open_qty:
+        if not 0.0 < qty <= open_qty * (1.0 + LOT_NOISE):
             raise ValueError(f"fill {self.ids[index]}: cannot close {qty} of {open_qty}")
         whole = self.fill(index)
-        if qty == open_qty:
+        if qty >= open_qty * (1.0 - LOT_NOISE):
             for column in self._columns():
                 del column[index]
             self._sum()

@@ -1,0 +1,115 @@
+"""One backtest from data to result: what `run_backtest.py` does, for scripts."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import backtrader as bt
+
+from brokers.hedge import HedgeBroker
+from feeds.candles import CandleFeed
+from gridv4_bt.analysis.metrics import summarize
+from gridv4_bt.analysis.recorder import RunRecorder, SymbolRecord
+from gridv4_bt.config import GridConfig, backtrader_params
+from gridv4_bt.errors import DataError
+from strategies.grid_v4 import GridStrategyV4
+
+# RegimeFSM needs ADX(14): 28 bars; the strategy also looks one bar back.
+WARM_UP = 29
+
+
+@dataclass(frozen=True)
+class SymbolData:
+    """The files, or data frames, of one symbol. Paths end in .csv, .csv.gz or .parquet."""
+
+    symbol: str
+    candles: Any
+    funding: Any = None
+    mark: Any = None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a backtest leaves behind."""
+
+    records: list[SymbolRecord]
+    summary: dict[str, Any]  #: content of summary.json
+    cerebro: bt.Cerebro
+
+
+def make_feeds(
+    data: Sequence[SymbolData], gaps: str = "refuse", start: Any = None, end: Any = None
+) -> list[CandleFeed]:
+    """Read and check the data of every symbol.
+
+    `start` and `end` (datetime or date, UTC) cut the bars; a date as `end` means its whole day.
+
+    Raises
+    ------
+    DataError
+        A file is missing, damaged, or too short for a single decision.
+    """
+    feeds = []
+    for one in data:
+        feed = CandleFeed(
+            dataname=one.candles, funding=one.funding, mark=one.mark, gaps=gaps,
+            fromdate=start, todate=end, name=one.symbol,
+        )  # fmt: skip
+        feeds.append(feed)
+    names = [feed.p.name for feed in feeds]
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"{name} is given twice; each symbol may have one candle file")
+    return feeds
+
+
+def make_cerebro(feeds: Sequence[CandleFeed], config: GridConfig, cash: float) -> bt.Cerebro:
+    """Return a Cerebro with one wallet, and one GridStrategyV4 and RunRecorder for every feed."""
+    cerebro = bt.Cerebro(stdstats=False)
+    values = config.model_dump()
+    exchange = {name: values[name] for name, _ in backtrader_params("exchange")}
+    cerebro.setbroker(HedgeBroker(cash=cash, **exchange))
+    for feed in feeds:
+        cerebro.adddata(feed)
+        cerebro.addstrategy(GridStrategyV4, symbol=feed.p.name, **values)
+    cerebro.addanalyzer(RunRecorder, _name="record")
+    return cerebro
+
+
+def run(cerebro: bt.Cerebro) -> RunResult:
+    """Run a Cerebro made by `make_cerebro` and summarise it.
+
+    Raises
+    ------
+    DataError
+        The data is over before the indicators have warmed up.
+    """
+    began = time.perf_counter()
+    strategies = cerebro.run()
+    recorders = [strategy.analyzers.record for strategy in strategies]
+    records = [recorder.record for recorder in recorders]
+    if not any(len(record.log) for record in records):
+        bars = max((record.bars for record in records), default=0)
+        needed = max(WARM_UP, strategies[0].config.sigma_bars + 1) if strategies else WARM_UP
+        raise DataError(f"{bars} bars are too few: the indicators need {needed}. Give a longer span.")
+    summary = summarize(records, recorders[0].wallet)
+    summary["seconds"] = round(time.perf_counter() - began, 3)
+    return RunResult(records, summary, cerebro)
+
+
+def write(result: RunResult, folder: Path, config: GridConfig, plot: bool = True) -> None:
+    """Write a run's folder, see `gridv4_bt.analysis.files`."""
+    from gridv4_bt.analysis.files import write_run
+
+    write_run(folder, result.records, result.summary, config, plot)
+
+
+def watch(feeds: Sequence[CandleFeed]) -> Callable[[], tuple[int, int]]:
+    """Return a function that tells, from any thread, how many bars are done and how many there are."""
+
+    def progress() -> tuple[int, int]:
+        return sum(len(feed) for feed in feeds), sum(feed.buflen() for feed in feeds)
+
+    return progress

@@ -1,0 +1,32 @@
+"""What all command lines share: how they end."""
+
+import sys
+from collections.abc import Callable
+
+import typer
+
+from gridv4_bt.errors import GridV4Error
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a Typer app and exit: 0 done, 1 the system failed, 2 bad input, 130 interrupted."""
+    command: Callable = typer.main.get_command(app)
+    try:
+        code = command(standalone_mode=False)
+    except GridV4Error as error:
+        _end(str(error), 2)
+    except KeyboardInterrupt:
+        _end("interrupted; nothing was written", 130)
+    except OSError as error:
+        _end(f"{error.filename or 'system'}: {error.strerror or error}", 1)
+    except Exception as error:
+        # Typer brings its own copy of click, whose usage errors have no public name.
+        if not hasattr(error, "format_message") or not hasattr(error, "exit_code"):
+            raise
+        _end(error.format_message(), 2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(message: str, code: int) -> None:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,6 @@
+"""Backtest GridStrategyV4: `python run_backtest.py --help`."""
+
+from gridv4_bt.cli.backtest import main
+
+if __name__ == "__main__":
+    main()
