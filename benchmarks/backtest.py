@@ -1,0 +1,184 @@
+"""How long a backtest takes, as ratios within one run: `python benchmarks/backtest.py [--years N]`.
+
+(a) stock Backtrader, empty next(), PandasData, default Cerebro
+(b) stock Backtrader, BackBroker, 20 limit orders cancelled and replaced every bar
+(c) GridStrategyV4, whole: feed, indicators, broker, eleven steps, recorder, metrics
+(d) a plain-Python loop without any framework that keeps, matches and rebuilds such a ladder
+
+Times are CPU seconds, medians of alternating rounds, because machines are noisy. Real BTC candles are used
+when ../shared/data is there, else the synthetic market. (b) is measured on a few thousand bars, as it
+keeps a copy of every order it ever made.
+"""
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import backtrader as bt
+import pandas as pd
+
+from feeds.synthetic import sample_market
+from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
+from gridv4_bt.config import GridConfig
+
+YEAR = 35_040
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+SLOW_BARS = 2_000
+
+
+def load() -> tuple[str, pd.DataFrame, pd.DataFrame]:
+    """Return symbol, candles and funding of the longest market at hand."""
+    candles = SHARED / "candles" / "BTCUSDT-15m.parquet"
+    if candles.exists():
+        return "BTCUSDT", pd.read_parquet(candles), pd.read_parquet(SHARED / "funding" / "BTCUSDT-funding.parquet")
+    market = sample_market(days=4 * 365)
+    return "SAMPLEUSDT", market.candles, market.funding
+
+
+class Empty(bt.Strategy):
+    """(a)"""
+
+    def next(self) -> None:
+        pass
+
+
+class Replacing(bt.Strategy):
+    """(b): 10 buys below and 10 sells above, all of them new every bar."""
+
+    def __init__(self) -> None:
+        self.resting: list[bt.Order] = []
+
+    def next(self) -> None:
+        for order in self.resting:
+            self.cancel(order)
+        close = self.data.close[0]
+        self.resting = []
+        for level in range(1, 11):
+            step = 1.01**level
+            self.resting.append(self.buy(exectype=bt.Order.Limit, price=close / step, size=0.001))
+            self.resting.append(self.sell(exectype=bt.Order.Limit, price=close * step, size=0.001))
+
+
+def stock(strategy: type[bt.Strategy], candles: pd.DataFrame) -> None:
+    """Run a strategy the way Backtrader's own documentation does."""
+    frame = candles.set_index("time")
+    frame.index = frame.index.tz_localize(None)
+    cerebro = bt.Cerebro()
+    cerebro.adddata(bt.feeds.PandasData(dataname=frame))
+    cerebro.addstrategy(strategy)
+    cerebro.run()
+
+
+def ours(symbol: str, candles: pd.DataFrame, funding: pd.DataFrame) -> float:
+    """(c); return the end equity."""
+    feeds = make_feeds([SymbolData(symbol, candles, funding)])
+    return run(make_cerebro(feeds, GridConfig(), 10_000.0)).summary["end_equity"]
+
+
+def plain_loop(candles: pd.DataFrame) -> float:
+    """(d): entries, exits and a ladder of 10 levels a side, rebuilt every bar, kept where near enough."""
+    highs, lows, closes = (candles[name].tolist() for name in ("high", "low", "close"))
+    wallet, anchor, average_range = 10_000.0, closes[0], highs[0] - lows[0]
+    entries: dict[int, tuple[float, float]] = {}
+    fills: list[tuple[int, float, float, float]] = []
+    for high, low, close in zip(highs, lows, closes, strict=True):
+        for level in [n for n, (price, _) in entries.items() if (low <= price if n < 0 else high >= price)]:
+            price, qty = entries.pop(level)
+            sign = 1 if level < 0 else -1
+            wallet -= 0.0002 * price * qty
+            fills.append((sign, price, qty, price * (1.0 + sign * 0.01)))
+        kept = []
+        for fill in fills:
+            sign, price, qty, target = fill
+            if high >= target if sign > 0 else low <= target:
+                wallet += sign * (target - price) * qty - 0.0002 * target * qty
+            else:
+                kept.append(fill)
+        fills = kept[-20:]
+        average_range += ((high - low) - average_range) / 14.0
+        spacing = max(3.0 * average_range / close, 0.01)
+        if not anchor * (1.0 + spacing) ** -10 < close < anchor * (1.0 + spacing) ** 10:
+            anchor = close
+        qty = round(0.05 * wallet / close, 3)
+        for level in (*range(-10, 0), *range(1, 11)):
+            price = round(anchor * (1.0 + spacing) ** level, 1)
+            if price >= close if level < 0 else price <= close:
+                entries.pop(level, None)
+                continue
+            resting = entries.get(level)
+            if resting is None or abs(resting[0] - price) > 0.25 * spacing * price:
+                entries[level] = (price, qty)
+    return wallet
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return the CPU seconds a piece of work takes."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def peak_megabytes() -> float:
+    """Return the peak memory of a process of its own that runs (c) over all bars."""
+    done = subprocess.run([sys.executable, __file__, "--memory"], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def main() -> None:
+    """Print the table of ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--years", type=int, default=1, help="span of (a), (c) and (d)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    # Before anything is loaded here: a child starts with its parent's peak.
+    memory = None if arguments.memory else peak_megabytes()
+    symbol, candles, funding = load()
+    if arguments.memory:
+        ours(symbol, candles, funding)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0)
+        return
+    span = candles.iloc[: arguments.years * YEAR]
+    bars = len(span)
+    times: dict[str, list[float]] = {"a": [], "c": [], "d": []}
+    for _ in range(arguments.rounds):
+        times["a"].append(seconds(lambda: stock(Empty, span)))
+        times["c"].append(seconds(lambda: ours(symbol, span, funding)))
+        times["d"].append(seconds(lambda: plain_loop(span)))
+    slow = candles.iloc[:SLOW_BARS]
+    per_bar = {name: statistics.median(values) / bars * 1e6 for name, values in times.items()}
+    per_bar["b"] = seconds(lambda: stock(Replacing, slow)) / SLOW_BARS * 1e6
+
+    def ratio(upper: str, lower: str) -> float:
+        return statistics.median(u / l for u, l in zip(times[upper], times[lower], strict=True))
+
+    print(f"{symbol}, {bars:,} bars of 15 minutes, median of {arguments.rounds} rounds, CPU time a bar:")
+    for name, text in (
+        ("a", "stock Backtrader, empty strategy"),
+        ("b", f"stock Backtrader, 20 orders replaced a bar ({SLOW_BARS:,} bars)"),
+        ("c", "GridStrategyV4, whole"),
+        ("d", "plain-Python ladder, no framework"),
+    ):
+        print(f"  ({name}) {per_bar[name]:10.1f} us  {text}")
+    print(f"(c)/(a)  {ratio('c', 'a'):6.2f}   reach: at most 0.50")
+    print(f"(b)/(c)  {per_bar['b'] / per_bar['c']:6.0f}   reach: at least 100")
+    print(f"(c)/(d)  {ratio('c', 'd'):6.2f}   aim: 4")
+    print("time a bar by length of the run, relative to one year:")
+    base = None
+    for years in (1, 2, 4):
+        part = candles.iloc[-years * YEAR :]
+        if len(part) < years * YEAR:
+            break
+        cost = min(seconds(lambda part=part: ours(symbol, part, funding)) for _ in range(2)) / len(part)
+        base = base or cost
+        print(f"  {years} years  {cost / base:5.2f}")
+    print(f"peak memory of (c) over {len(candles):,} bars: {memory:.0f} MB   reach: below 600")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""The command line as a user meets it: run in a process of its own."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from feeds.synthetic import sample_market
+from gridv4_bt.analysis.files import TRADE_COLUMNS
+from gridv4_bt.config import load_config
+from strategies.grid_v4 import LOG_COLUMNS
+
+SCRIPT = Path(__file__).resolve().parents[1] / "run_backtest.py"
+
+
+def call(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="session")
+def candles(tmp_path_factory) -> Path:
+    """Three weeks of the sample market as a file."""
+    frame = sample_market(days=21, start="2024-03-01").candles
+    path = tmp_path_factory.mktemp("data") / "BTCUSDT-15m.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def run_folder(candles, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    done = call("--data", candles, "--out", folder, "--set", "levels=5", "--cash", 20000, cwd=candles.parent)
+    assert done.returncode == 0, done.stderr
+    assert "net return" in done.stdout
+    return folder
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_run_folder_holds_every_file(run_folder):
+    names = {path.name for path in run_folder.iterdir()}
+    assert names == {"summary.json", "trades.csv", "equity.csv", "config.toml", "overview.png"}
+    assert (run_folder / "overview.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_files_have_the_columns_of_the_contract(run_folder):
+    assert (run_folder / "trades.csv").read_text().splitlines()[0] == ",".join(TRADE_COLUMNS)
+    assert (run_folder / "equity.csv").read_text().splitlines()[0] == ",".join(LOG_COLUMNS)
+    row = read(run_folder / "equity.csv")[0]
+    assert row["time"] == "2024-03-02T00:00:00Z"  # 96 returns of sigma, counted from the second bar
+    assert row["regime"] in {"NOISE", "UPTREND", "DOWNTREND", "BREAKOUT_UP", "BREAKOUT_DOWN"}
+
+
+def test_trades_add_up_to_the_wallet(run_folder):
+    summary = json.loads((run_folder / "summary.json").read_text())
+    trades, bars = read(run_folder / "trades.csv"), read(run_folder / "equity.csv")
+    assert summary["trades"] == len(trades) > 5
+    for trade in trades:
+        net = float(trade["gross"]) - float(trade["fees"]) - float(trade["funding"])
+        assert float(trade["net"]) == pytest.approx(net, abs=1e-9)
+    flat = [bar for bar in bars if float(bar["long_qty"]) == 0.0 == float(bar["short_qty"])][-1]
+    nets = sum(float(trade["net"]) for trade in trades if trade["close_time"] <= flat["time"])
+    assert float(flat["wallet"]) == pytest.approx(20_000.0 + nets, rel=1e-9)
+
+
+def test_the_config_written_is_the_config_used(run_folder):
+    config = load_config(run_folder / "config.toml")
+    assert config.levels == 5
+    assert config.k == 3.0
+
+
+def test_the_same_input_gives_the_same_bytes(candles, run_folder, tmp_path):
+    again = tmp_path / "again"
+    call("--data", candles, "--out", again, "--set", "levels=5", "--cash", 20000, "--quiet", cwd=tmp_path)
+    for name in ("trades.csv", "equity.csv", "config.toml", "overview.png"):
+        assert (again / name).read_bytes() == (run_folder / name).read_bytes(), name
+    first, second = (json.loads((folder / "summary.json").read_text()) for folder in (run_folder, again))
+    first.pop("seconds"), second.pop("seconds")
+    assert first == second
+
+
+def test_quiet_prints_nothing_and_no_report_draws_nothing(candles, tmp_path):
+    done = call("--data", candles, "--out", tmp_path / "q", "--quiet", "--no-report", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not (tmp_path / "q" / "overview.png").exists()
+
+
+def test_without_out_a_second_run_leaves_the_first_alone(candles, tmp_path):
+    for _ in range(2):
+        assert call("--data", candles, "--no-report", "--quiet", cwd=tmp_path).returncode == 0
+    assert len(list((tmp_path / "runs").glob("BTCUSDT-*"))) == 2
+
+
+def test_from_and_to_cut_the_bars(candles, tmp_path):
+    span = ("--from", "2024-03-03", "--to", "2024-03-06")
+    call("--data", candles, "--out", tmp_path / "cut", *span, "--quiet", cwd=tmp_path)
+    bars = read(tmp_path / "cut" / "equity.csv")
+    assert bars[0]["time"] == "2024-03-04T00:00:00Z"
+    assert bars[-1]["time"] == "2024-03-06T23:45:00Z"
+
+
+def test_two_symbols_share_one_wallet(candles, tmp_path):
+    files = ("--data", candles, "--data", f"ETHUSDT={candles}")
+    assert call(*files, "--out", tmp_path / "two", "--quiet", cwd=tmp_path).returncode == 0
+    bars = read(tmp_path / "two" / "equity.csv")
+    assert {bar["symbol"] for bar in bars} == {"BTCUSDT", "ETHUSDT"}
+    by_time: dict[str, set[str]] = {}
+    for bar in bars:
+        by_time.setdefault(bar["time"], set()).add(bar["equity"])
+    assert all(len(values) == 1 for values in by_time.values())
+
+
+BAD_CALLS = [
+    (("--set", "levles=5"), "levles"),
+    (("--set", "k=-1"), "k:"),
+    (("--set", "stop2_atr=3"), "stop2_atr"),
+    (("--set", "levels"), "name=value"),
+    (("--cash", "0"), "--cash"),
+    (("--cash", "lots"), "--cash"),
+    (("--gaps", "maybe"), "--gaps"),
+    (("--config", "missing.toml"), "missing.toml"),
+    (("--data", "missing.csv"), "missing.csv"),
+    (("--funding", "f.csv"), "--data"),
+    (("--from", "yesterday"), "--from"),
+    (("--nonsense",), "--nonsense"),
+    (("--out", "taken.txt"), "taken.txt"),
+    (("--out", "foreign"), "keep.me"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "word"), BAD_CALLS, ids=lambda value: str(value)[:40])
+def test_bad_input_ends_with_one_line_on_stderr_and_code_2(arguments, word, tmp_path):
+    (tmp_path / "taken.txt").write_text("mine")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "keep.me").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    done = call(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert word in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_too_few_bars_are_refused_with_the_number_needed(candles, tmp_path):
+    span = ("--from", "2024-03-03", "--to", "2024-03-03T12:00")
+    done = call("--data", candles, *span, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "97" in done.stderr
