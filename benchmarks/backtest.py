@@ -155,7 +155,7 @@ def main() -> None:
     per_bar["b"] = seconds(lambda: stock(Replacing, slow)) / SLOW_BARS * 1e6
 
     def ratio(upper: str, lower: str) -> float:
-        return statistics.median(u / l for u, l in zip(times[upper], times[lower], strict=True))
+        return statistics.median(above / below for above, below in zip(times[upper], times[lower], strict=True))
 
     print(f"{symbol}, {bars:,} bars of 15 minutes, median of {arguments.rounds} rounds, CPU time a bar:")
     for name, text in (

@@ -1,191 +1,37 @@
-"""Candles, funding and mark prices from files: read, checked, and fed to Backtrader in bulk.
-
-A file is either right or refused with a `DataError` that names the file, the row (the first row under
-the header is row 1), the time, the reason and the cure. All times are UTC and a bar is named by its
-OPEN time; inside the project they are integer milliseconds since the epoch.
-"""
+"""CandleFeed: checked candles with funding and mark price, fed to Backtrader in bulk."""
 
 from __future__ import annotations
 
-import re
-import zlib
 from array import array
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
-from typing import TypeAlias
 
 import backtrader as bt
 import numpy as np
-import pandas as pd
 
-from gridv4_bt.compat import FastAdvance
+from feeds.tables import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    CandleTable,
+    FundingTable,
+    MarkTable,
+    iso,
+    most_common,
+    read_candles,
+    read_funding,
+    read_mark,
+)
+from gridv4_bt.compat import EPOCH_DAYS, FastAdvance
 from gridv4_bt.errors import DataError
-
-Source: TypeAlias = "str | Path | pd.DataFrame"
-
-MINUTE_MS = 60_000
-HOUR_MS = 60 * MINUTE_MS
-DAY_MS = 24 * HOUR_MS
-
-#: Settlements are stamped some milliseconds around the full minute they belong to.
-FUNDING_JITTER_MS = 1_000
 
 #: A pause between two settlements longer than this (and than the usual one) is a hole in the data.
 FUNDING_INTERVAL_MS = 8 * HOUR_MS
-
-_UNIT_MS = {"m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
-_EARLIEST_MS = 1_230_768_000_000  # 2009-01-01: no crypto market is older
-_LATEST_MS = 4_102_444_800_000  # 2100-01-01
-_EPOCH_DAYS = 719_163  # 1970-01-01 in Backtrader's days since 0001-01-01
-_SHOWN_GAPS = 3
-
-
-@dataclass(frozen=True, eq=False)
-class CandleTable:
-    """Checked candles without gaps, one array element a bar."""
-
-    #: symbol-like name, "" when unknown
-    name: str
-    #: bar length, ms
-    interval_ms: int
-    #: bar open times, int64 ms UTC, each exactly one interval after the one before
-    time: np.ndarray
-    #: prices, quote per base, float64
-    open: np.ndarray
-    high: np.ndarray
-    low: np.ndarray
-    close: np.ndarray
-    #: volume, base, float64
-    volume: np.ndarray
-    #: how many of the bars are flat zero-volume bars put into gaps
-    filled: int = 0
-
-    def __len__(self) -> int:
-        return len(self.time)
-
-
-@dataclass(frozen=True, eq=False)
-class FundingTable:
-    """Checked funding settlements, one array element a settlement."""
-
-    #: settlement times, int64 ms UTC, strictly rising
-    time: np.ndarray
-    #: rates, fractions of the notional, positive = longs pay
-    rate: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.time)
-
-
-@dataclass(frozen=True, eq=False)
-class MarkTable:
-    """Checked mark price candles, one array element a candle; gaps are allowed."""
-
-    #: candle length, ms
-    interval_ms: int
-    #: candle open times, int64 ms UTC, strictly rising
-    time: np.ndarray
-    #: mark prices, quote per base, float64
-    open: np.ndarray
-    high: np.ndarray
-    low: np.ndarray
-    close: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.time)
-
-
-def interval_ms(text: str) -> int:
-    """Length in ms of an interval such as "1m", "15m", "4h" or "1d"."""
-    match = re.fullmatch(r"([1-9]\d*)([mhd])", text)
-    if match is None:
-        raise DataError(f"interval {text!r} is unknown: use minutes, hours or days like 15m, 4h, 1d")
-    return int(match[1]) * _UNIT_MS[match[2]]
-
-
-def symbol_name(path: str | Path) -> str:
-    """Symbol of a file: its name before the first "-" or "." (BTCUSDT-15m.parquet: BTCUSDT)."""
-    return re.split(r"[-.]", Path(path).name, maxsplit=1)[0]
+_SHOWN_SPANS = 3
 
 
 def backtrader_days(time_ms: np.ndarray) -> np.ndarray:
     """Backtrader's date numbers of times in ms; on whole minutes the very floats of `bt.date2num`."""
-    return _EPOCH_DAYS + time_ms / DAY_MS
-
-
-def read_candles(source: Source, *, interval: str = "15m", gaps: str = "refuse", name: str = "") -> CandleTable:
-    """Read and check candles.
-
-    Parameters
-    ----------
-    source: path of a .csv, .csv.gz or .parquet file, or a DataFrame; columns time (bar open, UTC: ISO
-        text, datetimes or integer ms; in a DataFrame also as the index), open, high, low, close, volume
-    interval: the bar length the file must have
-    gaps: "refuse" them, or fill them with "flat" zero-volume bars at the previous close
-    name: symbol; default: the file name before the first "-" or "."
-
-    Raises
-    ------
-    DataError: the file cannot be trusted
-    """
-    if gaps not in ("refuse", "flat"):
-        raise DataError(f"gaps={gaps!r} is unknown: use 'refuse' or 'flat'")
-    length = interval_ms(interval)
-    rows = _read_rows(source, ("open", "high", "low", "close", "volume"))
-    rows.check_order("Sort the file by time and drop repeated rows.")
-    _check_interval(rows, length)
-    _check_prices(rows)
-    volume = rows.values["volume"]
-    rows.refuse(
-        ~(np.isfinite(volume) & (volume >= 0)),
-        lambda row: f"volume {rows.raw('volume', row)} is not a number of 0 or more",
-        "Download the row again.",
-    )
-    missing = np.diff(rows.time) // length - 1
-    if gaps == "refuse":
-        _refuse_gaps(rows, missing)
-    if not name and not isinstance(source, pd.DataFrame):
-        name = symbol_name(source)
-    if not missing.any():
-        return CandleTable(name, length, rows.time, **rows.values)
-    return _fill_flat(CandleTable(name, length, rows.time, **rows.values))
-
-
-def read_funding(source: Source) -> FundingTable:
-    """Read and check funding settlements: columns time and rate (a fraction: 0.0001 is 0.01 %).
-
-    A time within one second of a full minute is moved to that minute: exchanges stamp the settlement
-    of 08:00 as 08:00:00.005 or 07:59:59.999, and it must meet the bar that opens at 08:00.
-    """
-    rows = _read_rows(source, ("rate",))
-    minute = (rows.time + MINUTE_MS // 2) // MINUTE_MS * MINUTE_MS
-    rows.time = np.where(np.abs(rows.time - minute) <= FUNDING_JITTER_MS, minute, rows.time)
-    rows.check_order("Sort the file by time and drop repeated settlements.")
-    rate = rows.values["rate"]
-    rows.refuse(
-        ~(np.abs(rate) < 1),
-        lambda row: f"rate {rows.raw('rate', row)} is not a number between -1 and 1",
-        "Rates are fractions: 0.01 % is 0.0001.",
-    )
-    return FundingTable(rows.time, rate)
-
-
-def read_mark(source: Source) -> MarkTable:
-    """Read and check mark price candles: columns time, open, high, low, close.
-
-    The interval is the most common difference of the times and may be coarser than the bars.
-    """
-    rows = _read_rows(source, ("open", "high", "low", "close"))
-    rows.check_order("Sort the file by time and drop repeated rows.")
-    if len(rows.time) < 2:
-        raise DataError(f"{rows.where}: one row does not show its interval. Give at least two mark candles.")
-    length = _most_common(np.diff(rows.time))
-    _check_interval(rows, length)
-    _check_prices(rows)
-    return MarkTable(length, rows.time, **rows.values)
-
+    return EPOCH_DAYS + time_ms / DAY_MS
 
 class CandleFeed(FastAdvance):
     """Backtrader feed of checked candles with funding and mark price lines, loaded in bulk.
@@ -242,7 +88,7 @@ class CandleFeed(FastAdvance):
             if not isinstance(funding, FundingTable):
                 funding = self.p.funding = read_funding(funding)
             columns["funding"] = _funding_line(candles.time, funding)
-            pause = _most_common(np.diff(funding.time)) if len(funding) > 1 else 0
+            pause = most_common(np.diff(funding.time)) if len(funding) > 1 else 0
             self._check_cover("funding", time, funding.time, max(pause, FUNDING_INTERVAL_MS))
 
         self.mark_is_fine = False
@@ -301,7 +147,7 @@ class CandleFeed(FastAdvance):
         if first >= end:
             raise DataError(
                 f"{self._label}: no bar from {self.p.fromdate or 'the start'} to "
-                f"{self.p.todate or 'the end'}. The candles cover {_iso(time[0])} to {_iso(time[-1])}: "
+                f"{self.p.todate or 'the end'}. The candles cover {iso(time[0])} to {iso(time[-1])}: "
                 "choose dates within."
             )
         return time[first:end]
@@ -318,8 +164,8 @@ class CandleFeed(FastAdvance):
         """
         if known[-1] < bars[0] or known[0] > bars[-1]:
             raise DataError(
-                f"{self._label}: the {what} covers {_iso(known[0])} to {_iso(known[-1])}, "
-                f"the candles {_iso(bars[0])} to {_iso(bars[-1])}. Give the {what} of the same time."
+                f"{self._label}: the {what} covers {iso(known[0])} to {iso(known[-1])}, "
+                f"the candles {iso(bars[0])} to {iso(bars[-1])}. Give the {what} of the same time."
             )
         # The last known time before the bars and the first one after them reach into the bars.
         first, end = known.searchsorted(bars[0], side="right"), known.searchsorted(bars[-1])
@@ -328,181 +174,9 @@ class CandleFeed(FastAdvance):
         edges = np.concatenate(([before], known[first:end], [after]))
         holes = np.flatnonzero(np.diff(edges) > pause)
         if len(holes):
-            shown = "; ".join(f"{_iso(edges[hole])} to {_iso(edges[hole + 1])}" for hole in holes[:_SHOWN_GAPS])
-            more = f"; and {len(holes) - _SHOWN_GAPS} more spans" if len(holes) > _SHOWN_GAPS else ""
+            shown = "; ".join(f"{iso(edges[hole])} to {iso(edges[hole + 1])}" for hole in holes[:_SHOWN_SPANS])
+            more = f"; and {len(holes) - _SHOWN_SPANS} more spans" if len(holes) > _SHOWN_SPANS else ""
             self.warnings.append(f"{self._label}: no {what} in {shown}{more}")
-
-
-class _Rows:
-    """Columns of one source while they are checked, and the words for what is wrong with them."""
-
-    def __init__(self, where: str, frame: pd.DataFrame, fields: tuple[str, ...]) -> None:
-        self.where = where
-        self._frame = frame
-        self.time = self._read_time()
-        self.values = {field: self._read_floats(field) for field in fields}
-
-    def raw(self, column: str, row: int) -> str:
-        """What the source holds in a cell, as text."""
-        return str(self._frame[column].iloc[row])
-
-    def refuse(self, bad: np.ndarray, reason: Callable[[int], str], cure: str) -> None:
-        """Raise for the first row where `bad` is true; `reason` words it for that row."""
-        if not bad.any():
-            return
-        row = int(bad.argmax())
-        others = int(bad.sum()) - 1
-        more = f" (and {others} more such rows)" if others else ""
-        raise DataError(f"{self.where}: row {row + 1}, {_iso(self.time[row])}: {reason(row)}{more}. {cure}")
-
-    def check_order(self, cure: str) -> None:
-        """Refuse times that do not rise from row to row."""
-        step = np.diff(self.time, prepend=self.time[0] - 1)
-        self.refuse(
-            step <= 0,
-            lambda row: "the same time as the row before" if step[row] == 0 else "earlier than the row before",
-            cure,
-        )
-
-    def _read_floats(self, field: str) -> np.ndarray:
-        column = self._frame[field]
-        if not pd.api.types.is_numeric_dtype(column):
-            column = pd.to_numeric(column, errors="coerce")
-        return column.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
-
-    def _read_time(self) -> np.ndarray:
-        column = self._frame["time"]
-        if pd.api.types.is_numeric_dtype(column):
-            number = column.to_numpy(dtype=np.float64, na_value=np.nan)
-            self._refuse_time(~np.isfinite(number), "is missing")
-            self._refuse_time(~((number >= _EARLIEST_MS) & (number < _LATEST_MS)), "is no plausible number of ms")
-            return number.astype(np.int64)
-        moment = pd.to_datetime(column, utc=True, errors="coerce", format="ISO8601")
-        self._refuse_time(moment.isna().to_numpy(), "is no ISO 8601 time")
-        time = moment.dt.tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64)
-        self._refuse_time(~((time >= _EARLIEST_MS) & (time < _LATEST_MS)), "is not between 2009 and 2100")
-        return time
-
-    def _refuse_time(self, bad: np.ndarray, reason: str) -> None:
-        if bad.any():
-            row = int(bad.argmax())
-            raise DataError(
-                f"{self.where}: row {row + 1}: time {self.raw('time', row)!r} {reason}. Write times as ISO 8601 "
-                "text in UTC or as integer milliseconds since 1970 (seconds x 1000)."
-            )
-
-
-def _read_rows(source: Source, fields: tuple[str, ...]) -> _Rows:
-    """Read the columns time and `fields` of a source; times and numbers parsed, nothing else checked."""
-    where, frame = _read_frame(source)
-    if "time" not in frame.columns and frame.index.name == "time":
-        frame = frame.reset_index()
-    wanted = ("time", *fields)
-    missing = [column for column in wanted if column not in frame.columns]
-    if missing:
-        found = ", ".join(map(str, frame.columns)) or "none"
-        raise DataError(
-            f"{where}: column {', '.join(missing)} is missing (found: {found}). "
-            f"The first line must name the columns {','.join(wanted)}."
-        )
-    frame = frame[list(wanted)]
-    if len(frame.columns) > len(wanted):
-        raise DataError(f"{where}: a column occurs twice. Keep one each of {','.join(wanted)}.")
-    if frame.empty:
-        raise DataError(f"{where}: no rows. Download the file again.")
-    return _Rows(where, frame, fields)
-
-
-def _read_frame(source: Source) -> tuple[str, pd.DataFrame]:
-    """Name for messages and content of a source."""
-    if isinstance(source, pd.DataFrame):
-        return "DataFrame", source
-    if not isinstance(source, str | Path):
-        raise DataError(f"a {type(source).__name__} is no data source: give a path or a DataFrame")
-    path = Path(source)
-    where = str(path)
-    if not path.is_file():
-        raise DataError(f"{where}: no such file. Check the path.")
-    try:
-        if path.name.endswith((".csv", ".csv.gz")):
-            return where, pd.read_csv(path)
-        if path.suffix == ".parquet":
-            return where, pd.read_parquet(path)
-    except pd.errors.EmptyDataError:
-        raise DataError(f"{where}: the file is empty. Download it again.") from None
-    except (OSError, ValueError, EOFError, zlib.error) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{where}: cannot be read ({reason}). The file is damaged: download it again.") from error
-    raise DataError(f"{where}: unknown kind of file. Give .csv, .csv.gz or .parquet.")
-
-
-def _check_interval(rows: _Rows, length: int) -> None:
-    """Refuse rows that are mostly another interval, or times that are not multiples of it."""
-    steps = np.diff(rows.time)
-    if len(steps) and not (steps == length).all():
-        usual = _most_common(steps)
-        if usual != length:
-            raise DataError(
-                f"{rows.where}: row 2, {_iso(rows.time[1])}: looks like {_interval_text(usual)} candles, expected are "
-                f"{_interval_text(length)}. Give {_interval_text(length)} candles or say which interval they have."
-            )
-    rows.refuse(
-        rows.time % length != 0,
-        lambda row: f"not on the {_interval_text(length)} grid",
-        "A bar's time is its open in UTC: convert close times and local times.",
-    )
-
-
-def _check_prices(rows: _Rows) -> None:
-    """Refuse prices that are no positive numbers, and candles whose open or close is not inside."""
-    for field in ("open", "high", "low", "close"):
-        price = rows.values[field]
-        rows.refuse(
-            ~(np.isfinite(price) & (price > 0)),
-            lambda row, field=field: f"{field} {rows.raw(field, row)} is not a positive number",
-            "Download the row again.",
-        )
-    low, high = rows.values["low"], rows.values["high"]
-    rows.refuse(
-        high < low, lambda row: f"high {high[row]} is below low {low[row]}", "Check the order of the columns."
-    )
-    for field in ("open", "close"):
-        price = rows.values[field]
-        rows.refuse(
-            (price < low) | (price > high),
-            lambda row, field=field, price=price: (
-                f"{field} {price[row]} is outside low {low[row]} to high {high[row]}"
-            ),
-            "Check the order of the columns.",
-        )
-
-
-def _refuse_gaps(rows: _Rows, missing: np.ndarray) -> None:
-    """Raise when bars are missing; `missing[i]` counts those between row i and row i + 1 (from 0)."""
-    gaps = np.flatnonzero(missing)
-    if not len(gaps):
-        return
-    shown = "; ".join(
-        f"{_iso(rows.time[gap])} to {_iso(rows.time[gap + 1])} ({missing[gap]} missing)" for gap in gaps[:_SHOWN_GAPS]
-    )
-    more = f"; and {len(gaps) - _SHOWN_GAPS} more" if len(gaps) > _SHOWN_GAPS else ""
-    raise DataError(
-        f"{rows.where}: row {gaps[0] + 2}, {_iso(rows.time[gaps[0] + 1])}: {len(gaps)} gap(s), {missing.sum()} bars "
-        f"missing: {shown}{more}. Download the missing bars, or fill them flat with gaps='flat'."
-    )
-
-
-def _fill_flat(table: CandleTable) -> CandleTable:
-    """Put flat zero-volume bars at the previous close into the gaps."""
-    step = table.interval_ms
-    time = np.arange(table.time[0], table.time[-1] + step, step)
-    source = table.time.searchsorted(time, side="right") - 1
-    is_new = table.time[source] != time
-    close = table.close[source]
-    prices = {field: np.where(is_new, close, getattr(table, field)[source]) for field in ("open", "high", "low")}
-    volume = np.where(is_new, 0.0, table.volume[source])
-    return CandleTable(table.name, step, time, close=close, volume=volume, filled=int(is_new.sum()), **prices)
-
 
 def _funding_line(bars: np.ndarray, funding: FundingTable) -> np.ndarray:
     """Sum of the rates settled in (previous bar's open, this bar's open], NaN where there are none."""
@@ -528,24 +202,6 @@ def _mark_extremes(candles: CandleTable, mark: MarkTable) -> tuple[np.ndarray, n
     np.fmax.at(high, bar[inside], mark.high[inside])
     np.fmin.at(low, bar[inside], mark.low[inside])
     return high, low
-
-
-def _most_common(steps: np.ndarray) -> int:
-    values, counts = np.unique(steps, return_counts=True)
-    return int(values[counts.argmax()])
-
-
-def _interval_text(length_ms: int) -> str:
-    for unit in ("d", "h", "m"):
-        if length_ms % _UNIT_MS[unit] == 0:
-            return f"{length_ms // _UNIT_MS[unit]}{unit}"
-    return f"{length_ms / 1000:g}s"
-
-
-def _iso(time_ms: int) -> str:
-    text = str(np.datetime64(int(time_ms), "ms"))
-    return text.removesuffix(".000") + "Z"
-
 
 def _end_of(limit: date) -> float:
     """Backtrader's number of an upper limit; a date without a time means its whole day."""

@@ -154,6 +154,6 @@ def _by_symbol(option: str, texts: Sequence[str]) -> dict[str, Path]:
         if not symbol or not path.name:
             raise ConfigError(f"{option} {text}: expected FILE or SYMBOL=FILE")
         if symbol in files:
-            raise ConfigError(f"{option} {text}: {symbol} has {files[symbol]} already; write SYMBOL=FILE to tell them apart")
+            raise ConfigError(f"{option} {text}: {symbol} has {files[symbol]} already; write SYMBOL=FILE")
         files[symbol] = path
     return files

@@ -1,8 +1,8 @@
 """Which entry a level of the grid wants, and how far its raw price may move before that changes.
 
-The rule is `order_price`, then `reach_reason`, `surroundings_reason` and `size_reason`. The windows only say for how long an answer stays true: the
-inputs creep from bar to bar without changing most orders, and asking again for all levels at every
-bar costs more than everything else the strategy does.
+The rule is `order_price`, then `reach_reason`, `surroundings_reason` and `size_reason`. The windows only say
+for how long an answer stays true: the inputs creep from bar to bar without changing most orders, and
+asking again for all levels at every bar costs more than everything else the strategy does.
 """
 
 from collections.abc import Sequence

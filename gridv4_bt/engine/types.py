@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-
 #: Lots are decimal, floats are not: 0.013 - 0.007 - 0.006 leaves 1.7e-18. Quantities that differ by less
 #: than this share are the same, and no fill that small is left open.
 LOT_NOISE = 1e-9
@@ -157,7 +156,8 @@ class PositionTracker:
     def close(self, index: int, qty: float) -> Fill:
         """Take `qty` out of the fill at `index` and return the closed part.
 
-        A qty that differs from all of the fill by float noise takes all of it. Entry fee and funding go with the part in proportion; all that is left goes with the last one.
+        A qty that differs from all of the fill by float noise takes all of it. Entry fee and funding go with
+        the part in proportion; all that is left goes with the last one.
 
         Raises
         ------

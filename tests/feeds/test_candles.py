@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from feeds.candles import CandleFeed, backtrader_days, interval_ms, read_candles, read_funding, read_mark
+from feeds.candles import CandleFeed, backtrader_days
+from feeds.tables import interval_ms, read_candles, read_funding, read_mark
 from gridv4_bt.errors import DataError
 
 START = pd.Timestamp("2024-01-01", tz="UTC")
