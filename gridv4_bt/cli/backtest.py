@@ -19,6 +19,7 @@ from gridv4_bt.analysis.tables import print_result
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run, watch, write
 from gridv4_bt.cli.common import run_app
 from gridv4_bt.config import load_config
+from gridv4_bt.engine.market import is_listed, load_market
 from gridv4_bt.errors import ConfigError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -69,14 +70,28 @@ def backtest(
     folder = out if out is not None else default_folder([feed.p.name for feed in feeds])
     check_folder(folder)
     for feed in feeds:
-        for warning in feed.warnings:
-            console.print(f"[yellow]{feed.p.name}: {warning}[/]")
+        for notice in notices(feed):
+            console.print(f"[yellow]{feed.p.name}: {notice}[/]")
     cerebro = make_cerebro(feeds, parameters, cash)
     with progress_bar(feeds, console):
         result = run(cerebro)
     write(result, folder, parameters, plot=not no_report)
     print_result(result.summary, console)
     console.print(f"written to {folder}/ in {result.summary['seconds']:.1f} s of trading")
+
+
+def notices(feed: CandleFeed) -> list[str]:
+    """Return what a user should know about a feed before believing its result."""
+    texts = list(feed.warnings)
+    if feed.candles.filled:
+        texts.append(f"{feed.candles.filled:,} missing bars were filled flat, without volume")
+    if not is_listed(feed.p.name):
+        market = load_market(feed.p.name)
+        texts.append(
+            f"no filters known, cautious defaults are used: tick {market.tick}, lot {market.step}, "
+            f"least notional {market.min_notional}"
+        )
+    return texts
 
 
 def pair_files(data: Sequence[str], funding: Sequence[str], mark: Sequence[str]) -> list[SymbolData]:

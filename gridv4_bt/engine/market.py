@@ -114,6 +114,11 @@ def exchange_symbol(symbol: str) -> str:
     return (base + quote).upper()
 
 
+def is_listed(symbol: str) -> bool:
+    """Tell whether the packaged table knows a symbol; if not it is traded with the DEFAULT."""
+    return exchange_symbol(symbol) in _packaged_table()["symbols"]
+
+
 def load_market(symbol: str, path: Path | None = None) -> Market:
     """Return a symbol's rules from the packaged table, updated from a file if one is given.
 
@@ -130,7 +135,7 @@ def load_market(symbol: str, path: Path | None = None) -> Market:
         If the file cannot be read, is of another shape, lacks the symbol or contradicts itself.
     """
     name = exchange_symbol(symbol)
-    packaged = _market_from_table(name, json.loads(files("gridv4_bt").joinpath("markets.json").read_text("utf-8")))
+    packaged = _market_from_table(name, _packaged_table())
     if path is None:
         return packaged
     content = _read_json(path)
@@ -162,6 +167,10 @@ def load_market_history(symbol: str, path: Path) -> MarketHistory:
         raise MarketError(f"{path}: {error}") from None
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise MarketError(f"{path}: not a history of brackets by date: {error!r}") from None
+
+
+def _packaged_table() -> dict[str, Any]:
+    return json.loads(files("gridv4_bt").joinpath("markets.json").read_text("utf-8"))
 
 
 def _read_json(path: Path) -> Any:
