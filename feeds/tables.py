@@ -328,7 +328,7 @@ def _refuse_gaps(rows: _Rows, missing: np.ndarray) -> None:
     more = f"; and {len(gaps) - _SHOWN_GAPS} more" if len(gaps) > _SHOWN_GAPS else ""
     raise DataError(
         f"{rows.where}: row {gaps[0] + 2}, {iso(rows.time[gaps[0] + 1])}: {len(gaps)} gap(s), {missing.sum()} bars "
-        f"missing: {shown}{more}. Download the missing bars, or fill them flat with gaps='flat'."
+        f"missing: {shown}{more}. Download the missing bars, or fill them flat with gaps='flat' (--gaps flat)."
     )
 
 

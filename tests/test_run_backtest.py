@@ -2,8 +2,10 @@
 
 import csv
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -146,6 +148,19 @@ def test_bad_input_ends_with_one_line_on_stderr_and_code_2(arguments, word, tmp_
     assert len(done.stderr.splitlines()) == 1
     assert word in done.stderr
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_ctrl_c_ends_with_one_line_and_writes_nothing(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT)], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()  # the notice: data is being made, the run is next
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "error: interrupted; nothing was written\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_too_few_bars_are_refused_with_the_number_needed(candles, tmp_path):

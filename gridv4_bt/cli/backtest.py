@@ -63,9 +63,9 @@ def backtest(
     elif funding or mark:
         raise ConfigError("--funding and --mark belong to --data; give the candles too")
     else:
+        console.print(f"[bold yellow]{NOTICE}[/]")
         market = sample_market()
         symbols = [SymbolData(SYMBOL, market.candles, market.funding)]
-        console.print(f"[bold yellow]{NOTICE}[/]")
     feeds = make_feeds(symbols, gaps, parse_time("--from", start), parse_time("--to", end))
     folder = out if out is not None else default_folder([feed.p.name for feed in feeds])
     check_folder(folder)

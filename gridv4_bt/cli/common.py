@@ -7,6 +7,8 @@ import typer
 
 from gridv4_bt.errors import GridV4Error
 
+INTERRUPTED = 130
+
 
 def run_app(app: typer.Typer) -> None:
     """Run a Typer app and exit: 0 done, 1 the system failed, 2 bad input, 130 interrupted."""
@@ -15,8 +17,8 @@ def run_app(app: typer.Typer) -> None:
         code = command(standalone_mode=False)
     except GridV4Error as error:
         _end(str(error), 2)
-    except KeyboardInterrupt:
-        _end("interrupted; nothing was written", 130)
+    except typer.Abort:
+        code = INTERRUPTED
     except OSError as error:
         _end(f"{error.filename or 'system'}: {error.strerror or error}", 1)
     except Exception as error:
@@ -24,6 +26,8 @@ def run_app(app: typer.Typer) -> None:
         if not hasattr(error, "format_message") or not hasattr(error, "exit_code"):
             raise
         _end(error.format_message(), 2)
+    if code == INTERRUPTED:  # Typer turns Ctrl-C into this return value
+        _end("interrupted; nothing was written", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 
