@@ -18,7 +18,7 @@ from gridv4_bt.compat import epoch_ms
 from gridv4_bt.config import backtrader_params
 from gridv4_bt.core.risk import maintenance_margin
 from gridv4_bt.engine.account import Account
-from gridv4_bt.engine.liquidation import is_safe, liquidate, liquidation_range
+from gridv4_bt.engine.liquidation import is_safe, is_safe_at_open, liquidate, liquidation_range
 from gridv4_bt.engine.market import Market, load_market
 from gridv4_bt.engine.matching import FILL_RULES, INFINITY, Book, Costs, Entry, Leg, MarketClose
 from gridv4_bt.engine.types import LOT_NOISE, ClosedTrade, PositionSide, TradeLabel
@@ -44,7 +44,7 @@ class FeedBook(Book):
         self.funding = funding
         self.funding_rate = float("nan")  #: latest settled
         self.settlements = 0
-        self._bars = 0
+        self._bars = len(data)  # a book opened in the middle of a run waits for the next bar
         lines = data.lines
         self._lines = (lines.datetime, lines.open, lines.high, lines.low, lines.close, lines.volume)
         self._mark = getattr(lines, "mark", None)
@@ -206,6 +206,8 @@ class HedgeBroker(HedgeModeBroker):
     def _match(self, books: Sequence[FeedBook]) -> None:
         standard = self._standard
         standard.expire()
+        if not is_safe(self.account, self._all) and not is_safe_at_open(self.account, self._all, books):
+            self._liquidate()  # the exchange takes over before any order of ours has its turn
         for book in books:
             book.fill_market_orders()
             self._report(book)
@@ -221,7 +223,8 @@ class HedgeBroker(HedgeModeBroker):
             book.fill_stops(*limits)
             self._report(book)
             standard.fill_stops(book, *limits)
-        if not safe and not is_safe(self.account, self._all):
+        # A stop may save the account, or ruin it by leaving the other leg without its hedge.
+        if (not safe or any(book.stopped for book in books)) and not is_safe(self.account, self._all):
             self._liquidate()
         for book in books:
             book.fill_exits()
@@ -256,7 +259,7 @@ class HedgeBroker(HedgeModeBroker):
         cancel: Sequence[int],
         place: Mapping[int, Entry],
     ) -> dict[int, str]:
-        book = self._books[data]
+        book = self._book(data)
         leg = book.leg(side)
         for level in cancel:
             leg.cancel(level)
@@ -273,17 +276,17 @@ class HedgeBroker(HedgeModeBroker):
         return refused
 
     def set_exits(self, data: bt.AbstractDataBase, side: PositionSide, prices: Mapping[int, float]) -> None:
-        book = self._books[data]
+        book = self._book(data)
         book.leg(side).exits = dict(prices)
         book.orders_changed()
 
     def set_stop(self, data: bt.AbstractDataBase, side: PositionSide, price: float | None) -> None:
-        self._books[data].leg(side).stop = price
+        self._book(data).leg(side).stop = price
 
     def close_fill(
         self, data: bt.AbstractDataBase, side: PositionSide, fill_id: int, qty: float, label: TradeLabel
     ) -> bool:
-        book = self._books[data]
+        book = self._book(data)
         leg = book.leg(side)
         pending = sum(close.qty for close in leg.closes if close.fill_id == fill_id)
         free = leg.tracker.qtys[leg.tracker.ids.index(fill_id)] - pending
@@ -297,10 +300,10 @@ class HedgeBroker(HedgeModeBroker):
         return self.account.closed
 
     def funding_rate(self, data: bt.AbstractDataBase) -> float:
-        return self._books[data].funding_rate
+        return self._book(data).funding_rate
 
     def settlements(self, data: bt.AbstractDataBase) -> int:
-        return self._books[data].settlements
+        return self._book(data).settlements
 
     def maintenance_margin(self) -> float:
         total = 0.0
@@ -312,7 +315,7 @@ class HedgeBroker(HedgeModeBroker):
         return total
 
     def liquidation_range(self, data: bt.AbstractDataBase) -> tuple[float, float]:
-        book = self._books[data]
+        book = self._book(data)
         if len(self._all) > 1:
             return liquidation_range(self.account, self._all, book, worst=False)
         # A single symbol's range moves only when the book or the wallet does.

@@ -33,7 +33,7 @@ class StandardOrders:
         try:
             order.info["positionSide"] = self._side(order, book).name
             reason = self._refusal(order, book)
-        except KeyError:
+        except (KeyError, ValueError):
             reason = f"-4060 Invalid position side {order.info['positionSide']!r}: LONG or SHORT"
         if reason is not None:
             self._reject(order, reason)
@@ -100,7 +100,10 @@ class StandardOrders:
                 order.created.price = order.created.pricelimit
                 order.triggered = True
                 order.info["triggered_at"] = bar.time
+                order.info["marketable"] = sign * (stop - order.created.price) >= 0.0
                 continue
+            if not _opens(order):
+                book.stopped.add(_leg(order, book).side)
             self._execute(order, book, stop_price(sign, stop, bar.open, book.costs.slippage), maker=False)
 
     def fill_exits(self, book) -> None:
@@ -163,6 +166,8 @@ class StandardOrders:
             if abs(order.executed.remsize) < LOT_NOISE * abs(order.size):
                 order.executed.remsize = 0.0
                 order.completed()
+            else:
+                order.partial()
             self._broker.notify(order)
         book.account.executions.clear()
 

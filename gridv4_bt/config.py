@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gridv4_bt.errors import ConfigError
 
@@ -86,6 +86,14 @@ class GridConfig(BaseModel):
         "touch", "name", "a limit fills when the bar touches its price, or only when it trades through"
     )
     funding_hours: float = _exchange(8.0, "hours", "between settlements when the data has no funding", gt=0, le=24)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch(cls, value: Any) -> Any:
+        # Python counts true as 1; here it is always a mistake.
+        if isinstance(value, bool):
+            raise ValueError("no parameter is a switch, expected a number or a name")
+        return value
 
     @model_validator(mode="after")
     def _contradictions(self) -> "GridConfig":

@@ -112,6 +112,8 @@ class GridStrategyV4(FastStrategy):
         self.funding_log = array("d")  #: triples: time, funding paid so far by the open LONG and SHORT fills
         self._bar = Bar()
         self._feed_bars = 0
+        periods = zip(self.datas, self._minperiods, strict=True)
+        self._warm_up = next(period for data, period in periods if data is self.feed)
         self._count = 0  # bars traded, the clock of cooldowns
         self._stop_bars: deque[int] = deque()
         self._returns: dict[int, list[float]] = {}
@@ -126,6 +128,11 @@ class GridStrategyV4(FastStrategy):
             data.lines.datetime, data.lines.close, self.atr.lines.atr, self.zscore.lines.z,
             self.sigma.lines.sigma, self.kama.lines.kama, self.regime_fsm.lines.regime,
         )  # fmt: skip
+
+    def prenext(self) -> None:
+        # Backtrader waits for every feed; a symbol whose indicators are ready need not wait for one that starts later.
+        if len(self.feed) >= self._warm_up:
+            self.next()
 
     def next(self) -> None:
         if len(self.feed) == self._feed_bars:
@@ -156,7 +163,8 @@ class GridStrategyV4(FastStrategy):
         bar.z = z[0]
         bar.sigma = sigma[0]
         bar.kama = kama[-1]
-        bar.regime = int(regime[-1])
+        before = regime[-1]
+        bar.regime = int(before) if before == before else int(Regime.NOISE)  # NaN: not known yet
         day = bar.time // DAY_MS
         if day != self._day:
             self._day = day
@@ -184,7 +192,7 @@ class GridStrategyV4(FastStrategy):
             self.halted = True
             self.halts += 1
             for side in self.sides:
-                self._block(side, Blocked.HALT)
+                self.broker.change_entries(self.feed, side.side, list(side.leg.entries), {})
 
     def check_stop_loss(self, bar: Bar) -> None:
         """3. Half of a leg on a close beyond stage 1, all of it at the resting stop of stage 2."""
@@ -236,7 +244,7 @@ class GridStrategyV4(FastStrategy):
         if self._realized_today > 0.0:
             self._offset_worst(bar)
         unrealized = self.long.tracker.unrealized(bar.close) + self.short.tracker.unrealized(bar.close)
-        if -unrealized > DELEVER_SHARE * self.p.var_pct * bar.equity:
+        if unrealized < 0.0 and -unrealized > DELEVER_SHARE * self.p.var_pct * bar.equity:
             side, index = self._worst_fill(bar)
             self._close(side, index, side.tracker.qtys[index], TradeLabel.DELEVER)
 
@@ -459,6 +467,8 @@ class GridStrategyV4(FastStrategy):
                 side.sign, entry, spacing_pct, shift, self.p.maker_fee, bar.close, self.market.tick
             )
             tolerance = self.p.keep_price * spacing_pct * entry
+            if side.sign * (price - bar.close) <= 2.0 * self.market.tick:
+                slack = -1.0  # moved out by post-only: it follows the price back to its target
             standing = resting.get(fill_id)
             if standing is not None and abs(standing - price) <= tolerance:
                 slack = min(slack, tolerance - abs(standing - price))

@@ -196,6 +196,11 @@ class SidePlan:
         market = self._market
         level = -self._sign * (i + 1)
         standing = self._leg.entries.get(level)
+        if price <= 0.0:  # the tick is too coarse for a level this low
+            if standing is not None:
+                cancel.append(level)
+            self._settled[i] = False
+            return CROSSES, 0.0
         self._settled[i] = room == inf
         code, qty = self._near[i], 0.0
         if code == PLACED:

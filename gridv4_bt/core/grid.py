@@ -7,8 +7,10 @@ from math import floor, log10
 
 ROUND_NUMBER_PCT = 0.0015
 _MAX_BOUNDARY = 1000.0
-# A quotient this near to a whole number is that number: 0.3 / 0.1 is 2.9999999999999996.
+# A quotient this near to a whole number is that number: 0.3 / 0.1 is 2.9999999999999996. The factor does it for large
+# quotients, whose own grain is coarser.
 _STEP_EPS = 1e-9
+_STEP_NOISE = 1.0 + 1e-15
 
 
 def grid_spacing(atr: float, price: float, k: float, floor_pct: float) -> float:
@@ -75,15 +77,18 @@ def nudge_window(price: float, pct: float = ROUND_NUMBER_PCT) -> tuple[float, fl
 
 def round_down(value: float, step: float) -> float:
     """Return the largest multiple of `step` that is not above `value` (exchange tick or lot)."""
-    count = floor(value / step + _STEP_EPS)
-    # Dividing by the whole inverse gives the float nearest to the decimal; multiplying does not.
-    return count / floor(1.0 / step + 0.5) if step < 1.0 else count * step
+    return _multiple(floor(value / step * _STEP_NOISE + _STEP_EPS), step)
 
 
 def round_up(value: float, step: float) -> float:
     """Return the smallest multiple of `step` that is not below `value`."""
-    count = -floor(-value / step + _STEP_EPS)
-    return count / floor(1.0 / step + 0.5) if step < 1.0 else count * step
+    return _multiple(-floor(-value / step / _STEP_NOISE + _STEP_EPS), step)
+
+
+def _multiple(count: int, step: float) -> float:
+    # Dividing by a whole inverse gives the float nearest to the decimal; multiplying does not.
+    inverse = floor(1.0 / step + 0.5)
+    return count / inverse if abs(inverse * step - 1.0) < _STEP_EPS else count * step
 
 
 def exit_price(

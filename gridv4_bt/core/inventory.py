@@ -37,6 +37,7 @@ def optimal_spread(gamma: float, sigma: float, horizon: float, kappa: float) -> 
     ``gamma*sigma**2*horizon + (2/gamma)*ln(1 + gamma/kappa)``; `kappa` is the decay of the fill
     rate per unit of price. Without risk aversion (gamma 0) its limit is ``2/kappa``.
     """
-    if gamma == 0.0:
-        return 2.0 / kappa
-    return gamma * sigma * sigma * horizon + 2.0 / gamma * log1p(gamma / kappa)
+    risk = gamma * sigma * sigma * horizon
+    if gamma < 1e-16 * kappa:  # the limit of the logarithm to the last bit; 2/gamma may be infinite here
+        return risk + 2.0 / kappa
+    return risk + 2.0 / gamma * log1p(gamma / kappa)

@@ -9,11 +9,7 @@ from collections.abc import Sequence
 from gridv4_bt.core.risk import liquidation_prices, maintenance_margin
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.matching import INFINITY, Book
-from gridv4_bt.engine.types import TradeLabel
-
-# No bracket asks for more than this share of the notional as maintenance margin.
-_HIGHEST_RATE = 0.5
-
+from gridv4_bt.engine.types import LOT_NOISE, TradeLabel
 
 def excess(book: Book, price: float) -> float:
     """Return unrealised PnL minus maintenance margin of one symbol at a price, quote."""
@@ -34,18 +30,31 @@ def worst_excess(book: Book) -> float:
 
 def is_safe(account: Account, books: Sequence[Book]) -> bool:
     """Tell whether the wallet stays above all maintenance margins through the bars of all symbols."""
-    # Asking for the highest rate on everything is one line, and enough at all but high leverage.
+    # Asking for the last bracket's rate, the highest, on everything is enough at all but high leverage.
     reserve = account.wallet
     for book in books:
         bar = book.bar
         long, short = book.long.tracker, book.short.tracker
         if not long.ids and not short.ids:
             continue
-        reserve -= _HIGHEST_RATE * (long.qty + short.qty) * bar.mark_high
+        reserve -= book.market.brackets[-1].rate * (long.qty + short.qty) * bar.mark_high
         reserve += min(book.unrealized(bar.mark_low), book.unrealized(bar.mark_high))
     if reserve > 0.0 or not any(leg.tracker.ids for book in books for leg in book.legs):
         return True
     return account.wallet + sum(worst_excess(book) for book in books) > 0.0
+
+
+def is_safe_at_open(account: Account, books: Sequence[Book], fresh: Sequence[Book]) -> bool:
+    """Tell whether the wallet is above all maintenance margins when the new bars open.
+
+    The symbols that are not `fresh` have no new bar and stand at their last close.
+    """
+    equity = account.wallet
+    for book in books:
+        bar = book.bar
+        opened = min(max(bar.open, bar.mark_low), bar.mark_high)
+        equity += excess(book, opened if book in fresh else bar.mark_close)
+    return equity > 0.0
 
 
 def liquidation_range(
@@ -85,14 +94,20 @@ def liquidate(account: Account, books: Sequence[Book], fee_rate: float) -> None:
     equity = account.wallet + sum(book.unrealized(prices[book.symbol]) for book in books)
     notional = sum((leg.tracker.qty * prices[book.symbol]) for book in books for leg in book.legs)
     if equity < 0.0:
-        heaviest = max(books, key=lambda book: abs(book.long.tracker.qty - book.short.tracker.qty))
-        net = heaviest.long.tracker.qty - heaviest.short.tracker.qty
-        prices[heaviest.symbol] -= equity / net
+        # What equal legs bring no price changes.
+        unhedged = [book for book in books if abs(_net_qty(book)) > LOT_NOISE * book.long.tracker.qty]
+        if unhedged:
+            loser = min(unhedged, key=lambda book: book.unrealized(prices[book.symbol]))
+            prices[loser.symbol] -= equity / _net_qty(loser)
         equity = 0.0
     fee_rate = min(fee_rate, equity / notional)
     for book in books:
         book.close_all(prices[book.symbol], TradeLabel.LIQUIDATION, fee_rate)
     account.liquidations += 1
+
+
+def _net_qty(book: Book) -> float:
+    return book.long.tracker.qty - book.short.tracker.qty
 
 
 def _price(account: Account, books: Sequence[Book], book: Book) -> float:

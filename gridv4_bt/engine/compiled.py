@@ -1,0 +1,69 @@
+"""Compile the rules that run every bar, where numba is installed; without it they run as they are.
+
+The rules are plain functions on numbers and flat arrays. Compiled or not they give the same bits, so this
+changes nothing but the time a backtest takes. The machine code is kept between runs in the user's
+cache directory, in a folder named after the rules' source: numba itself would not notice a change in
+a function that the compiled one calls.
+"""
+
+import hashlib
+import inspect
+from collections.abc import Callable, MutableSequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+import platformdirs
+
+from gridv4_bt.core import grid
+from gridv4_bt.engine import ladder
+
+RULES: tuple[ModuleType, ...] = (grid, ladder)
+
+
+def available() -> bool:
+    """Tell whether numba is installed."""
+    return find_spec("numba") is not None
+
+
+def buffer(length: int, whole: bool = False) -> MutableSequence:
+    """Return zeros, floats or whole numbers, in the kind of array that the rules are fastest with."""
+    if not available():
+        return [0 if whole else 0.0] * length
+    import numpy as np
+
+    return np.zeros(length, dtype=np.int64 if whole else np.float64)
+
+
+@cache
+def compiled(rule: Callable) -> Callable:
+    """Return a rule compiled by numba, or the rule itself where numba is missing."""
+    if not available():
+        return rule
+    import numba
+    from numba.extending import register_jitable
+
+    for module in RULES:
+        for function in vars(module).values():
+            if inspect.isfunction(function) and function.__module__ == module.__name__:
+                register_jitable(function)
+    before = numba.config.CACHE_DIR
+    folder = _cache_folder()
+    numba.config.CACHE_DIR = str(folder or "")
+    try:
+        return numba.njit(rule, cache=folder is not None)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def _cache_folder() -> Path | None:
+    """Return where machine code of exactly these rules is kept; None if nothing can be written there."""
+    source = "".join(inspect.getsource(module) for module in RULES)
+    name = hashlib.sha256(source.encode()).hexdigest()[:16]
+    folder = Path(platformdirs.user_cache_dir("gridv4")) / "compiled" / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder

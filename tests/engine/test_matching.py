@@ -1,0 +1,550 @@
+"""Section 5 of the specification, rule by rule. Fees: maker 0.02 %, taker 0.05 %; slippage 0.02 %."""
+
+import copy
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gridv4_bt.engine.matching import (
+    FILL_RULES,
+    INFINITY,
+    Entry,
+    MarketClose,
+    market_price,
+    stop_hit,
+    stop_price,
+    touches,
+    trades_through,
+)
+from gridv4_bt.engine.types import PositionSide, TradeLabel
+
+LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
+
+
+def hold(exchange, side, qty, price, time=0):
+    """Open a fill without a fee, before the first bar."""
+    book = exchange.book
+    return exchange.account.open_fill(book.symbol, book.leg(side).tracker, qty, price, time, 0, 0.01, 0.0, True)
+
+
+def trades(exchange):
+    return [(trade.side, trade.label, trade.qty, trade.exit) for trade in exchange.account.closed]
+
+
+# --- the rules on plain numbers
+
+
+@pytest.mark.parametrize(
+    ("is_buy", "price", "touched", "through"),
+    [
+        (True, 98.9, False, False),
+        (True, 99.0, True, False),
+        (True, 99.1, True, True),
+        (False, 101.1, False, False),
+        (False, 101.0, True, False),
+        (False, 100.9, True, True),
+    ],
+)
+def test_limit_fills_by_touch_or_only_by_trading_through(is_buy, price, touched, through):
+    assert touches(is_buy, price, 99.0, 101.0) is touched
+    assert trades_through(is_buy, price, 99.0, 101.0) is through
+
+
+def test_market_order_pays_slippage():
+    assert market_price(True, 100.0, 0.0002) == pytest.approx(100.02)
+    assert market_price(False, 100.0, 0.0002) == pytest.approx(99.98)
+
+
+@pytest.mark.parametrize(
+    ("sign", "stop", "hit"),
+    [(1, 99.0, True), (1, 98.9, False), (-1, 101.0, True), (-1, 101.1, False)],
+)
+def test_stop_is_hit_by_the_wick(sign, stop, hit):
+    assert stop_hit(sign, stop, 99.0, 101.0) is hit
+
+
+@pytest.mark.parametrize(
+    ("sign", "stop", "open_", "price"),
+    [(1, 95.0, 100.0, 95.0), (1, 95.0, 93.0, 93.0), (-1, 105.0, 100.0, 105.0), (-1, 105.0, 107.0, 107.0)],
+)
+def test_stop_gets_the_worse_of_stop_and_open_and_then_slippage(sign, stop, open_, price):
+    assert stop_price(sign, stop, open_, 0.0) == price
+    assert stop_price(sign, stop, open_, 0.01) == pytest.approx(price * (1.0 - sign * 0.01))
+
+
+# --- phase 2: market orders
+
+
+def test_market_close_fills_at_the_open_with_slippage_and_taker_fee(exchange):
+    book = exchange.book
+    fill = hold(exchange, LONG, 2.0, 100.0)
+    book.long.closes.append(MarketClose(fill, 2.0, TradeLabel.OLDEST))
+    exchange.show(book, 90, 91, 89, 90)
+    exchange.match(book)
+    # 90 * 0.9998 = 89.982; fee 2 * 89.982 * 0.05 %
+    [trade] = exchange.account.closed
+    assert (trade.label, trade.exit) == (TradeLabel.OLDEST, pytest.approx(89.982))
+    assert trade.fees == pytest.approx(0.089982)
+    assert exchange.account.wallet == pytest.approx(10_000 - 20.036 - 0.089982)
+    assert book.long.closes == []
+
+
+def test_market_close_of_a_short_buys_above_the_open(exchange):
+    book = exchange.book
+    fill = hold(exchange, SHORT, 2.0, 100.0)
+    book.short.closes.append(MarketClose(fill, 2.0, TradeLabel.GAP))
+    exchange.show(book, 90, 91, 89, 90)
+    exchange.match(book)
+    assert trades(exchange) == [(SHORT, TradeLabel.GAP, 2.0, pytest.approx(90.018))]
+
+
+def test_partial_market_close_keeps_the_exit_for_the_rest(exchange):
+    book = exchange.book
+    fill = hold(exchange, LONG, 2.0, 100.0)
+    book.long.exits[fill] = 101.0
+    book.long.stop = 80.0
+    book.long.closes.append(MarketClose(fill, 0.5, TradeLabel.STOP1))
+    exchange.show(book, 99, 100, 98, 99)
+    exchange.match(book)
+    assert book.long.exits == {fill: 101.0}
+    assert book.long.stop == 80.0
+    exchange.show(book, 99, 101, 98, 99)
+    exchange.match(book)
+    assert trades(exchange)[1] == (LONG, TradeLabel.GRID, 1.5, 101.0)
+    assert (book.long.exits, book.long.stop) == ({}, None)
+
+
+def test_market_close_of_the_whole_takes_its_exit_away(exchange):
+    book = exchange.book
+    fill = hold(exchange, LONG, 2.0, 100.0)
+    book.long.exits[fill] = 99.5
+    book.long.closes.append(MarketClose(fill, 2.0, TradeLabel.DEVIANCE))
+    exchange.show(book, 99, 100, 98, 99)
+    exchange.match(book)
+    assert trades(exchange) == [(LONG, TradeLabel.DEVIANCE, 2.0, pytest.approx(98.9802))]
+
+
+def test_two_market_closes_of_one_fill_close_no_more_than_it_holds(exchange):
+    book = exchange.book
+    fill = hold(exchange, LONG, 2.0, 100.0)
+    book.long.closes += [MarketClose(fill, 0.5, TradeLabel.STOP1), MarketClose(fill, 1.5, TradeLabel.GAP)]
+    exchange.show(book, 99, 100, 98, 99)
+    exchange.match(book)
+    assert [(trade.label, trade.qty) for trade in exchange.account.closed] == [
+        (TradeLabel.STOP1, 0.5),
+        (TradeLabel.GAP, 1.5),
+    ]
+
+
+# --- phase 3: entries
+
+
+def test_entry_fills_at_its_price_even_if_the_bar_opens_beyond(exchange):
+    book = exchange.book
+    book.long.place(-1, Entry(98.0, 1.0, 0.02))
+    exchange.show(book, 95, 96, 94, 95)
+    exchange.match(book)
+    [fill] = book.long.tracker.fills
+    # fee 98 * 0.02 %
+    assert (fill.qty, fill.price, fill.spacing_pct, fill.fee) == (1.0, 98.0, 0.02, pytest.approx(0.0196))
+    assert fill.time == book.bar.time
+    assert book.long.entries == {}
+
+
+def test_short_entry_fills_at_its_price_without_gap_improvement(exchange):
+    book = exchange.book
+    book.short.place(1, Entry(102.0, 1.0, 0.02))
+    exchange.show(book, 105, 106, 104, 105)
+    exchange.match(book)
+    assert book.short.tracker.prices == [102.0]
+    assert book.long.tracker.ids == []
+
+
+@pytest.mark.parametrize(("rule", "filled"), [("touch", [98.0]), ("through", [])])
+def test_entry_at_the_very_low_fills_only_by_touch(rule, filled, make_exchange):
+    exchange = make_exchange(fill_rule=rule)
+    exchange.book.long.place(-1, Entry(98.0, 1.0, 0.02))
+    exchange.show(exchange.book, 99, 100, 98, 99)
+    exchange.match(exchange.book)
+    assert exchange.book.long.tracker.prices == filled
+
+
+def test_one_bar_fills_every_entry_it_reaches_nearest_first(exchange):
+    book = exchange.book
+    for level, price in ((-3, 97.0), (-1, 99.0), (-4, 96.0), (-2, 98.0)):
+        book.long.place(level, Entry(price, 1.0, 0.01))
+    book.short.place(1, Entry(101.0, 1.0, 0.01))
+    book.short.place(2, Entry(102.0, 1.0, 0.01))
+    exchange.show(book, 100, 101.5, 97, 100)
+    exchange.match(book)
+    assert book.long.tracker.prices == [99.0, 98.0, 97.0]
+    assert book.short.tracker.prices == [101.0]
+    assert (list(book.long.entries), list(book.short.entries)) == ([-4], [2])
+
+
+def test_fill_carries_the_regime_that_ruled_when_its_order_stood(exchange):
+    book = exchange.book
+    book.regime = -1
+    book.long.place(-1, Entry(98.0, 1.0, 0.02))
+    exchange.show(book, 99, 100, 98, 99)
+    exchange.match(book)
+    assert book.long.tracker.regimes == [-1]
+
+
+def test_buying_for_long_never_closes_short(exchange):
+    book = exchange.book
+    hold(exchange, SHORT, 1.0, 100.0)
+    book.long.place(-1, Entry(98.0, 1.0, 0.02))
+    exchange.show(book, 99, 100, 98, 99)
+    exchange.match(book)
+    assert (book.long.tracker.qty, book.short.tracker.qty) == (1.0, 1.0)
+    assert exchange.account.closed == []
+
+
+def test_bar_without_volume_fills_nothing(exchange):
+    book = exchange.book
+    fill = hold(exchange, LONG, 1.0, 100.0)
+    book.long.exits[fill] = 100.0
+    book.long.stop = 100.0
+    book.long.closes.append(MarketClose(fill, 1.0, TradeLabel.GAP))
+    book.long.place(-1, Entry(100.0, 1.0, 0.02))
+    exchange.show(book, 100, 100, 100, 100, volume=0)
+    exchange.match(book)
+    assert (book.long.tracker.ids, exchange.account.closed) == ([fill], [])
+    assert book.resting_orders() == 3
+    # and all of it still stands when trading resumes
+    exchange.show(book, 100, 100, 100, 100)
+    exchange.match(book)
+    assert [trade.label for trade in exchange.account.closed] == [TradeLabel.GAP]
+    assert book.long.tracker.prices == [100.0]
+
+
+# --- phase 4: stops
+
+
+@pytest.mark.parametrize(
+    ("open_", "low", "price"),
+    [(100, 94, 94.981), (93, 92, 92.9814)],  # 95 * 0.9998; opened beyond: 93 * 0.9998
+)
+def test_stop_closes_the_whole_leg_on_the_wick(exchange, open_, low, price):
+    book = exchange.book
+    hold(exchange, LONG, 1.0, 100.0)
+    hold(exchange, LONG, 2.0, 98.0)
+    hold(exchange, SHORT, 1.0, 100.0)
+    book.long.stop = 95.0
+    exchange.show(book, open_, 100, low, 99)
+    exchange.match(book)
+    stop2 = TradeLabel.STOP2
+    assert trades(exchange) == [
+        (LONG, stop2, 1.0, pytest.approx(price)),
+        (LONG, stop2, 2.0, pytest.approx(price)),
+    ]
+    assert exchange.account.closed[0].fees == pytest.approx(price * 0.0005)
+    assert book.long.stop is None
+    assert book.short.tracker.qty == 1.0
+
+
+def test_stop_of_a_short_fires_on_the_high(exchange):
+    book = exchange.book
+    hold(exchange, SHORT, 1.0, 100.0)
+    book.short.stop = 105.0
+    exchange.show(book, 100, 105, 99, 100)
+    exchange.match(book)
+    assert trades(exchange) == [(SHORT, TradeLabel.STOP2, 1.0, pytest.approx(105.021))]
+
+
+def test_stop_closes_the_entries_of_its_own_bar_too(exchange):
+    book = exchange.book
+    hold(exchange, LONG, 1.0, 100.0)
+    book.long.stop = 95.0
+    book.long.place(-1, Entry(97.0, 1.0, 0.01))
+    book.long.place(-2, Entry(94.5, 1.0, 0.01))
+    exchange.show(book, 100, 100, 94, 99)
+    exchange.match(book)
+    assert [(trade.entry, trade.label) for trade in exchange.account.closed] == [
+        (100.0, TradeLabel.STOP2),
+        (97.0, TradeLabel.STOP2),
+        (94.5, TradeLabel.STOP2),
+    ]
+    assert book.long.tracker.ids == []
+
+
+def test_stop_comes_before_the_exit_of_the_same_bar(exchange):
+    book = exchange.book
+    fill = hold(exchange, LONG, 1.0, 100.0)
+    book.long.stop = 95.0
+    book.long.exits[fill] = 102.0
+    exchange.show(book, 100, 103, 94, 102)
+    exchange.match(book)
+    assert [trade.label for trade in exchange.account.closed] == [TradeLabel.STOP2]
+
+
+def test_stop_beyond_the_liquidation_price_does_not_fill(exchange):
+    book = exchange.book
+    hold(exchange, LONG, 1.0, 100.0)
+    book.long.stop = 95.0
+    exchange.show(book, 100, 100, 90, 92)
+    book.fill_market_orders()
+    book.fill_stops(down=96.0)
+    assert exchange.account.closed == []
+    book.fill_stops(down=94.0)
+    assert [trade.label for trade in exchange.account.closed] == [TradeLabel.STOP2]
+
+
+def test_stop_that_the_open_jumps_over_with_the_liquidation_price_does_not_fill(exchange):
+    book = exchange.book
+    hold(exchange, LONG, 1.0, 100.0)
+    book.long.stop = 95.0
+    exchange.show(book, 93, 94, 90, 92)
+    book.fill_market_orders()
+    book.fill_stops(down=94.0)
+    assert exchange.account.closed == []
+
+
+# --- phase 5: exits
+
+
+def test_exit_takes_all_of_its_fill_at_its_limit_price(exchange):
+    book = exchange.book
+    first = hold(exchange, LONG, 1.0, 100.0)
+    hold(exchange, LONG, 2.0, 99.0)
+    book.long.exits[first] = 101.0
+    exchange.show(book, 103, 104, 102, 103)
+    exchange.match(book)
+    # at 101 although it opened at 103; maker fee 101 * 0.02 %
+    assert trades(exchange) == [(LONG, TradeLabel.GRID, 1.0, 101.0)]
+    assert exchange.account.closed[0].fees == pytest.approx(0.0202)
+    assert book.long.tracker.prices == [99.0]
+
+
+@pytest.mark.parametrize(("rule", "count"), [("touch", 1), ("through", 0)])
+def test_exit_obeys_the_fill_rule(rule, count, make_exchange):
+    exchange = make_exchange(fill_rule=rule)
+    fill = hold(exchange, SHORT, 1.0, 100.0)
+    exchange.book.short.exits[fill] = 99.0
+    exchange.show(exchange.book, 100, 101, 99, 100)
+    exchange.match(exchange.book)
+    assert len(exchange.account.closed) == count
+
+
+def test_fill_opened_in_a_bar_takes_no_profit_in_it(exchange):
+    book = exchange.book
+    book.long.place(-1, Entry(98.0, 1.0, 0.01))
+    exchange.show(book, 100, 105, 97, 104)
+    exchange.match(book)
+    assert book.long.tracker.prices == [98.0]
+    assert exchange.account.closed == []
+
+
+def test_two_exits_of_one_bar(exchange):
+    book = exchange.book
+    first, second = hold(exchange, LONG, 1.0, 100.0), hold(exchange, SHORT, 2.0, 100.0)
+    book.long.exits[first] = 101.0
+    book.short.exits[second] = 99.0
+    exchange.show(book, 100, 101, 99, 100)
+    exchange.match(book)
+    assert trades(exchange) == [(LONG, TradeLabel.GRID, 1.0, 101.0), (SHORT, TradeLabel.GRID, 2.0, 99.0)]
+
+
+def test_stop_of_one_side_leaves_the_exits_of_the_other(exchange):
+    book = exchange.book
+    long, short = hold(exchange, LONG, 1.0, 100.0), hold(exchange, SHORT, 1.0, 100.0)
+    book.long.exits[long] = 101.0
+    book.short.exits[short] = 99.0
+    book.long.stop = 95.0
+    exchange.show(book, 100, 101, 94, 95)
+    exchange.match(book)
+    assert [(trade.side, trade.label) for trade in exchange.account.closed] == [
+        (LONG, TradeLabel.STOP2),
+        (SHORT, TradeLabel.GRID),
+    ]
+
+
+# --- the book
+
+
+def test_close_oldest_takes_the_first_fills_first(exchange):
+    book = exchange.book
+    hold(exchange, LONG, 0.1, 100.0)
+    hold(exchange, LONG, 0.2, 99.0)
+    hold(exchange, LONG, 0.3, 98.0)
+    book.close_oldest(book.long, 0.4, 100.0, TradeLabel.MANUAL, maker=False)
+    assert [(trade.entry, trade.qty) for trade in exchange.account.closed] == [
+        (100.0, 0.1),
+        (99.0, 0.2),
+        (98.0, pytest.approx(0.1)),
+    ]
+    assert book.long.tracker.qtys == pytest.approx([0.2])
+
+
+def test_close_oldest_leaves_no_dust_of_summed_lots(exchange):
+    # 0.1 + 0.2 is 0.30000000000000004 in floats
+    book = exchange.book
+    hold(exchange, LONG, 0.1, 100.0)
+    hold(exchange, LONG, 0.2, 99.0)
+    book.close_oldest(book.long, 0.1 + 0.2, 100.0, TradeLabel.MANUAL, maker=False)
+    assert (len(exchange.account.closed), book.long.tracker.ids) == (2, [])
+
+
+def test_cancel_orders_takes_everything_that_stands(exchange):
+    book = exchange.book
+    fill = hold(exchange, LONG, 1.0, 100.0)
+    book.long.place(-1, Entry(98.0, 1.0, 0.01))
+    book.long.exits[fill] = 101.0
+    book.long.stop = 90.0
+    book.long.closes.append(MarketClose(fill, 1.0, TradeLabel.GAP))
+    book.cancel_orders()
+    assert book.resting_orders() == 0
+    assert (book.long.closes, book.long.entry_notional) == ([], 0.0)
+
+
+def test_entry_notional_is_that_of_the_resting_entries(exchange):
+    leg = exchange.book.long
+    leg.place(-1, Entry(98.0, 2.0, 0.01))
+    leg.place(-2, Entry(97.0, 1.0, 0.01))
+    assert leg.entry_notional == pytest.approx(293.0)
+    leg.cancel(-1)
+    assert leg.entry_notional == pytest.approx(97.0)
+
+
+@pytest.mark.parametrize(("side", "first"), [(LONG, 99.0), (SHORT, 97.0)])
+def test_first_entry_is_the_one_the_market_meets_first(exchange, side, first):
+    leg = exchange.book.leg(side)
+    assert leg.first_entry() == -int(side) * INFINITY
+    for level, price in enumerate((98.0, 99.0, 97.0), start=1):
+        leg.place(level, Entry(price, 1.0, 0.01))
+        leg.first_entry()
+    assert leg.first_entry() == first
+
+
+# --- laws
+
+prices = st.sampled_from([float(price) for price in range(90, 111)])
+orders = st.tuples(
+    st.sampled_from(["place", "place", "cancel", "exit", "stop", "close"]), prices, st.integers(1, 4)
+)
+
+
+@st.composite
+def bars(draw):
+    open_, close = draw(prices), draw(prices)
+    high = max(open_, close, draw(prices))
+    low = min(open_, close, draw(prices))
+    return open_, high, low, close, draw(st.sampled_from([0.0, 1.0, 1.0, 1.0]))
+
+
+streams = st.lists(st.tuples(st.lists(st.tuples(st.booleans(), orders), max_size=5), bars()), max_size=12)
+
+
+def apply(exchange, leg, kind, price, number):
+    """Change the standing orders of one leg as a strategy might."""
+    tracker = leg.tracker
+    level = -leg.sign * number
+    if kind == "place":
+        if level in leg.entries:
+            leg.cancel(level)
+        leg.place(level, Entry(price, 1.0, 0.01))
+    elif kind == "cancel" and leg.entries:
+        leg.cancel(next(iter(leg.entries)))
+    elif kind == "exit" and tracker.ids:
+        leg.exits[tracker.ids[number % len(tracker)]] = price
+    elif kind == "stop":
+        leg.stop = price if tracker.ids else None
+    elif kind == "close" and tracker.ids and not leg.closes:
+        index = number % len(tracker)
+        leg.closes.append(MarketClose(tracker.ids[index], tracker.qtys[index] / number, TradeLabel.GAP))
+
+
+def state(book):
+    legs = [(leg.tracker.fills, leg.entries, leg.exits, leg.stop, leg.closes) for leg in book.legs]
+    return copy.deepcopy(legs), book.account.wallet
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(["touch", "through"]), streams)
+def test_bar_called_idle_is_one_in_which_nothing_would_fill(make_exchange, rule, stream):
+    exchange = make_exchange(fill_rule=rule)
+    book = exchange.book
+    for changes, bar in stream:
+        for is_long, (kind, price, number) in changes:
+            apply(exchange, book.long if is_long else book.short, kind, price, number)
+        exchange.show(book, *bar)
+        before = state(book)
+        idle = book.is_idle()
+        if bar[4] > 0.0:  # asked of every phase, whatever is_idle says
+            for phase in (book.fill_market_orders, book.fill_entries, book.fill_stops, book.fill_exits):
+                phase()
+        book.orders_changed()
+        if idle:
+            assert state(book) == before
+
+
+def brute_force(book, bar, rule):
+    """What a bar does to a book, in the words of the specification: (side, event, qty, price) in order."""
+    open_, high, low, _, volume = bar
+    if volume == 0.0:
+        return []
+    events = []
+    for leg in book.legs:
+        sign, slip = leg.sign, 1.0 - 0.0002 * leg.sign
+        open_fills = {fill.id: fill.qty for fill in leg.tracker.fills}
+        before = set(open_fills)
+        for close in leg.closes:
+            events.append((leg.side, close.label, close.qty, open_ * slip))
+            open_fills[close.fill_id] -= close.qty
+        open_fills = {key: qty for key, qty in open_fills.items() if qty > 1e-12}
+        strict = rule == "through"
+        reach_down = (lambda p: low < p) if strict else (lambda p: low <= p)
+        reach_up = (lambda p: high > p) if strict else (lambda p: high >= p)
+        enters, leaves = (reach_down, reach_up) if sign > 0 else (reach_up, reach_down)
+        for level in sorted(leg.entries, key=abs):
+            entry = leg.entries[level]
+            if enters(entry.price):
+                events.append((leg.side, "entry", entry.qty, entry.price))
+                open_fills[f"new {level}"] = entry.qty
+        stop = leg.stop if before & set(open_fills) or not before else None
+        if stop is not None and (low <= stop if sign > 0 else high >= stop):
+            worse = min(stop, open_) if sign > 0 else max(stop, open_)
+            events += [(leg.side, TradeLabel.STOP2, qty, worse * slip) for qty in open_fills.values()]
+            continue
+        for fill_id, price in leg.exits.items():
+            if fill_id in open_fills and leaves(price):
+                events.append((leg.side, TradeLabel.GRID, open_fills[fill_id], price))
+    return events
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(["touch", "through"]), streams)
+def test_every_bar_does_what_the_specification_says(make_exchange, rule, stream):
+    exchange = make_exchange(fill_rule=rule)
+    book, account = exchange.book, exchange.account
+    for changes, bar in stream:
+        for is_long, (kind, price, number) in changes:
+            apply(exchange, book.long if is_long else book.short, kind, price, number)
+        expected = brute_force(book, bar, rule)
+        account.executions.clear()
+        exchange.show(book, *bar)
+        exchange.match(book)
+        done = [
+            (each.side, "entry" if each.opens else each.label, pytest.approx(each.qty), pytest.approx(each.price))
+            for each in account.executions
+        ]
+        assert sorted(expected, key=lambda event: event[0]) == sorted(done, key=lambda event: event[0])
+        identity = account.start + account.gross - account.fees - account.funding
+        assert account.wallet == pytest.approx(identity, rel=1e-9)
+
+
+def test_books_of_one_account_share_the_wallet(make_exchange):
+    exchange = make_exchange(symbols=("X", "Y"))
+    for book in exchange.books:
+        book.long.place(-1, Entry(100.0, 1.0, 0.01))
+        exchange.show(book, 100, 101, 99, 100)
+        exchange.match(book)
+    # twice 100 * 0.02 %
+    assert exchange.account.wallet == pytest.approx(9_999.96)
+
+
+def test_fill_rules_are_known_by_name():
+    assert FILL_RULES == {"touch": touches, "through": trades_through}
+

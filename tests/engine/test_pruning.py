@@ -1,0 +1,154 @@
+"""The five methods of section 7, on a LONG (+1) or SHORT (-1) fill."""
+
+import pytest
+
+from gridv4_bt.engine.pruning import (
+    DEVIANCE,
+    FUNDING,
+    GAP,
+    KEEP,
+    OLDEST,
+    closing_cost,
+    deviates,
+    funding_eats,
+    gap_price,
+    offset_index,
+    prune_reason,
+    too_old,
+    underwater_price,
+)
+
+DAY = 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("sign", "price", "cut"),
+    [
+        (1, 94.0, False),  # exactly 3 ATR of 2 below a KAMA of 100
+        (1, 93.99, True),
+        (1, 110.0, False),  # as far, but in favour
+        (-1, 106.0, False),
+        (-1, 106.01, True),
+        (-1, 90.0, False),
+    ],
+)
+def test_deviance_is_more_than_3_atr_from_kama_against_the_side(sign, price, cut):
+    assert deviates(sign, price, 100.0, 2.0) is cut
+
+
+@pytest.mark.parametrize("numbers", [(float("nan"), 2.0), (100.0, float("nan"))])
+def test_unknown_kama_or_atr_cuts_nothing(numbers):
+    assert not deviates(1, 1.0, *numbers)
+
+
+@pytest.mark.parametrize(("age", "cut"), [(DAY - 1, False), (DAY, False), (DAY + 1, True)])
+def test_oldest_is_older_than_24_hours(age, cut):
+    assert too_old(1_000, 1_000 + age) is cut
+
+
+def test_gap_is_three_of_the_fills_own_spacings_against_it():
+    assert gap_price(1, 100.0, 0.01) == pytest.approx(97.0)
+    assert gap_price(-1, 100.0, 0.02) == pytest.approx(106.0)
+
+
+@pytest.mark.parametrize(
+    ("paid", "cut"),
+    [(1.0, False), (1.001, True), (-5.0, False)],  # half of 0.01 * 100 * 2
+)
+def test_funding_is_cut_above_half_of_the_expected_profit(paid, cut):
+    assert funding_eats(paid, 0.01, 100.0, 2.0) is cut
+
+
+def reason(*, sign=1, price=100.0, now=0, leg_deviates=False, opened=0, funding=0.0):
+    """Ask for a fill of 2 at 100 with a spacing of 1 %."""
+    return prune_reason(sign, price, now, leg_deviates, 100.0, 2.0, opened, 0.01, funding)
+
+
+def test_healthy_fill_is_kept():
+    assert reason() == KEEP
+
+
+@pytest.mark.parametrize(
+    ("case", "code"),
+    [
+        ({"leg_deviates": True}, DEVIANCE),
+        ({"now": DAY + 1}, OLDEST),
+        ({"price": 96.99}, GAP),
+        ({"sign": -1, "price": 103.01}, GAP),
+        ({"funding": 1.01}, FUNDING),
+        ({"price": 103.01}, KEEP),
+        ({"sign": -1, "price": 96.99}, KEEP),
+    ],
+)
+def test_each_method_on_its_own(case, code):
+    assert reason(**case) == code
+
+
+def test_price_exactly_at_the_gap_is_kept():
+    assert reason(price=gap_price(1, 100.0, 0.01)) == KEEP
+    assert reason(sign=-1, price=gap_price(-1, 100.0, 0.01)) == KEEP
+
+
+def test_methods_are_tried_in_their_fixed_order():
+    everything = {"leg_deviates": True, "now": DAY + 1, "price": 90.0, "funding": 2.0}
+    assert reason(**everything) == DEVIANCE
+    assert reason(**everything | {"leg_deviates": False}) == OLDEST
+    assert reason(**everything | {"leg_deviates": False, "now": DAY}) == GAP
+    assert reason(**everything | {"leg_deviates": False, "now": DAY, "price": 100.0}) == FUNDING
+    assert DEVIANCE < OLDEST < GAP < FUNDING
+
+
+# --- 5. offset
+
+
+@pytest.mark.parametrize(("sign", "loss"), [(1, 20.0), (-1, -20.0)])
+def test_closing_cost_is_loss_fees_and_funding(sign, loss):
+    # 2 at 100 closed at 90: fee paid 0.04, taker 180 * 0.05 % = 0.09, funding 0.3
+    assert closing_cost(sign, 90.0, 100.0, 2.0, 0.3, 0.04, 0.0005) == pytest.approx(loss + 0.43)
+
+
+def test_under_water_counts_in_the_fills_own_spacings():
+    assert underwater_price(1, 100.0, 0.01, 1.0) == pytest.approx(99.0)
+    assert underwater_price(-1, 100.0, 0.02, 1.5) == pytest.approx(103.0)
+
+
+def offset(profit, *, sign=1, price=98.0, prices=(100.0, 99.0, 95.0), qtys=(1.0, 3.0, 1.0), spacings=(0.01,) * 3):
+    zeros = (0.0,) * len(prices)
+    return offset_index(sign, price, profit, 1.0, 0.0, prices, qtys, spacings, zeros, zeros, len(prices))
+
+
+def test_profit_of_the_day_offsets_the_fill_that_loses_most_money():
+    # at 98 the fills lose 2, 3 and -3
+    assert offset(3.01) == 1
+
+
+def test_profit_must_exceed_the_cost():
+    assert offset(3.0) == -1
+
+
+def test_profit_must_pay_fees_and_funding_as_well():
+    # 2 at 100 closed at 90: 20 + entry fee 0.04 + taker fee 0.09 + funding 0.3
+    book = ([100.0], [2.0], [0.01], [0.3], [0.04], 1)
+    assert offset_index(1, 90.0, 20.42, 1.0, 0.0005, *book) == -1
+    assert offset_index(1, 90.0, 20.44, 1.0, 0.0005, *book) == 0
+
+
+def test_only_the_worst_is_considered():
+    # the fill at 99 loses most but is not one spacing of 2 % under water; the one at 100 would be
+    assert offset(1_000.0, spacings=(0.01, 0.02, 0.01)) == -1
+
+
+def test_exactly_one_spacing_under_water_is_enough():
+    assert offset(100.0, price=99.0, prices=(100.0,), qtys=(1.0,), spacings=(0.01,)) == 0
+    assert offset(100.0, price=99.01, prices=(100.0,), qtys=(1.0,), spacings=(0.01,)) == -1
+
+
+def test_short_is_mirrored():
+    # at 102 the shorts lose 2, 9 and 7
+    assert offset(9.01, sign=-1, price=102.0) == 1
+    assert offset(8.99, sign=-1, price=102.0) == -1
+
+
+def test_nothing_under_water_is_not_offset():
+    assert offset(1_000.0, price=101.0) == -1
+    assert offset(1_000.0, prices=(), qtys=(), spacings=()) == -1

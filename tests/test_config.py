@@ -1,0 +1,295 @@
+import json
+import math
+import tomllib
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from brokers.hedge import HedgeBroker
+from gridv4_bt.config import GridConfig, backtrader_params, config_as_toml, load_config, make_config
+from gridv4_bt.errors import ConfigError
+from strategies.grid_v4 import GridStrategyV4
+
+#: The numbers of SPEC, sections 2 to 5.
+DEFAULTS = {
+    "regime": "kama",
+    "breakout_slope": 0.25,
+    "trend_slope": 0.05,
+    "hysteresis": 0.5,
+    "sigma_bars": 96,
+    "k": 3.0,
+    "floor_pct": 0.01,
+    "levels": 10,
+    "gamma": 5.0,
+    "kappa": 1000.0,
+    "horizon": 96,
+    "reopen_bars": 4,
+    "keep_price": 0.25,
+    "keep_qty": 0.20,
+    "order_pct": 0.05,
+    "max_inventory": 1.0,
+    "kelly_window": 50,
+    "kelly_min_trades": 20,
+    "kelly_floor": 0.25,
+    "kelly_cap": 2.0,
+    "stop1_atr": 4.0,
+    "stop2_atr": 6.0,
+    "margin_call": 0.8,
+    "margin_target": 0.5,
+    "liquidation_warning": 0.05,
+    "var_pct": 0.05,
+    "offset_spacings": 1.0,
+    "maker_fee": 0.0002,
+    "taker_fee": 0.0005,
+    "slippage": 0.0002,
+    "liquidation_fee": 0.0125,
+    "fill_rule": "touch",
+    "funding_hours": 8.0,
+}
+FIELDS = GridConfig.model_fields
+NUMBERS = [name for name, field in FIELDS.items() if field.annotation in (int, float)]
+
+
+# --- the list
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_the_default_is_specs(name):
+    assert getattr(GridConfig(), name) == DEFAULTS[name]
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_parameter_has_unit_meaning_and_section(name):
+    field = FIELDS[name]
+    assert field.description and field.description[0].islower()
+    assert field.json_schema_extra["unit"]
+    assert field.json_schema_extra["section"] in {"signals", "grid", "sizing", "guards", "exchange"}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_every_number_is_bounded_on_both_sides(name):
+    bounds = {type(bound).__name__ for bound in FIELDS[name].metadata}
+    assert bounds & {"Gt", "Ge"} and bounds & {"Lt", "Le"}
+
+
+@pytest.mark.parametrize("params", [GridStrategyV4.params, HedgeBroker.params])
+def test_backtraders_parameters_are_the_same_list(params):
+    theirs = {name: value for name, value in params._getpairs().items() if name in FIELDS}
+    assert theirs.items() <= DEFAULTS.items() | {("leverage", FIELDS["leverage"].default)}
+    assert theirs
+
+
+def test_the_strategy_has_every_parameter():
+    assert set(FIELDS) <= set(GridStrategyV4.params._getkeys())
+
+
+def test_parameters_of_a_section():
+    assert [name for name, _ in backtrader_params("exchange")] == [
+        "leverage", "maker_fee", "taker_fee", "slippage", "liquidation_fee", "fill_rule", "funding_hours",
+    ]  # fmt: skip
+
+
+def test_a_config_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        GridConfig().k = 5.0
+
+
+# --- what is refused
+
+
+def test_an_unknown_name_is_refused_by_name():
+    with pytest.raises(ConfigError, match=r"^spacing: unknown parameter"):
+        make_config({"spacing": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("k", 0.0), ("k", -1.0), ("floor_pct", 0.5), ("levels", 0), ("levels", 101), ("gamma", -0.1), ("kappa", 0.0),
+        ("horizon", 0), ("sigma_bars", 1), ("hysteresis", 0.0), ("hysteresis", 1.01), ("keep_price", 0.5),
+        ("keep_qty", 1.0), ("order_pct", 0.0), ("order_pct", 1.01), ("max_inventory", 0.0), ("leverage", 0.99),
+        ("leverage", 126.0), ("margin_call", 1.0), ("var_pct", 0.0), ("maker_fee", -0.002), ("taker_fee", -0.0001),
+        ("slippage", 0.5), ("funding_hours", 0.0), ("funding_hours", 24.5), ("reopen_bars", -1), ("kelly_window", 0),
+    ],
+)  # fmt: skip
+def test_a_value_out_of_bounds_is_refused_by_name(name, value):
+    with pytest.raises(ConfigError, match=rf"^{name}: .*got {value}"):
+        make_config({name: value})
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "nan", "inf", "abc", "", None, [1], True, False])
+def test_what_is_no_finite_number_is_refused_for_every_number(name, value):
+    with pytest.raises(ConfigError, match=rf"^{name}: "):
+        make_config({name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("levels", 2.5), ("levels", "2.5"), ("sigma_bars", 96.1)])
+def test_a_fraction_is_no_count(name, value):
+    with pytest.raises(ConfigError, match=rf"^{name}: "):
+        make_config({name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("regime", "sma"), ("regime", 1), ("fill_rule", "TOUCH"), ("fill_rule", "")])
+def test_an_unknown_choice_is_refused_with_the_choices(name, value):
+    with pytest.raises(ConfigError, match=rf"^{name}: .*'"):
+        make_config({name: value})
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ({"trend_slope": 0.25}, ("trend_slope = 0.25", "breakout_slope = 0.25")),
+        ({"breakout_slope": 0.01}, ("trend_slope = 0.05", "breakout_slope = 0.01")),
+        ({"stop1_atr": 6.0}, ("stop1_atr = 6.0", "stop2_atr = 6.0")),
+        ({"stop2_atr": 3.0}, ("stop1_atr = 4.0", "stop2_atr = 3.0")),
+        ({"margin_target": 0.8}, ("margin_target = 0.8", "margin_call = 0.8")),
+        ({"kelly_floor": 2.5}, ("kelly_floor = 2.5", "kelly_cap = 2.0")),
+        ({"kelly_window": 10}, ("kelly_min_trades = 20", "kelly_window = 10")),
+    ],
+)
+def test_a_contradiction_names_both_fields(values, names):
+    with pytest.raises(ConfigError) as refused:
+        make_config(values)
+    assert all(name in str(refused.value) for name in names)
+
+
+@pytest.mark.parametrize("values", [{"kelly_floor": 2.0}, {"kelly_min_trades": 50}])
+def test_equal_is_no_contradiction_where_it_makes_sense(values):
+    assert make_config(values)
+
+
+def test_every_wrong_field_is_named_in_one_line():
+    with pytest.raises(ConfigError) as refused:
+        make_config({"k": -1, "levels": "many", "colour": "red"})
+    message = str(refused.value)
+    assert all(f"{name}: " in message for name in ("k", "levels", "colour")) and "\n" not in message
+
+
+# --- files and settings
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(content):
+        path = tmp_path / "config.toml"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def test_without_file_and_settings_the_defaults_hold():
+    assert load_config() == GridConfig()
+
+
+def test_a_file_overrides_the_defaults(written):
+    config = load_config(written('k = 2.5\nlevels = 7\nregime = "none"\n'))
+    assert (config.k, config.levels, config.regime, config.gamma) == (2.5, 7, "none", 5.0)
+
+
+def test_a_setting_overrides_the_file(written):
+    assert load_config(written("k = 2.5\nlevels = 7\n"), ["k=1.5"]).k == 1.5
+    assert load_config(written("k = 2.5\nlevels = 7\n"), ["k=1.5"]).levels == 7
+
+
+def test_the_last_setting_of_a_name_wins():
+    assert load_config(settings=["k=1", "k=2"]).k == 2.0
+
+
+@pytest.mark.parametrize("setting", ["levels=5", "levels = 5", " levels=5 "])
+def test_blanks_around_a_setting_do_not_matter(setting):
+    assert load_config(settings=[setting]).levels == 5
+
+
+@pytest.mark.parametrize("setting", ["levels", "=5", "", " = 5"])
+def test_a_setting_without_name_or_value_is_refused(setting):
+    with pytest.raises(ConfigError, match="expected name=value"):
+        load_config(settings=[setting])
+
+
+@pytest.mark.parametrize("setting", ["levels=", "k=three", "k=1,5", "k=nan", "k=1e999", "k=true", "levels=0x10"])
+def test_a_setting_that_is_no_number_is_refused_by_name(setting):
+    with pytest.raises(ConfigError, match=f"^{setting.partition('=')[0]}: "):
+        load_config(settings=[setting])
+
+
+def test_an_unknown_setting_is_refused_by_name():
+    with pytest.raises(ConfigError, match="^leverages: unknown"):
+        load_config(settings=["leverages=5"])
+
+
+def test_a_contradiction_between_file_and_setting_is_found(written):
+    with pytest.raises(ConfigError, match="stop1_atr = 7.0 against stop2_atr = 6.0"):
+        load_config(written("stop2_atr = 6.0\n"), ["stop1_atr=7"])
+
+
+def test_a_setting_can_cure_what_the_file_contradicts(written):
+    assert load_config(written("stop1_atr = 7.0\n"), ["stop2_atr=8"]).stop2_atr == 8.0
+
+
+@pytest.mark.parametrize("content", ["k = \n", "k 3", "k = 3\nk = 4\n", "[grid\n", b"\xff\xfe\x00", b"k = 3 \x00"])
+def test_bad_toml_is_refused_with_the_files_name(written, content):
+    path = written(content)
+    with pytest.raises(ConfigError, match="not valid TOML") as refused:
+        load_config(path)
+    assert str(path) in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_toml_table_is_an_unknown_parameter(written):
+    with pytest.raises(ConfigError, match="^grid: unknown"):
+        load_config(written("[grid]\nk = 3\n"))
+
+
+def test_a_missing_file_is_refused_with_its_name(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read \(No such file"):
+        load_config(tmp_path / "nowhere.toml")
+
+
+def test_a_folder_is_no_config(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path)
+
+
+# --- writing
+
+
+def test_the_written_file_loads_back_equal(written):
+    config = load_config(settings=["k=2.7182818284590452", "levels=3", "regime=none", "maker_fee=-0.0001"])
+    assert load_config(written(config_as_toml(config))) == config
+
+
+def test_the_written_file_holds_every_parameter_with_unit_and_meaning():
+    text = config_as_toml(GridConfig())
+    assert list(tomllib.loads(text)) == list(FIELDS)
+    for name, field in FIELDS.items():
+        line = next(line for line in text.splitlines() if line.startswith(f"{name} = "))
+        assert line.endswith(f"# {field.json_schema_extra['unit']}: {field.description}")
+
+
+@given(
+    st.fixed_dictionaries({
+        "k": st.floats(0, 100, exclude_min=True),
+        "kappa": st.floats(0, 1e7, exclude_min=True),
+        "maker_fee": st.floats(-0.001, 0.05, exclude_max=True),
+        "var_pct": st.floats(0, 10, exclude_min=True),
+        "levels": st.integers(1, 100),
+        "regime": st.sampled_from(["kama", "none"]),
+    })
+)
+def test_every_value_survives_the_file(values):
+    config = make_config(values)
+    assert make_config(tomllib.loads(config_as_toml(config))) == config
+
+
+def test_a_config_is_serialisable():
+    assert GridConfig(**json.loads(json.dumps(GridConfig().model_dump()))) == GridConfig()
+
+
+def test_sections_follow_each_other_without_return():
+    sections = [field.json_schema_extra["section"] for field in FIELDS.values()]
+    changes = [section for before, section in pairwise(["", *sections]) if section != before]
+    assert len(changes) == len(set(changes))
