@@ -14,7 +14,7 @@ from brokers.base import HedgeModeBroker
 from brokers.reporting import ExecutionReporter, PerpetualCommInfo
 from brokers.settlement import FundingSource, RecordedFunding, SyntheticFunding
 from brokers.standard_orders import StandardOrders
-from gridv4_bt.compat import epoch_ms
+from gridv4_bt.compat import epoch_ms, newest
 from gridv4_bt.config import backtrader_params
 from gridv4_bt.core.risk import maintenance_margin
 from gridv4_bt.engine.account import Account
@@ -53,20 +53,17 @@ class FeedBook(Book):
 
     def next_bar(self) -> bool:
         """Read the feed's bar if it is a new one and settle the funding due at its open."""
-        bars = len(self.data)
+        bars = len(self._lines[0])
         if bars == self._bars:
             return False
         self._bars = bars
         bar = self.bar
         before = bar.time
-        datetime, open_, high, low, close, volume = self._lines
-        bar.time = epoch_ms(datetime[0])
-        bar.open = open_[0]
-        bar.high = high[0]
-        bar.low = low[0]
-        bar.close = close[0]
-        bar.volume = volume[0]
-        bar.mark_low, bar.mark_high, bar.mark_close = bar.low, bar.high, bar.close
+        datetime, bar.open, high, low, close, bar.volume = newest(self._lines)
+        bar.time = epoch_ms(datetime)
+        bar.high = bar.mark_high = high
+        bar.low = bar.mark_low = low
+        bar.close = bar.mark_close = close
         if self._mark_range is not None:
             self._read_mark()
         rate = self.funding.rate(before, bar)
@@ -197,7 +194,10 @@ class HedgeBroker(HedgeModeBroker):
     def next(self) -> None:
         """Match the new bar of every symbol; phase by phase, because the wallet is shared."""
         fresh = [book for book in self._all if book.next_bar()]
-        if self._standard.alive or not all(book.is_idle() for book in fresh):
+        busy = bool(self._standard.alive)
+        for book in fresh:
+            busy = busy or not book.is_idle()
+        if busy:
             self._match([book for book in fresh if book.bar.volume > 0.0])
         elif not is_safe(self.account, self._all):
             self._liquidate()
@@ -212,14 +212,16 @@ class HedgeBroker(HedgeModeBroker):
             book.fill_market_orders()
             self._report(book)
             standard.fill_market_orders(book)
+        safe = is_safe(self.account, self._all)
         for book in books:
-            book.fill_entries()
+            limits = self._limits(book, safe)
+            book.fill_entries(*limits)
             self._report(book)
-            standard.fill_entries(book)
+            standard.fill_entries(book, *limits)
         safe = is_safe(self.account, self._all)
         for book in books:
             # A stop the market meets before the liquidation price may save the account.
-            limits = () if safe else liquidation_range(self.account, self._all, book, worst=True)
+            limits = self._limits(book, safe)
             book.fill_stops(*limits)
             self._report(book)
             standard.fill_stops(book, *limits)
@@ -231,6 +233,9 @@ class HedgeBroker(HedgeModeBroker):
             self._report(book)
             standard.fill_exits(book)
             book.orders_changed()
+
+    def _limits(self, book: FeedBook, safe: bool) -> tuple[float, float]:
+        return (0.0, INFINITY) if safe else liquidation_range(self.account, self._all, book, worst=True)
 
     def _liquidate(self) -> None:
         liquidate(self.account, self._all, self.p.liquidation_fee)
@@ -264,14 +269,16 @@ class HedgeBroker(HedgeModeBroker):
         for level in cancel:
             leg.cancel(level)
         refused = {}
-        free = self.available_margin() if place else 0.0
-        for level, entry in place.items():
-            needed = entry.price * entry.qty / self.p.leverage
-            if needed > free:
-                refused[level] = MARGIN_INSUFFICIENT
-                continue
-            free -= needed
-            leg.place(level, entry)
+        if place:
+            leverage = self.p.leverage
+            free = self.available_margin()
+            for level, entry in place.items():
+                needed = entry.price * entry.qty / leverage
+                if needed > free:
+                    refused[level] = MARGIN_INSUFFICIENT
+                    continue
+                free -= needed
+                leg.place(level, entry)
         book.orders_changed()
         return refused
 
@@ -365,7 +372,8 @@ class HedgeBroker(HedgeModeBroker):
     def _revalue(self) -> None:
         value = self.account.wallet
         for book in self._all:
-            value += book.unrealized(book.bar.close)
+            if book.long.tracker.ids or book.short.tracker.ids:
+                value += book.unrealized(book.bar.close)
         self._value = value
 
 

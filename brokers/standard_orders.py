@@ -77,10 +77,10 @@ class StandardOrders:
             price = market_price(order.isbuy(), book.bar.open, book.costs.slippage)
             self._execute(order, book, price, maker=False)
 
-    def fill_entries(self, book) -> None:
-        """Phase 3: limit orders that open."""
+    def fill_entries(self, book, down: float = 0.0, up: float = INFINITY) -> None:
+        """Phase 3: limit orders that open, met before the liquidation prices `down` and `up`."""
         for order in self._of(book, bt.Order.Limit):
-            if _opens(order) and self._reached(order, book):
+            if _opens(order) and self._reached(order, book) and down < order.created.price < up:
                 self._execute(order, book, order.created.price, maker=not order.info.get("marketable"))
 
     def fill_stops(self, book, down: float = 0.0, up: float = INFINITY) -> None:
@@ -102,9 +102,16 @@ class StandardOrders:
                 order.info["triggered_at"] = bar.time
                 order.info["marketable"] = sign * (stop - order.created.price) >= 0.0
                 continue
+            price = stop_price(sign, stop, bar.open, book.costs.slippage)
             if not _opens(order):
-                book.stopped.add(_leg(order, book).side)
-            self._execute(order, book, stop_price(sign, stop, bar.open, book.costs.slippage), maker=False)
+                leg = _leg(order, book)
+                book.stopped.add(leg.side)
+                held = sum(leg.tracker.qtys[i] for i in book.stoppable(leg, price))
+                if held < abs(order.size) * (1.0 - LOT_NOISE):
+                    self.alive.remove(order)
+                    self._reject(order, f"-2022 ReduceOnly Order is rejected: {leg.side.name} held {held}")
+                    continue
+            self._execute(order, book, price, maker=False)
 
     def fill_exits(self, book) -> None:
         """Phase 5: limit orders that close, if their fills stood before the bar and the leg was not stopped."""
@@ -166,8 +173,6 @@ class StandardOrders:
             if abs(order.executed.remsize) < LOT_NOISE * abs(order.size):
                 order.executed.remsize = 0.0
                 order.completed()
-            else:
-                order.partial()
             self._broker.notify(order)
         book.account.executions.clear()
 

@@ -5,7 +5,7 @@ from collections import Counter, deque
 
 import backtrader as bt
 
-from gridv4_bt.compat import FastStrategy, epoch_ms
+from gridv4_bt.compat import FastStrategy, epoch_ms, newest
 from gridv4_bt.config import backtrader_params, make_config
 from gridv4_bt.core.funding import funding_tilt
 from gridv4_bt.core.grid import exit_price, grid_spacing, level_price, round_down, round_up
@@ -125,9 +125,9 @@ class GridStrategyV4(FastStrategy):
         self._regime = int(Regime.NOISE)
         self._var_limited = False
         self._lines = (
-            data.lines.datetime, data.lines.close, self.atr.lines.atr, self.zscore.lines.z,
-            self.sigma.lines.sigma, self.kama.lines.kama, self.regime_fsm.lines.regime,
+            data.lines.datetime, data.lines.close, self.atr.lines.atr, self.zscore.lines.z, self.sigma.lines.sigma,
         )  # fmt: skip
+        self._lines_before = (self.kama.lines.kama, self.regime_fsm.lines.regime)
 
     def prenext(self) -> None:
         # Backtrader waits for every feed; a symbol whose indicators are ready need not wait for one that starts later.
@@ -135,7 +135,7 @@ class GridStrategyV4(FastStrategy):
             self.next()
 
     def next(self) -> None:
-        if len(self.feed) == self._feed_bars:
+        if len(self._lines[0]) == self._feed_bars:
             return  # another symbol's bar
         bar = self.read_bar()
         self.update_regime(bar)  # 1
@@ -154,16 +154,11 @@ class GridStrategyV4(FastStrategy):
         """Take the closed bar's values and the trades that closed in it."""
         bar = self._bar
         self._count += 1
-        self._feed_bars = len(self.feed)
-        datetime, close, atr, z, sigma, kama, regime = self._lines
-        bar.time = epoch_ms(datetime[0])
-        bar.close = close[0]
+        self._feed_bars = len(self._lines[0])
+        datetime, bar.close, bar.atr, bar.z, bar.sigma = newest(self._lines)
+        bar.time = epoch_ms(datetime)
         bar.equity = self.broker.getvalue()
-        bar.atr = atr[0]
-        bar.z = z[0]
-        bar.sigma = sigma[0]
-        bar.kama = kama[-1]
-        before = regime[-1]
+        bar.kama, before = newest(self._lines_before, ago=-1)
         bar.regime = int(before) if before == before else int(Regime.NOISE)  # NaN: not known yet
         day = bar.time // DAY_MS
         if day != self._day:
@@ -234,6 +229,8 @@ class GridStrategyV4(FastStrategy):
 
     def prune(self, bar: Bar) -> None:
         """5. Cut single fills by the five methods, then the worst fill near the VaR limit."""
+        if not self.long.tracker.ids and not self.short.tracker.ids:
+            return
         for side in self.sides:
             tracker = side.tracker
             if not tracker.ids:
@@ -255,12 +252,13 @@ class GridStrategyV4(FastStrategy):
         if self.anchor is None:
             self.anchor = bar.close
             return
-        top = level_price(self.anchor, bar.spacing_pct, self.p.levels)
-        if bar.close > top:
-            if self._regime > 0:
-                self.anchor += TRAIL_SHARE * (bar.close - top)
-            else:
-                self.anchor = bar.close
+        if bar.close > self.anchor:
+            top = level_price(self.anchor, bar.spacing_pct, self.p.levels)
+            if bar.close > top:
+                if self._regime > 0:
+                    self.anchor += TRAIL_SHARE * (bar.close - top)
+                else:
+                    self.anchor = bar.close
         elif bar.close < level_price(self.anchor, bar.spacing_pct, -self.p.levels):
             self.anchor = bar.close
 
@@ -284,6 +282,9 @@ class GridStrategyV4(FastStrategy):
         notional = bar.equity * p.order_pct * self._kelly_now() * self._cooldown()
         rate = self.broker.funding_rate(self.feed)
         for side in self.sides:
+            side.blocked = self._why_blocked(side)
+            if side.blocked is not None:
+                continue
             inputs: SideInputs = side.inputs
             inputs.centre = bar.centre
             inputs.spacing_pct = bar.spacing_pct
@@ -296,9 +297,8 @@ class GridStrategyV4(FastStrategy):
         """9. Hand the wanted orders to the broker, which changes only what differs."""
         self.broker.confirm(self.feed, self, self._regime)
         for side in self.sides:
-            reason = self._why_blocked(side, bar)
-            if reason is not None:
-                self._block(side, reason)
+            if side.blocked is not None:
+                self._block(side, side.blocked)
             else:
                 self._rest_entries(side)
             if side.tracker.ids:
@@ -430,7 +430,7 @@ class GridStrategyV4(FastStrategy):
         if index >= 0:
             self._close(side, index, tracker.qtys[index], TradeLabel.OFFSET)
 
-    def _why_blocked(self, side: SideState, bar: Bar) -> Blocked | None:
+    def _why_blocked(self, side: SideState) -> Blocked | None:
         if self.halted:
             return Blocked.HALT
         if self._var_limited:
@@ -445,11 +445,12 @@ class GridStrategyV4(FastStrategy):
             self.broker.change_entries(self.feed, side.side, list(side.leg.entries), {})
 
     def _rest_entries(self, side: SideState) -> None:
-        if side.surroundings_changed(self._count):
-            side.plan.forget(side.cooling_prices(self._count))
-        cancel, place = side.plan.changes(side.inputs)
-        if cancel or place:
-            refused = self.broker.change_entries(self.feed, side.side, cancel, place)
+        dropped = len(side.leg.entries) != side.plan.standing  # by the exchange, without a fill
+        if side.surroundings_changed(self._count) or dropped:
+            side.plan.look_around(side.cooling_prices(self._count))
+        changes = side.plan.changes(side.inputs)
+        if changes is not None:
+            refused = self.broker.change_entries(self.feed, side.side, *changes)
             if refused:
                 side.plan.refused(refused)
 

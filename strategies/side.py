@@ -1,6 +1,7 @@
 """What the strategy remembers of one side between bars."""
 
 from gridv4_bt.config import GridConfig
+from gridv4_bt.engine.ladder import Blocked
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import Leg
 from gridv4_bt.engine.pruning import FUNDING_SHARE, gap_price, underwater_price
@@ -19,6 +20,7 @@ class SideState:
         self.tracker = leg.tracker
         self.plan = SidePlan(leg, market, config.levels, config.keep_price, config.keep_qty)
         self.inputs = SideInputs()
+        self.blocked: Blocked | None = None  #: why no entry is wanted at this bar; else `inputs` tells what is
         self.stage1_done = False  #: stage 1 has closed its half and the price has not come back since
         self.stop_rests = False  #: a stage-2 stop stands or is being executed at market
         self._offset_spacings = config.offset_spacings
@@ -83,6 +85,8 @@ class SideState:
 
     def exits_stand(self, shift: float, last_price: float) -> bool:
         """Tell whether every exit is still within its tolerance and does not cross the price."""
+        if len(self.leg.exits) != len(self.tracker.ids):
+            return False
         moved = abs(shift - self._exit_shift)
         return moved < self._exit_slack and self.sign * (self._exit_guard - last_price) > moved
 

@@ -133,7 +133,9 @@ def test_a_fraction_is_no_count(name, value):
         make_config({name: value})
 
 
-@pytest.mark.parametrize(("name", "value"), [("regime", "sma"), ("regime", 1), ("fill_rule", "TOUCH"), ("fill_rule", "")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("regime", "sma"), ("regime", 1), ("fill_rule", "TOUCH"), ("fill_rule", "")]
+)
 def test_an_unknown_choice_is_refused_with_the_choices(name, value):
     with pytest.raises(ConfigError, match=rf"^{name}: .*'"):
         make_config({name: value})

@@ -20,7 +20,8 @@ def grid_spacing(atr: float, price: float, k: float, floor_pct: float) -> float:
 
 def level_price(centre: float, spacing_pct: float, level: int) -> float:
     """Return the raw price of a level: ``centre*(1 + spacing_pct)**level``."""
-    return centre * (1.0 + spacing_pct) ** level
+    # A float as exponent: compiled, a whole number would be multiplied out and end in other bits.
+    return centre * (1.0 + spacing_pct) ** float(level)
 
 
 def round_boundary(price: float) -> float:

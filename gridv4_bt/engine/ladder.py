@@ -1,14 +1,13 @@
-"""Which entry a level of the grid wants, and how far its raw price may move before that changes.
+"""Which entries a side of the grid wants, level by level, and which resting orders change for it.
 
-The rule is `order_price`, then `reach_reason`, `surroundings_reason` and `size_reason`. The windows only say
-for how long an answer stays true: the inputs creep from bar to bar without changing most orders, and
-asking again for all levels at every bar costs more than everything else the strategy does.
+Plain numbers and flat arrays only: `gridv4_bt.engine.compiled` compiles these functions where it can.
 """
 
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
 from enum import IntEnum
 
 from gridv4_bt.core.grid import (
+    level_price,
     nudge_round_number,
     round_down,
     round_up,
@@ -116,21 +115,82 @@ def is_kept(standing: float, wanted: float, tolerance: float) -> bool:
     return abs(standing - wanted) <= tolerance
 
 
-def distance_window(
-    price: float, others: Sequence[float], count: int, least: float, most: float
-) -> tuple[float, float]:
-    """Return a range around `price` in which `lies_near` keeps its answer while the distance varies.
+# What to do with a level's resting order.
+KEEP, CANCEL, PLACE, REPLACE = range(4)
 
-    `least` and `most` bound the distance as a fraction of the price. The range may be empty.
+
+def plan_side(
+    side_sign: int,
+    levels: int,
+    centre: float,
+    spacing_pct: float,
+    last_price: float,
+    edge: float,
+    notional: float,
+    room: float,
+    tick: float,
+    step: float,
+    min_qty: float,
+    min_notional: float,
+    keep_price: float,
+    keep_qty: float,
+    fills: Sequence[float],
+    fill_count: int,
+    cooling: Sequence[float],
+    cooling_count: int,
+    standing_prices: MutableSequence[float],
+    standing_qtys: MutableSequence[float],
+    actions: MutableSequence[int],
+    codes: MutableSequence[int],
+    tally: MutableSequence[int],
+) -> int:
+    """Plan the levels 1..`levels` of one side, nearest first; return how many orders change.
+
+    Parameters
+    ----------
+    side_sign : +1 for the buys below the centre that open LONG, -1 for the sells above that open SHORT.
+    centre, spacing_pct : of the geometric ladder.
+    last_price, edge : see `reach_reason`.
+    notional, room : of one level, and what the side may still take in all, quote.
+    tick, step, min_qty, min_notional : the market's filters.
+    keep_price, keep_qty : a resting order stays within this fraction of a spacing and of the wanted qty,
+        because every replacement costs its place in the queue.
+    fills, cooling : prices of the side's open fills, and of fills cut at a loss lately, with their counts.
+    standing_prices, standing_qtys : of the order that rests at level i + 1, price 0 where none does; changed
+        to what rests after the actions.
+    actions, codes : set to KEEP, CANCEL, PLACE or REPLACE, and to the `Blocked` code, of each level.
+    tally : counts the levels by code, on top of what it holds.
     """
-    low, high = 0.0, float("inf")
-    for i in range(count):
-        other = others[i]
-        if abs(other - price) <= 0.5 * (least + most) * price:
-            low = max(low, other / (1.0 + least))
-            high = min(high, other / (1.0 - least))
-        elif other < price:
-            low = max(low, other / (1.0 - most))
-        else:
-            high = min(high, other / (1.0 + most))
-    return low, high
+    changes = 0
+    for i in range(levels):
+        raw = level_price(centre, spacing_pct, -side_sign * (i + 1))
+        price = order_price(side_sign, raw, tick) if raw > 0.0 else 0.0
+        # A skew that takes the centre below zero, or a tick too coarse for the level, leaves no price.
+        code = reach_reason(side_sign, price, last_price, edge) if price > 0.0 else CROSSES
+        qty = 0.0
+        if code == PLACED:
+            code = surroundings_reason(price, spacing_pct, fills, fill_count, cooling, cooling_count)
+        if code == PLACED:
+            qty = round_down(notional / price, step)
+            code = size_reason(price, qty, min_qty, min_notional, room)
+        action = KEEP
+        if code == PLACED:
+            room -= qty * price
+            if standing_prices[i] == 0.0:
+                action = PLACE
+            elif not is_kept(
+                standing_prices[i], price, keep_price * spacing_pct * price
+            ) or not is_kept(standing_qtys[i], qty, keep_qty * qty):
+                action = REPLACE
+            if action != KEEP:
+                standing_prices[i] = price
+                standing_qtys[i] = qty
+        elif standing_prices[i] > 0.0:
+            action = CANCEL
+            standing_prices[i] = 0.0
+        if action != KEEP:
+            changes += 1
+        actions[i] = action
+        codes[i] = code
+        tally[code] += 1
+    return changes

@@ -95,17 +95,19 @@ class Leg:
     def place(self, level: int, entry: Entry) -> None:
         """Let an entry rest at a free level."""
         self.entries[level] = entry
-        self.entry_notional += entry.price * entry.qty
+        price, qty, _ = entry
+        self.entry_notional += price * qty
         first = self._first_entry
-        if first is not None and self.sign * (entry.price - first) > 0.0:
-            self._first_entry = entry.price
+        if first is not None and self.sign * (price - first) > 0.0:
+            self._first_entry = price
 
     def cancel(self, level: int) -> Entry:
         """Take the resting entry of a level away and return it."""
         entry = self.entries.pop(level)
+        price, qty, _ = entry
         # Sums of floats drift; the empty ladder puts the sum right again.
-        self.entry_notional = self.entry_notional - entry.price * entry.qty if self.entries else 0.0
-        if entry.price == self._first_entry:
+        self.entry_notional = self.entry_notional - price * qty if self.entries else 0.0
+        if price == self._first_entry:
             self._first_entry = None
         return entry
 
@@ -114,9 +116,9 @@ class Leg:
         if self._first_entry is None:
             prices = [entry.price for entry in self.entries.values()]
             if self.sign > 0:
-                self._first_entry = max(prices, default=-INFINITY)
+                self._first_entry = max(prices) if prices else -INFINITY
             else:
-                self._first_entry = min(prices, default=INFINITY)
+                self._first_entry = min(prices) if prices else INFINITY
         return self._first_entry
 
     def first_exit(self) -> float:
@@ -179,9 +181,14 @@ class Book:
 
     def orders_changed(self) -> None:
         """Note the prices at which a limit order can fill; call it after any change of the orders."""
-        self._buy_below = max(self.long.first_entry(), self.short.first_exit())
-        self._sell_above = min(self.short.first_entry(), self.long.first_exit())
-        self._market = bool(self.long.closes or self.short.closes)
+        long, short = self.long, self.short
+        self._buy_below = long.first_entry()
+        self._sell_above = short.first_entry()
+        if short.exits:
+            self._buy_below = max(self._buy_below, short.first_exit())
+        if long.exits:
+            self._sell_above = min(self._sell_above, long.first_exit())
+        self._market = bool(long.closes or short.closes)
 
     def is_idle(self) -> bool:
         """Tell that the bar reaches no order of ours, or nothing was traded in it."""
@@ -214,15 +221,18 @@ class Book:
                 self._close(leg, index, qty, price, close.label, maker=False)
             leg.closes.clear()
 
-    def fill_entries(self) -> None:
-        """Phase 3: every entry that the bar reaches, at its limit price, nearest first."""
+    def fill_entries(self, down: float = 0.0, up: float = INFINITY) -> None:
+        """Phase 3: every entry that the bar reaches, at its limit price, nearest first.
+
+        Only those that the market meets before the liquidation prices `down` and `up`.
+        """
         bar = self.bar
         for leg in self.legs:
             is_buy = leg.sign > 0
             reached = [
                 level
                 for level, entry in leg.entries.items()
-                if self.fills(is_buy, entry.price, bar.low, bar.high)
+                if self.fills(is_buy, entry.price, bar.low, bar.high) and down < entry.price < up
             ]
             for level in sorted(reached, key=abs):
                 entry = leg.cancel(level)
@@ -232,7 +242,7 @@ class Book:
                 )  # fmt: skip
 
     def fill_stops(self, down: float = 0.0, up: float = INFINITY) -> None:
-        """Phase 4: a stop closes the whole leg, entries of this very bar included.
+        """Phase 4: a stop closes all that its leg held when the market met it, then it is gone.
 
         Only the stops that the market meets before the liquidation prices `down` and `up`.
         """
@@ -244,8 +254,24 @@ class Book:
             met = min(stop, bar.open) if leg.sign > 0 else max(stop, bar.open)
             if down < met < up:
                 price = stop_price(leg.sign, stop, bar.open, self.costs.slippage)
-                self.close_oldest(leg, INFINITY, price, TradeLabel.STOP2, maker=False)
+                for fill_id in [leg.tracker.ids[i] for i in self.stoppable(leg, price)]:
+                    index = leg.tracker.ids.index(fill_id)
+                    self._close(leg, index, leg.tracker.qtys[index], price, TradeLabel.STOP2, maker=False)
+                leg.stop = None
                 self.stopped.add(leg.side)
+
+    def stoppable(self, leg: Leg, price: float) -> list[int]:
+        """Return the indices of the fills that a stop executed at `price` closes.
+
+        Entries of this very bar are among them, unless they would gain by it: their price lies beyond the
+        stop, so the market met the stop first and they were filled after it.
+        """
+        tracker = leg.tracker
+        return [
+            i
+            for i in range(len(tracker))
+            if tracker.times[i] < self.bar.time or leg.sign * (price - tracker.prices[i]) <= 0.0
+        ]
 
     def fill_exits(self) -> None:
         """Phase 5: exits that stood before the bar; none on a side that was stopped in it."""

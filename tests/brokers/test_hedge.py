@@ -1,7 +1,7 @@
 """HedgeBroker in a real Cerebro: Backtrader's own analyzers and observers, ladders, liquidation, shared wallets."""
 
 import math
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import backtrader as bt
 import numpy as np
@@ -406,6 +406,17 @@ def test_resting_stop_closes_the_leg(run):
     }
     done = run(script, [*flat(2), (100, 101, 94, 96)], broker=FREE)
     assert [(trade.label, trade.exit) for trade in done.account.closed] == [(TradeLabel.STOP2, 95.0)]
+
+
+def test_exit_of_a_leg_that_a_standard_stop_reduced_waits_for_the_next_bar(run):
+    def stop_one_and_exit_the_other(strategy):
+        strategy.sell(size=1.0, exectype=STOP, price=95.0, positionSide="LONG")
+        strategy.broker.set_exits(strategy.data, LONG, {2: 102.0})
+
+    entries = {-1: Entry(99.5, 1.0, 0.01), -2: Entry(99.0, 1.0, 0.01)}
+    wide = (98.0, 103.0, 94.0, 98.0)
+    done = run({1: ladder(LONG, entries), 2: stop_one_and_exit_the_other}, [*flat(2), wide, wide], broker=FREE)
+    assert done.strategy.executions()[2:] == [(3, -1.0, 95.0), (4, -1.0, 102.0)]
 
 
 def test_orders_of_the_ladder_tell_side_label_and_kind(run):

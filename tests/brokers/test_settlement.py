@@ -60,7 +60,7 @@ def test_flat_market_pays_the_interest_rate():
 )
 def test_synthetic_rate_follows_the_return_of_the_last_8_hours(last, rate):
     # settlement at bar 65; the 8 hours before go from the close of bar 32 to that of bar 64
-    closes = [50.0] * 31 + [100.0] * 32 + [last, 77.0]
+    closes = [50.0] * 31 + [100.0] + [60.0] * 31 + [last, 77.0]
     assert settled(SyntheticFunding(8.0), closes)[1] == (65, pytest.approx(rate))
 
 

@@ -12,7 +12,8 @@ HOUR = 3_600_000
 
 
 @pytest.mark.parametrize(
-    ("rate", "long_size", "short_size"), [(0.0001, 0.75, 1.25), (-0.0001, 1.25, 0.75), (0.0, 1.0, 1.0), (-0.0, 1.0, 1.0)]
+    ("rate", "long_size", "short_size"),
+    [(0.0001, 0.75, 1.25), (-0.0001, 1.25, 0.75), (0.0, 1.0, 1.0), (-0.0, 1.0, 1.0)],
 )
 def test_the_receiving_side_grows_and_the_paying_side_shrinks(rate, long_size, short_size):
     assert (funding_tilt(rate, 1), funding_tilt(rate, -1)) == (long_size, short_size)

@@ -1,4 +1,4 @@
-"""Which entry a level wants, and the windows in which the answer stays the same."""
+"""Which entry a level wants, and which resting orders change for it."""
 
 import math
 
@@ -8,11 +8,15 @@ from hypothesis import strategies as st
 
 from gridv4_bt.core.grid import nudge_round_number, nudge_window
 from gridv4_bt.engine.ladder import (
+    CANCEL,
+    KEEP,
+    PLACE,
+    REPLACE,
     Blocked,
-    distance_window,
     is_kept,
     lies_near,
     order_price,
+    plan_side,
     reach_reason,
     size_reason,
     surroundings_reason,
@@ -99,7 +103,85 @@ def test_resting_order_is_kept_within_the_tolerance():
     assert not is_kept(100.0, 100.26, 0.25)
 
 
-# --- the windows
+# --- a side of three levels: 98.039, 96.117 and 94.232 by a spacing of 2 % below 100
+# 98.039 and 96.117 lie too near to 98 and 96: they move to 98.147 and 96.144, then down to the tick
+
+PRICES = [98.14, 96.14, 94.23]
+QTYS = [10.189, 10.401, 10.612]  # 1,000 of notional each
+
+
+def plan(standing=((0.0, 0.0),) * 3, fills=(), cooling=(), **changed):
+    """Plan three LONG levels; return the actions, the codes, what rests then, how many changed and the tally."""
+    numbers = {
+        "side_sign": 1, "levels": 3, "centre": 100.0, "spacing_pct": 0.02, "last_price": 100.0, "edge": 99.5,
+        "notional": 1_000.0, "room": 1e9, "tick": 0.01, "step": 0.001, "min_qty": 0.001, "min_notional": 5.0,
+        "keep_price": 0.25, "keep_qty": 0.2,
+    }  # fmt: skip
+    prices, qtys = map(list, zip(*standing, strict=True))
+    actions, codes, tally = [-1] * 3, [-1] * 3, [0] * len(Blocked)
+    changes = plan_side(
+        **numbers | changed, fills=fills, fill_count=len(fills), cooling=cooling, cooling_count=len(cooling),
+        standing_prices=prices, standing_qtys=qtys, actions=actions, codes=codes, tally=tally,
+    )  # fmt: skip
+    return actions, codes, list(zip(prices, qtys, strict=True)), changes, tally
+
+
+def test_empty_side_places_every_level():
+    actions, codes, rests, changes, tally = plan()
+    assert actions == [PLACE] * 3
+    assert codes == [Blocked.PLACED] * 3
+    assert [price for price, _ in rests] == pytest.approx(PRICES)
+    assert [qty for _, qty in rests] == pytest.approx(QTYS)
+    assert changes == 3
+    assert tally[Blocked.PLACED] == 3
+
+
+def test_order_near_enough_in_price_and_size_stays_as_it_is():
+    # a quarter of 2 % of 98.14 is 0.4907; a fifth of 10.189 is 2.0378
+    standing = ((98.63, 10.189), (95.66, 8.4), (94.23, 12.7))
+    actions, _, rests, changes, _ = plan(standing)
+    assert (actions, changes) == ([KEEP] * 3, 0)
+    assert rests == list(standing)
+
+
+def test_order_too_far_in_price_or_size_is_replaced():
+    standing = ((98.64, 10.189), (96.14, 8.3), (94.23, 12.8))
+    actions, _, rests, changes, _ = plan(standing)
+    assert (actions, changes) == ([REPLACE] * 3, 3)
+    assert [price for price, _ in rests] == pytest.approx(PRICES)
+
+
+def test_level_that_is_no_longer_wanted_is_cancelled():
+    actions, codes, rests, changes, _ = plan(((98.14, 10.0), (0.0, 0.0), (94.23, 10.612)), fills=[98.5], cooling=[96.5])
+    assert codes == [Blocked.OCCUPIED, Blocked.COOLING, Blocked.PLACED]
+    assert (actions, changes) == ([CANCEL, KEEP, KEEP], 1)
+    assert rests[0][0] == 0.0
+
+
+def test_room_is_taken_by_the_nearest_levels_first():
+    _, codes, _, _, tally = plan(room=2_100.0)
+    assert codes == [Blocked.PLACED, Blocked.PLACED, Blocked.MAX_INVENTORY]
+    assert (tally[Blocked.PLACED], tally[Blocked.MAX_INVENTORY]) == (2, 1)
+
+
+def test_levels_beyond_the_price_or_inside_the_spread_are_dropped():
+    _, codes, _, _, _ = plan(last_price=98.0, edge=95.0)
+    assert codes == [Blocked.CROSSES, Blocked.INSIDE_SPREAD, Blocked.PLACED]
+
+
+def test_centre_below_zero_leaves_no_level():
+    actions, codes, _, _, _ = plan(centre=-5.0)
+    assert (actions, codes) == ([KEEP] * 3, [Blocked.CROSSES] * 3)
+
+
+def test_sells_lie_above():
+    actions, codes, rests, _, _ = plan(side_sign=-1, edge=100.5)
+    assert actions == [PLACE] * 3
+    # 102, 104.04 and 106.1208 rounded up; from 100 on the round numbers are 10 apart
+    assert [price for price, _ in rests] == pytest.approx([102.0, 104.04, 106.13])
+
+
+# --- the window of the nudge
 
 positive_prices = st.floats(math.log(0.01), math.log(200_000.0)).map(math.exp)
 shares = st.floats(0.001, 0.999)
@@ -126,39 +208,3 @@ def test_nudged_price_has_its_distance_from_the_round_number(price, is_buy):
     if target:
         number = low if target == high else high
         assert abs(moved - number) == pytest.approx(0.0015 * number, rel=1e-9)
-
-
-@settings(max_examples=300)
-@given(
-    st.floats(50.0, 150.0),
-    st.lists(st.floats(50.0, 150.0), max_size=4),
-    st.floats(0.001, 0.2),
-    st.floats(0.0, 0.3),
-    shares,
-    shares,
-)
-def test_inside_the_window_no_distance_in_the_range_changes_who_is_near(price, others, least, wider, at, share):
-    most = least * (1.0 + wider)
-    low, high = distance_window(price, others, len(others), least, most)
-    if high == math.inf:
-        high = 1_000.0
-    assume(low < high)
-    other = low + at * (high - low)
-    assume(low < other < high)
-    distance = least + share * (most - least)
-    middle = 0.5 * (least + most)
-    assert lies_near(other, others, len(others), distance * other) == lies_near(
-        price, others, len(others), middle * price
-    )
-
-
-def test_distance_window_of_a_near_and_a_far_price():
-    # near 100.5 within 1 to 2 %: from 100.5/1.01 to 100.5/0.99; far from 110: up to 110/1.02
-    low, high = distance_window(100.0, [100.5, 110.0], 2, 0.01, 0.02)
-    assert (low, high) == pytest.approx((100.5 / 1.01, 100.5 / 0.99))
-    low, high = distance_window(100.0, [90.0, 110.0], 2, 0.01, 0.02)
-    assert (low, high) == pytest.approx((90.0 / 0.98, 110.0 / 1.02))
-
-
-def test_distance_window_without_others_is_unlimited():
-    assert distance_window(100.0, [], 0, 0.01, 0.02) == (0.0, math.inf)

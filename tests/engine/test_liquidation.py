@@ -67,6 +67,14 @@ def test_account_is_safe_down_to_the_liquidation_price(make_exchange, low, safe)
     assert is_safe(exchange.account, exchange.books) is safe
 
 
+def test_market_with_the_highest_rates_is_judged_by_them(make_exchange):
+    # a margin of 90 % of 1,000
+    exchange = make_exchange(start=899.0, brackets=(Bracket(0.0, 1e12, 0.9, 0.0),))
+    hold(exchange.book, LONG, 10.0, 100.0)
+    exchange.show(exchange.book, 100, 100, 100, 100)
+    assert not is_safe(exchange.account, exchange.books)
+
+
 def test_account_without_position_is_safe_whatever_it_owes(make_exchange):
     exchange = make_exchange(start=-5.0)
     exchange.show(exchange.book, 95, 96, 94, 95)
@@ -261,7 +269,7 @@ def test_symbol_without_a_new_bar_opens_at_its_last_close(make_exchange):
 
 TABLES = (
     (Bracket(0.0, 1e12, 0.01, 0.0),),
-    (Bracket(0, 1_000, 0.01, 0), Bracket(1_000, 10_000, 0.1, 90), Bracket(10_000, 1e12, 0.9, 8_090)),
+    (Bracket(0, 1_000, 0.01, 0), Bracket(1_000, 2_000, 0.1, 90), Bracket(2_000, 1e12, 0.9, 1_690)),
 )
 legs = st.tuples(st.floats(0.0, 50.0) | st.just(0.0), st.floats(80.0, 120.0))
 
@@ -273,7 +281,11 @@ def bars(draw):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.sampled_from(TABLES), st.floats(1.0, 5_000.0), st.lists(st.tuples(legs, legs, bars()), min_size=1, max_size=3))
+@given(
+    st.sampled_from(TABLES),
+    st.floats(1.0, 5_000.0),
+    st.lists(st.tuples(legs, legs, bars()), min_size=1, max_size=3),
+)
 def test_liquidation_is_due_as_the_margins_say_and_leaves_a_wallet_that_owes_nothing(
     make_exchange, brackets, wallet, symbols
 ):

@@ -225,7 +225,7 @@ def test_bar_without_volume_fills_nothing(exchange):
 
 @pytest.mark.parametrize(
     ("open_", "low", "price"),
-    [(100, 94, 94.981), (93, 92, 92.9814)],  # 95 * 0.9998; opened beyond: 93 * 0.9998
+    [(100, 94, 94.981), (100, 95, 94.981), (93, 92, 92.9814)],  # 95 * 0.9998; opened beyond: 93 * 0.9998
 )
 def test_stop_closes_the_whole_leg_on_the_wick(exchange, open_, low, price):
     book = exchange.book
@@ -259,15 +259,42 @@ def test_stop_closes_the_entries_of_its_own_bar_too(exchange):
     hold(exchange, LONG, 1.0, 100.0)
     book.long.stop = 95.0
     book.long.place(-1, Entry(97.0, 1.0, 0.01))
-    book.long.place(-2, Entry(94.5, 1.0, 0.01))
     exchange.show(book, 100, 100, 94, 99)
     exchange.match(book)
     assert [(trade.entry, trade.label) for trade in exchange.account.closed] == [
         (100.0, TradeLabel.STOP2),
         (97.0, TradeLabel.STOP2),
-        (94.5, TradeLabel.STOP2),
     ]
     assert book.long.tracker.ids == []
+
+
+def test_entry_beyond_the_stop_is_met_after_it_and_does_not_gain_by_it(exchange):
+    book = exchange.book
+    hold(exchange, LONG, 1.0, 100.0)
+    book.long.stop = 95.0
+    book.long.place(-1, Entry(94.5, 1.0, 0.01))
+    exchange.show(book, 100, 100, 94, 99)
+    exchange.match(book)
+    assert [trade.entry for trade in exchange.account.closed] == [100.0]
+    assert (book.long.tracker.prices, book.long.stop) == ([94.5], None)
+
+
+def test_entry_beyond_the_stop_is_closed_where_the_bar_opens_beyond_both(exchange):
+    book = exchange.book
+    book.long.stop = 95.0
+    book.long.place(-1, Entry(94.5, 1.0, 0.01))
+    exchange.show(book, 93, 94, 92, 93)
+    exchange.match(book)
+    assert trades(exchange) == [(LONG, TradeLabel.STOP2, 1.0, pytest.approx(92.9814))]
+
+
+def test_entry_beyond_the_liquidation_price_does_not_fill(exchange):
+    book = exchange.book
+    book.long.place(-1, Entry(97.0, 1.0, 0.01))
+    book.long.place(-2, Entry(94.0, 1.0, 0.01))
+    exchange.show(book, 100, 100, 90, 92)
+    book.fill_entries(down=95.0)
+    assert book.long.tracker.prices == [97.0]
 
 
 def test_stop_comes_before_the_exit_of_the_same_bar(exchange):
@@ -303,6 +330,23 @@ def test_stop_that_the_open_jumps_over_with_the_liquidation_price_does_not_fill(
 
 
 # --- phase 5: exits
+
+
+def test_exit_of_a_side_stopped_in_the_bar_does_not_fill(exchange):
+    # a stop of another kind of order may have left a part of the leg
+    book = exchange.book
+    long, short = hold(exchange, LONG, 1.0, 100.0), hold(exchange, SHORT, 1.0, 100.0)
+    book.long.exits[long] = 101.0
+    book.short.exits[short] = 99.0
+    exchange.show(book, 100, 101, 99, 100)
+    book.fill_market_orders()
+    book.stopped.add(LONG)
+    book.fill_exits()
+    assert [trade.side for trade in exchange.account.closed] == [SHORT]
+    # and in the next bar it does
+    exchange.show(book, 100, 101, 99, 100)
+    exchange.match(book)
+    assert [trade.side for trade in exchange.account.closed] == [SHORT, LONG]
 
 
 def test_exit_takes_all_of_its_fill_at_its_limit_price(exchange):
@@ -416,6 +460,8 @@ def test_first_entry_is_the_one_the_market_meets_first(exchange, side, first):
         leg.place(level, Entry(price, 1.0, 0.01))
         leg.first_entry()
     assert leg.first_entry() == first
+    leg.cancel(2 if side is LONG else 3)
+    assert leg.first_entry() == 98.0
 
 
 # --- laws
@@ -466,6 +512,8 @@ def state(book):
 def test_bar_called_idle_is_one_in_which_nothing_would_fill(make_exchange, rule, stream):
     exchange = make_exchange(fill_rule=rule)
     book = exchange.book
+    hold(exchange, LONG, 1.0, 100.0)
+    hold(exchange, SHORT, 2.0, 100.0)
     for changes, bar in stream:
         for is_long, (kind, price, number) in changes:
             apply(exchange, book.long if is_long else book.short, kind, price, number)
@@ -502,11 +550,13 @@ def brute_force(book, bar, rule):
             entry = leg.entries[level]
             if enters(entry.price):
                 events.append((leg.side, "entry", entry.qty, entry.price))
-                open_fills[f"new {level}"] = entry.qty
+                open_fills[level, entry.price] = entry.qty
         stop = leg.stop if before & set(open_fills) or not before else None
         if stop is not None and (low <= stop if sign > 0 else high >= stop):
-            worse = min(stop, open_) if sign > 0 else max(stop, open_)
-            events += [(leg.side, TradeLabel.STOP2, qty, worse * slip) for qty in open_fills.values()]
+            price = slip * (min(stop, open_) if sign > 0 else max(stop, open_))
+            for fill, qty in open_fills.items():
+                if not isinstance(fill, tuple) or sign * (price - fill[1]) <= 0.0:
+                    events.append((leg.side, TradeLabel.STOP2, qty, price))
             continue
         for fill_id, price in leg.exits.items():
             if fill_id in open_fills and leaves(price):
@@ -519,6 +569,8 @@ def brute_force(book, bar, rule):
 def test_every_bar_does_what_the_specification_says(make_exchange, rule, stream):
     exchange = make_exchange(fill_rule=rule)
     book, account = exchange.book, exchange.account
+    hold(exchange, LONG, 1.0, 100.0)
+    hold(exchange, SHORT, 2.0, 100.0)
     for changes, bar in stream:
         for is_long, (kind, price, number) in changes:
             apply(exchange, book.long if is_long else book.short, kind, price, number)

@@ -231,16 +231,8 @@ class BruteForce:
             old = now.before[sign].exits.get(fill.id)
             kept = old is not None and abs(old - price) <= c.keep_price * fill.spacing_pct * fill.price
             expected[fill.id] = old if kept else price
-        assert now.after[sign].exits == {key: _near(now.after[sign].exits.get(key), price) for key, price in expected.items()}, (
-            self.bars,
-            sign,
-            expected,
-        )
-
-
-def _near(actual, price):
-    """The actual price if it is the expected one up to float noise."""
-    return actual if actual is not None and math.isclose(actual, price, rel_tol=1e-12) else price
+        actual = {key: round(price, 9) for key, price in now.after[sign].exits.items()}
+        assert actual == {key: round(price, 9) for key, price in expected.items()}, (self.bars, sign)
 
 
 def _notional(entries) -> float:

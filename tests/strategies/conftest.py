@@ -1,7 +1,7 @@
 """Run GridStrategyV4 on the simulated exchange over small hand-made or synthetic markets and look at every bar."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import backtrader as bt
 import numpy as np
@@ -69,7 +69,6 @@ class Run:
 
     strategy: GridStrategyV4
     moments: list[Moment]
-    reasons_by_bar: list[dict[str, int]] = field(default_factory=list)
 
     @property
     def trades(self) -> list[ClosedTrade]:
@@ -86,9 +85,6 @@ class Run:
     def at(self, row: int) -> Moment:
         """The moment of a row of the candles."""
         return next(moment for moment in self.moments if moment.time == START_MS + row * BAR_MS)
-
-    def labels(self) -> set[str]:
-        return {str(trade.label) for trade in self.trades}
 
 
 def watched(script: Callable | None) -> tuple[type[GridStrategyV4], list[Moment]]:
@@ -208,10 +204,7 @@ def real(shared_data) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame]]:
     def read(symbol="BTCUSDT", first="2024-02-20", bars=3_000):
         candles = pd.read_parquet(shared_data / "candles" / f"{symbol}-15m.parquet")
         funding = pd.read_parquet(shared_data / "funding" / f"{symbol}-funding.parquet")
-        time = pd.to_datetime(candles["time"], utc=True) if candles["time"].dtype != "int64" else pd.to_datetime(
-            candles["time"], unit="ms", utc=True
-        )
-        row = int(time.searchsorted(pd.Timestamp(first, tz="UTC")))
+        row = int(candles["time"].searchsorted(pd.Timestamp(first, tz="UTC")))
         return candles.iloc[row : row + bars].reset_index(drop=True), funding
 
     return read

@@ -9,6 +9,7 @@ import math
 import pandas as pd
 import pytest
 
+from gridv4_bt.core.risk import Bracket
 from gridv4_bt.engine.types import PositionSide, TradeLabel
 from gridv4_bt.errors import ConfigError
 
@@ -267,8 +268,6 @@ def test_the_stop_is_measured_from_the_average_entry(trade, still):
 
 def steep(plain_market):
     """45 % of the notional as maintenance margin."""
-    from gridv4_bt.core.risk import Bracket
-
     return plain_market(brackets=(Bracket(0.0, 1e12, 0.45, 0.0),), max_leverages=(2.0,))
 
 
@@ -368,13 +367,22 @@ def test_deviance_comes_before_age(trade, still):
     assert labels_closing(run.at(110), LONG) == ["deviance"]
 
 
-@pytest.mark.parametrize(("price", "cut"), [(10_076, ["delever"]), (10_074, [])])
+@pytest.mark.parametrize(("price", "cut"), [(10_075.2, ["delever"]), (10_074.8, [])])
 def test_deleverage_closes_the_worst_fill_at_three_quarters_of_the_limit(trade, still, price, cut):
-    # 75 % of 5 % of 10,000 = 375; 5 BTC lose 380 or 370. The larger fill loses more.
+    # 75 % of 5 % of 10,000 = 375; 5 BTC lose 376 or 374. The larger fill loses more.
     script = hold((LONG, price, 2.0, 0.01), (LONG, price, 3.0, 0.01))
     run = trade(still(111), funding=UNFUNDED, script=script)
     assert labels_closing(run.at(110), LONG) == cut
     assert [qty for _, qty, _ in run.at(110).after[LONG].closes] == [3.0] * len(cut)
+
+
+@pytest.mark.parametrize("worse", [LONG, SHORT])
+def test_deleverage_looks_at_both_sides_for_the_worst_fill(trade, still, worse):
+    # 70*3 = 210 on one side, 70*2.5 = 175 on the other: 385 is above 375.
+    fills = [(side, 10_000 + side * 70, 3.0 if side == worse else 2.5, 0.01) for side in (LONG, SHORT)]
+    run = trade(still(111), funding=UNFUNDED, script=hold(*fills))
+    assert labels_closing(run.at(110), worse) == ["delever"]
+    assert labels_closing(run.at(110), SHORT if worse == LONG else LONG) == []
 
 
 def test_an_account_below_zero_trades_on_without_an_error(trade, still):
@@ -521,6 +529,25 @@ def test_a_small_drift_keeps_the_resting_orders(trade, still):
     candles = still(110, then=[(10_000, 10_015, 9_985, 10_000)] * 5)
     run = trade(candles, funding=UNFUNDED)
     assert run.at(114).after[LONG].entries == run.at(109).after[LONG].entries
+
+
+def test_an_entry_that_the_exchange_dropped_is_placed_again(trade, still):
+    def drop(strategy, row):
+        if row == 110:
+            strategy.broker.leg(strategy.feed, LONG).cancel(-3)
+
+    run = trade(still(), funding=UNFUNDED, script=drop)
+    assert run.at(109).after[LONG].entries == run.at(110).after[LONG].entries
+
+
+def test_an_exit_that_the_exchange_dropped_is_placed_again(trade, still):
+    def drop(strategy, row):
+        hold((LONG, 10_000, 0.1, 0.01))(strategy, row)
+        if row == 112:
+            strategy.broker.leg(strategy.feed, LONG).exits.clear()
+
+    run = trade(still(), funding=UNFUNDED, script=drop)
+    assert list(run.at(112).after[LONG].exits.values()) == [10_100.0]
 
 
 def test_a_tick_too_coarse_for_low_levels_leaves_them_out(trade, random_bars, plain_market):

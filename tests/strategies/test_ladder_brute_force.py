@@ -39,7 +39,8 @@ def test_random_bars_leave_the_orders_of_the_plain_reading(trade, random_bars, p
 
 @pytest.mark.parametrize("seed", range(4))
 def test_wild_bars_leave_the_orders_of_the_plain_reading(trade, random_bars, seed):
-    follow(trade(random_bars(seed=seed, bars=800, step=0.012), regime="none", var_pct=2.0, stop1_atr=9.0, stop2_atr=12.0))
+    candles = random_bars(seed=seed, bars=800, step=0.012)
+    follow(trade(candles, regime="none", var_pct=2.0, stop1_atr=9.0, stop2_atr=12.0))
 
 
 @pytest.mark.parametrize("cash", [60.0, 250.0, 900.0])
