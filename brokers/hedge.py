@@ -22,6 +22,7 @@ from gridv4_bt.engine.liquidation import is_safe, is_safe_at_open, liquidate, li
 from gridv4_bt.engine.market import Market, load_market
 from gridv4_bt.engine.matching import FILL_RULES, INFINITY, Book, Costs, Entry, Leg, MarketClose
 from gridv4_bt.engine.types import LOT_NOISE, ClosedTrade, PositionSide, TradeLabel
+from gridv4_bt.errors import MarketError
 
 MARGIN_INSUFFICIENT = "-2019 Margin is insufficient."
 
@@ -352,6 +353,8 @@ class HedgeBroker(HedgeModeBroker):
         if book is None:
             symbol = data._name or "DEFAULT"
             market = (self.p.markets or {}).get(symbol) or load_market(symbol)
+            if any(other.symbol == market.symbol for other in self._all):
+                raise MarketError(f"two feeds trade {market.symbol}; give each feed the name of its own symbol")
             if getattr(data, "has_funding", False):
                 funding: FundingSource = RecordedFunding(data)
             else:

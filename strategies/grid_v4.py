@@ -25,6 +25,7 @@ from gridv4_bt.engine.pruning import (
     prune_reason,
 )
 from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
+from gridv4_bt.errors import ConfigError
 from gridv4_bt.indicators import KAMA, RegimeFSM, RollingVolatility, WilderADX, WilderATR, ZScore
 from strategies.ladder import SideInputs
 from strategies.side import SideState
@@ -81,6 +82,8 @@ class GridStrategyV4(FastStrategy):
     def __init__(self) -> None:
         values = {name: value for name, value in self.p._getkwargs().items() if name != "symbol"}
         self.config = make_config(values)
+        if self.p.symbol is not None and self.p.symbol not in self.getdatanames():
+            raise ConfigError(f"symbol: no feed named {self.p.symbol}, only {', '.join(self.getdatanames())}")
         data = self.data if self.p.symbol is None else self.getdatabyname(self.p.symbol)
         self.feed = data
         self.kama = KAMA(data)

@@ -110,6 +110,11 @@ def test_bad_parameters_are_refused_before_the_run(trade, still):
         trade(still(), stop1_atr=7.0)
 
 
+def test_a_symbol_without_a_feed_is_refused_with_the_names_there_are(trade, still):
+    with pytest.raises(ConfigError, match="no feed named ETHUSDT"):
+        trade(still(), symbol="ETHUSDT")
+
+
 # --- 1. regime
 
 
