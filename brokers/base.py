@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import backtrader as bt
 
 from gridv4_bt.engine.market import Market
-from gridv4_bt.engine.matching import Entry, Leg
+from gridv4_bt.engine.matching import Leg
 from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
 
 
@@ -31,17 +31,18 @@ class HedgeModeBroker(bt.BrokerBase):
         """Name the strategy that is told of executions and the regime new fills will carry."""
 
     @abstractmethod
-    def change_entries(
-        self,
-        data: bt.AbstractDataBase,
-        side: PositionSide,
-        cancel: Sequence[int],
-        place: Mapping[int, Entry],
-    ) -> dict[int, str]:
-        """Cancel resting entries and place new ones; return the refused levels with the exchange's code.
+    def rest_entries(
+        self, data: bt.AbstractDataBase, side: PositionSide, actions: Sequence[int]
+    ) -> list[int]:
+        """Make the entries stand that the leg's columns hold, and return the levels that were refused.
 
-        Both are keyed by grid level; a level in both is replaced. All other entries stay as they are.
+        `actions` says for each level what has changed: KEEP, CANCEL, PLACE or REPLACE of
+        `gridv4_bt.engine.ladder`, at index i for the side's level i + 1. A refused level is empty afterwards.
         """
+
+    @abstractmethod
+    def cancel_entries(self, data: bt.AbstractDataBase, side: PositionSide) -> None:
+        """Cancel all resting entries of a leg."""
 
     @abstractmethod
     def set_exits(self, data: bt.AbstractDataBase, side: PositionSide, prices: Mapping[int, float]) -> None:

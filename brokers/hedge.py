@@ -18,14 +18,12 @@ from gridv4_bt.compat import epoch_ms, newest
 from gridv4_bt.config import backtrader_params
 from gridv4_bt.core.risk import maintenance_margin
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.ladder import PLACE, REPLACE
 from gridv4_bt.engine.liquidation import is_safe, is_safe_at_open, liquidate, liquidation_range
 from gridv4_bt.engine.market import Market, load_market
-from gridv4_bt.engine.matching import FILL_RULES, INFINITY, Book, Costs, Entry, Leg, MarketClose
+from gridv4_bt.engine.matching import FILL_RULES, INFINITY, Book, Costs, Leg, MarketClose
 from gridv4_bt.engine.types import LOT_NOISE, ClosedTrade, PositionSide, TradeLabel
 from gridv4_bt.errors import MarketError
-
-MARGIN_INSUFFICIENT = "-2019 Margin is insufficient."
-
 
 class FeedBook(Book):
     """The orders and fills of one symbol, bound to the feed that brings its bars."""
@@ -258,30 +256,36 @@ class HedgeBroker(HedgeModeBroker):
         book.owner = owner
         book.regime = regime
 
-    def change_entries(
-        self,
-        data: bt.AbstractDataBase,
-        side: PositionSide,
-        cancel: Sequence[int],
-        place: Mapping[int, Entry],
-    ) -> dict[int, str]:
+    def rest_entries(
+        self, data: bt.AbstractDataBase, side: PositionSide, actions: Sequence[int]
+    ) -> list[int]:
         book = self._book(data)
-        leg = book.leg(side)
-        for level in cancel:
-            leg.cancel(level)
-        refused = {}
-        if place:
-            leverage = self.p.leverage
-            free = self.available_margin()
-            for level, entry in place.items():
-                needed = entry.price * entry.qty / leverage
-                if needed > free:
-                    refused[level] = MARGIN_INSUFFICIENT
-                    continue
-                free -= needed
-                leg.place(level, entry)
+        refused: list[int] = []
+        if self.available_margin() < 0.0:
+            refused = self._refuse_entries(book.leg(side), actions)
         book.orders_changed()
         return refused
+
+    def _refuse_entries(self, leg: Leg, actions: Sequence[int]) -> list[int]:
+        """Empty the levels whose new order finds no margin (-2019), nearest first served."""
+        leverage = self.p.leverage
+        new = [i for i in range(leg.levels) if actions[i] == PLACE or actions[i] == REPLACE]
+        free = self.available_margin() + sum(leg.prices[i] * leg.qtys[i] / leverage for i in new)
+        refused = []
+        for i in new:
+            needed = leg.prices[i] * leg.qtys[i] / leverage
+            if needed > free:
+                leg.prices[i] = 0.0
+                refused.append(-leg.sign * (i + 1))
+            else:
+                free -= needed
+        leg.entries_changed()
+        return refused
+
+    def cancel_entries(self, data: bt.AbstractDataBase, side: PositionSide) -> None:
+        book = self._book(data)
+        book.leg(side).cancel_entries()
+        book.orders_changed()
 
     def set_exits(self, data: bt.AbstractDataBase, side: PositionSide, prices: Mapping[int, float]) -> None:
         book = self._book(data)

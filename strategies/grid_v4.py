@@ -9,11 +9,11 @@ from gridv4_bt.compat import FastStrategy, epoch_ms, newest
 from gridv4_bt.config import backtrader_params, make_config
 from gridv4_bt.core.funding import funding_tilt
 from gridv4_bt.core.grid import exit_price, grid_spacing, level_price, round_down, round_up
-from gridv4_bt.core.inventory import normalized_inventory, optimal_spread, reservation_price
 from gridv4_bt.core.kelly import kelly_multiplier
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.risk import portfolio_var
-from gridv4_bt.engine.ladder import Blocked
+from gridv4_bt.engine.compiled import compiled
+from gridv4_bt.engine.ladder import HALT, PLACED, REGIME, VAR, centre_grid
 from gridv4_bt.engine.pruning import (
     DEVIANCE,
     FUNDING,
@@ -27,7 +27,6 @@ from gridv4_bt.engine.pruning import (
 from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.indicators import KAMA, RegimeFSM, RollingVolatility, WilderADX, WilderATR, ZScore
-from strategies.ladder import SideInputs
 from strategies.side import SideState
 
 HALT_Z = -3.0
@@ -39,6 +38,7 @@ COOLDOWN_STOPS = 2
 COOLDOWN_BARS = 48
 COOLDOWN_FACTOR = 0.5
 DAY_MS = 86_400_000
+NOISE = int(Regime.NOISE)
 
 PRUNE_LABELS = {
     DEVIANCE: TradeLabel.DEVIANCE,
@@ -125,7 +125,9 @@ class GridStrategyV4(FastStrategy):
         self._settlements_seen = 0
         self._day = 0
         self._realized_today = 0.0
-        self._regime = int(Regime.NOISE)
+        self._regime = NOISE
+        self._confirmed: int | None = None  # regime the broker was told last
+        self._centre_grid = compiled(centre_grid)
         self._var_limited = False
         self._lines = (
             data.lines.datetime, data.lines.close, self.atr.lines.atr, self.zscore.lines.z, self.sigma.lines.sigma,
@@ -162,7 +164,7 @@ class GridStrategyV4(FastStrategy):
         bar.time = epoch_ms(datetime)
         bar.equity = self.broker.getvalue()
         bar.kama, before = newest(self._lines_before, ago=-1)
-        bar.regime = int(before) if before == before else int(Regime.NOISE)  # NaN: not known yet
+        bar.regime = int(before) if before == before else NOISE  # NaN: not known yet
         day = bar.time // DAY_MS
         if day != self._day:
             self._day = day
@@ -178,7 +180,7 @@ class GridStrategyV4(FastStrategy):
 
     def update_regime(self, bar: Bar) -> None:
         """1. The regime of the bar before decides who may add now."""
-        self._regime = bar.regime if self.p.regime == "kama" else int(Regime.NOISE)
+        self._regime = bar.regime if self.p.regime == "kama" else NOISE
 
     def check_circuit_breaker(self, bar: Bar) -> None:
         """2. Halt on a crash by z-score; exits and stops stay."""
@@ -190,7 +192,7 @@ class GridStrategyV4(FastStrategy):
             self.halted = True
             self.halts += 1
             for side in self.sides:
-                self.broker.change_entries(self.feed, side.side, list(side.leg.entries), {})
+                self.broker.cancel_entries(self.feed, side.side)
 
     def check_stop_loss(self, bar: Bar) -> None:
         """3. Half of a leg on a close beyond stage 1, all of it at the resting stop of stage 2."""
@@ -272,38 +274,32 @@ class GridStrategyV4(FastStrategy):
         self._var_limited = bar.var > self.p.var_pct * bar.equity
 
     def generate_grid(self, bar: Bar) -> None:
-        """8. Centre the ladder by the inventory and work out what each side wants."""
-        p, mid = self.p, bar.close
-        position = self.long.tracker.qty - self.short.tracker.qty
-        bar.q = normalized_inventory(position, p.max_inventory * bar.equity / mid)
-        gamma = p.gamma / mid
-        sigma = bar.sigma * mid
-        reservation = reservation_price(mid, bar.q, gamma, sigma, p.horizon)
-        bar.shift = reservation - mid
+        """8. Centre the ladder by the inventory and size its levels."""
+        p, mid, long, short = self.p, bar.close, self.long, self.short
+        position = long.tracker.qty - short.tracker.qty
+        max_position = p.max_inventory * bar.equity / mid
+        bar.q, bar.shift, half_spread = self._centre_grid(
+            mid, bar.sigma, position, max_position, p.gamma, p.kappa, p.horizon
+        )
         bar.centre = self.anchor + bar.shift
-        half_spread = 0.5 * optimal_spread(gamma, sigma, p.horizon, p.kappa / mid)
+        reservation = mid + bar.shift
         notional = bar.equity * p.order_pct * self._kelly_now() * self._cooldown()
         rate = self.broker.funding_rate(self.feed)
         for side in self.sides:
-            side.blocked = self._why_blocked(side)
-            if side.blocked is not None:
-                continue
-            inputs: SideInputs = side.inputs
-            inputs.centre = bar.centre
-            inputs.spacing_pct = bar.spacing_pct
-            inputs.last_price = mid
-            inputs.edge = reservation - side.sign * half_spread
-            inputs.notional = notional * funding_tilt(rate, side.sign)
-            inputs.room = p.max_inventory * bar.equity - side.tracker.qty * mid
+            side.edge = reservation - side.sign * half_spread
+            side.notional = notional * funding_tilt(rate, side.sign)
 
     def match_orders(self, bar: Bar) -> None:
         """9. Hand the wanted orders to the broker, which changes only what differs."""
-        self.broker.confirm(self.feed, self, self._regime)
+        if self._regime != self._confirmed:
+            self._confirmed = self._regime
+            self.broker.confirm(self.feed, self, self._regime)
         for side in self.sides:
-            if side.blocked is not None:
-                self._block(side, side.blocked)
-            else:
-                self._rest_entries(side)
+            side.blocked = self._why_blocked(side)
+            if side.blocked == PLACED:
+                self._rest_entries(side, bar)
+            elif side.plan.block(side.blocked):
+                self.broker.cancel_entries(self.feed, side.side)
             if side.tracker.ids:
                 self._rest_exits(side, bar)
 
@@ -325,7 +321,7 @@ class GridStrategyV4(FastStrategy):
                 bar.time, bar.equity, wallet, bar.equity - wallet, long.tracker.qty, short.tracker.qty,
                 self._regime, self.halted, bar.z, bar.sigma, bar.q, self.anchor, bar.centre, bar.var,
                 bar.maintenance / bar.equity if bar.equity > 0.0 else float("inf"),
-                long.resting_orders() + short.resting_orders(),
+                long.leg.resting_orders() + short.leg.resting_orders(),
             )
         )  # fmt: skip
 
@@ -433,27 +429,19 @@ class GridStrategyV4(FastStrategy):
         if index >= 0:
             self._close(side, index, tracker.qtys[index], TradeLabel.OFFSET)
 
-    def _why_blocked(self, side: SideState) -> Blocked | None:
+    def _why_blocked(self, side: SideState) -> int:
         if self.halted:
-            return Blocked.HALT
+            return HALT
         if self._var_limited:
-            return Blocked.VAR
-        regime = self._regime
-        if regime == Regime.NOISE or regime == side.sign:
-            return None
-        return Blocked.REGIME
+            return VAR
+        return PLACED if self._regime == NOISE or self._regime == side.sign else REGIME
 
-    def _block(self, side: SideState, reason: Blocked) -> None:
-        if side.plan.block(reason):
-            self.broker.change_entries(self.feed, side.side, list(side.leg.entries), {})
-
-    def _rest_entries(self, side: SideState) -> None:
-        dropped = len(side.leg.entries) != side.plan.standing  # by the exchange, without a fill
-        if side.surroundings_changed(self._count) or dropped:
+    def _rest_entries(self, side: SideState, bar: Bar) -> None:
+        if side.surroundings_changed(self._count):
             side.plan.look_around(side.cooling_prices(self._count))
-        changes = side.plan.changes(side.inputs)
-        if changes is not None:
-            refused = self.broker.change_entries(self.feed, side.side, *changes)
+        room = self.p.max_inventory * bar.equity - side.tracker.qty * bar.close
+        if side.plan.change(bar.centre, bar.spacing_pct, bar.close, side.edge, side.notional, room):
+            refused = self.broker.rest_entries(self.feed, side.side, side.plan.actions)
             if refused:
                 side.plan.refused(refused)
 

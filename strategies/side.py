@@ -1,11 +1,11 @@
 """What the strategy remembers of one side between bars."""
 
 from gridv4_bt.config import GridConfig
-from gridv4_bt.engine.ladder import Blocked
+from gridv4_bt.engine.ladder import PLACED
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import Leg
 from gridv4_bt.engine.pruning import FUNDING_SHARE, gap_price, underwater_price
-from strategies.ladder import SideInputs, SidePlan
+from strategies.ladder import SidePlan
 
 _NEVER = 2**62
 
@@ -19,8 +19,9 @@ class SideState:
         self.sign = leg.sign
         self.tracker = leg.tracker
         self.plan = SidePlan(leg, market, config.levels, config.keep_price, config.keep_qty)
-        self.inputs = SideInputs()
-        self.blocked: Blocked | None = None  #: why no entry is wanted at this bar; else `inputs` tells what is
+        self.blocked = PLACED  #: `Blocked` code why no entry is wanted at this bar
+        self.edge = 0.0  #: nearest price that the optimal spread allows
+        self.notional = 0.0  #: of one level, quote
         self.stage1_done = False  #: stage 1 has closed its half and the price has not come back since
         self.stop_rests = False  #: a stage-2 stop stands or is being executed at market
         self._offset_spacings = config.offset_spacings
@@ -95,8 +96,3 @@ class SideState:
         self._exit_shift = shift
         self._exit_slack = slack
         self._exit_guard = self.leg.first_exit()
-
-    def resting_orders(self) -> int:
-        """Return how many orders stand for this side."""
-        leg = self.leg
-        return len(leg.entries) + len(leg.exits) + (leg.stop is not None)

@@ -16,10 +16,10 @@ from types import ModuleType
 
 import platformdirs
 
-from gridv4_bt.core import grid
+from gridv4_bt.core import grid, inventory
 from gridv4_bt.engine import ladder
 
-RULES: tuple[ModuleType, ...] = (grid, ladder)
+RULES: tuple[ModuleType, ...] = (grid, inventory, ladder)
 
 
 def available() -> bool:

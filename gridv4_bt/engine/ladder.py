@@ -12,6 +12,7 @@ from gridv4_bt.core.grid import (
     round_down,
     round_up,
 )
+from gridv4_bt.core.inventory import normalized_inventory, optimal_spread, reservation_price
 
 
 class Blocked(IntEnum):
@@ -41,6 +42,23 @@ MIN_QTY = int(Blocked.MIN_QTY)
 MIN_NOTIONAL = int(Blocked.MIN_NOTIONAL)
 MAX_INVENTORY = int(Blocked.MAX_INVENTORY)
 MARGIN = int(Blocked.MARGIN)
+HALT = int(Blocked.HALT)
+VAR = int(Blocked.VAR)
+REGIME = int(Blocked.REGIME)
+
+
+def centre_grid(
+    mid: float, sigma: float, position: float, max_position: float, gamma: float, kappa: float, horizon: float
+) -> tuple[float, float, float]:
+    """Return normalized inventory, reservation price minus mid, and half the optimal spread in price units.
+
+    `sigma` is per bar and dimensionless, `gamma` and `kappa` are dimensionless: scaled by the price they fit
+    every symbol. `position` and `max_position` are base units.
+    """
+    q = normalized_inventory(position, max_position)
+    absolute = sigma * mid
+    shift = reservation_price(mid, q, gamma / mid, absolute, horizon) - mid
+    return q, shift, 0.5 * optimal_spread(gamma / mid, absolute, horizon, kappa / mid)
 
 
 def order_price(side_sign: int, raw: float, tick: float) -> float:
@@ -138,11 +156,13 @@ def plan_side(
     fill_count: int,
     cooling: Sequence[float],
     cooling_count: int,
-    standing_prices: MutableSequence[float],
-    standing_qtys: MutableSequence[float],
+    prices: MutableSequence[float],
+    qtys: MutableSequence[float],
+    spacings: MutableSequence[float],
     actions: MutableSequence[int],
     codes: MutableSequence[int],
     tally: MutableSequence[int],
+    totals: MutableSequence[float],
 ) -> int:
     """Plan the levels 1..`levels` of one side, nearest first; return how many orders change.
 
@@ -156,10 +176,11 @@ def plan_side(
     keep_price, keep_qty : a resting order stays within this fraction of a spacing and of the wanted qty,
         because every replacement costs its place in the queue.
     fills, cooling : prices of the side's open fills, and of fills cut at a loss lately, with their counts.
-    standing_prices, standing_qtys : of the order that rests at level i + 1, price 0 where none does; changed
-        to what rests after the actions.
+    prices, qtys, spacings : of the order that rests at level i + 1, price 0 where none does; changed to what
+        rests after the actions.
     actions, codes : set to KEEP, CANCEL, PLACE or REPLACE, and to the `Blocked` code, of each level.
     tally : counts the levels by code, on top of what it holds.
+    totals : set by `ladder_totals` if an order changes.
     """
     changes = 0
     for i in range(levels):
@@ -176,21 +197,47 @@ def plan_side(
         action = KEEP
         if code == PLACED:
             room -= qty * price
-            if standing_prices[i] == 0.0:
+            near = is_kept(prices[i], price, keep_price * spacing_pct * price)
+            if prices[i] == 0.0:
                 action = PLACE
-            elif not is_kept(
-                standing_prices[i], price, keep_price * spacing_pct * price
-            ) or not is_kept(standing_qtys[i], qty, keep_qty * qty):
+            elif not near or not is_kept(qtys[i], qty, keep_qty * qty):
                 action = REPLACE
             if action != KEEP:
-                standing_prices[i] = price
-                standing_qtys[i] = qty
-        elif standing_prices[i] > 0.0:
+                prices[i] = price
+                qtys[i] = qty
+                spacings[i] = spacing_pct
+        elif prices[i] > 0.0:
             action = CANCEL
-            standing_prices[i] = 0.0
+            prices[i] = 0.0
         if action != KEEP:
             changes += 1
         actions[i] = action
         codes[i] = code
         tally[code] += 1
+    if changes > 0:
+        ladder_totals(side_sign, levels, prices, qtys, totals)
     return changes
+
+
+def ladder_totals(
+    side_sign: int,
+    levels: int,
+    prices: Sequence[float],
+    qtys: Sequence[float],
+    totals: MutableSequence[float],
+) -> None:
+    """Set `totals` to the notional of the resting entries, their number, and the price the market meets first.
+
+    That price is the highest of the buys (`side_sign` +1) or the lowest of the sells (-1), 0 without any.
+    """
+    notional = nearest = 0.0
+    count = 0
+    for i in range(levels):
+        if prices[i] > 0.0:
+            notional += prices[i] * qtys[i]
+            if count == 0 or side_sign * (prices[i] - nearest) > 0.0:
+                nearest = prices[i]
+            count += 1
+    totals[0] = notional
+    totals[1] = count
+    totals[2] = nearest

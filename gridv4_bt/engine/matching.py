@@ -4,11 +4,13 @@ A bar tells open, high, low and close but not their order, so wherever the order
 worse one for us is taken. The orders matched are those that stood at the end of the bar before.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.compiled import buffer
+from gridv4_bt.engine.ladder import ladder_totals
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.types import LOT_NOISE, PositionSide, PositionTracker, TradeLabel
 
@@ -77,49 +79,84 @@ class MarketClose(NamedTuple):
 
 
 class Leg:
-    """One positionSide of one symbol: its open fills and the orders that stand for it."""
+    """One positionSide of one symbol: its open fills and the orders that stand for it.
 
-    __slots__ = ("side", "sign", "tracker", "entries", "entry_notional", "exits", "stop", "closes", "_first_entry")
+    The entries are columns by grid level (`prices[i]`, `qtys[i]`, `spacings[i]` belong to level i + 1 of the side; a
+    price of 0 is a level without an order), because the ladder's rule plans on them directly. Whoever
+    changes a column calls `entries_changed`.
+    """
+
+    __slots__ = (
+        "side", "sign", "tracker", "levels", "prices", "qtys", "spacings", "entry_notional", "entry_count",
+        "first_entry", "exits", "stop", "closes", "_totals",
+    )  # fmt: skip
 
     def __init__(self, side: PositionSide) -> None:
         self.side = side
         self.sign = int(side)
         self.tracker = PositionTracker(side)
-        self.entries: dict[int, Entry] = {}  #: by grid level; changed by `place` and `cancel` alone
-        self.entry_notional = 0.0  #: of all resting entries, quote
-        self._first_entry: float | None = None
+        self.levels = 0
+        self.prices = self.qtys = self.spacings = buffer(0)
+        self._totals = buffer(3)
         self.exits: dict[int, float] = {}  #: price by fill id; the qty is all that is open of the fill
         self.stop: float | None = None  #: trigger price of the order that closes the whole leg
         self.closes: list[MarketClose] = []  #: market orders for the next open
+        self.take_totals(self._totals)
+
+    @property
+    def entries(self) -> dict[int, Entry]:
+        """A copy of the resting entries by grid level: negative for LONG, positive for SHORT."""
+        return {
+            -self.sign * (i + 1): Entry(float(price), float(self.qtys[i]), float(self.spacings[i]))
+            for i, price in enumerate(self.prices)
+            if price > 0.0
+        }
+
+    def reserve(self, levels: int) -> None:
+        """Make room for this many levels; the columns may be other objects afterwards."""
+        if levels <= self.levels:
+            return
+        for name in ("prices", "qtys", "spacings"):
+            column = buffer(levels)
+            for i, value in enumerate(getattr(self, name)):
+                column[i] = value
+            setattr(self, name, column)
+        self.levels = levels
 
     def place(self, level: int, entry: Entry) -> None:
-        """Let an entry rest at a free level."""
-        self.entries[level] = entry
-        price, qty, _ = entry
-        self.entry_notional += price * qty
-        first = self._first_entry
-        if first is not None and self.sign * (price - first) > 0.0:
-            self._first_entry = price
+        """Let an entry rest at a level, in place of the one before."""
+        self.reserve(abs(level))
+        i = abs(level) - 1
+        self.prices[i], self.qtys[i], self.spacings[i] = entry
+        self.entries_changed()
 
-    def cancel(self, level: int) -> Entry:
-        """Take the resting entry of a level away and return it."""
-        entry = self.entries.pop(level)
-        price, qty, _ = entry
-        # Sums of floats drift; the empty ladder puts the sum right again.
-        self.entry_notional = self.entry_notional - price * qty if self.entries else 0.0
-        if price == self._first_entry:
-            self._first_entry = None
-        return entry
+    def cancel(self, level: int) -> None:
+        """Take the resting entry of a level away."""
+        self.prices[abs(level) - 1] = 0.0
+        self.entries_changed()
 
-    def first_entry(self) -> float:
-        """Return the entry price that the market meets first, infinitely far if there is none."""
-        if self._first_entry is None:
-            prices = [entry.price for entry in self.entries.values()]
-            if self.sign > 0:
-                self._first_entry = max(prices) if prices else -INFINITY
-            else:
-                self._first_entry = min(prices) if prices else INFINITY
-        return self._first_entry
+    def cancel_entries(self) -> None:
+        """Take all resting entries away."""
+        for i in range(self.levels):
+            self.prices[i] = 0.0
+        self.entries_changed()
+
+    def entries_changed(self) -> None:
+        """Sum the columns up anew."""
+        ladder_totals(self.sign, self.levels, self.prices, self.qtys, self._totals)
+        self.take_totals(self._totals)
+
+    def take_totals(self, totals: Sequence[float]) -> None:
+        """Note the sums that `ladder_totals` found."""
+        notional, count, nearest = totals
+        self.entry_notional = float(notional)  #: of all resting entries, quote
+        self.entry_count = int(count)
+        #: the price the market meets first, infinitely far without any entry
+        self.first_entry = float(nearest) if count else -self.sign * INFINITY
+
+    def resting_orders(self) -> int:
+        """Return how many orders stand for this leg."""
+        return self.entry_count + len(self.exits) + (self.stop is not None)
 
     def first_exit(self) -> float:
         """Return the exit price that the market meets first."""
@@ -182,8 +219,8 @@ class Book:
     def orders_changed(self) -> None:
         """Note the prices at which a limit order can fill; call it after any change of the orders."""
         long, short = self.long, self.short
-        self._buy_below = long.first_entry()
-        self._sell_above = short.first_entry()
+        self._buy_below = long.first_entry
+        self._sell_above = short.first_entry
         if short.exits:
             self._buy_below = max(self._buy_below, short.first_exit())
         if long.exits:
@@ -199,10 +236,6 @@ class Book:
             return False
         long_stop, short_stop = self.long.stop, self.short.stop
         return (long_stop is None or bar.low > long_stop) and (short_stop is None or bar.high < short_stop)
-
-    def resting_orders(self) -> int:
-        """Return how many orders stand at the exchange."""
-        return sum(len(leg.entries) + len(leg.exits) + (leg.stop is not None) for leg in self.legs)
 
     def unrealized(self, price: float) -> float:
         """Return the unrealised PnL of both legs at a price, quote."""
@@ -229,13 +262,15 @@ class Book:
         bar = self.bar
         for leg in self.legs:
             is_buy = leg.sign > 0
+            resting = leg.entries
             reached = [
                 level
-                for level, entry in leg.entries.items()
+                for level, entry in resting.items()
                 if self.fills(is_buy, entry.price, bar.low, bar.high) and down < entry.price < up
             ]
             for level in sorted(reached, key=abs):
-                entry = leg.cancel(level)
+                entry = resting[level]
+                leg.cancel(level)
                 self.account.open_fill(
                     self.symbol, leg.tracker, entry.qty, entry.price, bar.time, self.regime,
                     entry.spacing_pct, self.costs.maker_fee, maker=True,
@@ -293,8 +328,7 @@ class Book:
     def cancel_orders(self) -> None:
         """Take all orders of the symbol away."""
         for leg in self.legs:
-            for level in list(leg.entries):
-                leg.cancel(level)
+            leg.cancel_entries()
             leg.exits.clear()
             leg.closes.clear()
             leg.stop = None
