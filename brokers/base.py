@@ -7,12 +7,21 @@ through `Leg` and `closed_trades`.
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import backtrader as bt
 
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import Leg
 from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
+
+
+@dataclass(slots=True)
+class FundingState:
+    """What is known of a symbol's funding."""
+
+    rate: float = float("nan")  #: latest settled, NaN before the first
+    settlements: int = 0  #: how many there were
 
 
 class HedgeModeBroker(bt.BrokerBase):
@@ -60,15 +69,11 @@ class HedgeModeBroker(bt.BrokerBase):
 
     @abstractmethod
     def closed_trades(self) -> Sequence[ClosedTrade]:
-        """Return all trades closed so far in the account, oldest first; the list only grows."""
+        """Return the list of all trades closed in the account, oldest first; it is the same object, growing."""
 
     @abstractmethod
-    def funding_rate(self, data: bt.AbstractDataBase) -> float:
-        """Return the latest settled funding rate of a symbol; NaN before the first."""
-
-    @abstractmethod
-    def settlements(self, data: bt.AbstractDataBase) -> int:
-        """Return how many funding settlements a symbol has had so far."""
+    def funding(self, data: bt.AbstractDataBase) -> FundingState:
+        """Return the symbol's settlements so far; the object is kept up to date."""
 
     @abstractmethod
     def maintenance_margin(self) -> float:

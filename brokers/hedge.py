@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import backtrader as bt
 
-from brokers.base import HedgeModeBroker
-from brokers.reporting import ExecutionReporter, PerpetualCommInfo
+from brokers.base import FundingState, HedgeModeBroker
+from brokers.reporting import ExecutionReporter
 from brokers.settlement import FundingSource, RecordedFunding, SyntheticFunding
 from brokers.standard_orders import StandardOrders
 from gridv4_bt.compat import epoch_ms, newest
@@ -23,7 +23,8 @@ from gridv4_bt.engine.liquidation import is_safe, is_safe_at_open, liquidate, li
 from gridv4_bt.engine.market import Market, load_market
 from gridv4_bt.engine.matching import FILL_RULES, INFINITY, Book, Costs, Leg, MarketClose
 from gridv4_bt.engine.types import LOT_NOISE, ClosedTrade, PositionSide, TradeLabel
-from gridv4_bt.errors import MarketError
+from gridv4_bt.errors import ConfigError, MarketError
+
 
 class FeedBook(Book):
     """The orders and fills of one symbol, bound to the feed that brings its bars."""
@@ -40,9 +41,8 @@ class FeedBook(Book):
         super().__init__(market, account, costs, FILL_RULES[fill_rule])
         self.data = data
         self.owner: bt.Strategy | None = None
-        self.funding = funding
-        self.funding_rate = float("nan")  #: latest settled
-        self.settlements = 0
+        self.source = funding
+        self.funding = FundingState()
         self._bars = len(data)  # a book opened in the middle of a run waits for the next bar
         lines = data.lines
         self._lines = (lines.datetime, lines.open, lines.high, lines.low, lines.close, lines.volume)
@@ -52,7 +52,7 @@ class FeedBook(Book):
 
     def next_bar(self) -> bool:
         """Read the feed's bar if it is a new one and settle the funding due at its open."""
-        bars = len(self._lines[0])
+        bars = self._lines[0].lencount
         if bars == self._bars:
             return False
         self._bars = bars
@@ -65,7 +65,7 @@ class FeedBook(Book):
         bar.close = bar.mark_close = close
         if self._mark_range is not None:
             self._read_mark()
-        rate = self.funding.rate(before, bar)
+        rate = self.source.rate(before, bar)
         if rate == rate:  # not NaN: a settlement is due
             self.settle_funding(rate)
         return True
@@ -77,8 +77,8 @@ class FeedBook(Book):
 
     def settle_funding(self, rate: float) -> None:
         """Charge a settlement at the mark price, or at the open where the data has no mark."""
-        self.funding_rate = rate
-        self.settlements += 1
+        self.funding.rate = rate
+        self.funding.settlements += 1
         mark = self.bar.open if self._mark is None else self._mark[0]
         if mark != mark:
             mark = self.bar.open
@@ -192,10 +192,12 @@ class HedgeBroker(HedgeModeBroker):
 
     def next(self) -> None:
         """Match the new bar of every symbol; phase by phase, because the wallet is shared."""
-        fresh = [book for book in self._all if book.next_bar()]
         busy = bool(self._standard.alive)
-        for book in fresh:
-            busy = busy or not book.is_idle()
+        fresh = []
+        for book in self._all:
+            if book.next_bar():
+                fresh.append(book)
+                busy = busy or not book.is_idle()
         if busy:
             self._match([book for book in fresh if book.bar.volume > 0.0])
         elif not is_safe(self.account, self._all):
@@ -253,6 +255,8 @@ class HedgeBroker(HedgeModeBroker):
 
     def confirm(self, data: bt.AbstractDataBase, owner: bt.Strategy, regime: int) -> None:
         book = self._book(data)
+        if book.owner is not None and book.owner is not owner:
+            raise ConfigError(f"{book.symbol} is traded by two grid strategies; each symbol may have one")
         book.owner = owner
         book.regime = regime
 
@@ -311,11 +315,8 @@ class HedgeBroker(HedgeModeBroker):
     def closed_trades(self) -> Sequence[ClosedTrade]:
         return self.account.closed
 
-    def funding_rate(self, data: bt.AbstractDataBase) -> float:
-        return self._book(data).funding_rate
-
-    def settlements(self, data: bt.AbstractDataBase) -> int:
-        return self._book(data).settlements
+    def funding(self, data: bt.AbstractDataBase) -> FundingState:
+        return self._book(data).funding
 
     def maintenance_margin(self) -> float:
         total = 0.0

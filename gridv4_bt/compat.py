@@ -7,7 +7,7 @@ analyzer value is the same, it just takes less time.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import backtrader as bt
 
@@ -63,6 +63,16 @@ def newest(lines: Iterable[bt.LineBuffer], ago: int = 0) -> list[float]:
     return [line.array[line._idx + ago] for line in lines]
 
 
+class RunningAnalyzers(bt.metabase.ItemCollection):
+    """A strategy's analyzers while bars are running, without those that only look at the end.
+
+    Backtrader walks through the plain collection three times a bar, by index until an IndexError.
+    """
+
+    def __iter__(self) -> Iterator[bt.Analyzer]:
+        return iter([item for item in self._items if not getattr(item, "only_at_end", False)])
+
+
 class FastStrategy(bt.Strategy):
     """Base of our strategies: steps from bar to bar in a preloaded run without the general loops.
 
@@ -73,12 +83,17 @@ class FastStrategy(bt.Strategy):
 
     def _start(self) -> None:
         super()._start()
+        self.analyzers.__class__ = RunningAnalyzers
         groups: dict[int, tuple[bt.LineBuffer, list[bt.LineBuffer]]] = {}
         for indicator in self._lineiterators[bt.LineIterator.IndType]:
             clock = indicator._clock
             groups.setdefault(id(clock), (clock.lines[0], []))[1].extend(indicator.lines.lines)
         self._groups = tuple(groups.values())
-        self._is_watched = bool(len(self.analyzers) or self._lineiterators[bt.LineIterator.ObsType])
+        self._is_watched = bool(list(self.analyzers) or self._lineiterators[bt.LineIterator.ObsType])
+
+    def _stop(self) -> None:
+        self.analyzers.__class__ = bt.metabase.ItemCollection
+        super()._stop()
 
     def _oncepost(self, dt: float) -> None:
         if self._oldsync:

@@ -3,8 +3,6 @@
 from array import array
 from collections import Counter, deque
 
-import backtrader as bt
-
 from gridv4_bt.compat import FastStrategy, epoch_ms, newest
 from gridv4_bt.config import backtrader_params, make_config
 from gridv4_bt.core.funding import funding_tilt
@@ -121,7 +119,9 @@ class GridStrategyV4(FastStrategy):
         self._stop_bars: deque[int] = deque()
         self._returns: dict[int, list[float]] = {}
         self._kelly: dict[int, float] = {}
+        self._closed = self.broker.closed_trades()
         self._trades_seen = 0
+        self._funding = self.broker.funding(data)
         self._settlements_seen = 0
         self._day = 0
         self._realized_today = 0.0
@@ -140,7 +140,7 @@ class GridStrategyV4(FastStrategy):
             self.next()
 
     def next(self) -> None:
-        if len(self._lines[0]) == self._feed_bars:
+        if self._lines[0].lencount == self._feed_bars:
             return  # another symbol's bar
         bar = self.read_bar()
         self.update_regime(bar)  # 1
@@ -159,7 +159,7 @@ class GridStrategyV4(FastStrategy):
         """Take the closed bar's values and the trades that closed in it."""
         bar = self._bar
         self._count += 1
-        self._feed_bars = len(self._lines[0])
+        self._feed_bars = self._lines[0].lencount
         datetime, bar.close, bar.atr, bar.z, bar.sigma = newest(self._lines)
         bar.time = epoch_ms(datetime)
         bar.equity = self.broker.getvalue()
@@ -169,13 +169,14 @@ class GridStrategyV4(FastStrategy):
         if day != self._day:
             self._day = day
             self._realized_today = 0.0
-        closed = self.broker.closed_trades()
+        closed = self._closed
         if len(closed) > self._trades_seen:
             for index in range(self._trades_seen, len(closed)):
                 self._learn(closed[index])
             self._trades_seen = len(closed)
         for side in self.sides:
-            side.refresh()
+            if side.tracker.version != side.seen_version:
+                side.refresh()
         return bar
 
     def update_regime(self, bar: Bar) -> None:
@@ -241,7 +242,7 @@ class GridStrategyV4(FastStrategy):
             if not tracker.ids:
                 continue
             deviated = deviates(side.sign, bar.close, bar.kama, bar.atr)
-            if deviated or side.may_prune(bar.close, bar.time - MAX_AGE_MS):
+            if deviated or side.may_prune(bar.close, bar.time - MAX_AGE_MS, self._funding.settlements):
                 self._prune_fills(side, bar, deviated)
         if self._realized_today > 0.0:
             self._offset_worst(bar)
@@ -284,7 +285,7 @@ class GridStrategyV4(FastStrategy):
         bar.centre = self.anchor + bar.shift
         reservation = mid + bar.shift
         notional = bar.equity * p.order_pct * self._kelly_now() * self._cooldown()
-        rate = self.broker.funding_rate(self.feed)
+        rate = self._funding.rate
         for side in self.sides:
             side.edge = reservation - side.sign * half_spread
             side.notional = notional * funding_tilt(rate, side.sign)
@@ -305,7 +306,7 @@ class GridStrategyV4(FastStrategy):
 
     def record_funding(self, bar: Bar) -> None:
         """10. Note what the open fills have paid whenever the broker has settled."""
-        settlements = self.broker.settlements(self.feed)
+        settlements = self._funding.settlements
         if settlements != self._settlements_seen:
             self._settlements_seen = settlements
             self.funding_log.extend(

@@ -28,7 +28,8 @@ class SideState:
         self._cooling: list[tuple[float, int]] = []  # price of a cut fill, bar from which it is open again
         self._next_opening = _NEVER
         self._dirty = True
-        self._seen_version = -1
+        self.seen_version = -1  #: of the tracker, when it was looked at last
+        self._seen_settlements = 0
         self._gap_trigger = 0.0
         self._under_water = 0.0
         self._exit_shift = 0.0
@@ -36,10 +37,8 @@ class SideState:
         self._exit_guard = 0.0
 
     def refresh(self) -> None:
-        """Notice fills and closings since the last bar."""
-        if self.tracker.version == self._seen_version:
-            return
-        self._seen_version = self.tracker.version
+        """Notice fills and closings since the last bar: the tracker is at another version."""
+        self.seen_version = self.tracker.version
         self._dirty = True
         self._exit_slack = -1.0
         nearest = max if self.sign > 0 else min
@@ -51,11 +50,15 @@ class SideState:
             underwater_price(self.sign, price, spacing, self._offset_spacings) for price, spacing in columns
         )
 
-    def may_prune(self, price: float, oldest_allowed: int) -> bool:
+    def may_prune(self, price: float, oldest_allowed: int, settlements: int) -> bool:
         """Tell whether age, gap or funding may cut any fill; never False when one does."""
         tracker = self.tracker
         if tracker.times[0] < oldest_allowed or self.sign * (price - self._gap_trigger) < 0.0:
             return True
+        # What a fill has paid changes with a settlement only.
+        if settlements == self._seen_settlements:
+            return False
+        self._seen_settlements = settlements
         return any(
             paid > FUNDING_SHARE * spacing * entry * qty
             for paid, spacing, entry, qty in zip(

@@ -58,6 +58,8 @@ class RunRecorder(bt.Analyzer):
     ``record`` is a `SymbolRecord`, ``wallet`` a `WalletRecord`; both exist once the run has ended.
     """
 
+    only_at_end = True  # see gridv4_bt.compat.RunningAnalyzers
+
     record: SymbolRecord
     wallet: WalletRecord
 

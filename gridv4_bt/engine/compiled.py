@@ -36,6 +36,11 @@ def buffer(length: int, whole: bool = False) -> MutableSequence:
     return np.zeros(length, dtype=np.int64 if whole else np.float64)
 
 
+def plain(array: MutableSequence) -> list:
+    """Return a buffer's values as Python numbers."""
+    return array.tolist() if hasattr(array, "tolist") else list(array)
+
+
 @cache
 def compiled(rule: Callable) -> Callable:
     """Return a rule compiled by numba, or the rule itself where numba is missing."""

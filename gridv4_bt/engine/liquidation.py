@@ -11,6 +11,7 @@ from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.matching import INFINITY, Book
 from gridv4_bt.engine.types import LOT_NOISE, TradeLabel
 
+
 def excess(book: Book, price: float) -> float:
     """Return unrealised PnL minus maintenance margin of one symbol at a price, quote."""
     brackets = book.market.brackets
@@ -32,14 +33,16 @@ def is_safe(account: Account, books: Sequence[Book]) -> bool:
     """Tell whether the wallet stays above all maintenance margins through the bars of all symbols."""
     # Asking for the last bracket's rate, the highest, on everything is enough at all but high leverage.
     reserve = account.wallet
+    flat = True
     for book in books:
-        bar = book.bar
         long, short = book.long.tracker, book.short.tracker
         if not long.ids and not short.ids:
             continue
+        flat = False
+        bar = book.bar
         reserve -= book.market.brackets[-1].rate * (long.qty + short.qty) * bar.mark_high
         reserve += min(book.unrealized(bar.mark_low), book.unrealized(bar.mark_high))
-    if reserve > 0.0 or not any(leg.tracker.ids for book in books for leg in book.legs):
+    if flat or reserve > 0.0:
         return True
     return account.wallet + sum(worst_excess(book) for book in books) > 0.0
 

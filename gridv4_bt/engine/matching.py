@@ -4,12 +4,12 @@ A bar tells open, high, low and close but not their order, so wherever the order
 worse one for us is taken. The orders matched are those that stood at the end of the bar before.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableSequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from gridv4_bt.engine.account import Account
-from gridv4_bt.engine.compiled import buffer
+from gridv4_bt.engine.compiled import buffer, plain
 from gridv4_bt.engine.ladder import ladder_totals
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.types import LOT_NOISE, PositionSide, PositionTracker, TradeLabel
@@ -146,13 +146,12 @@ class Leg:
         ladder_totals(self.sign, self.levels, self.prices, self.qtys, self._totals)
         self.take_totals(self._totals)
 
-    def take_totals(self, totals: Sequence[float]) -> None:
+    def take_totals(self, totals: MutableSequence[float]) -> None:
         """Note the sums that `ladder_totals` found."""
-        notional, count, nearest = totals
-        self.entry_notional = float(notional)  #: of all resting entries, quote
+        self.entry_notional, count, nearest = plain(totals)  #: of all resting entries, quote
         self.entry_count = int(count)
         #: the price the market meets first, infinitely far without any entry
-        self.first_entry = float(nearest) if count else -self.sign * INFINITY
+        self.first_entry = nearest if count else -self.sign * INFINITY
 
     def resting_orders(self) -> int:
         """Return how many orders stand for this leg."""

@@ -9,6 +9,7 @@ import pytest
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
 from gridv4_bt.core.risk import Bracket
+from gridv4_bt.engine.ladder import CANCEL, KEEP, PLACE, REPLACE
 from gridv4_bt.engine.market import Market
 
 START = pd.Timestamp("2024-01-01", tz="UTC")
@@ -39,6 +40,22 @@ def candle_feed(bars, name="TEST", funding=None, mark=None, start=START):
 def flat(count, price=100.0):
     """Bars that stand still, with a range of one to each side."""
     return [(price, price + 1.0, price - 1.0, price)] * count
+
+
+def rest_entries(broker, data, side, entries, cancel=()):
+    """Let the wanted entries replace what rests at their levels and cancel others; return the refused levels."""
+    leg = broker.leg(data, side)
+    leg.reserve(max(map(abs, [*entries, *cancel]), default=0))
+    before = leg.entries
+    assert set(cancel) <= set(before), "only what rests can be cancelled"
+    actions = [KEEP] * leg.levels
+    for level in cancel:
+        leg.cancel(level)
+        actions[abs(level) - 1] = CANCEL
+    for level, entry in entries.items():
+        leg.place(level, entry)
+        actions[abs(level) - 1] = REPLACE if level in before else PLACE
+    return broker.rest_entries(data, side, actions)
 
 
 class Scripted(bt.Strategy):

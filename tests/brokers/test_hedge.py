@@ -16,6 +16,7 @@ from scripted import (
     candle_feed,
     flat,
     new_cerebro,
+    rest_entries,
 )
 
 from brokers.hedge import HedgeBroker
@@ -271,7 +272,7 @@ class Wanting(bt.Strategy):
         for side in (LONG, SHORT):
             leg, sign = broker.leg(self.data, side), int(side)
             price = close - sign * self.p.distance
-            broker.change_entries(self.data, side, list(leg.entries), {-sign: Entry(price, 0.5, 0.01)})
+            rest_entries(broker, self.data, side, {-sign: Entry(price, 0.5, 0.01)}, cancel=leg.entries)
             tracker = leg.tracker
             targets = {tracker.ids[i]: tracker.prices[i] + sign * self.p.distance for i in range(len(tracker))}
             broker.set_exits(self.data, side, targets)
@@ -312,7 +313,7 @@ def ladder(side, entries, cancel=(), answers=None):
 
     def place(strategy):
         strategy.broker.confirm(strategy.data, strategy, 1)
-        refused = strategy.broker.change_entries(strategy.data, side, list(cancel), entries)
+        refused = rest_entries(strategy.broker, strategy.data, side, entries, cancel)
         if answers is not None:
             answers.append(refused)
 
@@ -359,7 +360,7 @@ def test_entries_beyond_the_free_margin_are_refused_and_smaller_ones_placed(run)
     answers = []
     entries = {-1: Entry(60.0, 5.0, 0.01), -2: Entry(60.0, 5.0, 0.01), -3: Entry(50.0, 2.0, 0.01)}
     done = run({1: ladder(LONG, entries, answers=answers)}, flat(2), broker={"cash": 100.0})
-    assert answers == [{-2: "-2019 Margin is insufficient."}]
+    assert answers == [[-2]]
     assert sorted(leg(done).entries) == [-3, -1]
     assert done.broker.available_margin() == pytest.approx(100.0 - 400.0 / 5)
 
@@ -371,7 +372,7 @@ def test_entries_of_both_sides_bind_margin(run):
         2: ladder(SHORT, {1: Entry(110.0, 2.0, 0.01)}, answers=answers),
     }
     run(script, flat(3), broker={"cash": 100.0})
-    assert answers == [{}, {1: "-2019 Margin is insufficient."}]
+    assert answers == [[], [1]]
 
 
 def test_cancelled_entries_make_room_for_new_ones(run):
@@ -381,7 +382,62 @@ def test_cancelled_entries_make_room_for_new_ones(run):
         2: ladder(LONG, {-1: Entry(91.0, 5.0, 0.01)}, cancel=[-1], answers=answers),
     }
     run(script, flat(3), broker={"cash": 100.0})
-    assert answers == [{}, {}]
+    assert answers == [[], []]
+
+
+def test_refused_replacement_takes_the_order_before_it_away(run):
+    # 500 of notional: 400 + 50 rest, the 400 becomes 480; beside the 50 that is 30 too much
+    answers, seen = [], []
+    script = {
+        1: ladder(LONG, {-1: Entry(80.0, 5.0, 0.01), -2: Entry(50.0, 1.0, 0.01)}, answers=answers),
+        2: ladder(LONG, {-1: Entry(80.0, 6.0, 0.01)}, cancel=[-1], answers=answers),
+        3: lambda s: seen.append(s.broker.available_margin()),
+    }
+    done = run(script, flat(3), broker={"cash": 100.0})
+    assert answers == [[], [-1]]
+    assert leg(done).entries == {-2: Entry(50.0, 1.0, 0.01)}
+    assert (leg(done).entry_notional, leg(done).entry_count, leg(done).first_entry) == (50.0, 1, 50.0)
+    assert seen == [pytest.approx(100.0 - 50.0 / 5)]
+
+
+def test_entries_may_bind_the_margin_to_the_last_cent(run):
+    answers = []
+    entries = {-1: Entry(80.0, 5.0, 0.01), -2: Entry(50.0, 2.0, 0.01), -3: Entry(40.0, 0.2, 0.01)}
+    done = run({1: ladder(LONG, entries, answers=answers)}, flat(2), broker={"cash": 100.0})
+    assert answers == [[-3]]
+    assert done.broker.available_margin() == 0.0
+
+
+def test_what_rests_already_is_not_refused_when_the_margin_has_gone(run):
+    # 375 rest; the short of 1 loses 15 of the 100 and binds 115 / 5: nothing is free, 85 - 23 - 75 = -13
+    answers = []
+    script = {
+        1: lambda s: s.sell(size=1.0, positionSide="SHORT"),
+        2: ladder(LONG, {-1: Entry(75.0, 4.0, 0.01), -2: Entry(75.0, 1.0, 0.01)}, answers=answers),
+        3: ladder(LONG, {-3: Entry(50.0, 0.2, 0.01)}, cancel=[-2], answers=answers),
+    }
+    bars = [*flat(2), (100, 116, 99, 115), *flat(1, 115.0)]
+    done = run(script, bars, broker=FREE | {"cash": 100.0})
+    # 85 - 23 - 60 = 2 are free once the second is cancelled: exactly what 50 * 0.2 / 5 needs
+    assert answers == [[], []]
+    assert sorted(leg(done).entries) == [-3, -1]
+    script[3] = ladder(LONG, {-3: Entry(50.0, 0.2, 0.01)}, answers=answers)
+    done = run(script, bars, broker=FREE | {"cash": 100.0})
+    assert answers[2:] == [[], [-3]]
+    assert sorted(leg(done).entries) == [-2, -1]
+
+
+def test_cancelling_the_entries_of_a_leg_frees_their_margin_and_leaves_the_other_leg(run):
+    script = {
+        1: ladder(LONG, {-1: Entry(99.0, 1.0, 0.01), -2: Entry(98.0, 1.0, 0.01)}),
+        2: ladder(SHORT, {1: Entry(110.0, 1.0, 0.01)}),
+    }
+    script[1], place = (lambda s: (place(s), s.broker.cancel_entries(s.data, LONG))), script[1]
+    done = run(script, flat(4), broker={"cash": 100.0})
+    assert done.strategy.executions() == []
+    assert (leg(done).entries, leg(done).resting_orders()) == ({}, 0)
+    assert leg(done, SHORT).entries == {1: Entry(110.0, 1.0, 0.01)}
+    assert done.broker.available_margin() == pytest.approx(100.0 - 110.0 / 5)
 
 
 def test_closing_a_fill_at_market_carries_its_label(run):
@@ -638,7 +694,7 @@ class Anything(Scripted):
             order(size=number / 10, price=price, exectype=exectype, positionSide=side.name)
         elif kind == "ladder":
             cancel = [level] if level in leg_.entries else []
-            broker.change_entries(data, side, cancel, {level: Entry(price, number / 10, 0.01)})
+            rest_entries(broker, data, side, {level: Entry(price, number / 10, 0.01)}, cancel)
         elif kind == "exit":
             broker.set_exits(data, side, {fill: price for fill in tracker.ids[:number]})
         elif kind == "leg stop":

@@ -7,13 +7,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gridv4_bt.core.grid import nudge_round_number, nudge_window
+from gridv4_bt.core.inventory import normalized_inventory, optimal_spread, reservation_price
+from gridv4_bt.engine.compiled import compiled
 from gridv4_bt.engine.ladder import (
     CANCEL,
     KEEP,
     PLACE,
     REPLACE,
     Blocked,
+    centre_grid,
     is_kept,
+    ladder_totals,
     lies_near,
     order_price,
     plan_side,
@@ -110,6 +114,30 @@ PRICES = [98.14, 96.14, 94.23]
 QTYS = [10.189, 10.401, 10.612]  # 1,000 of notional each
 
 
+OLD_SPACING = 0.015  # of the grid that placed what stands
+UNTOUCHED = (-1.0, -2.0, -3.0)
+
+
+def check_spacings_and_totals(numbers, actions, standing, prices, qtys, spacings, totals):
+    """An order carries the spacing of the grid that placed it; the totals are those of what rests, if it changed."""
+    for i, action in enumerate(actions):
+        if action in (PLACE, REPLACE):
+            assert spacings[i] == numbers["spacing_pct"]
+        elif action == KEEP:
+            assert (prices[i], qtys[i]) == standing[i]
+            assert spacings[i] == (OLD_SPACING if prices[i] else 0.0)
+        else:
+            assert (action, prices[i]) == (CANCEL, 0.0)
+    rests = [(price, qty) for price, qty in zip(prices, qtys, strict=True) if price > 0.0]
+    if all(action == KEEP for action in actions):
+        assert totals == list(UNTOUCHED)
+    else:
+        nearest = max if numbers["side_sign"] > 0 else min
+        notional = math.fsum(price * qty for price, qty in rests)
+        first = nearest((price for price, _ in rests), default=0.0)
+        assert totals == [pytest.approx(notional), len(rests), first]
+
+
 def plan(standing=((0.0, 0.0),) * 3, fills=(), cooling=(), **changed):
     """Plan three LONG levels; return the actions, the codes, what rests then, how many changed and the tally."""
     numbers = {
@@ -118,11 +146,13 @@ def plan(standing=((0.0, 0.0),) * 3, fills=(), cooling=(), **changed):
         "keep_price": 0.25, "keep_qty": 0.2,
     }  # fmt: skip
     prices, qtys = map(list, zip(*standing, strict=True))
-    actions, codes, tally = [-1] * 3, [-1] * 3, [0] * len(Blocked)
+    spacings = [OLD_SPACING if price else 0.0 for price in prices]
+    actions, codes, tally, totals = [-1] * 3, [-1] * 3, [0] * len(Blocked), list(UNTOUCHED)
     changes = plan_side(
         **numbers | changed, fills=fills, fill_count=len(fills), cooling=cooling, cooling_count=len(cooling),
-        standing_prices=prices, standing_qtys=qtys, actions=actions, codes=codes, tally=tally,
+        prices=prices, qtys=qtys, spacings=spacings, actions=actions, codes=codes, tally=tally, totals=totals,
     )  # fmt: skip
+    check_spacings_and_totals(numbers | changed, actions, standing, prices, qtys, spacings, totals)
     return actions, codes, list(zip(prices, qtys, strict=True)), changes, tally
 
 
@@ -179,6 +209,99 @@ def test_sells_lie_above():
     assert actions == [PLACE] * 3
     # 102, 104.04 and 106.1208 rounded up; from 100 on the round numbers are 10 apart
     assert [price for price, _ in rests] == pytest.approx([102.0, 104.04, 106.13])
+
+
+def test_cancelling_the_last_order_leaves_totals_of_nothing():
+    prices, qtys, totals = [98.14], [10.0], list(UNTOUCHED)
+    changes = plan_side(
+        1, 1, 100.0, 0.02, 100.0, 99.5, 1_000.0, 0.0, 0.01, 0.001, 0.001, 5.0, 0.25, 0.2, [], 0, [], 0,
+        prices, qtys, [0.02], [0], [0], [0] * len(Blocked), totals,
+    )  # fmt: skip
+    assert (changes, prices, totals) == (1, [0.0], [0.0, 0.0, 0.0])
+
+
+# --- the totals of a ladder
+
+
+@pytest.mark.parametrize(
+    ("sign", "prices", "qtys", "totals"),
+    [
+        (1, [98.0, 97.0, 96.0], [2.0, 1.0, 0.5], [341.0, 3, 98.0]),  # 196 + 97 + 48
+        (1, [96.0, 98.0, 97.0], [0.5, 2.0, 1.0], [341.0, 3, 98.0]),  # whatever their order
+        (-1, [102.0, 103.0, 104.0], [2.0, 1.0, 0.5], [359.0, 3, 102.0]),  # 204 + 103 + 52
+        (-1, [104.0, 103.0, 102.0], [0.5, 1.0, 2.0], [359.0, 3, 102.0]),
+        (1, [0.0, 97.0, 0.0], [2.0, 1.0, 0.5], [97.0, 1, 97.0]),  # a qty without a price is what rested once
+        (-1, [0.0, 103.0, 104.0], [2.0, 1.0, 0.5], [155.0, 2, 103.0]),
+        (1, [0.0, 0.0, 0.0], [2.0, 1.0, 0.5], [0.0, 0, 0.0]),
+        (-1, [0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0, 0.0]),
+        (1, [], [], [0.0, 0, 0.0]),
+    ],
+)
+def test_totals_are_notional_number_and_the_price_met_first(sign, prices, qtys, totals):
+    found = list(UNTOUCHED)
+    ladder_totals(sign, len(prices), prices, qtys, found)
+    assert found == totals
+
+
+def test_totals_are_of_the_first_levels_only():
+    found = list(UNTOUCHED)
+    ladder_totals(-1, 2, [103.0, 104.0, 102.0], [1.0, 1.0, 1.0], found)
+    assert found == [207.0, 2, 103.0]
+
+
+# --- the centre of the grid
+
+
+@pytest.mark.parametrize(
+    ("position", "q", "shift"),
+    # -q * (5/100) * (0.002*100)^2 * 96 = -q * 0.05 * 0.04 * 96 = -q * 0.192
+    [(0.0, 0.0, 0.0), (1.0, 0.5, -0.096), (-1.0, -0.5, 0.096), (2.0, 1.0, -0.192), (9.0, 1.0, -0.192)],
+)
+def test_centre_by_hand(position, q, shift):
+    got_q, got_shift, half_spread = centre_grid(100.0, 0.002, position, 2.0, 5.0, 1_000.0, 96)
+    assert got_q == q
+    assert got_shift == pytest.approx(shift, rel=1e-11, abs=1e-15)
+    # half of 0.192 + (2/0.05)*ln(1 + 0.05/10) = 0.192 + 40 * 0.00498754151
+    assert half_spread == pytest.approx(0.5 * (0.192 + 0.1995016604), rel=1e-9)
+
+
+@pytest.mark.parametrize(("position", "q", "shift"), [(0.1, 1.0, -0.192), (-0.1, -1.0, 0.192), (0.0, 0.0, 0.0)])
+def test_centre_where_nothing_may_be_held(position, q, shift):
+    got_q, got_shift, _ = centre_grid(100.0, 0.002, position, 0.0, 5.0, 1_000.0, 96)
+    assert (got_q, got_shift) == (q, pytest.approx(shift, rel=1e-11, abs=1e-15))
+
+
+def test_centre_in_a_quiet_market_without_risk_aversion():
+    # no variance, no skew; half of 2/kappa of the price
+    assert centre_grid(200.0, 0.0, 1.0, 2.0, 0.0, 1_000.0, 96) == (0.5, 0.0, pytest.approx(0.2, rel=1e-15))
+
+
+def test_centre_is_that_of_the_inventory_model_in_price_units():
+    # a mid of 40,000: sigma 0.003 is 120, gamma 5 is 0.000125, kappa 1,000 is 0.025
+    q, shift, half_spread = centre_grid(40_000.0, 0.003, -0.3, 1.2, 5.0, 1_000.0, 96)
+    assert q == normalized_inventory(-0.3, 1.2) == -0.25
+    # 0.25 * 0.000125 * 14,400 * 96 = 43.2
+    assert shift == pytest.approx(43.2, rel=1e-9)
+    assert 40_000.0 + shift == pytest.approx(reservation_price(40_000.0, -0.25, 0.000125, 120.0, 96), rel=1e-15)
+    # 172.8 + 16,000 * ln(1.005) = 172.8 + 79.8006641
+    assert half_spread == pytest.approx(0.5 * (172.8 + 79.8006641), rel=1e-8)
+    assert half_spread == pytest.approx(0.5 * optimal_spread(0.000125, 120.0, 96, 0.025), rel=1e-15)
+
+
+def test_compiled_centre_and_totals_are_the_same_to_the_last_bit():
+    np = pytest.importorskip("numpy")
+    pytest.importorskip("numba")
+    rng = np.random.default_rng(3)
+    fast_centre, fast_totals = compiled(centre_grid), compiled(ladder_totals)
+    for position, share, gamma, kappa, *prices in rng.uniform(0.0, 1.0, (300, 8)).tolist():
+        numbers = (100.0 * share, 0.02 * position, position - 0.5, 0.4 * share, 20.0 * gamma, 1.0 + 5_000.0 * kappa, 96)
+        assert fast_centre(*numbers) == centre_grid(*numbers)
+        prices = [price if price > 0.3 else 0.0 for price in prices]
+        for sign in (1, -1):
+            fast, plain = np.zeros(3), [0.0] * 3
+            fast_totals(sign, 4, np.array(prices), np.array(prices[::-1]), fast)
+            ladder_totals(sign, 4, prices, prices[::-1], plain)
+            assert fast.tolist() == plain
 
 
 # --- the window of the nudge

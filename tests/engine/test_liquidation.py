@@ -31,7 +31,7 @@ def closed_at(exchange):
 def assert_flat_and_conserved(exchange):
     account = exchange.account
     assert all(leg.tracker.ids == [] for book in exchange.books for leg in book.legs)
-    assert all(book.resting_orders() == 0 for book in exchange.books)
+    assert all(leg.resting_orders() == 0 for book in exchange.books for leg in book.legs)
     moved = abs(account.start) + abs(account.gross) + account.fees
     identity = account.start + account.gross - account.fees - account.funding
     assert account.wallet == pytest.approx(identity, rel=1e-9, abs=1e-9 * moved)

@@ -212,7 +212,7 @@ def test_bar_without_volume_fills_nothing(exchange):
     exchange.show(book, 100, 100, 100, 100, volume=0)
     exchange.match(book)
     assert (book.long.tracker.ids, exchange.account.closed) == ([fill], [])
-    assert book.resting_orders() == 3
+    assert (book.long.resting_orders(), book.short.resting_orders()) == (3, 0)
     # and all of it still stands when trading resumes
     exchange.show(book, 100, 100, 100, 100)
     exchange.match(book)
@@ -439,7 +439,7 @@ def test_cancel_orders_takes_everything_that_stands(exchange):
     book.long.stop = 90.0
     book.long.closes.append(MarketClose(fill, 1.0, TradeLabel.GAP))
     book.cancel_orders()
-    assert book.resting_orders() == 0
+    assert (book.long.resting_orders(), book.short.resting_orders()) == (0, 0)
     assert (book.long.closes, book.long.entry_notional) == ([], 0.0)
 
 
@@ -455,13 +455,114 @@ def test_entry_notional_is_that_of_the_resting_entries(exchange):
 @pytest.mark.parametrize(("side", "first"), [(LONG, 99.0), (SHORT, 97.0)])
 def test_first_entry_is_the_one_the_market_meets_first(exchange, side, first):
     leg = exchange.book.leg(side)
-    assert leg.first_entry() == -int(side) * INFINITY
+    assert leg.first_entry == -int(side) * INFINITY
     for level, price in enumerate((98.0, 99.0, 97.0), start=1):
         leg.place(level, Entry(price, 1.0, 0.01))
-        leg.first_entry()
-    assert leg.first_entry() == first
+    assert leg.first_entry == first
     leg.cancel(2 if side is LONG else 3)
-    assert leg.first_entry() == 98.0
+    assert leg.first_entry == 98.0
+    leg.cancel_entries()
+    assert leg.first_entry == -int(side) * INFINITY
+
+
+# --- the columns of a leg
+
+
+def columns(leg):
+    return [list(map(float, column)) for column in (leg.prices, leg.qtys, leg.spacings)]
+
+
+def test_more_room_keeps_what_rests(exchange):
+    leg = exchange.book.long
+    leg.reserve(2)
+    leg.place(-1, Entry(98.0, 2.0, 0.01))
+    leg.place(-2, Entry(97.0, 1.0, 0.02))
+    leg.reserve(4)
+    assert leg.levels == 4
+    assert columns(leg) == [[98.0, 97.0, 0.0, 0.0], [2.0, 1.0, 0.0, 0.0], [0.01, 0.02, 0.0, 0.0]]
+    assert (leg.entry_notional, leg.entry_count, leg.first_entry) == (293.0, 2, 98.0)
+
+
+def test_less_room_than_there_is_changes_nothing(exchange):
+    leg = exchange.book.short
+    leg.place(3, Entry(102.0, 1.0, 0.01))
+    held = leg.prices
+    leg.reserve(1)
+    assert (leg.levels, leg.entries) == (3, {3: Entry(102.0, 1.0, 0.01)})
+    assert leg.prices is held
+
+
+@pytest.mark.parametrize("side", [LONG, SHORT])
+def test_entry_beyond_the_room_makes_its_own(exchange, side):
+    leg, sign = exchange.book.leg(side), int(side)
+    leg.place(-sign, Entry(100.0, 1.0, 0.01))
+    leg.place(-3 * sign, Entry(100.0 - 3 * sign, 2.0, 0.03))
+    assert leg.levels == 3
+    assert leg.entries == {-sign: Entry(100.0, 1.0, 0.01), -3 * sign: Entry(100.0 - 3 * sign, 2.0, 0.03)}
+    # 100 + 2 * 97, or 100 + 2 * 103
+    assert (leg.entry_notional, leg.entry_count, leg.first_entry) == (300.0 - 6 * sign, 2, 100.0)
+
+
+def test_columns_of_two_legs_are_not_shared(exchange):
+    exchange.book.long.place(-1, Entry(98.0, 2.0, 0.01))
+    exchange.book.short.reserve(1)
+    assert columns(exchange.book.short) == [[0.0]] * 3
+    assert columns(exchange.book.long) == [[98.0], [2.0], [0.01]]
+
+
+def test_entry_takes_the_place_of_the_one_before(exchange):
+    leg = exchange.book.long
+    leg.place(-1, Entry(98.0, 2.0, 0.01))
+    leg.place(-1, Entry(97.0, 3.0, 0.02))
+    assert leg.entries == {-1: Entry(97.0, 3.0, 0.02)}
+    assert (leg.entry_notional, leg.entry_count, leg.first_entry) == (291.0, 1, 97.0)
+
+
+def test_entries_are_a_copy_of_plain_floats(exchange):
+    leg = exchange.book.long
+    leg.place(-1, Entry(98.0, 2.0, 0.01))
+    seen = leg.entries
+    assert {type(number) for entry in seen.values() for number in entry} == {float}
+    seen.clear()
+    assert leg.entries == {-1: Entry(98.0, 2.0, 0.01)}
+    before = leg.entries
+    leg.place(-2, Entry(97.0, 1.0, 0.01))
+    leg.cancel(-1)
+    assert before == {-1: Entry(98.0, 2.0, 0.01)}
+    assert leg.entries == {-2: Entry(97.0, 1.0, 0.01)}
+
+
+def test_whoever_changes_a_column_sums_it_up_anew(exchange):
+    leg = exchange.book.short
+    leg.reserve(3)
+    leg.prices[1], leg.qtys[1], leg.spacings[1] = 102.0, 0.5, 0.01
+    leg.prices[2], leg.qtys[2], leg.spacings[2] = 103.0, 2.0, 0.01
+    leg.entries_changed()
+    assert leg.entries == {2: Entry(102.0, 0.5, 0.01), 3: Entry(103.0, 2.0, 0.01)}
+    assert (leg.entry_notional, leg.entry_count, leg.first_entry) == (257.0, 2, 102.0)
+
+
+def test_totals_are_taken_as_they_are(exchange):
+    long, short = exchange.book.legs
+    long.take_totals([293.0, 2.0, 98.0])
+    assert (long.entry_notional, long.entry_count, long.first_entry) == (293.0, 2, 98.0)
+    for leg, far in ((long, -INFINITY), (short, INFINITY)):
+        leg.take_totals([0.0, 0.0, 0.0])
+        assert (leg.entry_notional, leg.entry_count, leg.first_entry) == (0.0, 0, far)
+
+
+def test_resting_orders_are_entries_exits_and_the_stop(exchange):
+    leg = exchange.book.long
+    first, second = hold(exchange, LONG, 1.0, 100.0), hold(exchange, LONG, 1.0, 99.0)
+    assert leg.resting_orders() == 0
+    leg.place(-1, Entry(98.0, 1.0, 0.01))
+    leg.place(-3, Entry(96.0, 1.0, 0.01))
+    leg.exits |= {first: 101.0, second: 100.0}
+    leg.stop = 90.0
+    assert leg.resting_orders() == 5
+    leg.cancel_entries()
+    assert leg.resting_orders() == 3
+    assert (leg.entries, leg.entry_notional, len(leg.exits), leg.stop) == ({}, 0.0, 2, 90.0)
 
 
 # --- laws

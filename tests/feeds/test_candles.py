@@ -1,7 +1,7 @@
 import gzip
 import math
 import pickle
-from datetime import date, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 import backtrader as bt
 import numpy as np
@@ -443,7 +443,7 @@ def test_bad_files_are_refused_when_the_feed_is_built():
         ({"todate": datetime(2024, 1, 1, 6)}, 0, 24),
         ({"fromdate": datetime(2024, 1, 1, 6, 1), "todate": datetime(2024, 1, 1, 7, 59)}, 25, 31),
         ({"fromdate": date(2024, 1, 1), "todate": date(2024, 1, 1)}, 0, 95),
-        ({"fromdate": datetime(2024, 1, 1, 8, tzinfo=timezone.utc)}, 32, 95),
+        ({"fromdate": datetime(2024, 1, 1, 8, tzinfo=UTC)}, 32, 95),
     ],
 )
 def test_dates_cut_the_bars(options, limits, first, last):
