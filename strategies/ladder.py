@@ -18,7 +18,7 @@ class SidePlan:
         leg.reserve(levels)
         self.actions: Sequence[int] = buffer(leg.levels, whole=True)  #: of the last plan, see `plan_side`
         self._plan_side = compiled(plan_side)
-        self._fixed = (market.tick, market.step, market.min_qty, market.min_notional, keep_price, keep_qty)
+        self._market = (market.tick, market.step, market.min_qty, market.min_notional, keep_price, keep_qty)
         self._codes = buffer(levels, whole=True)
         self._tally = buffer(len(Blocked), whole=True)
         self._totals = buffer(3)
@@ -29,7 +29,11 @@ class SidePlan:
     def look_around(self, cooling: list[float]) -> None:
         """Take in the side's fills and the prices that are `cooling`."""
         fills = self._leg.tracker.prices
-        self._around = (_filled(fills), len(fills), _filled(cooling), len(cooling))
+        leg = self._leg
+        self._unchanging = (
+            *self._market, _filled(fills), len(fills), _filled(cooling), len(cooling),
+            leg.prices, leg.qtys, leg.spacings, self.actions, self._codes, self._tally, self._totals,
+        )  # fmt: skip
 
     def block(self, reason: int) -> bool:
         """Count a bar without any entry for one `Blocked` code; False if that was so at the last bar already."""
@@ -49,9 +53,8 @@ class SidePlan:
         leg = self._leg
         changed = self._plan_side(
             leg.sign, self._levels, centre, spacing_pct, last_price, edge, notional, room,
-            *self._fixed, *self._around, leg.prices, leg.qtys, leg.spacings,
-            self.actions, self._codes, self._tally, self._totals,
-        )  # fmt: skip
+            *self._unchanging,
+        )
         if changed:
             leg.take_totals(self._totals)
         return changed > 0

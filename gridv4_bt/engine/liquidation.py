@@ -41,7 +41,8 @@ def is_safe(account: Account, books: Sequence[Book]) -> bool:
         flat = False
         bar = book.bar
         reserve -= book.market.brackets[-1].rate * (long.qty + short.qty) * bar.mark_high
-        reserve += min(book.unrealized(bar.mark_low), book.unrealized(bar.mark_high))
+        net = long.qty - short.qty
+        reserve += min(net * bar.mark_low, net * bar.mark_high) - long.cost + short.cost
     if flat or reserve > 0.0:
         return True
     return account.wallet + sum(worst_excess(book) for book in books) > 0.0

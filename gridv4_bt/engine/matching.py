@@ -261,6 +261,8 @@ class Book:
         bar = self.bar
         for leg in self.legs:
             is_buy = leg.sign > 0
+            if not self.fills(is_buy, leg.first_entry, bar.low, bar.high):
+                continue
             resting = leg.entries
             reached = [
                 level
