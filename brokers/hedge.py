@@ -108,7 +108,6 @@ class HedgeBroker(HedgeModeBroker):
         super().start()
         self.startingcash = self.p.cash
         self.account = Account(self.p.cash)
-        self.positions: dict[bt.AbstractDataBase, bt.Position] = defaultdict(bt.Position)
         self._costs = Costs(self.p.maker_fee, self.p.taker_fee, self.p.slippage)
         self._books: dict[bt.AbstractDataBase, FeedBook] = {}
         self._all: tuple[FeedBook, ...] = ()
@@ -149,6 +148,11 @@ class HedgeBroker(HedgeModeBroker):
             return bt.Position(net, heavier.average if net else 0.0)
         leg = book.leg(_side_of(side)).tracker
         return bt.Position(int(leg.side) * leg.qty, leg.average if leg.qty else 0.0)
+
+    @property
+    def positions(self) -> dict[bt.AbstractDataBase, bt.Position]:
+        """The net position of every feed that was ever traded; other feeds have an empty one."""
+        return defaultdict(bt.Position, {data: self.getposition(data) for data in self._books})
 
     def get_notification(self) -> bt.Order | None:
         """Return the next order that something happened to, or None."""

@@ -271,7 +271,7 @@ class GridStrategyV4(FastStrategy):
     def check_var(self, bar: Bar) -> None:
         """7. No new entries while a day's value at risk exceeds its limit."""
         net = self.long.tracker.qty - self.short.tracker.qty
-        bar.var = portfolio_var(net * bar.close, bar.sigma)
+        bar.var = portfolio_var(net * bar.close, bar.sigma) if net else 0.0
         self._var_limited = bar.var > self.p.var_pct * bar.equity
 
     def generate_grid(self, bar: Bar) -> None:
@@ -296,10 +296,10 @@ class GridStrategyV4(FastStrategy):
             self._confirmed = self._regime
             self.broker.confirm(self.feed, self, self._regime)
         for side in self.sides:
-            side.blocked = self._why_blocked(side)
-            if side.blocked == PLACED:
+            blocked = self._why_blocked(side)
+            if blocked == PLACED:
                 self._rest_entries(side, bar)
-            elif side.plan.block(side.blocked):
+            elif side.plan.block(blocked):
                 self.broker.cancel_entries(self.feed, side.side)
             if side.tracker.ids:
                 self._rest_exits(side, bar)

@@ -1,7 +1,6 @@
 """What the strategy remembers of one side between bars."""
 
 from gridv4_bt.config import GridConfig
-from gridv4_bt.engine.ladder import PLACED
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import Leg
 from gridv4_bt.engine.pruning import FUNDING_SHARE, gap_price, underwater_price
@@ -19,7 +18,6 @@ class SideState:
         self.sign = leg.sign
         self.tracker = leg.tracker
         self.plan = SidePlan(leg, market, config.levels, config.keep_price, config.keep_qty)
-        self.blocked = PLACED  #: `Blocked` code why no entry is wanted at this bar
         self.edge = 0.0  #: nearest price that the optimal spread allows
         self.notional = 0.0  #: of one level, quote
         self.stage1_done = False  #: stage 1 has closed its half and the price has not come back since

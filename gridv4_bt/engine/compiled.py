@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import platformdirs
 
 from gridv4_bt.core import grid, inventory
@@ -22,6 +23,7 @@ from gridv4_bt.engine import ladder
 RULES: tuple[ModuleType, ...] = (grid, inventory, ladder)
 
 
+@cache
 def available() -> bool:
     """Tell whether numba is installed."""
     return find_spec("numba") is not None
@@ -31,8 +33,6 @@ def buffer(length: int, whole: bool = False) -> MutableSequence:
     """Return zeros, floats or whole numbers, in the kind of array that the rules are fastest with."""
     if not available():
         return [0 if whole else 0.0] * length
-    import numpy as np
-
     return np.zeros(length, dtype=np.int64 if whole else np.float64)
 
 

@@ -196,6 +196,8 @@ def test_long_and_short_are_separate_legs(run):
     assert (broker.getposition(data, "SHORT").size, broker.getposition(data, "SHORT").price) == (-1.0, 100.0)
     assert broker.getposition(data, PositionSide.SHORT).size == -1.0
     assert broker.getposition(data).size == 2.0
+    assert done.strategy.positions[data].size == 2.0
+    assert done.strategy.positionsbyname["TEST"].size == 2.0
     assert done.strategy.position.size == 2.0
 
 
