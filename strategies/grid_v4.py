@@ -118,7 +118,7 @@ class GridStrategyV4(FastStrategy):
         self._count = 0  # bars traded, the clock of cooldowns
         self._stop_bars: deque[int] = deque()
         self._returns: dict[int, list[float]] = {}
-        self._kelly: dict[int, float] = {}
+        self._kelly: dict[int, float] = {}  # by regime, as long as no trade of it closes
         self._closed = self.broker.closed_trades()
         self._trades_seen = 0
         self._funding = self.broker.funding(data)
@@ -284,7 +284,8 @@ class GridStrategyV4(FastStrategy):
         )
         bar.centre = self.anchor + bar.shift
         reservation = mid + bar.shift
-        notional = bar.equity * p.order_pct * self._kelly_now() * self._cooldown()
+        kelly = self._kelly.get(self._regime) or self._kelly_now()
+        notional = bar.equity * p.order_pct * kelly * (self._cooldown() if self._stop_bars else 1.0)
         rate = self._funding.rate
         for side in self.sides:
             side.edge = reservation - side.sign * half_spread
@@ -295,8 +296,11 @@ class GridStrategyV4(FastStrategy):
         if self._regime != self._confirmed:
             self._confirmed = self._regime
             self.broker.confirm(self.feed, self, self._regime)
+        guard = HALT if self.halted else VAR if self._var_limited else PLACED
         for side in self.sides:
-            blocked = self._why_blocked(side)
+            blocked = guard
+            if guard == PLACED and self._regime != NOISE and self._regime != side.sign:
+                blocked = REGIME
             if blocked == PLACED:
                 self._rest_entries(side, bar)
             elif side.plan.block(blocked):
@@ -357,14 +361,12 @@ class GridStrategyV4(FastStrategy):
         return COOLDOWN_FACTOR if len(stops) > COOLDOWN_STOPS else 1.0
 
     def _kelly_now(self) -> float:
-        value = self._kelly.get(self._regime)
-        if value is None:
-            p = self.p
-            value = kelly_multiplier(
-                self._returns.get(self._regime, ()),
-                window=p.kelly_window, min_trades=p.kelly_min_trades, floor=p.kelly_floor, cap=p.kelly_cap,
-            )  # fmt: skip
-            self._kelly[self._regime] = value
+        p = self.p
+        value = kelly_multiplier(
+            self._returns.get(self._regime, ()),
+            window=p.kelly_window, min_trades=p.kelly_min_trades, floor=p.kelly_floor, cap=p.kelly_cap,
+        )  # fmt: skip
+        self._kelly[self._regime] = value
         return value
 
     def _rest_stop(self, side: SideState, bar: Bar, price: float) -> None:
@@ -429,13 +431,6 @@ class GridStrategyV4(FastStrategy):
         )  # fmt: skip
         if index >= 0:
             self._close(side, index, tracker.qtys[index], TradeLabel.OFFSET)
-
-    def _why_blocked(self, side: SideState) -> int:
-        if self.halted:
-            return HALT
-        if self._var_limited:
-            return VAR
-        return PLACED if self._regime == NOISE or self._regime == side.sign else REGIME
 
     def _rest_entries(self, side: SideState, bar: Bar) -> None:
         if side.surroundings_changed(self._count):

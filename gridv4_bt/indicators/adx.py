@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-import backtrader as bt
 import numpy as np
+
+from gridv4_bt.compat import FastIndicator
 
 
 def directional_moves(highs: Sequence[float], lows: Sequence[float]) -> tuple[list[float], list[float]]:
@@ -18,7 +19,7 @@ def directional_moves(highs: Sequence[float], lows: Sequence[float]) -> tuple[li
     return plus, minus
 
 
-class WilderADX(bt.Indicator):
+class WilderADX(FastIndicator):
     """Wilder's average directional index, 0 (no trend) to 100.
 
     `DX = 100 * abs(+DI - -DI) / (+DI + -DI)`, DI = smoothed DM / smoothed true range. The true range stands below both DI

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Sequence
 
-import backtrader as bt
 import numpy as np
+
+from gridv4_bt.compat import FastIndicator
 
 
 def true_range(high: float, low: float, previous_close: float) -> float:
@@ -21,7 +22,7 @@ def log_returns(closes: Sequence[float]) -> list[float]:
     return [log(close / previous) for previous, close in zip(closes, closes[1:])]
 
 
-class WilderATR(bt.Indicator):
+class WilderATR(FastIndicator):
     """Wilder's average true range, in price units.
 
     First value = mean of the first `period` true ranges, then `(prev*(period-1) + TR) / period`. A true range needs the
@@ -73,7 +74,7 @@ class WilderATR(bt.Indicator):
         return total / self.p.period
 
 
-class ZScore(bt.Indicator):
+class ZScore(FastIndicator):
     """Distance of the close from its simple average in ATRs: the circuit breaker's measure.
 
     `z = (C - SMA(period)) / ATR(atr_period)`, dimensionless; 0 when ATR is 0. The numerator is computed as the mean of
@@ -116,7 +117,7 @@ class ZScore(bt.Indicator):
         np.frombuffer(self.l.z.array)[start:end] = z
 
 
-class RollingVolatility(bt.Indicator):
+class RollingVolatility(FastIndicator):
     """Volatility of the log returns: per bar, dimensionless (0.01 = 1 % a bar).
 
     `sigma = sqrt(sum((r_i - mean(r))^2) / (period - 1))` over the last `period` values of `r_i = ln(C_i / C_{i-1})`: the

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-import backtrader as bt
 import numpy as np
 from numpy.typing import NDArray
 
+from gridv4_bt.compat import FastIndicator
 from gridv4_bt.core.regime import Regime, next_state, normalized_slope, veto
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.indicators.adx import WilderADX
@@ -47,7 +47,7 @@ def smoothing_constant(ratio: Ratio) -> Ratio:
     return root * root
 
 
-class EfficiencyRatio(bt.Indicator):
+class EfficiencyRatio(FastIndicator):
     """Kaufman's efficiency ratio: how much of the path over n bars was progress.
 
     `er = abs(C_t - C_{t-n}) / sum(abs(C_i - C_{i-1}), i = t-n+1..t)`, dimensionless, 0 (all noise, or no move at all)
@@ -73,7 +73,7 @@ class EfficiencyRatio(bt.Indicator):
             np.frombuffer(self.l.er.array)[start:end] = efficiency_ratios(closes, self.p.n)
 
 
-class KAMA(bt.Indicator):
+class KAMA(FastIndicator):
     """Kaufman's adaptive moving average, in price units.
 
     `SC = (er*(2/3 - 2/31) + 2/31)^2; kama = prev + SC*(C - prev)`, er over n bars. First value at bar n (counted from
@@ -122,7 +122,7 @@ class KAMA(bt.Indicator):
         np.frombuffer(self.l.kama.array)[start:end] = averages
 
 
-class RegimeFSM(bt.Indicator):
+class RegimeFSM(FastIndicator):
     """The regime from KAMA's slope, with hysteresis and an ADX veto.
 
     `RegimeFSM(data)` builds its own averages; `RegimeFSM(data, kama, atr, adx)` reads those of its owner, and then
