@@ -115,6 +115,7 @@ class HedgeBroker(HedgeModeBroker):
         self._reporter = ExecutionReporter(self._notifications)
         self._standard = StandardOrders(self)
         self._value = self.p.cash
+        self._held_notional = 0.0  # of all positions at the last closes
         self._range_key: tuple[float, int, int] | None = None
         self._range = (0.0, INFINITY)
 
@@ -347,10 +348,9 @@ class HedgeBroker(HedgeModeBroker):
 
     def available_margin(self) -> float:
         """Return the equity that neither positions nor opening orders bind, quote."""
-        notional = 0.0
+        notional = self._held_notional
         for book in self._all:
-            held = book.long.tracker.qty + book.short.tracker.qty
-            notional += held * book.bar.close + book.long.entry_notional + book.short.entry_notional
+            notional += book.long.entry_notional + book.short.entry_notional
             if self._standard.alive:
                 notional += self._standard.open_notional(book)
         return self._value - notional / self.p.leverage
@@ -383,10 +383,15 @@ class HedgeBroker(HedgeModeBroker):
 
     def _revalue(self) -> None:
         value = self.account.wallet
+        held = 0.0
         for book in self._all:
-            if book.long.tracker.ids or book.short.tracker.ids:
-                value += book.unrealized(book.bar.close)
+            long, short = book.long.tracker, book.short.tracker
+            if long.ids or short.ids:
+                close = book.bar.close
+                value += long.unrealized(close) + short.unrealized(close)
+                held += (long.qty + short.qty) * close
         self._value = value
+        self._held_notional = held
 
 
 def _side_of(side: PositionSide | str) -> PositionSide:

@@ -87,7 +87,11 @@ class RunningAnalyzers(bt.metabase.ItemCollection):
     """
 
     def __iter__(self) -> Iterator[bt.Analyzer]:
-        return iter([item for item in self._items if not getattr(item, "only_at_end", False)])
+        return iter(self._running)
+
+    def select(self) -> None:
+        """Find out which analyzers want to see the bars."""
+        self._running = [item for item in self._items if not getattr(item, "only_at_end", False)]
 
 
 class FastStrategy(bt.Strategy):
@@ -101,6 +105,7 @@ class FastStrategy(bt.Strategy):
     def _start(self) -> None:
         super()._start()
         self.analyzers.__class__ = RunningAnalyzers
+        self.analyzers.select()
         groups: dict[int, tuple[bt.LineBuffer, list[bt.LineBuffer]]] = {}
         for indicator in self._lineiterators[bt.LineIterator.IndType]:
             clock = indicator._clock
