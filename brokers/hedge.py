@@ -25,6 +25,11 @@ from gridv4_bt.engine.matching import FILL_RULES, INFINITY, Book, Costs, Leg, Ma
 from gridv4_bt.engine.types import LOT_NOISE, ClosedTrade, PositionSide, TradeLabel
 from gridv4_bt.errors import ConfigError, MarketError
 
+#: The parameters of Backtrader's orders that may come with ``buy`` and ``sell`` beside size and prices.
+ORDER_PARAMS = (
+    "exectype", "valid", "tradeid", "oco", "trailamount", "trailpercent", "parent", "transmit",
+)  # fmt: skip
+
 
 class FeedBook(Book):
     """The orders and fills of one symbol, bound to the feed that brings its bars."""
@@ -159,25 +164,18 @@ class HedgeBroker(HedgeModeBroker):
         """Return the next order that something happened to, or None."""
         return self._notifications.popleft() if self._notifications else None
 
-    def buy(self, owner, data, size, price=None, plimit=None, exectype=None, valid=None, tradeid=0,
-            oco=None, trailamount=None, trailpercent=None, parent=None, transmit=True, **kwargs):  # fmt: skip
+    def buy(self, owner, data, size, price=None, plimit=None, **kwargs) -> bt.Order:
         """Place a buy order; ``positionSide="LONG"`` opens, ``"SHORT"`` closes (see `StandardOrders`)."""
-        order = bt.BuyOrder(
-            owner=owner, data=data, size=size, price=price, pricelimit=plimit, exectype=exectype,
-            valid=valid, tradeid=tradeid, oco=oco, trailamount=trailamount, trailpercent=trailpercent,
-            parent=parent, transmit=transmit,
-        )  # fmt: skip
-        order.addinfo(**kwargs)
-        return self.submit(order)
+        return self._place(bt.BuyOrder, owner, data, size, price, plimit, kwargs)
 
-    def sell(self, owner, data, size, price=None, plimit=None, exectype=None, valid=None, tradeid=0,
-             oco=None, trailamount=None, trailpercent=None, parent=None, transmit=True, **kwargs):  # fmt: skip
+    def sell(self, owner, data, size, price=None, plimit=None, **kwargs) -> bt.Order:
         """Place a sell order; ``positionSide="SHORT"`` opens, ``"LONG"`` closes (see `StandardOrders`)."""
-        order = bt.SellOrder(
-            owner=owner, data=data, size=size, price=price, pricelimit=plimit, exectype=exectype,
-            valid=valid, tradeid=tradeid, oco=oco, trailamount=trailamount, trailpercent=trailpercent,
-            parent=parent, transmit=transmit,
-        )  # fmt: skip
+        return self._place(bt.SellOrder, owner, data, size, price, plimit, kwargs)
+
+    def _place(self, kind, owner, data, size, price, plimit, kwargs) -> bt.Order:
+        # What Backtrader's orders have no parameter for is the user's, such as positionSide: it goes to order.info.
+        params = {name: kwargs.pop(name) for name in ORDER_PARAMS if name in kwargs}
+        order = kind(owner=owner, data=data, size=size, price=price, pricelimit=plimit, **params)
         order.addinfo(**kwargs)
         return self.submit(order)
 
@@ -278,7 +276,7 @@ class HedgeBroker(HedgeModeBroker):
     def _refuse_entries(self, leg: Leg, actions: Sequence[int]) -> list[int]:
         """Empty the levels whose new order finds no margin (-2019), nearest first served."""
         leverage = self.p.leverage
-        new = [i for i in range(leg.levels) if actions[i] == PLACE or actions[i] == REPLACE]
+        new = [i for i, action in enumerate(actions) if action == PLACE or action == REPLACE]
         free = self.available_margin() + sum(leg.prices[i] * leg.qtys[i] / leverage for i in new)
         refused = []
         for i in new:

@@ -1,9 +1,8 @@
 """One backtest from data to result: what `run_backtest.py` does, for scripts."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import backtrader as bt
@@ -36,7 +35,6 @@ class RunResult:
 
     records: list[SymbolRecord]
     summary: dict[str, Any]  #: content of summary.json
-    cerebro: bt.Cerebro
 
 
 def make_feeds(
@@ -96,20 +94,4 @@ def run(cerebro: bt.Cerebro) -> RunResult:
         raise DataError(f"{bars} bars are too few: the indicators need {needed}. Give a longer span.")
     summary = summarize(records, recorders[0].wallet)
     summary["seconds"] = round(time.perf_counter() - began, 3)
-    return RunResult(records, summary, cerebro)
-
-
-def write(result: RunResult, folder: Path, config: GridConfig, plot: bool = True) -> None:
-    """Write a run's folder, see `gridv4_bt.analysis.files`."""
-    from gridv4_bt.analysis.files import write_run
-
-    write_run(folder, result.records, result.summary, config, plot)
-
-
-def watch(feeds: Sequence[CandleFeed]) -> Callable[[], tuple[int, int]]:
-    """Return a function that tells, from any thread, how many bars are done and how many there are."""
-
-    def progress() -> tuple[int, int]:
-        return sum(len(feed) for feed in feeds), sum(feed.buflen() for feed in feeds)
-
-    return progress
+    return RunResult(records, summary)

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from feeds.candles import CandleFeed
 from feeds.synthetic import NOTICE, SYMBOL, sample_market
-from gridv4_bt.analysis.files import check_folder
+from gridv4_bt.analysis.files import check_folder, write_run
 from gridv4_bt.analysis.tables import print_result
-from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run, watch, write
+from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.cli.common import run_app
 from gridv4_bt.config import load_config
 from gridv4_bt.engine.market import is_listed, load_market
@@ -75,7 +75,7 @@ def backtest(
     cerebro = make_cerebro(feeds, parameters, cash)
     with progress_bar(feeds, console):
         result = run(cerebro)
-    write(result, folder, parameters, plot=not no_report)
+    write_run(folder, result.records, result.summary, parameters, plot=not no_report)
     print_result(result.summary, console)
     console.print(f"written to {folder}/ in {result.summary['seconds']:.1f} s of trading")
 
@@ -142,14 +142,13 @@ def progress_bar(feeds: Sequence[CandleFeed], console: Console):
         yield
         return
     done = threading.Event()
-    look = watch(feeds)
     columns = (TextColumn("trading"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,} bars"))
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
         task = progress.add_task("", total=sum(len(feed.candles) for feed in feeds))
 
         def follow() -> None:
             while not done.wait(0.2):
-                progress.update(task, completed=look()[0])
+                progress.update(task, completed=sum(len(feed) for feed in feeds))
 
         thread = threading.Thread(target=follow, daemon=True)
         thread.start()
