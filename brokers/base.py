@@ -40,13 +40,10 @@ class HedgeModeBroker(bt.BrokerBase):
         """Name the strategy that is told of executions and the regime new fills will carry."""
 
     @abstractmethod
-    def rest_entries(
-        self, data: bt.AbstractDataBase, side: PositionSide, actions: Sequence[int]
-    ) -> list[int]:
-        """Make the entries stand that the leg's columns hold, and return the levels that were refused.
+    def rest_entries(self, data: bt.AbstractDataBase) -> list[int]:
+        """Make the entries stand that both legs' `orders` hold, and return the levels that were refused.
 
-        `actions` says for each level what has changed: KEEP, CANCEL, PLACE or REPLACE of
-        `gridv4_bt.engine.ladder`, at index i for the side's level i + 1. A refused level is empty afterwards.
+        The legs' `actions` say for each level what has changed. A refused level is empty afterwards.
         """
 
     @abstractmethod

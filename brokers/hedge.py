@@ -14,7 +14,7 @@ from brokers.base import FundingState, HedgeModeBroker
 from brokers.reporting import ExecutionReporter
 from brokers.settlement import FundingSource, RecordedFunding, SyntheticFunding
 from brokers.standard_orders import StandardOrders
-from gridv4_bt.compat import epoch_ms, newest
+from gridv4_bt.compat import LineReader, epoch_ms
 from gridv4_bt.config import backtrader_params
 from gridv4_bt.core.risk import maintenance_margin
 from gridv4_bt.engine.account import Account
@@ -50,20 +50,21 @@ class FeedBook(Book):
         self.funding = FundingState()
         self._bars = len(data)  # a book opened in the middle of a run waits for the next bar
         lines = data.lines
-        self._lines = (lines.datetime, lines.open, lines.high, lines.low, lines.close, lines.volume)
+        self._clock = lines.datetime
+        self._bar_reader = LineReader(lines.datetime, lines.open, lines.high, lines.low, lines.close, lines.volume)
         self._mark = getattr(lines, "mark", None)
         fine = getattr(data, "mark_is_fine", False)
         self._mark_range = (lines.mark_low, lines.mark_high) if fine else None
 
     def next_bar(self) -> bool:
         """Read the feed's bar if it is a new one and settle the funding due at its open."""
-        bars = self._lines[0].lencount
+        bars = self._clock.lencount
         if bars == self._bars:
             return False
         self._bars = bars
         bar = self.bar
         before = bar.time
-        datetime, bar.open, high, low, close, bar.volume = newest(self._lines)
+        datetime, bar.open, high, low, close, bar.volume = self._bar_reader.read()
         bar.time = epoch_ms(datetime)
         bar.high = bar.mark_high = high
         bar.low = bar.mark_low = low
@@ -263,30 +264,32 @@ class HedgeBroker(HedgeModeBroker):
         book.owner = owner
         book.regime = regime
 
-    def rest_entries(
-        self, data: bt.AbstractDataBase, side: PositionSide, actions: Sequence[int]
-    ) -> list[int]:
+    def rest_entries(self, data: bt.AbstractDataBase) -> list[int]:
         book = self._book(data)
-        refused: list[int] = []
-        if self.available_margin() < 0.0:
-            refused = self._refuse_entries(book.leg(side), actions)
+        refused = self._refuse_entries(book) if self.available_margin() < 0.0 else []
         book.orders_changed()
         return refused
 
-    def _refuse_entries(self, leg: Leg, actions: Sequence[int]) -> list[int]:
-        """Empty the levels whose new order finds no margin (-2019), nearest first served."""
+    def _refuse_entries(self, book: FeedBook) -> list[int]:
+        """Empty the levels whose new order finds no margin (-2019): LONG before SHORT, the nearest first served."""
         leverage = self.p.leverage
-        new = [i for i, action in enumerate(actions) if action == PLACE or action == REPLACE]
-        free = self.available_margin() + sum(leg.prices[i] * leg.qtys[i] / leverage for i in new)
+        new = [
+            (leg, i)
+            for leg in book.legs
+            for i, action in enumerate(leg.actions)
+            if action == PLACE or action == REPLACE
+        ]
+        free = self.available_margin() + sum(leg.prices[i] * leg.qtys[i] / leverage for leg, i in new)
         refused = []
-        for i in new:
+        for leg, i in new:
             needed = leg.prices[i] * leg.qtys[i] / leverage
             if needed > free:
                 leg.prices[i] = 0.0
                 refused.append(-leg.sign * (i + 1))
             else:
                 free -= needed
-        leg.entries_changed()
+        for leg in book.legs:
+            leg.entries_changed()
         return refused
 
     def cancel_entries(self, data: bt.AbstractDataBase, side: PositionSide) -> None:

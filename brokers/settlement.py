@@ -5,6 +5,7 @@ from collections import deque
 
 import backtrader as bt
 
+from gridv4_bt.compat import LineReader
 from gridv4_bt.core.funding import premium_proxy, settles_between, synthetic_rate
 from gridv4_bt.engine.matching import Bar
 
@@ -28,10 +29,10 @@ class RecordedFunding(FundingSource):
     """The rates that came with the data, on the feed's ``funding`` line."""
 
     def __init__(self, data: bt.AbstractDataBase) -> None:
-        self._line = data.lines.funding
+        self._reader = LineReader(data.lines.funding)
 
     def rate(self, before_ms: int, bar: Bar) -> float:
-        return self._line[0]
+        return self._reader.read()[0]
 
 
 class SyntheticFunding(FundingSource):

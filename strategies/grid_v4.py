@@ -3,15 +3,13 @@
 from array import array
 from collections import Counter, deque
 
-from gridv4_bt.compat import FastStrategy, epoch_ms, newest
+from gridv4_bt.compat import FastStrategy, LineReader, epoch_ms
 from gridv4_bt.config import backtrader_params, make_config
-from gridv4_bt.core.funding import funding_tilt
 from gridv4_bt.core.grid import exit_price, grid_spacing, level_price, round_down, round_up
 from gridv4_bt.core.kelly import kelly_multiplier
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.risk import portfolio_var
-from gridv4_bt.engine.compiled import compiled
-from gridv4_bt.engine.ladder import HALT, PLACED, REGIME, VAR, centre_grid
+from gridv4_bt.engine.ladder import HALT, PLACED, REGIME, VAR
 from gridv4_bt.engine.pruning import (
     DEVIANCE,
     FUNDING,
@@ -25,6 +23,7 @@ from gridv4_bt.engine.pruning import (
 from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.indicators import KAMA, RegimeFSM, RollingVolatility, WilderADX, WilderATR, ZScore
+from strategies.ladder import LadderPlan
 from strategies.side import SideState
 
 HALT_Z = -3.0
@@ -43,6 +42,15 @@ PRUNE_LABELS = {
     OLDEST: TradeLabel.OLDEST,
     GAP: TradeLabel.GAP,
     FUNDING: TradeLabel.FUNDING,
+}
+
+#: `Blocked` codes of LONG and SHORT by the regime that rules.
+BLOCKED_BY = {
+    int(Regime.NOISE): (PLACED, PLACED),
+    int(Regime.UPTREND): (PLACED, REGIME),
+    int(Regime.DOWNTREND): (REGIME, PLACED),
+    int(Regime.BREAKOUT_UP): (REGIME, REGIME),
+    int(Regime.BREAKOUT_DOWN): (REGIME, REGIME),
 }
 
 #: One row of these a bar; the time is in ms, regime and halted are codes.
@@ -99,9 +107,10 @@ class GridStrategyV4(FastStrategy):
     def start(self) -> None:
         config, data = self.config, self.feed
         self.market = self.broker.market(data)
-        self.long = SideState(self.broker.leg(data, PositionSide.LONG), self.market, config)
-        self.short = SideState(self.broker.leg(data, PositionSide.SHORT), self.market, config)
+        self.long = SideState(self.broker.leg(data, PositionSide.LONG), config)
+        self.short = SideState(self.broker.leg(data, PositionSide.SHORT), config)
         self.sides = (self.long, self.short)
+        self.plan = LadderPlan((self.long.leg, self.short.leg), self.market, config)
         self.anchor: float | None = None
         self.halted = False
         self.halts = 0
@@ -127,12 +136,12 @@ class GridStrategyV4(FastStrategy):
         self._realized_today = 0.0
         self._regime = NOISE
         self._confirmed: int | None = None  # regime the broker was told last
-        self._centre_grid = compiled(centre_grid)
         self._var_limited = False
-        self._lines = (
-            data.lines.datetime, data.lines.close, self.atr.lines.atr, self.zscore.lines.z, self.sigma.lines.sigma,
-        )  # fmt: skip
-        self._lines_before = (self.kama.lines.kama, self.regime_fsm.lines.regime)
+        self._clock = data.lines.datetime
+        self._reader = LineReader(
+            data.lines.datetime, data.lines.close, self.atr.lines.atr, self.zscore.lines.z, self.sigma.lines.sigma
+        )
+        self._reader_before = LineReader(self.kama.lines.kama, self.regime_fsm.lines.regime, ago=-1)
 
     def prenext(self) -> None:
         # Backtrader waits for every feed; a symbol whose indicators are ready need not wait for one that starts later.
@@ -140,7 +149,7 @@ class GridStrategyV4(FastStrategy):
             self.next()
 
     def next(self) -> None:
-        if self._lines[0].lencount == self._feed_bars:
+        if self._clock.lencount == self._feed_bars:
             return  # another symbol's bar
         bar = self.read_bar()
         self.update_regime(bar)  # 1
@@ -159,11 +168,11 @@ class GridStrategyV4(FastStrategy):
         """Take the closed bar's values and the trades that closed in it."""
         bar = self._bar
         self._count += 1
-        self._feed_bars = self._lines[0].lencount
-        datetime, bar.close, bar.atr, bar.z, bar.sigma = newest(self._lines)
+        self._feed_bars = self._clock.lencount
+        datetime, bar.close, bar.atr, bar.z, bar.sigma = self._reader.read()
         bar.time = epoch_ms(datetime)
         bar.equity = self.broker.getvalue()
-        bar.kama, before = newest(self._lines_before, ago=-1)
+        bar.kama, before = self._reader_before.read()
         bar.regime = int(before) if before == before else NOISE  # NaN: not known yet
         day = bar.time // DAY_MS
         if day != self._day:
@@ -275,36 +284,34 @@ class GridStrategyV4(FastStrategy):
         self._var_limited = bar.var > self.p.var_pct * bar.equity
 
     def generate_grid(self, bar: Bar) -> None:
-        """8. Centre the ladder by the inventory and size its levels."""
-        p, mid, long, short = self.p, bar.close, self.long, self.short
-        position = long.tracker.qty - short.tracker.qty
-        max_position = p.max_inventory * bar.equity / mid
-        bar.q, bar.shift, half_spread = self._centre_grid(
-            mid, bar.sigma, position, max_position, p.gamma, p.kappa, p.horizon
-        )
-        bar.centre = self.anchor + bar.shift
-        reservation = mid + bar.shift
+        """8. Centre the ladder by the inventory, size its levels and plan the entries of the sides that may add."""
+        long, short = self.long, self.short
+        if self.halted:
+            long_block = short_block = HALT
+        elif self._var_limited:
+            long_block = short_block = VAR
+        else:
+            long_block, short_block = BLOCKED_BY[self._regime]
+        self._block(long, long_block)
+        self._block(short, short_block)
         kelly = self._kelly.get(self._regime) or self._kelly_now()
-        notional = bar.equity * p.order_pct * kelly * (self._cooldown() if self._stop_bars else 1.0)
-        rate = self._funding.rate
-        for side in self.sides:
-            side.edge = reservation - side.sign * half_spread
-            side.notional = notional * funding_tilt(rate, side.sign)
+        notional = bar.equity * self.p.order_pct * kelly * (self._cooldown() if self._stop_bars else 1.0)
+        self._entries_change, bar.q, bar.shift = self.plan.change(
+            long_block, short_block, self.anchor, bar.spacing_pct, bar.close, bar.sigma, bar.equity,
+            long.tracker.qty, short.tracker.qty, notional, self._funding.rate,
+        )  # fmt: skip
+        bar.centre = self.anchor + bar.shift
 
     def match_orders(self, bar: Bar) -> None:
         """9. Hand the wanted orders to the broker, which changes only what differs."""
         if self._regime != self._confirmed:
             self._confirmed = self._regime
             self.broker.confirm(self.feed, self, self._regime)
-        guard = HALT if self.halted else VAR if self._var_limited else PLACED
+        if self._entries_change:
+            refused = self.broker.rest_entries(self.feed)
+            if refused:
+                self.plan.refused(refused)
         for side in self.sides:
-            blocked = guard
-            if guard == PLACED and self._regime != NOISE and self._regime != side.sign:
-                blocked = REGIME
-            if blocked == PLACED:
-                self._rest_entries(side, bar)
-            elif side.plan.block(blocked):
-                self.broker.cancel_entries(self.feed, side.side)
             if side.tracker.ids:
                 self._rest_exits(side, bar)
 
@@ -332,8 +339,7 @@ class GridStrategyV4(FastStrategy):
 
     def blocked_reasons(self) -> Counter[str]:
         """Return how many level-bars had no order so far, by reason."""
-        total = self.long.plan.reasons() + self.short.plan.reasons()
-        return Counter({reason.name.lower(): count for reason, count in total.items()})
+        return Counter({reason.name.lower(): count for reason, count in self.plan.reasons().items()})
 
     # --- what the steps are made of
 
@@ -432,14 +438,13 @@ class GridStrategyV4(FastStrategy):
         if index >= 0:
             self._close(side, index, tracker.qtys[index], TradeLabel.OFFSET)
 
-    def _rest_entries(self, side: SideState, bar: Bar) -> None:
-        if side.surroundings_changed(self._count):
-            side.plan.look_around(side.cooling_prices(self._count))
-        room = self.p.max_inventory * bar.equity - side.tracker.qty * bar.close
-        if side.plan.change(bar.centre, bar.spacing_pct, bar.close, side.edge, side.notional, room):
-            refused = self.broker.rest_entries(self.feed, side.side, side.plan.actions)
-            if refused:
-                side.plan.refused(refused)
+    def _block(self, side: SideState, reason: int) -> None:
+        if side.blocked != reason:
+            side.blocked = reason
+            if reason != PLACED:
+                self.broker.cancel_entries(self.feed, side.side)
+        if self._count >= side.look_again:
+            self.plan.look_around(side.leg, side.cooling_prices(self._count))
 
     def _rest_exits(self, side: SideState, bar: Bar) -> None:
         """Let every fill have its exit; one within the tolerance stays."""

@@ -1,63 +1,60 @@
-"""The entries of one side, kept in step with what rests at the exchange."""
+"""The entries of both sides, kept in step with what rests at the exchange."""
 
 from collections import Counter
 from collections.abc import Sequence
 
-from gridv4_bt.engine.compiled import buffer, compiled
-from gridv4_bt.engine.ladder import MARGIN, PLACED, Blocked, plan_side
+from gridv4_bt.config import GridConfig
+from gridv4_bt.engine.compiled import buffer, compiled, plain, table
+from gridv4_bt.engine.ladder import MARGIN, PLACED, Blocked, plan_ladder
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import Leg
 
 
-class SidePlan:
-    """Plan of one side: which entries rest, and the reason for every level without one."""
+class LadderPlan:
+    """Which entries of LONG and SHORT rest, and the reasons for the levels without one."""
 
-    def __init__(self, leg: Leg, market: Market, levels: int, keep_price: float, keep_qty: float) -> None:
-        self._leg = leg
-        self._levels = levels
-        leg.reserve(levels)
-        self.actions: Sequence[int] = buffer(leg.levels, whole=True)  #: of the last plan, see `plan_side`
-        self._plan_side = compiled(plan_side)
-        self._market = (market.tick, market.step, market.min_qty, market.min_notional, keep_price, keep_qty)
-        self._codes = buffer(levels, whole=True)
-        self._tally = buffer(len(Blocked), whole=True)
-        self._totals = buffer(3)
-        self._blocked = [0] * len(Blocked)
-        self._block = PLACED
-        self.look_around([])
-
-    def look_around(self, cooling: list[float]) -> None:
-        """Take in the side's fills and the prices that are `cooling`."""
-        fills = self._leg.tracker.prices
-        leg = self._leg
-        self._unchanging = (
-            *self._market, _filled(fills), len(fills), _filled(cooling), len(cooling),
-            leg.prices, leg.qtys, leg.spacings, self.actions, self._codes, self._tally, self._totals,
+    def __init__(self, legs: Sequence[Leg], market: Market, config: GridConfig) -> None:
+        self._legs = legs
+        self._levels = config.levels
+        for leg in legs:
+            leg.reserve(config.levels)
+        self._plan = compiled(plan_ladder)
+        self._numbers = (
+            config.levels, config.max_inventory, config.gamma, config.kappa, config.horizon,
+            market.tick, market.step, market.min_qty, market.min_notional, config.keep_price, config.keep_qty,
         )  # fmt: skip
+        self._around: list[tuple] = [(), ()]
+        self._tally = buffer(len(Blocked), whole=True)
+        self._found = table(3, 3)
+        for leg in legs:
+            self.look_around(leg, [])
 
-    def block(self, reason: int) -> bool:
-        """Count a bar without any entry for one `Blocked` code; False if that was so at the last bar already."""
-        self._blocked[reason] += self._levels
-        news = self._block != reason
-        self._block = reason
-        return news
+    def look_around(self, leg: Leg, cooling: list[float]) -> None:
+        """Take in a side's fills and the prices that are `cooling`."""
+        fills = leg.tracker.prices
+        taken = fills + cooling
+        # One element more, because an empty array has no type to compile for.
+        prices = buffer(len(taken) + 1)
+        for i, price in enumerate(taken):
+            prices[i] = price
+        self._around[leg.sign < 0] = (prices, len(fills), len(taken), leg.orders)
+        self._unchanging = (*self._numbers, *self._around[0], *self._around[1], self._tally, self._found)
 
-    def change(
-        self, centre: float, spacing_pct: float, last_price: float, edge: float, notional: float, room: float
-    ) -> bool:
-        """Plan the leg's columns of entries anew; tell whether any order changes, as `actions` say.
+    def change(self, *numbers: float) -> tuple[bool, float, float]:
+        """Plan the legs' entries anew, as the legs' `actions` then say.
 
-        The parameters are those of `plan_side`.
+        The parameters are those of `plan_ladder` that change with the bar. Return whether any order changes, and q
+        and shift of `centre_grid`.
         """
-        self._block = PLACED
-        leg = self._leg
-        changed = self._plan_side(
-            leg.sign, self._levels, centre, spacing_pct, last_price, edge, notional, room,
-            *self._unchanging,
-        )
+        changed = self._plan(*numbers, *self._unchanging)
+        (q, shift, _), long_totals, short_totals = plain(self._found)
         if changed:
-            leg.take_totals(self._totals)
-        return changed > 0
+            long, short = self._legs
+            if changed & 1:
+                long.take_totals(long_totals)
+            if changed & 2:
+                short.take_totals(short_totals)
+        return changed > 0, q, shift
 
     def refused(self, levels: list[int]) -> None:
         """Count the entries the broker refused; they are wanted again at the next bar."""
@@ -66,13 +63,5 @@ class SidePlan:
 
     def reasons(self) -> Counter[Blocked]:
         """Return the level-bars without an order so far, by reason."""
-        counts = {reason: int(self._tally[reason]) + self._blocked[reason] for reason in Blocked}
+        counts = {reason: int(self._tally[reason]) for reason in Blocked}
         return Counter({reason: count for reason, count in counts.items() if count and reason != PLACED})
-
-
-def _filled(values: list[float]):
-    """Return the values in a buffer; one element more, because an empty array has no type to compile for."""
-    array = buffer(len(values) + 1)
-    for i, value in enumerate(values):
-        array[i] = value
-    return array

@@ -1,31 +1,27 @@
 """What the strategy remembers of one side between bars."""
 
 from gridv4_bt.config import GridConfig
-from gridv4_bt.engine.market import Market
+from gridv4_bt.engine.ladder import PLACED
 from gridv4_bt.engine.matching import Leg
 from gridv4_bt.engine.pruning import FUNDING_SHARE, gap_price, underwater_price
-from strategies.ladder import SidePlan
 
-_NEVER = 2**62
+NEVER = 2**62
 
 
 class SideState:
-    """One positionSide as the strategy sees it: its leg, its ladder plan and its guards."""
+    """One positionSide as the strategy sees it: its leg and its guards."""
 
-    def __init__(self, leg: Leg, market: Market, config: GridConfig) -> None:
+    def __init__(self, leg: Leg, config: GridConfig) -> None:
         self.leg = leg
         self.side = leg.side
         self.sign = leg.sign
         self.tracker = leg.tracker
-        self.plan = SidePlan(leg, market, config.levels, config.keep_price, config.keep_qty)
-        self.edge = 0.0  #: nearest price that the optimal spread allows
-        self.notional = 0.0  #: of one level, quote
+        self.blocked = PLACED  #: `Blocked` code of all entries at the last bar
         self.stage1_done = False  #: stage 1 has closed its half and the price has not come back since
         self.stop_rests = False  #: a stage-2 stop stands or is being executed at market
         self._offset_spacings = config.offset_spacings
         self._cooling: list[tuple[float, int]] = []  # price of a cut fill, bar from which it is open again
-        self._next_opening = _NEVER
-        self._dirty = True
+        self.look_again = 0  #: bar number from which the plan must look around anew
         self.seen_version = -1  #: of the tracker, when it was looked at last
         self._seen_settlements = 0
         self._gap_trigger = 0.0
@@ -37,7 +33,7 @@ class SideState:
     def refresh(self) -> None:
         """Notice fills and closings since the last bar: the tracker is at another version."""
         self.seen_version = self.tracker.version
-        self._dirty = True
+        self.look_again = 0
         self._exit_slack = -1.0
         nearest = max if self.sign > 0 else min
         columns = list(zip(self.tracker.prices, self.tracker.spacings, strict=True))
@@ -71,19 +67,13 @@ class SideState:
     def cool(self, price: float, until: int) -> None:
         """Keep the level at a price closed before bar number `until`."""
         self._cooling.append((price, until))
-        self._dirty = True
+        self.look_again = 0
 
     def cooling_prices(self, bar: int) -> list[float]:
         """Return the prices still closed at bar number `bar` and forget the others."""
         self._cooling = [item for item in self._cooling if item[1] > bar]
-        self._next_opening = min((until for _, until in self._cooling), default=_NEVER)
+        self.look_again = min((until for _, until in self._cooling), default=NEVER)
         return [price for price, _ in self._cooling]
-
-    def surroundings_changed(self, bar: int) -> bool:
-        """Tell, once, whether fills or cooling levels have changed since the last time it was asked."""
-        changed = self._dirty or bar >= self._next_opening
-        self._dirty = False
-        return changed
 
     def exits_stand(self, shift: float, last_price: float) -> bool:
         """Tell whether every exit is still within its tolerance and does not cross the price."""

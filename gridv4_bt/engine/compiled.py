@@ -8,7 +8,7 @@ a function that the compiled one calls.
 
 import hashlib
 import inspect
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable, MutableSequence, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,10 +17,10 @@ from types import ModuleType
 import numpy as np
 import platformdirs
 
-from gridv4_bt.core import grid, inventory
+from gridv4_bt.core import funding, grid, inventory
 from gridv4_bt.engine import ladder
 
-RULES: tuple[ModuleType, ...] = (grid, inventory, ladder)
+RULES: tuple[ModuleType, ...] = (funding, grid, inventory, ladder)
 
 
 @cache
@@ -36,8 +36,15 @@ def buffer(length: int, whole: bool = False) -> MutableSequence:
     return np.zeros(length, dtype=np.int64 if whole else np.float64)
 
 
+def table(rows: int, length: int) -> Sequence[MutableSequence[float]]:
+    """Return rows of zeros in the kind of array that the rules are fastest with."""
+    if not available():
+        return [[0.0] * length for _ in range(rows)]
+    return np.zeros((rows, length))
+
+
 def plain(array: MutableSequence) -> list:
-    """Return a buffer's values as Python numbers."""
+    """Return the values of a buffer, or of a table by rows, as Python numbers."""
     return array.tolist() if hasattr(array, "tolist") else list(array)
 
 

@@ -6,6 +6,7 @@ Plain numbers and flat arrays only: `gridv4_bt.engine.compiled` compiles these f
 from collections.abc import MutableSequence, Sequence
 from enum import IntEnum
 
+from gridv4_bt.core.funding import funding_tilt
 from gridv4_bt.core.grid import (
     level_price,
     nudge_round_number,
@@ -71,9 +72,9 @@ def order_price(side_sign: int, raw: float, tick: float) -> float:
     return round_up(nudge_round_number(raw, False), tick)
 
 
-def lies_near(price: float, others: Sequence[float], count: int, distance: float) -> bool:
-    """Tell whether any of the first `count` prices is within `distance` of a price."""
-    for i in range(count):
+def lies_near(price: float, others: Sequence[float], first: int, end: int, distance: float) -> bool:
+    """Tell whether any of the prices from index `first` to before `end` is within `distance` of a price."""
+    for i in range(first, end):
         if abs(others[i] - price) <= distance:
             return True
     return False
@@ -95,21 +96,17 @@ def reach_reason(side_sign: int, price: float, last_price: float, edge: float) -
 
 
 def surroundings_reason(
-    price: float,
-    spacing_pct: float,
-    fills: Sequence[float],
-    fill_count: int,
-    cooling: Sequence[float],
-    cooling_count: int,
+    price: float, spacing_pct: float, taken: Sequence[float], fills: int, count: int
 ) -> int:
     """Return OCCUPIED, COOLING or PLACED for an entry at a price.
 
-    `fills` and `cooling` hold the prices of the side's open fills, and of fills cut at a loss lately.
+    The first `count` of `taken` are the prices of the side's open fills, `fills` of them, and then those of fills
+    cut at a loss lately.
     """
     half_spacing = 0.5 * spacing_pct * price
-    if lies_near(price, fills, fill_count, half_spacing):
+    if lies_near(price, taken, 0, fills, half_spacing):
         return OCCUPIED
-    if lies_near(price, cooling, cooling_count, half_spacing):
+    if lies_near(price, taken, fills, count, half_spacing):
         return COOLING
     return PLACED
 
@@ -152,15 +149,10 @@ def plan_side(
     min_notional: float,
     keep_price: float,
     keep_qty: float,
-    fills: Sequence[float],
-    fill_count: int,
-    cooling: Sequence[float],
-    cooling_count: int,
-    prices: MutableSequence[float],
-    qtys: MutableSequence[float],
-    spacings: MutableSequence[float],
-    actions: MutableSequence[int],
-    codes: MutableSequence[int],
+    taken: Sequence[float],
+    fills: int,
+    count: int,
+    orders: Sequence[MutableSequence[float]],
     tally: MutableSequence[int],
     totals: MutableSequence[float],
 ) -> int:
@@ -175,13 +167,14 @@ def plan_side(
     tick, step, min_qty, min_notional : the market's filters.
     keep_price, keep_qty : a resting order stays within this fraction of a spacing and of the wanted qty,
         because every replacement costs its place in the queue.
-    fills, cooling : prices of the side's open fills, and of fills cut at a loss lately, with their counts.
-    prices, qtys, spacings : of the order that rests at level i + 1, price 0 where none does; changed to what
-        rests after the actions.
-    actions, codes : set to KEEP, CANCEL, PLACE or REPLACE, and to the `Blocked` code, of each level.
+    taken, fills, count : see `surroundings_reason`.
+    orders : rows of one number for each level: price, qty and spacing_pct of the order that rests, price 0 where
+        none does, changed to what rests after the actions; then KEEP, CANCEL, PLACE or REPLACE, and the
+        `Blocked` code, set for each level.
     tally : counts the levels by code, on top of what it holds.
     totals : set by `ladder_totals` if an order changes.
     """
+    prices, qtys, spacings, actions, codes = orders[0], orders[1], orders[2], orders[3], orders[4]
     changes = 0
     for i in range(levels):
         raw = level_price(centre, spacing_pct, -side_sign * (i + 1))
@@ -190,7 +183,7 @@ def plan_side(
         code = reach_reason(side_sign, price, last_price, edge) if price > 0.0 else CROSSES
         qty = 0.0
         if code == PLACED:
-            code = surroundings_reason(price, spacing_pct, fills, fill_count, cooling, cooling_count)
+            code = surroundings_reason(price, spacing_pct, taken, fills, count)
         if code == PLACED:
             qty = round_down(notional / price, step)
             code = size_reason(price, qty, min_qty, min_notional, room)
@@ -217,6 +210,95 @@ def plan_side(
     if changes > 0:
         ladder_totals(side_sign, levels, prices, qtys, totals)
     return changes
+
+
+def plan_ladder(
+    long_block: int,
+    short_block: int,
+    anchor: float,
+    spacing_pct: float,
+    mid: float,
+    sigma: float,
+    equity: float,
+    long_qty: float,
+    short_qty: float,
+    notional: float,
+    funding_rate: float,
+    levels: int,
+    max_inventory: float,
+    gamma: float,
+    kappa: float,
+    horizon: float,
+    tick: float,
+    step: float,
+    min_qty: float,
+    min_notional: float,
+    keep_price: float,
+    keep_qty: float,
+    long_taken: Sequence[float],
+    long_fills: int,
+    long_count: int,
+    long_orders: Sequence[MutableSequence[float]],
+    short_taken: Sequence[float],
+    short_fills: int,
+    short_count: int,
+    short_orders: Sequence[MutableSequence[float]],
+    tally: MutableSequence[int],
+    found: Sequence[MutableSequence[float]],
+) -> int:
+    """Centre the grid and plan both sides; return 1 if LONG orders change, 2 if SHORT ones, 3 if both do.
+
+    One call for everything, because entering compiled code costs more than a side's plan.
+
+    Parameters
+    ----------
+    long_block, short_block : PLACED for a side that may add; else the reason, and the side keeps what rests.
+    anchor, mid : price the grid hangs on, and the last price.
+    sigma : per bar, dimensionless.
+    equity : quote; a side may hold `max_inventory` times as much.
+    long_qty, short_qty : held, base units.
+    notional : of one level before the tilt by the latest `funding_rate`.
+    found : rows: q, shift and half spread of `centre_grid`; totals of LONG; totals of SHORT (`ladder_totals`).
+    The others are those of `centre_grid` and `plan_side`.
+    """
+    limit = max_inventory * equity
+    q, shift, half_spread = centre_grid(mid, sigma, long_qty - short_qty, limit / mid, gamma, kappa, horizon)
+    found[0][0], found[0][1], found[0][2] = q, shift, half_spread
+    centre = anchor + shift
+    reservation = mid + shift
+    changed = 0
+    if long_block == PLACED:
+        if plan_side(
+            1, levels, centre, spacing_pct, mid, reservation - half_spread,
+            notional * funding_tilt(funding_rate, 1), limit - long_qty * mid,
+            tick, step, min_qty, min_notional, keep_price, keep_qty,
+            long_taken, long_fills, long_count, long_orders, tally, found[1],
+        ):  # fmt: skip
+            changed += 1
+    else:
+        keep_side(levels, long_block, long_orders, tally)
+    if short_block == PLACED:
+        if plan_side(
+            -1, levels, centre, spacing_pct, mid, reservation + half_spread,
+            notional * funding_tilt(funding_rate, -1), limit - short_qty * mid,
+            tick, step, min_qty, min_notional, keep_price, keep_qty,
+            short_taken, short_fills, short_count, short_orders, tally, found[2],
+        ):  # fmt: skip
+            changed += 2
+    else:
+        keep_side(levels, short_block, short_orders, tally)
+    return changed
+
+
+def keep_side(
+    levels: int, code: int, orders: Sequence[MutableSequence[float]], tally: MutableSequence[int]
+) -> None:
+    """Plan nothing on a side: every level keeps what rests there and is counted under one `Blocked` code."""
+    actions, codes = orders[3], orders[4]
+    for i in range(levels):
+        actions[i] = KEEP
+        codes[i] = code
+    tally[code] += levels
 
 
 def ladder_totals(

@@ -4,12 +4,12 @@ A bar tells open, high, low and close but not their order, so wherever the order
 worse one for us is taken. The orders matched are those that stood at the end of the bar before.
 """
 
-from collections.abc import Mapping, MutableSequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from gridv4_bt.engine.account import Account
-from gridv4_bt.engine.compiled import buffer, plain
+from gridv4_bt.engine.compiled import buffer, plain, table
 from gridv4_bt.engine.ladder import ladder_totals
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.types import LOT_NOISE, PositionSide, PositionTracker, TradeLabel
@@ -81,27 +81,26 @@ class MarketClose(NamedTuple):
 class Leg:
     """One positionSide of one symbol: its open fills and the orders that stand for it.
 
-    The entries are columns by grid level (`prices[i]`, `qtys[i]`, `spacings[i]` belong to level i + 1 of the side; a
-    price of 0 is a level without an order), because the ladder's rule plans on them directly. Whoever
-    changes a column calls `entries_changed`.
+    The entries are rows of `orders` (`prices[i]`, `qtys[i]`, `spacings[i]` belong to level i + 1 of the side; a
+    price of 0 is a level without an order), because the ladder's rule plans on them directly; `actions[i]` and
+    `codes[i]` are what that rule said last, see `plan_side`. Whoever changes a row calls `entries_changed`.
     """
 
     __slots__ = (
-        "side", "sign", "tracker", "levels", "prices", "qtys", "spacings", "entry_notional", "entry_count",
-        "first_entry", "exits", "stop", "closes", "_totals",
+        "side", "sign", "tracker", "levels", "orders", "prices", "qtys", "spacings", "actions", "codes",
+        "entry_notional", "entry_count", "first_entry", "exits", "stop", "closes", "_totals",
     )  # fmt: skip
 
     def __init__(self, side: PositionSide) -> None:
         self.side = side
         self.sign = int(side)
         self.tracker = PositionTracker(side)
-        self.levels = 0
-        self.prices = self.qtys = self.spacings = buffer(0)
+        self._room(0)
         self._totals = buffer(3)
         self.exits: dict[int, float] = {}  #: price by fill id; the qty is all that is open of the fill
         self.stop: float | None = None  #: trigger price of the order that closes the whole leg
         self.closes: list[MarketClose] = []  #: market orders for the next open
-        self.take_totals(self._totals)
+        self.take_totals(plain(self._totals))
 
     @property
     def entries(self) -> dict[int, Entry]:
@@ -113,15 +112,19 @@ class Leg:
         }
 
     def reserve(self, levels: int) -> None:
-        """Make room for this many levels; the columns may be other objects afterwards."""
+        """Make room for this many levels; `orders` may be another object afterwards."""
         if levels <= self.levels:
             return
-        for name in ("prices", "qtys", "spacings"):
-            column = buffer(levels)
-            for i, value in enumerate(getattr(self, name)):
-                column[i] = value
-            setattr(self, name, column)
+        before = self.orders
+        self._room(levels)
+        for row, old in zip(self.orders, before, strict=True):
+            for i, value in enumerate(old):
+                row[i] = value
+
+    def _room(self, levels: int) -> None:
         self.levels = levels
+        self.orders = table(5, levels)
+        self.prices, self.qtys, self.spacings, self.actions, self.codes = self.orders
 
     def place(self, level: int, entry: Entry) -> None:
         """Let an entry rest at a level, in place of the one before."""
@@ -144,11 +147,11 @@ class Leg:
     def entries_changed(self) -> None:
         """Sum the columns up anew."""
         ladder_totals(self.sign, self.levels, self.prices, self.qtys, self._totals)
-        self.take_totals(self._totals)
+        self.take_totals(plain(self._totals))
 
-    def take_totals(self, totals: MutableSequence[float]) -> None:
+    def take_totals(self, totals: Sequence[float]) -> None:
         """Note the sums that `ladder_totals` found."""
-        self.entry_notional, count, nearest = plain(totals)  #: of all resting entries, quote
+        self.entry_notional, count, nearest = totals  #: of all resting entries, quote
         self.entry_count = int(count)
         #: the price the market meets first, infinitely far without any entry
         self.first_entry = nearest if count else -self.sign * INFINITY
@@ -263,19 +266,15 @@ class Book:
             is_buy = leg.sign > 0
             if not self.fills(is_buy, leg.first_entry, bar.low, bar.high):
                 continue
-            resting = leg.entries
-            reached = [
-                level
-                for level, entry in resting.items()
-                if self.fills(is_buy, entry.price, bar.low, bar.high) and down < entry.price < up
-            ]
-            for level in sorted(reached, key=abs):
-                entry = resting[level]
-                leg.cancel(level)
-                self.account.open_fill(
-                    self.symbol, leg.tracker, entry.qty, entry.price, bar.time, self.regime,
-                    entry.spacing_pct, self.costs.maker_fee, maker=True,
-                )  # fmt: skip
+            prices = plain(leg.prices)
+            for i, price in enumerate(prices):
+                if price > 0.0 and self.fills(is_buy, price, bar.low, bar.high) and down < price < up:
+                    leg.prices[i] = 0.0
+                    self.account.open_fill(
+                        self.symbol, leg.tracker, float(leg.qtys[i]), price, bar.time, self.regime,
+                        float(leg.spacings[i]), self.costs.maker_fee, maker=True,
+                    )  # fmt: skip
+            leg.entries_changed()
 
     def fill_stops(self, down: float = 0.0, up: float = INFINITY) -> None:
         """Phase 4: a stop closes all that its leg held when the market met it, then it is gone.

@@ -11,6 +11,7 @@ from feeds.candles import CandleFeed
 from gridv4_bt.core.risk import Bracket
 from gridv4_bt.engine.ladder import CANCEL, KEEP, PLACE, REPLACE
 from gridv4_bt.engine.market import Market
+from gridv4_bt.engine.types import PositionSide
 
 START = pd.Timestamp("2024-01-01", tz="UTC")
 START_MS = 1_704_067_200_000
@@ -48,14 +49,15 @@ def rest_entries(broker, data, side, entries, cancel=()):
     leg.reserve(max(map(abs, [*entries, *cancel]), default=0))
     before = leg.entries
     assert set(cancel) <= set(before), "only what rests can be cancelled"
-    actions = [KEEP] * leg.levels
+    for each in (leg, broker.leg(data, PositionSide(-side))):
+        each.actions[:] = [KEEP] * each.levels
     for level in cancel:
         leg.cancel(level)
-        actions[abs(level) - 1] = CANCEL
+        leg.actions[abs(level) - 1] = CANCEL
     for level, entry in entries.items():
         leg.place(level, entry)
-        actions[abs(level) - 1] = REPLACE if level in before else PLACE
-    return broker.rest_entries(data, side, actions)
+        leg.actions[abs(level) - 1] = REPLACE if level in before else PLACE
+    return broker.rest_entries(data)
 
 
 class Scripted(bt.Strategy):

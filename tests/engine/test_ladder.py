@@ -6,20 +6,26 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from gridv4_bt.core.funding import funding_tilt
 from gridv4_bt.core.grid import nudge_round_number, nudge_window
 from gridv4_bt.core.inventory import normalized_inventory, optimal_spread, reservation_price
 from gridv4_bt.engine.compiled import compiled
 from gridv4_bt.engine.ladder import (
     CANCEL,
+    HALT,
     KEEP,
     PLACE,
+    PLACED,
+    REGIME,
     REPLACE,
+    VAR,
     Blocked,
     centre_grid,
     is_kept,
     ladder_totals,
     lies_near,
     order_price,
+    plan_ladder,
     plan_side,
     reach_reason,
     size_reason,
@@ -77,12 +83,14 @@ def test_entry_may_not_cross_the_last_price_nor_lie_inside_the_spread(sign, pric
     ],
 )
 def test_level_is_blocked_by_a_fill_or_a_cut_within_half_a_spacing(fills, cooling, reason):
-    assert surroundings_reason(100.0, 0.01, fills, len(fills), cooling, len(cooling)) == reason
+    taken = fills + cooling
+    assert surroundings_reason(100.0, 0.01, taken, len(fills), len(taken)) == reason
 
 
-def test_only_the_first_prices_count():
-    assert not lies_near(100.0, [90.0, 100.0], 1, 0.5)
-    assert lies_near(100.0, [90.0, 100.0], 2, 0.5)
+def test_only_the_prices_between_the_indices_count():
+    assert not lies_near(100.0, [90.0, 100.0], 0, 1, 0.5)
+    assert lies_near(100.0, [90.0, 100.0], 0, 2, 0.5)
+    assert not lies_near(100.0, [100.0, 90.0], 1, 2, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -148,9 +156,10 @@ def plan(standing=((0.0, 0.0),) * 3, fills=(), cooling=(), **changed):
     prices, qtys = map(list, zip(*standing, strict=True))
     spacings = [OLD_SPACING if price else 0.0 for price in prices]
     actions, codes, tally, totals = [-1] * 3, [-1] * 3, [0] * len(Blocked), list(UNTOUCHED)
+    taken = [*fills, *cooling]
     changes = plan_side(
-        **numbers | changed, fills=fills, fill_count=len(fills), cooling=cooling, cooling_count=len(cooling),
-        prices=prices, qtys=qtys, spacings=spacings, actions=actions, codes=codes, tally=tally, totals=totals,
+        **numbers | changed, taken=taken, fills=len(fills), count=len(taken),
+        orders=[prices, qtys, spacings, actions, codes], tally=tally, totals=totals,
     )  # fmt: skip
     check_spacings_and_totals(numbers | changed, actions, standing, prices, qtys, spacings, totals)
     return actions, codes, list(zip(prices, qtys, strict=True)), changes, tally
@@ -214,10 +223,113 @@ def test_sells_lie_above():
 def test_cancelling_the_last_order_leaves_totals_of_nothing():
     prices, qtys, totals = [98.14], [10.0], list(UNTOUCHED)
     changes = plan_side(
-        1, 1, 100.0, 0.02, 100.0, 99.5, 1_000.0, 0.0, 0.01, 0.001, 0.001, 5.0, 0.25, 0.2, [], 0, [], 0,
-        prices, qtys, [0.02], [0], [0], [0] * len(Blocked), totals,
+        1, 1, 100.0, 0.02, 100.0, 99.5, 1_000.0, 0.0, 0.01, 0.001, 0.001, 5.0, 0.25, 0.2, [], 0, 0,
+        [prices, qtys, [0.02], [0], [0]], [0] * len(Blocked), totals,
     )  # fmt: skip
     assert (changes, prices, totals) == (1, [0.0], [0.0, 0.0, 0.0])
+
+
+# --- both sides at once
+
+
+class Ladder:
+    """Three levels a side, planned on columns of `kind` (list or array)."""
+
+    numbers = {
+        "anchor": 100.0, "spacing_pct": 0.02, "mid": 100.5, "sigma": 0.002, "equity": 10_000.0, "long_qty": 4.0,
+        "short_qty": 1.0, "notional": 1_000.0, "funding_rate": 0.0001, "levels": 3, "max_inventory": 0.5,
+        "gamma": 5.0, "kappa": 1_000.0, "horizon": 96, "tick": 0.01, "step": 0.001, "min_qty": 0.001,
+        "min_notional": 5.0, "keep_price": 0.25, "keep_qty": 0.2,
+    }  # fmt: skip
+
+    def __init__(self, kind=list):
+        self.long, self.short, self.found = (
+            kind([[0.0] * width for _ in range(rows)]) for rows, width in ((5, 3), (5, 3), (3, 3))
+        )
+        self.taken, self.tally = kind([98.2]), kind([0] * len(Blocked))
+
+    def plan(self, rule=plan_ladder, long_block=PLACED, short_block=PLACED, **changed):
+        return rule(
+            long_block, short_block, *(self.numbers | changed).values(), self.taken, 1, 1, self.long,
+            self.taken, 0, 0, self.short, self.tally, self.found,
+        )  # fmt: skip
+
+    def state(self):
+        return [[list(row) for row in part] for part in (self.long, self.short, self.found)] + [list(self.tally)]
+
+
+def one_side(sign, **numbers):
+    """What `plan_side` makes of the side of a `Ladder`."""
+    n = Ladder.numbers | numbers
+    limit = n["max_inventory"] * n["equity"]
+    position = n["long_qty"] - n["short_qty"]
+    q, shift, half = centre_grid(n["mid"], n["sigma"], position, limit / n["mid"], n["gamma"], n["kappa"], n["horizon"])
+    orders, tally, totals = [[0.0] * 3 for _ in range(5)], [0] * len(Blocked), [0.0] * 3
+    held = n["long_qty"] if sign > 0 else n["short_qty"]
+    changes = plan_side(
+        sign, 3, n["anchor"] + shift, n["spacing_pct"], n["mid"], n["mid"] + shift - sign * half,
+        n["notional"] * funding_tilt(n["funding_rate"], sign), limit - held * n["mid"], n["tick"], n["step"],
+        n["min_qty"], n["min_notional"], n["keep_price"], n["keep_qty"], [98.2], int(sign > 0), int(sign > 0),
+        orders, tally, totals,
+    )  # fmt: skip
+    return changes, orders, tally, totals, [q, shift, half]
+
+
+def test_ladder_is_both_sides_around_one_centre():
+    ladder = Ladder()
+    assert ladder.plan() == 3
+    (longs, long_orders, long_tally, long_totals, centre), (shorts, short_orders, short_tally, short_totals, _) = (
+        one_side(1), one_side(-1)
+    )
+    assert longs and shorts
+    assert ladder.state() == [
+        long_orders, short_orders, [centre, long_totals, short_totals],
+        [one + other for one, other in zip(long_tally, short_tally, strict=True)],
+    ]  # fmt: skip
+    # LONG pays the funding: 750 a level against 1,250; the first buy is occupied by the fill at 98.2
+    assert [round(price * qty) for price, qty in zip(*long_orders[:2], strict=True)] == [0, 750, 750]
+    assert [round(price * qty) for price, qty in zip(*short_orders[:2], strict=True)] == [1250, 1250, 1250]
+
+
+def test_nothing_changes_the_second_time():
+    ladder = Ladder()
+    ladder.plan()
+    before = ladder.state()
+    assert ladder.plan() == 0
+    assert [row[:3] for row in ladder.state()[:2]] == [row[:3] for row in before[:2]]
+    assert [list(part[3]) for part in (ladder.long, ladder.short)] == [[KEEP] * 3] * 2
+
+
+@pytest.mark.parametrize(("blocks", "changed"), [((HALT, PLACED), 2), ((PLACED, REGIME), 1), ((VAR, VAR), 0)])
+def test_blocked_side_keeps_what_rests_and_is_counted(blocks, changed):
+    ladder = Ladder()
+    ladder.plan()
+    before = ladder.state()
+    ladder.tally[:] = [0] * len(Blocked)
+    moved = ladder.plan(long_block=blocks[0], short_block=blocks[1], anchor=101.0)
+    assert moved == changed
+    for part, old, block in zip((ladder.long, ladder.short), before, blocks, strict=False):
+        if block != PLACED:
+            assert part[:3] == old[:3]
+            assert (part[3], part[4]) == ([KEEP] * 3, [block] * 3)
+    assert sum(ladder.tally) == 6
+    for reason in set(blocks) - {PLACED}:
+        assert ladder.tally[reason] == 3 * blocks.count(reason)
+
+
+def test_compiled_ladder_is_the_same_to_the_last_bit():
+    np = pytest.importorskip("numpy")
+    pytest.importorskip("numba")
+    fast, rng = compiled(plan_ladder), np.random.default_rng(5)
+    plain, quick = Ladder(), Ladder(np.array)
+    for anchor, spacing, mid, sigma, long_qty, short_qty, block in rng.uniform(0.0, 1.0, (500, 7)).tolist():
+        numbers = {
+            "anchor": 98.0 + 4.0 * anchor, "spacing_pct": 0.01 + 0.01 * spacing, "mid": 98.0 + 4.0 * mid,
+            "sigma": 0.01 * sigma, "long_qty": 40.0 * long_qty, "short_qty": 40.0 * short_qty,
+        }  # fmt: skip
+        blocks = {"long_block": REGIME if block < 0.2 else PLACED, "short_block": HALT if block > 0.8 else PLACED}
+        assert plain.plan(**blocks, **numbers) == quick.plan(fast, **blocks, **numbers)
+        assert plain.state() == quick.state()
 
 
 # --- the totals of a ladder

@@ -50,7 +50,7 @@ class BruteForce:
 
     def check(self, now) -> None:
         """Compare everything that stands after a bar with what SPEC asks for."""
-        c, market, close = self.config, self.market, now.close
+        c, close = self.config, now.close
         self.bars += 1
         self._learn(now)
         regime = int(now.regime_before) if c.regime == "kama" else 0
