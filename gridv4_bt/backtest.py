@@ -11,6 +11,7 @@ from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
 from gridv4_bt.analysis.metrics import summarize
 from gridv4_bt.analysis.recorder import RunRecorder, SymbolRecord
+from gridv4_bt.compat import FastCerebro
 from gridv4_bt.config import GridConfig, backtrader_params
 from gridv4_bt.errors import DataError
 from strategies.grid_v4 import GridStrategyV4
@@ -65,7 +66,7 @@ def make_feeds(
 
 def make_cerebro(feeds: Sequence[CandleFeed], config: GridConfig, cash: float) -> bt.Cerebro:
     """Return a Cerebro with one wallet, and one GridStrategyV4 and RunRecorder for every feed."""
-    cerebro = bt.Cerebro(stdstats=False)
+    cerebro = FastCerebro(stdstats=False)
     values = config.model_dump()
     exchange = {name: values[name] for name, _ in backtrader_params("exchange")}
     cerebro.setbroker(HedgeBroker(cash=cash, **exchange))

@@ -77,9 +77,8 @@ class LineReader:
     def read(self) -> tuple[float, ...]:
         """Return the values at the clock's bar, in the order of the lines."""
         index = self._clock._idx
-        if index != self._index + 1:
-            first = index + self._ago
-            self._walk = zip(*(islice(line.array, first, None) for line in self._lines), strict=False)
+        if index != self._index + 1 or self._clock.mode:  # lines of bounded memory are moved all the time
+            self._walk = zip(*(islice(line.array, line._idx + self._ago, None) for line in self._lines), strict=False)
         self._index = index
         return next(self._walk)
 
@@ -112,6 +111,29 @@ class RunningAnalyzers(bt.metabase.ItemCollection):
     def select(self) -> None:
         """Find out which analyzers want to see the bars."""
         self._running = [item for item in self._items if not getattr(item, "only_at_end", False)]
+
+
+class FastCerebro(bt.Cerebro):
+    """A Cerebro that walks through a single preloaded feed without what several feeds, timers and writers need."""
+
+    def _runonce(self, runstrats: list[bt.Strategy]) -> None:
+        timed = self._timers or self._timerscheat or self.p.cheat_on_open
+        if timed or self.runwriters or len(self.datas) != 1:
+            super()._runonce(runstrats)
+            return
+        for strategy in runstrats:
+            strategy._once()
+            strategy.reset()
+        data = self.datas[0]
+        while (time := data.advance_peek()) != math.inf:
+            data.advance()
+            self._brokernotify()
+            if self._event_stop:
+                return
+            for strategy in runstrats:
+                strategy._oncepost(time)
+                if self._event_stop:
+                    return
 
 
 class FastStrategy(bt.Strategy):

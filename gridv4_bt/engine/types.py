@@ -1,7 +1,7 @@
 """The vocabulary of positions: sides, labels, fills, closed trades, and the tracker of one leg."""
 
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 #: Lots are decimal, floats are not: 0.013 - 0.007 - 0.006 leaves 1.7e-18. Quantities that differ by less
 #: than this share are the same, and no fill that small is left open.
@@ -32,8 +32,7 @@ class TradeLabel(StrEnum):
     MANUAL = "manual"
 
 
-@dataclass(frozen=True, slots=True)
-class Fill:
+class Fill(NamedTuple):
     """One entry that is still open, wholly or in part."""
 
     id: int  #: unique in the account; also the Backtrader ``tradeid``
@@ -46,8 +45,7 @@ class Fill:
     fee: float  #: entry fee that belongs to the open qty, quote
 
 
-@dataclass(frozen=True, slots=True)
-class ClosedTrade:
+class ClosedTrade(NamedTuple):
     """One closing execution against one fill; a part-closed fill gives several."""
 
     trade_id: int  #: id of the fill

@@ -9,24 +9,21 @@ from gridv4_bt.compat import FastIndicator
 
 def directional_moves(highs: Sequence[float], lows: Sequence[float]) -> tuple[list[float], list[float]]:
     """Return the +DM and the -DM of every bar but the first, price units: the larger outward move counts, else 0."""
-    # Two flat lists: a pair object a bar would wake the garbage collector, which costs more than all the arithmetic.
-    plus, minus = [], []
-    for previous_high, previous_low, high, low in zip(highs, lows, highs[1:], lows[1:]):
-        up = high - previous_high
-        down = previous_low - low
-        plus.append(up if up > down and up > 0.0 else 0.0)
-        minus.append(down if down > up and down > 0.0 else 0.0)
-    return plus, minus
+    up = np.diff(highs)
+    down = -np.diff(lows)
+    plus = np.where((up > down) & (up > 0.0), up, 0.0)
+    minus = np.where((down > up) & (down > 0.0), down, 0.0)
+    return plus.tolist(), minus.tolist()
 
 
 class WilderADX(FastIndicator):
     """Wilder's average directional index, 0 (no trend) to 100.
 
-    `DX = 100 * abs(+DI - -DI) / (+DI + -DI)`, DI = smoothed DM / smoothed true range. The true range stands below both DI
-    and cancels, so it is not computed. Smoothed DM: the sum of the first `period - 1` moves, then
-    `prev - prev/period + DM`. ADX: the mean of the first `period` DX, then `(prev*(period-1) + DX) / period`. A bar whose
-    smoothed DM are both 0 has no DX: it adds 0 to the first mean and later leaves ADX as it was. First value at bar
-    `2*period - 1` (counted from 0). All this as in TA-Lib's ADX.
+    `DX = 100 * abs(+DI - -DI) / (+DI + -DI)`, DI = smoothed DM / smoothed true range. The true range stands below
+    both DI and cancels, so it is not computed. Smoothed DM: the sum of the first `period - 1` moves, then
+    `prev - prev/period + DM`. ADX: the mean of the first `period` DX, then `(prev*(period-1) + DX) / period`. A bar
+    whose smoothed DM are both 0 has no DX: it adds 0 to the first mean and later leaves ADX as it was. First value at
+    bar `2*period - 1` (counted from 0). All this as in TA-Lib's ADX.
     Source: J. W. Wilder, New Concepts in Technical Trading Systems (1978); the start: TA-Lib's ta_ADX.c.
     """
 

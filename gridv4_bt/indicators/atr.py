@@ -8,11 +8,9 @@ import numpy as np
 from gridv4_bt.compat import FastIndicator
 
 
-def true_range(high: float, low: float, previous_close: float) -> float:
-    """Return the bar's range, stretched to the close before it; price units."""
-    top = high if high > previous_close else previous_close
-    bottom = low if low < previous_close else previous_close
-    return top - bottom
+def true_ranges(highs: Sequence[float], lows: Sequence[float], previous_closes: Sequence[float]) -> list[float]:
+    """Return each bar's range, stretched to the close before it; price units."""
+    return (np.maximum(highs, previous_closes) - np.minimum(lows, previous_closes)).tolist()
 
 
 def log_returns(closes: Sequence[float]) -> list[float]:
@@ -45,7 +43,7 @@ class WilderATR(FastIndicator):
         self.l.atr[0] = self._seed(highs[1:], lows[1:], closes[:-1])
 
     def next(self) -> None:
-        latest = true_range(self.data.high[0], self.data.low[0], self.data.close[-1])
+        [latest] = true_ranges([self.data.high[0]], [self.data.low[0]], [self.data.close[-1]])
         self.l.atr[0] = (self.l.atr[-1] * (self.p.period - 1) + latest) / self.p.period
 
     def oncestart(self, start: int, end: int) -> None:
@@ -61,16 +59,16 @@ class WilderATR(FastIndicator):
         average = self.l.atr.array[start - 1]
         averages = []
         highs, lows = self.data.high.array[start:end], self.data.low.array[start:end]
-        for high, low, previous_close in zip(highs, lows, self.data.close.array[start - 1 : end - 1]):
-            average = (average * carried + true_range(high, low, previous_close)) / period
+        for latest in true_ranges(highs, lows, self.data.close.array[start - 1 : end - 1]):
+            average = (average * carried + latest) / period
             averages.append(average)
         np.frombuffer(self.l.atr.array)[start:end] = averages
 
     def _seed(self, highs: Sequence[float], lows: Sequence[float], previous_closes: Sequence[float]) -> float:
         """Return the mean of the first `period` true ranges."""
         total = 0.0
-        for high, low, previous_close in zip(highs, lows, previous_closes):
-            total += true_range(high, low, previous_close)
+        for value in true_ranges(highs, lows, previous_closes):
+            total += value
         return total / self.p.period
 
 
@@ -78,9 +76,9 @@ class ZScore(FastIndicator):
     """Distance of the close from its simple average in ATRs: the circuit breaker's measure.
 
     `z = (C - SMA(period)) / ATR(atr_period)`, dimensionless; 0 when ATR is 0. The numerator is computed as the mean of
-    `C - C_i`, so that an unmoving window gives exactly 0 however small ATR has become. `ZScore(data)` builds its own ATR;
-    `ZScore(data, atr)` reads its owner's, and then `atr_period` is not used. First value when window and ATR are full
-    (bar 19, counted from 0, with the defaults).
+    `C - C_i`, so that an unmoving window gives exactly 0 however small ATR has become. `ZScore(data)` builds its own
+    ATR; `ZScore(data, atr)` reads its owner's, and then `atr_period` is not used. First value when window and ATR are
+    full (bar 19, counted from 0, with the defaults).
     Source: this project (SPEC, section 2).
     """
 
@@ -120,8 +118,8 @@ class ZScore(FastIndicator):
 class RollingVolatility(FastIndicator):
     """Volatility of the log returns: per bar, dimensionless (0.01 = 1 % a bar).
 
-    `sigma = sqrt(sum((r_i - mean(r))^2) / (period - 1))` over the last `period` values of `r_i = ln(C_i / C_{i-1})`: the
-    sample standard deviation. First value at bar `period` (counted from 0). Closes must be positive.
+    `sigma = sqrt(sum((r_i - mean(r))^2) / (period - 1))` over the last `period` values of `r_i = ln(C_i / C_{i-1})`:
+    the sample standard deviation. First value at bar `period` (counted from 0). Closes must be positive.
     Source: SPEC, section 2; close-to-close estimator.
     """
 

@@ -194,13 +194,15 @@ class RegimeFSM(FastIndicator):
         """Run the state machine over the bars start to end and return each bar's slope and state."""
         p = self.p
         breakout_slope, trend_slope, hysteresis = p.breakout_slope, p.trend_slope, p.hysteresis
-        kama = self.kama.array[start - 1 : end]
+        moves = np.diff(self.kama.array[start - 1 : end])
+        atr = np.array(self.atr.array[start:end])
+        slopes = np.zeros_like(moves)
+        np.divide(moves, atr, out=slopes, where=(atr != 0.0) | (moves != 0.0))  # as `normalized_slope`
+        slopes = slopes.tolist()
         state = self._state
-        slopes, states = [], []
-        for average, previous, atr in zip(kama[1:], kama, self.atr.array[start:end]):
-            slope = normalized_slope(average, previous, atr)
+        states = []
+        for slope in slopes:
             state = next_state(state, slope, breakout_slope, trend_slope, hysteresis)
-            slopes.append(slope)
             states.append(state)
         self._state = state
         return slopes, states

@@ -53,7 +53,7 @@ class Recorder(bt.Strategy):
 
 @pytest.fixture
 def run_indicator():
-    """run_indicator(build, candles, mode="once") -> array (lines, bars); `build(data)` gives one indicator or a tuple."""
+    """run_indicator(build, candles, mode="once") -> array (lines, bars); `build(data)` gives indicators."""
 
     def run(build, candles: dict, mode: str = "once") -> np.ndarray:
         cerebro = bt.Cerebro(stdstats=False)

@@ -29,7 +29,7 @@ class Summary(bt.Analyzer):
 
 
 def _fields(trade):
-    return [getattr(trade, name) for name in trade.__dataclass_fields__]
+    return list(trade)
 
 
 def unrealized(moment):

@@ -1,0 +1,124 @@
+"""What is adapted in Backtrader changes no result."""
+
+import datetime as dt
+
+import backtrader as bt
+import pytest
+from scripted import candle_feed, flat
+
+from gridv4_bt.compat import FastCerebro, FastStrategy, LineReader
+
+BARS = [(100.0 + i, 103.0 + i, 98.0 + i, 101.0 + i, 10.0 * i + 1.0) for i in range(12)]
+
+
+class Reading(bt.Strategy):
+    """Compares what readers say with the lines themselves, at bars of its choice."""
+
+    params = (("skip", ()),)
+
+    def __init__(self):
+        bt.indicators.SimpleMovingAverage(self.data.close, period=2)  # `next` from bar 2 on
+
+    def start(self):
+        lines = self.data.lines
+        self.now = LineReader(lines.open, lines.close, lines.volume)
+        self.before = LineReader(lines.close, ago=-1)
+        self.read = []
+
+    def next(self):
+        data = self.data
+        if len(data) in self.p.skip:
+            return
+        self.read.append(len(data))
+        assert self.now.read() == (data.open[0], data.close[0], data.volume[0])
+        assert self.before.read() == (data.close[-1],)
+
+
+@pytest.mark.parametrize("mode", [{}, {"runonce": False}, {"preload": False}, {"exactbars": 1}, {"exactbars": -1}])
+@pytest.mark.parametrize("skip", [(), (2, 3, 6, 9, 10)])
+def test_reader_says_what_the_lines_say_also_after_bars_it_did_not_see(mode, skip):
+    cerebro = bt.Cerebro(stdstats=False, **mode)
+    cerebro.adddata(candle_feed(BARS))
+    cerebro.addstrategy(Reading, skip=skip)
+    [strategy] = cerebro.run()
+    assert strategy.read == [number for number in range(2, len(BARS) + 1) if number not in skip]
+
+
+def test_reader_asked_twice_at_a_bar_says_the_same():
+    class Twice(bt.Strategy):
+        def next(self):
+            if len(self) == 1:
+                self.reader = LineReader(self.data.lines.close)
+            assert self.reader.read() == self.reader.read() == (self.data.close[0],)
+
+    cerebro = bt.Cerebro(stdstats=False)
+    cerebro.adddata(candle_feed(BARS))
+    cerebro.addstrategy(Twice)
+    cerebro.run()
+
+
+class Events(FastStrategy):
+    """Writes down all that Cerebro tells it."""
+
+    def __init__(self):
+        self.sma = bt.indicators.SimpleMovingAverage(self.data.close, period=3)
+        self.seen = []
+
+    def start(self):
+        if self.cerebro.p.cheat_on_open:
+            self.add_timer(when=dt.time(1, 0), cheat=True)
+
+    def next_open(self):
+        self.seen.append(("open", len(self)))
+
+    def notify_timer(self, timer, when, *args, **kwargs):
+        self.seen.append(("timer", len(self)))
+
+    def notify_cashvalue(self, cash, value):
+        self.seen.append(("cash", cash, value))
+
+    def prenext(self):
+        self.seen.append(("prenext", len(self)))
+
+    def next(self):
+        if len(self) == 4:
+            self.buy(size=1.0)
+        self.seen.append((len(self), self.data.datetime.datetime(), self.data.close[0], self.sma[0]))
+
+    def notify_order(self, order):
+        self.seen.append(("order", order.status, order.executed.price))
+
+
+def events(cerebro, feeds, *observers):
+    for feed in feeds:
+        cerebro.adddata(feed)
+    cerebro.addstrategy(Events)
+    for observer in observers:
+        cerebro.addobserver(observer)
+    [strategy] = cerebro.run()
+    return strategy.seen
+
+
+@pytest.mark.parametrize("observers", [(), (bt.observers.Broker, bt.observers.BuySell)])
+@pytest.mark.parametrize("options", [{}, {"cheat_on_open": True}])
+def test_fast_cerebro_tells_a_strategy_the_same_in_the_same_order(options, observers):
+    def feeds(count):
+        return [candle_feed(BARS), candle_feed(flat(9), name="OTHER")][:count]
+
+    for count in (1, 2):
+        plain = events(bt.Cerebro(stdstats=False, **options), feeds(count), *observers)
+        assert events(FastCerebro(stdstats=False, **options), feeds(count), *observers) == plain
+        assert any(event[0] == "order" for event in plain)
+
+
+def test_fast_cerebro_stops_when_told():
+    class Stopping(FastStrategy):
+        def next(self):
+            if len(self) == 3:
+                self.env.runstop()
+
+    cerebro = FastCerebro(stdstats=False)
+    cerebro.adddata(candle_feed(BARS))
+    cerebro.addstrategy(Stopping)
+    [strategy] = cerebro.run()
+    assert len(strategy) == 3
