@@ -12,7 +12,7 @@ import backtrader as bt
 
 from brokers.base import FundingState, HedgeModeBroker
 from brokers.reporting import ExecutionReporter
-from brokers.settlement import FundingSource, RecordedFunding, SyntheticFunding
+from brokers.settlement import SyntheticFunding
 from brokers.standard_orders import StandardOrders
 from gridv4_bt.compat import LineReader, epoch_ms
 from gridv4_bt.config import backtrader_params
@@ -41,17 +41,21 @@ class FeedBook(Book):
         account: Account,
         costs: Costs,
         fill_rule: str,
-        funding: FundingSource,
+        funding_hours: float,
     ) -> None:
         super().__init__(market, account, costs, FILL_RULES[fill_rule])
         self.data = data
         self.owner: bt.Strategy | None = None
-        self.source = funding
         self.funding = FundingState()
         self._bars = len(data)  # a book opened in the middle of a run waits for the next bar
         lines = data.lines
         self._clock = lines.datetime
-        self._bar_reader = LineReader(lines.datetime, lines.open, lines.high, lines.low, lines.close, lines.volume)
+        recorded = getattr(data, "has_funding", False)
+        self._synthetic = None if recorded else SyntheticFunding(funding_hours)
+        self._reader = LineReader(
+            lines.datetime, lines.open, lines.high, lines.low, lines.close, lines.volume,
+            lines.funding if recorded else lines.datetime,
+        )  # fmt: skip
         self._mark = getattr(lines, "mark", None)
         fine = getattr(data, "mark_is_fine", False)
         self._mark_range = (lines.mark_low, lines.mark_high) if fine else None
@@ -64,14 +68,15 @@ class FeedBook(Book):
         self._bars = bars
         bar = self.bar
         before = bar.time
-        datetime, bar.open, high, low, close, bar.volume = self._bar_reader.read()
+        datetime, bar.open, high, low, close, bar.volume, rate = self._reader.read()
         bar.time = epoch_ms(datetime)
         bar.high = bar.mark_high = high
         bar.low = bar.mark_low = low
         bar.close = bar.mark_close = close
         if self._mark_range is not None:
             self._read_mark()
-        rate = self.source.rate(before, bar)
+        if self._synthetic is not None:
+            rate = self._synthetic.rate(before, bar)
         if rate == rate:  # not NaN: a settlement is due
             self.settle_funding(rate)
         return True
@@ -365,11 +370,7 @@ class HedgeBroker(HedgeModeBroker):
             market = (self.p.markets or {}).get(symbol) or load_market(symbol)
             if any(other.symbol == market.symbol for other in self._all):
                 raise MarketError(f"two feeds trade {market.symbol}; give each feed the name of its own symbol")
-            if getattr(data, "has_funding", False):
-                funding: FundingSource = RecordedFunding(data)
-            else:
-                funding = SyntheticFunding(self.p.funding_hours)
-            book = FeedBook(data, market, self.account, self._costs, self.p.fill_rule, funding)
+            book = FeedBook(data, market, self.account, self._costs, self.p.fill_rule, self.p.funding_hours)
             self._books[data] = book
             self._all = tuple(self._books.values())
         return book

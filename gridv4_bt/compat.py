@@ -46,9 +46,11 @@ class FastAdvance(bt.feed.DataBase):
         # Ticks left by Cerebro's bar-by-bar loop would be taken for this bar's prices.
         if self.tick_close is not None:
             self._tick_nullify()
-        for line in lines:
-            line._idx += size
-            line.lencount += size
+        index = lines[_TIME]._idx + size
+        length = lines[_TIME].lencount + size
+        for line in lines:  # all lines of a feed are always at the same bar
+            line._idx = index
+            line.lencount = length
 
 
 EPOCH_DAYS = 719_163  #: 1970-01-01 in Backtrader's days
@@ -164,11 +166,13 @@ class FastStrategy(bt.Strategy):
             super()._oncepost(dt)
             return
         for clock, lines in self._groups:
+            length = lines[0].lencount + 1
             # All indicators of one clock are always at the same bar.
-            if clock.lencount > lines[0].lencount:
+            if clock.lencount >= length:
+                index = lines[0]._idx + 1
                 for line in lines:
-                    line._idx += 1
-                    line.lencount += 1
+                    line._idx = index
+                    line.lencount = length
         for line in self.lines.lines:
             line._idx += 1
             line.lencount += 1
