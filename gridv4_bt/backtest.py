@@ -91,8 +91,9 @@ def run(cerebro: bt.Cerebro) -> RunResult:
     records = [recorder.record for recorder in recorders]
     if not any(len(record.log) for record in records):
         bars = max((record.bars for record in records), default=0)
-        needed = max(WARM_UP, strategies[0].config.sigma_bars + 1) if strategies else WARM_UP
-        raise DataError(f"{bars} bars are too few: the indicators need {needed}. Give a longer span.")
+        config = strategies[0].config if strategies else GridConfig()
+        needed = max(WARM_UP, config.sigma_bars + 1, config.warm_up + 1)
+        raise DataError(f"{bars} bars are too few: warm-up needs {needed}. Give a longer span.")
     summary = summarize(records, recorders[0].wallet)
     summary["seconds"] = round(time.perf_counter() - began, 3)
     return RunResult(records, summary)

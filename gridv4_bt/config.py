@@ -50,6 +50,9 @@ class GridConfig(BaseModel):
     breakout_slope: float = _signal(0.25, "ATR per bar", "slope from which a move is a breakout", gt=0, le=10)
     trend_slope: float = _signal(0.05, "ATR per bar", "slope from which a move is a trend", gt=0, le=10)
     hysteresis: float = _signal(0.5, "factor", "on the thresholds of the state that already rules", gt=0, le=1)
+    warm_up: int = _signal(
+        0, "bars", "history before trading begins; never less than the indicators need", ge=0, le=1_000_000
+    )
     sigma_bars: int = _signal(96, "bars", "window of the volatility", ge=2, le=10_000)
 
     k: float = _grid(3.0, "ATR", "distance between two levels", gt=0, le=100)

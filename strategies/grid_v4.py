@@ -126,7 +126,8 @@ class GridStrategyV4(FastStrategy):
         self._bar = Bar()
         self._feed_bars = 0
         periods = zip(self.datas, self._minperiods, strict=True)
-        self._warm_up = next(period for data, period in periods if data is self.feed)
+        needed = next(period for data, period in periods if data is self.feed)
+        self._first_bar = max(needed, config.warm_up + 1)
         self._count = 0  # bars traded, the clock of cooldowns
         self._stop_bars: deque[int] = deque()
         self._returns: dict[int, list[float]] = {}
@@ -148,12 +149,12 @@ class GridStrategyV4(FastStrategy):
 
     def prenext(self) -> None:
         # Backtrader waits for every feed; a symbol whose indicators are ready need not wait for one that starts later.
-        if len(self.feed) >= self._warm_up:
-            self.next()
+        self.next()
 
     def next(self) -> None:
-        if self._clock.lencount == self._feed_bars:
-            return  # another symbol's bar
+        bars = self._clock.lencount
+        if bars == self._feed_bars or bars < self._first_bar:
+            return  # another symbol's bar, or still warming up
         bar = self.read_bar()
         self.update_regime(bar)  # 1
         self.check_circuit_breaker(bar)  # 2

@@ -19,6 +19,7 @@ DEFAULTS = {
     "breakout_slope": 0.25,
     "trend_slope": 0.05,
     "hysteresis": 0.5,
+    "warm_up": 0,
     "sigma_bars": 96,
     "k": 3.0,
     "floor_pct": 0.01,

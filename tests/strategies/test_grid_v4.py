@@ -105,6 +105,12 @@ def test_a_level_below_the_least_quantity_is_counted_not_placed(trade, still, pl
     assert run.strategy.blocked_reasons() == {"min_qty": 25 * 20}
 
 
+@pytest.mark.parametrize(("warm_up", "bars"), [(0, 121 - 96), (50, 121 - 96), (100, 21), (120, 1), (121, 0)])
+def test_trading_begins_after_the_warm_up(trade, still, warm_up, bars):
+    # without one after the 96 returns of sigma
+    assert len(trade(still(121), warm_up=warm_up).log()) == bars
+
+
 def test_bad_parameters_are_refused_before_the_run(trade, still):
     with pytest.raises(ConfigError, match="stop1_atr"):
         trade(still(), stop1_atr=7.0)
