@@ -149,7 +149,8 @@ class GridStrategyV4(FastStrategy):
 
     def prenext(self) -> None:
         # Backtrader waits for every feed; a symbol whose indicators are ready need not wait for one that starts later.
-        self.next()
+        if len(self.feed) >= self._first_bar:
+            self.next()
 
     def next(self) -> None:
         bars = self._clock.lencount

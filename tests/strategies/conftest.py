@@ -102,7 +102,10 @@ def watched(script: Callable | None) -> tuple[type[GridStrategyV4], list[Moment]
                 script(self, len(data) - 1)
             legs = {int(side): broker.leg(data, side) for side in SIDES}
             before = {sign: LegView.of(leg) for sign, leg in legs.items()}
+            rows = len(self.log)
             super().next()
+            if len(self.log) == rows:
+                return  # warming up
             account = broker.account
             row = dict(zip(LOG_COLUMNS, self.log[-len(LOG_COLUMNS) :], strict=True))
             moments.append(
