@@ -6,22 +6,21 @@ its own ``tradeid``, so that the built-in analyzers and observers see each fill 
 """
 
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import backtrader as bt
 
 from brokers.base import FundingState, HedgeModeBroker
+from brokers.feed_book import FeedBook
 from brokers.reporting import ExecutionReporter
-from brokers.settlement import SyntheticFunding
 from brokers.standard_orders import StandardOrders
-from gridv4_bt.compat import LineReader, epoch_ms
 from gridv4_bt.config import backtrader_params
 from gridv4_bt.core.risk import maintenance_margin
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.ladder import PLACE, REPLACE
 from gridv4_bt.engine.liquidation import is_safe, is_safe_at_open, liquidate, liquidation_range
 from gridv4_bt.engine.market import Market, load_market
-from gridv4_bt.engine.matching import FILL_RULES, INFINITY, Book, Costs, Leg, MarketClose
+from gridv4_bt.engine.matching import INFINITY, Bar, Costs, Leg, MarketClose
 from gridv4_bt.engine.types import LOT_NOISE, ClosedTrade, PositionSide, TradeLabel
 from gridv4_bt.errors import ConfigError, MarketError
 
@@ -29,73 +28,6 @@ from gridv4_bt.errors import ConfigError, MarketError
 ORDER_PARAMS = (
     "exectype", "valid", "tradeid", "oco", "trailamount", "trailpercent", "parent", "transmit",
 )  # fmt: skip
-
-
-class FeedBook(Book):
-    """The orders and fills of one symbol, bound to the feed that brings its bars."""
-
-    def __init__(
-        self,
-        data: bt.AbstractDataBase,
-        market: Market,
-        account: Account,
-        costs: Costs,
-        fill_rule: str,
-        funding_hours: float,
-    ) -> None:
-        super().__init__(market, account, costs, FILL_RULES[fill_rule])
-        self.data = data
-        self.owner: bt.Strategy | None = None
-        self.funding = FundingState()
-        self._bars = len(data)  # a book opened in the middle of a run waits for the next bar
-        lines = data.lines
-        self._clock = lines.datetime
-        recorded = getattr(data, "has_funding", False)
-        self._synthetic = None if recorded else SyntheticFunding(funding_hours)
-        self._reader = LineReader(
-            lines.datetime, lines.open, lines.high, lines.low, lines.close, lines.volume,
-            lines.funding if recorded else lines.datetime,
-        )  # fmt: skip
-        self._mark = getattr(lines, "mark", None)
-        fine = getattr(data, "mark_is_fine", False)
-        self._mark_range = (lines.mark_low, lines.mark_high) if fine else None
-
-    def next_bar(self) -> bool:
-        """Read the feed's bar if it is a new one and settle the funding due at its open."""
-        bars = self._clock.lencount
-        if bars == self._bars:
-            return False
-        self._bars = bars
-        bar = self.bar
-        before = bar.time
-        datetime, bar.open, high, low, close, bar.volume, rate = self._reader.read()
-        bar.time = epoch_ms(datetime)
-        bar.high = bar.mark_high = high
-        bar.low = bar.mark_low = low
-        bar.close = bar.mark_close = close
-        if self._mark_range is not None:
-            self._read_mark()
-        if self._synthetic is not None:
-            rate = self._synthetic.rate(before, bar)
-        if rate == rate:  # not NaN: a settlement is due
-            self.settle_funding(rate)
-        return True
-
-    def _read_mark(self) -> None:
-        low, high = self._mark_range[0][0], self._mark_range[1][0]
-        if low == low and high == high:  # a gap of the mark leaves the last prices in force
-            self.bar.mark_low, self.bar.mark_high = low, high
-
-    def settle_funding(self, rate: float) -> None:
-        """Charge a settlement at the mark price, or at the open where the data has no mark."""
-        self.funding.rate = rate
-        self.funding.settlements += 1
-        mark = self.bar.open if self._mark is None else self._mark[0]
-        if mark != mark:
-            mark = self.bar.open
-        for leg in self.legs:
-            if leg.tracker.ids:
-                self.account.settle_funding(leg.tracker, mark, rate)
 
 
 class HedgeBroker(HedgeModeBroker):
@@ -129,6 +61,7 @@ class HedgeBroker(HedgeModeBroker):
         self._held_notional = 0.0  # of all positions at the last closes
         self._range_key: tuple[float, int, int] | None = None
         self._range = (0.0, INFINITY)
+        self.ambiguous_bars = 0  #: how often the order of prices inside the bars decided what fills
 
     # --- Backtrader's broker interface
 
@@ -207,15 +140,32 @@ class HedgeBroker(HedgeModeBroker):
             if book.next_bar():
                 fresh.append(book)
                 busy = busy or not book.is_idle()
-        if busy:
-            self._match([book for book in fresh if book.bar.volume > 0.0])
-        elif not is_safe(self.account, self._all):
-            self._liquidate()
+        safe = is_safe(self.account, self._all)
+        if busy or not safe:
+            self.ambiguous_bars += (busy and not safe) or any(book.order_matters() for book in fresh)
+            self._standard.expire()
+            for moment in self._timeline(fresh):
+                self._match(moment)
         self._revalue()
+
+    def _timeline(self, fresh: Sequence[FeedBook]) -> Iterator[list[FeedBook]]:
+        """Let the books stand at one part of their bars after another; give those that trade in it."""
+        parts: dict[int, list[tuple[FeedBook, Bar]]] = {}
+        for book in fresh:
+            if book.bar.volume > 0.0:
+                for part in book.parts():
+                    parts.setdefault(part.time, []).append((book, part))
+        if not parts:
+            yield []  # nothing is traded, but the mark may liquidate
+        for time in sorted(parts):
+            for book, part in parts[time]:
+                book.stand_at(part)
+            yield [book for book, _ in parts[time]]
+        for book in fresh:
+            book.stand_at(None)
 
     def _match(self, books: Sequence[FeedBook]) -> None:
         standard = self._standard
-        standard.expire()
         if not is_safe(self.account, self._all) and not is_safe_at_open(self.account, self._all, books):
             self._liquidate()  # the exchange takes over before any order of ours has its turn
         for book in books:
@@ -370,7 +320,9 @@ class HedgeBroker(HedgeModeBroker):
             market = (self.p.markets or {}).get(symbol) or load_market(symbol)
             if any(other.symbol == market.symbol for other in self._all):
                 raise MarketError(f"two feeds trade {market.symbol}; give each feed the name of its own symbol")
-            book = FeedBook(data, market, self.account, self._costs, self.p.fill_rule, self.p.funding_hours)
+            book = FeedBook(
+                data, market, self.account, self._costs, self.p.fill_rule, self.p.funding_hours, self.p.intrabar
+            )
             self._books[data] = book
             self._all = tuple(self._books.values())
         return book

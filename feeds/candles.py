@@ -8,16 +8,19 @@ from datetime import date, datetime
 import backtrader as bt
 import numpy as np
 
+from feeds.detail import Detail
 from feeds.tables import (
     DAY_MS,
     HOUR_MS,
     MINUTE_MS,
     CandleTable,
+    DetailTable,
     FundingTable,
     MarkTable,
     iso,
     most_common,
     read_candles,
+    read_detail,
     read_funding,
     read_mark,
 )
@@ -41,6 +44,7 @@ class CandleFeed(FastAdvance):
     dataname: path, DataFrame or CandleTable
     funding: path, DataFrame, FundingTable or None
     mark: path, DataFrame, MarkTable or None
+    detail: finer candles inside the bars: path, DataFrame, DetailTable or None
     interval: bar length the candles must have; a CandleTable brings its own
     gaps: "refuse" or "flat", see `read_candles`
 
@@ -55,7 +59,9 @@ class CandleFeed(FastAdvance):
     candles: the CandleTable
     has_funding: whether funding was given
     mark_is_fine: whether the mark candles are as fine as the bars (their length divides the bar's)
-    warnings: a sentence each on the spans between `fromdate` and `todate` without funding, without mark price
+    detail: the `Detail` that knows the finer candles of a bar, or None
+    warnings: a sentence each on the spans between `fromdate` and `todate` without funding, without mark price, and on
+        bars whose finer candles are not used
     """
 
     lines = ("funding", "mark", "mark_high", "mark_low")
@@ -63,6 +69,7 @@ class CandleFeed(FastAdvance):
         ("timeframe", bt.TimeFrame.Minutes),
         ("funding", None),
         ("mark", None),
+        ("detail", None),
         ("interval", "15m"),
         ("gaps", "refuse"),
     )
@@ -81,7 +88,8 @@ class CandleFeed(FastAdvance):
         columns["datetime"] = self._days
 
         self.warnings: list[str] = []
-        time = self._wanted_times()
+        wanted = self._wanted_rows()
+        time = candles.time[wanted]
         self.has_funding = self.p.funding is not None
         if self.has_funding:
             funding = self.p.funding
@@ -101,6 +109,14 @@ class CandleFeed(FastAdvance):
             if self.mark_is_fine:
                 columns["mark_high"], columns["mark_low"] = _mark_extremes(candles, mark)
             self._check_cover("mark price", time, mark.time, mark.interval_ms)
+
+        self.detail: Detail | None = None
+        if self.p.detail is not None:
+            table = self.p.detail
+            if not isinstance(table, DetailTable):
+                table = self.p.detail = read_detail(table)
+            self.detail = Detail(candles, wanted, table, self.p.mark, self._label)
+            self.warnings += self._detail_warnings(self.detail, len(time))
 
         aliases = self.getlinealiases()
         self._columns = [(aliases.index(alias), column) for alias, column in columns.items()]
@@ -136,8 +152,8 @@ class CandleFeed(FastAdvance):
             lines[index][0] = column.item(row)
         return True
 
-    def _wanted_times(self) -> np.ndarray:
-        """Bar open times between `fromdate` and `todate`, ms; an error if there are none."""
+    def _wanted_rows(self) -> slice:
+        """Rows of the bars between `fromdate` and `todate`; an error if there are none."""
         first, end = 0, len(self._days)
         if self.p.fromdate is not None:
             first = self._days.searchsorted(bt.date2num(self.p.fromdate))
@@ -150,7 +166,20 @@ class CandleFeed(FastAdvance):
                 f"{self.p.todate or 'the end'}. The candles cover {iso(time[0])} to {iso(time[-1])}: "
                 "choose dates within."
             )
-        return time[first:end]
+        return slice(first, end)
+
+    def _detail_warnings(self, detail: Detail, bars: int) -> list[str]:
+        found = []
+        unknown = bars - detail.covered - detail.differing
+        if unknown:
+            torn = f" ({detail.torn} of them are known in part)" if detail.torn else ""
+            found.append(f"{self._label}: {unknown:,} bars have no detail{torn} and are matched as a whole")
+        if detail.differing:
+            found.append(
+                f"{self._label}: {detail.differing:,} bars differ from their detail, the first at "
+                f"{iso(detail.first_difference)}, and are matched as a whole"
+            )
+        return found
 
     def _check_cover(self, what: str, bars: np.ndarray, known: np.ndarray, pause: int) -> None:
         """Refuse a companion series that misses all bars; warn about the spans it misses.

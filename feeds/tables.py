@@ -59,6 +59,26 @@ class CandleTable:
 
 
 @dataclass(frozen=True, eq=False)
+class DetailTable:
+    """Checked candles finer than the bars, one array element a candle; gaps are allowed."""
+
+    #: candle length, ms
+    interval_ms: int
+    #: candle open times, int64 ms UTC, strictly rising
+    time: np.ndarray
+    #: prices, quote per base, float64
+    open: np.ndarray
+    high: np.ndarray
+    low: np.ndarray
+    close: np.ndarray
+    #: volume, base, float64
+    volume: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+
+@dataclass(frozen=True, eq=False)
 class FundingTable:
     """Checked funding settlements, one array element a settlement."""
 
@@ -123,12 +143,7 @@ def read_candles(source: Source, *, interval: str = "15m", gaps: str = "refuse",
     rows.check_order("Sort the file by time and drop repeated rows.")
     _check_interval(rows, length)
     _check_prices(rows)
-    volume = rows.values["volume"]
-    rows.refuse(
-        ~(np.isfinite(volume) & (volume >= 0)),
-        lambda row: f"volume {rows.raw('volume', row)} is not a number of 0 or more",
-        "Download the row again.",
-    )
+    _check_volume(rows)
     missing = np.diff(rows.time) // length - 1
     if gaps == "refuse":
         _refuse_gaps(rows, missing)
@@ -137,6 +152,18 @@ def read_candles(source: Source, *, interval: str = "15m", gaps: str = "refuse",
     if not missing.any():
         return CandleTable(name, length, rows.time, **rows.values)
     return _fill_flat(CandleTable(name, length, rows.time, **rows.values))
+
+
+def read_detail(source: Source) -> DetailTable:
+    """Read and check candles finer than the bars: columns time, open, high, low, close, volume.
+
+    The interval is the most common difference of the times; gaps are allowed.
+    """
+    rows = _read_rows(source, ("open", "high", "low", "close", "volume"))
+    length = _usual_interval(rows, "finer candles")
+    _check_prices(rows)
+    _check_volume(rows)
+    return DetailTable(length, rows.time, **rows.values)
 
 
 def read_funding(source: Source) -> FundingTable:
@@ -164,11 +191,7 @@ def read_mark(source: Source) -> MarkTable:
     The interval is the most common difference of the times and may be coarser than the bars.
     """
     rows = _read_rows(source, ("open", "high", "low", "close"))
-    rows.check_order("Sort the file by time and drop repeated rows.")
-    if len(rows.time) < 2:
-        raise DataError(f"{rows.where}: one row does not show its interval. Give at least two mark candles.")
-    length = most_common(np.diff(rows.time))
-    _check_interval(rows, length)
+    length = _usual_interval(rows, "mark candles")
     _check_prices(rows)
     return MarkTable(length, rows.time, **rows.values)
 
@@ -290,6 +313,26 @@ def _check_interval(rows: _Rows, length: int) -> None:
         rows.time % length != 0,
         lambda row: f"not on the {_interval_text(length)} grid",
         "A bar's time is its open in UTC: convert close times and local times.",
+    )
+
+
+def _usual_interval(rows: _Rows, what: str) -> int:
+    """Return the most common difference of the times; refuse times that do not rise or are off its grid."""
+    rows.check_order("Sort the file by time and drop repeated rows.")
+    if len(rows.time) < 2:
+        raise DataError(f"{rows.where}: one row does not show its interval. Give at least two {what}.")
+    length = most_common(np.diff(rows.time))
+    _check_interval(rows, length)
+    return length
+
+
+def _check_volume(rows: _Rows) -> None:
+    """Refuse volumes that are no numbers of 0 or more."""
+    volume = rows.values["volume"]
+    rows.refuse(
+        ~(np.isfinite(volume) & (volume >= 0)),
+        lambda row: f"volume {rows.raw('volume', row)} is not a number of 0 or more",
+        "Download the row again.",
     )
 
 

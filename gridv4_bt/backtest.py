@@ -28,6 +28,7 @@ class SymbolData:
     candles: Any
     funding: Any = None
     mark: Any = None
+    detail: Any = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def make_feeds(
     feeds = []
     for one in data:
         feed = CandleFeed(
-            dataname=one.candles, funding=one.funding, mark=one.mark, gaps=gaps,
+            dataname=one.candles, funding=one.funding, mark=one.mark, detail=one.detail, gaps=gaps,
             fromdate=start, todate=end, name=one.symbol,
         )  # fmt: skip
         feeds.append(feed)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from gridv4_bt.engine.intrabar import Intrabar
 from gridv4_bt.errors import ConfigError
 
 
@@ -87,6 +88,9 @@ class GridConfig(BaseModel):
     liquidation_fee: float = _exchange(0.0125, "fraction of notional", "of a liquidation", ge=0, lt=0.5)
     fill_rule: Literal["touch", "through"] = _exchange(
         "touch", "name", "a limit fills when the bar touches its price, or only when it trades through"
+    )
+    intrabar: Intrabar = _exchange(
+        "pessimistic", "name", "how the inside of a bar is matched; path or detail instead of the worst order"
     )
     funding_hours: float = _exchange(8.0, "hours", "between settlements when the data has no funding", gt=0, le=24)
 

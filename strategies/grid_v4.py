@@ -11,6 +11,7 @@ from gridv4_bt.core.kelly import kelly_multiplier
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.risk import portfolio_var
 from gridv4_bt.engine.ladder import HALT, PLACED, REGIME, VAR
+from gridv4_bt.engine.matching import INFINITY
 from gridv4_bt.engine.pruning import (
     DEVIANCE,
     FUNDING,
@@ -54,10 +55,11 @@ BLOCKED_BY = {
     int(Regime.BREAKOUT_DOWN): (REGIME, REGIME),
 }
 
-#: One row of these a bar; the time is in ms, regime and halted are codes.
+#: One row of these a bar; the time is in ms, regime and halted are codes; liquidation_down and _up are how far the
+#: price may fall and rise until the account is liquidated, as fractions of it, infinite without such a price.
 LOG_COLUMNS = (
     "time", "equity", "wallet", "unrealized", "long_qty", "short_qty", "regime", "halted", "z", "sigma",
-    "q", "anchor", "centre", "var", "margin_ratio", "resting_orders",
+    "q", "anchor", "centre", "var", "margin_ratio", "resting_orders", "liquidation_down", "liquidation_up",
 )  # fmt: skip
 # array.extend() takes four times as long.
 _pack_row = Struct(f"{len(LOG_COLUMNS)}d").pack
@@ -68,7 +70,7 @@ class Bar:
 
     __slots__ = (
         "time", "close", "equity", "atr", "z", "sigma", "regime", "kama", "q", "shift", "centre",
-        "spacing_pct", "var", "maintenance", "distance",
+        "spacing_pct", "var", "maintenance", "liquidation_down", "liquidation_up",
     )  # fmt: skip
 
 
@@ -121,7 +123,7 @@ class GridStrategyV4(FastStrategy):
         self.margin_calls = 0
         self.warnings: Counter[str] = Counter()
         self.log = array("d")
-        self.min_liquidation_distance = float("inf")  #: fraction of the price
+        self.min_liquidation_distance = INFINITY  #: fraction of the price
         self.funding_log = array("d")  #: triples: time, funding paid so far by the open LONG and SHORT fills
         self._bar = Bar()
         self._feed_bars = 0
@@ -233,14 +235,17 @@ class GridStrategyV4(FastStrategy):
     def check_liquidation(self, bar: Bar) -> None:
         """4. Margin call: close the worst fills before the exchange does."""
         bar.maintenance = 0.0
-        bar.distance = float("inf")
+        bar.liquidation_down = bar.liquidation_up = INFINITY
         if not self.long.tracker.ids and not self.short.tracker.ids:
             return
         bar.maintenance = self.broker.maintenance_margin()
         down, up = self.broker.liquidation_range(self.feed)
-        bar.distance = min(bar.close - down, up - bar.close) / bar.close
-        self.min_liquidation_distance = min(self.min_liquidation_distance, bar.distance)
-        if bar.distance < self.p.liquidation_warning:
+        if down > 0.0:
+            bar.liquidation_down = 1.0 - down / bar.close
+        bar.liquidation_up = up / bar.close - 1.0
+        distance = min(bar.liquidation_down, bar.liquidation_up)
+        self.min_liquidation_distance = min(self.min_liquidation_distance, distance)
+        if distance < self.p.liquidation_warning:
             self.warnings["liquidation_near"] += 1
         if bar.maintenance <= self.p.margin_call * bar.equity:
             return
@@ -336,8 +341,8 @@ class GridStrategyV4(FastStrategy):
         row = _pack_row(
             bar.time, bar.equity, wallet, bar.equity - wallet, long.tracker.qty, short.tracker.qty,
             self._regime, self.halted, bar.z, bar.sigma, bar.q, self.anchor, bar.centre, bar.var,
-            bar.maintenance / bar.equity if bar.equity > 0.0 else float("inf"),
-            long.leg.resting_orders() + short.leg.resting_orders(),
+            bar.maintenance / bar.equity if bar.equity > 0.0 else INFINITY,
+            long.leg.resting_orders() + short.leg.resting_orders(), bar.liquidation_down, bar.liquidation_up,
         )  # fmt: skip
         self.log.frombytes(row)
 

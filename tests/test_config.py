@@ -48,6 +48,7 @@ DEFAULTS = {
     "slippage": 0.0002,
     "liquidation_fee": 0.0125,
     "fill_rule": "touch",
+    "intrabar": "pessimistic",
     "funding_hours": 8.0,
 }
 FIELDS = GridConfig.model_fields
@@ -89,7 +90,7 @@ def test_the_strategy_has_every_parameter():
 
 def test_parameters_of_a_section():
     assert [name for name, _ in backtrader_params("exchange")] == [
-        "leverage", "maker_fee", "taker_fee", "slippage", "liquidation_fee", "fill_rule", "funding_hours",
+        "leverage", "maker_fee", "taker_fee", "slippage", "liquidation_fee", "fill_rule", "intrabar", "funding_hours",
     ]  # fmt: skip
 
 

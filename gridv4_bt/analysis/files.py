@@ -115,6 +115,8 @@ def _equity_table(record: SymbolRecord, name: bool) -> pa.Table:
             columns[column] = [names[int(code)] for code in values]
         elif column in ("halted", "resting_orders"):
             columns[column] = values.astype(np.int64)
+        elif column in ("liquidation_down", "liquidation_up"):
+            columns[column] = pa.array(values, mask=np.isinf(values))  # an empty cell: no such price
         else:
             columns[column] = values
     if name:

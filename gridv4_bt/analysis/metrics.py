@@ -150,10 +150,25 @@ def summarize(records: Sequence[SymbolRecord], wallet: WalletRecord) -> dict[str
         "min_liquidation_distance": min(record.min_liquidation_distance for record in records),
         "maker_ratio": wallet.maker_executions / executions if executions else None,
         "time_in_market": float(sum(held.sum() for held in in_market)) / bars_traded if bars_traded else 0.0,
+        "ambiguous_bars": wallet.ambiguous_bars,
         "blocked": _added(record.blocked for record in records),
         "warnings": _added(record.warnings for record in records),
     }
     return {name: _json_number(value) for name, value in summary.items()}
+
+
+def compare_modes(summaries: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return what the ways to match the inside of bars change, by mode: figures of the summaries of the same run."""
+    labels = ("grid", "stop1", "stop2", "liquidation")
+    return {
+        summary["intrabar"]: {
+            **{name: summary[name] for name in ("end_equity", "net_return", "max_drawdown", "trades", "gross", "fees")},
+            **{name: summary["by_label"].get(name, {}).get("trades", 0) for name in labels},
+            "ambiguous_bars": summary["ambiguous_bars"],
+            "ambiguous_share": summary["ambiguous_bars"] / summary["bars"],
+        }
+        for summary in summaries
+    }
 
 
 def _iso(time_ms: float) -> str:

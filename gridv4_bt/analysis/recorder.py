@@ -50,6 +50,7 @@ class WalletRecord:
     liquidations: int
     maker_executions: int
     taker_executions: int
+    ambiguous_bars: int  #: in which the unknown order of prices decided what fills
 
 
 class RunRecorder(bt.Analyzer):
@@ -94,6 +95,7 @@ class RunRecorder(bt.Analyzer):
             liquidations=account.liquidations,
             maker_executions=account.maker_executions,
             taker_executions=account.taker_executions,
+            ambiguous_bars=broker.ambiguous_bars,
         )
 
     def get_analysis(self) -> dict[str, object]:

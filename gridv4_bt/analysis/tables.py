@@ -14,6 +14,8 @@ def print_result(summary: dict[str, Any], console: Console) -> None:
             console.print(_groups(summary[key], title))
     if summary["blocked"]:
         console.print(_blocked(summary["blocked"]))
+    if "by_intrabar" in summary:
+        console.print(_modes(summary["by_intrabar"]))
     if summary["liquidations"]:
         console.print(
             f"[bold red]LIQUIDATED {summary['liquidations']}x: the exchange closed everything. "
@@ -39,6 +41,7 @@ def _overview(summary: dict[str, Any]) -> Table:
         ("halts", f"{summary['halts']:,}", "time in market", _percent(summary["time_in_market"])),
         ("stops", f"{summary['stops']:,}", "highest margin ratio", _percent(summary["max_margin_ratio"])),
         ("bars", f"{summary['bars']:,}", "nearest liquidation", _percent(summary["min_liquidation_distance"])),
+        ("liquidations", f"{summary['liquidations']:,}", "bars of uncertain order", f"{summary['ambiguous_bars']:,}"),
     )
     for row in rows:
         table.add_row(*row)
@@ -65,6 +68,26 @@ def _blocked(blocked: dict[str, int]) -> Table:
     for reason, count in sorted(blocked.items(), key=lambda item: -item[1]):
         table.add_row(reason, f"{count:,}")
     return table
+
+
+def _modes(modes: dict[str, dict[str, Any]]) -> Table:
+    table = Table("", title="how much hangs on the unknown inside of the bars")
+    for name in modes:
+        table.add_column(name, justify="right")
+    rows = (
+        ("net return", "net_return", _percent), ("end equity", "end_equity", _money),
+        ("max drawdown", "max_drawdown", _percent), ("gross PnL", "gross", _money), ("fees", "fees", _money),
+        ("closings", "trades", _count), ("at the exit", "grid", _count), ("by stop 1", "stop1", _count),
+        ("by stop 2", "stop2", _count), ("by liquidation", "liquidation", _count),
+        ("bars of uncertain order", "ambiguous_bars", _count), ("share of all bars", "ambiguous_share", _percent),
+    )  # fmt: skip
+    for title, key, text in rows:
+        table.add_row(title, *(text(figures[key]) for figures in modes.values()))
+    return table
+
+
+def _count(value: int) -> str:
+    return f"{value:,}"
 
 
 def _percent(value: float | None) -> str:

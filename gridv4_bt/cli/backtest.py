@@ -15,10 +15,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from feeds.candles import CandleFeed
 from feeds.synthetic import NOTICE, SYMBOL, sample_market
 from gridv4_bt.analysis.files import check_folder, write_run
+from gridv4_bt.analysis.metrics import compare_modes
 from gridv4_bt.analysis.tables import print_result
-from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
+from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.cli.common import run_app
-from gridv4_bt.config import load_config
+from gridv4_bt.config import GridConfig, load_config
+from gridv4_bt.engine.intrabar import MODES
 from gridv4_bt.engine.market import is_listed, load_market
 from gridv4_bt.errors import ConfigError
 
@@ -39,6 +41,16 @@ def backtest(
     ] = [],  # noqa: B006 (typer reads the default, nobody changes it)
     funding: Annotated[_Files, typer.Option(help="Funding rates of a symbol: FILE or SYMBOL=FILE.")] = [],  # noqa: B006
     mark: Annotated[_Files, typer.Option(help="Mark price candles of a symbol: FILE or SYMBOL=FILE.")] = [],  # noqa: B006
+    detail: Annotated[
+        _Files, typer.Option(help="Finer candles of a symbol (1m), matched inside its bars: FILE or SYMBOL=FILE.")
+    ] = [],  # noqa: B006
+    intrabar: Annotated[
+        str,
+        typer.Option(
+            help="How the inside of a bar is matched: pessimistic, path, detail, or all to compare them. "
+            "Default: detail where it is given, else the parameter intrabar."
+        ),
+    ] = "",
     gaps: Annotated[str, typer.Option(help="Missing bars: refuse, or flat to fill them without volume.")] = "refuse",
     start: Annotated[str, typer.Option("--from", help="First day or time, UTC: 2024-01-01.")] = "",
     end: Annotated[str, typer.Option("--to", help="Last day or time, UTC.")] = "",
@@ -58,46 +70,84 @@ def backtest(
     if gaps not in ("refuse", "flat"):
         raise ConfigError(f"--gaps {gaps}: refuse or flat")
     console = Console(quiet=quiet)
+    parameters, others = matching_modes(parameters, intrabar, bool(detail))
     if data:
-        symbols = pair_files(data, funding, mark)
-    elif funding or mark:
-        raise ConfigError("--funding and --mark belong to --data; give the candles too")
+        symbols = pair_files(data, funding, mark, detail)
+    elif funding or mark or detail:
+        raise ConfigError("--funding, --mark and --detail belong to --data; give the candles too")
     else:
         console.print(f"[bold yellow]{NOTICE}[/]")
         market = sample_market()
         symbols = [SymbolData(SYMBOL, market.candles, market.funding)]
-    feeds = make_feeds(symbols, gaps, parse_time("--from", start), parse_time("--to", end))
+    first, last = parse_time("--from", start), parse_time("--to", end)
+    feeds = make_feeds(symbols, gaps, first, last)
     folder = out if out is not None else default_folder([feed.p.name for feed in feeds])
     check_folder(folder)
     for feed in feeds:
         for notice in notices(feed):
-            console.print(f"[yellow]{feed.p.name}: {notice}[/]")
-    cerebro = make_cerebro(feeds, parameters, cash)
-    with progress_bar(feeds, console):
-        result = run(cerebro)
+            console.print(f"[yellow]{notice}[/]")
+    result = run_shown(feeds, parameters, cash, console)
+    if others:
+        compared = [result.summary | {"intrabar": parameters.intrabar}]
+        for other in others:
+            again = make_feeds(symbols, gaps, first, last)
+            compared.append(run_shown(again, other, cash, console).summary | {"intrabar": other.intrabar})
+        result.summary["by_intrabar"] = compare_modes(compared)
     write_run(folder, result.records, result.summary, parameters, plot=not no_report)
     print_result(result.summary, console)
     console.print(f"written to {folder}/ in {result.summary['seconds']:.1f} s of trading")
+
+
+def run_shown(feeds: Sequence[CandleFeed], parameters: GridConfig, cash: float, console: Console) -> RunResult:
+    """Run a backtest with a progress bar."""
+    cerebro = make_cerebro(feeds, parameters, cash)
+    with progress_bar(feeds, console):
+        return run(cerebro)
+
+
+def matching_modes(parameters: GridConfig, intrabar: str, detailed: bool) -> tuple[GridConfig, list[GridConfig]]:
+    """Return the parameters of the run, and those of the runs to compare it with for ``--intrabar all``."""
+
+    def by(mode: str) -> GridConfig:
+        return parameters.model_copy(update={"intrabar": mode})
+
+    if intrabar not in ("", "all", *MODES):
+        raise ConfigError(f"--intrabar {intrabar}: one of {', '.join(MODES)}, all")
+    if not intrabar:
+        chosen = "detail" if detailed and parameters.intrabar == "pessimistic" else parameters.intrabar
+    elif intrabar == "all":
+        chosen = "detail" if detailed else "pessimistic"
+    else:
+        chosen = intrabar
+    if chosen == "detail" and not detailed:
+        raise ConfigError("intrabar detail needs finer candles: give --detail FILE")
+    others = []
+    if intrabar == "all":
+        others = [by(mode) for mode in MODES if mode != chosen and (detailed or mode != "detail")]
+    return by(chosen), others
 
 
 def notices(feed: CandleFeed) -> list[str]:
     """Return what a user should know about a feed before believing its result."""
     texts = list(feed.warnings)
     if feed.candles.filled:
-        texts.append(f"{feed.candles.filled:,} missing bars were filled flat, without volume")
+        texts.append(f"{feed.p.name}: {feed.candles.filled:,} missing bars were filled flat, without volume")
     if not is_listed(feed.p.name):
         market = load_market(feed.p.name)
         texts.append(
-            f"no filters known, cautious defaults are used: tick {market.tick}, lot {market.step}, "
+            f"{feed.p.name}: no filters known, cautious defaults are used: tick {market.tick}, lot {market.step}, "
             f"least notional {market.min_notional}"
         )
     return texts
 
 
-def pair_files(data: Sequence[str], funding: Sequence[str], mark: Sequence[str]) -> list[SymbolData]:
+def pair_files(
+    data: Sequence[str], funding: Sequence[str], mark: Sequence[str], detail: Sequence[str] = ()
+) -> list[SymbolData]:
     """Bring the files of each symbol together; the symbol is named, or the file name up to - or ."""
     candles = _by_symbol("--data", data)
-    companions = {"--funding": _by_symbol("--funding", funding), "--mark": _by_symbol("--mark", mark)}
+    given = {"--funding": funding, "--mark": mark, "--detail": detail}
+    companions = {option: _by_symbol(option, texts) for option, texts in given.items()}
     for option, files in companions.items():
         for symbol, path in files.items():
             if symbol not in candles:
@@ -106,7 +156,7 @@ def pair_files(data: Sequence[str], funding: Sequence[str], mark: Sequence[str])
                     f"with SYMBOL one of {', '.join(candles)}"
                 )
     return [
-        SymbolData(symbol, path, companions["--funding"].get(symbol), companions["--mark"].get(symbol))
+        SymbolData(symbol, path, *(companions[option].get(symbol) for option in given))
         for symbol, path in candles.items()
     ]
 

@@ -239,6 +239,17 @@ class Book:
         long_stop, short_stop = self.long.stop, self.short.stop
         return (long_stop is None or bar.low > long_stop) and (short_stop is None or bar.high < short_stop)
 
+    def order_matters(self) -> bool:
+        """Tell whether the order of prices inside the bar decides what fills: a stop is reached and more of its leg."""
+        low, high = self.bar.low, self.bar.high
+        for leg in self.legs:
+            if leg.stop is None or not stop_hit(leg.sign, leg.stop, low, high):
+                continue
+            is_long = leg.sign > 0
+            if self.fills(is_long, leg.first_entry, low, high) or self.fills(not is_long, leg.first_exit(), low, high):
+                return True
+        return False
+
     def unrealized(self, price: float) -> float:
         """Return the unrealised PnL of both legs at a price, quote."""
         return self.long.tracker.unrealized(price) + self.short.tracker.unrealized(price)

@@ -39,7 +39,7 @@ def record(symbol: str, times: list[int], equity: list[float], held: list[float]
 
 
 def wallet(equity: float, start: float = 100.0) -> WalletRecord:
-    return WalletRecord(start, equity, equity, equity - start, 0.0, 0.0, 0, 3, 1)
+    return WalletRecord(start, equity, equity, equity - start, 0.0, 0.0, 0, 3, 1, 0)
 
 
 def test_a_day_runs_from_the_last_bar_of_the_day_before_to_its_own_last_bar():

@@ -1,0 +1,104 @@
+"""The orders and fills of one symbol, fed by a Backtrader feed."""
+
+from collections.abc import Sequence
+
+import backtrader as bt
+
+from brokers.base import FundingState
+from brokers.settlement import SyntheticFunding
+from gridv4_bt.compat import LineReader, epoch_ms
+from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.intrabar import path_parts
+from gridv4_bt.engine.market import Market
+from gridv4_bt.engine.matching import FILL_RULES, Bar, Book, Costs
+
+
+class FeedBook(Book):
+    """The orders and fills of one symbol, bound to the feed that brings its bars."""
+
+    def __init__(
+        self,
+        data: bt.AbstractDataBase,
+        market: Market,
+        account: Account,
+        costs: Costs,
+        fill_rule: str,
+        funding_hours: float,
+        intrabar: str,
+    ) -> None:
+        super().__init__(market, account, costs, FILL_RULES[fill_rule])
+        self._whole = self.bar
+        self._intrabar = intrabar
+        self._detail = getattr(data, "detail", None)
+        self.data = data
+        self.owner: bt.Strategy | None = None
+        self.funding = FundingState()
+        self._bars = len(data)  # a book opened in the middle of a run waits for the next bar
+        lines = data.lines
+        self._clock = lines.datetime
+        recorded = getattr(data, "has_funding", False)
+        self._synthetic = None if recorded else SyntheticFunding(funding_hours)
+        self._reader = LineReader(
+            lines.datetime, lines.open, lines.high, lines.low, lines.close, lines.volume,
+            lines.funding if recorded else lines.datetime,
+        )  # fmt: skip
+        self._mark = getattr(lines, "mark", None)
+        fine = getattr(data, "mark_is_fine", False)
+        self._mark_range = (lines.mark_low, lines.mark_high) if fine else None
+
+    def next_bar(self) -> bool:
+        """Read the feed's bar if it is a new one and settle the funding due at its open."""
+        bars = self._clock.lencount
+        if bars == self._bars:
+            return False
+        self._bars = bars
+        bar = self._whole
+        before = bar.time
+        datetime, bar.open, high, low, close, bar.volume, rate = self._reader.read()
+        bar.time = epoch_ms(datetime)
+        bar.high = bar.mark_high = high
+        bar.low = bar.mark_low = low
+        bar.close = bar.mark_close = close
+        if self._mark_range is not None:
+            self._read_mark()
+        if self._synthetic is not None:
+            rate = self._synthetic.rate(before, bar)
+        if rate == rate:  # not NaN: a settlement is due
+            self.settle_funding(rate)
+        return True
+
+    def parts(self) -> Sequence[Bar]:
+        """Return the bars to match one after another in place of the feed's bar, at least one.
+
+        Those without volume are left out, because nothing fills in them.
+        """
+        bar = self._whole
+        if self._intrabar == "path":
+            return path_parts(bar)
+        if self._intrabar == "detail" and self._detail is not None:
+            parts = [part for part in self._detail.inside(bar.time) if part.volume > 0.0]
+            if self._mark_range is not None and not self._detail.has_mark:
+                for part in parts:  # where in the bar the mark had its extremes is not known
+                    part.mark_low, part.mark_high = bar.mark_low, bar.mark_high
+            return parts or [bar]
+        return [bar]
+
+    def stand_at(self, part: Bar | None) -> None:
+        """Match against a part of the feed's bar from now on, or against the whole again."""
+        self.bar = part or self._whole
+
+    def _read_mark(self) -> None:
+        low, high = self._mark_range[0][0], self._mark_range[1][0]
+        if low == low and high == high:  # a gap of the mark leaves the last prices in force
+            self.bar.mark_low, self.bar.mark_high = low, high
+
+    def settle_funding(self, rate: float) -> None:
+        """Charge a settlement at the mark price, or at the open where the data has no mark."""
+        self.funding.rate = rate
+        self.funding.settlements += 1
+        mark = self.bar.open if self._mark is None else self._mark[0]
+        if mark != mark:
+            mark = self.bar.open
+        for leg in self.legs:
+            if leg.tracker.ids:
+                self.account.settle_funding(leg.tracker, mark, rate)
