@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import backtrader as bt
 
+from gridv4_bt.engine.ladder import Blocked
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import Leg
 from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
@@ -29,7 +30,7 @@ class HedgeModeBroker(bt.BrokerBase):
 
     @abstractmethod
     def market(self, data: bt.AbstractDataBase) -> Market:
-        """Return the filters and notional brackets of a feed's symbol."""
+        """Return the filters and notional brackets of a feed's symbol, as they are now."""
 
     @abstractmethod
     def leg(self, data: bt.AbstractDataBase, side: PositionSide) -> Leg:
@@ -40,8 +41,8 @@ class HedgeModeBroker(bt.BrokerBase):
         """Name the strategy that is told of executions and the regime new fills will carry."""
 
     @abstractmethod
-    def rest_entries(self, data: bt.AbstractDataBase) -> list[int]:
-        """Make the entries stand that both legs' `orders` hold, and return the levels that were refused.
+    def rest_entries(self, data: bt.AbstractDataBase) -> dict[int, Blocked]:
+        """Make the entries stand that both legs' `orders` hold, and return why levels were refused, by level.
 
         The legs' `actions` say for each level what has changed. A refused level is empty afterwards.
         """

@@ -9,7 +9,7 @@ from brokers.settlement import SyntheticFunding
 from gridv4_bt.compat import LineReader, epoch_ms
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.intrabar import path_parts
-from gridv4_bt.engine.market import Market
+from gridv4_bt.engine.market import MarketHistory
 from gridv4_bt.engine.matching import FILL_RULES, Bar, Book, Costs
 
 
@@ -19,14 +19,18 @@ class FeedBook(Book):
     def __init__(
         self,
         data: bt.AbstractDataBase,
-        market: Market,
+        history: MarketHistory,
         account: Account,
         costs: Costs,
         fill_rule: str,
         funding_hours: float,
         intrabar: str,
+        leverage: float,
     ) -> None:
-        super().__init__(market, account, costs, FILL_RULES[fill_rule])
+        super().__init__(history.at(0), account, costs, FILL_RULES[fill_rule])
+        self._history = history
+        self._leverage = leverage
+        self._obey_rules_of(epoch_ms(data.datetime[0]) if len(data) else 0)
         self._whole = self.bar
         self._intrabar = intrabar
         self._detail = getattr(data, "detail", None)
@@ -59,6 +63,8 @@ class FeedBook(Book):
         bar.high = bar.mark_high = high
         bar.low = bar.mark_low = low
         bar.close = bar.mark_close = close
+        if bar.time >= self._next_change:
+            self._obey_rules_of(bar.time)
         if self._mark_range is not None:
             self._read_mark()
         if self._synthetic is not None:
@@ -66,6 +72,11 @@ class FeedBook(Book):
         if rate == rate:  # not NaN: a settlement is due
             self.settle_funding(rate)
         return True
+
+    def _obey_rules_of(self, time: int) -> None:
+        self.market = self._history.at(time)
+        self.max_notional = self.market.max_notional(self._leverage)  #: of a leg with its opening orders, quote
+        self._next_change = self._history.next_change(time)
 
     def parts(self) -> Sequence[Bar]:
         """Return the bars to match one after another in place of the feed's bar, at least one.

@@ -17,9 +17,9 @@ from brokers.standard_orders import StandardOrders
 from gridv4_bt.config import backtrader_params
 from gridv4_bt.core.risk import maintenance_margin
 from gridv4_bt.engine.account import Account
-from gridv4_bt.engine.ladder import PLACE, REPLACE
+from gridv4_bt.engine.ladder import PLACE, REPLACE, Blocked
 from gridv4_bt.engine.liquidation import is_safe, is_safe_at_open, liquidate, liquidation_range
-from gridv4_bt.engine.market import Market, load_market
+from gridv4_bt.engine.market import Market, MarketHistory, load_market_history
 from gridv4_bt.engine.matching import INFINITY, Bar, Costs, Leg, MarketClose
 from gridv4_bt.engine.types import LOT_NOISE, ClosedTrade, PositionSide, TradeLabel
 from gridv4_bt.errors import ConfigError, MarketError
@@ -36,7 +36,7 @@ class HedgeBroker(HedgeModeBroker):
     Parameters
     ----------
     cash : starting wallet, quote.
-    markets : `Market` by symbol, where the packaged table is not to be used.
+    markets : `Market` or `MarketHistory` by symbol, where the packaged table is not to be used.
     The others are those of `gridv4_bt.config`, section exchange.
 
     ``getcash()`` is the wallet, ``getvalue()`` the equity at the last closes, and
@@ -219,30 +219,40 @@ class HedgeBroker(HedgeModeBroker):
         book.owner = owner
         book.regime = regime
 
-    def rest_entries(self, data: bt.AbstractDataBase) -> list[int]:
+    def rest_entries(self, data: bt.AbstractDataBase) -> dict[int, Blocked]:
         book = self._book(data)
-        refused = self._refuse_entries(book) if self.available_margin() < 0.0 else []
+        refused: dict[int, Blocked] = {}
+        short_of_room = min(self.position_room(book, leg) for leg in book.legs) < 0.0
+        if short_of_room or self.available_margin() < 0.0:
+            refused = self._refuse_entries(book)
         book.orders_changed()
         return refused
 
-    def _refuse_entries(self, book: FeedBook) -> list[int]:
-        """Empty the levels whose new order finds no margin (-2019): LONG before SHORT, the nearest first served."""
+    def _refuse_entries(self, book: FeedBook) -> dict[int, Blocked]:
+        """Empty the levels whose new order the exchange refuses: LONG before SHORT, the nearest first served."""
         leverage = self.p.leverage
-        new = [
-            (leg, i)
-            for leg in book.legs
-            for i, action in enumerate(leg.actions)
-            if action == PLACE or action == REPLACE
-        ]
-        free = self.available_margin() + sum(leg.prices[i] * leg.qtys[i] / leverage for leg, i in new)
-        refused = []
-        for leg, i in new:
-            needed = leg.prices[i] * leg.qtys[i] / leverage
-            if needed > free:
-                leg.prices[i] = 0.0
-                refused.append(-leg.sign * (i + 1))
+        free = self.available_margin()
+        room = {leg.side: self.position_room(book, leg) for leg in book.legs}
+        new = []
+        for leg in book.legs:
+            for i, action in enumerate(leg.actions):
+                if action == PLACE or action == REPLACE:
+                    notional = leg.prices[i] * leg.qtys[i]
+                    new.append((leg, i, notional))
+                    free += notional / leverage
+                    room[leg.side] += notional
+        refused = {}
+        for leg, i, notional in new:
+            level = -leg.sign * (i + 1)
+            if notional > room[leg.side]:
+                refused[level] = Blocked.MAX_POSITION
+            elif notional / leverage > free:
+                refused[level] = Blocked.MARGIN
             else:
-                free -= needed
+                room[leg.side] -= notional
+                free -= notional / leverage
+                continue
+            leg.prices[i] = 0.0
         for leg in book.legs:
             leg.entries_changed()
         return refused
@@ -311,18 +321,33 @@ class HedgeBroker(HedgeModeBroker):
                 notional += self._standard.open_notional(book)
         return self._value - notional / self.p.leverage
 
+    def position_room(self, book: FeedBook, leg: Leg) -> float:
+        """Return the notional by which a leg and its opening orders may grow at the leverage chosen, quote."""
+        bound = leg.tracker.qty * book.bar.close + leg.entry_notional
+        if self._standard.alive:
+            bound += self._standard.open_notional(book, leg.side)
+        return book.max_notional - bound
+
     # ---
 
     def _book(self, data: bt.AbstractDataBase) -> FeedBook:
         book = self._books.get(data)
         if book is None:
             symbol = data._name or "DEFAULT"
-            market = (self.p.markets or {}).get(symbol) or load_market(symbol)
-            if any(other.symbol == market.symbol for other in self._all):
-                raise MarketError(f"two feeds trade {market.symbol}; give each feed the name of its own symbol")
+            history = (self.p.markets or {}).get(symbol) or load_market_history(symbol)
+            if isinstance(history, Market):
+                history = MarketHistory(((0, history),))
             book = FeedBook(
-                data, market, self.account, self._costs, self.p.fill_rule, self.p.funding_hours, self.p.intrabar
-            )
+                data, history, self.account, self._costs, self.p.fill_rule, self.p.funding_hours, self.p.intrabar,
+                self.p.leverage,
+            )  # fmt: skip
+            if any(other.symbol == book.symbol for other in self._all):
+                raise MarketError(f"two feeds trade {book.symbol}; give each feed the name of its own symbol")
+            if book.max_notional == 0.0:
+                raise ConfigError(
+                    f"leverage: -4028 {self.p.leverage:g} is not valid for {book.symbol}, which allows "
+                    f"{max(book.market.max_leverages):g} at most"
+                )
             self._books[data] = book
             self._all = tuple(self._books.values())
         return book

@@ -63,12 +63,12 @@ class StandardOrders:
         for order in list(self.alive):
             self.cancel(order)
 
-    def open_notional(self, book) -> float:
-        """Return the notional of the standing opening orders of a symbol, quote."""
+    def open_notional(self, book, side: PositionSide | None = None) -> float:
+        """Return the notional of the standing opening orders of a symbol, or of one side of it, quote."""
         return sum(
             self._price(order, book) * abs(order.executed.remsize)
             for order in self.alive
-            if order.data is book.data and _opens(order)
+            if order.data is book.data and _opens(order) and side in (None, _leg(order, book).side)
         )
 
     def fill_market_orders(self, book) -> None:
@@ -198,8 +198,15 @@ class StandardOrders:
             return f"-4003 Quantity less than min quantity {market.min_qty}"
         if abs(round_down(qty, market.step) - qty) > 1e-9 * qty:
             return f"-1111 Precision is over the maximum: qty {qty} is no multiple of {market.step}"
-        if not price > 0.0:
-            return "-4013 Price less than min price"
+        for given in _prices(order):
+            if not given > 0.0:
+                return "-4013 Price less than min price"
+            if abs(round_down(given, market.tick) - given) > 1e-9 * given:
+                return f"-4014 Price not increased by tick size: {given} is no multiple of {market.tick}"
+        if order.exectype in (bt.Order.Stop, bt.Order.StopLimit):
+            ahead = order.created.price - book.data.close[0]
+            if ahead <= 0.0 if order.isbuy() else ahead >= 0.0:
+                return f"-2021 Order would immediately trigger: the price is {book.data.close[0]}"
         if order.exectype == bt.Order.Limit:
             close = book.data.close[0]
             order.info["marketable"] = price >= close if order.isbuy() else price <= close
@@ -209,6 +216,8 @@ class StandardOrders:
             return None
         if qty * price < market.min_notional:
             return f"-4164 Order's notional must be no smaller than {market.min_notional}"
+        if qty * price > self._broker.position_room(book, _leg(order, book)):
+            return f"-2027 Exceeded the maximum allowable position at current leverage: {book.max_notional:,.0f}"
         if qty * price / self._broker.p.leverage > self._broker.available_margin():
             return "-2019 Margin is insufficient."
         return None
@@ -221,6 +230,14 @@ class StandardOrders:
 
 def _opens(order: bt.Order) -> bool:
     return order.isbuy() == (order.info["positionSide"] == PositionSide.LONG.name)
+
+
+def _prices(order: bt.Order) -> list[float]:
+    """Return the prices the order's kind needs; a StopLimit without a limit price takes its stop price."""
+    if order.exectype == bt.Order.Market:
+        return []
+    limit = order.created.pricelimit if order.exectype == bt.Order.StopLimit else None
+    return [order.created.price] + ([limit] if limit else [])
 
 
 def _leg(order: bt.Order, book) -> Leg:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import backtrader as bt
@@ -13,6 +14,7 @@ from gridv4_bt.analysis.metrics import summarize
 from gridv4_bt.analysis.recorder import RunRecorder, SymbolRecord
 from gridv4_bt.compat import FastCerebro
 from gridv4_bt.config import GridConfig, backtrader_params
+from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.errors import DataError
 from strategies.grid_v4 import GridStrategyV4
 
@@ -65,12 +67,23 @@ def make_feeds(
     return feeds
 
 
-def make_cerebro(feeds: Sequence[CandleFeed], config: GridConfig, cash: float) -> bt.Cerebro:
-    """Return a Cerebro with one wallet, and one GridStrategyV4 and RunRecorder for every feed."""
+def make_cerebro(
+    feeds: Sequence[CandleFeed], config: GridConfig, cash: float, rules: Path | None = None
+) -> bt.Cerebro:
+    """Return a Cerebro with one wallet, and one GridStrategyV4 and RunRecorder for every feed.
+
+    `rules` is a file of brackets or filters, dated or not, in place of the packaged table (see `load_market_history`).
+
+    Raises
+    ------
+    MarketError
+        The file cannot be read or lacks a symbol.
+    """
     cerebro = FastCerebro(stdstats=False)
     values = config.model_dump()
     exchange = {name: values[name] for name, _ in backtrader_params("exchange")}
-    cerebro.setbroker(HedgeBroker(cash=cash, **exchange))
+    markets = {feed.p.name: load_market_history(feed.p.name, rules) for feed in feeds}
+    cerebro.setbroker(HedgeBroker(cash=cash, markets=markets, **exchange))
     for feed in feeds:
         cerebro.adddata(feed)
         cerebro.addstrategy(GridStrategyV4, symbol=feed.p.name, **values)

@@ -174,6 +174,10 @@ class GridStrategyV4(FastStrategy):
     def read_bar(self) -> Bar:
         """Take the closed bar's values and the trades that closed in it."""
         bar = self._bar
+        market = self.broker.market(self.feed)
+        if market is not self.market:  # the exchange has changed its rules
+            self.market = market
+            self.plan.obey(market)
         self._count += 1
         self._feed_bars = self._clock.lencount
         datetime, bar.close, bar.atr, bar.z, bar.sigma = self._reader.read()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.compiled import buffer, compiled, plain, table
-from gridv4_bt.engine.ladder import MARGIN, PLACED, Blocked, plan_ladder
+from gridv4_bt.engine.ladder import PLACED, Blocked, plan_ladder
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import Leg
 
@@ -19,15 +19,22 @@ class LadderPlan:
         for leg in legs:
             leg.reserve(config.levels)
         self._plan = compiled(plan_ladder)
+        self._config = config
+        self._around: list[tuple] = [(), ()]
+        self._tally = buffer(len(Blocked), whole=True)
+        self._found = table(3, 3)
+        self.obey(market)
+        for leg in legs:
+            self.look_around(leg, [])
+
+    def obey(self, market: Market) -> None:
+        """Plan by these filters from now on."""
+        config = self._config
         self._numbers = (
             config.levels, config.max_inventory, config.gamma, config.kappa, config.horizon,
             market.tick, market.step, market.min_qty, market.min_notional, config.keep_price, config.keep_qty,
         )  # fmt: skip
-        self._around: list[tuple] = [(), ()]
-        self._tally = buffer(len(Blocked), whole=True)
-        self._found = table(3, 3)
-        for leg in legs:
-            self.look_around(leg, [])
+        self._gather()
 
     def look_around(self, leg: Leg, cooling: list[float]) -> None:
         """Take in a side's fills and the prices that are `cooling`."""
@@ -38,6 +45,9 @@ class LadderPlan:
         for i, price in enumerate(taken):
             prices[i] = price
         self._around[leg.sign < 0] = (prices, len(fills), len(taken), leg.orders)
+        self._gather()
+
+    def _gather(self) -> None:
         self._unchanging = (*self._numbers, *self._around[0], *self._around[1], self._tally, self._found)
 
     def change(self, *numbers: float) -> tuple[bool, float, float]:
@@ -56,10 +66,11 @@ class LadderPlan:
                 short.take_totals(short_totals)
         return changed > 0, q, shift
 
-    def refused(self, levels: list[int]) -> None:
-        """Count the entries the broker refused; they are wanted again at the next bar."""
-        self._tally[PLACED] -= len(levels)
-        self._tally[MARGIN] += len(levels)
+    def refused(self, reasons: dict[int, Blocked]) -> None:
+        """Count the entries the broker refused, by level; they are wanted again at the next bar."""
+        for reason in reasons.values():
+            self._tally[PLACED] -= 1
+            self._tally[reason] += 1
 
     def reasons(self) -> Counter[Blocked]:
         """Return the level-bars without an order so far, by reason."""

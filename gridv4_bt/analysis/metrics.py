@@ -120,6 +120,7 @@ def summarize(records: Sequence[SymbolRecord], wallet: WalletRecord) -> dict[str
     max_drawdown = float(np.max(falls))
     summary: dict[str, Any] = {
         "symbols": [record.symbol for record in records],
+        "rules": {record.symbol: record.rules for record in records},
         "bars": sum(record.bars for record in records),
         "from": _iso(times[0]) if len(times) else None,
         "to": _iso(times[-1]) if len(times) else None,

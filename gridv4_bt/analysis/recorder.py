@@ -19,6 +19,7 @@ class SymbolRecord:
     """One symbol's side of a run."""
 
     symbol: str
+    rules: str  #: dates and sources of the market's filters and brackets, those in force at the end
     bars: int  #: of the feed, warm-up included
     log: NDArray[np.float64]  #: shape (bars traded, len(LOG_COLUMNS))
     close: NDArray[np.float64]  #: close price at each row of the log; empty when the run kept no history
@@ -72,6 +73,7 @@ class RunRecorder(bt.Analyzer):
         close = np.array(strategy.feed.lines.close.get(size=len(log)))
         self.record = SymbolRecord(
             symbol=symbol,
+            rules=strategy.market.as_of,
             bars=len(strategy.feed),
             log=log,
             close=close if len(close) == len(log) else np.empty(0),

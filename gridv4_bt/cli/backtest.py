@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
 
+import backtrader as bt
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -51,6 +52,13 @@ def backtest(
             "Default: detail where it is given, else the parameter intrabar."
         ),
     ] = "",
+    brackets: Annotated[
+        Path | None,
+        typer.Option(
+            help="Brackets or filters in place of the packaged table, JSON: the exchange's answer, a table, or a "
+            "history by date."
+        ),
+    ] = None,
     gaps: Annotated[str, typer.Option(help="Missing bars: refuse, or flat to fill them without volume.")] = "refuse",
     start: Annotated[str, typer.Option("--from", help="First day or time, UTC: 2024-01-01.")] = "",
     end: Annotated[str, typer.Option("--to", help="Last day or time, UTC.")] = "",
@@ -86,22 +94,22 @@ def backtest(
     for feed in feeds:
         for notice in notices(feed):
             console.print(f"[yellow]{notice}[/]")
-    result = run_shown(feeds, parameters, cash, console)
+    result = run_shown(make_cerebro(feeds, parameters, cash, brackets), console)
     if others:
         compared = [result.summary | {"intrabar": parameters.intrabar}]
         for other in others:
             again = make_feeds(symbols, gaps, first, last)
-            compared.append(run_shown(again, other, cash, console).summary | {"intrabar": other.intrabar})
+            outcome = run_shown(make_cerebro(again, other, cash, brackets), console)
+            compared.append(outcome.summary | {"intrabar": other.intrabar})
         result.summary["by_intrabar"] = compare_modes(compared)
     write_run(folder, result.records, result.summary, parameters, plot=not no_report)
     print_result(result.summary, console)
     console.print(f"written to {folder}/ in {result.summary['seconds']:.1f} s of trading")
 
 
-def run_shown(feeds: Sequence[CandleFeed], parameters: GridConfig, cash: float, console: Console) -> RunResult:
+def run_shown(cerebro: bt.Cerebro, console: Console) -> RunResult:
     """Run a backtest with a progress bar."""
-    cerebro = make_cerebro(feeds, parameters, cash)
-    with progress_bar(feeds, console):
+    with progress_bar(cerebro.datas, console):
         return run(cerebro)
 
 

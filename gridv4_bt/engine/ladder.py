@@ -30,7 +30,8 @@ class Blocked(IntEnum):
     MIN_QTY = 8  #: below the market's least quantity
     MIN_NOTIONAL = 9  #: below the market's least notional
     MAX_INVENTORY = 10  #: the side would hold more than it may
-    MARGIN = 11  #: refused by the exchange
+    MARGIN = 11  #: refused by the exchange: margin is insufficient (-2019)
+    MAX_POSITION = 12  #: refused by the exchange: above the largest position at this leverage (-2027)
 
 
 # Plain ints, so that the rule compiles.
@@ -42,7 +43,6 @@ COOLING = int(Blocked.COOLING)
 MIN_QTY = int(Blocked.MIN_QTY)
 MIN_NOTIONAL = int(Blocked.MIN_NOTIONAL)
 MAX_INVENTORY = int(Blocked.MAX_INVENTORY)
-MARGIN = int(Blocked.MARGIN)
 HALT = int(Blocked.HALT)
 VAR = int(Blocked.VAR)
 REGIME = int(Blocked.REGIME)

@@ -45,13 +45,13 @@ class Market:
         if len(self.max_leverages) != len(self.brackets) or not all(lev >= 1.0 for lev in self.max_leverages):
             raise MarketError(f"{self.symbol}: expected a maximum leverage of 1 or more for each bracket")
 
-    def max_leverage(self, notional: float) -> float:
-        """Return the highest initial leverage for a leg of this notional (quote, either sign).
+    def max_notional(self, leverage: float) -> float:
+        """Return the largest notional of a leg at an initial leverage, quote; 0 if no bracket allows that leverage.
 
-        Above the last cap, where the exchange would refuse the order, the last bracket's.
+        It is the cap of the last bracket that does.
         """
-        caps = [row.cap for row in self.brackets[:-1]]
-        return self.max_leverages[bisect_right(caps, abs(notional))]
+        caps = [row.cap for row, most in zip(self.brackets, self.max_leverages, strict=True) if most >= leverage]
+        return max(caps, default=0.0)
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,15 @@ class MarketHistory:
 
     def at(self, time_ms: int) -> Market:
         """Return the rules in force at a time; before the first known ones, the first."""
-        index = bisect_right(self.changes, time_ms, key=lambda change: change[0])
-        return self.changes[max(index - 1, 0)][1]
+        return self.changes[max(self._known(time_ms) - 1, 0)][1]
+
+    def next_change(self, time_ms: int) -> float:
+        """Return when the rules change for the first time after a time, UTC ms; infinity if never."""
+        index = self._known(time_ms)
+        return self.changes[index][0] if index < len(self.changes) else math.inf
+
+    def _known(self, time_ms: int) -> int:
+        return bisect_right(self.changes, time_ms, key=lambda change: change[0])
 
 
 def check_brackets(brackets: Sequence[Bracket]) -> None:
@@ -147,10 +154,12 @@ def load_market(symbol: str, path: Path | None = None) -> Market:
         raise MarketError(f"{path}: not a market table, bracket table or exchange answer: {error!r}") from None
 
 
-def load_market_history(symbol: str, path: Path) -> MarketHistory:
-    """Return a symbol's rules by date: the brackets from a history file, the packaged filters at all times.
+def load_market_history(symbol: str, path: Path | None = None) -> MarketHistory:
+    """Return a symbol's rules by date.
 
-    The file is `{"symbols": {symbol: [{"first_seen": ISO 8601, "tiers": [...]}]}}`, a time without zone is UTC.
+    A history file is `{"symbols": {symbol: [{"first_seen": ISO 8601, "tiers": [...], "tick", "step", "min_qty",
+    "min_notional"}]}}`: each entry holds what has changed then, a time without zone is UTC; what no entry says yet is
+    as in the packaged table. Any file of `load_market`, or none, gives rules that never change.
 
     Raises
     ------
@@ -159,14 +168,30 @@ def load_market_history(symbol: str, path: Path) -> MarketHistory:
         the message names the date and the bracket.
     """
     market = load_market(symbol)
+    if path is None:
+        return MarketHistory(((0, market),))
     content = _read_json(path)
+    if not _is_history(content, market.symbol):
+        return MarketHistory(((0, load_market(symbol, path)),))
     try:
-        changes = [_dated_change(market, entry) for entry in _find(market.symbol, content["symbols"])]
-        return MarketHistory(tuple(sorted(changes, key=lambda change: change[0])))
+        changes = []
+        for entry in sorted(_find(market.symbol, content["symbols"]), key=_first_seen):
+            market = _dated_change(market, entry)
+            changes.append((_first_seen(entry), market))
+        return MarketHistory(tuple(changes))
     except MarketError as error:
         raise MarketError(f"{path}: {error}") from None
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise MarketError(f"{path}: not a history of brackets by date: {error!r}") from None
+
+
+def _is_history(content: Any, name: str) -> bool:
+    """Tell whether a file's content has dated entries; about a symbol that it lacks, whether its others have."""
+    symbols = content.get("symbols") if isinstance(content, dict) else None
+    if not isinstance(symbols, dict):
+        return False
+    entries = symbols.get(name) or next(iter(symbols.values()), None)
+    return isinstance(entries, list) and any(isinstance(entry, dict) and "first_seen" in entry for entry in entries)
 
 
 def _packaged_table() -> dict[str, Any]:
@@ -202,7 +227,7 @@ def _updated(market: Market, content: Any) -> Market:
         return _market_from_table(market.symbol, content)
     tiers = _find(market.symbol, symbols)
     if any("first_seen" in tier for tier in tiers):
-        raise MarketError("is a history of brackets; a single table of brackets is needed here")
+        raise MarketError("is a history of rules by date; a single table is needed here")
     return _with_brackets(market, tiers, str(content.get("as_of", "undated")))
 
 
@@ -253,11 +278,22 @@ def _with_filters(market: Market, entry: dict[str, Any], as_of: str) -> Market:
     )
 
 
-def _dated_change(market: Market, entry: dict[str, Any]) -> tuple[int, Market]:
+def _first_seen(entry: dict[str, Any]) -> int:
+    """Return from when a dated entry is in force, UTC ms."""
     seen = datetime.fromisoformat(entry["first_seen"])
-    if seen.tzinfo is None:
-        seen = seen.replace(tzinfo=UTC)
+    return round((seen if seen.tzinfo else seen.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _dated_change(market: Market, entry: dict[str, Any]) -> Market:
+    """Return the rules before with what a dated entry changes."""
+    seen = entry["first_seen"]
     try:
-        return round(seen.timestamp() * 1000), _with_brackets(market, entry["tiers"], entry["first_seen"])
+        if "tiers" in entry:
+            market = _with_brackets(market, entry["tiers"], seen)
+        filters = {name: float(entry[name]) for name in ("tick", "step", "min_qty", "min_notional") if name in entry}
+        if filters:
+            brackets = market.as_of.partition("; brackets ")[2]
+            market = replace(market, **filters, as_of=f"filters {seen}; brackets {brackets}")
+        return market
     except MarketError as error:
-        raise MarketError(f"table first seen {entry['first_seen']}: {error}") from None
+        raise MarketError(f"table first seen {seen}: {error}") from None

@@ -1,6 +1,7 @@
 """HedgeBroker in a real Cerebro: Backtrader's own analyzers and observers, ladders, liquidation, shared wallets."""
 
 import math
+from dataclasses import replace
 from datetime import timedelta
 
 import backtrader as bt
@@ -10,7 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import (
     FREE,
+    QUARTER,
     START,
+    START_MS,
+    TEST,
     Scripted,
     assert_conserved,
     candle_feed,
@@ -20,8 +24,12 @@ from scripted import (
 )
 
 from brokers.hedge import HedgeBroker
+from gridv4_bt.core.risk import Bracket
+from gridv4_bt.engine.ladder import Blocked
+from gridv4_bt.engine.market import MarketHistory
 from gridv4_bt.engine.matching import Entry
 from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.errors import ConfigError
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 LIMIT, STOP = bt.Order.Limit, bt.Order.Stop
@@ -307,6 +315,8 @@ def test_trials_of_an_optimisation_do_not_depend_on_the_number_of_processes():
 
 # --- ladders
 
+MARGIN = Blocked.MARGIN
+
 
 def ladder(side, entries, cancel=(), answers=None):
     """Place resting entries; what is refused goes into `answers`."""
@@ -360,7 +370,7 @@ def test_entries_beyond_the_free_margin_are_refused_and_smaller_ones_placed(run)
     answers = []
     entries = {-1: Entry(60.0, 5.0, 0.01), -2: Entry(60.0, 5.0, 0.01), -3: Entry(50.0, 2.0, 0.01)}
     done = run({1: ladder(LONG, entries, answers=answers)}, flat(2), broker={"cash": 100.0})
-    assert answers == [[-2]]
+    assert answers == [{-2: MARGIN}]
     assert sorted(leg(done).entries) == [-3, -1]
     assert done.broker.available_margin() == pytest.approx(100.0 - 400.0 / 5)
 
@@ -372,7 +382,7 @@ def test_entries_of_both_sides_bind_margin(run):
         2: ladder(SHORT, {1: Entry(110.0, 2.0, 0.01)}, answers=answers),
     }
     run(script, flat(3), broker={"cash": 100.0})
-    assert answers == [[], [1]]
+    assert answers == [{}, {1: MARGIN}]
 
 
 def test_cancelled_entries_make_room_for_new_ones(run):
@@ -382,7 +392,7 @@ def test_cancelled_entries_make_room_for_new_ones(run):
         2: ladder(LONG, {-1: Entry(91.0, 5.0, 0.01)}, cancel=[-1], answers=answers),
     }
     run(script, flat(3), broker={"cash": 100.0})
-    assert answers == [[], []]
+    assert answers == [{}, {}]
 
 
 def test_refused_replacement_takes_the_order_before_it_away(run):
@@ -394,7 +404,7 @@ def test_refused_replacement_takes_the_order_before_it_away(run):
         3: lambda s: seen.append(s.broker.available_margin()),
     }
     done = run(script, flat(3), broker={"cash": 100.0})
-    assert answers == [[], [-1]]
+    assert answers == [{}, {-1: MARGIN}]
     assert leg(done).entries == {-2: Entry(50.0, 1.0, 0.01)}
     assert (leg(done).entry_notional, leg(done).entry_count, leg(done).first_entry) == (50.0, 1, 50.0)
     assert seen == [pytest.approx(100.0 - 50.0 / 5)]
@@ -404,7 +414,7 @@ def test_entries_may_bind_the_margin_to_the_last_cent(run):
     answers = []
     entries = {-1: Entry(80.0, 5.0, 0.01), -2: Entry(50.0, 2.0, 0.01), -3: Entry(40.0, 0.2, 0.01)}
     done = run({1: ladder(LONG, entries, answers=answers)}, flat(2), broker={"cash": 100.0})
-    assert answers == [[-3]]
+    assert answers == [{-3: MARGIN}]
     assert done.broker.available_margin() == 0.0
 
 
@@ -419,12 +429,66 @@ def test_what_rests_already_is_not_refused_when_the_margin_has_gone(run):
     bars = [*flat(2), (100, 116, 99, 115), *flat(1, 115.0)]
     done = run(script, bars, broker=FREE | {"cash": 100.0})
     # 85 - 23 - 60 = 2 are free once the second is cancelled: exactly what 50 * 0.2 / 5 needs
-    assert answers == [[], []]
+    assert answers == [{}, {}]
     assert sorted(leg(done).entries) == [-3, -1]
     script[3] = ladder(LONG, {-3: Entry(50.0, 0.2, 0.01)}, answers=answers)
     done = run(script, bars, broker=FREE | {"cash": 100.0})
-    assert answers[2:] == [[], [-3]]
+    assert answers[2:] == [{}, {-3: MARGIN}]
     assert sorted(leg(done).entries) == [-2, -1]
+
+
+def tight(**changes):
+    """A market whose legs may grow to 300 at 10x and to 1,000 at 5x."""
+    brackets = (Bracket(0.0, 300.0, 0.01, 0.0), Bracket(300.0, 1_000.0, 0.02, 3.0))
+    return replace(TEST, brackets=brackets, max_leverages=(10.0, 5.0), **changes)
+
+
+def test_entries_beyond_the_largest_position_at_the_leverage_are_refused(run):
+    answers = []
+    entries = {-1: Entry(90.0, 3.0, 0.01), -2: Entry(80.0, 1.0, 0.01), -3: Entry(20.0, 1.0, 0.01)}
+    broker = {"cash": 1_000.0, "leverage": 10.0, "markets": {"TEST": tight()}}
+    done = run({1: ladder(LONG, entries, answers=answers)}, flat(2), broker=broker)
+    # 270 + 80 is above 300, 270 + 20 is not
+    assert answers == [{-2: Blocked.MAX_POSITION}]
+    assert sorted(leg(done).entries) == [-3, -1]
+    at_five = run({1: ladder(LONG, entries, answers=answers)}, flat(2), broker=broker | {"leverage": 5.0})
+    assert (answers[1], sorted(leg(at_five).entries)) == ({}, [-3, -2, -1])
+
+
+def test_what_is_held_counts_towards_the_largest_position_of_its_own_leg(run):
+    answers = []
+
+    def both_sides(strategy):
+        ladder(LONG, {-1: Entry(90.0, 2.0, 0.01)}, answers=answers)(strategy)
+        ladder(SHORT, {1: Entry(110.0, 2.0, 0.01)}, answers=answers)(strategy)
+
+    broker = {"cash": 1_000.0, "leverage": 10.0, "markets": {"TEST": tight()}} | FREE
+    script = {1: lambda s: s.buy(size=1.5, positionSide="LONG"), 3: both_sides}
+    run(script, flat(4), broker=broker)
+    # LONG holds 150: 180 more is above 300; SHORT holds nothing
+    assert answers == [{-1: Blocked.MAX_POSITION}, {}]
+
+
+def test_leverage_the_exchange_does_not_have_is_refused_at_the_start(run):
+    with pytest.raises(ConfigError, match="leverage: -4028 20 is not valid for TEST, which allows 10 at most"):
+        run({1: lambda s: s.buy()}, flat(2), broker={"leverage": 20.0, "markets": {"TEST": tight()}})
+
+
+def test_rules_change_on_their_day(run):
+    # 4 bought at 100 with 200: lost at 50, where the margin is 0. From the fourth bar on the margin is 30 %:
+    # 200 - 4*(100 - p) = 0.3*4*p, p = 71.43; the fifth bar falls to 70.
+    start = START_MS
+    later = replace(TEST, brackets=(Bracket(0.0, 1e12, 0.3, 0.0),))
+    bars = [*flat(3), (100, 101, 95, 100), (100, 100, 70, 75), (75, 76, 74, 75)]
+    seen = []
+    script = {1: lambda s: s.buy(size=4.0, positionSide="LONG")}
+    script |= {number: lambda s: seen.append(s.broker.market(s.data).brackets[0].rate) for number in (3, 4)}
+    for change, liquidations in ((3, 1), (5, 0)):
+        history = MarketHistory(((0, TEST), (start + change * QUARTER, later)))
+        broker = {"cash": 200.0, "markets": {"TEST": history}} | FREE
+        done = run(script, bars, broker=broker)
+        assert done.broker.liquidations() == liquidations
+    assert seen == [0.01, 0.3, 0.01, 0.01]
 
 
 def test_cancelling_the_entries_of_a_leg_frees_their_margin_and_leaves_the_other_leg(run):

@@ -1,4 +1,5 @@
 import json
+import math
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -110,19 +111,23 @@ def test_default_is_stricter_than_every_published_market(shared_data):
     path = shared_data / "brackets" / "leverage_brackets_history.json"
     for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "DOGEUSDT"):
         for _, market in load_market_history(symbol, path).changes:
+            for leverage in default.max_leverages:
+                assert default.max_notional(leverage) <= market.max_notional(leverage)
             for row in (*default.brackets, *market.brackets):
-                assert default.max_leverage(row.floor) <= market.max_leverage(row.floor)
                 margin = maintenance_margin(row.floor, market.brackets)
                 assert maintenance_margin(row.floor, default.brackets) >= margin
 
 
-def test_max_leverage_is_that_of_the_bracket_the_notional_is_in():
+@pytest.mark.parametrize(
+    ("leverage", "notional"), [(150, 300_000.0), (101, 300_000.0), (100, 800_000.0), (76, 800_000.0), (151, 0.0)]
+)
+def test_largest_notional_is_the_cap_of_the_last_bracket_that_allows_the_leverage(leverage, notional):
+    assert load_market("BTCUSDT").max_notional(leverage) == notional
+
+
+def test_everything_is_allowed_without_leverage():
     market = load_market("BTCUSDT")
-    assert market.max_leverage(0.0) == 150
-    assert market.max_leverage(299_999.0) == 150
-    assert market.max_leverage(300_000.0) == 100
-    assert market.max_leverage(-900_000.0) == 75
-    assert market.max_leverage(5e9) == 1
+    assert market.max_notional(1.0) == market.brackets[-1].cap
 
 
 def test_leverage_bracket_answer_replaces_the_brackets_only(write):
@@ -193,7 +198,7 @@ def test_newer_table_in_the_packaged_shape_replaces_everything(write):
         ({"symbols": []}, "has nothing about BTCUSDT"),
         ({"symbols": {"BTCUSDT": []}}, "not a market table"),
         ({"symbols": {"BTCUSDT": TIERS[1:]}}, "BTCUSDT: bracket 1 starts at 1000.0, expected floor 0.0"),
-        ({"symbols": {"BTCUSDT": [{"first_seen": "2027-01-01", "tiers": TIERS}]}}, "is a history of brackets"),
+        ({"symbols": {"BTCUSDT": [{"first_seen": "2027-01-01", "tiers": TIERS}]}}, "is a history of rules by date"),
         ({"symbols": {"BTCUSDT": [{"notionalFloor": 0}]}}, "maintMarginRate|notionalCap"),
         ({}, "not a market table"),
         (3, "not a market table"),
@@ -247,6 +252,34 @@ def test_history_gives_the_rules_in_force(write):
     assert second.tick == 0.1
 
 
+def test_history_knows_when_the_rules_change_next(write):
+    markets = load_market_history("BTCUSDT", write(history(("2023-01-01", TIERS[:1]), ("2024-01-02", TIERS))))
+    first, second = (time for time, _ in markets.changes)
+    assert [markets.next_change(time) for time in (0, first, second - 1, second)] == [
+        first, second, second, math.inf,
+    ]  # fmt: skip
+
+
+def test_history_may_change_filters_and_keeps_what_an_entry_does_not_name(write):
+    entries = [
+        {"first_seen": "2022-01-01", "tick": 0.01, "tiers": TIERS[:1]},
+        {"first_seen": "2022-04-11", "tick": 0.1},
+        {"first_seen": "2023-01-01", "tiers": TIERS, "min_notional": 100},
+    ]
+    markets = [market for _, market in load_market_history("BTCUSDT", write({"symbols": {"BTCUSDT": entries}})).changes]
+    assert [market.tick for market in markets] == [0.01, 0.1, 0.1]
+    assert [len(market.brackets) for market in markets] == [1, 1, 2]
+    assert [market.min_notional for market in markets] == [50.0, 50.0, 100.0]
+    assert [market.step for market in markets] == [load_market("BTCUSDT").step] * 3
+
+
+def test_file_without_dates_and_no_file_are_rules_that_never_change(write):
+    for path in (None, write(ANSWER)):
+        markets = load_market_history("BTCUSDT", path)
+        assert markets.changes == ((0, load_market("BTCUSDT", path)),)
+        assert markets.next_change(0) == math.inf
+
+
 def test_history_names_file_date_and_bracket_of_a_broken_table(write):
     broken = [TIERS[0], TIERS[1] | {"maintAmount": 12}]
     path = write(history(("2023-01-01", TIERS), ("2024-01-01", broken)))
@@ -261,7 +294,7 @@ def test_history_needs_distinct_dates_and_the_symbol(write):
     with pytest.raises(MarketError, match="has nothing about ETHUSDT"):
         load_market_history("ETHUSDT", write(history(("2023-01-01", TIERS))))
     with pytest.raises(MarketError, match="not a history of brackets by date"):
-        load_market_history("BTCUSDT", write({"symbols": {"BTCUSDT": TIERS}}))
+        load_market_history("BTCUSDT", write({"symbols": {"BTCUSDT": [{"first_seen": "2023-01-01"}, 3]}}))
     with pytest.raises(MarketError, match="at least one"):
         MarketHistory(())
 

@@ -279,7 +279,7 @@ def test_the_stop_is_measured_from_the_average_entry(trade, still):
 
 def steep(plain_market):
     """45 % of the notional as maintenance margin."""
-    return plain_market(brackets=(Bracket(0.0, 1e12, 0.45, 0.0),), max_leverages=(2.0,))
+    return plain_market(brackets=(Bracket(0.0, 1e12, 0.45, 0.0),), max_leverages=(5.0,))
 
 
 def test_a_margin_call_closes_the_worst_fills_down_to_half(trade, still, plain_market):
