@@ -55,12 +55,15 @@ BLOCKED_BY = {
     int(Regime.BREAKOUT_DOWN): (REGIME, REGIME),
 }
 
-#: One row of these a bar; the time is in ms, regime and halted are codes; liquidation_down and _up are how far the
+#: One row of these a bar, the columns of equity.csv; the time is in ms, regime and halted are codes; liquidation_down and _up are how far the
 #: price may fall and rise until the account is liquidated, as fractions of it, infinite without such a price.
-LOG_COLUMNS = (
+EQUITY_COLUMNS = (
     "time", "equity", "wallet", "unrealized", "long_qty", "short_qty", "regime", "halted", "z", "sigma",
     "q", "anchor", "centre", "var", "margin_ratio", "resting_orders", "liquidation_down", "liquidation_up",
 )  # fmt: skip
+#: What the log holds beside them: the spacing as a fraction of the price, the Kelly multiplier, and the notional of a
+#: level before the funding tilt.
+LOG_COLUMNS = (*EQUITY_COLUMNS, "spacing_pct", "kelly", "notional")
 # array.extend() takes four times as long.
 _pack_row = Struct(f"{len(LOG_COLUMNS)}d").pack
 
@@ -70,7 +73,7 @@ class Bar:
 
     __slots__ = (
         "time", "close", "equity", "atr", "z", "sigma", "regime", "kama", "q", "shift", "centre",
-        "spacing_pct", "var", "maintenance", "liquidation_down", "liquidation_up",
+        "spacing_pct", "kelly", "notional", "var", "maintenance", "liquidation_down", "liquidation_up",
     )  # fmt: skip
 
 
@@ -308,11 +311,12 @@ class GridStrategyV4(FastStrategy):
             long_block, short_block = BLOCKED_BY[self._regime]
         self._block(long, long_block)
         self._block(short, short_block)
-        kelly = self._kelly.get(self._regime) or self._kelly_now()
-        notional = bar.equity * self.p.order_pct * kelly * (self._cooldown() if self._stop_bars else 1.0)
+        bar.kelly = self._kelly.get(self._regime) or self._kelly_now()
+        cooldown = self._cooldown() if self._stop_bars else 1.0
+        bar.notional = bar.equity * self.p.order_pct * bar.kelly * cooldown
         self._entries_change, bar.q, bar.shift = self.plan.change(
             long_block, short_block, self.anchor, bar.spacing_pct, bar.close, bar.sigma, bar.equity,
-            long.tracker.qty, short.tracker.qty, notional, self._funding.rate,
+            long.tracker.qty, short.tracker.qty, bar.notional, self._funding.rate,
         )  # fmt: skip
         bar.centre = self.anchor + bar.shift
 
@@ -347,6 +351,7 @@ class GridStrategyV4(FastStrategy):
             self._regime, self.halted, bar.z, bar.sigma, bar.q, self.anchor, bar.centre, bar.var,
             bar.maintenance / bar.equity if bar.equity > 0.0 else INFINITY,
             long.leg.resting_orders() + short.leg.resting_orders(), bar.liquidation_down, bar.liquidation_up,
+            bar.spacing_pct, bar.kelly, bar.notional,
         )  # fmt: skip
         self.log.frombytes(row)
 

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from gridv4_bt.config import GridConfig
-from gridv4_bt.engine.compiled import buffer, compiled, plain, table
-from gridv4_bt.engine.ladder import PLACED, Blocked, plan_ladder
+from gridv4_bt.engine.compiled import buffer, byte_buffer, compiled, plain, table
+from gridv4_bt.engine.ladder import CANCEL, PLACED, TRACE_ACTIONS, Blocked, plan_ladder
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import Leg
 
@@ -15,7 +15,6 @@ class LadderPlan:
 
     def __init__(self, legs: Sequence[Leg], market: Market, config: GridConfig) -> None:
         self._legs = legs
-        self._levels = config.levels
         for leg in legs:
             leg.reserve(config.levels)
         self._plan = compiled(plan_ladder)
@@ -23,6 +22,8 @@ class LadderPlan:
         self._around: list[tuple] = [(), ()]
         self._tally = buffer(len(Blocked), whole=True)
         self._found = table(3, 3)
+        self._trace = byte_buffer(2 * config.levels)
+        self.trace = bytearray()  #: of every bar planned, see `plan_ladder`
         self.obey(market)
         for leg in legs:
             self.look_around(leg, [])
@@ -48,7 +49,7 @@ class LadderPlan:
         self._gather()
 
     def _gather(self) -> None:
-        self._unchanging = (*self._numbers, *self._around[0], *self._around[1], self._tally, self._found)
+        self._unchanging = (*self._numbers, *self._around[0], *self._around[1], self._tally, self._found, self._trace)
 
     def change(self, *numbers: float) -> tuple[bool, float, float]:
         """Plan the legs' entries anew, as the legs' `actions` then say.
@@ -57,6 +58,7 @@ class LadderPlan:
         and shift of `centre_grid`.
         """
         changed = self._plan(*numbers, *self._unchanging)
+        self.trace.extend(self._trace)
         (q, shift, _), long_totals, short_totals = plain(self._found)
         if changed:
             long, short = self._legs
@@ -68,9 +70,12 @@ class LadderPlan:
 
     def refused(self, reasons: dict[int, Blocked]) -> None:
         """Count the entries the broker refused, by level; they are wanted again at the next bar."""
-        for reason in reasons.values():
+        levels = self._config.levels
+        for level, reason in reasons.items():
             self._tally[PLACED] -= 1
             self._tally[reason] += 1
+            place = abs(level) - 1 - (levels if level > 0 else 2 * levels)
+            self.trace[place] = CANCEL + TRACE_ACTIONS * reason
 
     def reasons(self) -> Counter[Blocked]:
         """Return the level-bars without an order so far, by reason."""

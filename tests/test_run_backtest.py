@@ -13,7 +13,7 @@ import pytest
 from feeds.synthetic import sample_market
 from gridv4_bt.analysis.files import TRADE_COLUMNS
 from gridv4_bt.config import load_config
-from strategies.grid_v4 import LOG_COLUMNS
+from strategies.grid_v4 import EQUITY_COLUMNS
 
 SCRIPT = Path(__file__).resolve().parents[1] / "run_backtest.py"
 
@@ -54,7 +54,7 @@ def test_the_run_folder_holds_every_file(run_folder):
 
 def test_the_files_have_the_columns_of_the_contract(run_folder):
     assert (run_folder / "trades.csv").read_text().splitlines()[0] == ",".join(TRADE_COLUMNS)
-    assert (run_folder / "equity.csv").read_text().splitlines()[0] == ",".join(LOG_COLUMNS)
+    assert (run_folder / "equity.csv").read_text().splitlines()[0] == ",".join(EQUITY_COLUMNS)
     row = read(run_folder / "equity.csv")[0]
     assert row["time"] == "2024-03-02T00:00:00Z"  # 96 returns of sigma, counted from the second bar
     assert row["regime"] in {"NOISE", "UPTREND", "DOWNTREND", "BREAKOUT_UP", "BREAKOUT_DOWN"}

@@ -22,7 +22,7 @@ from gridv4_bt.analysis.recorder import SymbolRecord
 from gridv4_bt.config import GridConfig, config_as_toml
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.errors import ConfigError
-from strategies.grid_v4 import LOG_COLUMNS
+from strategies.grid_v4 import EQUITY_COLUMNS
 
 TRADE_COLUMNS = (
     "trade_id", "symbol", "side", "label", "regime", "open_time", "close_time", "qty", "entry", "exit",
@@ -88,7 +88,7 @@ def write_trades(path: Path, records: Sequence[SymbolRecord]) -> None:
 
 def write_equity(path: Path, records: Sequence[SymbolRecord]) -> None:
     """Write one row a bar; with several symbols one row a bar and symbol, its name in a last column."""
-    header = list(LOG_COLUMNS) + (["symbol"] if len(records) > 1 else [])
+    header = list(EQUITY_COLUMNS) + (["symbol"] if len(records) > 1 else [])
     tables = [_equity_table(record, len(records) > 1) for record in records]
     table = pa.concat_tables(tables)
     if len(records) > 1:
@@ -105,7 +105,7 @@ def iso_time(time_ms: int) -> str:
 
 def _equity_table(record: SymbolRecord, name: bool) -> pa.Table:
     columns: dict[str, Any] = {}
-    for column in LOG_COLUMNS:
+    for column in EQUITY_COLUMNS:
         values = record.column(column)
         if column == "time":
             seconds = values.astype(np.int64).astype("datetime64[ms]")

@@ -23,6 +23,7 @@ class SymbolRecord:
     bars: int  #: of the feed, warm-up included
     log: NDArray[np.float64]  #: shape (bars traded, len(LOG_COLUMNS))
     close: NDArray[np.float64]  #: close price at each row of the log; empty when the run kept no history
+    ladder: NDArray[np.uint8]  #: shape (bars traded, 2*levels): `trace` of `gridv4_bt.engine.ladder.plan_ladder`
     funding: NDArray[np.float64]  #: shape (settlements, 3): time, funding paid so far by open LONG, SHORT fills
     trades: list[ClosedTrade]  #: in the order they closed
     open_fills: list[tuple[str, Fill]] = field(default_factory=list)  #: positionSide and fill, left at the end
@@ -77,6 +78,7 @@ class RunRecorder(bt.Analyzer):
             bars=len(strategy.feed),
             log=log,
             close=close if len(close) == len(log) else np.empty(0),
+            ladder=np.frombuffer(bytes(strategy.plan.trace), np.uint8).reshape(len(log), 2 * strategy.config.levels),
             funding=np.array(strategy.funding_log).reshape(-1, 3),
             trades=[trade for trade in account.closed if trade.symbol == symbol],
             open_fills=[(side.side.name, fill) for side in strategy.sides for fill in side.tracker.fills],

@@ -36,6 +36,11 @@ def buffer(length: int, whole: bool = False) -> MutableSequence:
     return np.zeros(length, dtype=np.int64 if whole else np.float64)
 
 
+def byte_buffer(length: int) -> MutableSequence[int]:
+    """Return zeros that take a byte each, in the kind of array that the rules are fastest with."""
+    return np.zeros(length, dtype=np.uint8) if available() else bytearray(length)
+
+
 def table(rows: int, length: int) -> Sequence[MutableSequence[float]]:
     """Return rows of zeros in the kind of array that the rules are fastest with."""
     if not available():

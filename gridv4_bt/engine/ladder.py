@@ -132,6 +132,7 @@ def is_kept(standing: float, wanted: float, tolerance: float) -> bool:
 
 # What to do with a level's resting order.
 KEEP, CANCEL, PLACE, REPLACE = range(4)
+TRACE_ACTIONS = 4  #: how many there are: a byte of the trace holds a level's action and code
 
 
 def plan_side(
@@ -245,6 +246,7 @@ def plan_ladder(
     short_orders: Sequence[MutableSequence[float]],
     tally: MutableSequence[int],
     found: Sequence[MutableSequence[float]],
+    trace: MutableSequence[int],
 ) -> int:
     """Centre the grid and plan both sides; return 1 if LONG orders change, 2 if SHORT ones, 3 if both do.
 
@@ -259,6 +261,7 @@ def plan_ladder(
     long_qty, short_qty : held, base units.
     notional : of one level before the tilt by the latest `funding_rate`.
     found : rows: q, shift and half spread of `centre_grid`; totals of LONG; totals of SHORT (`ladder_totals`).
+    trace : set to ``action + TRACE_ACTIONS*code`` of every level: LONG 1..levels, then SHORT 1..levels.
     The others are those of `centre_grid` and `plan_side`.
     """
     limit = max_inventory * equity
@@ -287,6 +290,9 @@ def plan_ladder(
             changed += 2
     else:
         keep_side(levels, short_block, short_orders, tally)
+    for i in range(levels):
+        trace[i] = int(long_orders[3][i] + TRACE_ACTIONS * long_orders[4][i])
+        trace[levels + i] = int(short_orders[3][i] + TRACE_ACTIONS * short_orders[4][i])
     return changed
 
 

@@ -246,12 +246,12 @@ class Ladder:
         self.long, self.short, self.found = (
             kind([[0.0] * width for _ in range(rows)]) for rows, width in ((5, 3), (5, 3), (3, 3))
         )
-        self.taken, self.tally = kind([98.2]), kind([0] * len(Blocked))
+        self.taken, self.tally, self.trace = kind([98.2]), kind([0] * len(Blocked)), kind([0] * 6)
 
     def plan(self, rule=plan_ladder, long_block=PLACED, short_block=PLACED, **changed):
         return rule(
             long_block, short_block, *(self.numbers | changed).values(), self.taken, 1, 1, self.long,
-            self.taken, 0, 0, self.short, self.tally, self.found,
+            self.taken, 0, 0, self.short, self.tally, self.found, self.trace,
         )  # fmt: skip
 
     def state(self):
@@ -286,6 +286,7 @@ def test_ladder_is_both_sides_around_one_centre():
         long_orders, short_orders, [centre, long_totals, short_totals],
         [one + other for one, other in zip(long_tally, short_tally, strict=True)],
     ]  # fmt: skip
+    assert list(ladder.trace) == [4 * Blocked.OCCUPIED] + [PLACE] * 5
     # LONG pays the funding: 750 a level against 1,250; the first buy is occupied by the fill at 98.2
     assert [round(price * qty) for price, qty in zip(*long_orders[:2], strict=True)] == [0, 750, 750]
     assert [round(price * qty) for price, qty in zip(*short_orders[:2], strict=True)] == [1250, 1250, 1250]
@@ -330,6 +331,7 @@ def test_compiled_ladder_is_the_same_to_the_last_bit():
         blocks = {"long_block": REGIME if block < 0.2 else PLACED, "short_block": HALT if block > 0.8 else PLACED}
         assert plain.plan(**blocks, **numbers) == quick.plan(fast, **blocks, **numbers)
         assert plain.state() == quick.state()
+        assert list(plain.trace) == list(quick.trace)
 
 
 # --- the totals of a ladder

@@ -9,6 +9,7 @@ import pytest
 
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
+from gridv4_bt.engine.ladder import TRACE_ACTIONS, Blocked
 from strategies.grid_v4 import LOG_COLUMNS, GridStrategyV4
 
 BAR_BY_BAR = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
@@ -323,3 +324,15 @@ def test_prices_times_ten_thousand_and_a_tick_to_match_trade_alike(trade, random
     ten = trade(dear, market=plain_market(tick=1e-7, step=0.1, min_qty=0.1), regime="none")
     assert len(one.trades) == len(ten.trades) > 10
     assert one.log()["equity"].to_numpy() == pytest.approx(ten.log()["equity"].to_numpy(), rel=1e-6)
+
+
+def test_the_trace_tells_why_each_level_is_empty_at_each_bar(trade, sample):
+    # 2x with half the equity a level: the exchange refuses what the margin does not bear
+    run = trade(sample.candles, funding=sample.funding, levels=4, order_pct=0.5, max_inventory=5.0, leverage=2.0)
+    codes = np.frombuffer(run.strategy.plan.trace, np.uint8) // TRACE_ACTIONS
+    counted = {Blocked(code).name.lower(): int(count) for code, count in zip(*np.unique(codes, return_counts=True))}
+    placed = counted.pop("placed")
+    assert counted == dict(run.strategy.blocked_reasons())
+    assert counted["margin"] > 0
+    resting = sum(len(now.after[sign].entries) for now in run.moments for sign in (1, -1))
+    assert placed == resting
