@@ -55,8 +55,9 @@ BLOCKED_BY = {
     int(Regime.BREAKOUT_DOWN): (REGIME, REGIME),
 }
 
-#: One row of these a bar, the columns of equity.csv; the time is in ms, regime and halted are codes; liquidation_down and _up are how far the
-#: price may fall and rise until the account is liquidated, as fractions of it, infinite without such a price.
+#: The columns of equity.csv, one row a bar; the time is in ms, regime and halted are codes; liquidation_down and _up
+#: are how far the price may fall and rise until the account is liquidated, as fractions of it, infinite without such a
+#: price.
 EQUITY_COLUMNS = (
     "time", "equity", "wallet", "unrealized", "long_qty", "short_qty", "regime", "halted", "z", "sigma",
     "q", "anchor", "centre", "var", "margin_ratio", "resting_orders", "liquidation_down", "liquidation_up",

@@ -35,7 +35,8 @@ def record(symbol: str, times: list[int], equity: list[float], held: list[float]
     log[:, LOG_COLUMNS.index("equity")] = equity
     if held is not None:
         log[:, LOG_COLUMNS.index("long_qty")] = held
-    return SymbolRecord(symbol, "rules of the test", len(times), log, np.empty(0), np.empty((0, 20)), np.empty((0, 3)), [])
+    rules = "rules of the test"
+    return SymbolRecord(symbol, rules, len(times), log, np.empty(0), np.empty((0, 20)), np.empty((0, 3)), [])
 
 
 def wallet(equity: float, start: float = 100.0) -> WalletRecord:
