@@ -129,6 +129,7 @@ class GridStrategyV4(FastStrategy):
         self.log = array("d")
         self.min_liquidation_distance = INFINITY  #: fraction of the price
         self.funding_log = array("d")  #: triples: time, funding paid so far by the open LONG and SHORT fills
+        self._alone = len(self.datas) == 1  # no other symbol in the wallet
         self._bar = Bar()
         self._feed_bars = 0
         periods = zip(self.datas, self._minperiods, strict=True)
@@ -244,9 +245,12 @@ class GridStrategyV4(FastStrategy):
         """4. Margin call: close the worst fills before the exchange does."""
         bar.maintenance = 0.0
         bar.liquidation_down = bar.liquidation_up = INFINITY
-        if not self.long.tracker.ids and not self.short.tracker.ids:
+        flat = not self.long.tracker.ids and not self.short.tracker.ids
+        if flat and self._alone:
             return
         bar.maintenance = self.broker.maintenance_margin()
+        if flat:
+            return  # other symbols of the wallet bind margin, but there is nothing to close here
         down, up = self.broker.liquidation_range(self.feed)
         if down > 0.0:
             bar.liquidation_down = 1.0 - down / bar.close

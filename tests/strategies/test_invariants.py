@@ -222,6 +222,8 @@ def test_two_symbols_share_a_wallet(real):
     mine, theirs = (np.frombuffer(s.log).reshape(-1, COLUMNS) for s in (one, other))
     assert len(mine) == len(theirs) == 2_000 - 96
     assert np.array_equal(mine[:, :4], theirs[:, :4])  # time, equity, wallet, unrealized are the account's
+    ratio = LOG_COLUMNS.index("margin_ratio")
+    assert np.array_equal(mine[:, ratio], theirs[:, ratio])
 
 
 def test_the_order_of_the_symbols_does_not_matter_while_margin_is_ample(sample, random_bars):
