@@ -1,0 +1,21 @@
+"""The command `gridv4`, which is also `python -m gridv4_bt`."""
+
+import typer
+
+from gridv4_bt.cli import bias
+from gridv4_bt.cli.common import run_app
+
+app = typer.Typer(
+    help="Tools around GridStrategyV4 backtests.",
+    add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+)  # fmt: skip
+app.add_typer(bias.app, name="bias")
+
+
+def main() -> None:
+    """Entry point."""
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()

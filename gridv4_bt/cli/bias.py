@@ -1,0 +1,252 @@
+"""The command lines of `gridv4 bias`."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import backtrader as bt
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from feeds.synthetic import NOTICE, SYMBOL, sample_market
+from feeds.tables import DAY_MS, iso
+from gridv4_bt.analysis.bias import CutRun, Progress, WarmUpRun, lookahead, shortest_enough, tables, warm_up
+from gridv4_bt.analysis.decisions import SIGNALS, Difference
+from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds
+from gridv4_bt.cli.backtest import matching_modes, notices, pair_files, parse_time
+from gridv4_bt.config import GridConfig, load_config
+from gridv4_bt.errors import ConfigError
+
+BIASED = 1  #: exit code
+
+app = typer.Typer(help="Find out whether a backtest can be believed.")
+
+Data = Annotated[
+    list[str], typer.Option("--data", help="Candles, CSV or Parquet: FILE or SYMBOL=FILE. Repeat for several symbols.")
+]
+Funding = Annotated[list[str], typer.Option("--funding", help="Funding rates of a symbol: FILE or SYMBOL=FILE.")]
+Mark = Annotated[list[str], typer.Option("--mark", help="Mark price candles of a symbol: FILE or SYMBOL=FILE.")]
+Detail = Annotated[
+    list[str],
+    typer.Option("--detail", help="Finer candles of a symbol (1m), matched inside its bars: FILE or SYMBOL=FILE."),
+]
+Gaps = Annotated[str, typer.Option(help="Missing bars: refuse, or flat to fill them without volume.")]
+Start = Annotated[str, typer.Option("--from", help="First day or time, UTC: 2024-01-01.")]
+End = Annotated[str, typer.Option("--to", help="Last day or time, UTC.")]
+Config = Annotated[Path | None, typer.Option(help="Parameters as a TOML file.")]
+Settings = Annotated[list[str], typer.Option("--set", help="One parameter: name=value. Wins over --config. Repeat.")]
+Cash = Annotated[float, typer.Option(help="Starting wallet, quote currency.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors and a bias that is found.")]
+
+
+@app.command("lookahead")
+def find_lookahead(
+    data: Data = [],  # noqa: B006 (typer reads the defaults, nobody changes them)
+    funding: Funding = [],  # noqa: B006
+    mark: Mark = [],  # noqa: B006
+    detail: Detail = [],  # noqa: B006
+    gaps: Gaps = "refuse",
+    start: Start = "",
+    end: End = "",
+    config: Config = None,
+    setting: Settings = [],  # noqa: B006
+    cash: Cash = 10_000.0,
+    cuts: Annotated[int, typer.Option(help="Cuts spread evenly over the bars; as many again at random.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of the random cuts.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Backtest again on data that ends early: a decision that changes knew the future.
+
+    Exit code 0 if every decision stays the same, 1 if one differs.
+    """
+    parameters = _parameters(config, setting, cash, detail)
+    console = Console(quiet=quiet)
+    symbols = _read(data, funding, mark, detail, gaps, start, end, console)
+
+    def build(some: Sequence[SymbolData]) -> bt.Cerebro:
+        return make_cerebro(make_feeds(some), parameters, cash)
+
+    with _working(console) as progress:
+        runs = lookahead(symbols, build, cuts, seed, progress)
+    console.print(_cut_table(runs))
+    differing = [run for run in runs if run.difference is not None]
+    if not differing:
+        console.print(f"no look-ahead found: all {len(runs)} cuts decide as the whole run does")
+        return
+    first = min((run.difference for run in differing), key=lambda difference: difference.time)
+    _fail(
+        f"look-ahead found: {len(differing)} of {len(runs)} cuts decide otherwise than the whole run. "
+        + _in_words(first, "whole run", "cut")
+    )
+
+
+@app.command("warmup")
+def find_warm_up(
+    data: Data = [],  # noqa: B006
+    funding: Funding = [],  # noqa: B006
+    mark: Mark = [],  # noqa: B006
+    detail: Detail = [],  # noqa: B006
+    gaps: Gaps = "refuse",
+    start: Start = "",
+    end: End = "",
+    config: Config = None,
+    setting: Settings = [],  # noqa: B006
+    cash: Cash = 10_000.0,
+    warm_ups: Annotated[
+        str, typer.Option(help="Bars of history before trading begins, the longest is compared with.")
+    ] = "100,250,500,1000,2000,4000",
+    quiet: Quiet = False,
+) -> None:
+    """Backtest with less history before the same first bar: find how much a live session needs.
+
+    Exit code 0 if at least the second longest warm-up decides as the longest does, else 1.
+    """
+    parameters = _parameters(config, setting, cash, detail)
+    lengths = _lengths(warm_ups)
+    console = Console(quiet=quiet)
+    symbols = _read(data, funding, mark, detail, gaps, start, end, console)
+
+    def build(some: Sequence[SymbolData], length: int) -> bt.Cerebro:
+        return make_cerebro(make_feeds(some), parameters.model_copy(update={"warm_up": length}), cash)
+
+    with _working(console) as progress:
+        runs = warm_up(symbols, build, lengths, progress)
+    console.print(_warm_up_table(runs))
+    console.print(_signal_table(runs))
+    longest = f"{runs[-1].warm_up:,} bars"
+    enough = shortest_enough(runs)
+    if enough is None:
+        _fail(f"warm-up bias found: even {runs[-2].warm_up:,} bars decide otherwise than {longest}")
+    days = enough * symbols[0].candles.interval_ms / DAY_MS
+    console.print(f"{enough:,} bars ({days:.1f} days) of history are enough: all longer warm-ups decide the same")
+
+
+def _parameters(config: Path | None, setting: Sequence[str], cash: float, detail: Sequence[str]) -> GridConfig:
+    """Return the parameters that `run_backtest.py` would run with."""
+    parameters = load_config(config, setting)
+    if not 0.0 < cash < float("inf"):
+        raise ConfigError(f"--cash {cash}: must be a number above 0")
+    parameters, _ = matching_modes(parameters, "", bool(detail))
+    return parameters
+
+
+def _read(
+    data: Sequence[str],
+    funding: Sequence[str],
+    mark: Sequence[str],
+    detail: Sequence[str],
+    gaps: str,
+    start: str,
+    end: str,
+    console: Console,
+) -> list[SymbolData]:
+    """Return the span of the candles that is asked for, of the sample market without any file."""
+    if gaps not in ("refuse", "flat"):
+        raise ConfigError(f"--gaps {gaps}: refuse or flat")
+    if data:
+        symbols = pair_files(data, funding, mark, detail)
+    elif funding or mark or detail:
+        raise ConfigError("--funding, --mark and --detail belong to --data; give the candles too")
+    else:
+        console.print(f"[bold yellow]{NOTICE}[/]")
+        market = sample_market()
+        symbols = [SymbolData(SYMBOL, market.candles, market.funding)]
+    first, last = parse_time("--from", start), parse_time("--to", end)
+    feeds = make_feeds(symbols, gaps, first, last)
+    for feed in feeds:
+        for notice in notices(feed):
+            console.print(f"[yellow]{notice}[/]")
+    return tables(feeds, _milliseconds(first), _end(last))
+
+
+def _milliseconds(moment: date | datetime | None) -> int | None:
+    """Return a day's midnight or a time, UTC, in ms since 1970."""
+    if moment is None:
+        return None
+    whole = moment if isinstance(moment, datetime) else datetime.combine(moment, time())
+    return round(whole.replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def _end(last: date | datetime | None) -> int | None:
+    """Return the time in ms before which the last bar opens; a day means its whole day."""
+    if last is None:
+        return None
+    if isinstance(last, datetime):
+        return _milliseconds(last) + 1
+    return _milliseconds(last + timedelta(days=1))
+
+
+def _lengths(text: str) -> list[int]:
+    try:
+        lengths = [int(part) for part in text.split(",")]
+    except ValueError:
+        lengths = []
+    if len(set(lengths)) < 2 or min(lengths) < 1:
+        raise ConfigError(f"--warm-ups {text}: write two or more different numbers of bars like 100,250,500")
+    return lengths
+
+
+@contextmanager
+def _working(console: Console) -> Iterator[Progress]:
+    """Show on a terminal what is being done."""
+    if console.quiet or not console.is_terminal:
+        yield lambda text: None
+        return
+    with console.status("") as status:
+        yield status.update
+
+
+def _cut_table(runs: Sequence[CutRun]) -> Table:
+    table = Table("last bar", title="decisions with the data cut after a bar (UTC)")
+    table.add_column("bars compared", justify="right")
+    for name in ("first difference", "whole run", "cut"):
+        table.add_column(name)
+    for run in runs:
+        table.add_row(_moment(run.last), f"{run.bars:,}", *_cells(run.difference))
+    return table
+
+
+def _warm_up_table(runs: Sequence[WarmUpRun]) -> Table:
+    longest = runs[-1]
+    table = Table(title=f"decisions from {_moment(longest.first)} UTC on, by the bars of history before")
+    for name in ("warm-up", "bars compared"):
+        table.add_column(name, justify="right")
+    for name in ("first difference", f"with {longest.warm_up:,}", "with fewer"):
+        table.add_column(name)
+    for run in runs[:-1]:
+        table.add_row(f"{run.warm_up:,}", f"{run.bars:,}", *_cells(run.difference))
+    return table
+
+
+def _signal_table(runs: Sequence[WarmUpRun]) -> Table:
+    table = Table(title=f"largest relative difference of the signals to those with {runs[-1].warm_up:,} bars")
+    for name in ("warm-up", *SIGNALS, "bars of another regime"):
+        table.add_column(name, justify="right")
+    for run in runs[:-1]:
+        signals = [f"{run.signals[name]:.1e}" if run.signals[name] else "0" for name in SIGNALS]
+        table.add_row(f"{run.warm_up:,}", *signals, f"{run.regimes:,}")
+    return table
+
+
+def _moment(time_ms: int) -> str:
+    return iso(time_ms)[:16].replace("T", " ")
+
+
+def _cells(difference: Difference | None) -> tuple[str, ...]:
+    if difference is None:
+        return "ok", "", ""
+    return f"{_moment(difference.time)} {difference.symbol} {difference.what}", difference.expected, difference.found
+
+
+def _in_words(difference: Difference, expected: str, found: str) -> str:
+    where = f"{difference.symbol}, bar {_moment(difference.time)} UTC, {difference.step}"
+    values = f"{difference.expected} ({expected}) against {difference.found} ({found})"
+    return f"First difference: {where}: {difference.what}: {values}"
+
+
+def _fail(message: str) -> None:
+    typer.echo(message, err=True)
+    raise typer.Exit(BIASED)

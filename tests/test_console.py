@@ -1,0 +1,145 @@
+"""The command `gridv4` as a user meets it."""
+
+import configparser
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from feeds.synthetic import sample_market
+from gridv4_bt.__main__ import main
+from strategies.grid_v4 import GridStrategyV4
+
+ROOT = Path(__file__).resolve().parents[1]
+WARM_UP_BIAS = "warm-up bias found: even 100 bars decide otherwise than 120 bars\n"
+
+
+@pytest.fixture(scope="session")
+def candles(tmp_path_factory) -> Path:
+    """Two weeks of the sample market as a file."""
+    path = tmp_path_factory.mktemp("data") / "BTCUSDT-15m.csv"
+    sample_market(days=14, start="2024-03-01").candles.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def gridv4(monkeypatch, capsys, tmp_path):
+    """gridv4(*arguments) -> exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["gridv4", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        written = capsys.readouterr()
+        return end.value.code, " ".join(written.out.split()), written.err
+
+    return call
+
+
+class Foresight(GridStrategyV4):
+    """Centres its ladder on the next close."""
+
+    def trail_anchor(self, bar):
+        super().trail_anchor(bar)
+        if len(self.feed) < self.feed.buflen():
+            self.anchor = self.feed.close[1]
+
+
+def test_installing_provides_the_command():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert "gridv4 = gridv4_bt.__main__:main" in setup["options.entry_points"]["console_scripts"].splitlines()
+
+
+def test_the_package_runs_as_the_command():
+    command = [sys.executable, "-m", "gridv4_bt", "bias", "nonsense"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: No such command 'nonsense'.\n"
+
+
+def test_lookahead_shows_every_cut_and_ends_with_0_when_there_is_none(gridv4, candles):
+    code, out, err = gridv4("bias", "lookahead", "--data", candles, "--cuts", 1, "--to", "2024-03-04")
+    # Of the 288 bars from 2024-03-02 on, which decide, the one even cut is after the 144th.
+    assert (code, err) == (0, "")
+    assert "2024-03-03 11:45 │ 144 │ ok" in out
+    assert out.endswith("no look-ahead found: all 2 cuts decide as the whole run does")
+
+
+def test_lookahead_ends_with_1_and_the_first_difference_when_it_finds_one(gridv4, candles, monkeypatch):
+    monkeypatch.setattr("gridv4_bt.backtest.GridStrategyV4", Foresight)
+    span = ("--data", candles, "--to", "2024-03-04")
+    code, out, err = gridv4("bias", "lookahead", *span, "--cuts", 1)
+    assert code == 1
+    assert "BTCUSDT anchor" in out
+    [line] = err.splitlines()
+    assert line.startswith(
+        "look-ahead found: 2 of 2 cuts decide otherwise than the whole run. First difference: BTCUSDT"
+    )
+    assert "step 6, trailing: anchor: " in line
+    assert gridv4("bias", "lookahead", *span, "--cuts", 1, "--quiet") == (1, "", err)
+
+
+def test_warmup_says_how_many_bars_are_enough(gridv4, candles):
+    code, out, err = gridv4("bias", "warmup", "--data", candles, "--warm-ups", "1000, 500,100,1000,800")
+    assert (code, err) == (0, "")
+    assert "decisions from 2024-03-11 10:00 UTC on" in out  # 1,000 bars are 10 days and 10 hours
+    assert "│ 500 │ 344 │ ok" in out
+    assert out.endswith("500 bars (5.2 days) of history are enough: all longer warm-ups decide the same")
+
+
+def test_warmup_ends_with_1_when_even_the_second_longest_decides_otherwise(gridv4, candles):
+    code, out, err = gridv4("bias", "warmup", "--data", candles, "--warm-ups", "100,120")
+    assert code == 1
+    assert "BTCUSDT" in out
+    assert err == WARM_UP_BIAS
+
+
+def test_two_symbols_share_one_wallet(gridv4, candles):
+    files = ("--data", candles, "--data", f"ETHUSDT={candles}", "--to", "2024-03-03")
+    code, out, _ = gridv4("bias", "lookahead", *files, "--cuts", 1)
+    assert code == 0
+    assert "2024-03-02 23:45 │ 192 │ ok" in out  # 96 bars of each
+
+
+def test_without_data_the_sample_market_is_examined(gridv4):
+    code, out, _ = gridv4("bias", "lookahead", "--from", "2024-06-01", "--to", "2024-06-02", "--cuts", 1)
+    assert code == 0
+    assert "SYNTHETIC DATA" in out
+
+
+def test_quiet_prints_nothing_but_a_bias(gridv4, candles):
+    quiet = ("--data", candles, "--quiet")
+    assert gridv4("bias", "lookahead", *quiet, "--cuts", 1, "--to", "2024-03-03") == (0, "", "")
+    assert gridv4("bias", "warmup", *quiet, "--warm-ups", "500,1000") == (0, "", "")
+    assert gridv4("bias", "warmup", *quiet, "--warm-ups", "100,120") == (1, "", WARM_UP_BIAS)
+
+
+BAD_CALLS = [
+    ((), "command"),
+    (("bias",), "command"),
+    (("bias", "lookahead", "--cuts", "0"), "cuts"),
+    (("bias", "lookahead", "--cuts", "many"), "--cuts"),
+    (("bias", "lookahead", "--cash", "-1"), "--cash"),
+    (("bias", "lookahead", "--gaps", "maybe"), "--gaps"),
+    (("bias", "lookahead", "--set", "levles=5"), "levles"),
+    (("bias", "lookahead", "--data", "missing.csv"), "missing.csv"),
+    (("bias", "lookahead", "--funding", "f.csv"), "--data"),
+    (("bias", "lookahead", "--set", "intrabar=detail"), "--detail"),
+    (("bias", "lookahead", "--data", "CANDLES", "--to", "2024-03-01"), "96 bars are too few"),
+    (("bias", "warmup", "--warm-ups", "100,lots"), "--warm-ups 100,lots"),
+    (("bias", "warmup", "--warm-ups", "100"), "two or more"),
+    (("bias", "warmup", "--warm-ups", "0,100"), "two or more"),
+    (("bias", "warmup", "--data", "CANDLES", "--warm-ups", "100,9000"), "too few for a warm-up of 9,000"),
+    (("bias", "warmup", "--data", "CANDLES", "--warm-ups", "90,200"), "needs at least 96"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD_CALLS, ids=lambda value: str(value)[-40:])
+def test_bad_input_ends_with_one_line_on_stderr_and_code_2(arguments, words, gridv4, candles):
+    code, _, err = gridv4(*(candles if word == "CANDLES" else word for word in arguments))
+    assert code == 2
+    [line] = err.splitlines()
+    assert words in line
