@@ -1,10 +1,9 @@
 """The command line of `run_backtest.py`."""
 
-import re
 import threading
 from collections.abc import Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -14,21 +13,33 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from feeds.candles import CandleFeed
-from feeds.synthetic import NOTICE, SYMBOL, sample_market
 from gridv4_bt.analysis.files import check_folder, write_run
 from gridv4_bt.analysis.metrics import compare_modes
 from gridv4_bt.analysis.tables import print_result
-from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
+from gridv4_bt.backtest import RunResult, make_cerebro, make_feeds, run
 from gridv4_bt.cli.common import run_app
+from gridv4_bt.cli.options import (
+    Brackets,
+    Cash,
+    Config,
+    Data,
+    Detail,
+    End,
+    Funding,
+    Gaps,
+    Mark,
+    Settings,
+    Start,
+    check_cash,
+    parse_time,
+    read_feeds,
+    read_symbols,
+)
 from gridv4_bt.config import GridConfig, load_config
 from gridv4_bt.engine.intrabar import MODES
-from gridv4_bt.engine.market import is_listed, load_market
 from gridv4_bt.errors import ConfigError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-
-_Files = list[str]
-
 
 def main() -> None:
     """Entry point."""
@@ -37,14 +48,10 @@ def main() -> None:
 
 @app.command()
 def backtest(
-    data: Annotated[
-        _Files, typer.Option(help="Candles, CSV or Parquet: FILE or SYMBOL=FILE. Repeat for several symbols.")
-    ] = [],  # noqa: B006 (typer reads the default, nobody changes it)
-    funding: Annotated[_Files, typer.Option(help="Funding rates of a symbol: FILE or SYMBOL=FILE.")] = [],  # noqa: B006
-    mark: Annotated[_Files, typer.Option(help="Mark price candles of a symbol: FILE or SYMBOL=FILE.")] = [],  # noqa: B006
-    detail: Annotated[
-        _Files, typer.Option(help="Finer candles of a symbol (1m), matched inside its bars: FILE or SYMBOL=FILE.")
-    ] = [],  # noqa: B006
+    data: Data = [],  # noqa: B006 (typer reads the defaults, nobody changes them)
+    funding: Funding = [],  # noqa: B006
+    mark: Mark = [],  # noqa: B006
+    detail: Detail = [],  # noqa: B006
     intrabar: Annotated[
         str,
         typer.Option(
@@ -52,48 +59,27 @@ def backtest(
             "Default: detail where it is given, else the parameter intrabar."
         ),
     ] = "",
-    brackets: Annotated[
-        Path | None,
-        typer.Option(
-            help="Brackets or filters in place of the packaged table, JSON: the exchange's answer, a table, or a "
-            "history by date."
-        ),
-    ] = None,
-    gaps: Annotated[str, typer.Option(help="Missing bars: refuse, or flat to fill them without volume.")] = "refuse",
-    start: Annotated[str, typer.Option("--from", help="First day or time, UTC: 2024-01-01.")] = "",
-    end: Annotated[str, typer.Option("--to", help="Last day or time, UTC.")] = "",
-    config: Annotated[Path | None, typer.Option(help="Parameters as a TOML file.")] = None,
-    setting: Annotated[
-        list[str], typer.Option("--set", help="One parameter: name=value. Wins over --config. Repeat.")
-    ] = [],  # noqa: B006
-    cash: Annotated[float, typer.Option(help="Starting wallet, quote currency.")] = 10_000.0,
+    brackets: Brackets = None,
+    gaps: Gaps = "refuse",
+    start: Start = "",
+    end: End = "",
+    config: Config = None,
+    setting: Settings = [],  # noqa: B006
+    cash: Cash = 10_000.0,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; default runs/SYMBOL-TIME.")] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no picture.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
     """Backtest GridStrategyV4 on candles; without --data on the embedded synthetic market."""
     parameters = load_config(config, setting)
-    if not 0.0 < cash < float("inf"):
-        raise ConfigError(f"--cash {cash}: must be a number above 0")
-    if gaps not in ("refuse", "flat"):
-        raise ConfigError(f"--gaps {gaps}: refuse or flat")
+    check_cash(cash)
     console = Console(quiet=quiet)
     parameters, others = matching_modes(parameters, intrabar, bool(detail))
-    if data:
-        symbols = pair_files(data, funding, mark, detail)
-    elif funding or mark or detail:
-        raise ConfigError("--funding, --mark and --detail belong to --data; give the candles too")
-    else:
-        console.print(f"[bold yellow]{NOTICE}[/]")
-        market = sample_market()
-        symbols = [SymbolData(SYMBOL, market.candles, market.funding)]
+    symbols = read_symbols(data, funding, mark, detail, console)
     first, last = parse_time("--from", start), parse_time("--to", end)
-    feeds = make_feeds(symbols, gaps, first, last)
+    feeds = read_feeds(symbols, gaps, first, last, console)
     folder = out if out is not None else default_folder([feed.p.name for feed in feeds])
     check_folder(folder)
-    for feed in feeds:
-        for notice in notices(feed):
-            console.print(f"[yellow]{notice}[/]")
     result = run_shown(make_cerebro(feeds, parameters, cash, brackets), console)
     if others:
         compared = [result.summary | {"intrabar": parameters.intrabar}]
@@ -135,53 +121,6 @@ def matching_modes(parameters: GridConfig, intrabar: str, detailed: bool) -> tup
     return by(chosen), others
 
 
-def notices(feed: CandleFeed) -> list[str]:
-    """Return what a user should know about a feed before believing its result."""
-    texts = list(feed.warnings)
-    if feed.candles.filled:
-        texts.append(f"{feed.p.name}: {feed.candles.filled:,} missing bars were filled flat, without volume")
-    if not is_listed(feed.p.name):
-        market = load_market(feed.p.name)
-        texts.append(
-            f"{feed.p.name}: no filters known, cautious defaults are used: tick {market.tick}, lot {market.step}, "
-            f"least notional {market.min_notional}"
-        )
-    return texts
-
-
-def pair_files(
-    data: Sequence[str], funding: Sequence[str], mark: Sequence[str], detail: Sequence[str] = ()
-) -> list[SymbolData]:
-    """Bring the files of each symbol together; the symbol is named, or the file name up to - or ."""
-    candles = _by_symbol("--data", data)
-    given = {"--funding": funding, "--mark": mark, "--detail": detail}
-    companions = {option: _by_symbol(option, texts) for option, texts in given.items()}
-    for option, files in companions.items():
-        for symbol, path in files.items():
-            if symbol not in candles:
-                raise ConfigError(
-                    f"{option} {path}: no --data for symbol {symbol}; write {option} SYMBOL={path}, "
-                    f"with SYMBOL one of {', '.join(candles)}"
-                )
-    return [
-        SymbolData(symbol, path, *(companions[option].get(symbol) for option in given))
-        for symbol, path in candles.items()
-    ]
-
-
-def parse_time(option: str, text: str) -> date | datetime | None:
-    """Return a day or a UTC time, None for an empty text."""
-    if not text:
-        return None
-    try:
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-            return date.fromisoformat(text)
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{option} {text}: write a day like 2024-01-31 or a time like 2024-01-31T12:00") from None
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-
-
 def default_folder(symbols: Sequence[str]) -> Path:
     """Return a folder no earlier run has used."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
@@ -215,17 +154,3 @@ def progress_bar(feeds: Sequence[CandleFeed], console: Console):
         finally:
             done.set()
             thread.join()
-
-
-def _by_symbol(option: str, texts: Sequence[str]) -> dict[str, Path]:
-    files: dict[str, Path] = {}
-    for text in texts:
-        name, equals, rest = text.partition("=")
-        path = Path(rest) if equals else Path(text)
-        symbol = (name if equals else re.split(r"[-.]", path.name)[0]).upper()
-        if not symbol or not path.name:
-            raise ConfigError(f"{option} {text}: expected FILE or SYMBOL=FILE")
-        if symbol in files:
-            raise ConfigError(f"{option} {text}: {symbol} has {files[symbol]} already; write SYMBOL=FILE")
-        files[symbol] = path
-    return files

@@ -11,12 +11,28 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from feeds.synthetic import NOTICE, SYMBOL, sample_market
 from feeds.tables import DAY_MS, iso
 from gridv4_bt.analysis.bias import CutRun, Progress, WarmUpRun, lookahead, shortest_enough, tables, warm_up
 from gridv4_bt.analysis.decisions import SIGNALS, Difference
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds
-from gridv4_bt.cli.backtest import matching_modes, notices, pair_files, parse_time
+from gridv4_bt.cli.backtest import matching_modes
+from gridv4_bt.cli.options import (
+    Brackets,
+    Cash,
+    Config,
+    Data,
+    Detail,
+    End,
+    Funding,
+    Gaps,
+    Mark,
+    Settings,
+    Start,
+    check_cash,
+    parse_time,
+    read_feeds,
+    read_symbols,
+)
 from gridv4_bt.config import GridConfig, load_config
 from gridv4_bt.errors import ConfigError
 
@@ -24,21 +40,6 @@ BIASED = 1  #: exit code
 
 app = typer.Typer(help="Find out whether a backtest can be believed.")
 
-Data = Annotated[
-    list[str], typer.Option("--data", help="Candles, CSV or Parquet: FILE or SYMBOL=FILE. Repeat for several symbols.")
-]
-Funding = Annotated[list[str], typer.Option("--funding", help="Funding rates of a symbol: FILE or SYMBOL=FILE.")]
-Mark = Annotated[list[str], typer.Option("--mark", help="Mark price candles of a symbol: FILE or SYMBOL=FILE.")]
-Detail = Annotated[
-    list[str],
-    typer.Option("--detail", help="Finer candles of a symbol (1m), matched inside its bars: FILE or SYMBOL=FILE."),
-]
-Gaps = Annotated[str, typer.Option(help="Missing bars: refuse, or flat to fill them without volume.")]
-Start = Annotated[str, typer.Option("--from", help="First day or time, UTC: 2024-01-01.")]
-End = Annotated[str, typer.Option("--to", help="Last day or time, UTC.")]
-Config = Annotated[Path | None, typer.Option(help="Parameters as a TOML file.")]
-Settings = Annotated[list[str], typer.Option("--set", help="One parameter: name=value. Wins over --config. Repeat.")]
-Cash = Annotated[float, typer.Option(help="Starting wallet, quote currency.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors and a bias that is found.")]
 
 
@@ -48,6 +49,7 @@ def find_lookahead(
     funding: Funding = [],  # noqa: B006
     mark: Mark = [],  # noqa: B006
     detail: Detail = [],  # noqa: B006
+    brackets: Brackets = None,
     gaps: Gaps = "refuse",
     start: Start = "",
     end: End = "",
@@ -64,10 +66,10 @@ def find_lookahead(
     """
     parameters = _parameters(config, setting, cash, detail)
     console = Console(quiet=quiet)
-    symbols = _read(data, funding, mark, detail, gaps, start, end, console)
+    symbols = _tables(read_symbols(data, funding, mark, detail, console), gaps, start, end, console)
 
     def build(some: Sequence[SymbolData]) -> bt.Cerebro:
-        return make_cerebro(make_feeds(some), parameters, cash)
+        return make_cerebro(make_feeds(some), parameters, cash, brackets)
 
     with _working(console) as progress:
         runs = lookahead(symbols, build, cuts, seed, progress)
@@ -89,6 +91,7 @@ def find_warm_up(
     funding: Funding = [],  # noqa: B006
     mark: Mark = [],  # noqa: B006
     detail: Detail = [],  # noqa: B006
+    brackets: Brackets = None,
     gaps: Gaps = "refuse",
     start: Start = "",
     end: End = "",
@@ -107,10 +110,10 @@ def find_warm_up(
     parameters = _parameters(config, setting, cash, detail)
     lengths = _lengths(warm_ups)
     console = Console(quiet=quiet)
-    symbols = _read(data, funding, mark, detail, gaps, start, end, console)
+    symbols = _tables(read_symbols(data, funding, mark, detail, console), gaps, start, end, console)
 
     def build(some: Sequence[SymbolData], length: int) -> bt.Cerebro:
-        return make_cerebro(make_feeds(some), parameters.model_copy(update={"warm_up": length}), cash)
+        return make_cerebro(make_feeds(some), parameters.model_copy(update={"warm_up": length}), cash, brackets)
 
     with _working(console) as progress:
         runs = warm_up(symbols, build, lengths, progress)
@@ -126,40 +129,15 @@ def find_warm_up(
 
 def _parameters(config: Path | None, setting: Sequence[str], cash: float, detail: Sequence[str]) -> GridConfig:
     """Return the parameters that `run_backtest.py` would run with."""
-    parameters = load_config(config, setting)
-    if not 0.0 < cash < float("inf"):
-        raise ConfigError(f"--cash {cash}: must be a number above 0")
-    parameters, _ = matching_modes(parameters, "", bool(detail))
+    check_cash(cash)
+    parameters, _ = matching_modes(load_config(config, setting), "", bool(detail))
     return parameters
 
 
-def _read(
-    data: Sequence[str],
-    funding: Sequence[str],
-    mark: Sequence[str],
-    detail: Sequence[str],
-    gaps: str,
-    start: str,
-    end: str,
-    console: Console,
-) -> list[SymbolData]:
-    """Return the span of the candles that is asked for, of the sample market without any file."""
-    if gaps not in ("refuse", "flat"):
-        raise ConfigError(f"--gaps {gaps}: refuse or flat")
-    if data:
-        symbols = pair_files(data, funding, mark, detail)
-    elif funding or mark or detail:
-        raise ConfigError("--funding, --mark and --detail belong to --data; give the candles too")
-    else:
-        console.print(f"[bold yellow]{NOTICE}[/]")
-        market = sample_market()
-        symbols = [SymbolData(SYMBOL, market.candles, market.funding)]
+def _tables(symbols: Sequence[SymbolData], gaps: str, start: str, end: str, console: Console) -> list[SymbolData]:
+    """Return the span of the checked data that is asked for."""
     first, last = parse_time("--from", start), parse_time("--to", end)
-    feeds = make_feeds(symbols, gaps, first, last)
-    for feed in feeds:
-        for notice in notices(feed):
-            console.print(f"[yellow]{notice}[/]")
-    return tables(feeds, _milliseconds(first), _end(last))
+    return tables(read_feeds(symbols, gaps, first, last, console), _milliseconds(first), _end(last))
 
 
 def _milliseconds(moment: date | datetime | None) -> int | None:

@@ -1,0 +1,136 @@
+"""The options by which every command names its market data, and what becomes of them."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from feeds.candles import CandleFeed
+from feeds.synthetic import NOTICE, SYMBOL, sample_market
+from gridv4_bt.backtest import SymbolData, make_feeds
+from gridv4_bt.engine.market import is_listed, load_market
+from gridv4_bt.errors import ConfigError
+
+Data = Annotated[
+    list[str], typer.Option("--data", help="Candles, CSV or Parquet: FILE or SYMBOL=FILE. Repeat for several symbols.")
+]
+Funding = Annotated[list[str], typer.Option("--funding", help="Funding rates of a symbol: FILE or SYMBOL=FILE.")]
+Mark = Annotated[list[str], typer.Option("--mark", help="Mark price candles of a symbol: FILE or SYMBOL=FILE.")]
+Detail = Annotated[
+    list[str],
+    typer.Option("--detail", help="Finer candles of a symbol (1m), matched inside its bars: FILE or SYMBOL=FILE."),
+]
+Brackets = Annotated[
+    Path | None,
+    typer.Option(
+        help="Brackets or filters in place of the packaged table, JSON: the exchange's answer, a table, or a history "
+        "by date."
+    ),
+]
+Gaps = Annotated[str, typer.Option(help="Missing bars: refuse, or flat to fill them without volume.")]
+Start = Annotated[str, typer.Option("--from", help="First day or time, UTC: 2024-01-01.")]
+End = Annotated[str, typer.Option("--to", help="Last day or time, UTC.")]
+Config = Annotated[Path | None, typer.Option(help="Parameters as a TOML file.")]
+Settings = Annotated[list[str], typer.Option("--set", help="One parameter: name=value. Wins over --config. Repeat.")]
+Cash = Annotated[float, typer.Option(help="Starting wallet, quote currency.")]
+
+
+def check_cash(cash: float) -> None:
+    """Refuse a wallet that is no positive number."""
+    if not 0.0 < cash < float("inf"):
+        raise ConfigError(f"--cash {cash}: must be a number above 0")
+
+
+def read_symbols(
+    data: Sequence[str], funding: Sequence[str], mark: Sequence[str], detail: Sequence[str], console: Console
+) -> list[SymbolData]:
+    """Return the files of each symbol, or the sample market, which is announced, where none are named."""
+    if data:
+        return pair_files(data, funding, mark, detail)
+    if funding or mark or detail:
+        raise ConfigError("--funding, --mark and --detail belong to --data; give the candles too")
+    console.print(f"[bold yellow]{NOTICE}[/]")
+    market = sample_market()
+    return [SymbolData(SYMBOL, market.candles, market.funding)]
+
+
+def read_feeds(
+    symbols: Sequence[SymbolData],
+    gaps: str,
+    first: date | datetime | None,
+    last: date | datetime | None,
+    console: Console,
+) -> list[CandleFeed]:
+    """Read and check the data, and say what a user should know about it."""
+    if gaps not in ("refuse", "flat"):
+        raise ConfigError(f"--gaps {gaps}: refuse or flat")
+    feeds = make_feeds(symbols, gaps, first, last)
+    for feed in feeds:
+        for notice in notices(feed):
+            console.print(f"[yellow]{notice}[/]")
+    return feeds
+
+
+def notices(feed: CandleFeed) -> list[str]:
+    """Return what a user should know about a feed before believing its result."""
+    texts = list(feed.warnings)
+    if feed.candles.filled:
+        texts.append(f"{feed.p.name}: {feed.candles.filled:,} missing bars were filled flat, without volume")
+    if not is_listed(feed.p.name):
+        market = load_market(feed.p.name)
+        texts.append(
+            f"{feed.p.name}: no filters known, cautious defaults are used: tick {market.tick}, lot {market.step}, "
+            f"least notional {market.min_notional}"
+        )
+    return texts
+
+
+def pair_files(
+    data: Sequence[str], funding: Sequence[str], mark: Sequence[str], detail: Sequence[str] = ()
+) -> list[SymbolData]:
+    """Bring the files of each symbol together; the symbol is named, or the file name up to - or ."""
+    candles = _by_symbol("--data", data)
+    given = {"--funding": funding, "--mark": mark, "--detail": detail}
+    companions = {option: _by_symbol(option, texts) for option, texts in given.items()}
+    for option, files in companions.items():
+        for symbol, path in files.items():
+            if symbol not in candles:
+                raise ConfigError(
+                    f"{option} {path}: no --data for symbol {symbol}; write {option} SYMBOL={path}, "
+                    f"with SYMBOL one of {', '.join(candles)}"
+                )
+    return [
+        SymbolData(symbol, path, *(companions[option].get(symbol) for option in given))
+        for symbol, path in candles.items()
+    ]
+
+
+def parse_time(option: str, text: str) -> date | datetime | None:
+    """Return a day or a UTC time, None for an empty text."""
+    if not text:
+        return None
+    try:
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+            return date.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{option} {text}: write a day like 2024-01-31 or a time like 2024-01-31T12:00") from None
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def _by_symbol(option: str, texts: Sequence[str]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for text in texts:
+        name, equals, rest = text.partition("=")
+        path = Path(rest) if equals else Path(text)
+        symbol = (name if equals else re.split(r"[-.]", path.name)[0]).upper()
+        if not symbol or not path.name:
+            raise ConfigError(f"{option} {text}: expected FILE or SYMBOL=FILE")
+        if symbol in files:
+            raise ConfigError(f"{option} {text}: {symbol} has {files[symbol]} already; write SYMBOL=FILE")
+        files[symbol] = path
+    return files
