@@ -8,7 +8,7 @@ from brokers.base import FundingState
 from brokers.settlement import SyntheticFunding
 from gridv4_bt.compat import LineReader, epoch_ms
 from gridv4_bt.engine.account import Account
-from gridv4_bt.engine.intrabar import path_parts
+from gridv4_bt.engine.intrabar import keep_mark_within, make_up, path_parts, share_mark
 from gridv4_bt.engine.market import MarketHistory
 from gridv4_bt.engine.matching import FILL_RULES, Bar, Book, Costs
 
@@ -79,19 +79,19 @@ class FeedBook(Book):
         self._next_change = self._history.next_change(time)
 
     def parts(self) -> Sequence[Bar]:
-        """Return the bars to match one after another in place of the feed's bar, at least one.
-
-        Those without volume are left out, because nothing fills in them.
-        """
+        """Return the bars to match one after another in place of the feed's bar, at least one."""
         bar = self._whole
         if self._intrabar == "path":
             return path_parts(bar)
         if self._intrabar == "detail" and self._detail is not None:
-            parts = [part for part in self._detail.inside(bar.time) if part.volume > 0.0]
-            if self._mark_range is not None and not self._detail.has_mark:
-                for part in parts:  # where in the bar the mark had its extremes is not known
-                    part.mark_low, part.mark_high = bar.mark_low, bar.mark_high
-            return parts or [bar]
+            parts = self._detail.inside(bar.time)
+            if not parts or not make_up(parts, bar):  # a filter of the feed may have changed the bar
+                return [bar]
+            if self._detail.has_mark:
+                keep_mark_within(bar, parts)
+            else:
+                share_mark(bar, parts)
+            return parts
         return [bar]
 
     def stand_at(self, part: Bar | None) -> None:

@@ -160,7 +160,7 @@ class HedgeBroker(HedgeModeBroker):
         for time in sorted(parts):
             for book, part in parts[time]:
                 book.stand_at(part)
-            yield [book for book, _ in parts[time]]
+            yield [book for book, part in parts[time] if part.volume > 0.0]
         for book in fresh:
             book.stand_at(None)
 

@@ -172,12 +172,12 @@ class CandleFeed(FastAdvance):
         found = []
         unknown = bars - detail.covered - detail.differing
         if unknown:
-            torn = f" ({detail.torn} of them are known in part)" if detail.torn else ""
-            found.append(f"{self._label}: {unknown:,} bars have no detail{torn} and are matched as a whole")
+            torn = f" ({detail.torn} of them known in part)" if detail.torn else ""
+            found.append(f"{self._label}: bars without detail, matched as a whole: {unknown:,}{torn}")
         if detail.differing:
             found.append(
-                f"{self._label}: {detail.differing:,} bars differ from their detail, the first at "
-                f"{iso(detail.first_difference)}, and are matched as a whole"
+                f"{self._label}: bars that differ from their detail, matched as a whole: {detail.differing:,}, "
+                f"the first at {iso(detail.first_difference)}"
             )
         return found
 

@@ -30,12 +30,30 @@ def candle_frame(bars, start=START):
     return frame
 
 
-def candle_feed(bars, name="TEST", funding=None, mark=None, start=START):
-    """A feed of hand-made bars; `funding` is a list of (bar number counted from 1, rate)."""
+def detail_frame(parts, start=START):
+    """Finer candles by the number of their bar, counted from 1: a list that shares the 15 minutes out equally.
+
+    None in a list is a candle that is missing.
+    """
+    rows = []
+    for number, candles in sorted(parts.items()):
+        first = pd.Timestamp(start) + pd.Timedelta(minutes=15 * (number - 1))
+        step = pd.Timedelta(minutes=15) / len(candles)
+        rows += [(first + i * step, *(*candle, 1.0)[:5]) for i, candle in enumerate(candles) if candle is not None]
+    return pd.DataFrame(rows, columns=["time", "open", "high", "low", "close", "volume"])
+
+
+def candle_feed(bars, name="TEST", funding=None, mark=None, start=START, detail=None):
+    """A feed of hand-made bars.
+
+    `funding` is a list of (bar number counted from 1, rate); `detail` is what `detail_frame` takes.
+    """
     if funding is not None:
         times = [pd.Timestamp(start) + pd.Timedelta(minutes=15 * (number - 1)) for number, _ in funding]
         funding = pd.DataFrame({"time": times, "rate": [rate for _, rate in funding]})
-    return CandleFeed(dataname=candle_frame(bars, start), name=name, funding=funding, mark=mark)
+    if detail is not None:
+        detail = detail_frame(detail, start)
+    return CandleFeed(dataname=candle_frame(bars, start), name=name, funding=funding, mark=mark, detail=detail)
 
 
 def flat(count, price=100.0):

@@ -108,7 +108,7 @@ def matching_modes(parameters: GridConfig, intrabar: str, detailed: bool) -> tup
     if intrabar not in ("", "all", *MODES):
         raise ConfigError(f"--intrabar {intrabar}: one of {', '.join(MODES)}, all")
     if not intrabar:
-        chosen = "detail" if detailed and parameters.intrabar == "pessimistic" else parameters.intrabar
+        chosen = "detail" if detailed and "intrabar" not in parameters.model_fields_set else parameters.intrabar
     elif intrabar == "all":
         chosen = "detail" if detailed else "pessimistic"
     else:

@@ -15,21 +15,40 @@ MODES: tuple[str, ...] = get_args(Intrabar)
 
 
 def path_parts(bar: Bar) -> list[Bar]:
-    """Return the bar as three moves, each a bar in one direction; the times count the moves in milliseconds.
-
-    The path of the mark is unknown: its extremes belong to every part, so a liquidation stays pessimistic.
-    """
+    """Return the bar as three moves, each a bar in one direction; the times count the moves in milliseconds."""
     turns = (bar.low, bar.high) if bar.close >= bar.open else (bar.high, bar.low)
     corners = (bar.open, *turns, bar.close)
-    own_mark = (bar.mark_low, bar.mark_high) != (bar.low, bar.high)
     parts = []
     for number, (start, end) in enumerate(zip(corners, corners[1:], strict=False)):
         low, high = min(start, end), max(start, end)
         parts.append(
             replace(
                 bar, time=bar.time + number, open=start, high=high, low=low, close=end,
-                mark_low=bar.mark_low if own_mark else low, mark_high=bar.mark_high if own_mark else high,
-                mark_close=end,
+                mark_low=low, mark_high=high, mark_close=end,
             )  # fmt: skip
         )
+    share_mark(bar, parts)
     return parts
+
+
+def share_mark(bar: Bar, parts: list[Bar]) -> None:
+    """Let the mark of the parts have the extremes of the bar's mark where the price has its own."""
+    keep_mark_within(bar, parts)
+    for part in parts:
+        if part.low == bar.low:
+            part.mark_low = bar.mark_low
+        if part.high == bar.high:
+            part.mark_high = bar.mark_high
+
+
+def keep_mark_within(bar: Bar, parts: list[Bar]) -> None:
+    """Keep the mark of the parts within that of their bar."""
+    for part in parts:
+        part.mark_low = min(max(part.mark_low, bar.mark_low), bar.mark_high)
+        part.mark_high = min(max(part.mark_high, bar.mark_low), bar.mark_high)
+
+
+def make_up(parts: list[Bar], bar: Bar) -> bool:
+    """Tell whether the parts have the open, the extremes and the close of a bar."""
+    low, high = min(part.low for part in parts), max(part.high for part in parts)
+    return (parts[0].open, high, low, parts[-1].close) == (bar.open, bar.high, bar.low, bar.close)

@@ -240,15 +240,17 @@ class Book:
         return (long_stop is None or bar.low > long_stop) and (short_stop is None or bar.high < short_stop)
 
     def order_matters(self) -> bool:
-        """Tell whether the order of prices inside the bar decides what fills: a stop is reached and more of its leg."""
-        low, high = self.bar.low, self.bar.high
-        for leg in self.legs:
-            if leg.stop is None or not stop_hit(leg.sign, leg.stop, low, high):
-                continue
-            is_long = leg.sign > 0
-            if self.fills(is_long, leg.first_entry, low, high) or self.fills(not is_long, leg.first_exit(), low, high):
-                return True
-        return False
+        """Tell whether the order of prices inside the bar decides what fills: it reaches a stop and an exit of a leg.
+
+        Entries need no such knowledge: one nearer than the stop is met before it, one beyond is met after it.
+        """
+        bar = self.bar
+        return bar.volume > 0.0 and any(
+            leg.stop is not None
+            and stop_hit(leg.sign, leg.stop, bar.low, bar.high)
+            and self.fills(leg.sign < 0, leg.first_exit(), bar.low, bar.high)
+            for leg in self.legs
+        )
 
     def unrealized(self, price: float) -> float:
         """Return the unrealised PnL of both legs at a price, quote."""

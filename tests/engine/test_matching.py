@@ -701,3 +701,90 @@ def test_books_of_one_account_share_the_wallet(make_exchange):
 def test_fill_rules_are_known_by_name():
     assert FILL_RULES == {"touch": touches, "through": trades_through}
 
+
+
+# --- does the order of prices inside the bar decide what fills? the bar: 90 to 110
+
+
+@pytest.mark.parametrize(
+    ("side", "stop", "exit_", "matters"),
+    [
+        (LONG, 95.0, 108.0, True),
+        (LONG, 95.0, 110.0, True),  # the very high
+        (LONG, 90.0, 108.0, True),  # the very low
+        (LONG, 89.9, 108.0, False),  # never stopped
+        (LONG, 95.0, 110.1, False),  # never at its exit
+        (LONG, 95.0, None, False),
+        (LONG, None, 108.0, False),
+        (SHORT, 105.0, 92.0, True),
+        (SHORT, 110.0, 90.0, True),
+        (SHORT, 110.1, 92.0, False),
+        (SHORT, 105.0, 89.9, False),
+        (SHORT, None, 92.0, False),
+    ],
+)
+def test_order_of_prices_matters_to_a_leg_with_stop_and_exit_within_the_bar(exchange, side, stop, exit_, matters):
+    book = exchange.book
+    fill = hold(exchange, side, 1.0, 100.0)
+    leg = book.leg(side)
+    leg.stop = stop
+    if exit_ is not None:
+        leg.exits[fill] = exit_
+    exchange.show(book, 100, 110, 90, 105)
+    assert book.order_matters() is matters
+
+
+def test_order_matters_to_each_leg_by_itself(exchange):
+    # the stop of one leg and the exit of the other are no either-or
+    book = exchange.book
+    hold(exchange, LONG, 1.0, 100.0)
+    book.long.stop = 95.0
+    book.short.exits[hold(exchange, SHORT, 1.0, 100.0)] = 92.0
+    exchange.show(book, 100, 110, 90, 105)
+    assert not book.order_matters()
+    book.short.stop = 105.0
+    assert book.order_matters()
+
+
+def test_one_exit_of_several_within_the_bar_is_enough(exchange):
+    book = exchange.book
+    fills = [hold(exchange, LONG, 1.0, 100.0) for _ in range(3)]
+    book.long.exits |= dict(zip(fills, (115.0, 108.0, 120.0), strict=True))
+    book.long.stop = 95.0
+    exchange.show(book, 100, 110, 90, 105)
+    assert book.order_matters()
+
+
+@pytest.mark.parametrize(("rule", "matters"), [("touch", True), ("through", False)])
+def test_exit_at_the_very_high_matters_only_if_a_touch_fills(rule, matters, make_exchange):
+    exchange = make_exchange(fill_rule=rule)
+    book = exchange.book
+    book.long.exits[hold(exchange, LONG, 1.0, 100.0)] = 110.0
+    book.long.stop = 95.0
+    exchange.show(book, 100, 110, 90, 105)
+    assert book.order_matters() is matters
+
+
+def test_no_order_of_prices_matters_to_a_book_without_orders(exchange):
+    hold(exchange, LONG, 1.0, 100.0)
+    exchange.show(exchange.book, 100, 110, 90, 105)
+    assert not exchange.book.order_matters()
+
+
+def test_order_of_prices_does_not_matter_where_nothing_is_traded(exchange):
+    book = exchange.book
+    book.long.exits[hold(exchange, LONG, 1.0, 100.0)] = 108.0
+    book.long.stop = 95.0
+    exchange.show(book, 100, 110, 90, 105, volume=0)
+    assert not book.order_matters()
+
+
+def test_order_of_prices_does_not_matter_to_entries_and_a_stop(exchange):
+    # 97 is met before 95 on every way down and 94 after it: see tests/engine/test_intrabar.py
+    book = exchange.book
+    hold(exchange, LONG, 1.0, 100.0)
+    book.long.stop = 95.0
+    book.long.place(-1, Entry(97.0, 1.0, 0.01))
+    book.long.place(-2, Entry(94.0, 1.0, 0.01))
+    exchange.show(book, 100, 110, 90, 105)
+    assert not book.order_matters()
