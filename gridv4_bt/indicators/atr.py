@@ -84,7 +84,7 @@ class ZScore(FastIndicator):
 
     lines = ("z",)
     params = (("period", 20), ("atr_period", 14))
-    plotinfo = dict(subplot=True, plotyhlines=[-3.0, -1.0, 0.0])
+    plotinfo = dict(subplot=True, plotyhlines=[-3.0, -1.0, 0.0], plotyticks=[-3.0, 0.0, 3.0])
     plotlines = dict(z=dict(color="tab:blue"))
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ class RollingVolatility(FastIndicator):
     lines = ("sigma",)
     params = (("period", 96),)
     plotinfo = dict(subplot=True)
-    plotlines = dict(sigma=dict(color="tab:green"))
+    plotlines = dict(sigma=dict(color="tab:green", _plotvalue=False, _plotvaluetag=False))
 
     def __init__(self) -> None:
         super().__init__()

@@ -145,7 +145,7 @@ class RegimeFSM(FastIndicator):
         ("hysteresis", 0.5),
         ("adx_floor", 25.0),
     )
-    plotinfo = dict(subplot=True, plotyticks=[int(code) for code in sorted(Regime)])
+    plotinfo = dict(subplot=True, plotymargin=0.15, plotyticks=[int(code) for code in sorted(Regime)])
     plotlines = dict(regime=dict(color="tab:red", drawstyle="steps-post"), slope=dict(_plotskip=True))
 
     def __init__(self) -> None:
