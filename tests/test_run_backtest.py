@@ -8,11 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from feeds.synthetic import sample_market
 from gridv4_bt.analysis.files import TRADE_COLUMNS
-from gridv4_bt.config import load_config
+from gridv4_bt.cli.backtest import matching_modes
+from gridv4_bt.config import GridConfig, config_as_toml, load_config
 from strategies.grid_v4 import EQUITY_COLUMNS
 
 SCRIPT = Path(__file__).resolve().parents[1] / "run_backtest.py"
@@ -48,7 +51,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def test_the_run_folder_holds_every_file(run_folder):
     names = {path.name for path in run_folder.iterdir()}
-    assert names == {"summary.json", "trades.csv", "equity.csv", "config.toml", "overview.png"}
+    assert names == {"summary.json", "trades.csv", "equity.csv", "returns.csv", "config.toml", "overview.png"}
     assert (run_folder / "overview.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -81,7 +84,7 @@ def test_the_config_written_is_the_config_used(run_folder):
 def test_the_same_input_gives_the_same_bytes(candles, run_folder, tmp_path):
     again = tmp_path / "again"
     call("--data", candles, "--out", again, "--set", "levels=5", "--cash", 20000, "--quiet", cwd=tmp_path)
-    for name in ("trades.csv", "equity.csv", "config.toml", "overview.png"):
+    for name in ("trades.csv", "equity.csv", "returns.csv", "config.toml", "overview.png"):
         assert (again / name).read_bytes() == (run_folder / name).read_bytes(), name
     first, second = (json.loads((folder / "summary.json").read_text()) for folder in (run_folder, again))
     first.pop("seconds"), second.pop("seconds")
@@ -168,3 +171,171 @@ def test_too_few_bars_are_refused_with_the_number_needed(candles, tmp_path):
     done = call("--data", candles, *span, cwd=tmp_path)
     assert done.returncode == 2
     assert "97" in done.stderr
+
+
+# --- the inside of the bars
+
+
+@pytest.fixture(scope="session")
+def detail(candles) -> Path:
+    """Three candles of 5 minutes a bar that run open-high-low-close, whatever the bar; the last one is missing."""
+    bars = pd.read_csv(candles)
+    corners = [bars["open"], bars["high"], bars["low"], bars["close"]]
+    minutes = pd.to_timedelta([0, 5, 10], unit="min")
+    parts = [
+        pd.DataFrame({
+            "time": pd.to_datetime(bars["time"]) + later,
+            "open": start, "high": np.maximum(start, end), "low": np.minimum(start, end), "close": end,
+            "volume": bars["volume"] / 3,
+        })  # fmt: skip
+        for later, start, end in zip(minutes, corners, corners[1:], strict=False)
+    ]
+    path = candles.parent / "BTCUSDT-5m.csv"
+    pd.concat(parts).sort_values("time").iloc[:-1].to_csv(path, index=False)
+    return path
+
+
+#: Stops so near that some bars reach a stop and an exit.
+NARROW = ("k=0.3", "floor_pct=0.001", "stop1_atr=0.8", "stop2_atr=1", "regime=none")
+NARROWLY = [word for setting in NARROW for word in ("--set", setting)]
+
+
+@pytest.fixture(scope="session")
+def compared(candles, detail, tmp_path_factory) -> tuple[Path, str]:
+    """A run of `--intrabar all` and what it printed."""
+    folder = tmp_path_factory.mktemp("runs") / "all"
+    span = ("--from", "2024-03-17", "--to", "2024-03-21")
+    options = ("--data", candles, "--detail", detail, "--intrabar", "all", *span, *NARROWLY)
+    done = call(*options, "--out", folder, "--no-report", cwd=candles.parent)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_intrabar_all_prints_and_writes_what_hangs_on_it(compared):
+    folder, printed = compared
+    summary = json.loads((folder / "summary.json").read_text())
+    modes = summary["by_intrabar"]
+    assert list(modes) == ["detail", "pessimistic", "path"]
+    assert "how much hangs on the unknown inside of the bars" in printed
+    for word in (*modes, "bars of uncertain order", "share of all bars", f"{modes['path']['end_equity']:,.2f}"):
+        assert word in printed
+    # the run itself is the one by detail; the others only lend it their figures
+    assert load_config(folder / "config.toml").intrabar == "detail"
+    for name in ("end_equity", "net_return", "max_drawdown", "trades", "gross", "fees", "ambiguous_bars"):
+        assert modes["detail"][name] == summary[name]
+    assert modes["detail"]["stop2"] == summary["by_label"]["stop2"]["trades"]
+    assert len({mode["end_equity"] for mode in modes.values()}) == 3
+    for mode in modes.values():
+        assert mode["ambiguous_bars"] > 0
+        assert mode["ambiguous_share"] == mode["ambiguous_bars"] / (5 * 96)
+        assert mode["end_equity"] == pytest.approx(10_000.0 * (1.0 + mode["net_return"]))
+
+
+def test_bars_without_their_detail_are_told(compared):
+    assert (
+        "BTCUSDT: bars without detail, matched as a whole: 1 (1 of them known in part)" in
+        " ".join(compared[1].split())
+    )
+
+
+def test_detail_is_used_by_itself_where_it_is_given(candles, detail, compared, tmp_path):
+    span = ("--from", "2024-03-17", "--to", "2024-03-21")
+    options = ("--data", candles, "--detail", detail, *span, *NARROWLY, "--quiet", "--no-report")
+    done = call(*options, "--out", tmp_path / "run", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    for name in ("trades.csv", "equity.csv", "config.toml"):
+        assert (tmp_path / "run" / name).read_bytes() == (compared[0] / name).read_bytes()
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert "by_intrabar" not in summary
+    minutes = {int(row["close_time"][14:16]) % 15 for row in read(tmp_path / "run" / "trades.csv")}
+    assert {0, 5} <= minutes <= {0, 5, 10}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "option", "detailed", "chosen", "others"),
+    [
+        (None, "", False, "pessimistic", []),
+        (None, "", True, "detail", []),
+        ("path", "", False, "path", []),
+        ("path", "", True, "path", []),
+        ("detail", "", True, "detail", []),
+        ("path", "pessimistic", False, "pessimistic", []),
+        ("detail", "pessimistic", True, "pessimistic", []),
+        (None, "path", False, "path", []),
+        (None, "path", True, "path", []),
+        (None, "detail", True, "detail", []),
+        (None, "all", False, "pessimistic", ["path"]),
+        ("path", "all", False, "pessimistic", ["path"]),
+        (None, "all", True, "detail", ["pessimistic", "path"]),
+    ],
+)
+def test_way_to_match_that_is_chosen(parameter, option, detailed, chosen, others):
+    given = {} if parameter is None else {"intrabar": parameter}
+    run, rest = matching_modes(GridConfig(levels=7, **given), option, detailed)
+    assert (run.intrabar, [other.intrabar for other in rest]) == (chosen, others)
+    assert all(config.levels == 7 for config in (run, *rest))
+
+
+@pytest.mark.parametrize("mode", ["pessimistic", "path", "detail"])
+def test_config_given_back_beside_the_same_detail_means_the_same_run(mode, tmp_path):
+    (tmp_path / "config.toml").write_text(config_as_toml(GridConfig(intrabar=mode)))
+    again, _ = matching_modes(load_config(tmp_path / "config.toml"), "", True)
+    assert again.intrabar == mode
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--intrabar", "nonsense"), "--intrabar nonsense: one of pessimistic, path, detail, all"),
+        (("--intrabar", "detail"), "give --detail FILE"),
+        (("--detail", "DATA"), "BTCUSDT: the detail has candles of 15m"),
+        (("--detail", "LATER"), "BTCUSDT: the detail covers none of the bars wholly"),
+        (("--detail", "ETHUSDT=DATA"), "no --data for symbol ETHUSDT"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_bad_detail_ends_with_one_line_on_stderr_and_code_2(arguments, words, candles, detail, tmp_path):
+    later = pd.read_csv(detail).iloc[:300]
+    later["time"] = pd.to_datetime(later["time"]) + pd.Timedelta(days=60)
+    later.to_csv(tmp_path / "BTCUSDT-5m.csv", index=False)
+    files = {"DATA": candles, "LATER": tmp_path / "BTCUSDT-5m.csv", "ETHUSDT=DATA": f"ETHUSDT={detail}"}
+    done = call("--data", candles, *(files.get(word, word) for word in arguments), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert words in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["BTCUSDT-5m.csv"]
+
+
+# --- rules by date
+
+
+def test_brackets_of_a_file_replace_the_packaged_ones(candles, tmp_path):
+    tiers = [{"notionalFloor": 0, "notionalCap": 1e9, "maintMarginRate": 0.02, "maintAmount": 0, "maxLeverage": 20}]
+    for name, content in (("table", tiers), ("history", [{"first_seen": "2024-01-01", "tiers": tiers}])):
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps({"symbols": {"BTCUSDT": content}}))
+        done = call("--data", candles, "--brackets", path, "--out", tmp_path / name, "--quiet", "--no-report", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "brackets" in json.loads((tmp_path / name / "summary.json").read_text())["rules"]["BTCUSDT"]
+    # the margin of 2 % instead of 0.4 %
+    ratios = [json.loads((tmp_path / name / "summary.json").read_text())["max_margin_ratio"] for name in ("table", "history")]
+    plain = call("--data", candles, "--out", tmp_path / "plain", "--quiet", "--no-report", cwd=tmp_path)
+    assert plain.returncode == 0
+    packaged = json.loads((tmp_path / "plain" / "summary.json").read_text())["max_margin_ratio"]
+    assert ratios == [pytest.approx(5.0 * packaged)] * 2
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{}", "not a market table"),
+        ('{"symbols": {"ETHUSDT": []}}', "has nothing about BTCUSDT"),
+        ("not json", "cannot be read as JSON"),
+    ],
+)
+def test_brackets_that_cannot_be_used_end_with_one_line_and_code_2(content, words, candles, tmp_path):
+    (tmp_path / "brackets.json").write_text(content)
+    done = call("--data", candles, "--brackets", tmp_path / "brackets.json", cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert words in done.stderr
+    assert not (tmp_path / "runs").exists()

@@ -1,4 +1,4 @@
-"""A run's folder: summary.json, trades.csv, equity.csv, config.toml and overview.png.
+"""A run's folder: summary.json, trades.csv, equity.csv, returns.csv, config.toml and overview.png.
 
 Times are ISO 8601 UTC. Everything is written to a folder beside the target first and moved into place
 at the end, so that a full disk or Ctrl-C leaves no half-written run behind.
@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from gridv4_bt.analysis.metrics import daily_returns, wallet_curve
 from gridv4_bt.analysis.plots import plot_overview
 from gridv4_bt.analysis.recorder import SymbolRecord
 from gridv4_bt.config import GridConfig, config_as_toml
@@ -28,7 +29,7 @@ TRADE_COLUMNS = (
     "trade_id", "symbol", "side", "label", "regime", "open_time", "close_time", "qty", "entry", "exit",
     "gross", "fees", "funding", "net",
 )  # fmt: skip
-RUN_FILES = ("summary.json", "trades.csv", "equity.csv", "config.toml", "overview.png")
+RUN_FILES = ("summary.json", "trades.csv", "equity.csv", "returns.csv", "config.toml", "overview.png")
 
 
 def check_folder(folder: Path) -> None:
@@ -57,6 +58,7 @@ def write_run(
         (draft / "config.toml").write_text(config_as_toml(config), encoding="utf-8")
         write_trades(draft / "trades.csv", records)
         write_equity(draft / "equity.csv", records)
+        write_returns(draft / "returns.csv", records, summary["start_equity"])
         if plot:
             plot_overview(records, summary, draft / "overview.png")
         folder.mkdir(exist_ok=True)
@@ -96,6 +98,17 @@ def write_equity(path: Path, records: Sequence[SymbolRecord]) -> None:
     with path.open("wb") as file:
         file.write((",".join(header) + "\n").encode())
         pa_csv.write_csv(table, file, pa_csv.WriteOptions(include_header=False, quoting_style="none"))
+
+
+def write_returns(path: Path, records: Sequence[SymbolRecord], start_equity: float) -> None:
+    """Write date and return of each UTC day traded, a fraction, for pyfolio, quantstats and the like.
+
+    ``pandas.read_csv(path, index_col=0, parse_dates=True)["return"]`` is what they take.
+    """
+    days, returns = daily_returns(*wallet_curve(records), start_equity)
+    dates = np.datetime_as_string(days.astype("datetime64[D]"))
+    rows = "".join(f"{date},{change!r}\n" for date, change in zip(dates.tolist(), returns.tolist(), strict=True))
+    path.write_text("date,return\n" + rows, encoding="utf-8")
 
 
 def iso_time(time_ms: int) -> str:

@@ -1,124 +1,87 @@
-"""Figures of a run from its equity curve and its trades. Ratios that are not defined are None."""
+"""The summary of a run: every figure of ``summary.json``. What is not defined is None."""
+
+from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gridv4_bt.analysis.recorder import SymbolRecord, WalletRecord
-from gridv4_bt.core.regime import Regime
-from gridv4_bt.engine.types import ClosedTrade
+from gridv4_bt.analysis.exposure import exposure, margin_safety
+from gridv4_bt.analysis.grid import blocked, grid_efficiency, levels
+from gridv4_bt.analysis.hindsight import adverse_selection, pruning
+from gridv4_bt.analysis.passivbot import passivbot_metrics
+from gridv4_bt.analysis.performance import (
+    annual_return,
+    calmar,
+    daily_returns,
+    drawdowns,
+    recovery,
+    returns_by_period,
+    risk,
+    sharpe,
+    sortino,
+)
+from gridv4_bt.analysis.recording import Recording, wallet_curve
+from gridv4_bt.analysis.records import SymbolRecord, WalletRecord
+from gridv4_bt.analysis.trading import activity, costs, funding_by_side, grouped, holding, profit_factor
 
-DAY_MS = 86_400_000
-DAYS_A_YEAR = 365.0
+__all__ = [
+    "GROUPS", "compare_modes", "daily_returns", "drawdowns", "finite", "grouped", "measure", "summarize",
+    "summarize_recording", "wallet_curve",
+]  # fmt: skip
 
-Array = NDArray[np.float64]
+#: The groups of the summary beyond its first figures, by name: what makes them of a recording.
+GROUPS: Mapping[str, Callable[[Recording], dict[str, Any]]] = {
+    "returns": lambda run: returns_by_period(*run.curve, run.wallet.start),
+    "risk": lambda run: risk(*run.curve, run.wallet.start),
+    "recovery": lambda run: recovery(*run.curve, run.wallet.start),
+    "exposure": lambda run: exposure(run.records, *run.curve),
+    "margin": lambda run: margin_safety(run.records),
+    "activity": lambda run: activity(run.trades, run.fills, run.wallet, run.days, _mean(run.curve[1])),
+    "holding": lambda run: holding(run.trades),
+    "costs": lambda run: costs(run.records),
+    "funding_by_side": lambda run: funding_by_side(run.records),
+    "adverse_selection": lambda run: adverse_selection(run.records, run.fills),
+    "pruning": lambda run: pruning(run.records, run.fills, run.wallet),
+    "grid": lambda run: grid_efficiency(run.records, run.fills, run.reached, run.days),
+    "levels": lambda run: levels(run.records, run.fills, run.reached),
+    "blocked_share": lambda run: blocked(run.records),
+    "passivbot": passivbot_metrics,
+}
 
-
-def daily_returns(times: Array, equity: Array, start_equity: float) -> tuple[NDArray[np.int64], Array]:
-    """Return the UTC days traded (days since the epoch) and the return of each from day's end to day's end.
-
-    The first day starts at `start_equity`; a day's end is its last bar's close.
-    """
-    days = np.asarray(times, dtype=np.int64) // DAY_MS
-    last = np.flatnonzero(np.append(days[1:] != days[:-1], True))
-    ends = equity[last]
-    before = np.concatenate(([start_equity], ends[:-1]))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        returns = np.where(before > 0.0, ends / before - 1.0, 0.0)
-    return days[last], returns
-
-
-def drawdowns(equity: Array, start_equity: float) -> Array:
-    """Return how far each point lies below the highest one so far, as a positive fraction of it."""
-    peak = np.maximum.accumulate(np.maximum(equity, start_equity))
-    return 1.0 - equity / peak
-
-
-def sharpe(returns: Array) -> float | None:
-    """Return mean over standard deviation (ddof 1) of daily returns, times sqrt(365); no risk-free rate."""
-    if len(returns) < 2:
-        return None
-    deviation = float(np.std(returns, ddof=1))
-    return float(np.mean(returns)) / deviation * math.sqrt(DAYS_A_YEAR) if deviation > 0.0 else None
-
-
-def sortino(returns: Array) -> float | None:
-    """Return mean over downside deviation (root mean square of the losses, target 0), times sqrt(365)."""
-    if len(returns) < 2:
-        return None
-    downside = math.sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2)))
-    return float(np.mean(returns)) / downside * math.sqrt(DAYS_A_YEAR) if downside > 0.0 else None
-
-
-def annual_return(start_equity: float, end_equity: float, days: float) -> float | None:
-    """Return the compound return of a year of 365 days."""
-    if days <= 0.0 or end_equity <= 0.0:
-        return None if days <= 0.0 else -1.0
-    try:
-        return (end_equity / start_equity) ** (DAYS_A_YEAR / days) - 1.0
-    except OverflowError:
-        return None
+#: Those that need no more than the equity, and those that only a grid has.
+_OF_EQUITY = {"returns", "risk", "recovery", "passivbot"}
+_OF_GRID = {"pruning", "grid", "levels", "blocked_share"}
 
 
-def calmar(annual: float | None, max_drawdown: float) -> float | None:
-    """Return the annual return over the largest drawdown."""
-    return annual / max_drawdown if annual is not None and max_drawdown > 0.0 else None
-
-
-def profit_factor(nets: Sequence[float]) -> float | None:
-    """Return the sum of all profits over the sum of all losses."""
-    losses = -sum(net for net in nets if net < 0.0)
-    return sum(net for net in nets if net > 0.0) / losses if losses > 0.0 else None
-
-
-def grouped(trades: Iterable[ClosedTrade], key: str) -> dict[str, dict[str, float]]:
-    """Return trades, win rate and sums by a field of the trade (label, regime or side), sorted by name."""
-    groups: dict[str, list[ClosedTrade]] = {}
-    for trade in trades:
-        value = getattr(trade, key)
-        name = Regime(value).name if key == "regime" else getattr(value, "name", str(value)).lower()
-        groups.setdefault(name, []).append(trade)
-    return {
-        name: {
-            "trades": len(group),
-            "win_rate": sum(trade.net > 0.0 for trade in group) / len(group),
-            "gross": math.fsum(trade.gross for trade in group),
-            "fees": math.fsum(trade.fees for trade in group),
-            "funding": math.fsum(trade.funding for trade in group),
-            "net": math.fsum(trade.net for trade in group),
-        }
-        for name, group in sorted(groups.items())
-    }
-
-
-def wallet_curve(records: Sequence[SymbolRecord]) -> tuple[Array, Array]:
-    """Return times (ms) and equity of the wallet at every bar of any symbol."""
-    if len(records) == 1:
-        return records[0].column("time"), records[0].column("equity")
-    times = np.concatenate([record.column("time") for record in records])
-    equity = np.concatenate([record.column("equity") for record in records])
-    order = np.argsort(times, kind="stable")
-    times, equity = times[order], equity[order]
-    last = np.append(times[1:] != times[:-1], True)
-    return times[last], equity[last]
+def measure(recording: Recording, group: str) -> dict[str, Any]:
+    """Return one of `GROUPS`; empty if the run has nothing of the kind."""
+    if group not in _OF_EQUITY and not recording.is_hedged or group in _OF_GRID and not recording.is_grid:
+        return {}
+    return finite(GROUPS[group](recording))
 
 
 def summarize(records: Sequence[SymbolRecord], wallet: WalletRecord) -> dict[str, Any]:
     """Return the content of ``summary.json`` but for the seconds the run took."""
-    times, equity = wallet_curve(records)
-    trades = [trade for record in records for trade in record.trades]
-    nets = [trade.net for trade in trades]
+    return summarize_recording(Recording(records, wallet))
+
+
+def summarize_recording(recording: Recording) -> dict[str, Any]:
+    """Return the figures of any run, those of trades only of one at a `HedgeBroker`."""
+    summary = _of_equity(recording) | (_of_trades(recording) if recording.is_hedged else {})
+    return finite(summary) | {group: measure(recording, group) for group in GROUPS}
+
+
+def _of_equity(recording: Recording) -> dict[str, Any]:
+    records, wallet = recording.records, recording.wallet
+    times, equity = recording.curve
     days, returns = daily_returns(times, equity, wallet.start) if len(times) else ((), np.array([]))
     falls = drawdowns(equity, wallet.start) if len(times) else np.array([0.0])
     annual = annual_return(wallet.start, wallet.equity, float(len(days)))
-    executions = wallet.maker_executions + wallet.taker_executions
-    in_market = [(record.column("long_qty") > 0) | (record.column("short_qty") > 0) for record in records]
-    bars_traded = sum(len(record.log) for record in records)
     max_drawdown = float(np.max(falls))
-    summary: dict[str, Any] = {
+    return {
         "symbols": [record.symbol for record in records],
         "rules": {record.symbol: record.rules for record in records},
         "bars": sum(record.bars for record in records),
@@ -132,6 +95,16 @@ def summarize(records: Sequence[SymbolRecord], wallet: WalletRecord) -> dict[str
         "sharpe": sharpe(returns),
         "sortino": sortino(returns),
         "calmar": calmar(annual, max_drawdown),
+    }
+
+
+def _of_trades(recording: Recording) -> dict[str, Any]:
+    records, wallet, trades = recording.records, recording.wallet, recording.trades
+    nets = [trade.net for trade in trades]
+    executions = wallet.maker_executions + wallet.taker_executions
+    in_market = [(record.column("long_qty") > 0) | (record.column("short_qty") > 0) for record in records]
+    bars_traded = sum(len(record.log) for record in records)
+    return {
         "trades": len(trades),
         "win_rate": sum(net > 0.0 for net in nets) / len(nets) if nets else None,
         "profit_factor": profit_factor(nets),
@@ -141,7 +114,7 @@ def summarize(records: Sequence[SymbolRecord], wallet: WalletRecord) -> dict[str
         "unrealized": wallet.equity - wallet.wallet,
         "open_fills": sum(len(record.open_fills) for record in records),
         "by_label": grouped(trades, "label"),
-        "by_regime": grouped(trades, "regime"),
+        "by_regime": grouped(trades, "regime") if recording.is_grid else {},
         "by_side": grouped(trades, "side"),
         "halts": sum(record.halts for record in records),
         "stops": sum(record.stops for record in records),
@@ -155,7 +128,6 @@ def summarize(records: Sequence[SymbolRecord], wallet: WalletRecord) -> dict[str
         "blocked": _added(record.blocked for record in records),
         "warnings": _added(record.warnings for record in records),
     }
-    return {name: _json_number(value) for name, value in summary.items()}
 
 
 def compare_modes(summaries: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -172,6 +144,19 @@ def compare_modes(summaries: Sequence[dict[str, Any]]) -> dict[str, dict[str, An
     }
 
 
+def finite(value: Any) -> Any:
+    """Return the value with every number that is not finite, however deep, as None."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else 0.0
+
+
 def _iso(time_ms: float) -> str:
     return f"{np.datetime64(int(time_ms), 'ms').astype('datetime64[s]')}Z"
 
@@ -182,7 +167,3 @@ def _added(counters: Iterable[dict[str, int]]) -> dict[str, int]:
         for name, count in counter.items():
             total[name] = total.get(name, 0) + count
     return dict(sorted(total.items()))
-
-
-def _json_number(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

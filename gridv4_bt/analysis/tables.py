@@ -1,21 +1,32 @@
-"""A run's result as tables for a terminal."""
+"""A run's result as tables for a terminal, none wider than 80 columns."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+_Row = tuple[str, str]
+
 
 def print_result(summary: dict[str, Any], console: Console) -> None:
-    """Print the figures of a run, what it traded by label, side and regime, and why orders were missing."""
-    console.print(_overview(summary))
-    for key, title in (("by_label", "closed by label"), ("by_side", "by side"), ("by_regime", "by regime at entry")):
-        if summary[key]:
-            console.print(_groups(summary[key], title))
-    if summary["blocked"]:
-        console.print(_blocked(summary["blocked"]))
-    if "by_intrabar" in summary:
-        console.print(_modes(summary["by_intrabar"]))
+    """Print a run: what it made and risked, what the grid earned, what cutting cost, why orders were missing."""
+    console.print(_pairs(_title(summary), _money_rows(summary), _result_rows(summary)))
+    console.print(_pairs("risk and exposure", _risk_rows(summary), _exposure_rows(summary)))
+    if summary["trades"]:
+        console.print(_pairs("trading", _grid_rows(summary), _activity_rows(summary)))
+    if summary["by_label"]:
+        console.print(_groups("closed by label", summary["by_label"]))
+        console.print(_groups("by side, and by regime at entry", summary["by_side"], summary["by_regime"]))
+    tables = (
+        ("pruning", _pruning), ("levels", _levels), ("adverse_selection", _adverse), ("blocked", _blocked),
+        ("by_intrabar", _modes),
+    )  # fmt: skip
+    for key, table in tables:
+        if summary.get(key):
+            console.print(table(summary))
     if summary["liquidations"]:
         console.print(
             f"[bold red]LIQUIDATED {summary['liquidations']}x: the exchange closed everything. "
@@ -23,58 +34,158 @@ def print_result(summary: dict[str, Any], console: Console) -> None:
         )
 
 
-def _overview(summary: dict[str, Any]) -> Table:
-    table = Table(title=f"{', '.join(summary['symbols'])}   {summary['from']} to {summary['to']}", show_header=False)
-    table.add_column(style="dim")
-    table.add_column(justify="right")
-    table.add_column(style="dim")
-    table.add_column(justify="right")
-    rows = (
-        ("net return", _percent(summary["net_return"]), "max drawdown", _percent(summary["max_drawdown"])),
-        ("annual return", _percent(summary["annual_return"]), "Sharpe", _ratio(summary["sharpe"])),
-        ("start equity", _money(summary["start_equity"]), "Sortino", _ratio(summary["sortino"])),
-        ("end equity", _money(summary["end_equity"]), "Calmar", _ratio(summary["calmar"])),
-        ("gross PnL", _money(summary["gross"]), "trades", f"{summary['trades']:,}"),
-        ("fees", _money(summary["fees"]), "win rate", _percent(summary["win_rate"])),
-        ("funding paid", _money(summary["funding"]), "profit factor", _ratio(summary["profit_factor"])),
-        ("unrealised", _money(summary["unrealized"]), "maker ratio", _percent(summary["maker_ratio"])),
-        ("halts", f"{summary['halts']:,}", "time in market", _percent(summary["time_in_market"])),
-        ("stops", f"{summary['stops']:,}", "highest margin ratio", _percent(summary["max_margin_ratio"])),
-        ("bars", f"{summary['bars']:,}", "nearest liquidation", _percent(summary["min_liquidation_distance"])),
-        ("liquidations", f"{summary['liquidations']:,}", "bars of uncertain order", f"{summary['ambiguous_bars']:,}"),
-    )
-    for row in rows:
-        table.add_row(*row)
+def _title(summary: dict[str, Any]) -> str:
+    first, last = (str(summary[key]).removesuffix(":00Z").replace("T", " ") for key in ("from", "to"))
+    return f"{', '.join(summary['symbols'])}   {first} to {last}"
+
+
+def _money_rows(summary: dict[str, Any]) -> list[_Row]:
+    return [
+        ("net return", _percent(summary["net_return"])),
+        ("annual return", _percent(summary["annual_return"])),
+        ("start equity", _money(summary["start_equity"])),
+        ("end equity", _money(summary["end_equity"])),
+        ("gross PnL", _money(summary["gross"])),
+        ("fees", _money(summary["fees"])),
+        ("funding paid", _money(summary["funding"])),
+        ("unrealised", _money(summary["unrealized"])),
+    ]
+
+
+def _result_rows(summary: dict[str, Any]) -> list[_Row]:
+    return [
+        ("max drawdown", _percent(summary["max_drawdown"])),
+        ("Sharpe", _ratio(summary["sharpe"])),
+        ("Sortino", _ratio(summary["sortino"])),
+        ("Calmar", _ratio(summary["calmar"])),
+        ("Omega", _ratio(_find(summary, "risk", "omega"))),
+        ("profit factor", _ratio(summary["profit_factor"])),
+        ("win rate", _percent(summary["win_rate"])),
+        ("bars", _count(summary["bars"])),
+    ]
+
+
+def _risk_rows(summary: dict[str, Any]) -> list[_Row]:
+    return [
+        ("worst day", _percent(_find(summary, "returns", "worst_day", "return"))),
+        ("mean of worst 5 % of days", _percent(_negative(_find(summary, "risk", "expected_shortfall_5pct")))),
+        ("months with a profit", _percent(_find(summary, "returns", "positive_months"))),
+        ("longest below the high", _days(_find(summary, "recovery", "longest_days"))),
+        ("below the high at the end", _days(_find(summary, "recovery", "current_days"))),
+        ("mean time below the high", _days(_find(summary, "recovery", "mean_days"))),
+    ]
+
+
+def _exposure_rows(summary: dict[str, Any]) -> list[_Row]:
+    return [
+        ("time in market", _percent(summary["time_in_market"])),
+        ("most LONG / equity", _percent(_find(summary, "exposure", "long", "max"))),
+        ("most SHORT / equity", _percent(_find(summary, "exposure", "short", "max"))),
+        ("mean when held", _percent(_find(summary, "exposure", "gross_when_held"))),
+        ("highest margin ratio", _percent(summary["max_margin_ratio"])),
+        ("nearest liquidation", _percent(summary["min_liquidation_distance"])),
+    ]
+
+
+def _grid_rows(summary: dict[str, Any]) -> list[_Row]:
+    fills = _find(summary, "activity", "fills_per_day")
+    rows = [("closings", _count(summary["trades"])), ("fills a day", _ratio(fills))]
+    if summary.get("grid"):
+        grid = summary["grid"]
+        rows += [
+            ("fills closed by their exit", _percent(grid["pairs_of_fills"])),
+            ("profit of such a pair", _money(grid["pair_profit"])),
+            ("profit of a fill, all in all", _money(grid["profit_of_fill"])),
+        ]
+    rows += [
+        ("fees / gross profits", _percent(_find(summary, "costs", "fee_drag"))),
+        ("funding / grid profits", _percent(_find(summary, "costs", "funding_of_grid_profit"))),
+    ]
+    return rows
+
+
+def _activity_rows(summary: dict[str, Any]) -> list[_Row]:
+    return [
+        ("maker ratio", _percent(summary["maker_ratio"])),
+        ("held, median", _hours(_find(summary, "holding", "all", "median"))),
+        ("held, 95 % less than", _hours(_find(summary, "holding", "all", "p95"))),
+        ("halts", _count(summary["halts"])),
+        ("stops", _count(summary["stops"])),
+        ("liquidations", _count(summary["liquidations"])),
+        ("uncertain bars", _count(summary["ambiguous_bars"])),
+    ]
+
+
+def _pairs(title: str, left: Sequence[_Row], right: Sequence[_Row]) -> Table:
+    """Return a table of two columns of names and figures."""
+    table = Table(title=title, show_header=False)
+    for _ in range(2):
+        table.add_column(style="dim")
+        table.add_column(justify="right")
+    for index in range(max(len(left), len(right))):
+        cells = [rows[index] if index < len(rows) else ("", "") for rows in (left, right)]
+        table.add_row(*cells[0], *cells[1])
     return table
 
 
-def _groups(groups: dict[str, dict[str, float]], title: str) -> Table:
-    table = Table("", title=title)
-    for name in ("trades", "win rate", "gross", "fees", "funding", "net"):
-        table.add_column(name, justify="right")
-    for name, group in sorted(groups.items(), key=lambda item: -item[1]["net"]):
-        table.add_row(
-            name,
-            f"{int(group['trades']):,}",
-            _percent(group["win_rate"]),
-            *(_money(group[key]) for key in ("gross", "fees", "funding", "net")),
-        )
+def _groups(title: str, *sections: dict[str, dict[str, float]]) -> Table:
+    table = _columns(title, "", ("trades", "win rate", "gross", "fees", "funding", "net"))
+    for groups in sections:
+        table.add_section()
+        for name, group in sorted(groups.items(), key=lambda item: -item[1]["net"]):
+            money = (_money(group[key]) for key in ("gross", "fees", "funding", "net"))
+            table.add_row(name, _count(group["trades"]), _percent(group["win_rate"]), *money)
     return table
 
 
-def _blocked(blocked: dict[str, int]) -> Table:
-    table = Table("reason", title="levels without an order (levels x bars)")
-    table.add_column("count", justify="right")
-    for reason, count in sorted(blocked.items(), key=lambda item: -item[1]):
-        table.add_row(reason, f"{count:,}")
+def _pruning(summary: dict[str, Any]) -> Table:
+    title = "fills cut, and if held for another day (hindsight)"
+    table = _columns(title, "cut by", ("closings", "net", "if held", "saved", "came back"))
+    for name, cut in summary["pruning"].items():
+        money = (_money(cut[key]) for key in ("net", "held", "saved"))
+        table.add_row(name, _count(cut["trades"]), *money, _percent(cut["came_back"]))
     return table
 
 
-def _modes(modes: dict[str, dict[str, Any]]) -> Table:
-    table = Table("", title="how much hangs on the unknown inside of the bars")
-    for name in modes:
-        table.add_column(name, justify="right")
-    rows = (
+def _levels(summary: dict[str, Any]) -> Table:
+    levels = summary["levels"]
+    names = ("LONG fills", "win rate", "net", "SHORT fills", "win rate", "net")
+    table = _columns("by level of the ladder", "level", names)
+    numbers = [int(name) for name, level in levels.items() if name != "other" and level["fills"]]
+    for number in range(1, max(map(abs, numbers), default=0) + 1):
+        cells: list[str] = []
+        for name in (f"{-number:+d}", f"{number:+d}"):
+            level = levels.get(name)
+            traded = level is not None and level["fills"]
+            cells += [_count(level["fills"]), _percent(level["win_rate"]), _money(level["net"])] if traded else [""] * 3
+        table.add_row(str(number), *cells)
+    return table
+
+
+def _adverse(summary: dict[str, Any]) -> Table:
+    title = "how far the price went on against the fill (minus: for it)"
+    lags = [name for name in next(iter(summary["adverse_selection"].values())) if name != "fills"]
+    heads = [f"after {lag.removeprefix('after_')} bar{'s' if lag != 'after_1' else ''}" for lag in lags]
+    table = _columns(title, "", ("fills", *heads))
+    for name, side in summary["adverse_selection"].items():
+        table.add_row(name, _count(side["fills"]), *(_percent(side[lag], 3) for lag in lags))
+    return table
+
+
+def _blocked(summary: dict[str, Any]) -> Table:
+    """Why levels had no order, and how often the market came to them meanwhile."""
+    shares, came = summary.get("blocked_share", {}), _find(summary, "grid", "reached") or {}
+    table = _columns("levels without an order", "reason", ("levels x bars", "share", "price came there"))
+    for reason, count in sorted(summary["blocked"].items(), key=lambda item: -item[1]):
+        table.add_row(reason, _count(count), _percent(shares.get(reason)), _count(came.get(reason, 0)))
+    table.add_row("[dim]with an order[/]", "", _percent(shares.get("placed")), _count(came.get("placed", 0)))
+    return table
+
+
+def _modes(summary: dict[str, Any]) -> Table:
+    modes = summary["by_intrabar"]
+    table = _columns("how much hangs on the unknown inside of the bars", "", modes)
+    rows: Iterable[tuple[str, str, Callable[[Any], str]]] = (
         ("net return", "net_return", _percent), ("end equity", "end_equity", _money),
         ("max drawdown", "max_drawdown", _percent), ("gross PnL", "gross", _money), ("fees", "fees", _money),
         ("closings", "trades", _count), ("at the exit", "grid", _count), ("by stop 1", "stop1", _count),
@@ -86,17 +197,44 @@ def _modes(modes: dict[str, dict[str, Any]]) -> Table:
     return table
 
 
-def _count(value: int) -> str:
-    return f"{value:,}"
+def _columns(title: str, first: str, names: Iterable[str]) -> Table:
+    table = Table(first, title=title)
+    for name in names:
+        table.add_column(name, justify="right")
+    return table
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2%}"
+def _find(summary: dict[str, Any], *path: str) -> Any:
+    """Return a figure deep in the summary, None where a run has none of the kind."""
+    found: Any = summary
+    for name in path:
+        found = (found or {}).get(name)
+    return found
 
 
-def _money(value: float) -> str:
-    return f"{value:,.2f}"
+def _negative(value: float | None) -> float | None:
+    return None if value is None else -value
+
+
+def _count(value: float) -> str:
+    return f"{int(value):,}"
+
+
+def _percent(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}%}"
+
+
+def _money(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.2f}"
 
 
 def _ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
+
+
+def _days(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f} d"
+
+
+def _hours(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f} h"
