@@ -314,15 +314,17 @@ def test_brackets_of_a_file_replace_the_packaged_ones(candles, tmp_path):
     for name, content in (("table", tiers), ("history", [{"first_seen": "2024-01-01", "tiers": tiers}])):
         path = tmp_path / f"{name}.json"
         path.write_text(json.dumps({"symbols": {"BTCUSDT": content}}))
-        done = call("--data", candles, "--brackets", path, "--out", tmp_path / name, "--quiet", "--no-report", cwd=tmp_path)
+        options = ("--brackets", path, "--out", tmp_path / name, "--quiet", "--no-report")
+        done = call("--data", candles, *options, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert "brackets" in json.loads((tmp_path / name / "summary.json").read_text())["rules"]["BTCUSDT"]
     # the margin of 2 % instead of 0.4 %
-    ratios = [json.loads((tmp_path / name / "summary.json").read_text())["max_margin_ratio"] for name in ("table", "history")]
-    plain = call("--data", candles, "--out", tmp_path / "plain", "--quiet", "--no-report", cwd=tmp_path)
-    assert plain.returncode == 0
-    packaged = json.loads((tmp_path / "plain" / "summary.json").read_text())["max_margin_ratio"]
-    assert ratios == [pytest.approx(5.0 * packaged)] * 2
+    assert call("--data", candles, "--out", tmp_path / "plain", "--quiet", "--no-report", cwd=tmp_path).returncode == 0
+    table, dated, packaged = (
+        json.loads((tmp_path / name / "summary.json").read_text())["max_margin_ratio"]
+        for name in ("table", "history", "plain")
+    )
+    assert table == dated == pytest.approx(5.0 * packaged)
 
 
 @pytest.mark.parametrize(
