@@ -120,6 +120,7 @@ class GridStrategyV4(FastStrategy):
         self.short = SideState(self.broker.leg(data, PositionSide.SHORT), config)
         self.sides = (self.long, self.short)
         self.plan = LadderPlan((self.long.leg, self.short.leg), self.market, config)
+        self.ticks = [(0, self.market.tick)]  #: from when (ms) on which price step ruled
         self.anchor: float | None = None
         self.halted = False
         self.halts = 0
@@ -183,6 +184,7 @@ class GridStrategyV4(FastStrategy):
         if market is not self.market:  # the exchange has changed its rules
             self.market = market
             self.plan.obey(market)
+            self.ticks.append((epoch_ms(self.feed.lines.datetime[0]), market.tick))
         self._count += 1
         self._feed_bars = self._clock.lencount
         datetime, bar.close, bar.atr, bar.z, bar.sigma = self._reader.read()

@@ -51,7 +51,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def test_the_run_folder_holds_every_file(run_folder):
     names = {path.name for path in run_folder.iterdir()}
-    assert names == {"summary.json", "trades.csv", "equity.csv", "returns.csv", "config.toml", "overview.png"}
+    assert names == {"summary.json", "trades.csv", "equity.csv", "returns.csv", "config.toml", "overview.png", "report.html"}
     assert (run_folder / "overview.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -84,7 +84,7 @@ def test_the_config_written_is_the_config_used(run_folder):
 def test_the_same_input_gives_the_same_bytes(candles, run_folder, tmp_path):
     again = tmp_path / "again"
     call("--data", candles, "--out", again, "--set", "levels=5", "--cash", 20000, "--quiet", cwd=tmp_path)
-    for name in ("trades.csv", "equity.csv", "returns.csv", "config.toml", "overview.png"):
+    for name in ("trades.csv", "equity.csv", "returns.csv", "config.toml", "overview.png", "report.html"):
         assert (again / name).read_bytes() == (run_folder / name).read_bytes(), name
     first, second = (json.loads((folder / "summary.json").read_text()) for folder in (run_folder, again))
     first.pop("seconds"), second.pop("seconds")
@@ -95,6 +95,7 @@ def test_quiet_prints_nothing_and_no_report_draws_nothing(candles, tmp_path):
     done = call("--data", candles, "--out", tmp_path / "q", "--quiet", "--no-report", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not (tmp_path / "q" / "overview.png").exists()
+    assert not (tmp_path / "q" / "report.html").exists()
 
 
 def test_without_out_a_second_run_leaves_the_first_alone(candles, tmp_path):

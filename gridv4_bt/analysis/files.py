@@ -1,4 +1,4 @@
-"""A run's folder: summary.json, trades.csv, equity.csv, returns.csv, config.toml and overview.png.
+"""A run's folder: summary.json, trades.csv, equity.csv, returns.csv, config.toml, overview.png and report.html.
 
 Times are ISO 8601 UTC. Everything is written to a folder beside the target first and moved into place
 at the end, so that a full disk or Ctrl-C leaves no half-written run behind.
@@ -20,6 +20,7 @@ import pyarrow.csv as pa_csv
 from gridv4_bt.analysis.metrics import daily_returns, wallet_curve
 from gridv4_bt.analysis.plots import plot_overview
 from gridv4_bt.analysis.recorder import SymbolRecord
+from gridv4_bt.analysis.report import write_report
 from gridv4_bt.config import GridConfig, config_as_toml
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.errors import ConfigError
@@ -29,7 +30,7 @@ TRADE_COLUMNS = (
     "trade_id", "symbol", "side", "label", "regime", "open_time", "close_time", "qty", "entry", "exit",
     "gross", "fees", "funding", "net",
 )  # fmt: skip
-RUN_FILES = ("summary.json", "trades.csv", "equity.csv", "returns.csv", "config.toml", "overview.png")
+RUN_FILES = ("summary.json", "trades.csv", "equity.csv", "returns.csv", "config.toml", "overview.png", "report.html")
 
 
 def check_folder(folder: Path) -> None:
@@ -50,7 +51,7 @@ def check_folder(folder: Path) -> None:
 def write_run(
     folder: Path, records: Sequence[SymbolRecord], summary: dict[str, Any], config: GridConfig, plot: bool
 ) -> None:
-    """Write all files of a run. `plot` adds the picture."""
+    """Write all files of a run. `plot` adds the picture and the page."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -61,6 +62,7 @@ def write_run(
         write_returns(draft / "returns.csv", records, summary["start_equity"])
         if plot:
             plot_overview(records, summary, draft / "overview.png")
+            write_report(draft / "report.html", records, summary, config)
         folder.mkdir(exist_ok=True)
         for name in RUN_FILES:
             if (draft / name).exists():

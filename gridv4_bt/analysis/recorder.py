@@ -154,13 +154,14 @@ def _grid_record(strategy: GridStrategyV4, account: Account) -> SymbolRecord:
         min_liquidation_distance=strategy.min_liquidation_distance,
         blocked=dict(strategy.blocked_reasons()),
         warnings=dict(strategy.warnings),
+        ticks=list(strategy.ticks),
         **_prices(strategy.feed, len(log)),
     )
 
 
 def _prices(data: bt.AbstractDataBase, size: int) -> dict[str, NDArray[np.float64]]:
-    """Return close, high, low and settled of the feed's last bars; empty in a run of bounded memory (`exactbars`)."""
-    prices = {name: _last(getattr(data.lines, name), size) for name in ("close", "high", "low")}
+    """Return the prices and settled of the feed's last bars; empty in a run of bounded memory (`exactbars`)."""
+    prices = {name: _last(getattr(data.lines, name), size) for name in ("close", "open", "high", "low")}
     prices["settled"] = _NOTHING
     if getattr(data, "has_funding", False):
         rates, opens, marks = (_last(getattr(data.lines, name), size) for name in ("funding", "open", "mark"))

@@ -32,10 +32,13 @@ class SymbolRecord:
     min_liquidation_distance: float = float("inf")
     blocked: dict[str, int] = field(default_factory=dict)  #: level-bars without an order, by reason
     warnings: dict[str, int] = field(default_factory=dict)
+    open: NDArray[np.float64] = field(default_factory=lambda: _NOTHING)  #: as `close`
     high: NDArray[np.float64] = field(default_factory=lambda: _NOTHING)  #: as `close`
     low: NDArray[np.float64] = field(default_factory=lambda: _NOTHING)  #: as `close`
     settled: NDArray[np.float64] = field(default_factory=lambda: _NOTHING)
     """Funding that one base unit held LONG pays at each row, quote; empty when the data brings no funding."""
+
+    ticks: list[tuple[int, float]] = field(default_factory=list)  #: from when (ms) on which price step ruled
 
     def column(self, name: str) -> NDArray[np.float64]:
         """Return one column of the log by its name in `LOG_COLUMNS`."""

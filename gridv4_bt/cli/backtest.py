@@ -67,7 +67,7 @@ def backtest(
     setting: Settings = [],  # noqa: B006
     cash: Cash = 10_000.0,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; default runs/SYMBOL-TIME.")] = None,
-    no_report: Annotated[bool, typer.Option("--no-report", help="Write no picture.")] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write no picture and no page.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
     """Backtest GridStrategyV4 on candles; without --data on the embedded synthetic market."""

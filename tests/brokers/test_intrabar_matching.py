@@ -205,6 +205,15 @@ def test_number_of_bars_whose_order_of_prices_decides_is_counted(run, mode):
     assert done.broker.ambiguous_bars == 1
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("exit_", "count"), [(105.0, 1), (107.0, 0), (None, 0)])
+def test_bar_that_would_liquidate_is_counted_if_it_also_reaches_an_order(run, mode, exit_, count):
+    # down to 80 and up to 106: the exit at 105 saves the account or comes too late
+    bar = [(100, 106, 100, 105), (105, 105, 80, 82), (82, 83, 81, 82)]
+    done = run(holding(size=10.0, exit=exit_), [feed(*flat(2), bar)], broker=THIN | {"intrabar": mode})
+    assert done.broker.ambiguous_bars == count
+
+
 # --- bars that have no detail to go by
 
 WHOLE_BY = {
@@ -367,6 +376,16 @@ def test_bar_without_volume_fills_nothing_in_any_way(run, mode):
     done = run(script, [feed(*flat(2), bar)], broker=by(mode))
     assert done.account.closed == [] and held(done).tracker.ids == [1]
     assert held(done).resting_orders() == 3
+
+
+@pytest.mark.parametrize(("of_the_bar", "of_the_candles"), [(0.0, 1.0), (1.0, 0.0)])
+def test_nothing_fills_where_either_the_bar_or_its_candles_say_that_nothing_was_traded(
+    run, of_the_bar, of_the_candles
+):
+    candles = [(*candle, of_the_candles) for candle in HIGH_FIRST]
+    data = candle_feed([*flat(2), (*merged(HIGH_FIRST)[:4], of_the_bar)], detail={3: candles})
+    done = run(holding(stop=95.0, exit=108.0), [data], broker=by("detail"))
+    assert done.account.closed == [] and held(done).resting_orders() == 2
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -561,6 +580,17 @@ def test_mark_coarser_than_the_parts_does_not_fall_before_the_price_has_met_the_
     data = feed(*flat(2), bar, mark=mark((95, 96, 79.9, 82)))
     done = run(holding(size=10.0, stop=92.0), [data], broker=THIN | {"intrabar": mode})
     assert closings(done) == [("stop2", 92.0)]
+
+
+@pytest.mark.parametrize(("mode", "minutes"), [("pessimistic", 0), ("path", None), ("detail", 5)])
+def test_mark_coarser_than_the_parts_liquidates_where_the_price_has_its_own_low(run, mode, minutes):
+    # the trades do not go below 94, the mark of the whole bar does
+    bar = [(100, 101, 99, 100), (100, 100, 94, 95), (95, 100, 95, 100)]
+    data = feed(*flat(2), bar, mark=mark((100, 101, 85, 100)))
+    done = run({1: opening(size=10.0)}, [data], broker=THIN | {"intrabar": mode})
+    assert closings(done) == [("liquidation", DOWN_TO)]
+    if minutes is not None:
+        assert timed(done)[0][0] == minutes
 
 
 @pytest.mark.parametrize("ordered", [False, True])

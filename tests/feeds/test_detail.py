@@ -216,6 +216,14 @@ def test_missing_torn_and_differing_bars_are_told_together():
     ]
 
 
+def test_first_of_several_differing_bars_is_told():
+    data = feed({1: FIRST, 2: [(99, 99, 94, 96), *SECOND[1:]], 3: [(101, 101, 101, 101), *THIRD[1:]]})
+    assert (data.detail.differing, data.detail.first_difference) == (2, START_MS + QUARTER)
+    assert data.warnings == [
+        "TEST: bars that differ from their detail, matched as a whole: 2, the first at 2024-01-01T00:15:00Z"
+    ]
+
+
 def test_candles_before_and_after_the_bars_are_no_matter():
     parts = {number + 2: candles for number, candles in PARTS.items()} | {1: FIRST, 2: [*SECOND[:1], None, None]}
     data = CandleFeed(
@@ -225,14 +233,13 @@ def test_candles_before_and_after_the_bars_are_no_matter():
 
 
 @pytest.mark.parametrize(
-    "span", [{"fromdate": datetime(2024, 1, 1, 0, 15)}, {"todate": datetime(2024, 1, 1, 0, 15)}]
+    ("cut", "span"), [(1, {"fromdate": datetime(2024, 1, 1, 0, 15)}), (3, {"todate": datetime(2024, 1, 1, 0, 15)})]
 )
-def test_only_the_bars_that_are_wanted_are_looked_at(span):
-    # the bar that is cut off has no candles, and nobody misses them
-    first_cut = "fromdate" in span
-    data = feed({2: SECOND, 3: THIRD} if first_cut else {1: FIRST, 2: SECOND}, **span)
-    assert (data.detail.covered, data.warnings) == (2, [])
-    assert inside(data, 1 if first_cut else 3) == []
+@pytest.mark.parametrize("inside_the_cut", [[(50, 50, 50, 50)] * 3, [None, *FIRST[1:]], [None] * 3, FIRST])
+def test_only_the_bars_that_are_wanted_are_looked_at(cut, span, inside_the_cut):
+    data = feed(PARTS | {cut: inside_the_cut}, **span)
+    assert (data.detail.covered, data.detail.torn, data.detail.differing) == (2, 0, 0)
+    assert (inside(data, cut), data.warnings) == ([], [])
 
 
 def test_a_whole_day_is_wanted_when_its_date_is():
@@ -310,6 +317,13 @@ def test_candle_in_a_gap_of_the_mark_keeps_its_own_prices():
     gap = (0, 0, 0, 0)
     mark = mark_of(5, (100, 101, 99, 100), gap, *[(100, 101, 99, 100)] * 7)
     assert marks(feed(mark=mark), 1) == [(99, 101, 102), (101, 104, 101), (99, 101, 99)]
+
+
+def test_mark_in_a_gap_of_the_candles_belongs_to_none_of_them():
+    # the first candle of the second bar is missing, and with it the minute in which the mark fell
+    calm, fallen = (100, 101, 99, 100), (100, 100, 80, 100)
+    data = feed(PARTS | {2: [None, *SECOND[1:]]}, mark=mark_of(5, *[calm] * 3, fallen, *[calm] * 5))
+    assert [low for low, _, _ in marks(data, 1)] == [99, 99, 99]
 
 
 # --- laws
