@@ -17,6 +17,7 @@ from brokers.standard_orders import StandardOrders
 from gridv4_bt.config import backtrader_params
 from gridv4_bt.core.risk import maintenance_margin
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.intrabar import MODES
 from gridv4_bt.engine.ladder import PLACE, REPLACE, Blocked
 from gridv4_bt.engine.liquidation import is_safe, is_safe_at_open, liquidate, liquidation_range
 from gridv4_bt.engine.market import Market, MarketHistory, load_market_history
@@ -49,6 +50,8 @@ class HedgeBroker(HedgeModeBroker):
     def start(self) -> None:
         """Create all state anew; Backtrader calls this before every run, also between trials."""
         super().start()
+        if self.p.intrabar not in MODES:
+            raise ConfigError(f"intrabar: {self.p.intrabar!r} is none of {', '.join(MODES)}")
         self.startingcash = self.p.cash
         self.account = Account(self.p.cash)
         self._costs = Costs(self.p.maker_fee, self.p.taker_fee, self.p.slippage)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from feeds.tables import CandleTable, DetailTable, MarkTable
+from feeds.tables import CandleTable, DetailTable, MarkTable, iso
 from gridv4_bt.engine.matching import Bar
 from gridv4_bt.errors import DataError
 
@@ -51,6 +51,11 @@ class Detail:
         self.torn = int(((present > 0) & ~whole).sum())
         self.differing = int((~agrees).sum())
         self.first_difference = int(times[~agrees][0]) if self.differing else None
+        if not self.covered:
+            raise DataError(
+                f"{label}: every bar differs from its detail, the first at {iso(self.first_difference)}. "
+                "Give the finer candles of the same market."
+            )
         self.has_mark = mark is not None and table.interval_ms % mark.interval_ms == 0
         if self.has_mark:
             self._mark_low, self._mark_high = _extremes(table, mark)

@@ -31,6 +31,7 @@ from gridv4_bt.compat import epoch_ms
 from gridv4_bt.engine.intrabar import MODES, path_parts
 from gridv4_bt.engine.matching import Bar, Entry
 from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.errors import ConfigError
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 MARKET, LIMIT, STOP, STOP_LIMIT = bt.Order.Market, bt.Order.Limit, bt.Order.Stop, bt.Order.StopLimit
@@ -382,9 +383,12 @@ def test_bar_without_volume_fills_nothing_in_any_way(run, mode):
 def test_nothing_fills_where_either_the_bar_or_its_candles_say_that_nothing_was_traded(
     run, of_the_bar, of_the_candles
 ):
+    # a limit that is far away keeps the exchange from passing the bar over
     candles = [(*candle, of_the_candles) for candle in HIGH_FIRST]
     data = candle_feed([*flat(2), (*merged(HIGH_FIRST)[:4], of_the_bar)], detail={3: candles})
-    done = run(holding(stop=95.0, exit=108.0), [data], broker=by("detail"))
+    script = holding(stop=95.0, exit=108.0)
+    script[2] = both(script[2], lambda s: s.buy(size=0.1, exectype=LIMIT, price=50.0, positionSide="LONG"))
+    done = run(script, [data], broker=by("detail"))
     assert done.account.closed == [] and held(done).resting_orders() == 2
 
 
@@ -779,7 +783,7 @@ def told(broker, strategy):
 RANDOM = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 
 
-@settings(max_examples=40, **RANDOM)
+@settings(max_examples=25, **RANDOM)
 @given(
     walks(), DECISIONS, st.floats(-0.003, 0.003), st.sampled_from([20.0, 100.0, 10_000.0]),
     st.sampled_from(["touch", "through"]),
@@ -799,7 +803,7 @@ def test_money_is_conserved_and_no_leg_is_negative_in_any_way(bars, choices, rat
         assert sum(trade.isopen for trade in trades) == sum(len(tracker) for tracker in trackers)
 
 
-@settings(max_examples=40, **RANDOM)
+@settings(max_examples=25, **RANDOM)
 @given(walks(candles=1), DECISIONS, st.sampled_from([100.0, 10_000.0]), st.sampled_from(["touch", "through"]))
 def test_detail_that_is_the_path_gives_the_path(bars, choices, cash, fill_rule):
     whole = [bar for [bar] in bars]
@@ -823,7 +827,7 @@ def test_detail_that_is_the_path_gives_the_path(bars, choices, cash, fill_rule):
     assert outcomes[0] == outcomes[1]
 
 
-@settings(max_examples=15, **RANDOM)
+@settings(max_examples=8, **RANDOM)
 @given(walks(bars=8), DECISIONS, st.sampled_from(MODES))
 def test_way_in_which_backtrader_runs_changes_nothing(bars, choices, mode):
     settings_ = {"cash": 200.0, "leverage": 20.0, "intrabar": mode}
@@ -978,7 +982,7 @@ ORDERS = st.lists(
 )
 
 
-@settings(max_examples=60, **RANDOM)
+@settings(max_examples=30, **RANDOM)
 @given(walks(candles=5, bars=8), st.lists(ORDERS, min_size=8, max_size=8), st.sampled_from([LONG, SHORT]))
 def test_minutes_are_matched_as_the_oracle_does(bars, orders, side):
     def candles(data, number):
@@ -1034,3 +1038,8 @@ def test_a_real_month_is_matched_as_the_oracle_does(shared_data):
     account = compare(data, candles, decide, sides=(LONG, SHORT))
     labels = Counter(str(trade.label) for trade in account.closed)
     assert labels["grid"] > 300 and labels["stop2"] > 300 and labels["manual"] > 20, labels
+
+
+def test_way_to_match_that_there_is_not_is_refused(run):
+    with pytest.raises(ConfigError, match="intrabar: 'nonsense' is none of pessimistic, path, detail"):
+        run({}, flat(2), broker={"intrabar": "nonsense"})

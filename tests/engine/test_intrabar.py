@@ -191,7 +191,7 @@ class Meeting:
         return sorted(trades), sorted(fills), self.leg.entries, pytest.approx(self.value(), rel=1e-12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data(), SIGNS, HELD, ENTRIES, STOP, st.sampled_from([1, -1]), st.sampled_from(["touch", "through"]))
 def test_bar_in_one_direction_is_the_same_in_all_three_ways(
     make_exchange, data, side, held, entries, stop, direction, rule
@@ -216,7 +216,7 @@ def test_whole_bar_stops_even_where_the_open_was_beyond_the_exit(exchange, way, 
     assert [trade.label for trade in done.exchange.account.closed] == [label]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(minutes(), SIGNS, HELD, ENTRIES, STOP, st.sampled_from(["touch", "through"]))
 def test_where_the_order_does_not_matter_every_order_gives_the_same(
     make_exchange, parts, side, held, entries, stop, rule
@@ -231,7 +231,7 @@ def test_where_the_order_does_not_matter_every_order_gives_the_same(
     assert pessimistic == path == detail
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(minutes(), SIGNS, HELD, ENTRIES, STOP)
 def test_without_an_exit_the_order_of_prices_changes_nothing(make_exchange, parts, side, held, entries, stop):
     # whatever way the market takes to a stop, it meets the entries before the stop first and the others after it
@@ -246,7 +246,7 @@ def test_without_an_exit_the_order_of_prices_changes_nothing(make_exchange, part
 # --- the whole bar is the worst for a fill with an exit and a stop, as long as the market does not jump
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(minutes(count=6), SIGNS, st.integers(1, 8), st.integers(1, 8))
 def test_whole_bar_is_never_better_than_its_minutes(make_exchange, parts, side, to_exit, to_stop):
     held, stop = [(100.0, 100.0 + side * to_exit)], 100.0 - side * to_stop

@@ -352,7 +352,7 @@ def put_together(frame, minutes=15):
     return frame.set_index("time").resample(f"{minutes}min").agg(how).reset_index()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(minute_candles())
 def test_bars_put_together_from_candles_have_exactly_these_inside(rows):
     frame = pd.DataFrame(rows, columns=[*PRICES, "volume"])
@@ -383,3 +383,10 @@ def test_a_real_month_agrees_but_for_one_bar(shared_data):
     assert len(bars) == 15
     assert max(bar.high for bar in bars) == data.candles.high[row]
     assert min(bar.low for bar in bars) == data.candles.low[row]
+
+
+def test_detail_of_another_market_is_refused():
+    candles = candle_frame([(100, 101, 99, 100)] * 3)
+    other = detail_frame({number: [(50, 51, 49, 50)] * 3 for number in (1, 2, 3)})
+    with pytest.raises(DataError, match="every bar differs from its detail, the first at 2024-01-01T00:00:00Z"):
+        CandleFeed(dataname=candles, detail=other, name="TEST")
