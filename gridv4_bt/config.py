@@ -45,12 +45,20 @@ class GridConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    regime: Literal["kama", "none"] = _signal(
-        "kama", "name", "regime filter; none lets both sides trade always"
+    regime: Literal["kama", "gmm", "none"] = _signal(
+        "kama", "name", "regime filter; gmm needs scikit-learn, none lets both sides trade always"
     )
     breakout_slope: float = _signal(0.25, "ATR per bar", "slope from which a move is a breakout", gt=0, le=10)
     trend_slope: float = _signal(0.05, "ATR per bar", "slope from which a move is a trend", gt=0, le=10)
     hysteresis: float = _signal(0.5, "factor", "on the thresholds of the state that already rules", gt=0, le=1)
+    gmm_components: int = _signal(5, "components", "of the Gaussian mixture, 2 to 5; 0: the BIC chooses", ge=0, le=5)
+    gmm_window: int = _signal(2_880, "bars", "a mixture is fitted on", ge=480, le=100_000)
+    gmm_refit: int = _signal(96, "bars", "of the clock between two fits of the mixture", ge=1, le=10_000)
+    gmm_stride: int = _signal(4, "bars", "from one fitted bar of the window to the next; 1 takes all", ge=1, le=16)
+    gmm_span: int = _signal(16, "bars", "of the return that the mixture sees", ge=1, le=1_000)
+    gmm_trend: float = _signal(0.5, "random-walk deviations", "drift from which a component is a trend", ge=0, le=10)
+    gmm_breakout: float = _signal(1.0, "random-walk deviations", "drift of a breakout component", gt=0, le=10)
+    gmm_dwell: int = _signal(4, "bars", "the mixture's regime stays at least", ge=1, le=1_000)
     warm_up: int = _signal(
         0, "bars", "history before trading begins; never less than the indicators need", ge=0, le=1_000_000
     )
@@ -106,12 +114,15 @@ class GridConfig(BaseModel):
     def _contradictions(self) -> "GridConfig":
         ordered = (
             ("trend_slope", "breakout_slope", "a breakout is steeper than a trend"),
+            ("gmm_trend", "gmm_breakout", "a breakout drifts more than a trend"),
             ("stop1_atr", "stop2_atr", "stage 2 must lie farther away than stage 1"),
             ("margin_target", "margin_call", "the margin call ends below where it starts"),
             ("kelly_floor", "kelly_cap", "the floor may not lie above the cap"),
             ("kelly_min_trades", "kelly_window", "the window must hold the trades asked for"),
         )
-        strict = {"stop1_atr", "margin_target", "trend_slope"}
+        if self.gmm_components == 1:
+            raise ValueError("gmm_components = 1: a mixture has at least 2 components; 0 lets the BIC choose")
+        strict = {"stop1_atr", "margin_target", "trend_slope", "gmm_trend"}
         for low, high, reason in ordered:
             a, b = getattr(self, low), getattr(self, high)
             if a > b or (a == b and low in strict):

@@ -24,7 +24,7 @@ from gridv4_bt.engine.pruning import (
 )
 from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
 from gridv4_bt.errors import ConfigError
-from gridv4_bt.indicators import KAMA, RegimeFSM, RollingVolatility, WilderADX, WilderATR, ZScore
+from gridv4_bt.indicators import KAMA, GMMRegime, RegimeFSM, RollingVolatility, WilderADX, WilderATR, ZScore
 from strategies.ladder import LadderPlan
 from strategies.side import SideState
 
@@ -112,6 +112,10 @@ class GridStrategyV4(FastStrategy):
         )  # fmt: skip
         self.zscore = ZScore(data, self.atr)
         self.sigma = RollingVolatility(data, period=self.p.sigma_bars)
+        self.regime_gmm: GMMRegime | None = None
+        if self.p.regime == "gmm":
+            mixture = {name.removeprefix("gmm_"): values[name] for name in values if name.startswith("gmm_")}
+            self.regime_gmm = GMMRegime(data, self.sigma, hysteresis=self.p.hysteresis, **mixture)
 
     def start(self) -> None:
         config, data = self.config, self.feed
@@ -126,7 +130,8 @@ class GridStrategyV4(FastStrategy):
         self.halts = 0
         self.stops = 0
         self.margin_calls = 0
-        self.warnings: Counter[str] = Counter()
+        regime = self.regime_fsm if self.regime_gmm is None else self.regime_gmm
+        self.warnings: Counter[str] = Counter() if self.regime_gmm is None else self.regime_gmm.warnings
         self.log = array("d")
         self.min_liquidation_distance = INFINITY  #: fraction of the price
         self.funding_log = array("d")  #: triples: time, funding paid so far by the open LONG and SHORT fills
@@ -153,7 +158,7 @@ class GridStrategyV4(FastStrategy):
         self._reader = LineReader(
             data.lines.datetime, data.lines.close, self.atr.lines.atr, self.zscore.lines.z, self.sigma.lines.sigma
         )
-        self._reader_before = LineReader(self.kama.lines.kama, self.regime_fsm.lines.regime, ago=-1)
+        self._reader_before = LineReader(self.kama.lines.kama, regime.lines.regime, ago=-1)
 
     def prenext(self) -> None:
         # Backtrader waits for every feed; a symbol whose indicators are ready need not wait for one that starts later.
@@ -208,7 +213,7 @@ class GridStrategyV4(FastStrategy):
 
     def update_regime(self, bar: Bar) -> None:
         """1. The regime of the bar before decides who may add now."""
-        self._regime = bar.regime if self.p.regime == "kama" else NOISE
+        self._regime = NOISE if self.p.regime == "none" else bar.regime
 
     def check_circuit_breaker(self, bar: Bar) -> None:
         """2. Halt on a crash by z-score; exits and stops stay."""

@@ -19,6 +19,14 @@ DEFAULTS = {
     "breakout_slope": 0.25,
     "trend_slope": 0.05,
     "hysteresis": 0.5,
+    "gmm_components": 5,
+    "gmm_window": 2_880,
+    "gmm_refit": 96,
+    "gmm_stride": 4,
+    "gmm_span": 16,
+    "gmm_trend": 0.5,
+    "gmm_breakout": 1.0,
+    "gmm_dwell": 4,
     "warm_up": 0,
     "sigma_bars": 96,
     "k": 3.0,
@@ -115,6 +123,7 @@ def test_an_unknown_name_is_refused_by_name():
         ("keep_qty", 1.0), ("order_pct", 0.0), ("order_pct", 1.01), ("max_inventory", 0.0), ("leverage", 0.99),
         ("leverage", 126.0), ("margin_call", 1.0), ("var_pct", 0.0), ("maker_fee", -0.002), ("taker_fee", -0.0001),
         ("slippage", 0.5), ("funding_hours", 0.0), ("funding_hours", 24.5), ("reopen_bars", -1), ("kelly_window", 0),
+        ("gmm_components", 6), ("gmm_window", 479), ("gmm_refit", 0), ("gmm_stride", 17), ("gmm_dwell", 0),
     ],
 )  # fmt: skip
 def test_a_value_out_of_bounds_is_refused_by_name(name, value):
@@ -147,6 +156,7 @@ def test_an_unknown_choice_is_refused_with_the_choices(name, value):
     ("values", "names"),
     [
         ({"trend_slope": 0.25}, ("trend_slope = 0.25", "breakout_slope = 0.25")),
+        ({"gmm_trend": 1.0}, ("gmm_trend = 1.0", "gmm_breakout = 1.0")),
         ({"breakout_slope": 0.01}, ("trend_slope = 0.05", "breakout_slope = 0.01")),
         ({"stop1_atr": 6.0}, ("stop1_atr = 6.0", "stop2_atr = 6.0")),
         ({"stop2_atr": 3.0}, ("stop1_atr = 4.0", "stop2_atr = 3.0")),
@@ -159,6 +169,11 @@ def test_a_contradiction_names_both_fields(values, names):
     with pytest.raises(ConfigError) as refused:
         make_config(values)
     assert all(name in str(refused.value) for name in names)
+
+
+def test_a_mixture_of_one_is_refused():
+    with pytest.raises(ConfigError, match="gmm_components = 1: .*0 lets the BIC choose"):
+        make_config({"gmm_components": 1})
 
 
 @pytest.mark.parametrize("values", [{"kelly_floor": 2.0}, {"kelly_min_trades": 50}])
@@ -281,7 +296,7 @@ def test_the_written_file_holds_every_parameter_with_unit_and_meaning():
         "maker_fee": st.floats(-0.001, 0.05, exclude_max=True),
         "var_pct": st.floats(0, 10, exclude_min=True),
         "levels": st.integers(1, 100),
-        "regime": st.sampled_from(["kama", "none"]),
+        "regime": st.sampled_from(["kama", "gmm", "none"]),
     })
 )
 def test_every_value_survives_the_file(values):

@@ -2,6 +2,9 @@
 
 from gridv4_bt.indicators.adx import WilderADX
 from gridv4_bt.indicators.atr import RollingVolatility, WilderATR, ZScore
+from gridv4_bt.indicators.gmm import GMMRegime
 from gridv4_bt.indicators.kama import KAMA, EfficiencyRatio, RegimeFSM
 
-__all__ = ["EfficiencyRatio", "KAMA", "RegimeFSM", "RollingVolatility", "WilderADX", "WilderATR", "ZScore"]
+__all__ = [
+    "EfficiencyRatio", "GMMRegime", "KAMA", "RegimeFSM", "RollingVolatility", "WilderADX", "WilderATR", "ZScore",
+]  # fmt: skip

@@ -1,0 +1,101 @@
+"""The command line of `gridv4 regimes`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from gridv4_bt.analysis.regimes import (
+    RegimeRecord,
+    StateFigures,
+    agreement,
+    confusion,
+    filter_regimes,
+    plot_regimes,
+    state_figures,
+)
+from gridv4_bt.cli.options import Config, Data, End, Gaps, Settings, Start, parse_time, read_feeds, read_symbols
+from gridv4_bt.config import load_config
+from gridv4_bt.core.mixture import STATES
+from gridv4_bt.core.regime import Regime
+from gridv4_bt.errors import ConfigError
+
+
+def show_regimes(
+    data: Data = [],  # noqa: B006 (typer reads the defaults, nobody changes them)
+    gaps: Gaps = "refuse",
+    start: Start = "",
+    end: End = "",
+    config: Config = None,
+    setting: Settings = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(help="Picture of both filters over time, FILE.png.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """Show what both regime filters, KAMA's slope and the Gaussian mixture, say about candles.
+
+    Without --data on the embedded synthetic market.
+    """
+    parameters = load_config(config, setting)
+    if out is not None:
+        _check_picture(out)
+    console = Console(quiet=quiet)
+    feeds = read_feeds(
+        read_symbols(data, [], [], [], console), gaps, parse_time("--from", start), parse_time("--to", end), console
+    )
+    shown = track(feeds, "filtering", console=console, transient=True, disable=quiet or not console.is_terminal)
+    records = [filter_regimes(feed, parameters) for feed in shown]
+    for record in records:
+        print_regimes(record, console)
+    if out is not None:
+        plot_regimes(records, out)
+        console.print(f"written to {out}")
+
+
+def print_regimes(record: RegimeRecord, console: Console) -> None:
+    """Print the figures of both filters on one symbol, and where they agree."""
+    console.print(
+        f"{record.symbol}: {len(record.gmm):,} of {record.bars:,} bars, "
+        "from the first fit of the mixture on; a day is the one after the bar"
+    )
+    for name, codes in (("kama", record.kama), ("gmm", record.gmm)):
+        console.print(_figures(f"{record.symbol} by {name}", state_figures(codes, record.close, record.day)))
+    counts = confusion(record.kama, record.gmm)
+    table = Table("kama \\ gmm", title=f"{record.symbol}: bars by both filters")
+    for code in STATES:
+        table.add_column(Regime(code).name, justify="right")
+    for code, row in zip(STATES, counts.tolist(), strict=True):
+        table.add_row(Regime(code).name, *(f"{count:,}" for count in row))
+    console.print(table)
+    same, kappa = agreement(counts)
+    console.print(f"the same state at {same:.1%} of the bars; beyond chance (Cohen's kappa) {_number(kappa, '.3f')}")
+    if record.warnings:
+        counted = ", ".join(f"{name} {count:,}" for name, count in sorted(record.warnings.items()))
+        console.print(f"the mixture's warnings: {counted}")
+
+
+def _figures(title: str, figures: dict[Regime, StateFigures]) -> Table:
+    table = Table("state", title=title)
+    for name in ("time", "stays", "mean stay, bars", "median", "mean next-day move", "next-day volatility"):
+        table.add_column(name, justify="right")
+    for state, one in figures.items():
+        table.add_row(
+            state.name, f"{one.share:.1%}", f"{one.stays:,}", _number(one.mean_stay, ".1f"),
+            _number(one.median_stay, "g"), _number(one.next_move, "+.3%"), _number(one.next_volatility, ".2%"),
+        )  # fmt: skip
+    return table
+
+
+def _number(value: float, form: str) -> str:
+    return "-" if value != value else format(value, form)
+
+
+def _check_picture(out: Path) -> None:
+    if out.suffix.lower() != ".png":
+        raise ConfigError(f"--out {out}: name a file that ends in .png")
+    if out.is_dir():
+        raise ConfigError(f"--out {out}: is a folder; name a file")
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {out.parent}")
