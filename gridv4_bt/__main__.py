@@ -2,7 +2,7 @@
 
 import typer
 
-from gridv4_bt.cli import bias, compare
+from gridv4_bt.cli import bias, compare, data, regimes
 from gridv4_bt.cli.common import run_app
 
 app = typer.Typer(
@@ -11,6 +11,8 @@ app = typer.Typer(
 )  # fmt: skip
 app.add_typer(bias.app, name="bias")
 app.command("compare")(compare.compare_runs)
+app.add_typer(data.app, name="data")
+app.command("regimes")(regimes.show_regimes)
 
 
 def main() -> None:

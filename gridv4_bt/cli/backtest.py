@@ -13,11 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from feeds.candles import CandleFeed
+from feeds.quality import examine
 from gridv4_bt.analysis.files import check_folder, write_run
 from gridv4_bt.analysis.metrics import compare_modes
 from gridv4_bt.analysis.tables import print_result
-from gridv4_bt.backtest import RunResult, make_cerebro, make_feeds, run
+from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.cli.common import run_app
+from gridv4_bt.cli.history import load_symbols, market_rules, quality_table
 from gridv4_bt.cli.options import (
     Brackets,
     Cash,
@@ -37,6 +39,7 @@ from gridv4_bt.cli.options import (
 )
 from gridv4_bt.config import GridConfig, load_config
 from gridv4_bt.engine.intrabar import MODES
+from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.errors import ConfigError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -49,6 +52,15 @@ def main() -> None:
 @app.command()
 def backtest(
     data: Data = [],  # noqa: B006 (typer reads the defaults, nobody changes them)
+    symbol: Annotated[
+        list[str], typer.Option(help="Perpetual to download, once, and trade: BTC/USDT:USDT. Repeat for several.")
+    ] = [],  # noqa: B006
+    exchange: Annotated[
+        str, typer.Option(help="Where --symbol is downloaded from: binanceusdm, bybit or okx.")
+    ] = "binanceusdm",
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the downloads; default in the user's cache directory.")
+    ] = None,
     funding: Funding = [],  # noqa: B006
     mark: Mark = [],  # noqa: B006
     detail: Detail = [],  # noqa: B006
@@ -75,9 +87,22 @@ def backtest(
     check_cash(cash)
     console = Console(quiet=quiet)
     parameters, others = matching_modes(parameters, intrabar, bool(detail))
-    symbols = read_symbols(data, funding, mark, detail, console)
     first, last = parse_time("--from", start), parse_time("--to", end)
-    feeds = read_feeds(symbols, gaps, first, last, console)
+    if symbol and (data or funding or mark or detail):
+        raise ConfigError("--symbol downloads its data; give either --symbol, or --data with its companions")
+    if symbol:
+        histories = load_symbols(symbol, first, last, console, exchange=exchange, cache_dir=cache_dir, gaps=gaps)
+        symbols = [SymbolData(one.symbol, one.candles, one.funding, one.mark) for one in histories]
+        brackets = brackets if brackets is not None else market_rules(histories)
+        for one in symbols:
+            console.print(f"[dim]{one.symbol}: {load_market_history(one.symbol, brackets).changes[-1][1].as_of}[/]")
+    else:
+        symbols = read_symbols(data, funding, mark, detail, console)
+    feeds = read_feeds(symbols, gaps, first, last, console, known=brackets is not None)
+    for feed in feeds if symbol or data else []:
+        quality = examine(feed.p.name, feed.candles, feed.p.funding, feed.p.mark)
+        if quality.found:
+            console.print(quality_table(quality, only_found=True))
     folder = out if out is not None else default_folder([feed.p.name for feed in feeds])
     check_folder(folder)
     result = run_shown(make_cerebro(feeds, parameters, cash, brackets), console)

@@ -64,23 +64,24 @@ def read_feeds(
     first: date | datetime | None,
     last: date | datetime | None,
     console: Console,
+    known: bool = False,
 ) -> list[CandleFeed]:
-    """Read and check the data, and say what a user should know about it."""
+    """Read and check the data, and say what a user should know about it; `known`: the filters are given."""
     if gaps not in ("refuse", "flat"):
         raise ConfigError(f"--gaps {gaps}: refuse or flat")
     feeds = make_feeds(symbols, gaps, first, last)
     for feed in feeds:
-        for notice in notices(feed):
+        for notice in notices(feed, known):
             console.print(f"[yellow]{notice}[/]")
     return feeds
 
 
-def notices(feed: CandleFeed) -> list[str]:
-    """Return what a user should know about a feed before believing its result."""
+def notices(feed: CandleFeed, known: bool = False) -> list[str]:
+    """Return what a user should know about a feed before believing its result; `known`: its filters are given."""
     texts = list(feed.warnings)
     if feed.candles.filled:
         texts.append(f"{feed.p.name}: {feed.candles.filled:,} missing bars were filled flat, without volume")
-    if not is_listed(feed.p.name):
+    if not known and not is_listed(feed.p.name):
         market = load_market(feed.p.name)
         texts.append(
             f"{feed.p.name}: no filters known, cautious defaults are used: tick {market.tick}, lot {market.step}, "

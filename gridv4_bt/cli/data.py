@@ -1,0 +1,150 @@
+"""The command lines of `gridv4 data`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from feeds.cache import Damaged, SeriesCache, default_folder, series_folders
+from feeds.quality import examine, moment
+from feeds.tables import read_candles
+from gridv4_bt.cli.history import load_symbols, quality_table
+from gridv4_bt.cli.options import Gaps, parse_time
+from gridv4_bt.engine.market import exchange_symbol
+from gridv4_bt.errors import ConfigError
+
+DAMAGED = 1  #: exit code
+
+app = typer.Typer(help="Download market data, and look at what is downloaded.")
+
+Symbols = Annotated[
+    list[str], typer.Option("--symbol", help="Perpetual to download: BTC/USDT:USDT or BTCUSDT. Repeat for several.")
+]
+Venue = Annotated[str, typer.Option("--exchange", help="Where to download from: binanceusdm, bybit or okx.")]
+Interval = Annotated[str, typer.Option(help="Bar length: 15m, or 1m, 3m, 5m.")]
+CacheDir = Annotated[
+    Path | None, typer.Option("--cache-dir", help="Folder of the downloads; default in the user's cache directory.")
+]
+Start = Annotated[str, typer.Option("--from", help="First day or time, UTC: 2024-01-01. Default: the listing.")]
+End = Annotated[str, typer.Option("--to", help="Last day or time, UTC. Default: the last closed bar.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+
+
+@app.command("download")
+def download(
+    symbol: Symbols = [],  # noqa: B006 (typer reads the defaults, nobody changes them)
+    start: Start = "",
+    end: End = "",
+    exchange: Venue = "binanceusdm",
+    interval: Interval = "15m",
+    cache_dir: CacheDir = None,
+    gaps: Gaps = "refuse",
+    refill: Annotated[
+        bool, typer.Option("--refill", help="Ask once more for the bars that the exchange did not have.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Download candles, funding and mark prices of perpetuals into the cache, and check them.
+
+    Months that are over come from Binance's public archive, the rest from the exchange. What is in the cache is not
+    downloaded again; after an interruption the same command goes on. No key is needed. Bybit and OKX have no archive
+    here and take longer; OKX tells funding of the last three months only.
+    """
+    if not symbol:
+        raise ConfigError("--symbol is missing: write --symbol BTC/USDT:USDT")
+    console = Console(quiet=quiet)
+    histories = load_symbols(
+        symbol, parse_time("--from", start), parse_time("--to", end), console,
+        exchange=exchange, interval=interval, cache_dir=cache_dir, refill=refill, gaps=gaps,
+    )  # fmt: skip
+    for history in histories:
+        quality = examine(history.symbol, history.candles, history.funding, history.mark, interval=interval)
+        console.print(quality_table(quality))
+    for history in histories:
+        read_candles(history.candles, interval=interval, gaps=gaps, name=history.symbol)
+
+
+@app.command("list")
+def list_cache(cache_dir: CacheDir = None) -> None:
+    """List what the cache holds."""
+    root = cache_dir if cache_dir is not None else default_folder()
+    table = Table(title=f"{root}")
+    for name in ("exchange", "symbol", "series", "from (UTC)", "to (UTC)"):
+        table.add_column(name)
+    for name in ("rows", "missing spans", "MB"):
+        table.add_column(name, justify="right")
+    for exchange, symbol, series, folder in series_folders(root):
+        cache = SeriesCache(folder, series)
+        try:
+            cache.load()
+        except Damaged:
+            table.add_row(exchange, symbol, series.name, "manifest damaged")
+            continue
+        for first, last in _runs(list(cache.months)):
+            months = [cache.months[month] for month in cache.months if first <= month <= last]
+            size = sum(path.stat().st_size for path in (folder / month.file for month in months) if path.exists())
+            table.add_row(
+                exchange, symbol, series.name, first, moment(months[-1].until),
+                f"{sum(month.rows for month in months):,}", f"{sum(len(month.holes) for month in months):,}",
+                f"{size / 1e6:.1f}",
+            )  # fmt: skip
+    Console().print(table if table.row_count else f"nothing in {root}")
+
+
+@app.command("check")
+def check_cache(
+    symbol: Symbols = [],  # noqa: B006
+    exchange: Venue = "binanceusdm",
+    interval: Interval = "15m",
+    cache_dir: CacheDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Read every cached file of the symbols, or of all, and show the quality of the data.
+
+    Nothing is changed or downloaded. Exit code 1 if a file is damaged; the next download replaces it.
+    """
+    root = cache_dir if cache_dir is not None else default_folder()
+    wanted = {exchange_symbol(one) for one in symbol}
+    console, damaged, seen = Console(quiet=quiet), [], set()
+    tables: dict[str, dict[str, object]] = {}
+    for where, name, series, folder in series_folders(root):
+        if where != exchange or (wanted and name not in wanted) or series.interval not in ("", interval):
+            continue
+        seen.add(name)
+        cache = SeriesCache(folder, series)
+        try:
+            cache.load()
+            parts = [cache.read(month) for month in cache.months]
+        except Damaged as error:
+            damaged.append(str(error))
+            continue
+        if parts:
+            tables.setdefault(name, {})[series.kind] = pd.concat(parts, ignore_index=True)
+    absent = sorted(wanted - seen)
+    if absent:
+        raise ConfigError(f"{', '.join(absent)}: nothing of {exchange} in {root}; run gridv4 data download first")
+    for name, kinds in tables.items():
+        if "candles" in kinds:
+            quality = examine(name, kinds["candles"], kinds.get("funding"), kinds.get("mark"), interval=interval)
+            console.print(quality_table(quality))
+    if damaged:
+        more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+        typer.echo(f"error: {damaged[0]}{more}. Run gridv4 data download: it sets damaged files aside", err=True)
+        raise typer.Exit(DAMAGED)
+    console.print(f"all files of {len(seen)} symbols are whole")
+
+
+def _runs(months: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield the first and the last month of each run of months without a gap."""
+    begin = None
+    for index, month in enumerate(months):
+        begin = begin or month
+        year, number = map(int, month.split("-"))
+        following = f"{year + number // 12:04}-{number % 12 + 1:02}"
+        if index + 1 == len(months) or months[index + 1] != following:
+            yield begin, month
+            begin = None
