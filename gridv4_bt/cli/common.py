@@ -1,11 +1,12 @@
-"""What all command lines share: how they end."""
+"""What all command lines share: how they end, and where they may draw."""
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import typer
 
-from gridv4_bt.errors import GridV4Error
+from gridv4_bt.errors import ConfigError, GridV4Error
 
 INTERRUPTED = 130
 
@@ -29,6 +30,16 @@ def run_app(app: typer.Typer) -> None:
     if code == INTERRUPTED:  # Typer turns Ctrl-C into this return value
         _end("interrupted; nothing was written", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def check_picture(out: Path) -> None:
+    """Refuse a target that cannot become a picture."""
+    if out.suffix.lower() != ".png":
+        raise ConfigError(f"--out {out}: name a file that ends in .png")
+    if out.is_dir():
+        raise ConfigError(f"--out {out}: is a folder; name a file")
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {out.parent}")
 
 
 def _end(message: str, code: int) -> None:

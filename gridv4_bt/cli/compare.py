@@ -18,6 +18,7 @@ from gridv4_bt.analysis.compare import (
     read_runs,
     side_by_side,
 )
+from gridv4_bt.cli.common import check_picture
 from gridv4_bt.errors import ConfigError
 
 #: Figures that are fractions and read better as per cent, by their last name.
@@ -38,7 +39,7 @@ def compare_runs(
     if len(runs) < 2:
         raise ConfigError("give two or more run folders")
     if out is not None:
-        _check_picture(out)
+        check_picture(out)
     stored = read_runs(runs)
     console = Console(quiet=quiet)
     _print_parameters(stored, console)
@@ -52,15 +53,6 @@ def compare_runs(
     if out is not None:
         plot_equity(stored, out)
         console.print(Text(f"written to {out}"))
-
-
-def _check_picture(out: Path) -> None:
-    if out.suffix.lower() != ".png":
-        raise ConfigError(f"--out {out}: name a file that ends in .png")
-    if out.is_dir():
-        raise ConfigError(f"--out {out}: is a folder; name a file")
-    if not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: there is no folder {out.parent}")
 
 
 def _print_parameters(runs: list[StoredRun], console: Console) -> None:

@@ -17,11 +17,11 @@ from gridv4_bt.analysis.regimes import (
     plot_regimes,
     state_figures,
 )
+from gridv4_bt.cli.common import check_picture
 from gridv4_bt.cli.options import Config, Data, End, Gaps, Settings, Start, parse_time, read_feeds, read_symbols
 from gridv4_bt.config import load_config
 from gridv4_bt.core.mixture import STATES
 from gridv4_bt.core.regime import Regime
-from gridv4_bt.errors import ConfigError
 
 
 def show_regimes(
@@ -40,7 +40,7 @@ def show_regimes(
     """
     parameters = load_config(config, setting)
     if out is not None:
-        _check_picture(out)
+        check_picture(out)
     console = Console(quiet=quiet)
     feeds = read_feeds(
         read_symbols(data, [], [], [], console), gaps, parse_time("--from", start), parse_time("--to", end), console
@@ -90,12 +90,3 @@ def _figures(title: str, figures: dict[Regime, StateFigures]) -> Table:
 
 def _number(value: float, form: str) -> str:
     return "-" if value != value else format(value, form)
-
-
-def _check_picture(out: Path) -> None:
-    if out.suffix.lower() != ".png":
-        raise ConfigError(f"--out {out}: name a file that ends in .png")
-    if out.is_dir():
-        raise ConfigError(f"--out {out}: is a folder; name a file")
-    if not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: there is no folder {out.parent}")
