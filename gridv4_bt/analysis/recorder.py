@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from gridv4_bt.analysis.recording import Recording
 from gridv4_bt.analysis.records import SymbolRecord, WalletRecord
 from gridv4_bt.compat import DAY_MS, EPOCH_DAYS, epoch_ms
+from gridv4_bt.core.mixture import STATES
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.types import PositionSide
 from strategies.grid_v4 import LOG_COLUMNS, GridStrategyV4
@@ -155,6 +156,7 @@ def _grid_record(strategy: GridStrategyV4, account: Account) -> SymbolRecord:
         blocked=dict(strategy.blocked_reasons()),
         warnings=dict(strategy.warnings),
         ticks=list(strategy.ticks),
+        posteriors=_posteriors(strategy, len(log)),
         **_prices(strategy.feed, len(log)),
     )
 
@@ -167,6 +169,16 @@ def _prices(data: bt.AbstractDataBase, size: int) -> dict[str, NDArray[np.float6
         rates, opens, marks = (_last(getattr(data.lines, name), size) for name in ("funding", "open", "mark"))
         prices["settled"] = np.nan_to_num(rates) * np.where(np.isnan(marks), opens, marks)
     return prices
+
+
+def _posteriors(strategy: GridStrategyV4, size: int) -> NDArray[np.float64]:
+    """Return the probabilities of the states at the bars before the last ones; empty without a mixture."""
+    mixture = strategy.regime_gmm
+    if mixture is None or not size:
+        return np.empty((0, len(STATES)))
+    lines = mixture.lines
+    columns = [_last(line, size + 1) for line in (lines.noise, lines.up, lines.down, lines.break_up, lines.break_down)]
+    return np.column_stack(columns)[:-1] if len(columns[0]) else np.empty((0, len(STATES)))
 
 
 def _last(line: bt.LineBuffer, size: int) -> NDArray[np.float64]:

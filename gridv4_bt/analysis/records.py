@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from gridv4_bt.core.mixture import STATES
 from gridv4_bt.engine.types import ClosedTrade, Fill
 from strategies.grid_v4 import LOG_COLUMNS
 
@@ -37,6 +38,10 @@ class SymbolRecord:
     low: NDArray[np.float64] = field(default_factory=lambda: _NOTHING)  #: as `close`
     settled: NDArray[np.float64] = field(default_factory=lambda: _NOTHING)
     """Funding that one base unit held LONG pays at each row, quote; empty when the data brings no funding."""
+
+    posteriors: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, len(STATES))))
+    """Shape (bars traded, 5): how probable the mixture held each of `STATES` at the bar before, which is what step 1
+    reads; empty without regime gmm."""
 
     ticks: list[tuple[int, float]] = field(default_factory=list)  #: from when (ms) on which price step ruled
 

@@ -15,6 +15,7 @@ from gridv4_bt.analysis.metrics import wallet_curve
 from gridv4_bt.analysis.recorder import SymbolRecord
 from gridv4_bt.analysis.report_pack import Packer
 from gridv4_bt.core.grid import level_price
+from gridv4_bt.core.mixture import STATES
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.engine.ladder import PLACE, REPLACE, TRACE_ACTIONS, Blocked, order_price
 from gridv4_bt.engine.market import load_market_history
@@ -28,6 +29,10 @@ COLUMN_UNITS = {
     "regime": 1, "halted": 1, "resting_orders": 1, "z": 10**3, "sigma": 10**6, "q": 10**4,
     "margin_ratio": 10**6, "spacing_pct": 10**8, "kelly": 10**4,
 }  # fmt: skip
+#: The mixture's probabilities are kept to a twentieth, to stay small.
+STATE_UNITS = 20
+#: Regime code and column of them.
+STATE_COLUMNS = [(code, f"p{code}") for code in STATES]
 MONEY_COLUMNS = ("equity", "wallet", "var", "notional")
 QTY_COLUMNS = ("long_qty", "short_qty")
 #: The centre is kept finer than the tick, because the prices of the levels are computed from it.
@@ -65,6 +70,7 @@ def pack_run(records: Sequence[SymbolRecord], start_equity: float, more: dict[st
         "start_equity": start_equity,
         "labels": LABELS,
         "regimes": {regime.value: regime.name for regime in Regime},
+        "states": STATE_COLUMNS if any(len(record.posteriors) for record in records) else [],
         "blocked": [BLOCKED_WORDS.get(code.name, code.name.lower().replace("_", " ")) for code in Blocked],
         **more,
     }
@@ -193,6 +199,9 @@ def _pack_symbol(packer: Packer, record: SymbolRecord, money: int) -> dict[str, 
         other = candles.get("open", candles["close"])
         columns["high"] = packer.add(candles["high"] - np.maximum(other, candles["close"]), price_units, 0)
         columns["low"] = packer.add(np.minimum(other, candles["close"]) - candles["low"], price_units, 0)
+    if len(record.posteriors):
+        for (_, name), values in zip(STATE_COLUMNS, record.posteriors.T, strict=True):
+            columns[name] = packer.add(values, STATE_UNITS)
     ladder = None
     if rows and len(record.ladder) == rows and record.ladder.shape[1]:
         ladder = _pack_ladder(packer, record, ticks_by_row(record.column("time"), history), centre_units)

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from report_runs import CONFIG, empty_record, long_record, packed, small_run, summary_of
 
+from feeds.synthetic import sample_market
 from gridv4_bt.analysis.report import make_report, write_report
 from gridv4_bt.analysis.report_data import CENTRE_UNITS_A_TICK, LABELS, decimals, entry_price, funding_paid
 from gridv4_bt.analysis.report_pack import Packer, as_text, column_values, from_text, unpack
 from gridv4_bt.analysis.report_tables import deepest_falls, figures, monthly_returns, number, parameters, verdict
+from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.config import GridConfig
+from gridv4_bt.core.mixture import STATES
 from gridv4_bt.engine.ladder import PLACE, REPLACE, TRACE_ACTIONS
 from strategies.grid_v4 import LOG_COLUMNS
 
@@ -275,3 +278,24 @@ def test_a_month_runs_from_the_last_bar_of_the_month_before():
 def test_a_drawdown_lasts_until_the_old_height_is_reached():
     found = deepest_falls(np.arange(6.0), np.array([100.0, 90.0, 95.0, 100.0, 80.0, 85.0]), 100.0)
     assert found == [(1, 1, 3, pytest.approx(0.1)), (4, 4, None, pytest.approx(0.2))]
+
+
+def test_how_sure_the_mixture_was_is_on_the_page():
+    pytest.importorskip("sklearn")
+    market = sample_market(days=36, start="2024-03-01")
+    feeds = make_feeds([SymbolData("BTCUSDT", market.candles, market.funding)])
+    config = GridConfig(regime="gmm", gmm_window=960)
+    result = run(make_cerebro(feeds, config, 20_000.0))
+    [record] = result.records
+    known = np.isfinite(record.posteriors).all(axis=1)
+    assert record.posteriors.shape == (len(record.log), 5)
+    assert known.mean() > 0.5 and not known[0]  # there is no fit before the first window is full
+    assert record.posteriors[known].sum(axis=1) == pytest.approx(1.0)
+    # the regime is the most probable state, but for the bars that a state has to stay
+    likely = np.array(STATES)[np.nan_to_num(record.posteriors).argmax(axis=1)]
+    assert (likely == record.column("regime"))[known].mean() > 0.7
+    description, content = packed(make_report(result.records, result.summary, config))
+    assert [code for code, _ in description["states"]] == list(STATES)
+    for (_, name), values in zip(description["states"], record.posteriors.T, strict=True):
+        back = column_values(description["symbols"][0]["columns"][name], content)
+        assert back[known] == pytest.approx(values[known], abs=0.5 / 20 + 1e-9)

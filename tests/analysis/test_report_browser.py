@@ -3,6 +3,7 @@
 import random
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +210,20 @@ def test_the_decisions_of_a_bar_are_told(reader):
     before = reader.tab.inner_text("#trace")
     assert f"Bar {row:,}," in before
     assert f"fill {trade.trade_id} is closed ({trade.label})" in before
+
+
+def test_the_trace_tells_how_sure_the_mixture_was(browser, tmp_path):
+    result = small_run("BTCUSDT")
+    record = replace(result.records[0], posteriors=np.full((len(result.records[0].log), 5), 0.05))
+    record.posteriors[:, 1] = 0.8  # UPTREND
+    write_report(tmp_path / "mixture.html", [record], result.summary, CONFIG)
+    reader = Reader(browser.new_page(viewport=LAPTOP))
+    reader.open(tmp_path / "mixture.html")
+    reader.tab.fill("#bar", "200")
+    reader.tab.press("#bar", "Enter")
+    assert "Probable: UPTREND 80 %, NOISE 5 %" in reader.tab.inner_text("#trace")
+    assert reader.complaints == []
+    reader.tab.close()
 
 
 def test_a_bar_is_found_by_number_time_click_and_execution(reader):

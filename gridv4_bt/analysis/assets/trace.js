@@ -70,7 +70,14 @@ class Trace {
     const may = { 0: "LONG and SHORT may add", 1: "only LONG may add", "-1": "only SHORT may add" }[regime] ?? "no side may add";
     const before = at("regime", -1);
     const came = before === before && before !== regime ? [`It was ${this.board.run.regimes[before]} a bar before.`] : [];
-    return ["Regime", this.board.run.regimes[regime], [`${may}; exits always stay.`, ...came]];
+    // How sure the mixture was, where the regime is its.
+    const sure = this.board.run.states
+      .map(([code, name]) => [this.board.run.regimes[code], at(name)])
+      .filter(([, probability]) => probability >= 0.005)
+      .sort((one, other) => other[1] - one[1])
+      .map(([name, probability]) => `${name} ${Math.round(100 * probability)} %`);
+    const mixture = sure.length ? [`Probable: ${sure.join(", ")}.`] : [];
+    return ["Regime", this.board.run.regimes[regime], [`${may}; exits always stay.`, ...came, ...mixture]];
   }
 
   breakerStep(at, rules) {
