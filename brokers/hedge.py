@@ -225,8 +225,10 @@ class HedgeBroker(HedgeModeBroker):
     def rest_entries(self, data: bt.AbstractDataBase) -> dict[int, Blocked]:
         book = self._book(data)
         refused: dict[int, Blocked] = {}
-        short_of_room = min(self.position_room(book, leg) for leg in book.legs) < 0.0
-        if short_of_room or self.available_margin() < 0.0:
+        close = book.bar.close
+        long, short = book.legs
+        largest = max(long.tracker.qty * close + long.entry_notional, short.tracker.qty * close + short.entry_notional)
+        if largest > book.max_notional or self._standard.alive or self.available_margin() < 0.0:
             refused = self._refuse_entries(book)
         book.orders_changed()
         return refused
