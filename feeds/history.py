@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
-from datetime import time as midnight
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ import pandas as pd
 
 from feeds.cache import Damaged, SeriesCache, default_folder, update_table
 from feeds.series import Series, Span, month_span, months
-from feeds.tables import DAY_MS, FUNDING_JITTER_MS, MINUTE_MS, interval_ms, iso
+from feeds.tables import DAY_MS, FUNDING_JITTER_MS, MINUTE_MS, end_ms, interval_ms, iso, time_ms
 from gridv4_bt.engine.market import exchange_symbol
 from gridv4_bt.errors import DataError
 
@@ -109,7 +108,9 @@ def load_history(
         raise DataError(f"exchange {exchange} is unknown: use one of {', '.join(EXCHANGES)}")
     if BAR_MS % step:
         raise DataError(f"interval {interval} does not divide 15m: use 1m, 3m, 5m or 15m")
-    span = _Wanted(symbol, _milliseconds(start), _end(end))
+    span = _Wanted(
+        symbol, None if start is None else time_ms(start), None if end is None else end_ms(end)
+    )
     root = Path(cache_dir) if cache_dir is not None else default_folder()
     loader = _Loader(root / exchange, name, symbol, lambda: connect(exchange), refill, progress)
     candles = loader.load(Series("candles", step), span)
@@ -367,20 +368,3 @@ def _known_until(series: Series, rows: pd.DataFrame, span: Span, holes: list[Spa
 
 def _has(rules: Path, name: str) -> bool:
     return rules.is_file() and f'"{name}"' in rules.read_text("utf-8")
-
-
-def _milliseconds(moment: date | None) -> int | None:
-    """Return a day's midnight or a time in ms; a time without a zone is UTC."""
-    if moment is None:
-        return None
-    whole = moment if isinstance(moment, datetime) else datetime.combine(moment, midnight())
-    return round((whole if whole.tzinfo else whole.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
-def _end(moment: date | None) -> int | None:
-    """Return the time before which the last bar opens."""
-    if moment is None:
-        return None
-    if isinstance(moment, datetime):
-        return _milliseconds(moment) + 1
-    return _milliseconds(moment + timedelta(days=1))

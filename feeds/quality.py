@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from feeds.tables import FUNDING_JITTER_MS, HOUR_MS, MINUTE_MS, CandleTable, FundingTable, MarkTable, interval_ms, iso
+from feeds.tables import HOUR_MS, CandleTable, FundingTable, MarkTable, interval_ms, on_the_minute
 
 #: A bar that reaches further than this from the close before is shown; a fraction.
 JUMP = 0.15
@@ -94,8 +94,7 @@ def examine(
 
 
 def _funding_checks(bars: np.ndarray, step: int, time: np.ndarray, rate: np.ndarray) -> list[Check]:
-    minute = (time + MINUTE_MS // 2) // MINUTE_MS * MINUTE_MS
-    time = np.where(np.abs(time - minute) <= FUNDING_JITTER_MS, minute, time)
+    time = on_the_minute(time)
     inside = (time >= bars[0]) & (time <= bars[-1])
     edges = np.concatenate((bars[:1], time[inside], bars[-1:] + step))
     holes = np.diff(edges) > _LONGEST_PAUSE_MS
@@ -134,8 +133,3 @@ def _columns(source: object, *names: str) -> list[np.ndarray]:
     if isinstance(source, pd.DataFrame):
         return [source[name].to_numpy() for name in names]
     return [getattr(source, name) for name in names]
-
-
-def moment(time_ms: int) -> str:
-    """Return a time as a person reads it: 2024-01-31 12:15."""
-    return iso(time_ms)[:16].replace("T", " ")

@@ -11,6 +11,7 @@ import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import TypeAlias
 
@@ -121,6 +122,7 @@ def symbol_name(path: str | Path) -> str:
     """Symbol of a file: its name before the first "-" or "." (BTCUSDT-15m.parquet: BTCUSDT)."""
     return re.split(r"[-.]", Path(path).name, maxsplit=1)[0]
 
+
 def read_candles(source: Source, *, interval: str = "15m", gaps: str = "refuse", name: str = "") -> CandleTable:
     """Read and check candles.
 
@@ -173,8 +175,7 @@ def read_funding(source: Source) -> FundingTable:
     of 08:00 as 08:00:00.005 or 07:59:59.999, and it must meet the bar that opens at 08:00.
     """
     rows = _read_rows(source, ("rate",))
-    minute = (rows.time + MINUTE_MS // 2) // MINUTE_MS * MINUTE_MS
-    rows.time = np.where(np.abs(rows.time - minute) <= FUNDING_JITTER_MS, minute, rows.time)
+    rows.time = on_the_minute(rows.time)
     rows.check_order("Sort the file by time and drop repeated settlements.")
     rate = rows.values["rate"]
     rows.refuse(
@@ -386,6 +387,7 @@ def _fill_flat(table: CandleTable) -> CandleTable:
     volume = np.where(is_new, 0.0, table.volume[source])
     return CandleTable(table.name, step, time, close=close, volume=volume, filled=int(is_new.sum()), **prices)
 
+
 def most_common(steps: np.ndarray) -> int:
     values, counts = np.unique(steps, return_counts=True)
     return int(values[counts.argmax()])
@@ -396,6 +398,28 @@ def _interval_text(length_ms: int) -> str:
         if length_ms % _UNIT_MS[unit] == 0:
             return f"{length_ms // _UNIT_MS[unit]}{unit}"
     return f"{length_ms / 1000:g}s"
+
+
+def time_ms(moment: date) -> int:
+    """Return a day's midnight or a time in ms since 1970; a time without a zone is UTC."""
+    whole = moment if isinstance(moment, datetime) else datetime.combine(moment, time())
+    return round((whole if whole.tzinfo else whole.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def end_ms(last: date) -> int:
+    """Return the time in ms before which the last bar opens; a day means its whole day."""
+    return time_ms(last) + 1 if isinstance(last, datetime) else time_ms(last + timedelta(days=1))
+
+
+def on_the_minute(settled: np.ndarray) -> np.ndarray:
+    """Return settlement times, ms, those within `FUNDING_JITTER_MS` of a full minute moved to it."""
+    minute = (settled + MINUTE_MS // 2) // MINUTE_MS * MINUTE_MS
+    return np.where(np.abs(settled - minute) <= FUNDING_JITTER_MS, minute, settled)
+
+
+def moment(time_ms: int) -> str:
+    """Return a time as a person reads it: 2024-01-31 12:15."""
+    return iso(time_ms)[:16].replace("T", " ")
 
 
 def iso(time_ms: int) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from feeds.synthetic import sample_market
 from gridv4_bt.analysis.files import TRADE_COLUMNS
-from gridv4_bt.cli.backtest import matching_modes
+from gridv4_bt.cli.options import matching_modes
 from gridv4_bt.config import GridConfig, config_as_toml, load_config
 from strategies.grid_v4 import EQUITY_COLUMNS
 

@@ -22,6 +22,7 @@ from gridv4_bt.cli.common import run_app
 from gridv4_bt.cli.history import load_symbols, market_rules, quality_table
 from gridv4_bt.cli.options import (
     Brackets,
+    CacheDir,
     Cash,
     Config,
     Data,
@@ -30,19 +31,23 @@ from gridv4_bt.cli.options import (
     Funding,
     Gaps,
     Mark,
+    Quiet,
     Settings,
     Start,
+    Symbols,
+    Venue,
     check_cash,
+    matching_modes,
     parse_time,
     read_feeds,
     read_symbols,
 )
-from gridv4_bt.config import GridConfig, load_config
-from gridv4_bt.engine.intrabar import MODES
+from gridv4_bt.config import load_config
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.errors import ConfigError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
 
 def main() -> None:
     """Entry point."""
@@ -52,15 +57,9 @@ def main() -> None:
 @app.command()
 def backtest(
     data: Data = [],  # noqa: B006 (typer reads the defaults, nobody changes them)
-    symbol: Annotated[
-        list[str], typer.Option(help="Perpetual to download, once, and trade: BTC/USDT:USDT. Repeat for several.")
-    ] = [],  # noqa: B006
-    exchange: Annotated[
-        str, typer.Option(help="Where --symbol is downloaded from: binanceusdm, bybit or okx.")
-    ] = "binanceusdm",
-    cache_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the downloads; default in the user's cache directory.")
-    ] = None,
+    symbol: Symbols = [],  # noqa: B006
+    exchange: Venue = "binanceusdm",
+    cache_dir: CacheDir = None,
     funding: Funding = [],  # noqa: B006
     mark: Mark = [],  # noqa: B006
     detail: Detail = [],  # noqa: B006
@@ -80,7 +79,7 @@ def backtest(
     cash: Cash = 10_000.0,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; default runs/SYMBOL-TIME.")] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no picture and no page.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Backtest GridStrategyV4 on candles; without --data on the embedded synthetic market."""
     parameters = load_config(config, setting)
@@ -122,28 +121,6 @@ def run_shown(cerebro: bt.Cerebro, console: Console) -> RunResult:
     """Run a backtest with a progress bar."""
     with progress_bar(cerebro.datas, console):
         return run(cerebro)
-
-
-def matching_modes(parameters: GridConfig, intrabar: str, detailed: bool) -> tuple[GridConfig, list[GridConfig]]:
-    """Return the parameters of the run, and those of the runs to compare it with for ``--intrabar all``."""
-
-    def by(mode: str) -> GridConfig:
-        return parameters.model_copy(update={"intrabar": mode})
-
-    if intrabar not in ("", "all", *MODES):
-        raise ConfigError(f"--intrabar {intrabar}: one of {', '.join(MODES)}, all")
-    if not intrabar:
-        chosen = "detail" if detailed and "intrabar" not in parameters.model_fields_set else parameters.intrabar
-    elif intrabar == "all":
-        chosen = "detail" if detailed else "pessimistic"
-    else:
-        chosen = intrabar
-    if chosen == "detail" and not detailed:
-        raise ConfigError("intrabar detail needs finer candles: give --detail FILE")
-    others = []
-    if intrabar == "all":
-        others = [by(mode) for mode in MODES if mode != chosen and (detailed or mode != "detail")]
-    return by(chosen), others
 
 
 def default_folder(symbols: Sequence[str]) -> Path:

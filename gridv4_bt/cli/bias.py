@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +10,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from feeds.tables import DAY_MS, iso
+from feeds.tables import DAY_MS, end_ms, moment, time_ms
 from gridv4_bt.analysis.bias import CutRun, Progress, WarmUpRun, lookahead, shortest_enough, tables, warm_up
 from gridv4_bt.analysis.decisions import SIGNALS, Difference
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds
-from gridv4_bt.cli.backtest import matching_modes
 from gridv4_bt.cli.options import (
     Brackets,
     Cash,
@@ -29,6 +27,7 @@ from gridv4_bt.cli.options import (
     Settings,
     Start,
     check_cash,
+    matching_modes,
     parse_time,
     read_feeds,
     read_symbols,
@@ -137,24 +136,8 @@ def _parameters(config: Path | None, setting: Sequence[str], cash: float, detail
 def _tables(symbols: Sequence[SymbolData], gaps: str, start: str, end: str, console: Console) -> list[SymbolData]:
     """Return the span of the checked data that is asked for."""
     first, last = parse_time("--from", start), parse_time("--to", end)
-    return tables(read_feeds(symbols, gaps, first, last, console), _milliseconds(first), _end(last))
-
-
-def _milliseconds(moment: date | datetime | None) -> int | None:
-    """Return a day's midnight or a time, UTC, in ms since 1970."""
-    if moment is None:
-        return None
-    whole = moment if isinstance(moment, datetime) else datetime.combine(moment, time())
-    return round(whole.replace(tzinfo=UTC).timestamp() * 1000)
-
-
-def _end(last: date | datetime | None) -> int | None:
-    """Return the time in ms before which the last bar opens; a day means its whole day."""
-    if last is None:
-        return None
-    if isinstance(last, datetime):
-        return _milliseconds(last) + 1
-    return _milliseconds(last + timedelta(days=1))
+    feeds = read_feeds(symbols, gaps, first, last, console)
+    return tables(feeds, None if first is None else time_ms(first), None if last is None else end_ms(last))
 
 
 def _lengths(text: str) -> list[int]:
@@ -183,13 +166,13 @@ def _cut_table(runs: Sequence[CutRun]) -> Table:
     for name in ("first difference", "whole run", "cut"):
         table.add_column(name)
     for run in runs:
-        table.add_row(_moment(run.last), f"{run.bars:,}", *_cells(run.difference))
+        table.add_row(moment(run.last), f"{run.bars:,}", *_cells(run.difference))
     return table
 
 
 def _warm_up_table(runs: Sequence[WarmUpRun]) -> Table:
     longest = runs[-1]
-    table = Table(title=f"decisions from {_moment(longest.first)} UTC on, by the bars of history before")
+    table = Table(title=f"decisions from {moment(longest.first)} UTC on, by the bars of history before")
     for name in ("warm-up", "bars compared"):
         table.add_column(name, justify="right")
     for name in ("first difference", f"with {longest.warm_up:,}", "with fewer"):
@@ -209,18 +192,14 @@ def _signal_table(runs: Sequence[WarmUpRun]) -> Table:
     return table
 
 
-def _moment(time_ms: int) -> str:
-    return iso(time_ms)[:16].replace("T", " ")
-
-
 def _cells(difference: Difference | None) -> tuple[str, ...]:
     if difference is None:
         return "ok", "", ""
-    return f"{_moment(difference.time)} {difference.symbol} {difference.what}", difference.expected, difference.found
+    return f"{moment(difference.time)} {difference.symbol} {difference.what}", difference.expected, difference.found
 
 
 def _in_words(difference: Difference, expected: str, found: str) -> str:
-    where = f"{difference.symbol}, bar {_moment(difference.time)} UTC, {difference.step}"
+    where = f"{difference.symbol}, bar {moment(difference.time)} UTC, {difference.step}"
     values = f"{difference.expected} ({expected}) against {difference.found} ({found})"
     return f"First difference: {where}: {difference.what}: {values}"
 

@@ -19,6 +19,7 @@ from gridv4_bt.analysis.compare import (
     side_by_side,
 )
 from gridv4_bt.cli.common import check_picture
+from gridv4_bt.cli.options import Quiet
 from gridv4_bt.errors import ConfigError
 
 #: Figures that are fractions and read better as per cent, by their last name.
@@ -33,7 +34,7 @@ LONG_TEXT = 40
 def compare_runs(
     runs: Annotated[list[Path], typer.Argument(help="Folders of two or more runs; the others are held to the first.")],
     out: Annotated[Path | None, typer.Option(help="Picture of the equity curves, FILE.png.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Put finished runs side by side: figures, parameters that differ, first trade that differs, equity curves."""
     if len(runs) < 2:

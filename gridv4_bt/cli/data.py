@@ -1,7 +1,6 @@
 """The command lines of `gridv4 data`."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
@@ -10,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from feeds.cache import Damaged, SeriesCache, default_folder, series_folders
-from feeds.quality import examine, moment
-from feeds.tables import read_candles
+from feeds.quality import examine
+from feeds.tables import moment, read_candles
 from gridv4_bt.cli.history import load_symbols, quality_table
-from gridv4_bt.cli.options import Gaps, parse_time
+from gridv4_bt.cli.options import CacheDir, Gaps, Quiet, Symbols, Venue, parse_time
 from gridv4_bt.engine.market import exchange_symbol
 from gridv4_bt.errors import ConfigError
 
@@ -21,17 +20,9 @@ DAMAGED = 1  #: exit code
 
 app = typer.Typer(help="Download market data, and look at what is downloaded.")
 
-Symbols = Annotated[
-    list[str], typer.Option("--symbol", help="Perpetual to download: BTC/USDT:USDT or BTCUSDT. Repeat for several.")
-]
-Venue = Annotated[str, typer.Option("--exchange", help="Where to download from: binanceusdm, bybit or okx.")]
 Interval = Annotated[str, typer.Option(help="Bar length: 15m, or 1m, 3m, 5m.")]
-CacheDir = Annotated[
-    Path | None, typer.Option("--cache-dir", help="Folder of the downloads; default in the user's cache directory.")
-]
 Start = Annotated[str, typer.Option("--from", help="First day or time, UTC: 2024-01-01. Default: the listing.")]
 End = Annotated[str, typer.Option("--to", help="Last day or time, UTC. Default: the last closed bar.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 
 @app.command("download")

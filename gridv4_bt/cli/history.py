@@ -12,9 +12,10 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from feeds.history import History, Progress, load_history
-from feeds.quality import Quality, moment
+from feeds.quality import Quality
+from feeds.tables import moment
 from gridv4_bt.cli.common import INTERRUPTED
-from gridv4_bt.errors import ConfigError
+from gridv4_bt.cli.options import check_gaps
 
 
 def load_symbols(
@@ -34,8 +35,7 @@ def load_symbols(
 
     After Ctrl-C it says that what was loaded is kept, and ends the program.
     """
-    if gaps not in ("refuse", "flat"):
-        raise ConfigError(f"--gaps {gaps}: refuse or flat")
+    check_gaps(gaps)
     histories = []
     try:
         with _progress(console) as progress:

@@ -12,6 +12,8 @@ from rich.console import Console
 from feeds.candles import CandleFeed
 from feeds.synthetic import NOTICE, SYMBOL, sample_market
 from gridv4_bt.backtest import SymbolData, make_feeds
+from gridv4_bt.config import GridConfig
+from gridv4_bt.engine.intrabar import MODES
 from gridv4_bt.engine.market import is_listed, load_market
 from gridv4_bt.errors import ConfigError
 
@@ -31,18 +33,54 @@ Brackets = Annotated[
         "by date."
     ),
 ]
+Symbols = Annotated[
+    list[str], typer.Option("--symbol", help="Perpetual to download: BTC/USDT:USDT or BTCUSDT. Repeat for several.")
+]
+Venue = Annotated[str, typer.Option("--exchange", help="Where to download from: binanceusdm, bybit or okx.")]
+CacheDir = Annotated[
+    Path | None, typer.Option("--cache-dir", help="Folder of the downloads; default in the user's cache directory.")
+]
 Gaps = Annotated[str, typer.Option(help="Missing bars: refuse, or flat to fill them without volume.")]
 Start = Annotated[str, typer.Option("--from", help="First day or time, UTC: 2024-01-01.")]
 End = Annotated[str, typer.Option("--to", help="Last day or time, UTC.")]
 Config = Annotated[Path | None, typer.Option(help="Parameters as a TOML file.")]
 Settings = Annotated[list[str], typer.Option("--set", help="One parameter: name=value. Wins over --config. Repeat.")]
 Cash = Annotated[float, typer.Option(help="Starting wallet, quote currency.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 
 def check_cash(cash: float) -> None:
     """Refuse a wallet that is no positive number."""
     if not 0.0 < cash < float("inf"):
         raise ConfigError(f"--cash {cash}: must be a number above 0")
+
+
+def check_gaps(gaps: str) -> None:
+    """Refuse a policy for missing bars that there is not."""
+    if gaps not in ("refuse", "flat"):
+        raise ConfigError(f"--gaps {gaps}: refuse or flat")
+
+
+def matching_modes(parameters: GridConfig, intrabar: str, detailed: bool) -> tuple[GridConfig, list[GridConfig]]:
+    """Return the parameters of the run, and those of the runs to compare it with for ``--intrabar all``."""
+
+    def by(mode: str) -> GridConfig:
+        return parameters.model_copy(update={"intrabar": mode})
+
+    if intrabar not in ("", "all", *MODES):
+        raise ConfigError(f"--intrabar {intrabar}: one of {', '.join(MODES)}, all")
+    if not intrabar:
+        chosen = "detail" if detailed and "intrabar" not in parameters.model_fields_set else parameters.intrabar
+    elif intrabar == "all":
+        chosen = "detail" if detailed else "pessimistic"
+    else:
+        chosen = intrabar
+    if chosen == "detail" and not detailed:
+        raise ConfigError("intrabar detail needs finer candles: give --detail FILE")
+    others = []
+    if intrabar == "all":
+        others = [by(mode) for mode in MODES if mode != chosen and (detailed or mode != "detail")]
+    return by(chosen), others
 
 
 def read_symbols(
@@ -67,8 +105,7 @@ def read_feeds(
     known: bool = False,
 ) -> list[CandleFeed]:
     """Read and check the data, and say what a user should know about it; `known`: the filters are given."""
-    if gaps not in ("refuse", "flat"):
-        raise ConfigError(f"--gaps {gaps}: refuse or flat")
+    check_gaps(gaps)
     feeds = make_feeds(symbols, gaps, first, last)
     for feed in feeds:
         for notice in notices(feed, known):

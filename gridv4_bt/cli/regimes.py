@@ -18,7 +18,7 @@ from gridv4_bt.analysis.regimes import (
     state_figures,
 )
 from gridv4_bt.cli.common import check_picture
-from gridv4_bt.cli.options import Config, Data, End, Gaps, Settings, Start, parse_time, read_feeds, read_symbols
+from gridv4_bt.cli.options import Config, Data, End, Gaps, Quiet, Settings, Start, parse_time, read_feeds, read_symbols
 from gridv4_bt.config import load_config
 from gridv4_bt.core.mixture import STATES
 from gridv4_bt.core.regime import Regime
@@ -32,7 +32,7 @@ def show_regimes(
     config: Config = None,
     setting: Settings = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help="Picture of both filters over time, FILE.png.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show what both regime filters, KAMA's slope and the Gaussian mixture, say about candles.
 
