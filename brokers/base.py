@@ -7,7 +7,7 @@ through `Leg` and `closed_trades`.
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Protocol
 
 import backtrader as bt
 
@@ -17,20 +17,20 @@ from gridv4_bt.engine.matching import Leg
 from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
 
 
-@dataclass(slots=True)
-class FundingState:
-    """What is known of a symbol's funding."""
+class SymbolState(Protocol):
+    """What the exchange says of one symbol; kept up to date, to be read only."""
 
-    rate: float = float("nan")  #: latest settled, NaN before the first
-    settlements: int = 0  #: how many there were
+    market: Market  #: filters and notional brackets as they are now
+    funding_rate: float  #: latest settled, NaN before the first
+    settlements: int  #: how many there were
 
 
 class HedgeModeBroker(bt.BrokerBase):
     """Interface of `HedgeBroker` and of the live broker beyond Backtrader's own."""
 
     @abstractmethod
-    def market(self, data: bt.AbstractDataBase) -> Market:
-        """Return the filters and notional brackets of a feed's symbol, as they are now."""
+    def state(self, data: bt.AbstractDataBase) -> SymbolState:
+        """Return what is known of a feed's symbol; it is the same object all through a run."""
 
     @abstractmethod
     def leg(self, data: bt.AbstractDataBase, side: PositionSide) -> Leg:
@@ -68,10 +68,6 @@ class HedgeModeBroker(bt.BrokerBase):
     @abstractmethod
     def closed_trades(self) -> Sequence[ClosedTrade]:
         """Return the list of all trades closed in the account, oldest first; it is the same object, growing."""
-
-    @abstractmethod
-    def funding(self, data: bt.AbstractDataBase) -> FundingState:
-        """Return the symbol's settlements so far; the object is kept up to date."""
 
     @abstractmethod
     def maintenance_margin(self) -> float:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import backtrader as bt
 
-from brokers.base import FundingState
 from brokers.settlement import SyntheticFunding
 from gridv4_bt.compat import LineReader, epoch_ms
 from gridv4_bt.engine.account import Account
@@ -36,7 +35,8 @@ class FeedBook(Book):
         self._detail = getattr(data, "detail", None)
         self.data = data
         self.owner: bt.Strategy | None = None
-        self.funding = FundingState()
+        self.funding_rate = float("nan")  #: latest settled
+        self.settlements = 0
         self._bars = len(data)  # a book opened in the middle of a run waits for the next bar
         lines = data.lines
         self._clock = lines.datetime
@@ -105,8 +105,8 @@ class FeedBook(Book):
 
     def settle_funding(self, rate: float) -> None:
         """Charge a settlement at the mark price, or at the open where the data has no mark."""
-        self.funding.rate = rate
-        self.funding.settlements += 1
+        self.funding_rate = rate
+        self.settlements += 1
         mark = self.bar.open if self._mark is None else self._mark[0]
         if mark != mark:
             mark = self.bar.open

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import backtrader as bt
 
-from brokers.base import FundingState, HedgeModeBroker
+from brokers.base import HedgeModeBroker, SymbolState
 from brokers.feed_book import FeedBook
 from brokers.reporting import ExecutionReporter
 from brokers.standard_orders import StandardOrders
@@ -209,8 +209,8 @@ class HedgeBroker(HedgeModeBroker):
 
     # --- hedge-mode interface (see HedgeModeBroker)
 
-    def market(self, data: bt.AbstractDataBase) -> Market:
-        return self._book(data).market
+    def state(self, data: bt.AbstractDataBase) -> SymbolState:
+        return self._book(data)
 
     def leg(self, data: bt.AbstractDataBase, side: PositionSide) -> Leg:
         return self._book(data).leg(side)
@@ -226,8 +226,7 @@ class HedgeBroker(HedgeModeBroker):
         book = self._book(data)
         refused: dict[int, Blocked] = {}
         close = book.bar.close
-        long, short = book.legs
-        largest = max(long.tracker.qty * close + long.entry_notional, short.tracker.qty * close + short.entry_notional)
+        largest = max(leg.bound_notional(close) for leg in book.legs)
         if largest > book.max_notional or self._standard.alive or self.available_margin() < 0.0:
             refused = self._refuse_entries(book)
         book.orders_changed()
@@ -291,9 +290,6 @@ class HedgeBroker(HedgeModeBroker):
     def closed_trades(self) -> Sequence[ClosedTrade]:
         return self.account.closed
 
-    def funding(self, data: bt.AbstractDataBase) -> FundingState:
-        return self._book(data).funding
-
     def maintenance_margin(self) -> float:
         total = 0.0
         for book in self._all:
@@ -328,7 +324,7 @@ class HedgeBroker(HedgeModeBroker):
 
     def position_room(self, book: FeedBook, leg: Leg) -> float:
         """Return the notional by which a leg and its opening orders may grow at the leverage chosen, quote."""
-        bound = leg.tracker.qty * book.bar.close + leg.entry_notional
+        bound = leg.bound_notional(book.bar.close)
         if self._standard.alive:
             bound += self._standard.open_notional(book, leg.side)
         return book.max_notional - bound

@@ -119,7 +119,8 @@ class GridStrategyV4(FastStrategy):
 
     def start(self) -> None:
         config, data = self.config, self.feed
-        self.market = self.broker.market(data)
+        self._state = self.broker.state(data)
+        self.market = self._state.market
         self.long = SideState(self.broker.leg(data, PositionSide.LONG), config)
         self.short = SideState(self.broker.leg(data, PositionSide.SHORT), config)
         self.sides = (self.long, self.short)
@@ -147,7 +148,6 @@ class GridStrategyV4(FastStrategy):
         self._kelly: dict[int, float] = {}  # by regime, as long as no trade of it closes
         self._closed = self.broker.closed_trades()
         self._trades_seen = 0
-        self._funding = self.broker.funding(data)
         self._settlements_seen = 0
         self._day = 0
         self._realized_today = 0.0
@@ -185,7 +185,7 @@ class GridStrategyV4(FastStrategy):
     def read_bar(self) -> Bar:
         """Take the closed bar's values and the trades that closed in it."""
         bar = self._bar
-        market = self.broker.market(self.feed)
+        market = self._state.market
         if market is not self.market:  # the exchange has changed its rules
             self.market = market
             self.plan.obey(market)
@@ -280,7 +280,7 @@ class GridStrategyV4(FastStrategy):
             if not tracker.ids:
                 continue
             deviated = deviates(side.sign, bar.close, bar.kama, bar.atr)
-            if deviated or side.may_prune(bar.close, bar.time - MAX_AGE_MS, self._funding.settlements):
+            if deviated or side.may_prune(bar.close, bar.time - MAX_AGE_MS, self._state.settlements):
                 self._prune_fills(side, bar, deviated)
         if self._realized_today > 0.0:
             self._offset_worst(bar)
@@ -328,7 +328,7 @@ class GridStrategyV4(FastStrategy):
         bar.notional = bar.equity * self.p.order_pct * bar.kelly * cooldown
         self._entries_change, bar.q, bar.shift = self.plan.change(
             long_block, short_block, self.anchor, bar.spacing_pct, bar.close, bar.sigma, bar.equity,
-            long.tracker.qty, short.tracker.qty, bar.notional, self._funding.rate,
+            long.tracker.qty, short.tracker.qty, bar.notional, self._state.funding_rate,
         )  # fmt: skip
         bar.centre = self.anchor + bar.shift
 
@@ -347,7 +347,7 @@ class GridStrategyV4(FastStrategy):
 
     def record_funding(self, bar: Bar) -> None:
         """10. Note what the open fills have paid whenever the broker has settled."""
-        settlements = self._funding.settlements
+        settlements = self._state.settlements
         if settlements != self._settlements_seen:
             self._settlements_seen = settlements
             self.funding_log.extend(

@@ -219,7 +219,7 @@ def _plain_records(strategy: bt.Strategy, bars: BarLog, account: Account | None)
 def _take_positions(record: SymbolRecord, broker: bt.BrokerBase, data: bt.AbstractDataBase) -> None:
     """Fill in what is left open, the rules, and the quantities held at every bar."""
     if data in broker.positions:
-        record.rules = broker.market(data).as_of
+        record.rules = broker.state(data).market.as_of
         legs = [broker.leg(data, side) for side in PositionSide]
         record.open_fills = [(leg.side.name, fill) for leg in legs for fill in leg.tracker.fills]
     for side, column in ((PositionSide.LONG, "long_qty"), (PositionSide.SHORT, "short_qty")):

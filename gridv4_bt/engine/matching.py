@@ -156,6 +156,10 @@ class Leg:
         #: the price the market meets first, infinitely far without any entry
         self.first_entry = nearest if count else -self.sign * INFINITY
 
+    def bound_notional(self, price: float) -> float:
+        """Return the notional of what is held, at a price, and of the resting entries, quote."""
+        return self.tracker.qty * price + self.entry_notional
+
     def resting_orders(self) -> int:
         """Return how many orders stand for this leg."""
         return self.entry_count + len(self.exits) + (self.stop is not None)

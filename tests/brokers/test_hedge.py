@@ -482,7 +482,7 @@ def test_rules_change_on_their_day(run):
     bars = [*flat(3), (100, 101, 95, 100), (100, 100, 70, 75), (75, 76, 74, 75)]
     seen = []
     script = {1: lambda s: s.buy(size=4.0, positionSide="LONG")}
-    script |= {number: lambda s: seen.append(s.broker.market(s.data).brackets[0].rate) for number in (3, 4)}
+    script |= {number: lambda s: seen.append(s.broker.state(s.data).market.brackets[0].rate) for number in (3, 4)}
     for change, liquidations in ((3, 1), (5, 0)):
         history = MarketHistory(((0, TEST), (start + change * QUARTER, later)))
         broker = {"cash": 200.0, "markets": {"TEST": history}} | FREE

@@ -444,7 +444,7 @@ def test_funding_is_charged_once_a_bar_to_what_was_held_at_its_open(run, mode):
     data = feed(*flat(2), bar, *flat(1, 109.0), funding=[(3, 0.01)])
     done = run(script, [data], broker=by(mode))
     assert done.account.funding == pytest.approx(1.0)
-    assert done.broker.funding(done.strategy.data).settlements == 1
+    assert done.broker.state(done.strategy.data).settlements == 1
     assert closings(done) == [("grid", 108.0)]
     assert done.account.closed[0].funding == pytest.approx(1.0)
     assert held(done).tracker.fundings == [0.0]
@@ -454,7 +454,7 @@ def test_funding_is_charged_once_a_bar_to_what_was_held_at_its_open(run, mode):
 def test_synthetic_funding_does_not_depend_on_the_way_to_match(run, mode):
     candles = [[(100, 100, 99, 99), (99, 102, 99, 101), (101, 101, 100, 100)]] * 40
     done = run({1: opening()}, [feed(*candles)], broker=by(mode, funding_hours=4.0))
-    assert done.broker.funding(done.strategy.data).settlements == 2
+    assert done.broker.state(done.strategy.data).settlements == 2
     assert done.account.funding == pytest.approx(2 * 100.0 * 0.0001)
 
 
@@ -676,7 +676,7 @@ def test_symbol_whose_first_minutes_have_no_trades_is_not_ahead_of_its_time(run,
     # the other symbol is at its first minute; TEST falls later and meets its stop at 92, which leaves 30 of 110
     bar = [(95, 95, 95, 95, volume), (95, 96, 80, 81), (81, 82, 80.5, 82)]
     script = holding(size=10.0, stop=92.0)
-    script[1] = both(script[1], lambda s: s.broker.market(s.datas[1]))
+    script[1] = both(script[1], lambda s: s.broker.state(s.datas[1]).market)
     done = run(script, [feed(*flat(2), bar), feed(*flat(3), name="OTHER")], broker=THIN | {"intrabar": "detail"})
     assert timed(done) == [(5, "stop2", 92.0)]
     assert done.account.wallet == pytest.approx(30.0)

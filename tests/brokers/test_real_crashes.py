@@ -27,7 +27,7 @@ class Holder(bt.Strategy):
         broker, data = self.broker, self.data
         if len(self) == 1:
             for name, share in self.p.shares.items():
-                qty = round_down(CASH * broker.p.leverage * share / data.close[0], broker.market(data).step)
+                qty = round_down(CASH * broker.p.leverage * share / data.close[0], broker.state(data).market.step)
                 (self.buy if name == "LONG" else self.sell)(size=qty, positionSide=name)
         self.ranges.append(broker.liquidation_range(data))
 

@@ -109,15 +109,15 @@ def test_recorded_times_need_no_8_hour_grid(run):
     funding = [(9, -0.02), (17, -0.02), (25, -0.015)]
     done = run({1: lambda s: s.buy(size=1.0)}, flat(30), funding=funding, broker=FREE)
     assert done.account.funding == pytest.approx(-5.5)
-    assert done.broker.funding(done.strategy.data).settlements == 3
-    assert done.broker.funding(done.strategy.data).rate == -0.015
+    assert done.broker.state(done.strategy.data).settlements == 3
+    assert done.broker.state(done.strategy.data).funding_rate == -0.015
 
 
 def test_settlement_between_two_bars_belongs_to_the_later_one(run):
     funding = pd.DataFrame({"time": [START + pd.Timedelta(minutes=37)], "rate": [0.001]})
     feed = CandleFeed(dataname=candle_frame(flat(5)), name="TEST", funding=funding)
     rates = {}
-    script = {n: lambda s: rates.update({len(s.data): s.broker.funding(s.data).settlements}) for n in range(1, 6)}
+    script = {n: lambda s: rates.update({len(s.data): s.broker.state(s.data).settlements}) for n in range(1, 6)}
     run(script, [feed], broker=FREE)
     # 00:37 lies in (00:30, 00:45], the fourth bar
     assert rates == {1: 0, 2: 0, 3: 0, 4: 1, 5: 1}
@@ -125,7 +125,7 @@ def test_settlement_between_two_bars_belongs_to_the_later_one(run):
 
 def test_rate_is_unknown_before_the_first_settlement(run):
     seen = []
-    script = {n: lambda s: seen.append(s.broker.funding(s.data).rate) for n in (1, 2, 3)}
+    script = {n: lambda s: seen.append(s.broker.state(s.data).funding_rate) for n in (1, 2, 3)}
     run(script, flat(3), funding=[(3, 0.0)], broker=FREE)
     assert math.isnan(seen[0]) and math.isnan(seen[1])
     assert seen[2] == 0.0
@@ -156,4 +156,4 @@ def test_data_without_funding_pays_the_synthetic_rate_every_8_hours(run):
     done = run({1: lambda s: s.buy(size=1.0)}, flat(70), broker=FREE | {"funding_hours": 8.0})
     # bars 33 and 65, 0.01 % of 100 each
     assert done.account.funding == pytest.approx(0.02)
-    assert done.broker.funding(done.strategy.data).settlements == 2
+    assert done.broker.state(done.strategy.data).settlements == 2

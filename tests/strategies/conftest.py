@@ -111,7 +111,7 @@ def watched(script: Callable | None) -> tuple[type[GridStrategyV4], list[Moment]
             moments.append(
                 Moment(
                     round((data.datetime[0] - 719_163) * 86_400_000), data.close[0], self.atr[0], self.zscore[0],
-                    self.sigma[0], self.kama[-1], self.regime_fsm.regime[-1], broker.funding(data).rate, before,
+                    self.sigma[0], self.kama[-1], self.regime_fsm.regime[-1], broker.state(data).funding_rate, before,
                     {sign: LegView.of(leg) for sign, leg in legs.items()}, len(account.closed), account.wallet,
                     account.start + account.gross - account.fees - account.funding, row,
                 )  # fmt: skip
