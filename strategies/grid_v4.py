@@ -156,9 +156,9 @@ class GridStrategyV4(FastStrategy):
         self._var_limited = False
         self._clock = data.lines.datetime
         self._reader = LineReader(
-            data.lines.datetime, data.lines.close, self.atr.lines.atr, self.zscore.lines.z, self.sigma.lines.sigma
-        )
-        self._reader_before = LineReader(self.kama.lines.kama, regime.lines.regime, ago=-1)
+            data.lines.datetime, data.lines.close, self.atr.lines.atr, self.zscore.lines.z, self.sigma.lines.sigma,
+            before=(self.kama.lines.kama, regime.lines.regime),
+        )  # fmt: skip
 
     def prenext(self) -> None:
         # Backtrader waits for every feed; a symbol whose indicators are ready need not wait for one that starts later.
@@ -192,10 +192,9 @@ class GridStrategyV4(FastStrategy):
             self.ticks.append((epoch_ms(self.feed.lines.datetime[0]), market.tick))
         self._count += 1
         self._feed_bars = self._clock.lencount
-        datetime, bar.close, bar.atr, bar.z, bar.sigma = self._reader.read()
+        datetime, bar.close, bar.atr, bar.z, bar.sigma, bar.kama, before = self._reader.read()
         bar.time = epoch_ms(datetime)
         bar.equity = self.broker.getvalue()
-        bar.kama, before = self._reader_before.read()
         bar.regime = int(before) if before == before else NOISE  # NaN: not known yet
         day = bar.time // DAY_MS
         if day != self._day:
@@ -321,8 +320,11 @@ class GridStrategyV4(FastStrategy):
             long_block = short_block = VAR
         else:
             long_block, short_block = BLOCKED_BY[self._regime]
-        self._block(long, long_block)
-        self._block(short, short_block)
+        for side, block in ((long, long_block), (short, short_block)):
+            if side.blocked != block:
+                self._block(side, block)
+            if self._count >= side.look_again:
+                self.plan.look_around(side.leg, side.cooling_prices(self._count))
         bar.kelly = self._kelly.get(self._regime) or self._kelly_now()
         cooldown = self._cooldown() if self._stop_bars else 1.0
         bar.notional = bar.equity * self.p.order_pct * bar.kelly * cooldown
@@ -469,12 +471,9 @@ class GridStrategyV4(FastStrategy):
             self._close(side, index, tracker.qtys[index], TradeLabel.OFFSET)
 
     def _block(self, side: SideState, reason: int) -> None:
-        if side.blocked != reason:
-            side.blocked = reason
-            if reason != PLACED:
-                self.broker.cancel_entries(self.feed, side.side)
-        if self._count >= side.look_again:
-            self.plan.look_around(side.leg, side.cooling_prices(self._count))
+        side.blocked = reason
+        if reason != PLACED:
+            self.broker.cancel_entries(self.feed, side.side)
 
     def _rest_exits(self, side: SideState, bar: Bar) -> None:
         """Let every fill have its exit; one within the tolerance stays."""

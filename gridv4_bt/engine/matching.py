@@ -140,9 +140,10 @@ class Leg:
 
     def cancel_entries(self) -> None:
         """Take all resting entries away."""
-        for i in range(self.levels):
-            self.prices[i] = 0.0
-        self.entries_changed()
+        if self.entry_count:
+            for i in range(self.levels):
+                self.prices[i] = 0.0
+            self.entries_changed()
 
     def entries_changed(self) -> None:
         """Sum the columns up anew."""
