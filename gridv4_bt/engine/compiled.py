@@ -36,9 +36,14 @@ def buffer(length: int, whole: bool = False) -> MutableSequence:
     return np.zeros(length, dtype=np.int64 if whole else np.float64)
 
 
-def byte_buffer(length: int) -> MutableSequence[int]:
-    """Return zeros that take a byte each, in the kind of array that the rules are fastest with."""
-    return np.zeros(length, dtype=np.uint8) if available() else bytearray(length)
+def octets(memory: bytearray) -> MutableSequence[int]:
+    """Return the bytes of a piece of memory in the kind of array that the rules are fastest with."""
+    return np.frombuffer(memory, dtype=np.uint8) if available() else memory
+
+
+def floats(memory: bytearray) -> MutableSequence[float]:
+    """Return the floats that a piece of memory holds in the kind of array that the rules are fastest with."""
+    return np.frombuffer(memory) if available() else memoryview(memory).cast("d")
 
 
 def table(rows: int, length: int) -> Sequence[MutableSequence[float]]:
