@@ -31,11 +31,12 @@ class LiveHedgeBroker(HedgeBroker):
     Parameters
     ----------
     desk : the bot's `Desk`.
+    session : the `gridv4_bt.live.session.Session` that its strategies report to.
     saved : what `to_json` of the session before returned, None for a fresh start.
     The others are those of `HedgeBroker`; ``cash`` is the wallet at a fresh start.
     """
 
-    params = (("desk", None), ("saved", None))
+    params = (("desk", None), ("session", None), ("saved", None))
 
     def start(self) -> None:
         """Begin a session."""
@@ -43,7 +44,7 @@ class LiveHedgeBroker(HedgeBroker):
         self.desk: Desk = self.p.desk
         self._saved: dict[str, Any] | None = self.p.saved
         self.is_reachable = True  #: the exchange answered at this bar
-        self._has_begun = False  # there may be something of ours at the exchange
+        self.has_begun = False  # there may be something of ours at the exchange
         self._polled = 0  # exchange time, ms
 
     def buy(self, owner, data, size, price=None, plimit=None, **kwargs) -> bt.Order:
@@ -77,7 +78,7 @@ class LiveHedgeBroker(HedgeBroker):
     def _take_in(self, fresh: list[FeedBook]) -> None:
         live = all(book.data.is_current for book in fresh)
         # After an outage the executions of all bars missed are asked for before the first of them is booked.
-        if live or (self._has_begun and self._polled < fresh[0].bar.time + BAR_MS):
+        if live or (self.has_begun and self._polled < fresh[0].bar.time + BAR_MS):
             self.is_reachable = self._poll()
         bookings = []
         for book in fresh:
@@ -97,6 +98,10 @@ class LiveHedgeBroker(HedgeBroker):
     def may_decide(self, data: bt.AbstractDataBase) -> bool:
         """Tell whether the bar delivered last is current and the exchange's side of it is known."""
         return data.is_current and self.is_reachable and self._saved is None
+
+    def bar_time(self, data: bt.AbstractDataBase) -> int:
+        """Return the open time of a symbol's bar, ms."""
+        return self._book(data).bar.time
 
     def carry_out(self, data: bt.AbstractDataBase) -> None:
         """Bring the exchange in line with what is wanted of a symbol."""
@@ -123,7 +128,7 @@ class LiveHedgeBroker(HedgeBroker):
         except (Unreachable, Refused) as failure:
             self.desk.log("alert", what="unreachable", text=str(failure))
             return False
-        self._has_begun = True
+        self.has_begun = True
         self._polled = self.desk.executor.connection.clock.now()
         return True
 
@@ -177,7 +182,7 @@ class LiveHedgeBroker(HedgeBroker):
             if book.symbol in saved["books"]:
                 _restore_book(book, saved["books"][book.symbol])
         self._saved = None
-        self._has_begun = True
+        self.has_begun = True
 
 
 _ACCOUNT = (

@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 
 from gridv4_bt.engine.matching import Book, Leg, MarketClose
 from gridv4_bt.engine.types import LOT_NOISE, PositionSide, TradeLabel
-from gridv4_bt.live.connection import Unreachable
 from gridv4_bt.live.convergence import Difference, Unbooked, close_orders, difference
 from gridv4_bt.live.executor import Executor, Holding, Trade
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id, parse_id
 from gridv4_bt.live.journal import Journal
 from gridv4_bt.live.orders import Execution, Order, OrderRegistry, Standing
-from gridv4_bt.live.reactions import Reaction
+from gridv4_bt.live.reactions import Failure, Reaction
 
 #: Seconds before each further look for trades that the exchange must have and does not show yet.
 _LATE_TRADES = (0.5, 1.0, 2.0, 3.0)
 _NO_ENTRIES = {Reaction.STOP_ADDING, Reaction.HALT}
+_STOP_EXISTS = -4130
 
 
 class Mismatch(NamedTuple):
@@ -54,6 +54,7 @@ class Desk:
         self.last_prices: dict[str, float] = {}  #: of the other assets that fees were charged in
         self._cursor: dict[str, int] = {}  # id of the last trade seen, by symbol
         self._generation = 0
+        self._one_stop = False  # the exchange takes one stop for a whole leg, not two
         self._clock = executor.connection.clock
 
     # --- what is kept between sessions
@@ -139,7 +140,8 @@ class Desk:
             leg.closes[:] = [
                 close
                 for close, order in zip(leg.closes, sent, strict=True)
-                if close.fill_id in leg.tracker.ids and not (order and order.is_settled and not unbooked.of_order(order))
+                if close.fill_id in leg.tracker.ids
+                and (order is None or not order.is_settled or unbooked.of_order(order) > 0.0)
             ]
         for order in self.orders.of(book.symbol):
             if order.is_settled and not unbooked.of_order(order):
@@ -287,7 +289,7 @@ class Desk:
         self._generation += 1
         return Order(make_id(self.bot, key, self._generation), key, qty, price, spacing_pct, label)
 
-    def _place(self, order: Order):
+    def _place(self, order: Order) -> Failure | None:
         self.orders.add(order)
         failure = self.executor.place(order)
         self._log_placed(order, failure)
@@ -295,7 +297,7 @@ class Desk:
             self.orders.drop(order)
         return failure
 
-    def _log_placed(self, order: Order, failure) -> None:
+    def _log_placed(self, order: Order, failure: Failure | None) -> None:
         fields = {"id": order.id, "qty": order.qty, "price": order.price, "spacing_pct": order.spacing_pct}
         if failure is None:
             self.log("order", **fields)
@@ -319,7 +321,7 @@ class Desk:
             return
         if order is not None:
             before = self.orders.current(order.key)
-            failure = self._place(order)
+            failure = self._replace_stop(book, leg, order, before)
             if failure is not None:
                 if before is not None and before.standing is Standing.OPEN:
                     self.orders.add(before)  # it stays in force
@@ -330,6 +332,30 @@ class Desk:
                 return
         if order is not None or leg.stop is not None or not leg.tracker.ids:
             self._cancel_all(change.obsolete_stops)  # else the strategy has named no stop yet: what rests protects
+
+    def _replace_stop(self, book: Book, leg: Leg, order: Order, before: Order | None) -> Failure | None:
+        """Place a stop for the whole leg while another stands.
+
+        Where the exchange allows only one of them for a leg (-4130), an ordinary stop for what is held now bridges the
+        moment between the old one and the new one.
+        """
+        stands = before is not None and before.standing is Standing.OPEN
+        if not (stands and self._one_stop):
+            failure = self._place(order)
+            if failure is None or failure.code != _STOP_EXISTS or not stands:
+                return failure
+            self._one_stop = True
+            order = self._new(order.key, order.qty, order.price)
+        held = leg.tracker.qty + Unbooked(self.unbooked, book.symbol).change(leg.side)
+        bridge = self._new(order.key._replace(ref=1), held, order.price)
+        self.journal.write([{"orders": [bridge.to_json(), order.to_json()]}])
+        failure = self._place(bridge)
+        if failure is None:
+            self._cancel_all([before])
+            failure = self._place(order)
+        if failure is None:
+            self._cancel_all([bridge])
+        return failure
 
     def _close_leg(self, leg: Leg, change: Difference, symbol: str) -> None:
         """Close at market what a stop would have closed: the price is through it already."""

@@ -4,6 +4,7 @@ An order can never exist twice: its client id is unique in the bot's life, it is
 an outcome that is not known is asked for by that id until it is, or the leg waits.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -320,9 +321,11 @@ class Executor:
             trigger = price_text(order.price, market.tick, not order.is_buy)
             params = {
                 "positionSide": order.key.side.name, "clientAlgoId": order.id, "triggerPrice": trigger,
-                "closePosition": True, "workingType": "CONTRACT_PRICE",
+                "workingType": "CONTRACT_PRICE",
             }  # fmt: skip
-            return name, "market", side, None, None, params
+            if math.isinf(order.qty):
+                return name, "market", side, None, None, params | {"closePosition": True}
+            return name, "market", side, quantity_text(order.qty, market.step), None, params
         quantity = quantity_text(order.qty, market.step)
         if order.key.purpose is Purpose.CLOSE:
             return name, "market", side, quantity, None, params
