@@ -5,6 +5,7 @@ which of the two it has. Executions come from the exchange and are booked bar by
 (see `gridv4_bt.live.booking`); what the strategy wants is carried out at the end of its bar by the `Desk`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import backtrader as bt
@@ -98,6 +99,10 @@ class LiveHedgeBroker(HedgeBroker):
     def may_decide(self, data: bt.AbstractDataBase) -> bool:
         """Tell whether the bar delivered last is current and the exchange's side of it is known."""
         return data.is_current and self.is_reachable and self._saved is None
+
+    def books(self) -> Sequence[FeedBook]:
+        """Return the books of all symbols."""
+        return self._all
 
     def bar_time(self, data: bt.AbstractDataBase) -> int:
         """Return the open time of a symbol's bar, ms."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from gridv4_bt.engine.matching import Book, Leg, MarketClose
 from gridv4_bt.engine.types import LOT_NOISE, PositionSide, TradeLabel
+from gridv4_bt.errors import LiveError
 from gridv4_bt.live.convergence import Difference, Unbooked, close_orders, difference
 from gridv4_bt.live.executor import Executor, Holding, Trade
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id, parse_id
@@ -176,9 +177,16 @@ class Desk:
         """Take back all entries of a symbol; exits and stops stay."""
         self._cancel_all([o for o in self.orders.of(symbol, purpose=Purpose.ENTRY) if o.standing is not Standing.DONE])
 
-    def cancel_everything(self, symbol: str) -> None:
-        """Take back every order of ours of a symbol."""
-        self._cancel_all([order for order in self.orders.of(symbol) if order.standing is not Standing.DONE])
+    def flatten(self, symbol: str) -> None:
+        """Cancel every order of ours of a symbol and close both legs at market."""
+        self._cancel_all(self.orders.of(symbol))
+        for side, held in self.executor.holdings(symbol).items():
+            if held.qty > 0.0:
+                order = self._new(OrderKey(symbol, side, Purpose.CLOSE, 0), held.qty, 0.0, label=TradeLabel.MANUAL)
+                self.journal.write([{"orders": [order.to_json()]}])
+                failure = self._place(order)
+                if failure is not None:
+                    raise LiveError(f"{symbol} {side.name} is not closed: {failure.text}. Close it at the exchange.")
 
     # --- polling
 
@@ -306,6 +314,8 @@ class Desk:
 
     def _cancel_all(self, orders: Sequence[Order]) -> None:
         for order in orders:
+            if order.standing is Standing.DONE:
+                continue
             self.executor.cancel(order)
             self.log("cancel", id=order.id, standing=str(order.standing), executed=order.executed)
             self.orders.release(order)

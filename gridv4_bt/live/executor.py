@@ -254,6 +254,11 @@ class Executor:
                 return None
             raise
 
+    def sign_of_life(self, symbol: str, seconds: int) -> None:
+        """Let the exchange cancel a symbol's plain orders unless this is called again within some seconds."""
+        request = {"symbol": symbol, "countdownTime": 1000 * seconds}
+        self.connection.ask(lambda: self._client.fapiPrivatePostCountdownCancelAll(request))
+
     # --- what has happened
 
     def trades(self, symbol: str, after: int) -> list[Trade]:

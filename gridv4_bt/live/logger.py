@@ -112,7 +112,8 @@ class SessionLog:
         }
         for row in self._rows(f"candles-{symbol}.csv", len(_CANDLE_COLUMNS)):
             numbers = [float(row[name]) for name in _CANDLE_COLUMNS[1:]]
-            yield Candle(time_ms(datetime.fromisoformat(row["time"])), *numbers, *funding.get(row["time"], (float("nan"),) * 2))
+            opened = time_ms(datetime.fromisoformat(row["time"]))
+            yield Candle(opened, *numbers, *funding.get(row["time"], ()))
 
     def event(self, kind: str, **fields: Any) -> None:
         """Note what happened."""

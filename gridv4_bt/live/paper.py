@@ -2,11 +2,26 @@
 
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import requests
 
+from feeds.candles import CandleFeed
 from feeds.live import SETTLE_MS
-from gridv4_bt.exchange.client import ServerClock
+from gridv4_bt.backtest import WARM_UP
+from gridv4_bt.config import GridConfig
+from gridv4_bt.engine.market import MarketHistory
+from gridv4_bt.errors import DataError
+from gridv4_bt.exchange.client import ServerClock, wired_session
+from gridv4_bt.exchange.desk import KEY, SECRET, Desk
+from gridv4_bt.exchange.exchange import Exchange
+from gridv4_bt.exchange.server import ServerThread
+from gridv4_bt.live.client import Keys, make_client
+from gridv4_bt.live.clock import Clock
+from gridv4_bt.live.session import Place
+
+_PATIENCE = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds
 
 
 class PaperClock:
@@ -23,6 +38,7 @@ class PaperClock:
         self._speed = speed
         self._stop = stop
         self._over = False
+        self._errands: list[tuple[int, Callable[[], None]]] = []  # pause in ms and what is done
         self._now = int(self._server.state()["time"])
 
     @property
@@ -39,24 +55,76 @@ class PaperClock:
         if seconds > 0.0:
             self._advance(self._now + round(1000 * seconds))
 
+    def every(self, seconds: float, errand: Callable[[], None]) -> None:
+        """Run an errand so often while waiting."""
+        self._errands.append((round(1000 * seconds), errand))
+
     def wait_until(self, time_ms: int) -> bool:
         """Let the market go on to a time; False if the session is to stop or the candles end before."""
         while self._now < time_ms and not self.ended:
-            part = min(time_ms - self._now, 60_000 if self._speed != float("inf") else time_ms)
+            part = time_ms - self._now
             if self._speed != float("inf"):
-                self._stop.wait(part / 1000.0 / self._speed)
+                part = min(part, 60_000)
+            for pause, errand in self._errands:
+                part = min(part, pause)
+                errand()
+            self._stop.wait(part / 1000.0 / self._speed)
+            before = self._now
             self._advance(self._now + part)
+            if self._now == before:  # the last candle has closed, and may still be read
+                self._over = time_ms > self._now + SETTLE_MS
+                break
         return not self.ended
 
     def _advance(self, until: int) -> None:
-        for attempt in range(50):
+        for pause in (*_PATIENCE, None):
             try:
-                state = self._server._ask("advance", {"until": until})
-                break
+                self._now = int(self._server.advance_to(until)["time"])
+                return
             except (requests.RequestException, ValueError):
-                if attempt == 49:
+                if pause is None:
                     raise
-                time.sleep(0.1)  # the exchange is being started again
-        # The last candle may still be read after the market has ended.
-        self._over = bool(state["over"]) and until > int(state["time"]) + SETTLE_MS
-        self._now = until
+                time.sleep(pause)  # it is being started again
+
+
+def history_bars(config: GridConfig) -> int:
+    """Return a number of bars that warms up all indicators of a config."""
+    mixture = config.gmm_window + config.gmm_span if config.regime == "gmm" else 0
+    return max(WARM_UP, config.warm_up, mixture + config.sigma_bars + 1)
+
+
+@contextmanager
+def paper_place(
+    feeds: Sequence[CandleFeed],
+    rules: Mapping[str, MarketHistory],
+    config: GridConfig,
+    cash: float,
+    stop: threading.Event,
+    speed: float = float("inf"),
+) -> Iterator[Place]:
+    """Serve recorded candles as an exchange on 127.0.0.1 and give the place to trade there.
+
+    Trading begins once the history is long enough for the indicators.
+
+    Raises
+    ------
+    DataError
+        The candles are too few.
+    """
+    bars = min(len(feed.candles.time) for feed in feeds)
+    needed = history_bars(config)
+    if bars <= needed:
+        raise DataError(f"{bars} bars are too few: {needed} warm up the indicators before trading begins")
+    start = max(int(feed.candles.time[needed]) for feed in feeds)
+    exchange = Exchange(feeds, rules, config, cash, start)
+    with ServerThread(Desk(exchange)) as server:
+        yield place_at(server.url, PaperClock(server.url, speed, stop), stop)
+
+
+def place_at(
+    url: str, clock: Clock, stop: threading.Event, keys: Keys = Keys(KEY, SECRET), name: str = "paper"
+) -> Place:
+    """Return the place of a local exchange."""
+    client = make_client(keys, wired_session(url))
+    client.milliseconds = clock.now
+    return Place(name, client, clock, stop)

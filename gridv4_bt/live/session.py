@@ -21,9 +21,9 @@ from feeds.tables import iso
 from gridv4_bt.analysis.records import SymbolRecord
 from gridv4_bt.config import GridConfig, backtrader_params, config_as_toml
 from gridv4_bt.engine.market import Market, exchange_symbol, load_market
-from gridv4_bt.errors import ConfigError
+from gridv4_bt.errors import ConfigError, LiveError
 from gridv4_bt.live.clock import Clock
-from gridv4_bt.live.connection import Connection
+from gridv4_bt.live.connection import Connection, Refused, Unreachable
 from gridv4_bt.live.desk import Desk
 from gridv4_bt.live.executor import Executor
 from gridv4_bt.live.journal import Journal
@@ -178,6 +178,29 @@ class Session:
         self.save()
         self.event("session", place=self.place.name, stopped=True, bars=self.bars)
 
+    def flatten(self) -> None:
+        """Cancel the bot's orders and close what the account holds of its symbols; booked at the next start."""
+        self.desk.poll(self.plan.symbols)
+        for symbol in self.plan.symbols:
+            self.desk.flatten(symbol)
+        self.event("session", place=self.place.name, flattened=True)
+
+    def watch_over(self, seconds: int) -> None:
+        """Let the exchange cancel all plain orders of our symbols if no sign of life comes for a while.
+
+        It cancels entries and exits; conditional orders, so the stops, stay. Renewed three times within the span.
+        """
+
+        def sign_of_life() -> None:
+            for symbol in self.plan.symbols:
+                try:
+                    self.desk.executor.sign_of_life(symbol, seconds)
+                except (Refused, Unreachable, LiveError) as failure:
+                    self.event("alert", what="dead_man", symbol=symbol, text=str(failure))
+
+        sign_of_life()
+        self.clock.every(seconds / 3.0, sign_of_life)
+
     # --- what a strategy reports
 
     def saved_decision(self, symbol: str) -> dict[str, Any] | None:
@@ -192,7 +215,8 @@ class Session:
         self._write_records(symbol, row)
         self.save()
         self.bars += 1
-        self.monitor.bar(dict(zip(LOG_COLUMNS, row.tolist(), strict=True)), self.connection.calls, self.connection.failures)
+        figures = dict(zip(LOG_COLUMNS, row.tolist(), strict=True))
+        self.monitor.bar(figures, self.connection.calls, self.connection.failures)
 
     def carried_out(self, strategy: LiveGrid) -> None:
         """Note that the exchange stands as decided."""
