@@ -52,25 +52,29 @@ def live(
     ] = [],  # noqa: B006 (typer reads the defaults, nobody changes them)
     paper: Annotated[
         bool,
-        typer.Option("--paper", help="Trade against a local exchange: no key, no network; --symbol replays its candles."),
+        typer.Option("--paper", help="Trade at a local exchange, without key and network; --symbol: its candles."),
     ] = False,
     speed: Annotated[str, typer.Option(help="Of --paper: how many times faster than real, or max.")] = "max",
     days: Annotated[int, typer.Option(help="Of --paper: how many days are traded.", min=1, max=3660)] = 30,
     start: Annotated[str, typer.Option("--from", help="Of --paper --symbol: first day of the candles, UTC.")] = "",
     cash: Cash = 10_000.0,
     cache_dir: CacheDir = None,
-    demo: Annotated[bool, typer.Option("--demo", help="Trade in the exchange's demo environment, with its keys.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Trade in the exchange's demo environment.")] = False,
     endpoint: Annotated[str, typer.Option(help="Address of a local exchange (gridv4 exchange) to trade at.")] = "",
     config: Config = None,
     setting: Settings = [],  # noqa: B006
     state_dir: Annotated[Path, typer.Option(help="Where the bot keeps its state and records.")] = _STATE,
     store: Annotated[str, typer.Option(help="Whose client is used: own, or ccxtbt if it is installed.")] = "own",
     check: Annotated[bool, typer.Option("--check", help="Only look whether everything is in place.")] = False,
-    flatten: Annotated[bool, typer.Option("--flatten", help="Cancel the bot's orders, close its positions, stop.")] = False,
-    once: Annotated[bool, typer.Option("--once", help="Decide at one candle, leave all orders standing, stop.")] = False,
+    flatten: Annotated[
+        bool, typer.Option("--flatten", help="Cancel the bot's orders, close its positions, and stop.")
+    ] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Decide at one candle, leave all orders standing, and stop.")
+    ] = False,
     dead_man: Annotated[
         int,
-        typer.Option(help="Seconds without a sign of life after which the exchange cancels entries and exits; 0: never."),
+        typer.Option(help="Seconds without a sign of life until the exchange cancels entries and exits; 0: never."),
     ] = 0,
     metrics: Annotated[int, typer.Option(help="Port on 127.0.0.1 for Prometheus; 0: none.")] = 0,
     quiet: Quiet = False,
@@ -147,8 +151,8 @@ def _speed(text: str) -> float:
 
 @contextmanager
 def _place(
-    symbol: list[str], paper: bool, speed: float, days: int, start: str, cash: float, cache_dir: Path | None, demo: bool,
-    endpoint: str, store: str, config: GridConfig, stop: threading.Event, console: Console,
+    symbol: list[str], paper: bool, speed: float, days: int, start: str, cash: float, cache_dir: Path | None,
+    demo: bool, endpoint: str, store: str, config: GridConfig, stop: threading.Event, console: Console,
 ) -> Iterator[tuple[Place, list[str]]]:  # fmt: skip
     """Give the place where the session trades, and the symbols."""
     if paper:

@@ -61,7 +61,7 @@ def _key(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
 
 def _hedge_mode(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
     hedged = executor.is_hedged()
-    yield Finding("hedge mode", hedged, "on" if hedged else "off; it is switched on at the start if the account is flat")
+    yield Finding("hedge mode", hedged, "on" if hedged else "off; switched on at the start if the account is flat")
 
 
 def _leverage(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:

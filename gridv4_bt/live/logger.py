@@ -36,7 +36,9 @@ from strategies.grid_v4 import EQUITY_COLUMNS
 
 _EVENT_BYTES, _EVENT_FILES = 10_000_000, 5
 #: Events that are kept for good, because a session is audited by them.
-_KEPT = {"order", "order_failed", "cancel", "fill", "fee_converted", "doubt_resolved", "stray_order", "alert", "session"}
+_KEPT = {
+    "order", "order_failed", "cancel", "fill", "fee_converted", "doubt_resolved", "stray_order", "alert", "session",
+}  # fmt: skip
 _CANDLE_COLUMNS = ("time", "open", "high", "low", "close", "volume")
 _FUNDING_COLUMNS = ("time", "rate", "mark")
 _RECORDS = ("trades.csv", "equity.csv")
