@@ -90,14 +90,13 @@ class BarBooking:
             tracker = leg.tracker
             held = {fill_id: tracker.qtys[i] - leaving[fill_id] for i, fill_id in enumerate(tracker.ids)}
             met = [tracker.ids[i] for i in self._book.stoppable(leg, part.price)]
-            if abs(sum(held[fill_id] for fill_id in met) - part.qty) > LOT_NOISE * part.qty:
-                met = list(tracker.ids)  # it has met other fills than a bar can tell: the oldest first
-            left = part.qty
-            for fill_id in met:
-                qty = min(held[fill_id], left)
-                if qty > LOT_NOISE * part.qty:
-                    left -= qty - self._close_fill(leg, fill_id, qty, part, TradeLabel.STOP2)
-            self._close_oldest(leg, left, part, TradeLabel.STOP2)
+            shares = {fill_id: held[fill_id] for fill_id in met}
+            left = part.qty - sum(shares.values())
+            if abs(left) > LOT_NOISE * part.qty:  # it has met other fills than a bar can tell: the oldest first
+                shares, left = _oldest_first(held, part.qty)
+            for fill_id, qty in shares.items():
+                self._close_fill(leg, fill_id, qty, part, TradeLabel.STOP2)
+            self._close_oldest(leg, left if left > LOT_NOISE * part.qty else 0.0, part, TradeLabel.STOP2)
             leg.stop = None
 
     def exits(self) -> None:
@@ -168,6 +167,16 @@ def book_bars(bookings: Sequence[BarBooking]) -> None:
     for phase in (BarBooking.closes, BarBooking.entries, BarBooking.stops, BarBooking.exits):
         for booking in bookings:
             phase(booking)
+
+
+def _oldest_first(held: Mapping[int, float], qty: float) -> tuple[dict[int, float], float]:
+    """Share a quantity among fills, oldest first; return the shares and what is left over."""
+    shares: dict[int, float] = {}
+    for fill_id, most in held.items():
+        if most > 0.0 and qty > 0.0:
+            shares[fill_id] = min(most, qty)
+            qty -= shares[fill_id]
+    return shares, qty
 
 
 def _canonical(part: Part) -> tuple:
