@@ -45,7 +45,7 @@ def state(exchange: Exchange, wanted: dict[str, Any] | None = None) -> dict[str,
         "over": exchange.tape.over,
         "prices": {symbol: number(book.price) for symbol, book in exchange.books.items()},
         "wallet": number(exchange.ledger.wallet),
-        "equity": number(exchange.equity),
+        "equity": number(exchange.margins.equity),
         "liquidations": exchange.account.liquidations,
     }
 
