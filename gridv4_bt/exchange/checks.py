@@ -23,8 +23,8 @@ from gridv4_bt.exchange.tape import TapeBook
 CONDITIONAL_TYPES = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 MAX_OPEN_ORDERS = 200  #: of a symbol
 MAX_OPEN_ALGOS = 100  #: of a symbol
-MAX_LOTS = 1_000_000  #: of a limit order, in steps: 1,000 BTC
-MAX_MARKET_LOTS = 120_000  #: of a market order, in steps: 120 BTC
+MAX_LOTS = 10_000_000  #: of a limit order, in steps; the exchange has a number of its own for every symbol
+MAX_MARKET_LOTS = 5_000_000  #: of a market order, in steps
 PERCENT_PRICE = 0.05  #: how far a limit order may cross the market
 CLIENT_ID = re.compile(r"[\.A-Z\:/a-z0-9_-]{1,36}")
 

@@ -30,7 +30,7 @@ class Registry:
         client_id: str, time: int, **more: object,
     ) -> Order:  # fmt: skip
         """Record a new order."""
-        number = max(self.orders, default=0) + 1
+        number = next(reversed(self.orders), 0) + 1
         self.turns += 1
         order = Order(
             number, client_id or f"gv4-{number}", symbol, side, position_side, type, time_in_force, qty, price,
