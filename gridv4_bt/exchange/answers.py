@@ -6,14 +6,8 @@ from typing import Any
 from gridv4_bt.core.risk import maintenance_margin
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.types import PositionSide
-from gridv4_bt.exchange.exchange import (
-    MAX_LOTS,
-    MAX_MARKET_LOTS,
-    MAX_OPEN_ALGOS,
-    MAX_OPEN_ORDERS,
-    PERCENT_PRICE,
-    Exchange,
-)
+from gridv4_bt.exchange.checks import MAX_LOTS, MAX_MARKET_LOTS, MAX_OPEN_ALGOS, MAX_OPEN_ORDERS, PERCENT_PRICE
+from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.records import AlgoOrder, Income, Order, Position, Trade
 from gridv4_bt.exchange.tape import TapeBook
 
@@ -152,7 +146,7 @@ def positions(exchange: Exchange, book: TapeBook) -> list[tuple[str, float, Posi
 
 def position_answers(exchange: Exchange, book: TapeBook, version: int = 3) -> list[dict[str, Any]]:
     """Return a symbol's rows of positionRisk; version 3 has only what is or was open, 2 all, with the leverage."""
-    down, up = exchange.liquidation_range(book)
+    down, up = exchange.margins.liquidation_range(book)
     rows = []
     for name, amount, position, profit, margin in positions(exchange, book):
         if version == 3 and not position.updated:
@@ -201,9 +195,9 @@ def account_answer(exchange: Exchange) -> dict[str, Any]:
     ledger = exchange.ledger
     books = exchange.books.values()
     profit = sum(row[3] for book in books for row in positions(exchange, book))
-    maintenance = sum(exchange.maintenance(book) for book in books)
-    held = sum(exchange.position_margin(book) for book in books)
-    ordered = sum(exchange.order_margin(book) for book in books)
+    maintenance = sum(exchange.margins.maintenance(book) for book in books)
+    held = sum(exchange.margins.of_positions(book) for book in books)
+    ordered = sum(exchange.margins.of_orders(book) for book in books)
     totals = {
         "InitialMargin": held + ordered,
         "MaintMargin": maintenance,
@@ -215,7 +209,7 @@ def account_answer(exchange: Exchange) -> dict[str, Any]:
         "CrossWalletBalance": ledger.wallet,
         "CrossUnPnl": profit,
     }
-    free = max(exchange.free_margin, 0.0)
+    free = max(exchange.margins.free, 0.0)
     asset = {name[0].lower() + name[1:]: number(value) for name, value in totals.items()}
     asset = {"asset": "USDT"} | asset | {"availableBalance": number(free), "maxWithdrawAmount": number(free)}
     asset["updateTime"] = ledger.incomes[-1].time

@@ -6,6 +6,8 @@
 | POST /gridv4/advance | `{"bars": 1}`, `{"until": ms}` or `{"ms": 60000}` | lets time go on |
 | POST /gridv4/trade | `{"symbol", "side", "positionSide", "quantity"}` | a market order by the owner's hand |
 | POST /gridv4/liquidate | `{"symbol", "positionSide"}` | the exchange takes one leg over |
+| POST /gridv4/faults | a script (see `faults`) | these faults from now on; `{}` for none |
+| POST /gridv4/restart | | the state is taken from the database, as after a crash |
 """
 
 import json
@@ -13,29 +15,30 @@ from collections.abc import Callable
 from typing import Any
 
 from gridv4_bt.engine.types import PositionSide
-from gridv4_bt.errors import DataError
+from gridv4_bt.errors import GridV4Error
 from gridv4_bt.exchange.answers import number, order_answer
 from gridv4_bt.exchange.errors import ApiError
 from gridv4_bt.exchange.exchange import Exchange
+from gridv4_bt.exchange.faults import make_faults
+from gridv4_bt.exchange.messages import Request
 
 PREFIX = "/gridv4/"
 
 
-def respond(desk, method: str, path: str, body: str) -> tuple[int, Any]:
+def respond(desk, request: Request) -> tuple[int, Any]:
     """Return status and answer of a control request."""
-    action = _ACTIONS.get((method, path.removeprefix(PREFIX)))
+    action = _ACTIONS.get((request.method, request.path.removeprefix(PREFIX)))
     if action is None:
-        return 404, {"error": f"{method} {path} is unknown"}
+        return 404, {"error": f"{request.method} {request.path} is unknown"}
     try:
-        wanted = json.loads(body) if body else {}
-        return 200, action(desk.exchange, wanted)
-    except (ApiError, DataError) as error:
+        return 200, action(desk, json.loads(request.body) if request.body else {})
+    except (ApiError, GridV4Error) as error:
         return 400, {"error": str(error)}
     except (KeyError, ValueError, TypeError, AttributeError) as error:
-        return 400, {"error": f"{path}: the body is not what is expected: {error!r}"}
+        return 400, {"error": f"{request.path}: the body is not what is expected: {error!r}"}
 
 
-def state(exchange: Exchange, wanted: dict[str, Any] | None = None) -> dict[str, Any]:
+def state(exchange: Exchange) -> dict[str, Any]:
     """Return where the market and the account stand."""
     return {
         "time": exchange.now,
@@ -45,13 +48,13 @@ def state(exchange: Exchange, wanted: dict[str, Any] | None = None) -> dict[str,
         "over": exchange.tape.over,
         "prices": {symbol: number(book.price) for symbol, book in exchange.books.items()},
         "wallet": number(exchange.ledger.wallet),
-        "equity": number(exchange.equity),
+        "equity": number(exchange.margins.equity),
         "liquidations": exchange.account.liquidations,
     }
 
 
-def advance(exchange: Exchange, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Let time go on by whole bars, up to a time, or by a span."""
+def _advance(desk, wanted: dict[str, Any]) -> dict[str, Any]:
+    exchange = desk.exchange
     if "until" in wanted:
         exchange.advance(int(wanted["until"]))
     elif "ms" in wanted:
@@ -61,23 +64,35 @@ def advance(exchange: Exchange, wanted: dict[str, Any]) -> dict[str, Any]:
     return state(exchange)
 
 
-def trade(exchange: Exchange, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Trade by hand."""
+def _trade(desk, wanted: dict[str, Any]) -> dict[str, Any]:
+    exchange = desk.exchange
     order = exchange.trade_by_hand(
         wanted["symbol"], wanted["side"], wanted.get("positionSide", "BOTH"), float(wanted["quantity"])
     )
     return order_answer(order, exchange.book(order.symbol).market)
 
 
-def liquidate(exchange: Exchange, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Liquidate one leg."""
+def _liquidate(desk, wanted: dict[str, Any]) -> dict[str, Any]:
+    exchange = desk.exchange
     order = exchange.liquidate_leg(wanted["symbol"], PositionSide[wanted["positionSide"]])
     return {} if order is None else order_answer(order, exchange.book(order.symbol).market)
 
 
-_ACTIONS: dict[tuple[str, str], Callable[[Exchange, dict[str, Any]], Any]] = {
-    ("GET", "state"): state,
-    ("POST", "advance"): advance,
-    ("POST", "trade"): trade,
-    ("POST", "liquidate"): liquidate,
+def _set_faults(desk, wanted: dict[str, Any]) -> dict[str, Any]:
+    desk.faults = make_faults(wanted)
+    return {}
+
+
+def _restart(desk, wanted: dict[str, Any]) -> dict[str, Any]:
+    desk.restart()
+    return state(desk.exchange)
+
+
+_ACTIONS: dict[tuple[str, str], Callable[[Any, dict[str, Any]], Any]] = {
+    ("GET", "state"): lambda desk, wanted: state(desk.exchange),
+    ("POST", "advance"): _advance,
+    ("POST", "trade"): _trade,
+    ("POST", "liquidate"): _liquidate,
+    ("POST", "faults"): _set_faults,
+    ("POST", "restart"): _restart,
 }

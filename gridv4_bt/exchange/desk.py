@@ -1,33 +1,27 @@
 """Where requests arrive: limits, signature and time are checked, the exchange is asked, the answer is written.
 
-The desk knows nothing of sockets: it turns the parts of a request into a `Reply`. Paths under `/gridv4/` control the
-exchange itself; Binance has none of them.
+The desk knows nothing of sockets: it turns a `Request` into a `Reply`. Paths under `/gridv4/` control the exchange
+itself; Binance has none of them.
 """
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import logging
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
 
-from gridv4_bt.exchange import control
-from gridv4_bt.exchange.endpoints import ENDPOINTS, Endpoint
+from gridv4_bt.exchange import control, trouble
+from gridv4_bt.exchange.endpoints import ENDPOINTS
 from gridv4_bt.exchange.errors import ApiError
 from gridv4_bt.exchange.exchange import Exchange
+from gridv4_bt.exchange.faults import Faults
 from gridv4_bt.exchange.limits import Limits, TooMany
-from gridv4_bt.exchange.params import Params, check_signature, check_timestamp
+from gridv4_bt.exchange.messages import Reply, Request, error_reply, json_reply, unavailable
+from gridv4_bt.exchange.params import check_signature, check_timestamp
+from gridv4_bt.exchange.store import Store
 
 KEY, SECRET = "paper", "paper-secret"
-
-
-@dataclass(slots=True)
-class Reply:
-    """What is sent back."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
-    share: float = 1.0  #: of the body that is sent before the connection is cut; 1 sends all, 0 not even a header
-    delay: float = 0.0  #: seconds before it is sent
+_PAGED = ("/fapi/v1/openOrders", "/fapi/v1/userTrades", "/fapi/v1/income")
+_LOG = logging.getLogger(__name__)
 
 
 class Desk:
@@ -35,51 +29,101 @@ class Desk:
 
     Parameters
     ----------
-    now : is called before every request, to let time go on; the desk of a stepped exchange has none.
+    key, secret : with which requests must be signed.
+    limits : of requests and orders; by default the exchange's own.
+    store : keeps the state; what it holds already is taken over.
+    faults : what goes wrong.
+    go_on : is called with the exchange before every request, to let time go on; a stepped exchange has none.
     """
 
     def __init__(
-        self, exchange: Exchange, key: str = KEY, secret: str = SECRET, limits: Limits | None = None,
-        now: Callable[[], None] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        exchange: Exchange,
+        key: str = KEY,
+        secret: str = SECRET,
+        limits: Limits | None = None,
+        store: Store | None = None,
+        faults: Faults | None = None,
+        go_on: Callable[[Exchange], None] | None = None,
+    ) -> None:
         self.exchange = exchange
         self.limits = limits or Limits()
+        self.faults = faults or Faults()
+        self.pages: dict[str, bytes] = {}  #: last answer of each path that lists orders, trades or income
         self._key, self._secret = key, secret
-        self._go_on = now
+        self._store = store
+        self._go_on = go_on
+        if store is not None and not store.load(exchange):
+            store.save(exchange)
+        self._saved = self._mark()
 
-    def respond(self, method: str, path: str, query: str, body: str, headers: Mapping[str, str]) -> Reply:
-        """Return the reply to a request; query and body as they were sent, without ? and undecoded."""
+    def respond(self, request: Request) -> Reply:
+        """Return the reply to a request, after all that it changed is kept."""
+        self.tick()
+        if request.path.startswith(control.PREFIX):
+            reply = json_reply(*control.respond(self, request))
+        else:
+            fault = self.faults.draw(
+                request.method, request.path, lambda fault: trouble.applies(self.exchange, fault, request)
+            )
+            reply = self.serve(request) if fault is None else trouble.spoil(self, fault, request)
+            if fault is None and request.path in _PAGED and reply.status == 200:
+                self.pages[request.path] = reply.body
+        if request.method != "GET" or self.exchange.registry.changed or self._saved != self._mark():
+            return reply if self._save() else unavailable()
+        return reply
+
+    def tick(self) -> None:
+        """Let time go on, and keep what that has changed."""
         if self._go_on is not None:
-            self._go_on()
-        if path.startswith(control.PREFIX):
-            return _json_reply(*control.respond(self, method, path, body))
-        endpoint = ENDPOINTS.get((method, path))
-        if endpoint is None:
-            return _error_reply(ApiError(-5000, path))
-        return self._serve(endpoint, path, query, body, headers)
+            self._go_on(self.exchange)
+            if self._saved != self._mark():
+                self._save()
 
-    def _serve(self, endpoint: Endpoint, path: str, query: str, body: str, headers: Mapping[str, str]) -> Reply:
+    def serve(self, request: Request, skew: int = 0) -> Reply:
+        """Return the exchange's answer; `skew` is by how much its clock is wrong, ms."""
         exchange = self.exchange
+        endpoint = ENDPOINTS.get((request.method, request.path))
+        if endpoint is None:
+            return error_reply(ApiError(-5000, request.path))
         told: dict[str, str] = {}
         try:
-            params = Params(query, body)
+            params = request.params
             told = self.limits.spend(endpoint.weight(params), endpoint.orders(params), exchange.now)
             if endpoint.signed:
-                check_signature(query, body, headers, self._key, self._secret)
-                check_timestamp(params, exchange.now)
+                check_signature(request.query, request.body, request.headers, self._key, self._secret)
+                check_timestamp(params, exchange.now + skew)
             answer = endpoint.handler(exchange, params)
         except TooMany as error:
-            return _error_reply(error, {"Retry-After": str(error.wait)})
+            return error_reply(error, {"Retry-After": str(error.wait)})
         except ApiError as error:
-            return _error_reply(error, told)
-        if path == "/fapi/v1/exchangeInfo":
+            return error_reply(error, told)
+        if request.path.endswith("/exchangeInfo"):
             answer["rateLimits"] = self.limits.rows()
-        return _json_reply(200, answer, told)
+        return json_reply(200, answer, told)
 
+    def restart(self) -> None:
+        """Forget everything and take up the state that is kept, as a new process would."""
+        store = self._store
+        if store is None:
+            store = Store(Path(":memory:"))
+            store.save(self.exchange)
+        self.exchange = self.exchange.anew()
+        store.load(self.exchange)
+        self._saved = self._mark()
 
-def _json_reply(status: int, answer: Any, headers: dict[str, str] | None = None) -> Reply:
-    return Reply(status, json.dumps(answer, separators=(",", ":")).encode(), headers or {})
+    def _mark(self) -> tuple:
+        tape = self.exchange.tape
+        return tape.bar, tape.moment, tape.over, len(self.exchange.ledger.incomes)
 
-
-def _error_reply(error: ApiError, headers: dict[str, str] | None = None) -> Reply:
-    return _json_reply(error.status, {"code": error.code, "msg": error.text}, headers)
+    def _save(self) -> bool:
+        if self._store is None:
+            return True
+        try:
+            self._store.save(self.exchange)
+        except sqlite3.Error as error:
+            _LOG.error("the state cannot be kept (%s); the last request is undone. Is the disk full?", error)
+            self.restart()
+            return False
+        self._saved = self._mark()
+        return True

@@ -9,6 +9,7 @@ from feeds.tables import DAY_MS, interval_ms
 from gridv4_bt.errors import DataError
 from gridv4_bt.exchange import answers
 from gridv4_bt.exchange.answers import number
+from gridv4_bt.exchange.checks import CONDITIONAL_TYPES
 from gridv4_bt.exchange.errors import ApiError
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.params import Params
@@ -219,10 +220,8 @@ def test_order(exchange: Exchange, params: Params) -> Any:
 
 def _order_terms(params: Params) -> dict[str, Any]:
     type = params.text("type")
-    if type in _UNKNOWN_HERE:
+    if type in CONDITIONAL_TYPES:
         raise ApiError(-4120)
-    if type not in ("LIMIT", "MARKET"):
-        raise ApiError(-1116)
     terms = _common_terms(params) | {"type": type, "qty": params.number("quantity"), "price": 0.0}
     terms["client_id"] = params.text("newClientOrderId", "")
     terms["time_in_force"] = "GTC"
@@ -245,9 +244,6 @@ def _common_terms(params: Params) -> dict[str, Any]:
 
 def _place(exchange: Exchange, params: Params) -> Order:
     return exchange.place(**_order_terms(params))
-
-
-_UNKNOWN_HERE = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 
 
 @endpoint("PUT", "v1/order", weight=0, orders=1)
@@ -353,13 +349,13 @@ def countdown(exchange: Exchange, params: Params) -> Any:
 @endpoint("GET", "v1/openOrders", weight=_without_symbol(1, 40))
 def open_orders(exchange: Exchange, params: Params) -> Any:
     symbol = params.values.get("symbol") or None
-    return [_order(exchange, order) for order in exchange.open_orders(symbol and exchange.book(symbol).symbol)]
+    return [_order(exchange, order) for order in exchange.registry.open_orders(symbol and exchange.book(symbol).symbol)]
 
 
 @endpoint("GET", "v1/allOrders", weight=5)
 def all_orders(exchange: Exchange, params: Params) -> Any:
     symbol = exchange.book(params.text("symbol")).symbol
-    found = [order for order in exchange.orders.values() if order.symbol == symbol]
+    found = [order for order in exchange.registry.orders.values() if order.symbol == symbol]
     return [_order(exchange, order) for order in _page(exchange, params, found, "orderId", 500)]
 
 
@@ -368,7 +364,7 @@ def _find(exchange: Exchange, params: Params, missing: int = -2013) -> Order:
     number, name = params.integer("orderId"), params.values.get("origClientOrderId")
     if number is None and not name:
         raise ApiError(-1102, "orderId' or 'origClientOrderId")
-    order = exchange.find(symbol, number, name)
+    order = exchange.registry.find(symbol, number, name, exchange.now)
     if order is None:
         raise ApiError(missing)
     return order
@@ -416,7 +412,7 @@ def delete_algo(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("DELETE", "v1/algoOpenOrders")
 def delete_algos(exchange: Exchange, params: Params) -> Any:
-    for algo in exchange.open_algos(exchange.book(params.text("symbol")).symbol):
+    for algo in exchange.registry.open_algos(exchange.book(params.text("symbol")).symbol):
         exchange.cancel_algo(algo)
     return {"code": "200", "msg": "The operation of cancel all open order is done."}
 
@@ -424,13 +420,13 @@ def delete_algos(exchange: Exchange, params: Params) -> Any:
 @endpoint("GET", "v1/openAlgoOrders", weight=_without_symbol(1, 40))
 def open_algos(exchange: Exchange, params: Params) -> Any:
     symbol = params.values.get("symbol") or None
-    return [_algo(exchange, algo) for algo in exchange.open_algos(symbol and exchange.book(symbol).symbol)]
+    return [_algo(exchange, algo) for algo in exchange.registry.open_algos(symbol and exchange.book(symbol).symbol)]
 
 
 @endpoint("GET", "v1/allAlgoOrders", weight=5)
 def all_algos(exchange: Exchange, params: Params) -> Any:
     symbol = exchange.book(params.text("symbol")).symbol
-    found = [algo for algo in exchange.algos.values() if algo.symbol == symbol]
+    found = [algo for algo in exchange.registry.algos.values() if algo.symbol == symbol]
     return [_algo(exchange, algo) for algo in _page(exchange, params, found, "algoId", 500)]
 
 
@@ -438,7 +434,7 @@ def _find_algo(exchange: Exchange, params: Params, missing: int) -> AlgoOrder:
     number, name = params.integer("algoId"), params.values.get("clientAlgoId")
     if number is None and not name:
         raise ApiError(-1102, "algoId' or 'clientAlgoId")
-    algo = exchange.find_algo(number, name)
+    algo = exchange.registry.find_algo(number, name)
     if algo is None:
         raise ApiError(missing)
     return algo

@@ -68,7 +68,8 @@ CODES: dict[int, tuple[str, int]] = {
     -4142: ("REJECT: take profit or stop order will be triggered immediately.", 400),
     -4164: ("Order's notional must be no smaller than {} (unless you choose reduce only).", 400),
     -4192: ("Trade forbidden due to Cooling-off Period.", 400),
-    -4400: ("Futures Trading Quantitative Rules violated, only reduceOnly order is allowed, please try again later.", 400),
+    -4400: ("Futures Trading Quantitative Rules violated, only reduceOnly order is allowed, please try again later.",
+            400),
     -4531: ("Position mode cannot be changed: the coin-margined account has open orders or positions.", 400),
     -5000: ("Path {} is invalid", 404),
     -5021: ("Due to the order could not be filled immediately, the FOK order has been rejected. The order will not be "

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from gridv4_bt.exchange.desk import Desk, Reply
+from gridv4_bt.exchange.desk import Desk
+from gridv4_bt.exchange.messages import Reply, Request
 
 HOST = "127.0.0.1"
 T = TypeVar("T")
@@ -44,7 +45,7 @@ class Server:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         body = (await request.read()).decode()
         path, _, query = request.raw_path.partition("?")
-        reply = self.desk.respond(request.method, path, query, body, request.headers)
+        reply = self.desk.respond(Request(request.method, path, query, body, request.headers))
         if reply.delay:
             await asyncio.sleep(reply.delay)
         if reply.share < 1.0:
