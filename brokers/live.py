@@ -45,6 +45,7 @@ class LiveHedgeBroker(HedgeBroker):
         self.desk: Desk = self.p.desk
         self._saved: dict[str, Any] | None = self.p.saved
         self.is_reachable = True  #: the exchange answered at this bar
+        self._wallet_difference = 0.0  # of the exchange's wallet from ours when it was compared last, quote
         self.has_begun = False  # there may be something of ours at the exchange
         self._polled = 0  # exchange time, ms
 
@@ -166,15 +167,26 @@ class LiveHedgeBroker(HedgeBroker):
             )  # fmt: skip
 
     def _compare_wallet(self, fresh: list[FeedBook]) -> None:
-        """Follow transfers in and out; what funding and trades explain is booked already or will be."""
+        """Follow transfers in and out; what funding and trades explain is booked already or will be.
+
+        The exchange realises profits against a leg's average entry, the books against the fill that is closed. What
+        both agree on is the wallet less what the positions have cost: equity at a price of nought.
+        """
         bar = fresh[0].bar
         if (bar.time + BAR_MS) % 3_600_000 == 0 or self.desk.unbooked:
             return  # a settlement at the close belongs to the next bar
-        theirs = self.desk.executor.wallet() - self.desk.foreign_fees
-        difference = theirs - self.account.wallet
-        if abs(difference) <= _WALLET_NOISE:
+        ours, theirs = self.account.wallet, self.desk.executor.wallet() - self.desk.foreign_fees
+        for book in self._all:
+            for leg in book.legs:
+                held = self.desk.holdings[book.symbol][leg.side]
+                ours -= leg.sign * leg.tracker.cost
+                theirs -= leg.sign * held.qty * held.entry
+        difference = theirs - ours
+        before, self._wallet_difference = self._wallet_difference, difference
+        # What is on its way explains itself by the next candle; only what stays is a transfer.
+        if abs(difference) <= _WALLET_NOISE or abs(difference - before) > _WALLET_NOISE:
             return
-        self.desk.log("alert", what="wallet_differs", ours=self.account.wallet, theirs=theirs)
+        self.desk.log("alert", what="wallet_differs", wallet=self.account.wallet, difference=difference)
         self.account.wallet += difference
         self.account.start += difference
 

@@ -92,17 +92,22 @@ class CheckedSession(Session):
 
     def _compare(self, strategy: LiveGrid) -> list[str]:
         broken = []
-        wallet = self.desk.executor.wallet()
+        symbol = strategy.market.symbol
+        held = self.desk.executor.holdings(symbol)
         account = self.broker.account
-        if abs(account.wallet - wallet) > 0.01:
-            broken.append(f"wallet {account.wallet:.4f}, at the exchange {wallet:.4f}")
-        if account.start != _CASH:
+        close = strategy.feed.close[0]
+        theirs = self.desk.executor.wallet()
+        for side, leg in held.items():
+            theirs += int(side) * leg.qty * (close - leg.entry)
+        equity = self.broker.getvalue()
+        if abs(equity - theirs) > 0.01:
+            broken.append(f"equity {equity:.4f}, at the exchange {theirs:.4f}")
+        if abs(account.start - _CASH) > 1e-6:
             broken.append(f"the wallet was corrected: start {account.start:.4f}")
-        held = self.desk.executor.holdings(strategy.market.symbol)
         for side in strategy.sides:
             if abs(side.tracker.qty - held[side.side].qty) > 1e-9:
                 broken.append(f"{side.side.name} {side.tracker.qty:g}, at the exchange {held[side.side].qty:g}")
-        trades = self.desk.executor.trades(strategy.market.symbol, -1)
+        trades = self.desk.executor.trades(symbol, -1)
         fees = sum(trade.fee for trade in trades)
         if abs(account.fees - fees) > 1e-6:
             broken.append(f"fees {account.fees:.6f}, at the exchange {fees:.6f} for {len(trades)} trades")
@@ -123,6 +128,7 @@ def run_seed(seed: int, bars: int, folder: Path, trouble: float = 0.03, kills_pe
     kills_per_bar : how often the process is killed, on average.
     """
     began = time.perf_counter()
+    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # connections end with the processes
     rng = random.Random(seed)
     result = Result(seed)
     folder.mkdir(parents=True)

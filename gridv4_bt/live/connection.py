@@ -101,8 +101,14 @@ class Connection:
         return answer
 
     def resync(self) -> None:
-        """Set the clock by the exchange's."""
-        self.client.load_time_difference()
+        """Set the clock by the exchange's.
+
+        Raises
+        ------
+        Unreachable
+            It does not tell its time.
+        """
+        self.ask(self.client.load_time_difference)
         difference = self.client.options.get("timeDifference") or 0
         if hasattr(self.clock, "ahead"):
             self.clock.ahead = difference
@@ -128,8 +134,8 @@ class Connection:
     def _resync_or_pass(self) -> None:
         try:
             self.resync()
-        except ccxt.BaseError as error:
-            raise Passing(f"the clock cannot be set: {type(error).__name__}") from error
+        except Unreachable as failure:
+            raise Passing(str(failure)) from failure
 
     def _note(self, failure: Failure) -> None:
         self.failures += 1

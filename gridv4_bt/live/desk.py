@@ -52,7 +52,7 @@ class Desk:
         self.unbooked: list[Execution] = []
         self.foreign_fees = 0.0  #: charged in other assets than the margin's, in quote
         self.adding = True  #: False: no entry is placed any more
-        self.last_prices: dict[str, float] = {}  #: of the other assets that fees were charged in
+        self.holdings: dict[str, dict[PositionSide, Holding]] = {}  #: as the exchange told last, by symbol
         self._cursor: dict[str, int] = {}  # id of the last trade seen, by symbol
         self._generation = 0
         self._one_stop = False  # the exchange takes one stop for a whole leg, not two
@@ -271,7 +271,6 @@ class Desk:
         if not trade.fee or trade.fee_asset == "USDT":
             return trade.fee
         price = self.executor.price(f"{trade.fee_asset}/USDT:USDT")
-        self.last_prices[trade.fee_asset] = price
         self.foreign_fees += trade.fee * price
         self.log("fee_converted", asset=trade.fee_asset, amount=trade.fee, price=price)
         return trade.fee * price
@@ -283,7 +282,7 @@ class Desk:
 
     def _compare(self, book: Book) -> list[Mismatch]:
         unbooked = Unbooked(self.unbooked, book.symbol)
-        theirs = self.executor.holdings(book.symbol)
+        theirs = self.holdings[book.symbol] = self.executor.holdings(book.symbol)
         found = []
         for leg in book.legs:
             ours = leg.tracker.qty + unbooked.change(leg.side)

@@ -163,7 +163,10 @@ class Executor:
                         return Failure(Reaction.UNKNOWN, failure.code, failure.text)
                 case Reaction.RESYNC_CLOCK if not resynced:
                     resynced = True
-                    self.connection.resync()
+                    try:
+                        self.connection.resync()
+                    except Unreachable:
+                        break
                 case Reaction.RETRY | Reaction.WAIT | Reaction.WAIT_ORDERS if attempt + 1 < _ATTEMPTS:
                     self.connection.clock.sleep(failure.wait or 0.5 * 2**attempt)
                 case _:
