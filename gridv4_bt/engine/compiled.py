@@ -46,6 +46,15 @@ def floats(memory: bytearray) -> MutableSequence[float]:
     return np.frombuffer(memory) if available() else memoryview(memory).cast("d")
 
 
+def rows(memory: bytearray, count: int) -> Sequence[MutableSequence[float]]:
+    """Return the floats that a piece of memory holds, as so many rows."""
+    numbers = floats(memory)
+    length = len(numbers) // count
+    if available():
+        return numbers.reshape(count, length)
+    return [numbers[row * length : (row + 1) * length] for row in range(count)]
+
+
 def table(rows: int, length: int) -> Sequence[MutableSequence[float]]:
     """Return rows of zeros in the kind of array that the rules are fastest with."""
     if not available():
