@@ -6,21 +6,62 @@ where it hurts most, all at the same time: at the low or the high of the mark, w
 
 from collections.abc import Sequence
 
-from gridv4_bt.core.risk import liquidation_prices, maintenance_margin
+from gridv4_bt.core.risk import Bracket, maintenance_margin, safe_interval
 from gridv4_bt.engine.account import Account
-from gridv4_bt.engine.matching import INFINITY, Book
-from gridv4_bt.engine.types import LOT_NOISE, TradeLabel
+from gridv4_bt.engine.matching import Book
+from gridv4_bt.engine.position import LOT_NOISE, unrealized_pnl
+from gridv4_bt.engine.types import TradeLabel
+
+
+# --- the rules, on plain numbers --------------------------------------------------------------------
+
+
+def excess_at(
+    price: float, long_qty: float, long_cost: float, short_qty: float, short_cost: float, brackets: Sequence[Bracket]
+) -> float:
+    """Return unrealised PnL minus maintenance margin of two legs at a price, quote."""
+    total = 0.0
+    if long_qty > 0.0:
+        total += unrealized_pnl(1, long_qty, long_cost, price) - maintenance_margin(long_qty * price, brackets)
+    if short_qty > 0.0:
+        total += unrealized_pnl(-1, short_qty, short_cost, price) - maintenance_margin(short_qty * price, brackets)
+    return total
+
+
+def reserve_at_worst(
+    mark_low: float, mark_high: float, rate: float, long_qty: float, long_cost: float, short_qty: float,
+    short_cost: float,
+) -> float:  # fmt: skip
+    """Return the least unrealised PnL within a bar minus `rate` of everything held at its high, quote."""
+    net = long_qty - short_qty
+    pnl = min(net * mark_low, net * mark_high) - long_cost + short_cost
+    return -(rate * (long_qty + short_qty) * mark_high) + pnl
+
+
+def price_at_open(open_: float, mark_low: float, mark_high: float) -> float:
+    """Return the mark price when a bar opens: the open, as far as the mark went there."""
+    return min(max(open_, mark_low), mark_high)
+
+
+def takeover_price(
+    falls: bool, open_: float, mark_low: float, mark_high: float, down: float, up: float
+) -> float:
+    """Return at which price the exchange takes a symbol over: its liquidation price, the open if the bar opened beyond.
+
+    `falls` tells whether the low of the mark leaves less than the high, `down` and `up` are the liquidation prices.
+    """
+    if falls:
+        return min(open_, down) if down >= mark_low else mark_low
+    return max(open_, up) if up <= mark_high else mark_high
+
+
+# --- the rules applied to books ---------------------------------------------------------------------
 
 
 def excess(book: Book, price: float) -> float:
     """Return unrealised PnL minus maintenance margin of one symbol at a price, quote."""
-    brackets = book.market.brackets
-    total = 0.0
-    for leg in book.legs:
-        tracker = leg.tracker
-        if tracker.ids:
-            total += tracker.unrealized(price) - maintenance_margin(tracker.qty * price, brackets)
-    return total
+    long, short = book.long.tracker, book.short.tracker
+    return excess_at(price, long.qty, long.cost, short.qty, short.cost, book.market.brackets)
 
 
 def worst_excess(book: Book) -> float:
@@ -39,10 +80,10 @@ def is_safe(account: Account, books: Sequence[Book]) -> bool:
         if not long.ids and not short.ids:
             continue
         flat = False
-        bar = book.bar
-        reserve -= book.market.brackets[-1].rate * (long.qty + short.qty) * bar.mark_high
-        net = long.qty - short.qty
-        reserve += min(net * bar.mark_low, net * bar.mark_high) - long.cost + short.cost
+        bar, rate = book.bar, book.market.brackets[-1].rate
+        reserve += reserve_at_worst(
+            bar.mark_low, bar.mark_high, rate, long.qty, long.cost, short.qty, short.cost
+        )
     if flat or reserve > 0.0:
         return True
     return account.wallet + sum(worst_excess(book) for book in books) > 0.0
@@ -56,7 +97,7 @@ def is_safe_at_open(account: Account, books: Sequence[Book], fresh: Sequence[Boo
     equity = account.wallet
     for book in books:
         bar = book.bar
-        opened = min(max(bar.open, bar.mark_low), bar.mark_high)
+        opened = price_at_open(bar.open, bar.mark_low, bar.mark_high)
         equity += excess(book, opened if book in fresh else bar.mark_close)
     return equity > 0.0
 
@@ -73,7 +114,7 @@ def liquidation_range(
         if other is not book:
             wallet += worst_excess(other) if worst else excess(other, other.bar.mark_close)
     long, short = book.long.tracker, book.short.tracker
-    down, up = liquidation_prices(
+    return safe_interval(
         wallet,
         long.qty,
         long.average if long.ids else 0.0,
@@ -81,7 +122,6 @@ def liquidation_range(
         short.average if short.ids else 0.0,
         book.market.brackets,
     )
-    return (0.0 if down is None else down), (INFINITY if up is None else up)
 
 
 def liquidate(account: Account, books: Sequence[Book], fee_rate: float) -> None:
@@ -118,6 +158,4 @@ def _price(account: Account, books: Sequence[Book], book: Book) -> float:
     bar = book.bar
     falls = excess(book, bar.mark_low) <= excess(book, bar.mark_high)
     down, up = liquidation_range(account, books, book, worst=True)
-    if falls:
-        return min(bar.open, down) if down >= bar.mark_low else bar.mark_low
-    return max(bar.open, up) if up <= bar.mark_high else bar.mark_high
+    return takeover_price(falls, bar.open, bar.mark_low, bar.mark_high, down, up)
