@@ -13,62 +13,27 @@ own) is a run of `gridv4_bt.backtest`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feeds.candles import CandleFeed
+from gridv4_bt.analysis.performance import daily_returns
 from gridv4_bt.config import GridConfig
-from gridv4_bt.engine.market import MarketHistory
-from gridv4_bt.engine.types import ClosedTrade
+from gridv4_bt.engine.ladder import PLACED, Blocked
+from gridv4_bt.engine.sweep import kernel, new_state, parameters, rules_of
+from gridv4_bt.engine.sweep_state import LABELS, Inputs, State
+from gridv4_bt.engine.types import ClosedTrade, PositionSide
+from gridv4_bt.errors import ConfigError, DataError
+from gridv4_bt.sweep_market import DAY_MS, Floats, SweepMarket
+from strategies.grid_v4 import LOG_COLUMNS
 
-Floats = NDArray[np.float64]
-Wholes = NDArray[np.int64]
+__all__ = ["SweepMarket", "SweepResult", "check_sweepable", "sweep"]
 
-
-@dataclass(frozen=True)
-class SweepMarket:
-    """One symbol's bars, funding, mark price, rules and signals as arrays that all parameter sets share.
-
-    It survives pickling, also with the signals that were computed since it was made. All arrays have one value a bar.
-    """
-
-    symbol: str
-    history: MarketHistory  #: filters and brackets by date
-    time: Wholes  #: open times, ms
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
-    volume: Floats
-    mark: Floats  #: at which a settlement at the bar's open is charged
-    mark_low: Floats  #: of the mark price within the bar where it is as fine as the bars, else of the price
-    mark_high: Floats
-    funding: Floats | None  #: rate settled at the bar's open, NaN for none; None: the synthetic rate
-
-    @classmethod
-    def of(cls, feed: CandleFeed, rules: Path | MarketHistory | None = None) -> SweepMarket:
-        """Return the market of a feed made by `make_feeds`.
-
-        `rules` is a file of brackets or filters, dated or not, or what was read of one, in place of the packaged table.
-
-        Raises
-        ------
-        ConfigError
-            The feed has finer candles inside its bars, or filters that change its bars.
-        MarketError
-            The file cannot be read or lacks the symbol.
-        """
-        raise NotImplementedError
-
-    def prepare(self, configs: Sequence[GridConfig]) -> None:
-        """Compute the signals of these configs, each distinct one once; `sweep` does it for those it is given.
-
-        A mixture (regime gmm) takes seconds a year, so do it before the market is sent to other processes.
-        """
-        raise NotImplementedError
+#: Open fills a side that there is room for at first; a run that needs more is started again with twice as much.
+ROOM = 64
 
 
 @dataclass(frozen=True)
@@ -104,7 +69,7 @@ class SweepResult:
     min_liquidation_distance: float  #: fraction of the price; infinite if there never was one
     max_margin_ratio: float  #: maintenance margin / equity
     bars_in_market: int  #: at whose close a fill was open
-    days: Wholes  #: UTC days traded, counted since 1970
+    days: NDArray[np.int64]  #: UTC days traded, counted since 1970
     equity: Floats  #: at the last close of each of `days`
     log: Floats | None = None  #: shape (bars, len(LOG_COLUMNS)) as `SymbolRecord.log`, with ``log=True``
     closed: list[ClosedTrade] | None = field(default=None, repr=False)  #: in order, with ``closed=True``
@@ -127,18 +92,20 @@ class SweepResult:
     @property
     def daily_returns(self) -> Floats:
         """Return the return of each of `days` (as `gridv4_bt.analysis.performance.daily_returns`)."""
-        raise NotImplementedError
+        return daily_returns(self.days * DAY_MS, self.equity, self.start_equity)[1]
 
 
 def check_sweepable(config: GridConfig) -> None:
-    """Refuse a config that only Backtrader can run.
+    """Refuse a config that only Backtrader can run, and any without numba.
 
     Raises
     ------
     ConfigError
-        `intrabar` is not pessimistic, or numba is missing; the message says what to do.
+        The message names the parameter or the package and says what to do.
     """
-    raise NotImplementedError
+    kernel()
+    if config.intrabar != "pessimistic":
+        raise ConfigError(f"intrabar: a sweep matches whole bars, {config.intrabar!r} is for a run in Backtrader alone")
 
 
 def sweep(
@@ -149,7 +116,7 @@ def sweep(
     log: bool = False,
     closed: bool = False,
 ) -> Iterator[SweepResult]:
-    """Yield the result of every config, in order.
+    """Return an iterator over the results of the configs, in their order.
 
     Parameters
     ----------
@@ -163,4 +130,91 @@ def sweep(
     DataError
         The data is over before the indicators of a config have warmed up.
     """
-    raise NotImplementedError
+    market.prepare(configs)
+    for config in configs:
+        _check(market, config)
+    return _results(partial(_run, market, cash=cash, log=log, closed=closed), configs, threads)
+
+
+def _results(run, configs: Sequence[GridConfig], threads: int) -> Iterator[SweepResult]:
+    if threads == 1:
+        yield from map(run, configs)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(run, configs)
+
+
+def _check(market: SweepMarket, config: GridConfig) -> None:
+    check_sweepable(config)
+    first = market.history.at(0)
+    if first.max_notional(config.leverage) == 0.0:
+        raise ConfigError(
+            f"leverage: -4028 {config.leverage:g} is not valid for {market.symbol}, which allows "
+            f"{max(first.max_leverages):g} at most"
+        )
+    if market.first_bar(config) >= len(market.bars):
+        raise DataError(
+            f"{len(market.bars)} bars are too few: warm-up needs {market.first_bar(config) + 1}. Give a longer span."
+        )
+
+
+def _run(market: SweepMarket, config: GridConfig, cash: float, log: bool, closed: bool) -> SweepResult:
+    first = market.first_bar(config)
+    rules, brackets = rules_of(market.history, config.leverage)
+    inputs = Inputs(
+        parameters(config), market.bars, market.sigma(config.sigma_bars)[0], market.rates(config.funding_hours),
+        market.regimes(config)[0], rules, brackets, first,
+    )  # fmt: skip
+    days = market.bars["time"][[first, -1]] // DAY_MS
+    log_shape = (len(market.bars) - first, len(LOG_COLUMNS)) if log else (1, 0)
+    room, trades = ROOM, 0
+    while True:
+        state = new_state(config, cash, int(days[1] - days[0]) + 1, log_shape, room, trades)
+        kernel()(inputs, state)
+        if state.wallet["overflow"][0]:
+            room *= 2
+        elif closed and len(state.trades) < state.wallet["closed"][0]:
+            trades = int(state.wallet["closed"][0])
+        else:
+            return _result(market, config, cash, len(market.bars) - first, int(days[0]), state, log, closed)
+
+
+def _result(
+    market: SweepMarket, config: GridConfig, cash: float, bars: int, first_day: int, state: State,
+    log: bool, closed: bool,
+) -> SweepResult:  # fmt: skip
+    wallet = state.wallet[0]
+    counts = dict(zip(Blocked, state.tally.tolist(), strict=True))
+    by_label = {label: row for label, row in zip(LABELS, state.by_label, strict=True) if row["trades"]}
+    known = np.flatnonzero(~np.isnan(state.days))
+    return SweepResult(
+        config=config,
+        bars=bars,
+        start_equity=cash,
+        end_equity=float(wallet["value"]),
+        max_drawdown=float(wallet["drawdown"]),
+        trades=int(wallet["closed"]),
+        label_trades={str(label): int(row["trades"]) for label, row in by_label.items()},
+        label_net={str(label): float(row["net"]) for label, row in by_label.items()},
+        open_fills=int(state.legs["fills"].sum()),
+        blocked={reason.name.lower(): count for reason, count in counts.items() if count and reason != PLACED},
+        min_liquidation_distance=float(wallet["min_distance"]),
+        days=first_day + known,
+        equity=state.days[known],
+        log=state.log if log else None,
+        closed=[_closed_trade(market.symbol, row) for row in state.trades.tolist()] if closed else None,
+        **{name: wallet[name].item() for name in _SAME},
+    )
+
+
+#: What a result and the kernel's account call by the same name.
+_SAME = (
+    "wallet", "gross", "fees", "funding", "wins", "profit", "loss", "fills", "halts", "stops", "margin_calls",
+    "liquidations", "maker_executions", "taker_executions", "ambiguous_bars", "liquidation_near", "max_margin_ratio",
+    "bars_in_market",
+)  # fmt: skip
+
+
+def _closed_trade(symbol: str, row: tuple) -> ClosedTrade:
+    trade_id, side, label, *others = row
+    return ClosedTrade(trade_id, symbol, PositionSide(side), LABELS[label], *others)

@@ -55,6 +55,16 @@ def takeover_price(
     return max(open_, up) if up <= mark_high else mark_high
 
 
+def bankruptcy_price(price: float, equity: float, net_qty: float) -> float:
+    """Return the price that leaves an account nothing, where closing its net quantity at `price` leaves `equity`."""
+    return price - equity / net_qty
+
+
+def is_unhedged(long_qty: float, short_qty: float) -> bool:
+    """Tell whether a price changes what closing both legs brings."""
+    return abs(long_qty - short_qty) > LOT_NOISE * long_qty
+
+
 # --- the rules applied to books ---------------------------------------------------------------------
 
 
@@ -139,19 +149,16 @@ def liquidate(account: Account, books: Sequence[Book], fee_rate: float) -> None:
     notional = sum((leg.tracker.qty * prices[book.symbol]) for book in books for leg in book.legs)
     if equity < 0.0:
         # What equal legs bring no price changes.
-        unhedged = [book for book in books if abs(_net_qty(book)) > LOT_NOISE * book.long.tracker.qty]
+        unhedged = [book for book in books if is_unhedged(book.long.tracker.qty, book.short.tracker.qty)]
         if unhedged:
             loser = min(unhedged, key=lambda book: book.unrealized(prices[book.symbol]))
-            prices[loser.symbol] -= equity / _net_qty(loser)
+            net_qty = loser.long.tracker.qty - loser.short.tracker.qty
+            prices[loser.symbol] = bankruptcy_price(prices[loser.symbol], equity, net_qty)
         equity = 0.0
     fee_rate = min(fee_rate, equity / notional)
     for book in books:
         book.close_all(prices[book.symbol], TradeLabel.LIQUIDATION, fee_rate)
     account.liquidations += 1
-
-
-def _net_qty(book: Book) -> float:
-    return book.long.tracker.qty - book.short.tracker.qty
 
 
 def _price(account: Account, books: Sequence[Book], book: Book) -> float:

@@ -29,6 +29,11 @@ def realized_pnl(side_sign: int, qty: float, entry: float, price: float) -> floa
     return side_sign * (price - entry) * qty
 
 
+def net_pnl(gross: float, fees: float, funding: float) -> float:
+    """Return what a closed trade brought after fees and the funding it paid, quote."""
+    return gross - fees - funding
+
+
 def fee_of(qty: float, price: float, rate: float) -> float:
     """Return the fee of an execution, quote."""
     return qty * price * rate

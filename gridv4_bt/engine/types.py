@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from gridv4_bt.engine.position import (
     LOT_NOISE,
+    net_pnl,
     part_of,
     settle_fills,
     sum_fills,
@@ -71,7 +72,7 @@ class ClosedTrade(NamedTuple):
     @property
     def net(self) -> float:
         """Profit after fees and funding, quote."""
-        return self.gross - self.fees - self.funding
+        return net_pnl(self.gross, self.fees, self.funding)
 
 
 class PositionTracker:
