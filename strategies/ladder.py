@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from struct import Struct
 
 from gridv4_bt.config import GridConfig
-from gridv4_bt.engine.compiled import buffer, compiled, floats, octets, plain, table
+from gridv4_bt.engine.compiled import buffer, compiled, floats, octets, rows
 from gridv4_bt.engine.ladder import (
     BAR_NUMBERS,
     CANCEL,
@@ -22,8 +22,7 @@ from gridv4_bt.engine.matching import Leg
 
 FLOAT = 8  #: bytes
 _write_bar = Struct(f"{BAR_NUMBERS}d").pack_into
-_read_answers = Struct("2d").unpack_from
-_ANSWERS = (SHEET - 2) * FLOAT
+_read_found = Struct("9d").unpack
 
 
 class LadderPlan:
@@ -39,7 +38,7 @@ class LadderPlan:
         self._sheet = floats(self._memory)
         self._taken = [buffer(1), buffer(1)]
         self._tally = buffer(len(Blocked), whole=True)
-        self._found = table(3, 3)
+        self._found = bytearray(9 * FLOAT)
         self._bar_trace = bytearray(2 * config.levels)
         self.trace = bytearray()  #: of every bar planned, see `plan_ladder`
         self.obey(market)
@@ -70,8 +69,8 @@ class LadderPlan:
         self._sheet[place], self._sheet[place + 1] = len(fills), len(taken)
         long, short = self._legs
         self._arrays = (
-            self._sheet, self._taken[0], long.orders, self._taken[1], short.orders, self._tally, self._found,
-            octets(self._bar_trace),
+            self._sheet, self._taken[0], long.orders, self._taken[1], short.orders, self._tally,
+            rows(self._found, 3), octets(self._bar_trace),
         )  # fmt: skip
 
     def change(self, *numbers: float) -> tuple[bool, float, float]:
@@ -83,14 +82,13 @@ class LadderPlan:
         _write_bar(self._memory, 0, *numbers)
         changed = self._plan(*self._arrays)
         self.trace += self._bar_trace
-        q, shift = _read_answers(self._memory, _ANSWERS)
+        q, shift, _, *totals = _read_found(self._found)
         if changed:
             long, short = self._legs
-            _, long_totals, short_totals = plain(self._found)
             if changed & 1:
-                long.take_totals(long_totals)
+                long.take_totals(totals[:3])
             if changed & 2:
-                short.take_totals(short_totals)
+                short.take_totals(totals[3:])
         return changed > 0, q, shift
 
     def refused(self, reasons: dict[int, Blocked]) -> None:

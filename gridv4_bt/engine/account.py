@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from gridv4_bt.engine.position import fee_of, realized_pnl
 from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide, PositionTracker, TradeLabel
 
 
@@ -54,7 +55,7 @@ class Account:
         maker: bool,
     ) -> int:
         """Book an entry and return the new fill's id. `fee_rate` is a fraction of the notional."""
-        return self.book_open(symbol, leg, qty, price, time, regime, spacing_pct, qty * price * fee_rate, maker)
+        return self.book_open(symbol, leg, qty, price, time, regime, spacing_pct, fee_of(qty, price, fee_rate), maker)
 
     def book_open(
         self,
@@ -95,7 +96,8 @@ class Account:
     ) -> ClosedTrade:
         """Book the closing of `qty` of the fill at `index` of the leg and return the trade."""
         part = leg.close(index, qty)
-        return self.book_close(symbol, leg.side, part, price, time, label, part.qty * price * fee_rate, maker)
+        fee = fee_of(part.qty, price, fee_rate)
+        return self.book_close(symbol, leg.side, part, price, time, label, fee, maker)
 
     def book_close(
         self,
@@ -110,7 +112,7 @@ class Account:
     ) -> ClosedTrade:
         """Book what `PositionTracker.close` has taken out of a leg, with a fee that is known, quote."""
         qty = part.qty
-        gross = int(side) * (price - part.price) * qty
+        gross = realized_pnl(int(side), qty, part.price, price)
         self.wallet += gross
         self.wallet -= fee
         self.gross += gross

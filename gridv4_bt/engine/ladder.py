@@ -43,6 +43,8 @@ COOLING = int(Blocked.COOLING)
 MIN_QTY = int(Blocked.MIN_QTY)
 MIN_NOTIONAL = int(Blocked.MIN_NOTIONAL)
 MAX_INVENTORY = int(Blocked.MAX_INVENTORY)
+MARGIN = int(Blocked.MARGIN)
+MAX_POSITION = int(Blocked.MAX_POSITION)
 HALT = int(Blocked.HALT)
 VAR = int(Blocked.VAR)
 REGIME = int(Blocked.REGIME)
@@ -300,11 +302,11 @@ def plan_ladder(
 BAR_NUMBERS = 11
 SETTINGS = 11
 COUNTS = 4
-SHEET = BAR_NUMBERS + SETTINGS + COUNTS + 2  #: the last two are its answers
+SHEET = BAR_NUMBERS + SETTINGS + COUNTS
 
 
 def plan_bar(
-    sheet: MutableSequence[float],
+    sheet: Sequence[float],
     long_taken: Sequence[float],
     long_orders: Sequence[MutableSequence[float]],
     short_taken: Sequence[float],
@@ -316,17 +318,15 @@ def plan_bar(
     """`plan_ladder` with its numbers on one sheet, because entering compiled code costs by the argument.
 
     The sheet holds, in the order of that function's parameters, long_block to funding_rate, levels to keep_qty, and
-    long_fills, long_count, short_fills, short_count; then it is told q and shift of `centre_grid`.
+    long_fills, long_count, short_fills, short_count.
     """
     s = sheet
-    changed = plan_ladder(
+    return plan_ladder(
         int(s[0]), int(s[1]), s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10],
         int(s[11]), s[12], s[13], s[14], s[15], s[16], s[17], s[18], s[19], s[20], s[21],
         long_taken, int(s[22]), int(s[23]), long_orders, short_taken, int(s[24]), int(s[25]), short_orders,
         tally, found, trace,
     )  # fmt: skip
-    s[26], s[27] = found[0][0], found[0][1]
-    return changed
 
 
 def keep_side(
