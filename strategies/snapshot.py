@@ -1,6 +1,5 @@
 """What a GridStrategyV4 remembers between bars, written down so that another process can go on."""
 
-from collections import deque
 from typing import Any
 
 from strategies.grid_v4 import GridStrategyV4
@@ -30,7 +29,7 @@ def restore_snapshot(strategy: GridStrategyV4, snapshot: dict[str, Any]) -> None
     """Put a strategy that has just been started into the state of a snapshot."""
     for name in _PLAIN:
         setattr(strategy, name, snapshot[name.lstrip("_")])
-    strategy._stop_bars = deque(snapshot["stop_bars"])
+    strategy._stop_bars.extend(snapshot["stop_bars"])
     strategy._returns = {int(regime): list(returns) for regime, returns in snapshot["returns"].items()}
     strategy._kelly.clear()
     strategy.warnings.update(snapshot["warnings"])

@@ -43,7 +43,7 @@ def run_chaos(
     folder = keep if keep is not None else Path(tempfile.mkdtemp(prefix="gridv4-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
     console = Console(quiet=quiet)
-    results: list["Result"] = []
+    results: list[Result] = []
     try:
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
             waiting = [

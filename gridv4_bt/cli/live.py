@@ -34,7 +34,7 @@ from gridv4_bt.live.store import ccxtbt_client
 #: Exit codes beside 0 (stopped, or the paper market is over), 1 (the system failed) and 2 (bad input).
 NEEDS_A_PERSON = 3
 FAILED_CHECK = 4
-_STATE = Path("data/live_state")
+_STATE, _PAPER_STATE = Path("data/live_state"), Path("data/paper_state")
 BARS_A_DAY = 96
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -63,7 +63,10 @@ def live(
     endpoint: Annotated[str, typer.Option(help="Address of a local exchange (gridv4 exchange) to trade at.")] = "",
     config: Config = None,
     setting: Settings = [],  # noqa: B006
-    state_dir: Annotated[Path, typer.Option(help="Where the bot keeps its state and records.")] = _STATE,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where the bot keeps its state and records; default data/live_state, data/paper_state."),
+    ] = None,
     store: Annotated[str, typer.Option(help="Whose client is used: own, or ccxtbt if it is installed.")] = "own",
     check: Annotated[bool, typer.Option("--check", help="Only look whether everything is in place.")] = False,
     flatten: Annotated[
@@ -90,16 +93,17 @@ def live(
     console = Console(quiet=quiet)
     _log_to(console)
     stop = threading.Event()
+    folder = state_dir or (_PAPER_STATE if paper else _STATE)
     with ExitStack() as stack:
         place, symbols = stack.enter_context(
             _place(
-                symbol, paper, _speed(speed), days, start, cash, cache_dir, demo, endpoint, store, parameters, stop,
-                console,
+                symbol, paper, _speed(speed), days, start, cash, cache_dir, demo, endpoint, store, parameters, folder,
+                stop, console,
             )
         )  # fmt: skip
         notify = notifier(os.environ.get(NOTIFY, ""))
         show = stack.enter_context(shown(console)) if not check and not flatten else None
-        plan = Plan(symbols, parameters, state_dir, once)
+        plan = Plan(symbols, parameters, folder, once)
         session = stack.enter_context(Session(plan, place, notify, lambda one: show(session, one)))
         try:
             if check:
@@ -120,7 +124,7 @@ def live(
             session.event("alert", what="halted", text=str(failure))
             typer.echo(f"halted: {' '.join(str(failure).split())}", err=True)
             raise typer.Exit(NEEDS_A_PERSON) from None
-        console.print(f"{session.bars:,} bars traded; state and records are in {state_dir}/")
+        console.print(f"{session.bars:,} bars traded; state and records are in {folder}/")
 
 
 def _check_options(
@@ -152,7 +156,7 @@ def _speed(text: str) -> float:
 @contextmanager
 def _place(
     symbol: list[str], paper: bool, speed: float, days: int, start: str, cash: float, cache_dir: Path | None,
-    demo: bool, endpoint: str, store: str, config: GridConfig, stop: threading.Event, console: Console,
+    demo: bool, endpoint: str, store: str, config: GridConfig, folder: Path, stop: threading.Event, console: Console,
 ) -> Iterator[tuple[Place, list[str]]]:  # fmt: skip
     """Give the place where the session trades, and the symbols."""
     if paper:
@@ -168,7 +172,7 @@ def _place(
         last = min(int(feed.candles.time[bars - 1]) for feed in feeds)
         feeds = make_feeds(data, end=datetime.fromtimestamp(last / 1000.0, UTC).replace(tzinfo=None))
         markets = {feed.p.name: load_market_history(feed.p.name, rules) for feed in feeds}
-        with paper_place(feeds, markets, config, cash, stop, speed) as place:
+        with paper_place(feeds, markets, config, cash, stop, speed, folder) as place:
             yield place, list(markets)
         return
     if endpoint:

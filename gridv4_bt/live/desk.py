@@ -401,10 +401,15 @@ class Desk:
                 leg.closes.remove(close)
                 continue
             failure = self._place(order)
+            if order.standing is Standing.OPEN:  # the answer came before the execution
+                self.executor.refresh(order)
             if failure is not None and order.standing is Standing.DONE:
                 leg.closes.remove(close)
-        held = leg.tracker.qty + Unbooked(self.unbooked, book.symbol).change(leg.side)
-        if leg.closes and held - sum(close.qty for close in leg.closes) <= LOT_NOISE * held:
+        unbooked = Unbooked(self.unbooked, book.symbol)
+        sent = [order for order in close_orders(leg, book.symbol, self.orders) if order is not None]
+        closed = sum((order.executed or 0.0) - unbooked.of_order(order) for order in sent)
+        held = leg.tracker.qty + unbooked.change(leg.side)
+        if leg.closes and held - closed <= LOT_NOISE * held:
             # Nothing is left to protect; a fill to come shall not be closed by the stop of those before.
             self._cancel_all(self.orders.of(book.symbol, leg.side, Purpose.STOP))
 

@@ -32,6 +32,9 @@ from feeds.tables import iso, time_ms
 from gridv4_bt.analysis.files import TRADE_COLUMNS, equity_rows, trade_row
 from gridv4_bt.analysis.records import SymbolRecord
 from gridv4_bt.engine.types import ClosedTrade
+from gridv4_bt.live.journal import NAME as JOURNAL
+from gridv4_bt.live.state import NAME as STATE
+from gridv4_bt.live.state import PREVIOUS, unused
 from strategies.grid_v4 import EQUITY_COLUMNS
 
 _EVENT_BYTES, _EVENT_FILES = 10_000_000, 5
@@ -60,7 +63,7 @@ class SessionLog:
         self._folder = folder
         self._named = named
         if not sizes:
-            _move_aside(folder)
+            move_aside(folder)
         columns = {"trades.csv": TRADE_COLUMNS, "equity.csv": (*EQUITY_COLUMNS, *(["symbol"] if named else []))}
         for name in _RECORDS:
             path = folder / name
@@ -159,14 +162,15 @@ class SessionLog:
                         yield row
 
 
-def _move_aside(folder: Path) -> None:
-    """Put the files of another bot's sessions into a folder of their own."""
-    names = [*_RECORDS, "orders.jsonl", "config.toml"]
-    found = [folder / name for name in names] + [*folder.glob("candles-*.csv"), *folder.glob("funding-*.csv")]
-    found = [path for path in found if path.exists()]
+def move_aside(folder: Path) -> None:
+    """Put the files of other sessions into a folder of their own, where nobody goes on from them."""
+    names = [*_RECORDS, "orders.jsonl", "config.toml", JOURNAL, STATE, PREVIOUS]
+    found = [folder / name for name in names if (folder / name).exists()]
+    for pattern in ("candles-*.csv", "funding-*.csv"):
+        found.extend(folder.glob(pattern))
     if not found:
         return
-    target = folder / time.strftime("before-%Y%m%d-%H%M%S", time.gmtime())
-    target.mkdir(exist_ok=True)
+    target = unused(folder / time.strftime("before-%Y%m%d-%H%M%S", time.gmtime()))
+    target.mkdir()
     for path in found:
         os.replace(path, target / path.name)

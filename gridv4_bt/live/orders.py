@@ -114,9 +114,13 @@ class OrderRegistry:
         return self._current.get(key)
 
     def release(self, order: Order) -> None:
-        """Let another order serve the intent; this one is only waited for."""
-        if self._current.get(order.key) is order:
-            del self._current[order.key]
+        """Let another order serve the intent, the newest that may still stand; this one is only waited for."""
+        if self._current.get(order.key) is not order:
+            return
+        del self._current[order.key]
+        for other in self._orders.values():
+            if other.key == order.key and other is not order and other.standing is not Standing.DONE:
+                self._current[order.key] = other
 
     def drop(self, order: Order) -> None:
         """Forget a settled order."""

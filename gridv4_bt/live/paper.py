@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import requests
 
@@ -17,10 +18,13 @@ from gridv4_bt.exchange.client import ServerClock, wired_session
 from gridv4_bt.exchange.desk import KEY, SECRET, Desk
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.server import ServerThread
+from gridv4_bt.exchange.store import Store
 from gridv4_bt.live.client import Keys, make_client
 from gridv4_bt.live.clock import Clock
+from gridv4_bt.live.logger import move_aside
 from gridv4_bt.live.session import Place
 
+_MARKET = "exchange.sqlite"  # the account of the local exchange
 _PATIENCE = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds
 
 
@@ -101,24 +105,50 @@ def paper_place(
     cash: float,
     stop: threading.Event,
     speed: float = float("inf"),
+    folder: Path | None = None,
 ) -> Iterator[Place]:
     """Serve recorded candles as an exchange on 127.0.0.1 and give the place to trade there.
 
     Trading begins once the history is long enough for the indicators.
+
+    Parameters
+    ----------
+    folder : state directory; a market that was left there goes on, one that has ended makes room for a new one.
 
     Raises
     ------
     DataError
         The candles are too few.
     """
-    bars = min(len(feed.candles.time) for feed in feeds)
+    bars = min(len(feed.candles) for feed in feeds)
     needed = history_bars(config)
     if bars <= needed:
         raise DataError(f"{bars} bars are too few: {needed} warm up the indicators before trading begins")
     start = max(int(feed.candles.time[needed]) for feed in feeds)
     exchange = Exchange(feeds, rules, config, cash, start)
-    with ServerThread(Desk(exchange)) as server:
-        yield place_at(server.url, PaperClock(server.url, speed, stop), stop)
+    store = None if folder is None else _open(folder, exchange)
+    try:
+        with ServerThread(Desk(exchange, store=store)) as server:
+            yield place_at(server.url, PaperClock(server.url, speed, stop), stop)
+    finally:
+        if store is not None:
+            store.close()
+
+
+def _open(folder: Path, exchange: Exchange) -> Store:
+    """Return the database of a market that has not ended; a bot is moved aside whose market is over or gone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / _MARKET
+    if path.exists():
+        store = Store(path)
+        probe = exchange.anew()
+        store.load(probe)
+        if not probe.tape.over:
+            return store
+        store.close()
+        path.unlink()
+    move_aside(folder)
+    return Store(path)
 
 
 def place_at(

@@ -121,11 +121,17 @@ def _checksum(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def unused(path: Path) -> Path:
+    """Return the path, with a number if it is taken."""
+    found, number = path, 1
+    while found.exists():
+        number += 1
+        found = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return found
+
+
 def _set_aside(path: Path, why: str) -> Path:
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    aside, number = path.with_name(f"{path.stem}.{why}-{stamp}.json"), 1
-    while aside.exists():
-        number += 1
-        aside = path.with_name(f"{path.stem}.{why}-{stamp}-{number}.json")
+    aside = unused(path.with_name(f"{path.stem}.{why}-{stamp}.json"))
     os.replace(path, aside)
     return aside

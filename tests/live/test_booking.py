@@ -61,8 +61,9 @@ def simulate(book: Book, bar: Bar, by_work: dict) -> list[Execution]:
             else:
                 work = (one.side, Purpose.CLOSE, one.fill_id), str(one.label)
             is_buy = one.opens == (one.side is PositionSide.LONG)
+            order_id = by_work[work].id
             found.append(
-                Execution(len(found), by_work[work].id, SYMBOL, one.side, is_buy, one.qty, one.price, one.fee, one.maker, bar.time)
+                Execution(len(found), order_id, SYMBOL, one.side, is_buy, one.qty, one.price, one.fee, one.maker, bar.time)
             )
         book.account.executions.clear()
     return found
@@ -83,7 +84,8 @@ def scenes(draw):
         for fill_id, qty in zip(ids, qtys, strict=True):
             if draw(st.integers(0, 3)) == 0:
                 part = draw(st.sampled_from([qty, round(qty / 2, 3) or qty]))
-                leg.closes.append(MarketClose(fill_id, part, draw(st.sampled_from([TradeLabel.STOP1, TradeLabel.OLDEST]))))
+                label = draw(st.sampled_from([TradeLabel.STOP1, TradeLabel.OLDEST]))
+                leg.closes.append(MarketClose(fill_id, part, label))
             leg.exits[fill_id] = float(100 + leg.sign * draw(st.integers(1, 15)))
         if ids and draw(st.booleans()):
             leg.stop = float(100 - leg.sign * draw(st.integers(1, 15)))
@@ -151,7 +153,7 @@ def test_the_parts_of_an_order_within_a_bar_are_one_fill_at_their_mean_price():
     key = OrderKey(SYMBOL, PositionSide.LONG, Purpose.ENTRY, 2)
     order = Order(make_id("g4", key, 1), key, 0.003, 98.0, 0.02, standing=Standing.OPEN)
     orders.add(order)
-    parts = [execution(order.id, 0.001, 98.0, opens=True, fee=0.5), execution(order.id, 0.001, 98.0, opens=True, number=2, fee=0.25)]
+    parts = [execution(order.id, 0.001, 98.0, opens=True, number=n, fee=fee) for n, fee in ((1, 0.5), (2, 0.25))]
     book_bars([BarBooking(book, orders, parts)])
     fill = book.long.tracker.fills[-1]
     assert (fill.qty, fill.price, fill.spacing_pct, fill.fee, fill.time) == (0.002, 98.0, 0.02, 0.75, 900_000)
