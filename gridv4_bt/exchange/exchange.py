@@ -368,6 +368,7 @@ class Exchange:
         order = self._triggered_order(record, "MARKET") if isinstance(record, AlgoOrder) else record
         self._book_executions(order, book.account.executions)
         book.account.executions.clear()
+        order.remaining = single.remaining
         if single.remaining < LOT_NOISE * single.qty:
             self.registry.end(order, records.FILLED, self._time)
         else:

@@ -63,6 +63,7 @@ class Registry:
     def stand(self, order: Order, single: SingleOrder) -> None:
         """Let the engine match an order from now on."""
         single.reference = order
+        order.remaining = single.remaining
         self._standing[order.id] = single
         self._singles.alive.append(single)
         self.touch(order)
@@ -70,6 +71,7 @@ class Registry:
     def convert(self, single: SingleOrder, order: Order) -> None:
         """Let a triggered order, which the engine matches already, stand for its new record."""
         single.reference = order
+        order.remaining = single.remaining
         self._standing[order.id] = single
 
     def wait(self, algo: AlgoOrder, single: SingleOrder | None, leg: Leg | None) -> None:
@@ -157,6 +159,6 @@ def _single(record: Order | AlgoOrder) -> SingleOrder:
         record.side == "BUY", OrderType(record.type), record.qty, record.price, trigger, record.reduce_only,
     )  # fmt: skip
     if isinstance(record, Order):
-        single.remaining = record.qty - record.executed
+        single.remaining = record.remaining
         single.marketable, single.triggered_at = record.marketable, record.triggered_at
     return single

@@ -54,8 +54,8 @@ class Store:
         self._note(exchange)
         return True
 
-    def save(self, exchange: Exchange) -> None:
-        """Write what has changed since the last time.
+    def save(self, exchange: Exchange, whole: bool = False) -> None:
+        """Write what has changed since the last time, or the whole of an exchange that was not kept before.
 
         Raises
         ------
@@ -65,7 +65,10 @@ class Store:
         ledger = exchange.ledger
         with self._base:
             self._base.execute("BEGIN")
-            for (table, number), record in exchange.registry.changed.items():
+            registry = exchange.registry
+            for record in (*registry.orders.values(), *registry.algos.values()) if whole else ():
+                registry.touch(record)
+            for (table, number), record in registry.changed.items():
                 self._put(table, number, asdict(record))
             for table, rows in (("trades", ledger.trades), ("incomes", ledger.incomes)):
                 for row in rows[self._kept[table] :]:

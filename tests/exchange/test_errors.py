@@ -116,7 +116,7 @@ market = limit(kind="market", price=None)
 stop = limit(side="sell", kind="market", price=None, qty=None, triggerPrice=95.0, closePosition=True)
 RULES = {
     "too large for the margin": (limit(qty=600.0), -2019),
-    "beyond the bracket": (lambda c: (c.set_leverage(50, S), order(c, qty=1e11, price=99.0)), -4005),
+    "larger than an order may be": (limit(qty=1e11), -4005),
     "closes more than is held": (limit(side="sell", price=101.0), -2022),
     "least notional": (limit(qty=0.01), -4164),
     "crosses as post-only": (limit(price=100.0, timeInForce="GTX"), -5022),
@@ -134,7 +134,9 @@ RULES = {
         lambda c: c.fapiPrivatePostOrder({"symbol": "TESTUSDT", "side": "BUY", "type": "STOP_MARKET", "quantity": 1}),
         -4120,
     ),
-    "no such type": (lambda c: c.fapiPrivatePostOrder({"symbol": "TESTUSDT", "side": "BUY", "type": "X", "quantity": 1}), -1116),
+    "no such type": (
+        lambda c: c.fapiPrivatePostOrder({"symbol": "TESTUSDT", "side": "BUY", "type": "X", "quantity": 1}), -1116,
+    ),
     "type that is not simulated": (
         limit(side="sell", kind="market", price=None, takeProfitPrice=110.0), -1116,
     ),
