@@ -13,6 +13,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -36,9 +37,28 @@ def buffer(length: int, whole: bool = False) -> MutableSequence:
     return np.zeros(length, dtype=np.int64 if whole else np.float64)
 
 
-def byte_buffer(length: int) -> MutableSequence[int]:
-    """Return zeros that take a byte each, in the kind of array that the rules are fastest with."""
-    return np.zeros(length, dtype=np.uint8) if available() else bytearray(length)
+def column(values: Sequence[float]) -> Sequence[float]:
+    """Return numbers in the kind of array that the rules are fastest with."""
+    return np.asarray(values, dtype=np.float64) if available() else list(values)
+
+
+def octets(memory: bytearray) -> MutableSequence[int]:
+    """Return the bytes of a piece of memory in the kind of array that the rules are fastest with."""
+    return np.frombuffer(memory, dtype=np.uint8) if available() else memory
+
+
+def floats(memory: bytearray) -> MutableSequence[float]:
+    """Return the floats that a piece of memory holds in the kind of array that the rules are fastest with."""
+    return np.frombuffer(memory) if available() else memoryview(memory).cast("d")
+
+
+def rows(memory: bytearray, count: int) -> Sequence[MutableSequence[float]]:
+    """Return the floats that a piece of memory holds, as so many rows."""
+    numbers = floats(memory)
+    length = len(numbers) // count
+    if available():
+        return numbers.reshape(count, length)
+    return [numbers[row * length : (row + 1) * length] for row in range(count)]
 
 
 def table(rows: int, length: int) -> Sequence[MutableSequence[float]]:
@@ -54,29 +74,39 @@ def plain(array: MutableSequence) -> list:
 
 
 @cache
-def compiled(rule: Callable) -> Callable:
-    """Return a rule compiled by numba, or the rule itself where numba is missing."""
+def compiled(rule: Callable, modules: tuple[ModuleType, ...] = RULES, **options: Any) -> Callable:
+    """Return a rule compiled by numba, or the rule itself where numba is missing.
+
+    `modules` are all those whose functions it calls, its own included; `options` are those of `numba.njit`.
+    """
     if not available():
         return rule
     import numba
-    from numba.extending import register_jitable
 
-    for module in RULES:
-        for function in vars(module).values():
-            if inspect.isfunction(function) and function.__module__ == module.__name__:
-                register_jitable(function)
+    for module in modules:
+        _register(module)
     before = numba.config.CACHE_DIR
-    folder = _cache_folder()
+    folder = _cache_folder(modules)
     numba.config.CACHE_DIR = str(folder or "")
     try:
-        return numba.njit(rule, cache=folder is not None)
+        return numba.njit(rule, cache=folder is not None, **options)
     finally:
         numba.config.CACHE_DIR = before
 
 
-def _cache_folder() -> Path | None:
-    """Return where machine code of exactly these rules is kept; None if nothing can be written there."""
-    source = "".join(inspect.getsource(module) for module in RULES)
+@cache
+def _register(module: ModuleType) -> None:
+    """Let compiled code call the functions of a module; to Python they stay what they are."""
+    from numba.extending import register_jitable
+
+    for function in vars(module).values():
+        if inspect.isfunction(function) and function.__module__ == module.__name__:
+            register_jitable(function)
+
+
+def _cache_folder(modules: tuple[ModuleType, ...]) -> Path | None:
+    """Return where machine code of exactly these modules is kept; None if nothing can be written there."""
+    source = "".join(inspect.getsource(module) for module in modules)
     name = hashlib.sha256(source.encode()).hexdigest()[:16]
     folder = Path(platformdirs.user_cache_dir("gridv4")) / "compiled" / name
     try:

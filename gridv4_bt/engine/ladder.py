@@ -43,6 +43,8 @@ COOLING = int(Blocked.COOLING)
 MIN_QTY = int(Blocked.MIN_QTY)
 MIN_NOTIONAL = int(Blocked.MIN_NOTIONAL)
 MAX_INVENTORY = int(Blocked.MAX_INVENTORY)
+MARGIN = int(Blocked.MARGIN)
+MAX_POSITION = int(Blocked.MAX_POSITION)
 HALT = int(Blocked.HALT)
 VAR = int(Blocked.VAR)
 REGIME = int(Blocked.REGIME)
@@ -294,6 +296,37 @@ def plan_ladder(
         trace[i] = int(long_orders[3][i] + TRACE_ACTIONS * long_orders[4][i])
         trace[levels + i] = int(short_orders[3][i] + TRACE_ACTIONS * short_orders[4][i])
     return changed
+
+
+# Where `plan_bar` finds its numbers: those of the bar, those that stay from bar to bar, and how much is taken.
+BAR_NUMBERS = 11
+SETTINGS = 11
+COUNTS = 4
+SHEET = BAR_NUMBERS + SETTINGS + COUNTS
+
+
+def plan_bar(
+    sheet: Sequence[float],
+    long_taken: Sequence[float],
+    long_orders: Sequence[MutableSequence[float]],
+    short_taken: Sequence[float],
+    short_orders: Sequence[MutableSequence[float]],
+    tally: MutableSequence[int],
+    found: Sequence[MutableSequence[float]],
+    trace: MutableSequence[int],
+) -> int:
+    """`plan_ladder` with its numbers on one sheet, because entering compiled code costs by the argument.
+
+    The sheet holds, in the order of that function's parameters, long_block to funding_rate, levels to keep_qty, and
+    long_fills, long_count, short_fills, short_count.
+    """
+    s = sheet
+    return plan_ladder(
+        int(s[0]), int(s[1]), s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10],
+        int(s[11]), s[12], s[13], s[14], s[15], s[16], s[17], s[18], s[19], s[20], s[21],
+        long_taken, int(s[22]), int(s[23]), long_orders, short_taken, int(s[24]), int(s[25]), short_orders,
+        tally, found, trace,
+    )  # fmt: skip
 
 
 def keep_side(

@@ -43,11 +43,23 @@ def market_price(is_buy: bool, price: float, slippage: float) -> float:
     return price * (1.0 + slippage) if is_buy else price * (1.0 - slippage)
 
 
+def stop_met(side_sign: int, stop: float, open_: float) -> float:
+    """Return the price at which the market meets a stop: the worse of stop and open."""
+    return min(stop, open_) if side_sign > 0 else max(stop, open_)
+
+
 def stop_price(side_sign: int, stop: float, open_: float, slippage: float) -> float:
     """Return what a triggered stop gets: the worse of stop and open, then slippage."""
-    if side_sign > 0:
-        return market_price(False, min(stop, open_), slippage)
-    return market_price(True, max(stop, open_), slippage)
+    return market_price(side_sign < 0, stop_met(side_sign, stop, open_), slippage)
+
+
+def stop_takes(side_sign: int, price: float, entry: float, opened_ms: int, now_ms: int) -> bool:
+    """Tell whether a stop executed at `price` in the bar `now_ms` closes a fill.
+
+    An entry of this very bar is closed too, unless it would gain by it: its price lies beyond the stop, so the market
+    met the stop first and filled it after.
+    """
+    return opened_ms < now_ms or side_sign * (price - entry) <= 0.0
 
 
 class FillRule(Protocol):
@@ -88,7 +100,7 @@ class Leg:
 
     __slots__ = (
         "side", "sign", "tracker", "levels", "orders", "prices", "qtys", "spacings", "actions", "codes",
-        "entry_notional", "entry_count", "first_entry", "exits", "stop", "closes", "_totals",
+        "entry_notional", "entry_count", "first_entry", "exits", "stop", "closes",
     )  # fmt: skip
 
     def __init__(self, side: PositionSide) -> None:
@@ -96,11 +108,10 @@ class Leg:
         self.sign = int(side)
         self.tracker = PositionTracker(side)
         self._room(0)
-        self._totals = buffer(3)
         self.exits: dict[int, float] = {}  #: price by fill id; the qty is all that is open of the fill
         self.stop: float | None = None  #: trigger price of the order that closes the whole leg
         self.closes: list[MarketClose] = []  #: market orders for the next open
-        self.take_totals(plain(self._totals))
+        self.take_totals((0.0, 0.0, 0.0))
 
     @property
     def entries(self) -> dict[int, Entry]:
@@ -141,14 +152,14 @@ class Leg:
     def cancel_entries(self) -> None:
         """Take all resting entries away."""
         if self.entry_count:
-            for i in range(self.levels):
-                self.prices[i] = 0.0
-            self.entries_changed()
+            self.prices[:] = buffer(self.levels)
+            self.take_totals((0.0, 0.0, 0.0))
 
     def entries_changed(self) -> None:
         """Sum the columns up anew."""
-        ladder_totals(self.sign, self.levels, self.prices, self.qtys, self._totals)
-        self.take_totals(plain(self._totals))
+        totals = [0.0, 0.0, 0.0]
+        ladder_totals(self.sign, self.levels, plain(self.prices), plain(self.qtys), totals)
+        self.take_totals(totals)
 
     def take_totals(self, totals: Sequence[float]) -> None:
         """Note the sums that `ladder_totals` found."""
@@ -304,8 +315,7 @@ class Book:
             stop = leg.stop
             if stop is None or not stop_hit(leg.sign, stop, bar.low, bar.high):
                 continue
-            met = min(stop, bar.open) if leg.sign > 0 else max(stop, bar.open)
-            if down < met < up:
+            if down < stop_met(leg.sign, stop, bar.open) < up:
                 price = stop_price(leg.sign, stop, bar.open, self.costs.slippage)
                 for fill_id in [leg.tracker.ids[i] for i in self.stoppable(leg, price)]:
                     index = leg.tracker.ids.index(fill_id)
@@ -314,17 +324,9 @@ class Book:
                 self.stopped.add(leg.side)
 
     def stoppable(self, leg: Leg, price: float) -> list[int]:
-        """Return the indices of the fills that a stop executed at `price` closes.
-
-        Entries of this very bar are among them, unless they would gain by it: their price lies beyond the
-        stop, so the market met the stop first and they were filled after it.
-        """
-        tracker = leg.tracker
-        return [
-            i
-            for i in range(len(tracker))
-            if tracker.times[i] < self.bar.time or leg.sign * (price - tracker.prices[i]) <= 0.0
-        ]
+        """Return the indices of the fills that a stop executed at `price` closes."""
+        entries = zip(leg.tracker.prices, leg.tracker.times, strict=True)
+        return [i for i, entry in enumerate(entries) if stop_takes(leg.sign, price, *entry, self.bar.time)]
 
     def fill_exits(self) -> None:
         """Phase 5: exits that stood before the bar; none on a side that was stopped in it."""
