@@ -1,8 +1,10 @@
 """The paths of the REST interface: what each asks of the exchange, its weight, and whether it must be signed."""
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from feeds.tables import DAY_MS, interval_ms
@@ -355,8 +357,9 @@ def open_orders(exchange: Exchange, params: Params) -> Any:
 @endpoint("GET", "v1/allOrders", weight=5)
 def all_orders(exchange: Exchange, params: Params) -> Any:
     symbol = exchange.book(params.text("symbol")).symbol
-    found = [order for order in exchange.registry.orders.values() if order.symbol == symbol]
-    return [_order(exchange, order) for order in _page(exchange, params, found, "orderId", 500)]
+    orders = list(exchange.registry.orders.values())
+    rows = _page(exchange, params, orders, "orderId", 500, lambda order: order.symbol == symbol)
+    return [_order(exchange, order) for order in rows]
 
 
 def _find(exchange: Exchange, params: Params, missing: int = -2013) -> Order:
@@ -426,8 +429,9 @@ def open_algos(exchange: Exchange, params: Params) -> Any:
 @endpoint("GET", "v1/allAlgoOrders", weight=5)
 def all_algos(exchange: Exchange, params: Params) -> Any:
     symbol = exchange.book(params.text("symbol")).symbol
-    found = [algo for algo in exchange.registry.algos.values() if algo.symbol == symbol]
-    return [_algo(exchange, algo) for algo in _page(exchange, params, found, "algoId", 500)]
+    algos = list(exchange.registry.algos.values())
+    rows = _page(exchange, params, algos, "algoId", 500, lambda algo: algo.symbol == symbol)
+    return [_algo(exchange, algo) for algo in rows]
 
 
 def _find_algo(exchange: Exchange, params: Params, missing: int) -> AlgoOrder:
@@ -450,24 +454,24 @@ def _algo(exchange: Exchange, algo: AlgoOrder) -> dict[str, Any]:
 @endpoint("GET", "v1/userTrades", weight=5)
 def user_trades(exchange: Exchange, params: Params) -> Any:
     symbol = exchange.book(params.text("symbol")).symbol
-    trades = [trade for trade in exchange.ledger.trades if trade.symbol == symbol]
     order_id = params.integer("orderId")
-    if order_id is not None:
-        trades = [trade for trade in trades if trade.order_id == order_id]
+    rows = _page(exchange, params, exchange.ledger.trades, "fromId", 500, lambda trade: (
+        trade.symbol == symbol and order_id in (None, trade.order_id)
+    ))  # fmt: skip
     market = exchange.books[symbol].market
-    return [answers.trade_answer(trade, market) for trade in _page(exchange, params, trades, "fromId", 500)]
+    return [answers.trade_answer(trade, market) for trade in rows]
 
 
 @endpoint("GET", "v1/income", weight=30)
 def income(exchange: Exchange, params: Params) -> Any:
     symbol, kind = params.values.get("symbol"), params.values.get("incomeType")
-    rows = [
-        one for one in exchange.ledger.incomes if symbol in (None, "", one.symbol) and kind in (None, "", one.type)
-    ]
     page = params.integer("page", 1, 1)
     limit = params.integer("limit", 100, 1, 1000)
-    first, last = _window(exchange, params)
-    rows = [one for one in rows if first <= one.time <= last]
+    rows = [
+        one
+        for one in _between(exchange.ledger.incomes, *_window(exchange, params))
+        if symbol in (None, "", one.symbol) and kind in (None, "", one.type)
+    ]
     return [answers.income_answer(one) for one in rows[(page - 1) * limit : page * limit]]
 
 
@@ -483,18 +487,29 @@ def _window(exchange: Exchange, params: Params) -> tuple[int, int]:
     return max(first, exchange.now - TRADES_KEPT), last
 
 
-def _page(exchange: Exchange, params: Params, rows: Sequence, cursor: str, usual: int) -> Sequence:
-    """Return rows by cursor (ids from there on), or by time; of more than fit the first ones of a cursor or a start."""
+def _between(rows: Sequence, first: int, last: int) -> Sequence:
+    """Return the rows of a span of time; they are in order of time."""
+    begin = bisect_left(rows, first, key=lambda row: row.time)
+    return rows[begin : bisect_right(rows, last, key=lambda row: row.time)]
+
+
+def _page(
+    exchange: Exchange, params: Params, rows: Sequence, cursor: str, usual: int, fits: Callable[[Any], bool]
+) -> list:
+    """Return the rows that fit, from an id on or of a span of time; of too many the first, without any start the last.
+
+    The rows are in order of id and of time.
+    """
     limit = params.integer("limit", usual, 1, 1000)
-    start = params.integer(cursor) if cursor == "fromId" or cursor in params.values else None
+    start = params.integer(cursor)
     timed = params.values.get("startTime") or params.values.get("endTime")
+    if start is not None and timed:
+        raise ApiError(-1128)
     if start is not None:
-        if timed:
-            raise ApiError(-1128)
-        return [row for row in rows if row.id >= start and row.time >= exchange.now - TRADES_KEPT][:limit]
-    first, last = _window(exchange, params)
-    rows = [row for row in rows if first <= row.time <= last]
-    return rows[:limit] if params.values.get("startTime") else rows[-limit:]
+        later = (rows[index] for index in range(bisect_left(rows, start, key=lambda row: row.id), len(rows)))
+        return list(islice((row for row in later if fits(row) and row.time >= exchange.now - TRADES_KEPT), limit))
+    found = [row for row in _between(rows, *_window(exchange, params)) if fits(row)]
+    return found[:limit] if params.values.get("startTime") else found[-limit:]
 
 
 @endpoint("GET", "v2/account", "v3/account", weight=5)

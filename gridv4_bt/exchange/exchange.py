@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from feeds.candles import CandleFeed
-from feeds.tables import iso
+from feeds.tables import DAY_MS, iso
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.account import Account, Execution
 from gridv4_bt.engine.market import MarketHistory
@@ -114,6 +114,8 @@ class Exchange:
         self._stamp = end - 1
         self.venue.trade(tape.trading)
         self._stamp = 0
+        if end // DAY_MS > self.now // DAY_MS:
+            self.registry.forget(end)
         self.now = end
         settled = {symbol: len(book.settled) for symbol, book in self.books.items()}
         tape.forward()
@@ -214,8 +216,7 @@ class Exchange:
             return
         self.singles.alive.remove(before)
         single.remaining = qty - order.executed
-        self.registry.turns += 1
-        order.qty, order.price, order.updated, order.turn = qty, price, self.now, self.registry.turns
+        order.qty, order.price, order.updated, order.turn = qty, price, self.now, self.registry.next("turns")
         order.marketable = single.marketable
         self.registry.stand(order, single)
         self._take(single, book)
@@ -258,15 +259,9 @@ class Exchange:
         check_client_id(client_id, self.registry.open_algos())
         if len(self.registry.open_algos(symbol)) >= MAX_OPEN_ALGOS:
             raise ApiError(-4045)
-        number = len(self.registry.algos) + 1
-        algo = AlgoOrder(
-            number, client_id or f"gv4-algo-{number}", symbol, side, position_side, type, time_in_force,
-            0.0 if close_position else qty, price, trigger, working_type, self.now, self.now, self.registry.turns + 1,
-            reduce_only, close_position,
-        )  # fmt: skip
         leg = None
         if close_position:
-            leg = book.leg(stop_key(algo)[1])
+            leg = book.leg(PositionSide.SHORT if single.is_buy else PositionSide.LONG)
             if single.side not in (None, leg.side) or type != "STOP_MARKET":
                 raise ApiError(-1106, "closePosition")
             if leg.stop is not None:
@@ -274,7 +269,12 @@ class Exchange:
             check_shape(single, book)
         else:
             self._check(single, book)
-        self.registry.turns += 1
+        number = self.registry.next("algos")
+        algo = AlgoOrder(
+            number, client_id or f"gv4-algo-{number}", symbol, side, position_side, type, time_in_force,
+            0.0 if close_position else qty, price, trigger, working_type, self.now, self.now,
+            self.registry.next("turns"), reduce_only, close_position,
+        )  # fmt: skip
         self.registry.wait(algo, single, leg)
         return algo
 
@@ -332,7 +332,7 @@ class Exchange:
 
     def trade_by_hand(self, symbol: str, side: str, position_side: str, qty: float) -> Order:
         """Place a market order as the owner does on the exchange's web site."""
-        client_id = f"web_{len(self.registry.orders) + 1:020d}"
+        client_id = f"web_{self.registry.ids['orders'] + 1:020d}"
         return self.place(symbol, side, position_side, "MARKET", qty, 0.0, "GTC", False, client_id)
 
     def liquidate_leg(self, symbol: str, side: PositionSide) -> Order | None:
@@ -349,7 +349,7 @@ class Exchange:
         leg.stop = None
         self._report(book)
         self._tidy()
-        return self.registry.orders[max(self.registry.orders)]
+        return self.registry.orders[self.registry.ids["orders"]]
 
     def fill_part(self, order: Order, share: float) -> None:
         """Execute a share of a standing limit order, whole lots and less than all of it."""
@@ -402,7 +402,7 @@ class Exchange:
             else:
                 order = self.registry.add(
                     book.symbol, "SELL" if side > 0 else "BUY", side.name if self.hedge_mode else "BOTH", "LIMIT",
-                    "IOC", 0.0, found[0].price, f"autoclose-{self._time}-{len(self.registry.orders) + 1}", self._time,
+                    "IOC", 0.0, found[0].price, f"autoclose-{self._time}-{side.name}", self._time,
                 )  # fmt: skip
                 self._book_executions(order, found, "INSURANCE_CLEAR")
             order.qty = order.executed

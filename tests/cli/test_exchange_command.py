@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import requests
 
 from feeds.synthetic import sample_market
 from gridv4_bt.exchange.client import ServerClock, sync_client
@@ -67,16 +66,6 @@ def test_killed_between_two_calls_it_loses_nothing_and_ends_cleanly(start, tmp_p
     out, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, "")
     assert out.endswith("stopped\n")
-
-
-def test_market_goes_on_by_itself(start):
-    _, address = start("--speed", 3600)
-    first = requests.get(f"{address}/fapi/v1/time", timeout=5).json()["serverTime"]
-    for _ in range(50):
-        later = requests.get(f"{address}/fapi/v1/time", timeout=5).json()["serverTime"]
-        if later > first:
-            break
-    assert later > first
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,9 @@ def assert_same(exchange, orders, strategy):
     The owner sees another ledger, at average entries: its equity is the same to 1e-9.
     """
     ids = {(record.id if kind == "order" else record.actual_order): number for number, (kind, record) in orders.items()}
-    theirs = _merge((time, number, abs(size), price) for time, number, size, price in strategy.fills if time in exchange.wallets)
+    theirs = _merge(
+        (time, number, abs(size), price) for time, number, size, price in strategy.fills if time in exchange.wallets
+    )
     ours = _merge(
         (trade.time // QUARTER * QUARTER, ids.get(trade.order_id, "liquidation"), trade.qty, trade.price)
         for trade in exchange.ledger.trades
