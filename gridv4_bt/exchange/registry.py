@@ -15,13 +15,13 @@ ORDERS_KEPT = 90 * DAY_MS
 class Registry:
     """All orders by id, the standing ones linked to what the engine matches."""
 
-    def __init__(self, singles: SingleOrders) -> None:
+    def __init__(self) -> None:
+        self.singles: SingleOrders  #: the engine's; set before the first order
         self.orders: dict[int, Order] = {}
         self.algos: dict[int, AlgoOrder] = {}
         self.ids = {"orders": 0, "algos": 0, "turns": 0}  #: last given
         self.gone: list[tuple[str, int]] = []  #: table and id of forgotten records, still to be deleted
         self.changed: dict[tuple[str, int], Order | AlgoOrder] = {}  #: by table and id, to be stored anew
-        self._singles = singles
         self._newest: dict[str, int] = {}  # order id by client id
         self._standing: dict[int, SingleOrder] = {}  # by order id
         self._waiting: dict[int, SingleOrder] = {}  # by algo id
@@ -71,7 +71,7 @@ class Registry:
         single.reference = order
         order.remaining = single.remaining
         self._standing[order.id] = single
-        self._singles.alive.append(single)
+        self.singles.alive.append(single)
         self.touch(order)
 
     def convert(self, single: SingleOrder, order: Order) -> None:
@@ -89,18 +89,18 @@ class Registry:
         else:
             single.reference = algo
             self._waiting[algo.id] = single
-            self._singles.alive.append(single)
+            self.singles.alive.append(single)
         self.touch(algo)
 
     def withdraw(self, order: Order, status: str, time: int) -> None:
         """Take a standing order away from the engine."""
-        self._singles.alive.remove(self._standing[order.id])
+        self.singles.alive.remove(self._standing[order.id])
         self.end(order, status, time)
 
     def withdraw_algo(self, algo: AlgoOrder, leg: Leg, status: str, time: int) -> None:
         """Take a conditional order away from the engine; `leg` is the one that it would close."""
         if algo.id in self._waiting:
-            self._singles.alive.remove(self._waiting[algo.id])
+            self.singles.alive.remove(self._waiting[algo.id])
         else:
             leg.stop = None
         self.end(algo, status, time)
