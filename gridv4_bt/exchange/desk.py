@@ -107,10 +107,15 @@ class Desk:
         store = self._store
         if store is None:
             store = Store(Path(":memory:"))
-            store.save(self.exchange)
+            store.save(self.exchange, whole=True)
         self.exchange = self.exchange.anew()
         store.load(self.exchange)
         self._saved = self._mark()
+
+    def close(self) -> None:
+        """Close the database."""
+        if self._store is not None:
+            self._store.close()
 
     def _mark(self) -> tuple:
         tape = self.exchange.tape

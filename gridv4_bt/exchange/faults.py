@@ -58,7 +58,8 @@ KINDS: Mapping[str, str] = {
 _RANDOM: Sequence[tuple[str, str, float]] = (
     ("*", "lost_before", 1.0), ("*", "lost_after", 2.0), ("*", "cut", 1.0), ("*", "html", 0.5), ("*", "unknown", 1.0),
     ("*", "unavailable", 1.0), ("*", "timeout", 1.0), ("*", "gateway", 0.5), ("*", "clock", 0.3),
-    ("*", "too_many", 0.2), ("POST /fapi/v1/order", "overloaded", 1.0), ("GET /fapi/v1/openOrders", "stale_orders", 2.0),
+    ("*", "too_many", 0.2), ("POST /fapi/v1/order", "overloaded", 1.0),
+    ("GET /fapi/v1/openOrders", "stale_orders", 2.0),
     ("GET /fapi/v1/openOrders", "short_orders", 2.0), ("GET /fapi/v1/userTrades", "late_trades", 2.0),
     ("GET /fapi/v1/userTrades", "same_page", 2.0), ("DELETE /fapi/v1/order", "partial_cancel", 2.0),
     ("POST /fapi/v1/order", "post_only", 1.0),

@@ -29,6 +29,7 @@ class Order:
     close_position: bool = False
     status: str = NEW
     executed: float = 0.0  #: base units
+    remaining: float = 0.0  #: base units that the engine still matches, not rounded
     quote: float = 0.0  #: sum of price*qty executed
     marketable: bool = False  #: crossed the market when placed: pays as a taker
     triggered_at: int = -1  #: open time of the bar that triggered its stop, ms

@@ -11,6 +11,7 @@ from gridv4_bt.exchange.desk import Desk
 from gridv4_bt.exchange.messages import Reply, Request
 
 HOST = "127.0.0.1"
+TICK = 0.2  #: seconds
 T = TypeVar("T")
 
 
@@ -24,6 +25,7 @@ class Server:
         self.desk = desk
         self.port = port
         self._runner: web.ServerRunner | None = None
+        self._ticking: asyncio.Task | None = None
 
     @property
     def url(self) -> str:
@@ -32,15 +34,23 @@ class Server:
 
     async def start(self) -> None:
         """Begin to listen; port 0 takes a free one."""
-        self._runner = web.ServerRunner(web.Server(self._answer))
+        self._runner = web.ServerRunner(web.Server(self._answer), shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, HOST, self.port, shutdown_timeout=0.1)
+        site = web.TCPSite(self._runner, HOST, self.port)
         await site.start()
         self.port = self._runner.addresses[0][1]
+        self._ticking = asyncio.create_task(self._tick())
 
     async def stop(self) -> None:
         """Close all connections."""
+        self._ticking.cancel()
         await self._runner.cleanup()
+
+    async def _tick(self) -> None:
+        """Let time go on when nobody asks."""
+        while True:
+            await asyncio.sleep(TICK)
+            self.desk.tick()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         body = (await request.read()).decode()

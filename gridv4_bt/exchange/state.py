@@ -25,6 +25,7 @@ def snapshot(exchange: Exchange) -> dict[str, Any]:
         "hedge": exchange.hedge_mode,
         "isolated": sorted(exchange.isolated),
         "countdowns": exchange.countdowns,
+        "ids": exchange.registry.ids,
         "account": {name: getattr(exchange.account, name) for name in _TOTALS},
         "symbols": {symbol: _symbol_state(exchange, symbol) for symbol in exchange.books},
     }
@@ -73,6 +74,6 @@ def restore(exchange: Exchange, state: Mapping[str, Any], rows: Mapping[str, Ite
         [Trade(**row) for row in rows["trades"]], [Income(**row) for row in rows["incomes"]], positions
     )
     exchange.registry.restore(
-        [Order(**row) for row in rows["orders"]], [AlgoOrder(**row) for row in rows["algos"]],
+        [Order(**row) for row in rows["orders"]], [AlgoOrder(**row) for row in rows["algos"]], state["ids"],
         lambda symbol, side: exchange.books[symbol].leg(PositionSide(side)),
     )  # fmt: skip

@@ -24,7 +24,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
+            self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0.1)
             self._base.execute("PRAGMA locking_mode=EXCLUSIVE")
             self._base.execute("PRAGMA journal_mode=WAL")
             # Survives the end of the process; only the end of the machine could lose the last requests.
@@ -54,8 +54,8 @@ class Store:
         self._note(exchange)
         return True
 
-    def save(self, exchange: Exchange) -> None:
-        """Write what has changed since the last time.
+    def save(self, exchange: Exchange, whole: bool = False) -> None:
+        """Write what has changed since the last time, or the whole of an exchange that was not kept before.
 
         Raises
         ------
@@ -65,8 +65,13 @@ class Store:
         ledger = exchange.ledger
         with self._base:
             self._base.execute("BEGIN")
-            for (table, number), record in exchange.registry.changed.items():
+            registry = exchange.registry
+            for record in (*registry.orders.values(), *registry.algos.values()) if whole else ():
+                registry.touch(record)
+            for (table, number), record in registry.changed.items():
                 self._put(table, number, asdict(record))
+            for table, number in registry.gone:
+                self._base.execute(f"DELETE FROM {table} WHERE id = ?", (number,))
             for table, rows in (("trades", ledger.trades), ("incomes", ledger.incomes)):
                 for row in rows[self._kept[table] :]:
                     self._put(table, row.id, asdict(row))
@@ -84,3 +89,4 @@ class Store:
     def _note(self, exchange: Exchange) -> None:
         self._kept = {"trades": len(exchange.ledger.trades), "incomes": len(exchange.ledger.incomes)}
         exchange.registry.changed.clear()
+        exchange.registry.gone.clear()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from gridv4_bt.engine.types import PositionSide
@@ -70,7 +71,8 @@ def _restart(desk, fault: Fault, request: Request) -> Reply:
 
 
 def _trade_by_hand(desk, fault: Fault, request: Request) -> None:
-    desk.exchange.trade_by_hand(fault.symbol, fault.side, fault.position_side, fault.quantity)
+    with suppress(ApiError):  # what the owner may not do either changes nothing
+        desk.exchange.trade_by_hand(fault.symbol, fault.side, fault.position_side, fault.quantity)
 
 
 def _liquidate(desk, fault: Fault, request: Request) -> None:
@@ -83,9 +85,9 @@ def _fill_part(desk, fault: Fault, request: Request) -> None:
 
 def _order_of(exchange: Exchange, values: dict[str, str]) -> Order | None:
     number = values.get("orderId", "")
-    order = exchange.registry.find(
-        values.get("symbol", ""), int(number) if number.isdigit() else None, values.get("origClientOrderId"), exchange.now
-    )
+    order_id = int(number) if number.isdigit() else None
+    client_id = values.get("origClientOrderId")
+    order = exchange.registry.find(values.get("symbol", ""), order_id, client_id, exchange.now)
     return order if order is not None and order.is_open else None
 
 
