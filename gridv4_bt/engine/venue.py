@@ -28,21 +28,32 @@ class Divisible(Protocol):
 B = TypeVar("B", bound=Divisible)
 
 
-def timeline(fresh: Sequence[B]) -> Iterator[list[B]]:
-    """Let the books stand at one part of their new bars after another; give those that trade in it."""
+def moments(fresh: Sequence[B]) -> list[tuple[int, list[tuple[B, Bar]]]]:
+    """Return what is matched one after another in the new bars of some books: its open time, and the parts by book."""
     parts: dict[int, list[tuple[B, Bar]]] = {}
     for book in fresh:
         if book.bar.volume > 0.0:
             for part in book.parts():
                 parts.setdefault(part.time, []).append((book, part))
-    if not parts:
+    return sorted(parts.items(), key=lambda moment: moment[0])
+
+
+def timeline(fresh: Sequence[B]) -> Iterator[list[B]]:
+    """Let the books stand at one part of their new bars after another; give those that trade in it."""
+    found = moments(fresh)
+    if not found:
         yield []  # nothing is traded, but the mark may liquidate
-    for time in sorted(parts):
-        for book, part in parts[time]:
-            book.stand_at(part)
-        yield [book for book, part in parts[time] if part.volume > 0.0]
+    for _, parts in found:
+        yield stand_at(parts)
     for book in fresh:
         book.stand_at(None)
+
+
+def stand_at(parts: Sequence[tuple[B, Bar]]) -> list[B]:
+    """Let the books stand at their parts and return those that trade in them."""
+    for book, part in parts:
+        book.stand_at(part)
+    return [book for book, part in parts if part.volume > 0.0]
 
 
 class Venue:
