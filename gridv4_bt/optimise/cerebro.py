@@ -154,7 +154,7 @@ class OptCerebro(FastCerebro):
         if not self._dooptimize:
             return super().run(**kwargs)
         if not kwargs.get("optreturn", self.p.optreturn):
-            raise ConfigError("optreturn=False: a trial returns its parameters and analyzers; put results in an Analyzer")
+            raise ConfigError("optreturn=False: a trial returns parameters and analyzers; put results in an Analyzer")
         # Backtrader prepares the run as it does for a single one and then asks `runstrategies` for it.
         self._grids, self.strats, self._dooptimize = self.strats, [[self._run_grid]], False
         try:
@@ -192,7 +192,8 @@ class OptCerebro(FastCerebro):
         results = OptResults(tempfile.TemporaryFile() if path is None else Path(path).open("wb+"))
         total = int(np.prod([len(grid) for grid in grids], dtype=object))
         try:
-            for outcome in shown(forked(work, _combined(grids), self.p.maxcpus or os.cpu_count()), total, self.p.progress):
+            outcomes = forked(work, _combined(grids), self.p.maxcpus or os.cpu_count() or 1)
+            for outcome in shown(outcomes, total, self.p.progress):
                 results.append(outcome)
                 if self.optcbs:
                     trial = results._read(results._places[outcome.number])

@@ -84,7 +84,7 @@ def _sharpes(sums: Array, squares: Array, size: int) -> Array:
     variance = (squares - size * mean**2) / (size - 1)
     # What is left of the squares of a constant is noise.
     varies = variance > 1e-12 * squares / size
-    return np.divide(mean, np.sqrt(variance, where=varies, out=np.ones_like(mean)), where=varies, out=np.zeros_like(mean))
+    return np.where(varies, mean / np.sqrt(np.where(varies, variance, 1.0)), 0.0)
 
 
 # --- deflated Sharpe ratio
@@ -112,8 +112,8 @@ def expected_best_sharpe(variance: float, trials: int) -> float:
 def probabilistic_sharpe(returns: Array, benchmark: float) -> float:
     """Return the probability that the true Sharpe ratio (per day) lies above `benchmark`.
 
-    It allows for skew and fat tails. Bailey, Lopez de Prado (2014), equation 2. 0.5 is no knowledge at all, which is also
-    the answer where nothing varies.
+    It allows for skew and fat tails. Bailey, Lopez de Prado (2014), equation 2. 0.5 is no knowledge at all, which is
+    also the answer where nothing varies.
     """
     sharpe = sharpe_ratio(returns)
     centred = returns - np.mean(returns)
