@@ -161,7 +161,7 @@ def check_parameter(name: str, value: Any) -> Any:
     try:
         if isinstance(value, bool):
             raise ConfigError(f"{name}: no parameter is a switch, expected a number or a name")
-        return TypeAdapter(Annotated[field.annotation, *field.metadata]).validate_python(value)
+        return TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
     except ValidationError as error:
         item = error.errors()[0]
         raise ConfigError(f"{name}: {item['msg']}, got {item['input']!r}") from None
