@@ -226,7 +226,7 @@ class HedgeBroker(HedgeModeBroker):
         book = self._book(data)
         refused: dict[int, Blocked] = {}
         close = book.bar.close
-        largest = max(leg.bound_notional(close) for leg in book.legs)
+        largest = max(book.long.bound_notional(close), book.short.bound_notional(close))
         if largest > book.max_notional or self._standard.alive or self.available_margin() < 0.0:
             refused = self._refuse_entries(book)
         book.orders_changed()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import backtrader as bt
@@ -63,24 +63,23 @@ def epoch_ms(days: float) -> int:
 
 
 class LineReader:
-    """Reads the values of some lines of one clock bar after bar, `ago` bars back (0 or negative).
+    """Reads the values of some lines of one clock bar after bar, and of others (`before`) at the bar before.
 
-    `line[ago]` for each of them takes three calls a line; this takes one for all, because it walks along the
-    lines. It finds its place again whenever the bar is not the next one.
+    `line[0]` and `line[-1]` for each of them take three calls a line; this takes one for all, because it walks along
+    the lines. It finds its place again whenever the bar is not the next one.
     """
 
-    def __init__(self, *lines: bt.LineBuffer, ago: int = 0) -> None:
-        self._lines = lines
+    def __init__(self, *lines: bt.LineBuffer, before: Sequence[bt.LineBuffer] = ()) -> None:
+        self._lines = [(line, 0) for line in lines] + [(line, -1) for line in before]
         self._clock = lines[0]
-        self._ago = ago
         self._index = -2  # next to no bar
         self._walk: Iterator[tuple[float, ...]] = iter(())
 
     def read(self) -> tuple[float, ...]:
-        """Return the values at the clock's bar, in the order of the lines."""
+        """Return the values at the clock's bar, in the order of the lines, then those of the bar before."""
         index = self._clock._idx
         if index != self._index + 1 or self._clock.mode:  # lines of bounded memory are moved all the time
-            self._walk = zip(*(islice(line.array, line._idx + self._ago, None) for line in self._lines), strict=False)
+            self._walk = zip(*(islice(line.array, line._idx + ago, None) for line, ago in self._lines), strict=False)
         self._index = index
         return next(self._walk)
 
@@ -156,6 +155,10 @@ class FastStrategy(bt.Strategy):
             groups.setdefault(id(clock), (clock.lines[0], []))[1].extend(indicator.lines.lines)
         self._groups = tuple(groups.values())
         self._is_watched = bool(list(self.analyzers) or self._lineiterators[bt.LineIterator.ObsType])
+        stock = (bt.Strategy.notify_cashvalue, bt.Strategy.notify_fund)
+        told = (self.notify_cashvalue, self.notify_fund)
+        overridden = any(getattr(own, "__func__", own) is not empty for own, empty in zip(told, stock, strict=True))
+        self._hears_cash = overridden or bool(list(self.analyzers) or self._slave_analyzers)
 
     def _stop(self) -> None:
         self.analyzers.__class__ = bt.metabase.ItemCollection
@@ -178,7 +181,9 @@ class FastStrategy(bt.Strategy):
             line.lencount += 1
             line.array.append(math.nan)
         self.lines.lines[0][0] = dt
-        self._notify()
+        # Wallet and value are told every bar; where nobody listens only orders and trades are left to tell.
+        if self._hears_cash or self._orderspending or self._tradespending:
+            self._notify()
         # Feeds only get longer: once the minimum period is over it stays over.
         status = self._minperstatus if self._minperstatus < 0 else self._getminperstatus()
         if status < 0:

@@ -6,11 +6,25 @@ from struct import Struct
 
 from gridv4_bt.compat import FastStrategy, LineReader, epoch_ms
 from gridv4_bt.config import backtrader_params, make_config
-from gridv4_bt.core.grid import exit_price, grid_spacing, level_price, round_down, round_up
+from gridv4_bt.core.grid import grid_spacing
 from gridv4_bt.core.kelly import kelly_multiplier
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.risk import portfolio_var
-from gridv4_bt.engine.ladder import HALT, PLACED, REGIME, VAR
+from gridv4_bt.engine.exits import shared_slack, wanted_exit
+from gridv4_bt.engine.guards import (
+    COOLDOWN_FACTOR,
+    COOLDOWN_STOPS,
+    beyond_stop1,
+    cools_down,
+    entry_blocks,
+    must_delever,
+    must_halt,
+    stays_halted,
+    stop1_qty,
+    stop2_price,
+    trailed,
+)
+from gridv4_bt.engine.ladder import PLACED
 from gridv4_bt.engine.matching import INFINITY
 from gridv4_bt.engine.pruning import (
     DEVIANCE,
@@ -28,14 +42,6 @@ from gridv4_bt.indicators import KAMA, GMMRegime, RegimeFSM, RollingVolatility, 
 from strategies.ladder import LadderPlan
 from strategies.side import SideState
 
-HALT_Z = -3.0
-RESUME_Z = -1.0
-STOP1_SHARE = 0.5
-DELEVER_SHARE = 0.75
-TRAIL_SHARE = 0.5
-COOLDOWN_STOPS = 2
-COOLDOWN_BARS = 48
-COOLDOWN_FACTOR = 0.5
 DAY_MS = 86_400_000
 NOISE = int(Regime.NOISE)
 
@@ -44,15 +50,6 @@ PRUNE_LABELS = {
     OLDEST: TradeLabel.OLDEST,
     GAP: TradeLabel.GAP,
     FUNDING: TradeLabel.FUNDING,
-}
-
-#: `Blocked` codes of LONG and SHORT by the regime that rules.
-BLOCKED_BY = {
-    int(Regime.NOISE): (PLACED, PLACED),
-    int(Regime.UPTREND): (PLACED, REGIME),
-    int(Regime.DOWNTREND): (REGIME, PLACED),
-    int(Regime.BREAKOUT_UP): (REGIME, REGIME),
-    int(Regime.BREAKOUT_DOWN): (REGIME, REGIME),
 }
 
 #: The columns of equity.csv, one row a bar; the time is in ms, regime and halted are codes; liquidation_down and _up
@@ -143,7 +140,7 @@ class GridStrategyV4(FastStrategy):
         needed = next(period for data, period in periods if data is self.feed)
         self._first_bar = max(needed, config.warm_up + 1)
         self._count = 0  # bars traded, the clock of cooldowns
-        self._stop_bars: deque[int] = deque()
+        self._stop_bars: deque[int] = deque(maxlen=COOLDOWN_STOPS + 1)
         self._returns: dict[int, list[float]] = {}
         self._kelly: dict[int, float] = {}  # by regime, as long as no trade of it closes
         self._closed = self.broker.closed_trades()
@@ -156,9 +153,9 @@ class GridStrategyV4(FastStrategy):
         self._var_limited = False
         self._clock = data.lines.datetime
         self._reader = LineReader(
-            data.lines.datetime, data.lines.close, self.atr.lines.atr, self.zscore.lines.z, self.sigma.lines.sigma
-        )
-        self._reader_before = LineReader(self.kama.lines.kama, regime.lines.regime, ago=-1)
+            data.lines.datetime, data.lines.close, self.atr.lines.atr, self.zscore.lines.z, self.sigma.lines.sigma,
+            before=(self.kama.lines.kama, regime.lines.regime),
+        )  # fmt: skip
 
     def prenext(self) -> None:
         # Backtrader waits for every feed; a symbol whose indicators are ready need not wait for one that starts later.
@@ -192,10 +189,9 @@ class GridStrategyV4(FastStrategy):
             self.ticks.append((epoch_ms(self.feed.lines.datetime[0]), market.tick))
         self._count += 1
         self._feed_bars = self._clock.lencount
-        datetime, bar.close, bar.atr, bar.z, bar.sigma = self._reader.read()
+        datetime, bar.close, bar.atr, bar.z, bar.sigma, bar.kama, before = self._reader.read()
         bar.time = epoch_ms(datetime)
         bar.equity = self.broker.getvalue()
-        bar.kama, before = self._reader_before.read()
         bar.regime = int(before) if before == before else NOISE  # NaN: not known yet
         day = bar.time // DAY_MS
         if day != self._day:
@@ -218,10 +214,10 @@ class GridStrategyV4(FastStrategy):
     def check_circuit_breaker(self, bar: Bar) -> None:
         """2. Halt on a crash by z-score; exits and stops stay."""
         if self.halted:
-            if bar.z > RESUME_Z:
+            if not stays_halted(bar.z):
                 self.halted = False
                 self.anchor = None
-        elif bar.z < HALT_Z:
+        elif must_halt(bar.z):
             self.halted = True
             self.halts += 1
             for side in self.sides:
@@ -234,19 +230,18 @@ class GridStrategyV4(FastStrategy):
             if not tracker.ids:
                 side.stage1_done = False
                 continue
-            sign = side.sign
             average = tracker.cost / tracker.qty
-            if sign * (average - bar.close) <= self.p.stop1_atr * bar.atr:
+            if not beyond_stop1(side.sign, average, bar.close, bar.atr, self.p.stop1_atr):
                 side.stage1_done = False
             elif not side.stage1_done:
                 side.stage1_done = True
                 self._count_stop()
                 for index in range(len(tracker)):
-                    half = round_up(STOP1_SHARE * tracker.qtys[index], self.market.step)
-                    self._close(side, index, half, TradeLabel.STOP1)
+                    self._close(side, index, stop1_qty(tracker.qtys[index], self.market.step), TradeLabel.STOP1)
             # Without any range a stop at the average would fire on the spot; the one before stays.
             if bar.atr > 0.0:
-                self._rest_stop(side, bar, average - sign * self.p.stop2_atr * bar.atr)
+                price = stop2_price(side.sign, average, bar.atr, self.p.stop2_atr, self.market.tick)
+                self._rest_stop(side, bar, price)
 
     def check_liquidation(self, bar: Bar) -> None:
         """4. Margin call: close the worst fills before the exchange does."""
@@ -285,7 +280,7 @@ class GridStrategyV4(FastStrategy):
         if self._realized_today > 0.0:
             self._offset_worst(bar)
         unrealized = self.long.tracker.unrealized(bar.close) + self.short.tracker.unrealized(bar.close)
-        if unrealized < 0.0 and -unrealized > DELEVER_SHARE * self.p.var_pct * bar.equity:
+        if must_delever(unrealized, bar.equity, self.p.var_pct):
             side, index = self._worst_fill(bar)
             self._close(side, index, side.tracker.qtys[index], TradeLabel.DELEVER)
 
@@ -295,16 +290,7 @@ class GridStrategyV4(FastStrategy):
         bar.spacing_pct = spacing / bar.close
         if self.anchor is None:
             self.anchor = bar.close
-            return
-        if bar.close > self.anchor:
-            top = level_price(self.anchor, bar.spacing_pct, self.p.levels)
-            if bar.close > top:
-                if self._regime > 0:
-                    self.anchor += TRAIL_SHARE * (bar.close - top)
-                else:
-                    self.anchor = bar.close
-        elif bar.close < level_price(self.anchor, bar.spacing_pct, -self.p.levels):
-            self.anchor = bar.close
+        self.anchor = trailed(self.anchor, bar.close, bar.spacing_pct, self.p.levels, self._regime)
 
     def check_var(self, bar: Bar) -> None:
         """7. No new entries while a day's value at risk exceeds its limit."""
@@ -315,14 +301,12 @@ class GridStrategyV4(FastStrategy):
     def generate_grid(self, bar: Bar) -> None:
         """8. Centre the ladder by the inventory, size its levels and plan the entries of the sides that may add."""
         long, short = self.long, self.short
-        if self.halted:
-            long_block = short_block = HALT
-        elif self._var_limited:
-            long_block = short_block = VAR
-        else:
-            long_block, short_block = BLOCKED_BY[self._regime]
-        self._block(long, long_block)
-        self._block(short, short_block)
+        long_block, short_block = entry_blocks(self.halted, self._var_limited, self._regime)
+        for side, block in ((long, long_block), (short, short_block)):
+            if side.blocked != block:
+                self._block(side, block)
+            if self._count >= side.look_again:
+                self.plan.look_around(side.leg, side.cooling_prices(self._count))
         bar.kelly = self._kelly.get(self._regime) or self._kelly_now()
         cooldown = self._cooldown() if self._stop_bars else 1.0
         bar.notional = bar.equity * self.p.order_pct * bar.kelly * cooldown
@@ -392,9 +376,7 @@ class GridStrategyV4(FastStrategy):
 
     def _cooldown(self) -> float:
         stops = self._stop_bars
-        while stops and stops[0] <= self._count - COOLDOWN_BARS:
-            stops.popleft()
-        return COOLDOWN_FACTOR if len(stops) > COOLDOWN_STOPS else 1.0
+        return COOLDOWN_FACTOR if cools_down(len(stops), stops[0], self._count) else 1.0
 
     def _kelly_now(self) -> float:
         p = self.p
@@ -406,8 +388,6 @@ class GridStrategyV4(FastStrategy):
         return value
 
     def _rest_stop(self, side: SideState, bar: Bar, price: float) -> None:
-        tick = self.market.tick
-        price = round_down(price, tick) if side.sign > 0 else round_up(price, tick)
         if side.sign * (bar.close - price) > 0.0:
             side.stop_rests = True
             self.broker.set_stop(self.feed, side.side, price)
@@ -469,12 +449,9 @@ class GridStrategyV4(FastStrategy):
             self._close(side, index, tracker.qtys[index], TradeLabel.OFFSET)
 
     def _block(self, side: SideState, reason: int) -> None:
-        if side.blocked != reason:
-            side.blocked = reason
-            if reason != PLACED:
-                self.broker.cancel_entries(self.feed, side.side)
-        if self._count >= side.look_again:
-            self.plan.look_around(side.leg, side.cooling_prices(self._count))
+        side.blocked = reason
+        if reason != PLACED:
+            self.broker.cancel_entries(self.feed, side.side)
 
     def _rest_exits(self, side: SideState, bar: Bar) -> None:
         """Let every fill have its exit; one within the tolerance stays."""
@@ -483,21 +460,12 @@ class GridStrategyV4(FastStrategy):
             return
         tracker, resting = side.tracker, side.leg.exits
         wanted: dict[int, float] = {}
-        slack = float("inf")
+        slack, tick = INFINITY, self.market.tick
         for index, fill_id in enumerate(tracker.ids):
-            entry, spacing_pct = tracker.prices[index], tracker.spacings[index]
-            price = exit_price(
-                side.sign, entry, spacing_pct, shift, self.p.maker_fee, bar.close, self.market.tick
-            )
-            tolerance = self.p.keep_price * spacing_pct * entry
-            if side.sign * (price - bar.close) <= 2.0 * self.market.tick:
-                slack = -1.0  # moved out by post-only: it follows the price back to its target
-            standing = resting.get(fill_id)
-            if standing is not None and abs(standing - price) <= tolerance:
-                slack = min(slack, tolerance - abs(standing - price))
-                price = standing
-            else:
-                slack = min(slack, tolerance)
-            wanted[fill_id] = price
+            wanted[fill_id], room = wanted_exit(
+                side.sign, tracker.prices[index], tracker.spacings[index], shift, self.p.maker_fee, bar.close, tick,
+                self.p.keep_price, resting.get(fill_id, 0.0),
+            )  # fmt: skip
+            slack = min(slack, room)
         self.broker.set_exits(self.feed, side.side, wanted)
-        side.exits_placed(shift, slack - 2.0 * self.market.tick)
+        side.exits_placed(shift, shared_slack(slack, tick))

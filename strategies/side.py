@@ -1,6 +1,7 @@
 """What the strategy remembers of one side between bars."""
 
 from gridv4_bt.config import GridConfig
+from gridv4_bt.engine.exits import exits_stay
 from gridv4_bt.engine.ladder import PLACED
 from gridv4_bt.engine.matching import Leg
 from gridv4_bt.engine.pruning import FUNDING_SHARE, gap_price, underwater_price
@@ -79,8 +80,9 @@ class SideState:
         """Tell whether every exit is still within its tolerance and does not cross the price."""
         if len(self.leg.exits) != len(self.tracker.ids):
             return False
-        moved = abs(shift - self._exit_shift)
-        return moved < self._exit_slack and self.sign * (self._exit_guard - last_price) > moved
+        return exits_stay(
+            self.sign, shift, self._exit_shift, self._exit_slack, self._exit_guard, last_price
+        )
 
     def exits_placed(self, shift: float, slack: float) -> None:
         """Note the inventory shift the exits were placed with and how far it may move."""

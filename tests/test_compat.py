@@ -21,8 +21,7 @@ class Reading(bt.Strategy):
 
     def start(self):
         lines = self.data.lines
-        self.now = LineReader(lines.open, lines.close, lines.volume)
-        self.before = LineReader(lines.close, ago=-1)
+        self.reader = LineReader(lines.open, lines.close, lines.volume, before=[lines.close])
         self.read = []
 
     def next(self):
@@ -30,8 +29,7 @@ class Reading(bt.Strategy):
         if len(data) in self.p.skip:
             return
         self.read.append(len(data))
-        assert self.now.read() == (data.open[0], data.close[0], data.volume[0])
-        assert self.before.read() == (data.close[-1],)
+        assert self.reader.read() == (data.open[0], data.close[0], data.volume[0], data.close[-1])
 
 
 @pytest.mark.parametrize("mode", [{}, {"runonce": False}, {"preload": False}, {"exactbars": 1}, {"exactbars": -1}])

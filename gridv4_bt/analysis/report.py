@@ -19,7 +19,7 @@ from gridv4_bt.analysis.recorder import SymbolRecord
 from gridv4_bt.analysis.report_data import pack_run
 from gridv4_bt.analysis.report_pack import as_text
 from gridv4_bt.config import GridConfig
-from strategies.grid_v4 import COOLDOWN_STOPS, DELEVER_SHARE, HALT_Z, RESUME_Z, STOP1_SHARE
+from gridv4_bt.engine.guards import COOLDOWN_STOPS, DELEVER_SHARE, HALT_Z, RESUME_Z, STOP1_SHARE
 
 SCRIPTS = ("codec.js", "page.js", "ladder.js", "view.js", "charts.js", "trace.js", "main.js")
 

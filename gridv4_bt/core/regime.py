@@ -3,6 +3,8 @@
 import math
 from enum import IntEnum
 
+ADX_FLOOR = 25.0  #: below which a trend is not believed
+
 
 class Regime(IntEnum):
     """What the market is doing; the sign is the direction, 2 a breakout."""

@@ -91,10 +91,10 @@ def safe_interval(
         return peak, peak
 
     up = math.inf
-    for _, _, rate, amount in brackets:
-        slope = long_qty * (1.0 - rate) - short_qty * (1.0 + rate)
+    for row in brackets:
+        slope = long_qty * (1.0 - row.rate) - short_qty * (1.0 + row.rate)
         if slope < 0.0:
-            bound = -(base + 2.0 * amount) / slope
+            bound = -(base + 2.0 * row.amount) / slope
             if bound > up:  # bounds fall towards the root, then rise again
                 break
             up = bound
@@ -117,9 +117,9 @@ def portfolio_var(net_notional: float, sigma: float, periods: float = 96, z: flo
 
 def _rate_and_amount(notional: float, brackets: Sequence[Bracket]) -> tuple[float, float]:
     """Return the (rate, amount) of the bracket that holds a notional >= 0."""
-    for _, cap, rate, amount in brackets:
-        if notional < cap:
-            return rate, amount
+    for row in brackets:
+        if notional < row.cap:
+            return row.rate, row.amount
     last = brackets[-1]
     return last.rate, last.amount
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from gridv4_bt.engine.position import fee_of, realized_pnl
 from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide, PositionTracker, TradeLabel
 
 
@@ -55,7 +56,7 @@ class Account:
     ) -> int:
         """Book an entry and return the new fill's id. `fee_rate` is a fraction of the notional."""
         self.fills += 1
-        fee = qty * price * fee_rate
+        fee = fee_of(qty, price, fee_rate)
         leg.add(Fill(self.fills, qty, price, time, regime, spacing_pct, 0.0, fee))
         self.wallet -= fee
         self.fees += fee
@@ -82,8 +83,8 @@ class Account:
         """Book the closing of `qty` of the fill at `index` of the leg and return the trade."""
         part = leg.close(index, qty)
         qty = part.qty
-        gross = int(leg.side) * (price - part.price) * qty
-        fee = qty * price * fee_rate
+        gross = realized_pnl(leg.sign, qty, part.price, price)
+        fee = fee_of(qty, price, fee_rate)
         self.wallet += gross
         self.wallet -= fee
         self.gross += gross

@@ -13,6 +13,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -54,29 +55,39 @@ def plain(array: MutableSequence) -> list:
 
 
 @cache
-def compiled(rule: Callable) -> Callable:
-    """Return a rule compiled by numba, or the rule itself where numba is missing."""
+def compiled(rule: Callable, modules: tuple[ModuleType, ...] = RULES, **options: Any) -> Callable:
+    """Return a rule compiled by numba, or the rule itself where numba is missing.
+
+    `modules` are all those whose functions it calls, its own included; `options` are those of `numba.njit`.
+    """
     if not available():
         return rule
     import numba
-    from numba.extending import register_jitable
 
-    for module in RULES:
-        for function in vars(module).values():
-            if inspect.isfunction(function) and function.__module__ == module.__name__:
-                register_jitable(function)
+    for module in modules:
+        _register(module)
     before = numba.config.CACHE_DIR
-    folder = _cache_folder()
+    folder = _cache_folder(modules)
     numba.config.CACHE_DIR = str(folder or "")
     try:
-        return numba.njit(rule, cache=folder is not None)
+        return numba.njit(rule, cache=folder is not None, **options)
     finally:
         numba.config.CACHE_DIR = before
 
 
-def _cache_folder() -> Path | None:
-    """Return where machine code of exactly these rules is kept; None if nothing can be written there."""
-    source = "".join(inspect.getsource(module) for module in RULES)
+@cache
+def _register(module: ModuleType) -> None:
+    """Let compiled code call the functions of a module; to Python they stay what they are."""
+    from numba.extending import register_jitable
+
+    for function in vars(module).values():
+        if inspect.isfunction(function) and function.__module__ == module.__name__:
+            register_jitable(function)
+
+
+def _cache_folder(modules: tuple[ModuleType, ...]) -> Path | None:
+    """Return where machine code of exactly these modules is kept; None if nothing can be written there."""
+    source = "".join(inspect.getsource(module) for module in modules)
     name = hashlib.sha256(source.encode()).hexdigest()[:16]
     folder = Path(platformdirs.user_cache_dir("gridv4")) / "compiled" / name
     try:

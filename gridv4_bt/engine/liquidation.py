@@ -6,21 +6,72 @@ where it hurts most, all at the same time: at the low or the high of the mark, w
 
 from collections.abc import Sequence
 
-from gridv4_bt.core.risk import liquidation_prices, maintenance_margin
+from gridv4_bt.core.risk import Bracket, maintenance_margin, safe_interval
 from gridv4_bt.engine.account import Account
-from gridv4_bt.engine.matching import INFINITY, Book
-from gridv4_bt.engine.types import LOT_NOISE, TradeLabel
+from gridv4_bt.engine.matching import Book
+from gridv4_bt.engine.position import LOT_NOISE, unrealized_pnl
+from gridv4_bt.engine.types import TradeLabel
+
+
+# --- the rules, on plain numbers --------------------------------------------------------------------
+
+
+def excess_at(
+    price: float, long_qty: float, long_cost: float, short_qty: float, short_cost: float, brackets: Sequence[Bracket]
+) -> float:
+    """Return unrealised PnL minus maintenance margin of two legs at a price, quote."""
+    total = 0.0
+    if long_qty > 0.0:
+        total += unrealized_pnl(1, long_qty, long_cost, price) - maintenance_margin(long_qty * price, brackets)
+    if short_qty > 0.0:
+        total += unrealized_pnl(-1, short_qty, short_cost, price) - maintenance_margin(short_qty * price, brackets)
+    return total
+
+
+def reserve_at_worst(
+    mark_low: float, mark_high: float, rate: float, long_qty: float, long_cost: float, short_qty: float,
+    short_cost: float,
+) -> float:  # fmt: skip
+    """Return the least unrealised PnL within a bar minus `rate` of everything held at its high, quote."""
+    net = long_qty - short_qty
+    pnl = min(net * mark_low, net * mark_high) - long_cost + short_cost
+    return -(rate * (long_qty + short_qty) * mark_high) + pnl
+
+
+def price_at_open(open_: float, mark_low: float, mark_high: float) -> float:
+    """Return the mark price when a bar opens: the open, as far as the mark went there."""
+    return min(max(open_, mark_low), mark_high)
+
+
+def takeover_price(
+    falls: bool, open_: float, mark_low: float, mark_high: float, down: float, up: float
+) -> float:
+    """Return at which price the exchange takes a symbol over: its liquidation price, the open if the bar opened beyond.
+
+    `falls` tells whether the low of the mark leaves less than the high, `down` and `up` are the liquidation prices.
+    """
+    if falls:
+        return min(open_, down) if down >= mark_low else mark_low
+    return max(open_, up) if up <= mark_high else mark_high
+
+
+def bankruptcy_price(price: float, equity: float, net_qty: float) -> float:
+    """Return the price that leaves an account nothing, where closing its net quantity at `price` leaves `equity`."""
+    return price - equity / net_qty
+
+
+def is_unhedged(long_qty: float, short_qty: float) -> bool:
+    """Tell whether a price changes what closing both legs brings."""
+    return abs(long_qty - short_qty) > LOT_NOISE * long_qty
+
+
+# --- the rules applied to books ---------------------------------------------------------------------
 
 
 def excess(book: Book, price: float) -> float:
     """Return unrealised PnL minus maintenance margin of one symbol at a price, quote."""
-    brackets = book.market.brackets
-    total = 0.0
-    for leg in book.legs:
-        tracker = leg.tracker
-        if tracker.ids:
-            total += tracker.unrealized(price) - maintenance_margin(tracker.qty * price, brackets)
-    return total
+    long, short = book.long.tracker, book.short.tracker
+    return excess_at(price, long.qty, long.cost, short.qty, short.cost, book.market.brackets)
 
 
 def worst_excess(book: Book) -> float:
@@ -39,10 +90,10 @@ def is_safe(account: Account, books: Sequence[Book]) -> bool:
         if not long.ids and not short.ids:
             continue
         flat = False
-        bar = book.bar
-        reserve -= book.market.brackets[-1].rate * (long.qty + short.qty) * bar.mark_high
-        net = long.qty - short.qty
-        reserve += min(net * bar.mark_low, net * bar.mark_high) - long.cost + short.cost
+        bar, rate = book.bar, book.market.brackets[-1].rate
+        reserve += reserve_at_worst(
+            bar.mark_low, bar.mark_high, rate, long.qty, long.cost, short.qty, short.cost
+        )
     if flat or reserve > 0.0:
         return True
     return account.wallet + sum(worst_excess(book) for book in books) > 0.0
@@ -56,7 +107,7 @@ def is_safe_at_open(account: Account, books: Sequence[Book], fresh: Sequence[Boo
     equity = account.wallet
     for book in books:
         bar = book.bar
-        opened = min(max(bar.open, bar.mark_low), bar.mark_high)
+        opened = price_at_open(bar.open, bar.mark_low, bar.mark_high)
         equity += excess(book, opened if book in fresh else bar.mark_close)
     return equity > 0.0
 
@@ -73,7 +124,7 @@ def liquidation_range(
         if other is not book:
             wallet += worst_excess(other) if worst else excess(other, other.bar.mark_close)
     long, short = book.long.tracker, book.short.tracker
-    down, up = liquidation_prices(
+    return safe_interval(
         wallet,
         long.qty,
         long.average if long.ids else 0.0,
@@ -81,7 +132,6 @@ def liquidation_range(
         short.average if short.ids else 0.0,
         book.market.brackets,
     )
-    return (0.0 if down is None else down), (INFINITY if up is None else up)
 
 
 def liquidate(account: Account, books: Sequence[Book], fee_rate: float) -> None:
@@ -99,10 +149,11 @@ def liquidate(account: Account, books: Sequence[Book], fee_rate: float) -> None:
     notional = sum((leg.tracker.qty * prices[book.symbol]) for book in books for leg in book.legs)
     if equity < 0.0:
         # What equal legs bring no price changes.
-        unhedged = [book for book in books if abs(_net_qty(book)) > LOT_NOISE * book.long.tracker.qty]
+        unhedged = [book for book in books if is_unhedged(book.long.tracker.qty, book.short.tracker.qty)]
         if unhedged:
             loser = min(unhedged, key=lambda book: book.unrealized(prices[book.symbol]))
-            prices[loser.symbol] -= equity / _net_qty(loser)
+            net_qty = loser.long.tracker.qty - loser.short.tracker.qty
+            prices[loser.symbol] = bankruptcy_price(prices[loser.symbol], equity, net_qty)
         equity = 0.0
     fee_rate = min(fee_rate, equity / notional)
     for book in books:
@@ -110,14 +161,8 @@ def liquidate(account: Account, books: Sequence[Book], fee_rate: float) -> None:
     account.liquidations += 1
 
 
-def _net_qty(book: Book) -> float:
-    return book.long.tracker.qty - book.short.tracker.qty
-
-
 def _price(account: Account, books: Sequence[Book], book: Book) -> float:
     bar = book.bar
     falls = excess(book, bar.mark_low) <= excess(book, bar.mark_high)
     down, up = liquidation_range(account, books, book, worst=True)
-    if falls:
-        return min(bar.open, down) if down >= bar.mark_low else bar.mark_low
-    return max(bar.open, up) if up <= bar.mark_high else bar.mark_high
+    return takeover_price(falls, bar.open, bar.mark_low, bar.mark_high, down, up)

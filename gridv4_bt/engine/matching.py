@@ -43,11 +43,23 @@ def market_price(is_buy: bool, price: float, slippage: float) -> float:
     return price * (1.0 + slippage) if is_buy else price * (1.0 - slippage)
 
 
+def stop_met(side_sign: int, stop: float, open_: float) -> float:
+    """Return the price at which the market meets a stop: the worse of stop and open."""
+    return min(stop, open_) if side_sign > 0 else max(stop, open_)
+
+
 def stop_price(side_sign: int, stop: float, open_: float, slippage: float) -> float:
     """Return what a triggered stop gets: the worse of stop and open, then slippage."""
-    if side_sign > 0:
-        return market_price(False, min(stop, open_), slippage)
-    return market_price(True, max(stop, open_), slippage)
+    return market_price(side_sign < 0, stop_met(side_sign, stop, open_), slippage)
+
+
+def stop_takes(side_sign: int, price: float, entry: float, opened_ms: int, now_ms: int) -> bool:
+    """Tell whether a stop executed at `price` in the bar `now_ms` closes a fill.
+
+    An entry of this very bar is closed too, unless it would gain by it: its price lies beyond the stop, so the market
+    met the stop first and filled it after.
+    """
+    return opened_ms < now_ms or side_sign * (price - entry) <= 0.0
 
 
 class FillRule(Protocol):
@@ -140,9 +152,10 @@ class Leg:
 
     def cancel_entries(self) -> None:
         """Take all resting entries away."""
-        for i in range(self.levels):
-            self.prices[i] = 0.0
-        self.entries_changed()
+        if self.entry_count:
+            for i in range(self.levels):
+                self.prices[i] = 0.0
+            self.entries_changed()
 
     def entries_changed(self) -> None:
         """Sum the columns up anew."""
@@ -303,8 +316,7 @@ class Book:
             stop = leg.stop
             if stop is None or not stop_hit(leg.sign, stop, bar.low, bar.high):
                 continue
-            met = min(stop, bar.open) if leg.sign > 0 else max(stop, bar.open)
-            if down < met < up:
+            if down < stop_met(leg.sign, stop, bar.open) < up:
                 price = stop_price(leg.sign, stop, bar.open, self.costs.slippage)
                 for fill_id in [leg.tracker.ids[i] for i in self.stoppable(leg, price)]:
                     index = leg.tracker.ids.index(fill_id)
@@ -313,17 +325,9 @@ class Book:
                 self.stopped.add(leg.side)
 
     def stoppable(self, leg: Leg, price: float) -> list[int]:
-        """Return the indices of the fills that a stop executed at `price` closes.
-
-        Entries of this very bar are among them, unless they would gain by it: their price lies beyond the
-        stop, so the market met the stop first and they were filled after it.
-        """
-        tracker = leg.tracker
-        return [
-            i
-            for i in range(len(tracker))
-            if tracker.times[i] < self.bar.time or leg.sign * (price - tracker.prices[i]) <= 0.0
-        ]
+        """Return the indices of the fills that a stop executed at `price` closes."""
+        entries = zip(leg.tracker.prices, leg.tracker.times, strict=True)
+        return [i for i, entry in enumerate(entries) if stop_takes(leg.sign, price, *entry, self.bar.time)]
 
     def fill_exits(self) -> None:
         """Phase 5: exits that stood before the bar; none on a side that was stopped in it."""

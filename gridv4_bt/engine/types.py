@@ -3,9 +3,16 @@
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
-#: Lots are decimal, floats are not: 0.013 - 0.007 - 0.006 leaves 1.7e-18. Quantities that differ by less
-#: than this share are the same, and no fill that small is left open.
-LOT_NOISE = 1e-9
+from gridv4_bt.engine.position import (
+    LOT_NOISE,
+    net_pnl,
+    part_of,
+    settle_fills,
+    sum_fills,
+    takes_all,
+    unrealized_pnl,
+    worst_fill,
+)
 
 
 class PositionSide(IntEnum):
@@ -65,7 +72,7 @@ class ClosedTrade(NamedTuple):
     @property
     def net(self) -> float:
         """Profit after fees and funding, quote."""
-        return self.gross - self.fees - self.funding
+        return net_pnl(self.gross, self.fees, self.funding)
 
 
 class PositionTracker:
@@ -77,12 +84,13 @@ class PositionTracker:
     """
 
     __slots__ = (
-        "side", "ids", "qtys", "prices", "times", "regimes", "spacings", "fundings", "fees",
+        "side", "sign", "ids", "qtys", "prices", "times", "regimes", "spacings", "fundings", "fees",
         "qty", "cost", "version",
     )  # fmt: skip
 
     def __init__(self, side: PositionSide) -> None:
         self.side = side
+        self.sign = int(side)
         self.ids: list[int] = []
         self.qtys: list[float] = []
         self.prices: list[float] = []
@@ -123,13 +131,11 @@ class PositionTracker:
 
     def unrealized(self, price: float) -> float:
         """Return the unrealised PnL at a price, before costs of closing."""
-        return int(self.side) * (self.qty * price - self.cost)
+        return unrealized_pnl(self.sign, self.qty, self.cost, price)
 
     def worst(self, price: float) -> int:
         """Return the index of the fill that loses most money at a price; the oldest of equals."""
-        sign = int(self.side)
-        qtys, prices = self.qtys, self.prices
-        return min(range(len(qtys)), key=lambda i: sign * (price - prices[i]) * qtys[i])
+        return worst_fill(self.sign, price, self.prices, self.qtys, len(self.ids))
 
     def add(self, fill: Fill) -> None:
         """Append a new fill.
@@ -166,12 +172,11 @@ class PositionTracker:
         if not 0.0 < qty <= open_qty * (1.0 + LOT_NOISE):
             raise ValueError(f"fill {self.ids[index]}: cannot close {qty} of {open_qty}")
         whole = self.fill(index)
-        if qty >= open_qty * (1.0 - LOT_NOISE):
+        if takes_all(qty, open_qty):
             for column in self._columns():
                 del column[index]
             self._sum()
             return whole
-        share = qty / open_qty
         part = Fill(
             whole.id,
             qty,
@@ -179,8 +184,8 @@ class PositionTracker:
             whole.time,
             whole.regime,
             whole.spacing_pct,
-            whole.funding * share,
-            whole.fee * share,
+            part_of(whole.funding, qty, open_qty),
+            part_of(whole.fee, qty, open_qty),
         )
         self.qtys[index] = open_qty - qty
         self.fundings[index] = whole.funding - part.funding
@@ -193,13 +198,7 @@ class PositionTracker:
 
         Each pays ``side_sign*qty*mark*rate``; negative means received.
         """
-        unit = int(self.side) * mark * rate
-        total = 0.0
-        for index, qty in enumerate(self.qtys):
-            paid = unit * qty
-            self.fundings[index] += paid
-            total += paid
-        return total
+        return settle_fills(self.sign, mark, rate, self.qtys, self.fundings, len(self.qtys))
 
     def _columns(self) -> tuple[list, ...]:
         return (
@@ -208,10 +207,5 @@ class PositionTracker:
         )  # fmt: skip
 
     def _sum(self) -> None:
-        qty = cost = 0.0
-        for index, part in enumerate(self.qtys):
-            qty += part
-            cost += part * self.prices[index]
-        self.qty = qty
-        self.cost = cost
+        self.qty, self.cost = sum_fills(self.qtys, self.prices, len(self.qtys))
         self.version += 1

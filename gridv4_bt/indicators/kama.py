@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridv4_bt.compat import FastIndicator
-from gridv4_bt.core.regime import Regime, next_state, normalized_slope, veto
+from gridv4_bt.core.regime import ADX_FLOOR, Regime, next_state, normalized_slope, veto
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.indicators.adx import WilderADX
 from gridv4_bt.indicators.atr import WilderATR
@@ -143,7 +143,7 @@ class RegimeFSM(FastIndicator):
         ("breakout_slope", 0.25),
         ("trend_slope", 0.05),
         ("hysteresis", 0.5),
-        ("adx_floor", 25.0),
+        ("adx_floor", ADX_FLOOR),
     )
     plotinfo = dict(subplot=True, plotymargin=0.15, plotyticks=[int(code) for code in sorted(Regime)])
     plotlines = dict(regime=dict(color="tab:red", drawstyle="steps-post"), slope=dict(_plotskip=True))

@@ -1,0 +1,195 @@
+"""The whole strategy at the simulated exchange as one compiled function over arrays, for parameter sweeps.
+
+`GridStrategyV4.next` and `HedgeBroker.next` are the same steps on objects; both call the same rules, in the same order,
+so a run here and a run in Backtrader end in the same bits.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridv4_bt.config import GridConfig
+from gridv4_bt.core import funding, grid, inventory, kelly, regime, risk
+from gridv4_bt.engine import (
+    exits,
+    guards,
+    ladder,
+    liquidation,
+    matching,
+    position,
+    pruning,
+    sweep_exchange,
+    sweep_state,
+    sweep_steps,
+)
+from gridv4_bt.engine.compiled import available, compiled
+from gridv4_bt.engine.ladder import Blocked
+from gridv4_bt.engine.market import MarketHistory
+from gridv4_bt.engine.sweep_exchange import next_bar
+from gridv4_bt.engine.sweep_state import (
+    BRACKET,
+    CLOSE,
+    COOLING,
+    FILL,
+    KELLY,
+    LABELS,
+    LEG,
+    NOW,
+    PARAMETERS,
+    REGIMES,
+    RULES,
+    TOTAL,
+    TRADE,
+    WALLET,
+    Side,
+    State,
+)
+from gridv4_bt.engine.sweep_steps import (
+    DAY_MS,
+    check_circuit_breaker,
+    check_liquidation,
+    check_stop_loss,
+    check_var,
+    generate_grid,
+    keep_trades,
+    log_equity,
+    match_orders,
+    note_regime,
+    prune,
+    read_bar,
+    trail_anchor,
+    update_regime,
+)
+from gridv4_bt.errors import ConfigError
+
+#: All modules whose functions the kernel is made of.
+MODULES = (
+    funding, grid, inventory, kelly, regime, risk, exits, guards, ladder, liquidation, matching, position, pruning,
+    sweep_state, sweep_exchange, sweep_steps,
+)  # fmt: skip
+
+
+def trade(inputs, state):
+    """Run one parameter set over all bars; stop early if the state has no room for the fills (`overflow`)."""
+    p, wallet, now = inputs.parameters[0], state.wallet[0], state.now[0]
+    bars, news, tally, trace = inputs.bars, state.news, state.tally, state.trace
+    kelly, returns, by_label = state.kelly, state.returns, state.by_label
+    legs, found = state.legs, state.found
+    long = Side(
+        legs[0], state.fills[0], state.closes[0], state.cooling[0], state.taken[0], state.orders[0], found[1]
+    )
+    short = Side(
+        legs[1], state.fills[1], state.closes[1], state.cooling[1], state.taken[1], state.orders[1], found[2]
+    )
+    rule = 0
+    rules = inputs.rules[0]
+    brackets = inputs.brackets[rules.first : rules.end]
+    first_day = bars[inputs.first].time // DAY_MS
+    for i in range(len(bars)):
+        bar = bars[i]
+        while rule + 1 < len(inputs.rules) and inputs.rules[rule + 1].time <= bar.time:
+            rule += 1
+            rules = inputs.rules[rule]
+            brackets = inputs.brackets[rules.first : rules.end]
+            wallet.range_stale = 1
+        next_bar(p, wallet, bar, inputs.rates[i], brackets, long, short, news)
+        if i >= inputs.first:
+            read_bar(p, wallet, now, bar, inputs.sigma[i], bars[i - 1], long, short, news, kelly, returns, by_label)
+            update_regime(p, now)  # 1
+            check_circuit_breaker(wallet, now, long, short)  # 2
+            check_stop_loss(p, rules, wallet, now, long)  # 3
+            check_stop_loss(p, rules, wallet, now, short)
+            check_liquidation(p, wallet, now, brackets, long, short)  # 4
+            prune(p, wallet, now, long, short)  # 5
+            trail_anchor(p, wallet, now)  # 6
+            check_var(p, now, long, short)  # 7
+            generate_grid(p, rules, wallet, now, long, short, kelly, returns, tally, found, trace)  # 8
+            match_orders(p, rules, wallet, now, long, short, tally)  # 9
+            # 10: the exchange has settled, and every fill holds what it has paid.
+            log_equity(wallet, now, long, short, state.log[min(i - inputs.first, len(state.log) - 1)])  # 11
+            state.days[bar.time // DAY_MS - first_day] = now.equity
+            keep_trades(wallet, news, state.trades)
+        if wallet.overflow:
+            return
+        note_regime(p, wallet, inputs, i)
+
+
+def kernel():
+    """Return `trade` compiled; it holds no lock of Python, so several may run at a time.
+
+    Raises
+    ------
+    ConfigError
+        numba is not installed.
+    """
+    if not available():
+        raise ConfigError("a sweep needs numba, which is not installed: pip install 'gridstrategy-v4[fast]'")
+    return compiled(trade, MODULES, nogil=True)
+
+
+def new_state(
+    config: GridConfig, cash: float, days: int, log_shape: tuple[int, int], room: int, trades: int
+) -> State:
+    """Return the state of an account before its first bar.
+
+    Parameters
+    ----------
+    days : UTC days from the first bar traded to the last.
+    log_shape : rows and columns of the log; a single empty row for none.
+    room : open fills a side, and levels cooling.
+    trades : closed trades to keep.
+    """
+    state = State(
+        wallet=np.zeros(1, WALLET),
+        now=np.zeros(1, NOW),
+        legs=np.zeros(2, LEG),
+        fills=np.zeros((2, room), FILL),
+        closes=np.zeros((2, 2 * room), CLOSE),
+        cooling=np.zeros((2, room), COOLING),
+        taken=np.zeros((2, 2 * room)),
+        orders=np.zeros((2, 5, config.levels)),
+        found=np.zeros((3, 3)),
+        tally=np.zeros(len(Blocked), np.int64),
+        trace=np.zeros(2 * config.levels, np.uint8),
+        kelly=np.zeros(5, KELLY),
+        returns=np.zeros((5, config.kelly_window)),
+        news=np.zeros(8 * room, TRADE),
+        by_label=np.zeros(len(LABELS), TOTAL),
+        days=np.full(days, np.nan),
+        log=np.zeros(log_shape),
+        trades=np.zeros(trades, TRADE),
+    )
+    wallet = state.wallet
+    wallet["wallet"] = wallet["value"] = wallet["peak"] = cash
+    wallet["funding_rate"] = math.nan
+    wallet["min_distance"] = math.inf
+    wallet["orders_changed"] = 1
+    state.legs["sign"] = 1, -1
+    state.legs["first_entry"] = -math.inf, math.inf
+    return state
+
+
+def parameters(config: GridConfig) -> NDArray:
+    """Return the numbers of a config as the kernel reads them."""
+    row = np.zeros(1, PARAMETERS)
+    for name in PARAMETERS.names:
+        if hasattr(config, name):
+            row[name] = getattr(config, name)
+    row["source"] = REGIMES.index(config.regime)
+    row["through"] = config.fill_rule == "through"
+    return row
+
+
+def rules_of(history: MarketHistory, leverage: float) -> tuple[NDArray, NDArray]:
+    """Return a market's rules by date and all their brackets, as the kernel reads them."""
+    rules = np.zeros(len(history.changes), RULES)
+    rows = []
+    for rule, (time, market) in zip(rules, history.changes, strict=True):
+        rule["time"], rule["first"] = time, len(rows)
+        rows.extend(tuple(bracket) for bracket in market.brackets)
+        rule["end"] = len(rows)
+        rule["tick"], rule["step"] = market.tick, market.step
+        rule["min_qty"], rule["min_notional"] = market.min_qty, market.min_notional
+        rule["max_notional"] = market.max_notional(leverage)
+    return rules, np.array(rows, BRACKET)

@@ -1,0 +1,123 @@
+"""What the compiled kernel of `gridv4_bt.engine.sweep` reads and writes: records of plain numbers.
+
+They hold what the objects of a run in Backtrader hold, under the same names: `WALLET` the `Account`, the book and the
+strategy, `LEG` a `Leg` with its `PositionTracker` and `SideState`, `FILL` a `Fill` with its exit.
+"""
+
+from typing import NamedTuple, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridv4_bt.config import GridConfig
+from gridv4_bt.engine.types import TradeLabel
+
+LABELS = tuple(TradeLabel)
+GRID, STOP1, STOP2, DEVIANCE, OLDEST, GAP, FUNDING, OFFSET, DELEVER, MARGIN_CALL, LIQUIDATION = range(11)
+#: Labels by the code of `gridv4_bt.engine.pruning.prune_reason`.
+PRUNED = (GRID, DEVIANCE, OLDEST, GAP, FUNDING)
+
+#: Where the regime of step 1 comes from.
+REGIMES = ("none", "kama", "gmm")
+NO_REGIME, KAMA_REGIME, GMM_REGIME = range(3)
+
+
+def _record(whole: str, real: str) -> np.dtype:
+    return np.dtype([(name, "i8") for name in whole.split()] + [(name, "f8") for name in real.split()])
+
+
+_NUMBERS = {name: kind for name, kind in get_type_hints(GridConfig).items() if kind in (int, float)}
+
+#: The numbers of a `GridConfig`; `through` says that a limit fills only when the market trades through it.
+PARAMETERS = np.dtype(
+    [(name, "i8" if kind is int else "f8") for name, kind in _NUMBERS.items()] + [("source", "i8"), ("through", "i8")]
+)
+
+#: One bar with the signals that all parameter sets share; NaN as long as a signal is not known. `traded` is 0 for a
+#: bar without volume, `mark` the price of a settlement at its open.
+BAR = _record("time traded", "open high low close mark mark_low mark_high atr kama adx z")
+
+#: The rules of a market from a time on; its brackets are the rows `first` to before `end` of the table of `BRACKET`.
+RULES = _record("time first end", "tick step min_qty min_notional max_notional")
+BRACKET = np.dtype([(name, "f8") for name in ("floor", "cap", "rate", "amount")])
+
+#: The account, the book and what the strategy remembers; `bar` is the number of the bar traded. The prices
+#: `buy_below` and `sell_above`, within which no limit order can fill, are to be found anew when `orders_changed`.
+WALLET = _record(
+    "fills maker_executions taker_executions liquidations settlements regime orders_changed market_orders "
+    "ambiguous_bars closed news wins bar day ruling state halted halts stops margin_calls stop_1 stop_2 stop_3 "
+    "anchored entries_change liquidation_near bars_in_market range_stale overflow",
+    "wallet gross fees funding funding_rate value held_notional buy_below sell_above profit loss anchor "
+    "realized_today range_wallet range_down range_up min_distance max_margin_ratio peak drawdown",
+)
+
+#: What one bar's steps find out.
+NOW = _record(
+    "time regime var_limited",
+    "close equity atr z sigma kama q shift centre spacing_pct kelly notional var maintenance "
+    "liquidation_down liquidation_up",
+)
+
+#: One side. `changed`: its fills have since `refresh`; `looked`: cooling prices are to be looked at again at that bar.
+LEG = _record(
+    "sign fills changed has_stop closes stopped entry_count exit_count stage1_done stop_rests blocked look_again "
+    "cooling taken taken_fills settlements_seen",
+    "qty cost stop entry_notional first_entry first_exit gap_trigger under_water exit_shift exit_slack exit_guard",
+)
+FILL = _record("id time regime", "qty price spacing_pct funding fee exit")
+CLOSE = _record("fill_id label", "qty")
+COOLING = _record("until", "price")
+#: What a regime's closed trades say: the number of returns kept, and the multiplier if it is `known`.
+KELLY = _record("returns known", "multiplier")
+#: Sums over the closed trades of a label.
+TOTAL = _record("trades", "net")
+#: A closed trade; the label is its place in `LABELS`.
+TRADE = _record("trade_id side label regime open_time close_time", "qty entry exit gross fees funding")
+
+
+class Side(NamedTuple):
+    """One positionSide: its leg, and as many rows as there is room for."""
+
+    leg: np.record  #: LEG
+    fills: NDArray  #: FILL, oldest first; the exit is 0 where none rests
+    closes: NDArray  #: CLOSE, market orders for the next open
+    cooling: NDArray  #: COOLING, levels closed after a cut
+    taken: NDArray[np.float64]  #: prices of the fills and of the levels cooling
+    orders: NDArray[np.float64]  #: see `gridv4_bt.engine.ladder.plan_side`
+    totals: NDArray[np.float64]  #: see `gridv4_bt.engine.ladder.ladder_totals`
+
+
+class Inputs(NamedTuple):
+    """What a run reads."""
+
+    parameters: NDArray  #: PARAMETERS, one row
+    bars: NDArray  #: BAR
+    sigma: NDArray[np.float64]  #: per bar
+    rates: NDArray[np.float64]  #: funding settled at the bar's open, NaN for none
+    regimes: NDArray[np.int64]  #: of regime gmm, one a bar; else empty
+    rules: NDArray  #: RULES, ascending in time
+    brackets: NDArray  #: BRACKET
+    first: int  #: row of the first bar traded
+
+
+class State(NamedTuple):
+    """What a run writes, and all that it remembers between bars."""
+
+    wallet: NDArray  #: WALLET, one row
+    now: NDArray  #: NOW, one row
+    legs: NDArray  #: LEG, LONG and SHORT; of the following arrays the first index is the side
+    fills: NDArray  #: FILL
+    closes: NDArray  #: CLOSE
+    cooling: NDArray  #: COOLING
+    taken: NDArray[np.float64]
+    orders: NDArray[np.float64]
+    found: NDArray[np.float64]  #: see `gridv4_bt.engine.ladder.plan_ladder`
+    tally: NDArray[np.int64]
+    trace: NDArray[np.uint8]
+    kelly: NDArray  #: KELLY by regime code + 2, as the rows of returns
+    returns: NDArray[np.float64]
+    news: NDArray  #: TRADE, closed in the bar
+    by_label: NDArray  #: TOTAL
+    days: NDArray[np.float64]  #: equity at the last close of each UTC day from the first one traded, NaN for none
+    log: NDArray[np.float64]  #: `LOG_COLUMNS` of each bar traded; a single empty row where not asked for
+    trades: NDArray  #: TRADE, as many of the closed ones as there is room for
