@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gridv4_bt.optimise.study import Search
 
 #: What the table of finalists shows of each window.
-COLUMNS = ("net_return", "max_drawdown", "sharpe", "fills_per_day", "liquidations")
+COLUMNS = {"net_return": "return", "max_drawdown": "drawdown", "sharpe": "Sharpe", "liquidations": "liq."}
 SIGNS = {1: "[green]+[/]", 0: "[yellow]?[/]", -1: "[red]-[/]"}
 
 
@@ -80,12 +80,12 @@ def print_search(result: "SearchResult", console: Console) -> None:
     """Print the finalists and the verdict."""
     for place, finalist in enumerate(result.finalists, 1):
         params = ", ".join(f"{name} {_short(value)}" for name, value in finalist.trial.params.items())
-        table = Table("in Backtrader", title=f"finalist {place}: {params}")
-        for name in COLUMNS:
-            table.add_column(name.replace("_", " "), justify="right")
+        table = Table("in Backtrader", "", title=f"finalist {place}: {params}")
+        for head in COLUMNS.values():
+            table.add_column(head, justify="right")
         for cell, figures in finalist.figures.items():
-            seen = " (not searched)" if cell.partition(" in ")[2] in finalist.tests else ""
-            table.add_row(cell + seen, *(text(name, figures[name]) for name in COLUMNS))
+            seen = "not searched" if cell.partition(" in ")[2] in finalist.tests else "searched"
+            table.add_row(cell, seen, *(text(name, figures[name]) for name in COLUMNS))
         console.print(table)
     for check in result.verdict.checks:
         console.print(f"{SIGNS[check.sign]} {check.question} [bold]{check.answer}[/]")

@@ -228,10 +228,15 @@ def _release(analyzer: bt.Analyzer) -> None:
 @cache
 def compile_rules() -> None:
     """Compile or load the rules of GridStrategyV4 by a run of a day, or every fork would do it anew."""
-    time = pd.date_range("2024-01-01", periods=120, freq="15min")
-    frame = pd.DataFrame({"time": time, "open": 100.0, "high": 101.0, "low": 99.0, "close": 100.0, "volume": 1.0})
     cerebro = FastCerebro(stdstats=False)
-    cerebro.adddata(CandleFeed(dataname=frame, name="WARMUP"))
+    cerebro.adddata(still_market())
     cerebro.setbroker(HedgeBroker())
     cerebro.addstrategy(GridStrategyV4)
     cerebro.run()
+
+
+def still_market() -> CandleFeed:
+    """Return the feed of a market that stands still, just long enough to trade in."""
+    time = pd.date_range("2024-01-01", periods=120, freq="15min")
+    frame = pd.DataFrame({"time": time, "open": 100.0, "high": 101.0, "low": 99.0, "close": 100.0, "volume": 1.0})
+    return CandleFeed(dataname=frame, name="STILL")

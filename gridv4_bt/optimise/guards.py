@@ -159,18 +159,18 @@ def judge(
     difference : largest relative difference of its end equity between sweep and Backtrader; None: no sweep was used.
     """
     checks = [
-        Check("Did the winner pay in the search itself?", f"{winner:+.1%}", 1 if winner > 0.0 else -1),
+        Check("Did the winner pay in the search itself?", f"{winner:+.2%}", 1 if winner > 0.0 else -1),
         _test_check(tests),
     ]
     for scheme, results in folds.items():
         total = math.prod(1.0 + one.total for one in results) - 1.0
         won = sum(one.total > 0.0 for one in results)
-        answer = f"{total:+.1%} in all, a profit in {won} of {len(results)} folds"
+        answer = f"{total:+.2%} in all, a profit in {won} of {len(results)} folds"
         good = total > 0.0 and won * 2 > len(results)
         checks.append(Check(f"Does a search of the past pay in what follows ({scheme} walk-forward)?", answer,
                             1 if good else -1 if total <= 0.0 else 0))  # fmt: skip
         interval = guards.forward[scheme]
-        answer = f"90 % between {interval.low:+.1%} and {interval.high:+.1%}; {interval.loss:.0%} of resamples lose"
+        answer = f"90 % between {interval.low:+.2%} and {interval.high:+.2%}; {interval.loss:.0%} of resamples lose"
         checks.append(Check(f"Would that have paid had the days come in other blocks ({scheme})?", answer,
                             1 if interval.low > 0.0 else -1 if interval.median <= 0.0 else 0))  # fmt: skip
     checks.append(_overfitting_check(guards.overfitting))
@@ -200,7 +200,7 @@ def _test_check(tests: Mapping[str, tuple[float, list[str]]]) -> Check:
         return Check(question, "there is no such window", 0)
     parts = []
     for window, (total, broken) in tests.items():
-        parts.append(f"{window} {total:+.1%}" + (f", broke {'; '.join(broken)}" if broken else ""))
+        parts.append(f"{window} {total:+.2%}" + (f", broke {'; '.join(broken)}" if broken else ""))
     good = all(total > 0.0 and not broken for total, broken in tests.values())
     return Check(question, "; ".join(parts), 1 if good else -1)
 

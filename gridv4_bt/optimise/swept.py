@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from feeds.candles import CandleFeed
 from gridv4_bt.config import GridConfig
+from gridv4_bt.optimise.cerebro import still_market
 from gridv4_bt.optimise.figures import Evaluation, of_sweep
 from gridv4_bt.sweep import SweepMarket, sweep
 
@@ -24,8 +26,15 @@ class SweptMarket:
         return cls(SweepMarket.of(feed), cash)
 
     def prepare(self, configs: Sequence[GridConfig]) -> None:
+        load_kernel()
         self.market.prepare(configs)
 
     def evaluate(self, config: GridConfig) -> Evaluation:
         [result] = sweep(self.market, [config], self.cash)
         return of_sweep(result)
+
+
+@cache
+def load_kernel() -> None:
+    """Compile or load the kernel by a run of a day, or every fork would do it anew."""
+    list(sweep(SweepMarket.of(still_market()), [GridConfig()]))
