@@ -209,7 +209,7 @@ def _overfitting_check(found: Overfitting | None) -> Check:
     question = "Is what is best in one half of the time still good in the other (CSCV)?"
     if found is None:
         return Check(question, "too few days or trials to tell", 0)
-    answer = f"probability of overfitting {found.probability:.2f}; the best of a half loses in {found.loss:.0%} of cases"
+    answer = f"probability of overfitting {found.probability:.2f}; the best of a half loses in {found.loss:.0%} of them"
     return Check(question, answer, _rated(-found.probability, -GOOD_PBO, -BAD_PBO))
 
 

@@ -225,7 +225,8 @@ def _finalist(place: int, finalist: Finalist) -> str:
 def _folds(scheme: str, folds: Sequence[FoldResult]) -> str:
     rows = []
     for one in folds:
-        spans = "".join(f"<td>{day_of(first)} to {day_of(last)}</td>" for first, last in (one.fold.train, one.fold.test))
+        days = (one.fold.train, one.fold.test)
+        spans = "".join(f"<td>{day_of(first)} to {day_of(last)}</td>" for first, last in days)
         chosen = "nothing kept the limits" if one.params is None else values_text(one.params)
         rows.append(
             f'<tr>{spans}<td>{number(one.objective, "ratio")}</td><td class="{sign_of(one.total)}">'
@@ -273,11 +274,13 @@ def _checks(result: SearchResult) -> str:
     for check in result.verdict.checks:
         tone, mark = MARKS[check.sign]
         rows.append(
-            f'<tr><td class="mark {tone}">{mark}</td><td>{escape(check.question)}</td><td>{escape(check.answer)}</td></tr>'
+            f'<tr><td class="mark {tone}">{mark}</td><td>{escape(check.question)}</td>'
+            f"<td>{escape(check.answer)}</td></tr>"
         )
     if not rows:
         return ""
-    return scrolling("+ speaks for it, ? leaves a doubt, − speaks against it", f"<tbody>{''.join(rows)}</tbody>", "checks")
+    title = "+ speaks for it, ? leaves a doubt, − speaks against it"
+    return scrolling(title, f"<tbody>{''.join(rows)}</tbody>", "checks")
 
 
 def _none() -> str:

@@ -54,8 +54,8 @@ class Forks:
 class Cluster:
     """Workers of a running Dask scheduler, which have this package installed.
 
-    The markets travel once to each worker and stay there as long as this object lives. What a lost worker had at
-    work, or was the last to hold, is done or sent again.
+    The markets of a search travel once to each worker. What a lost worker had at work, or was the last to hold, is
+    done or sent again.
 
     Raises
     ------
@@ -70,10 +70,10 @@ class Cluster:
             raise ConfigError("--cluster needs dask.distributed: pip install 'gridstrategy-v4[cluster]'") from None
         self._address = address
         try:
-            self._client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+            self._client = Client(address, timeout=CONNECT_SECONDS)
         except (OSError, ValueError) as error:
             raise ConfigError(f"--cluster {address}: no scheduler answers there ({reason(error)})") from None
-        self._sent: dict[int, tuple[Markets, Any]] = {}  # the markets too, so that their id stays theirs
+        self._sent: tuple[Markets, Any] | None = None
 
     def evaluate(self, markets: Markets, sets: Sequence[Values]) -> Iterator[tuple[int, Result]]:
         from distributed import as_completed
@@ -99,7 +99,7 @@ class Cluster:
                 return
             if self._client.status != "running":
                 raise GridV4Error(f"--cluster {self._address}: the scheduler is gone; start it and run again to go on")
-            self._sent.clear()
+            self._sent = None
         for index in waiting:
             yield index, f"given up after {ROUNDS} rounds of lost workers: {errors[index]}"
 
@@ -108,10 +108,11 @@ class Cluster:
         self._client.close()
 
     def _send(self, markets: Markets) -> Any:
-        """Return the data on the workers; it is sent to those that have it not when they first need it."""
-        if id(markets) not in self._sent:
-            self._sent[id(markets)] = (markets, self._client.scatter(markets, direct=False))
-        return self._sent[id(markets)][1]
+        """Return the data on the cluster, from where each worker fetches it once; those sent before are let go."""
+        if self._sent is None or self._sent[0] is not markets:
+            [data] = self._client.scatter([markets])  # named by its content
+            self._sent = markets, data
+        return self._sent[1]
 
 
 def _try(markets: Markets, values: Values) -> Result:
