@@ -20,6 +20,7 @@ import itertools
 import os
 import pickle
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -57,6 +58,7 @@ class OptResults(Sequence):
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._places: dict[int, int] = {}
+        weakref.finalize(self, file.close)
 
     @classmethod
     def load(cls, path: Path) -> OptResults:
