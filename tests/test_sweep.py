@@ -14,6 +14,7 @@ from feeds.synthetic import SYMBOL, sample_market
 from gridv4_bt.analysis.metrics import daily_returns
 from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.config import GridConfig
+from gridv4_bt.core.risk import Bracket
 from gridv4_bt.engine.ladder import PLACED, Blocked
 from gridv4_bt.engine.market import MarketHistory, load_market
 from gridv4_bt.engine.types import TradeLabel
@@ -181,8 +182,14 @@ def test_random_parameters_on_real_crashes(real, span):
 def test_rules_that_change_while_something_is_held(sample, market):
     times = market.bars["time"]
     old = load_market(SYMBOL)
-    coarse = replace(old, tick=old.tick * 10, min_notional=old.min_notional * 4, brackets=old.brackets)
-    history = MarketHistory(((0, old), (int(times[700]), coarse), (int(times[1500]), old)))
+    strict = replace(
+        old, tick=old.tick * 10, min_notional=old.min_notional * 4, brackets=(Bracket(0.0, 1e12, 0.05, 0.0),),
+        max_leverages=(20.0,),
+    )  # fmt: skip
+    changes = range(300, 2_300, 40)  # bars; many, so that some come while fills are open
+    history = MarketHistory(
+        ((0, old), *((int(times[bar]), (strict, old)[number % 2]) for number, bar in enumerate(changes)))
+    )
     config = GridConfig(regime="none", k=0.5, floor_pct=0.002, order_pct=0.2)
     dated = SweepMarket.of(make_feeds([sample])[0], history)
     [result] = sweep(dated, [config], log=True, closed=True)
