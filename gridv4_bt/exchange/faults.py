@@ -156,14 +156,14 @@ def make_faults(script: Mapping[str, Any]) -> Faults:
     return Faults(rules, seed)
 
 
-def read_faults(path: Path) -> Faults:
-    """Return the faults of a TOML or JSON file."""
+def read_faults(path: Path, seed: int | None = None) -> Faults:
+    """Return the faults of a TOML or JSON file, with its seed or another one."""
     try:
         text = Path(path).read_text("utf-8")
         script = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (OSError, ValueError) as error:
         raise ConfigError(f"--faults {path}: {error}") from None
     try:
-        return make_faults(script)
+        return make_faults(script if seed is None else script | {"seed": seed})
     except ConfigError as error:
         raise ConfigError(f"--faults {path}: {error}") from None

@@ -31,6 +31,17 @@ class Settlement(NamedTuple):
     paid: float  #: by the account, quote; negative if received
 
 
+class Candle(NamedTuple):
+    """A bar that has closed in real time."""
+
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    rate: float | None  #: funding settled at its end; None without any
+
+
 class TapeBook(FeedBook):
     """A symbol's book that remembers its settlements, its forming candle and its last price."""
 
@@ -85,6 +96,25 @@ class TapeBook(FeedBook):
         forming[2] = min(forming[2], bar.low)
         forming[3] = self.price = bar.close
         forming[4] += bar.volume
+
+    def complete(self, candle: Candle) -> None:
+        """Write what has happened in the bar, and add the next one at its close."""
+        bar, lines = self.bar, self.data.lines
+        bar.open, bar.high, bar.low, bar.close, bar.volume = candle[:5]
+        bar.mark_low, bar.mark_high, bar.mark_close = candle.low, candle.high, candle.close
+        self.forming[0] = candle.open
+        last = lines.datetime._idx
+        nothing = float("nan")
+        coming = {
+            lines.datetime: EPOCH_DAYS + (bar.time + self.interval) / DAY_MS,
+            lines.volume: 1.0, lines.funding: nothing if candle.rate is None else candle.rate,
+        }  # fmt: skip
+        happened = zip((lines.open, lines.high, lines.low, lines.close, lines.volume), candle[:5], strict=True)
+        for line, value in happened:
+            line.array[last] = value
+            coming.setdefault(line, candle.close)
+        for line in lines.lines:
+            line.array.append(coming.get(line, nothing))
 
     def candles(self, interval: int, first_ms: int, last_ms: int, over: bool) -> np.ndarray:
         """Return rows of time (ms), open, high, low, close, volume of the candles that open from first to last.
@@ -194,6 +224,15 @@ class Tape:
             return
         self._next_bar()
         self._enter(0)
+
+    def complete(self, candles: Mapping[str, Candle]) -> None:
+        """Write what has happened in the bar that the market stands at, and add the next one, which nobody knows yet.
+
+        For a market that is recorded while it is traded; all symbols at once.
+        """
+        for symbol, candle in candles.items():
+            self.books[symbol].complete(candle)
+        self._times = np.append(self._times, self._times[-1] + self.interval)
 
     def seek(self, bar: int, moment: int) -> None:
         """Go on to a bar and a part of it without trading."""

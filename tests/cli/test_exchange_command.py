@@ -77,6 +77,7 @@ def test_killed_between_two_calls_it_loses_nothing_and_ends_cleanly(start, tmp_p
         (["--from", "2030-01-01"], "no bar from 2030-01-01"),
         (["--database", "/nowhere/a.db"], "--database /nowhere/a.db: unable to open"),
         (["--set", "leverage=1000"], "leverage"),
+        (["--live", "BTC/USDT:USDT"], "--live goes with neither --data"),
     ],
 )
 def test_bad_input_ends_with_one_line(monkeypatch, capsys, tmp_path, arguments, reason):
