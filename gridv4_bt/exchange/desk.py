@@ -100,6 +100,8 @@ class Desk:
             return error_reply(error, told)
         if request.path.endswith("/exchangeInfo"):
             answer["rateLimits"] = self.limits.rows()
+        if request.path.endswith("/time"):
+            answer["serverTime"] += skew
         return json_reply(200, answer, told)
 
     def restart(self) -> None:

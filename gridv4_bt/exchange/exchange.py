@@ -79,7 +79,7 @@ class Exchange:
         self.ledger.earn("TRANSFER", cash, self.now)
 
     def anew(self) -> "Exchange":
-        """Return the same exchange as it was in the beginning; this one must not be used any more."""
+        """Return the same exchange as it was in the beginning."""
         return Exchange(*self._given)
 
     def book(self, symbol: str) -> TapeBook:

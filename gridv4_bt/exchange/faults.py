@@ -42,7 +42,7 @@ KINDS: Mapping[str, str] = {
     "error": "an error of any `code`, with `status` and `text` in place of the usual ones; not executed",
     "gateway": "502 with a web page, not executed",
     "firewall": "403 with a web page, not executed",
-    "clock": "the server's clock is `ms` ahead of the real one for this request: -1021",
+    "clock": "the server's clock is `ms` ahead of the client's for this request: -1021, unless the client asks for it",
     "stale_orders": "open orders as they were when they were asked for the last time",
     "short_orders": "open orders without the newest `count`",
     "late_trades": "trades and income without those of the last `ms`",

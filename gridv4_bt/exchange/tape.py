@@ -50,6 +50,7 @@ class TapeBook(FeedBook):
             feed, history, account, costs, config.fill_rule, config.funding_hours, config.intrabar, config.leverage
         )
         self.interval = feed.candles.interval_ms  #: bar length, ms
+        self._row = -1  # of the feed, which others may move
         self.settled: list[Settlement] = []
         self.price = 0.0  #: last traded
         self.forming: list[float] = []  #: open, high, low, close, volume of the bar as far as it has happened
@@ -80,10 +81,18 @@ class TapeBook(FeedBook):
         later = self._settles[self._settles.searchsorted(now, side="right") :]
         return int(later[0]) if len(later) else (now // (8 * HOUR_MS) + 1) * 8 * HOUR_MS
 
-    def begin_bar(self) -> None:
-        """Let the new bar open: its open is all that is known of it."""
+    def begin_bar(self, time_ms: int) -> bool:
+        """Let the bar of a time open, if the feed has one: its open is all that is known of it."""
+        lines = self.data.lines
+        times = lines.datetime.array
+        if self._row + 1 == len(times) or epoch_ms(times[self._row + 1]) > time_ms:
+            return False
+        self._row += 1
+        self.data.advance(self._row - lines.datetime._idx)
+        self.next_bar()
         self.price = self.bar.open
         self.forming = [self.price] * 4 + [0.0]
+        return True
 
     def enter_part(self) -> None:
         """Let the part that the book stands at open."""
@@ -103,7 +112,7 @@ class TapeBook(FeedBook):
         bar.open, bar.high, bar.low, bar.close, bar.volume = candle[:5]
         bar.mark_low, bar.mark_high, bar.mark_close = candle.low, candle.high, candle.close
         self.forming[0] = candle.open
-        last = lines.datetime._idx
+        last = self._row
         nothing = float("nan")
         coming = {
             lines.datetime: EPOCH_DAYS + (bar.time + self.interval) / DAY_MS,
@@ -125,7 +134,7 @@ class TapeBook(FeedBook):
         over : whether the last bar has closed; until then it is as far as it has happened.
         """
         lines = self.data.lines
-        last = lines.datetime._idx
+        last = self._row
         began = epoch_ms(lines.datetime.array[0])
         begin = max((-(-first_ms // interval) * interval - began) // self.interval, 0)
         end = min((last_ms // interval * interval + interval - began) // self.interval, last + 1)
@@ -172,7 +181,7 @@ class Tape:
         costs = Costs(config.maker_fee, config.taker_fee, config.slippage)
         self.books: dict[str, TapeBook] = {}
         for feed in feeds:
-            _rewind(feed)
+            _load(feed)
             book = TapeBook(feed, rules[feed.p.name], account, costs, config)
             self.books[book.symbol] = book
         lengths = {book.interval for book in self.books.values()}
@@ -240,18 +249,10 @@ class Tape:
             self.forward()
 
     def _next_bar(self) -> None:
+        self.bar += 1
         for book in self.books.values():
             book.stand_at(None)
-        self.bar += 1
-        days = EPOCH_DAYS + self.time / DAY_MS
-        fresh = []
-        for book in self.books.values():
-            if book.data.advance_peek() <= days:
-                book.data.advance()
-                book.next_bar()
-                book.begin_bar()
-                fresh.append(book)
-        self._moments = moments(fresh)
+        self._moments = moments([book for book in self.books.values() if book.begin_bar(self.time)])
 
     def _enter(self, moment: int) -> None:
         self.moment = moment
@@ -264,8 +265,8 @@ class Tape:
             book.enter_part()
 
 
-def _rewind(feed: CandleFeed) -> None:
-    """Load a feed, or go back to before its first bar."""
+def _load(feed: CandleFeed) -> None:
+    """Fill a feed's lines, as Cerebro would."""
     if getattr(feed, "_env", None) is None:
         bt.Cerebro().adddata(feed)
         feed.reset()

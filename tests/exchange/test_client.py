@@ -143,3 +143,16 @@ def test_clock_of_a_stepped_exchange(served):
         clock.next_bar(3)
     assert clock.state()["over"] is True
     clock.close()
+
+
+def test_client_that_asks_for_the_time_recovers_from_a_wrong_clock(served):
+    clock = ServerClock(served)
+    client = sync_client(served, clock.now)
+    client.load_markets()
+    requests.post(f"{served}/gridv4/faults", json={"fault": [{"kind": "clock", "ms": 30_000, "times": 0}]})
+    with pytest.raises(ccxt.InvalidNonce):
+        client.fetch_open_orders(S)
+    client.load_time_difference()
+    assert client.fetch_open_orders(S) == []
+    client.session.close()
+    clock.close()

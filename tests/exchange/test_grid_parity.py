@@ -61,9 +61,8 @@ class Mirror:
         [symbol] = exchange.books
         for side, _, exits, _, closes in wanted:
             for close in closes:
-                exchange.place(
-                    symbol, "SELL" if side > 0 else "BUY", side.name, "MARKET", round(close.qty, 8), 0.0, "GTC", False, ""
-                )
+                trade = "SELL" if side > 0 else "BUY"
+                exchange.place(symbol, trade, side.name, "MARKET", round(close.qty, 8), 0.0, "GTC", False, "")
         standing = {}
         for side, entries, exits, stop, closes in wanted:
             closing = Counter()
