@@ -18,5 +18,6 @@ Where it stands apart from the real one:
 * Funding rates of the future are not told: `premiumIndex` shows the latest that was settled.
 * STOP_MARKET and STOP are simulated; take-profit and trailing orders, isolated margin and multi-assets mode are not.
 * A stop with `closePosition` expires when other orders empty its leg.
+* Where only some symbols have finer candles, the bars of the others happen with the first of them.
 * Only USDT, only this account: its own trades are all there are.
 """

@@ -144,9 +144,7 @@ class TapeBook(FeedBook):
         rows[:, 0] = np.round((rows[:, 0] - EPOCH_DAYS) * DAY_MS)
         if len(rows) and end == last + 1 and not over:
             rows[-1, 1:] = self.forming
-        if len(rows) == 0:
-            return rows
-        if interval == self.interval:
+        if len(rows) == 0 or interval == self.interval:
             return rows
         starts = np.flatnonzero(np.diff(rows[:, 0] // interval, prepend=-1))
         ends = np.append(starts[1:], len(rows)) - 1
@@ -243,9 +241,9 @@ class Tape:
             self.books[symbol].complete(candle)
         self._times = np.append(self._times, self._times[-1] + self.interval)
 
-    def seek(self, bar: int, moment: int) -> None:
-        """Go on to a bar and a part of it without trading."""
-        while not self.over and (self.bar, self.moment) < (bar, moment):
+    def seek(self, time_ms: int, moment: int) -> None:
+        """Go on to the bar that opens at a time, and a part of it, without trading."""
+        while not self.over and (self.time, self.moment) < (time_ms, moment):
             self.forward()
 
     def _next_bar(self) -> None:
