@@ -84,7 +84,7 @@ class Cluster:
         for _ in range(ROUNDS):
             data = self._send(markets)
             futures = {
-                self._client.submit(_try, data, values, pure=False): index for index, values in waiting.items()
+                self._client.submit(attempt, data, values, pure=False): index for index, values in waiting.items()
             }
             for future in as_completed(futures):
                 index = futures[future]
@@ -115,7 +115,8 @@ class Cluster:
         return self._sent[1]
 
 
-def _try(markets: Markets, values: Values) -> Result:
+def attempt(markets: Markets, values: Values) -> Result:
+    """Return the evaluations of a parameter set, or why there are none."""
     try:
         return _evaluate(markets, values)
     except Exception as error:
