@@ -107,9 +107,12 @@ class FeedBook(Book):
         """Charge a settlement at the mark price, or at the open where the data has no mark."""
         self.funding_rate = rate
         self.settlements += 1
-        mark = self.bar.open if self._mark is None else self._mark[0]
-        if mark != mark:
-            mark = self.bar.open
+        mark = self.settlement_price()
         for leg in self.legs:
             if leg.tracker.ids:
                 self.account.settle_funding(leg.tracker, mark, rate)
+
+    def settlement_price(self) -> float:
+        """Return the mark price at the bar's open, or the open where the data has none."""
+        mark = self.bar.open if self._mark is None else self._mark[0]
+        return self.bar.open if mark != mark else mark

@@ -6,7 +6,7 @@ its own ``tradeid``, so that the built-in analyzers and observers see each fill 
 """
 
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import backtrader as bt
 
@@ -19,10 +19,11 @@ from gridv4_bt.core.risk import maintenance_margin
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.intrabar import MODES
 from gridv4_bt.engine.ladder import PLACE, REPLACE, Blocked
-from gridv4_bt.engine.liquidation import is_safe, is_safe_at_open, liquidate, liquidation_range
+from gridv4_bt.engine.liquidation import is_safe, liquidation_range
 from gridv4_bt.engine.market import Market, MarketHistory, load_market_history
-from gridv4_bt.engine.matching import INFINITY, Bar, Costs, Leg, MarketClose
+from gridv4_bt.engine.matching import INFINITY, Costs, Leg, MarketClose
 from gridv4_bt.engine.types import LOT_NOISE, ClosedTrade, PositionSide, TradeLabel
+from gridv4_bt.engine.venue import Venue, timeline
 from gridv4_bt.errors import ConfigError, MarketError
 
 #: The parameters of Backtrader's orders that may come with ``buy`` and ``sell`` beside size and prices.
@@ -60,6 +61,7 @@ class HedgeBroker(HedgeModeBroker):
         self._notifications: deque[bt.Order] = deque()
         self._reporter = ExecutionReporter(self._notifications)
         self._standard = StandardOrders(self)
+        self._venue = Venue(self.account, self._standard.singles, self.p.liquidation_fee, self._report)
         self._value = self.p.cash
         self._held_notional = 0.0  # of all positions at the last closes
         self._range_key: tuple[float, int, int] | None = None
@@ -147,65 +149,10 @@ class HedgeBroker(HedgeModeBroker):
         if busy or not safe:
             self.ambiguous_bars += (busy and not safe) or any(book.order_matters() for book in fresh)
             self._standard.expire()
-            for moment in self._timeline(fresh):
-                self._match(moment)
+            for moment in timeline(fresh):
+                self._venue.open(moment)
+                self._venue.trade(moment)
         self._revalue()
-
-    def _timeline(self, fresh: Sequence[FeedBook]) -> Iterator[list[FeedBook]]:
-        """Let the books stand at one part of their bars after another; give those that trade in it."""
-        parts: dict[int, list[tuple[FeedBook, Bar]]] = {}
-        for book in fresh:
-            if book.bar.volume > 0.0:
-                for part in book.parts():
-                    parts.setdefault(part.time, []).append((book, part))
-        if not parts:
-            yield []  # nothing is traded, but the mark may liquidate
-        for time in sorted(parts):
-            for book, part in parts[time]:
-                book.stand_at(part)
-            yield [book for book, part in parts[time] if part.volume > 0.0]
-        for book in fresh:
-            book.stand_at(None)
-
-    def _match(self, books: Sequence[FeedBook]) -> None:
-        standard = self._standard
-        if not is_safe(self.account, self._all) and not is_safe_at_open(self.account, self._all, books):
-            self._liquidate()  # the exchange takes over before any order of ours has its turn
-        for book in books:
-            book.fill_market_orders()
-            self._report(book)
-            standard.fill_market_orders(book)
-        safe = is_safe(self.account, self._all)
-        for book in books:
-            limits = self._limits(book, safe)
-            book.fill_entries(*limits)
-            self._report(book)
-            standard.fill_entries(book, *limits)
-        safe = is_safe(self.account, self._all)
-        for book in books:
-            # A stop the market meets before the liquidation price may save the account.
-            limits = self._limits(book, safe)
-            book.fill_stops(*limits)
-            self._report(book)
-            standard.fill_stops(book, *limits)
-        # A stop may save the account, or ruin it by leaving the other leg without its hedge.
-        if (not safe or any(book.stopped for book in books)) and not is_safe(self.account, self._all):
-            self._liquidate()
-        for book in books:
-            book.fill_exits()
-            self._report(book)
-            standard.fill_exits(book)
-            book.orders_changed()
-
-    def _limits(self, book: FeedBook, safe: bool) -> tuple[float, float]:
-        return (0.0, INFINITY) if safe else liquidation_range(self.account, self._all, book, worst=True)
-
-    def _liquidate(self) -> None:
-        liquidate(self.account, self._all, self.p.liquidation_fee)
-        self._standard.cancel_all()
-        for book in self._all:
-            self._report(book)
-            book.orders_changed()
 
     # --- hedge-mode interface (see HedgeModeBroker)
 
@@ -350,7 +297,7 @@ class HedgeBroker(HedgeModeBroker):
                     f"{max(book.market.max_leverages):g} at most"
                 )
             self._books[data] = book
-            self._all = tuple(self._books.values())
+            self._all = self._venue.books = tuple(self._books.values())
         return book
 
     def _report(self, book: FeedBook) -> None:

@@ -1,6 +1,6 @@
 """Orders that any Backtrader strategy places with ``self.buy`` and ``self.sell``.
 
-They obey the same rules as the grid's own orders and are matched in the same phases:
+They are single orders of the engine (`gridv4_bt.engine.orders`), told to Backtrader in its own words:
 
 * Market at the next open; Limit always at its limit price; Stop at the worse of stop and open.
 * ``positionSide="LONG" | "SHORT"`` chooses the leg. Without it an order first reduces the opposite leg,
@@ -12,11 +12,26 @@ They obey the same rules as the grid's own orders and are matched in the same ph
 
 import backtrader as bt
 
-from gridv4_bt.core.grid import round_down
-from gridv4_bt.engine.matching import INFINITY, Leg, market_price, stop_hit, stop_price
-from gridv4_bt.engine.types import LOT_NOISE, PositionSide, TradeLabel
+from gridv4_bt.engine.orders import (
+    OrderType,
+    Refusal,
+    SingleOrder,
+    SingleOrders,
+    closing_refusal,
+    filter_refusal,
+    leg_of,
+    opening_refusal,
+    opens,
+    order_price,
+)
+from gridv4_bt.engine.types import LOT_NOISE, PositionSide
 
-_SUPPORTED = (bt.Order.Market, bt.Order.Limit, bt.Order.Stop, bt.Order.StopLimit)
+_TYPES = {
+    bt.Order.Market: OrderType.MARKET,
+    bt.Order.Limit: OrderType.LIMIT,
+    bt.Order.Stop: OrderType.STOP_MARKET,
+    bt.Order.StopLimit: OrderType.STOP,
+}
 
 
 class StandardOrders:
@@ -24,139 +39,59 @@ class StandardOrders:
 
     def __init__(self, broker) -> None:
         self._broker = broker
-        self.alive: list[bt.Order] = []
+        self.singles = SingleOrders(self)
+        self.alive: list[SingleOrder] = self.singles.alive
 
     def submit(self, order: bt.Order, book) -> None:
         """Accept an order or reject it, and tell its owner."""
         order.submit(self._broker)
         self._broker.notify(order)
         try:
-            order.info["positionSide"] = self._side(order, book).name
-            reason = self._refusal(order, book)
+            side = self._side(order, book)
         except (KeyError, ValueError):
-            reason = f"-4060 Invalid position side {order.info['positionSide']!r}: LONG or SHORT"
-        if reason is not None:
-            self._reject(order, reason)
+            self._reject(order, f"-4060 Invalid position side {order.info['positionSide']!r}: LONG or SHORT")
+            return
+        order.info["positionSide"] = side.name
+        refusal = self._unsupported(order)
+        if refusal is None:
+            single = _single(order, book.symbol, side)
+            refusal = self._refusal(single, book)
+        if refusal is not None:
+            self._reject(order, refusal)
             return
         order.accept(self._broker)
         self._broker.notify(order)
-        self.alive.append(order)
+        self.alive.append(single)
 
     def cancel(self, order: bt.Order) -> bool:
         """Take a standing order back."""
         # The strategy may hold a clone, which equals its original by its reference.
-        if order not in self.alive:
-            return False
-        standing = self.alive.pop(self.alive.index(order))
-        standing.cancel()
-        self._broker.notify(standing)
-        return True
+        for single in self.alive:
+            if single.reference == order:
+                self.alive.remove(single)
+                self.cancelled(single)
+                return True
+        return False
 
     def expire(self) -> None:
         """Drop the orders whose ``valid`` has passed."""
-        for order in [order for order in self.alive if order.expire()]:
-            self.alive.remove(order)
-            self._broker.notify(order)
-
-    def cancel_all(self) -> None:
-        """Cancel every standing order."""
-        for order in list(self.alive):
-            self.cancel(order)
+        for single in [single for single in self.alive if single.reference.expire()]:
+            self.alive.remove(single)
+            self._broker.notify(single.reference)
 
     def open_notional(self, book, side: PositionSide | None = None) -> float:
         """Return the notional of the standing opening orders of a symbol, or of one side of it, quote."""
-        return sum(
-            self._price(order, book) * abs(order.executed.remsize)
-            for order in self.alive
-            if order.data is book.data and _opens(order) and side in (None, _leg(order, book).side)
-        )
+        return self.singles.open_notional(book, side, book.data.close[0])
 
-    def fill_market_orders(self, book) -> None:
-        """Phase 2."""
-        for order in self._of(book, bt.Order.Market):
-            price = market_price(order.isbuy(), book.bar.open, book.costs.slippage)
-            self._execute(order, book, price, maker=False)
+    # --- what the engine tells of single orders
 
-    def fill_entries(self, book, down: float = 0.0, up: float = INFINITY) -> None:
-        """Phase 3: limit orders that open, met before the liquidation prices `down` and `up`."""
-        for order in self._of(book, bt.Order.Limit):
-            if _opens(order) and self._reached(order, book) and down < order.created.price < up:
-                self._execute(order, book, order.created.price, maker=not order.info.get("marketable"))
+    def executed(self, single: SingleOrder, book) -> None:
+        """Tell the owner of an order of its executions.
 
-    def fill_stops(self, book, down: float = 0.0, up: float = INFINITY) -> None:
-        """Phase 4: stops; a triggered StopLimit becomes a limit order from the next bar on.
-
-        Only the stops that the market meets before the liquidation prices `down` and `up`.
+        One notification for each fill, because Backtrader files all bits of a notification under one tradeid and
+        every fill is a trade of its own.
         """
-        bar = book.bar
-        for order in self._of(book, bt.Order.Stop) + self._of(book, bt.Order.StopLimit):
-            stop = order.created.price
-            sign = -1 if order.isbuy() else 1
-            met = max(stop, bar.open) if order.isbuy() else min(stop, bar.open)
-            if not stop_hit(sign, stop, bar.low, bar.high) or not down < met < up:
-                continue
-            if order.exectype == bt.Order.StopLimit:
-                order.exectype = bt.Order.Limit
-                order.created.price = order.created.pricelimit
-                order.triggered = True
-                order.info["triggered_at"] = bar.time
-                order.info["marketable"] = sign * (stop - order.created.price) >= 0.0
-                continue
-            price = stop_price(sign, stop, bar.open, book.costs.slippage)
-            if not _opens(order):
-                leg = _leg(order, book)
-                book.stopped.add(leg.side)
-                held = sum(leg.tracker.qtys[i] for i in book.stoppable(leg, price))
-                if held < abs(order.size) * (1.0 - LOT_NOISE):
-                    self.alive.remove(order)
-                    self._reject(order, f"-2022 ReduceOnly Order is rejected: {leg.side.name} held {held}")
-                    continue
-            self._execute(order, book, price, maker=False)
-
-    def fill_exits(self, book) -> None:
-        """Phase 5: limit orders that close, if their fills stood before the bar and the leg was not stopped."""
-        for order in self._of(book, bt.Order.Limit):
-            leg = _leg(order, book)
-            if _opens(order) or leg.side in book.stopped or not self._reached(order, book):
-                continue
-            tracker = leg.tracker
-            older = sum(
-                qty for qty, time in zip(tracker.qtys, tracker.times, strict=True) if time < book.bar.time
-            )
-            if older >= abs(order.size) * (1.0 - LOT_NOISE):
-                maker = not order.info.get("marketable")
-                self._execute(order, book, order.created.price, maker=maker)
-
-    # ---
-
-    def _of(self, book, exectype: int) -> list[bt.Order]:
-        return [order for order in self.alive if order.data is book.data and order.exectype == exectype]
-
-    def _reached(self, order: bt.Order, book) -> bool:
-        if order.info.get("triggered_at") == book.bar.time:
-            return False
-        return book.fills(order.isbuy(), order.created.price, book.bar.low, book.bar.high)
-
-    def _execute(self, order: bt.Order, book, price: float, *, maker: bool) -> None:
-        self.alive.remove(order)
-        leg = _leg(order, book)
-        qty = abs(order.size)
-        account = book.account
-        if _opens(order):
-            rate = book.costs.maker_fee if maker else book.costs.taker_fee
-            account.open_fill(
-                book.symbol, leg.tracker, qty, price, book.bar.time, book.regime, 0.0, rate, maker
-            )
-        elif leg.tracker.qty < qty * (1.0 - LOT_NOISE):
-            self._reject(order, f"-2022 ReduceOnly Order is rejected: {leg.side.name} holds {leg.tracker.qty}")
-            return
-        else:
-            book.close_oldest(leg, qty, price, TradeLabel.MANUAL, maker=maker)
-        self._tell(order, book)
-
-    def _tell(self, order: bt.Order, book) -> None:
-        # One notification for each fill, because Backtrader files all bits of a notification under
-        # one tradeid and every fill is a trade of its own.
+        order = single.reference
         sign = 1.0 if order.isbuy() else -1.0
         when = book.data.datetime[0]
         for execution in book.account.executions:
@@ -176,6 +111,24 @@ class StandardOrders:
             self._broker.notify(order)
         book.account.executions.clear()
 
+    def refused(self, single: SingleOrder, refusal: Refusal) -> None:
+        """Tell the owner that an order that stood cannot be executed."""
+        self._reject(single.reference, refusal)
+
+    def triggered(self, single: SingleOrder) -> None:
+        """Let the owner's StopLimit be a limit order."""
+        order = single.reference
+        order.exectype = bt.Order.Limit
+        order.created.price = single.price
+        order.triggered = True
+
+    def cancelled(self, single: SingleOrder) -> None:
+        """Tell the owner that an order was cancelled."""
+        single.reference.cancel()
+        self._broker.notify(single.reference)
+
+    # ---
+
     def _side(self, order: bt.Order, book) -> PositionSide:
         name = order.info.get("positionSide")
         if name:
@@ -183,62 +136,36 @@ class StandardOrders:
         own, opposite = (book.long, book.short) if order.isbuy() else (book.short, book.long)
         return opposite.side if opposite.tracker.ids else own.side
 
-    def _price(self, order: bt.Order, book) -> float:
-        return book.data.close[0] if order.exectype == bt.Order.Market else order.created.price
-
-    def _refusal(self, order: bt.Order, book) -> str | None:
-        if order.exectype not in _SUPPORTED:
-            return f"-1116 Invalid orderType: {order.getordername()} is not supported"
+    def _unsupported(self, order: bt.Order) -> Refusal | None:
+        if order.exectype not in _TYPES:
+            return Refusal(-1116, "Invalid orderType", f": {order.getordername()} is not supported")
         if order.oco is not None or order.parent is not None or not order.transmit:
-            return "-1116 Invalid orderType: OCO and bracket orders are not supported"
-        market = book.market
-        qty = abs(order.size)
-        price = self._price(order, book)
-        if not qty >= market.min_qty:
-            return f"-4003 Quantity less than min quantity {market.min_qty}"
-        if abs(round_down(qty, market.step) - qty) > 1e-9 * qty:
-            return f"-1111 Precision is over the maximum: qty {qty} is no multiple of {market.step}"
-        for given in _prices(order):
-            if not given > 0.0:
-                return "-4013 Price less than min price"
-            if abs(round_down(given, market.tick) - given) > 1e-9 * given:
-                return f"-4014 Price not increased by tick size: {given} is no multiple of {market.tick}"
-        if order.exectype in (bt.Order.Stop, bt.Order.StopLimit):
-            ahead = order.created.price - book.data.close[0]
-            if ahead <= 0.0 if order.isbuy() else ahead >= 0.0:
-                return f"-2021 Order would immediately trigger: the price is {book.data.close[0]}"
-        if order.exectype == bt.Order.Limit:
-            close = book.data.close[0]
-            order.info["marketable"] = price >= close if order.isbuy() else price <= close
-        if not _opens(order):
-            if _leg(order, book).tracker.qty < qty * (1.0 - LOT_NOISE):
-                return "-2022 ReduceOnly Order is rejected: the leg holds less than the order closes"
-            return None
-        if qty * price < market.min_notional:
-            return f"-4164 Order's notional must be no smaller than {market.min_notional}"
-        if qty * price > self._broker.position_room(book, _leg(order, book)):
-            return f"-2027 Exceeded the maximum allowable position at current leverage: {book.max_notional:,.0f}"
-        if qty * price / self._broker.p.leverage > self._broker.available_margin():
-            return "-2019 Margin is insufficient."
+            return Refusal(-1116, "Invalid orderType", ": OCO and bracket orders are not supported")
         return None
 
-    def _reject(self, order: bt.Order, reason: str) -> None:
-        order.addinfo(reason=reason)
+    def _refusal(self, single: SingleOrder, book) -> Refusal | None:
+        last_price = book.data.close[0]
+        refusal = filter_refusal(single, book.market, last_price)
+        if refusal is not None:
+            return refusal
+        if not opens(single, book):
+            return closing_refusal(single, book)
+        broker = self._broker
+        return opening_refusal(
+            single.qty * order_price(single, last_price), book.market,
+            broker.position_room(book, leg_of(single, book)), broker.available_margin(), broker.p.leverage,
+        )  # fmt: skip
+
+    def _reject(self, order: bt.Order, reason: Refusal | str) -> None:
+        order.addinfo(reason=str(reason))
         order.reject(self._broker)
         self._broker.notify(order)
 
 
-def _opens(order: bt.Order) -> bool:
-    return order.isbuy() == (order.info["positionSide"] == PositionSide.LONG.name)
-
-
-def _prices(order: bt.Order) -> list[float]:
-    """Return the prices the order's kind needs; a StopLimit without a limit price takes its stop price."""
-    if order.exectype == bt.Order.Market:
-        return []
-    limit = order.created.pricelimit if order.exectype == bt.Order.StopLimit else None
-    return [order.created.price] + ([limit] if limit else [])
-
-
-def _leg(order: bt.Order, book) -> Leg:
-    return book.leg(PositionSide[order.info["positionSide"]])
+def _single(order: bt.Order, symbol: str, side: PositionSide) -> SingleOrder:
+    """Return what the engine matches; a StopLimit without a limit price takes its stop price."""
+    kind, price = _TYPES[order.exectype], order.created.price
+    limit = order.created.pricelimit or price if kind is OrderType.STOP else price
+    return SingleOrder(
+        symbol, side, order.isbuy(), kind, abs(order.size), price=limit, trigger=price, reference=order
+    )  # fmt: skip

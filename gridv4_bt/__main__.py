@@ -2,7 +2,7 @@
 
 import typer
 
-from gridv4_bt.cli import bias, compare, data, optimize, regimes
+from gridv4_bt.cli import bias, compare, data, exchange, optimize, regimes
 from gridv4_bt.cli.common import run_app
 
 app = typer.Typer(
@@ -12,6 +12,7 @@ app = typer.Typer(
 app.add_typer(bias.app, name="bias")
 app.command("compare")(compare.compare_runs)
 app.add_typer(data.app, name="data")
+app.command("exchange")(exchange.run_exchange)
 app.command("optimize")(optimize.optimize_space)
 app.command("regimes")(regimes.show_regimes)
 

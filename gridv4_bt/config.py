@@ -102,6 +102,12 @@ class GridConfig(BaseModel):
     )
     funding_hours: float = _exchange(8.0, "hours", "between settlements when the data has no funding", gt=0, le=24)
 
+    @property
+    def mixture(self) -> dict[str, float]:
+        """The parameters of the Gaussian mixture by the names that `GMMRegime` has for them."""
+        values = self.model_dump()
+        return {name.removeprefix("gmm_"): value for name, value in values.items() if name.startswith("gmm_")}
+
     @field_validator("*", mode="before")
     @classmethod
     def _no_switch(cls, value: Any) -> Any:

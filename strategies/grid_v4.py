@@ -111,8 +111,7 @@ class GridStrategyV4(FastStrategy):
         self.sigma = RollingVolatility(data, period=self.p.sigma_bars)
         self.regime_gmm: GMMRegime | None = None
         if self.p.regime == "gmm":
-            mixture = {name.removeprefix("gmm_"): values[name] for name in values if name.startswith("gmm_")}
-            self.regime_gmm = GMMRegime(data, self.sigma, hysteresis=self.p.hysteresis, **mixture)
+            self.regime_gmm = GMMRegime(data, self.sigma, hysteresis=self.p.hysteresis, **self.config.mixture)
 
     def start(self) -> None:
         config, data = self.config, self.feed

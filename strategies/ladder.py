@@ -2,12 +2,27 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from struct import Struct
 
 from gridv4_bt.config import GridConfig
-from gridv4_bt.engine.compiled import buffer, byte_buffer, compiled, plain, table
-from gridv4_bt.engine.ladder import CANCEL, PLACED, TRACE_ACTIONS, Blocked, plan_ladder
+from gridv4_bt.engine.compiled import buffer, compiled, floats, octets, rows
+from gridv4_bt.engine.ladder import (
+    BAR_NUMBERS,
+    CANCEL,
+    COUNTS,
+    PLACED,
+    SETTINGS,
+    SHEET,
+    TRACE_ACTIONS,
+    Blocked,
+    plan_bar,
+)
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import Leg
+
+FLOAT = 8  #: bytes
+_write_bar = Struct(f"{BAR_NUMBERS}d").pack_into
+_read_found = Struct("9d").unpack
 
 
 class LadderPlan:
@@ -17,12 +32,14 @@ class LadderPlan:
         self._legs = legs
         for leg in legs:
             leg.reserve(config.levels)
-        self._plan = compiled(plan_ladder)
+        self._plan = compiled(plan_bar)
         self._config = config
-        self._around: list[tuple] = [(), ()]
+        self._memory = bytearray(SHEET * FLOAT)
+        self._sheet = floats(self._memory)
+        self._taken = [buffer(1), buffer(1)]
         self._tally = buffer(len(Blocked), whole=True)
-        self._found = table(3, 3)
-        self._trace = byte_buffer(2 * config.levels)
+        self._found = bytearray(9 * FLOAT)
+        self._bar_trace = bytearray(2 * config.levels)
         self.trace = bytearray()  #: of every bar planned, see `plan_ladder`
         self.obey(market)
         for leg in legs:
@@ -31,11 +48,12 @@ class LadderPlan:
     def obey(self, market: Market) -> None:
         """Plan by these filters from now on."""
         config = self._config
-        self._numbers = (
+        settings = (
             config.levels, config.max_inventory, config.gamma, config.kappa, config.horizon,
             market.tick, market.step, market.min_qty, market.min_notional, config.keep_price, config.keep_qty,
         )  # fmt: skip
-        self._gather()
+        for place, setting in enumerate(settings, start=BAR_NUMBERS):
+            self._sheet[place] = setting
 
     def look_around(self, leg: Leg, cooling: list[float]) -> None:
         """Take in a side's fills and the prices that are `cooling`."""
@@ -45,11 +63,15 @@ class LadderPlan:
         prices = buffer(len(taken) + 1)
         for i, price in enumerate(taken):
             prices[i] = price
-        self._around[leg.sign < 0] = (prices, len(fills), len(taken), leg.orders)
-        self._gather()
-
-    def _gather(self) -> None:
-        self._unchanging = (*self._numbers, *self._around[0], *self._around[1], self._tally, self._found, self._trace)
+        is_short = leg.sign < 0
+        self._taken[is_short] = prices
+        place = BAR_NUMBERS + SETTINGS + is_short * COUNTS // 2
+        self._sheet[place], self._sheet[place + 1] = len(fills), len(taken)
+        long, short = self._legs
+        self._arrays = (
+            self._sheet, self._taken[0], long.orders, self._taken[1], short.orders, self._tally,
+            rows(self._found, 3), octets(self._bar_trace),
+        )  # fmt: skip
 
     def change(self, *numbers: float) -> tuple[bool, float, float]:
         """Plan the legs' entries anew, as the legs' `actions` then say.
@@ -57,15 +79,16 @@ class LadderPlan:
         The parameters are those of `plan_ladder` that change with the bar. Return whether any order changes, and q
         and shift of `centre_grid`.
         """
-        changed = self._plan(*numbers, *self._unchanging)
-        self.trace.extend(self._trace)
-        (q, shift, _), long_totals, short_totals = plain(self._found)
+        _write_bar(self._memory, 0, *numbers)
+        changed = self._plan(*self._arrays)
+        self.trace += self._bar_trace
+        q, shift, _, *totals = _read_found(self._found)
         if changed:
             long, short = self._legs
             if changed & 1:
-                long.take_totals(long_totals)
+                long.take_totals(totals[:3])
             if changed & 2:
-                short.take_totals(short_totals)
+                short.take_totals(totals[3:])
         return changed > 0, q, shift
 
     def refused(self, reasons: dict[int, Blocked]) -> None:

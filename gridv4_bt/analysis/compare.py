@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from gridv4_bt.analysis.files import TRADE_COLUMNS
 from gridv4_bt.analysis.metrics import drawdowns
+from gridv4_bt.analysis.performance import last_of_each
 from gridv4_bt.errors import DataError
 
 Array = NDArray[np.float64]
@@ -425,7 +426,7 @@ def _read_equity(path: Path) -> tuple[NDArray[np.datetime64], Array]:
         raise DataError(f"{path}: damaged: ends within a row")
     if np.any(times[1:] < times[:-1]) or np.isnan(equity).any() or np.isnat(times).any():
         raise DataError(f"{path}: damaged: times that do not rise or cells that are empty")
-    last = np.append(times[1:] != times[:-1], True) if len(times) else np.empty(0, bool)
+    last = last_of_each(times)
     return times[last], equity[last]
 
 

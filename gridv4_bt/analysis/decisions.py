@@ -155,7 +155,7 @@ class DecisionRecorder(bt.Analyzer):
         if len(strategy.log) == self._logged:
             return  # another symbol's bar, or still warming up
         self._logged = len(strategy.log)
-        rate = strategy.broker.funding(strategy.feed).rate
+        rate = strategy.broker.state(strategy.feed).funding_rate
         self._inputs.extend((strategy.atr[0], strategy.kama[-1], rate))
         long, short = strategy.sides
         before = self._before

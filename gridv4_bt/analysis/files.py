@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from gridv4_bt.analysis.metrics import daily_returns, wallet_curve
+from gridv4_bt.analysis.metrics import daily_returns, iso_time, wallet_curve
 from gridv4_bt.analysis.plots import plot_overview
 from gridv4_bt.analysis.recorder import SymbolRecord
 from gridv4_bt.analysis.report import write_report
@@ -111,11 +111,6 @@ def write_returns(path: Path, records: Sequence[SymbolRecord], start_equity: flo
     dates = np.datetime_as_string(days.astype("datetime64[D]"))
     rows = "".join(f"{date},{change!r}\n" for date, change in zip(dates.tolist(), returns.tolist(), strict=True))
     path.write_text("date,return\n" + rows, encoding="utf-8")
-
-
-def iso_time(time_ms: int) -> str:
-    """Return a time in ms as ISO 8601 UTC to the second."""
-    return f"{np.datetime64(time_ms, 'ms').astype('datetime64[s]')}Z"
 
 
 def _equity_table(record: SymbolRecord, name: bool) -> pa.Table:

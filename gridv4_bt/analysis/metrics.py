@@ -28,7 +28,7 @@ from gridv4_bt.analysis.records import SymbolRecord, WalletRecord
 from gridv4_bt.analysis.trading import activity, costs, funding_by_side, grouped, holding, profit_factor
 
 __all__ = [
-    "GROUPS", "compare_modes", "daily_returns", "drawdowns", "finite", "grouped", "measure", "summarize",
+    "GROUPS", "compare_modes", "daily_returns", "drawdowns", "finite", "grouped", "iso_time", "measure", "summarize",
     "summarize_recording", "wallet_curve",
 ]  # fmt: skip
 
@@ -85,8 +85,8 @@ def _of_equity(recording: Recording) -> dict[str, Any]:
         "symbols": [record.symbol for record in records],
         "rules": {record.symbol: record.rules for record in records},
         "bars": sum(record.bars for record in records),
-        "from": _iso(times[0]) if len(times) else None,
-        "to": _iso(times[-1]) if len(times) else None,
+        "from": iso_time(times[0]) if len(times) else None,
+        "to": iso_time(times[-1]) if len(times) else None,
         "start_equity": wallet.start,
         "end_equity": wallet.equity,
         "net_return": wallet.equity / wallet.start - 1.0,
@@ -157,7 +157,8 @@ def _mean(values: np.ndarray) -> float:
     return float(np.mean(values)) if len(values) else 0.0
 
 
-def _iso(time_ms: float) -> str:
+def iso_time(time_ms: float) -> str:
+    """Return a time in ms as ISO 8601 UTC to the second."""
     return f"{np.datetime64(int(time_ms), 'ms').astype('datetime64[s]')}Z"
 
 

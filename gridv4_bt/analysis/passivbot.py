@@ -15,11 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gridv4_bt.analysis.exposure import notionals
-from gridv4_bt.analysis.performance import DAY_MS, Array
+from gridv4_bt.analysis.performance import DAY_MS, HOUR_MS, Array
 from gridv4_bt.analysis.recording import Recording, wallet_curve
 from gridv4_bt.engine.types import TradeLabel
-
-HOUR_MS = 3_600_000
 
 
 class Event(NamedTuple):

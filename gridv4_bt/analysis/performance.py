@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 DAYS_A_YEAR = 365.0
 
 Array = NDArray[np.float64]
@@ -23,7 +24,7 @@ def daily_returns(times: Array, equity: Array, start_equity: float) -> tuple[NDA
     The first day starts at `start_equity`; a day's end is its last bar's close.
     """
     days = np.asarray(times, dtype=np.int64) // DAY_MS
-    last = np.flatnonzero(np.append(days[1:] != days[:-1], True))
+    last = last_of_each(days)
     return days[last], _changes(equity[last], start_equity)
 
 
@@ -35,9 +36,20 @@ def period_returns(times: Array, equity: Array, start_equity: float, unit: str) 
     if not len(times):
         return {}
     periods = np.asarray(times, dtype=np.int64).astype("datetime64[ms]").astype(f"datetime64[{unit}]")
-    last = np.flatnonzero(np.append(periods[1:] != periods[:-1], True))
+    last = last_of_each(periods)
     returns = _changes(equity[last], start_equity)
     return dict(zip(np.datetime_as_string(periods[last]).tolist(), returns.tolist(), strict=True))
+
+
+def last_of_each(keys: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the index of the last of each stretch of equal neighbours."""
+    return np.flatnonzero(np.append(keys[1:] != keys[:-1], True)[: len(keys)])
+
+
+def spells(holds: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where each stretch of True begins and where it is over: the index after its last, perhaps the length."""
+    edges = np.diff(np.concatenate(([0], holds.astype(np.int8), [0])))
+    return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
 
 
 def _changes(ends: Array, start: float) -> Array:
@@ -164,8 +176,7 @@ def recovery(times: Array, equity: Array, start_equity: float) -> dict[str, Any]
         return {}
     peaks = _peaks(equity, start_equity)
     under = equity < peaks
-    edges = np.diff(np.concatenate(([0], under.astype(np.int8), [0])))
-    begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    begins, ends = spells(under)
     final = len(times) - 1
     lengths = (times[np.minimum(ends, final)] - times[np.maximum(begins - 1, 0)]) / DAY_MS
     deepest = int(np.argmax(1.0 - equity / peaks))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gridv4_bt.analysis.fills import FillTable, fill_table
 from gridv4_bt.analysis.grid import reached
-from gridv4_bt.analysis.performance import DAY_MS, Array
+from gridv4_bt.analysis.performance import DAY_MS, Array, last_of_each
 from gridv4_bt.analysis.records import SymbolRecord, WalletRecord
 from gridv4_bt.engine.types import ClosedTrade
 
@@ -78,4 +78,4 @@ def _last_of_each(times: Array) -> NDArray[np.int64]:
     """Return the indices of the last of all equal times, in the order of the times."""
     order = np.argsort(times, kind="stable")
     ordered = times[order]
-    return order[np.append(ordered[1:] != ordered[:-1], True)]
+    return order[last_of_each(ordered)]

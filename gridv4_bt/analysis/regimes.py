@@ -65,9 +65,7 @@ class _Filters(FastStrategy):
 
     def __init__(self) -> None:
         config: GridConfig = self.p.config
-        values = config.model_dump()
-        mixture = {name.removeprefix("gmm_"): value for name, value in values.items() if name.startswith("gmm_")}
-        self.gmm = GMMRegime(self.data, sigma_bars=config.sigma_bars, hysteresis=config.hysteresis, **mixture)
+        self.gmm = GMMRegime(self.data, sigma_bars=config.sigma_bars, hysteresis=config.hysteresis, **config.mixture)
         self.kama = RegimeFSM(
             self.data, breakout_slope=config.breakout_slope, trend_slope=config.trend_slope,
             hysteresis=config.hysteresis,

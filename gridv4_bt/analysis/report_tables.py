@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gridv4_bt.analysis.metrics import drawdowns, wallet_curve
+from gridv4_bt.analysis.metrics import wallet_curve
+from gridv4_bt.analysis.performance import DAY_MS, HOUR_MS, drawdowns, period_returns, spells
 from gridv4_bt.analysis.recorder import SymbolRecord
 from gridv4_bt.config import GridConfig
 
@@ -62,8 +63,6 @@ DEEPEST = 5
 #: Longer lists are folded away, and wider tables are given row by row.
 LONG_LIST = 16
 WIDE_TABLE = 12
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 
 
 # --- numbers in words -------------------------------------------------------------------------------
@@ -238,18 +237,8 @@ def months(records: Sequence[SymbolRecord], start_equity: float) -> str:
 
 def monthly_returns(records: Sequence[SymbolRecord], start_equity: float) -> dict[tuple[int, int], float]:
     """Return the wallet's return by (year, month), from the last bar of the month before to its own last bar."""
-    times, equity = _curve(records)
-    if not len(times):
-        return {}
-    month = times.astype(np.int64).astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
-    last = np.flatnonzero(np.append(month[1:] != month[:-1], True))
-    returns, before = {}, start_equity
-    for index in last:
-        end = float(equity[index])
-        year, place = divmod(int(month[index]), 12)
-        returns[1970 + year, place + 1] = end / before - 1.0 if before > 0.0 else 0.0
-        before = end
-    return returns
+    named = period_returns(*_curve(records), start_equity, "M")
+    return {(int(month[:4]), int(month[5:])): change for month, change in named.items()}
 
 
 def falls(records: Sequence[SymbolRecord], start_equity: float) -> str:
@@ -279,9 +268,7 @@ def deepest_falls(
     if not len(times):
         return []
     depth = drawdowns(equity, start_equity)
-    under = np.concatenate(([False], depth > 1e-12, [False]))
-    starts = np.flatnonzero(under[1:] & ~under[:-1])
-    ends = np.flatnonzero(~under[1:] & under[:-1])
+    starts, ends = spells(depth > 1e-12)
     return [
         (
             int(first), int(first + np.argmax(depth[first:end])), int(end) if end < len(times) else None,

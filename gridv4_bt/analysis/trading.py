@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from gridv4_bt.analysis.fills import FillTable
+from gridv4_bt.analysis.performance import HOUR_MS
 from gridv4_bt.analysis.records import SymbolRecord, WalletRecord
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
-
-HOUR_MS = 3_600_000
 
 
 def profit_factor(nets: Sequence[float]) -> float | None:

@@ -1,6 +1,7 @@
 """The market regime as a state machine over the slope of KAMA; plain numbers only, so that it compiles."""
 
 import math
+from collections.abc import MutableSequence, Sequence
 from enum import IntEnum
 
 ADX_FLOOR = 25.0  #: below which a trend is not believed
@@ -59,6 +60,21 @@ def next_state(
     if size >= trend:
         return sign
     return 0
+
+
+def run_states(
+    state: int,
+    slopes: Sequence[float],
+    breakout_slope: float,
+    trend_slope: float,
+    hysteresis: float,
+    out: MutableSequence[float],
+) -> int:
+    """Set `out` to the state after each slope (see `next_state`) and return the last."""
+    for i in range(len(slopes)):
+        state = next_state(state, slopes[i], breakout_slope, trend_slope, hysteresis)
+        out[i] = state
+    return state
 
 
 def veto(state: int, adx: float, adx_floor: float) -> int:

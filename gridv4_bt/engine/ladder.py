@@ -14,6 +14,7 @@ from gridv4_bt.core.grid import (
     round_up,
 )
 from gridv4_bt.core.inventory import normalized_inventory, optimal_spread, reservation_price
+from gridv4_bt.engine.sure_levels import CROSSING, STAYS, UNSURE, sure_outcome
 
 
 class Blocked(IntEnum):
@@ -179,7 +180,24 @@ def plan_side(
     """
     prices, qtys, spacings, actions, codes = orders[0], orders[1], orders[2], orders[3], orders[4]
     changes = 0
+    estimate = centre
+    growth = 1.0 + spacing_pct if side_sign < 0 else 1.0 / (1.0 + spacing_pct)
+    least_room = most_room = room
     for i in range(levels):
+        estimate *= growth
+        outcome, least, most = UNSURE, 0.0, 0.0
+        if estimate > 0.0:
+            outcome, least, most = sure_outcome(
+                side_sign, estimate, spacing_pct, last_price, edge, notional, least_room, most_room,
+                tick, step, min_qty, min_notional, keep_price, keep_qty, taken, count, prices[i], qtys[i],
+            )  # fmt: skip
+        if outcome != UNSURE:
+            actions[i] = KEEP
+            codes[i] = PLACED if outcome == STAYS else CROSSES if outcome == CROSSING else MAX_INVENTORY
+            tally[int(codes[i])] += 1
+            least_room -= most
+            most_room -= least
+            continue
         raw = level_price(centre, spacing_pct, -side_sign * (i + 1))
         price = order_price(side_sign, raw, tick) if raw > 0.0 else 0.0
         # A skew that takes the centre below zero, or a tick too coarse for the level, leaves no price.
@@ -189,10 +207,14 @@ def plan_side(
             code = surroundings_reason(price, spacing_pct, taken, fills, count)
         if code == PLACED:
             qty = round_down(notional / price, step)
-            code = size_reason(price, qty, min_qty, min_notional, room)
+            if least_room < qty * price <= most_room:
+                least_room = exact_room(side_sign, i, centre, spacing_pct, notional, room, tick, step, codes)
+                most_room = least_room
+            code = size_reason(price, qty, min_qty, min_notional, least_room)
         action = KEEP
         if code == PLACED:
-            room -= qty * price
+            least_room -= qty * price
+            most_room -= qty * price
             near = is_kept(prices[i], price, keep_price * spacing_pct * price)
             if prices[i] == 0.0:
                 action = PLACE
@@ -213,6 +235,25 @@ def plan_side(
     if changes > 0:
         ladder_totals(side_sign, levels, prices, qtys, totals)
     return changes
+
+
+def exact_room(
+    side_sign: int,
+    end: int,
+    centre: float,
+    spacing_pct: float,
+    notional: float,
+    room: float,
+    tick: float,
+    step: float,
+    codes: Sequence[float],
+) -> float:
+    """Return what a side may still take after the levels before index `end` whose code is PLACED, quote."""
+    for i in range(end):
+        if codes[i] == PLACED:
+            price = order_price(side_sign, level_price(centre, spacing_pct, -side_sign * (i + 1)), tick)
+            room -= round_down(notional / price, step) * price
+    return room
 
 
 def plan_ladder(
@@ -296,6 +337,37 @@ def plan_ladder(
         trace[i] = int(long_orders[3][i] + TRACE_ACTIONS * long_orders[4][i])
         trace[levels + i] = int(short_orders[3][i] + TRACE_ACTIONS * short_orders[4][i])
     return changed
+
+
+# Where `plan_bar` finds its numbers: those of the bar, those that stay from bar to bar, and how much is taken.
+BAR_NUMBERS = 11
+SETTINGS = 11
+COUNTS = 4
+SHEET = BAR_NUMBERS + SETTINGS + COUNTS
+
+
+def plan_bar(
+    sheet: Sequence[float],
+    long_taken: Sequence[float],
+    long_orders: Sequence[MutableSequence[float]],
+    short_taken: Sequence[float],
+    short_orders: Sequence[MutableSequence[float]],
+    tally: MutableSequence[int],
+    found: Sequence[MutableSequence[float]],
+    trace: MutableSequence[int],
+) -> int:
+    """`plan_ladder` with its numbers on one sheet, because entering compiled code costs by the argument.
+
+    The sheet holds, in the order of that function's parameters, long_block to funding_rate, levels to keep_qty, and
+    long_fills, long_count, short_fills, short_count.
+    """
+    s = sheet
+    return plan_ladder(
+        int(s[0]), int(s[1]), s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10],
+        int(s[11]), s[12], s[13], s[14], s[15], s[16], s[17], s[18], s[19], s[20], s[21],
+        long_taken, int(s[22]), int(s[23]), long_orders, short_taken, int(s[24]), int(s[25]), short_orders,
+        tally, found, trace,
+    )  # fmt: skip
 
 
 def keep_side(

@@ -12,7 +12,6 @@ from gridv4_bt.engine.matching import Book
 from gridv4_bt.engine.position import LOT_NOISE, unrealized_pnl
 from gridv4_bt.engine.types import TradeLabel
 
-
 # --- the rules, on plain numbers --------------------------------------------------------------------
 
 

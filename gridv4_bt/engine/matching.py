@@ -100,7 +100,7 @@ class Leg:
 
     __slots__ = (
         "side", "sign", "tracker", "levels", "orders", "prices", "qtys", "spacings", "actions", "codes",
-        "entry_notional", "entry_count", "first_entry", "exits", "stop", "closes", "_totals",
+        "entry_notional", "entry_count", "first_entry", "exits", "stop", "closes",
     )  # fmt: skip
 
     def __init__(self, side: PositionSide) -> None:
@@ -108,11 +108,10 @@ class Leg:
         self.sign = int(side)
         self.tracker = PositionTracker(side)
         self._room(0)
-        self._totals = buffer(3)
         self.exits: dict[int, float] = {}  #: price by fill id; the qty is all that is open of the fill
         self.stop: float | None = None  #: trigger price of the order that closes the whole leg
         self.closes: list[MarketClose] = []  #: market orders for the next open
-        self.take_totals(plain(self._totals))
+        self.take_totals((0.0, 0.0, 0.0))
 
     @property
     def entries(self) -> dict[int, Entry]:
@@ -153,14 +152,14 @@ class Leg:
     def cancel_entries(self) -> None:
         """Take all resting entries away."""
         if self.entry_count:
-            for i in range(self.levels):
-                self.prices[i] = 0.0
-            self.entries_changed()
+            self.prices[:] = buffer(self.levels)
+            self.take_totals((0.0, 0.0, 0.0))
 
     def entries_changed(self) -> None:
         """Sum the columns up anew."""
-        ladder_totals(self.sign, self.levels, self.prices, self.qtys, self._totals)
-        self.take_totals(plain(self._totals))
+        totals = [0.0, 0.0, 0.0]
+        ladder_totals(self.sign, self.levels, plain(self.prices), plain(self.qtys), totals)
+        self.take_totals(totals)
 
     def take_totals(self, totals: Sequence[float]) -> None:
         """Note the sums that `ladder_totals` found."""

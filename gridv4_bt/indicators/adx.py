@@ -3,17 +3,22 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridv4_bt.compat import FastIndicator
+from gridv4_bt.core import smoothing
+from gridv4_bt.engine.compiled import buffer, column, compiled, plain
+
+Floats = NDArray[np.float64]
 
 
-def directional_moves(highs: Sequence[float], lows: Sequence[float]) -> tuple[list[float], list[float]]:
+def directional_moves(highs: Sequence[float], lows: Sequence[float]) -> tuple[Floats, Floats]:
     """Return the +DM and the -DM of every bar but the first, price units: the larger outward move counts, else 0."""
     up = np.diff(highs)
     down = -np.diff(lows)
     plus = np.where((up > down) & (up > 0.0), up, 0.0)
     minus = np.where((down > up) & (down > 0.0), down, 0.0)
-    return plus.tolist(), minus.tolist()
+    return plus, minus
 
 
 class WilderADX(FastIndicator):
@@ -65,30 +70,20 @@ class WilderADX(FastIndicator):
             self._plus += up
             self._minus += down
         total = 0.0
-        for index in self._indices(plus[period - 1 :], minus[period - 1 :]):
-            if index is not None:
+        for index in plain(self._indices(plus[period - 1 :], minus[period - 1 :])):
+            if index == index:
                 total += index
         return total / period
 
-    def _average(self, adx: float, plus: list[float], minus: list[float]) -> list[float]:
+    def _average(self, adx: float, plus: Sequence[float], minus: Sequence[float]) -> Sequence[float]:
         """Return ADX after each of the moves, `adx` being the value before them."""
-        period, carried = self.p.period, self.p.period - 1
-        averages = []
-        for index in self._indices(plus, minus):
-            if index is not None:
-                adx = (adx * carried + index) / period
-            averages.append(adx)
+        averages = buffer(len(plus))
+        compiled(smoothing.wilder, (smoothing,))(adx, self._indices(plus, minus), self.p.period, averages)
         return averages
 
-    def _indices(self, plus: list[float], minus: list[float]) -> list[float | None]:
-        """Smooth the moves into the running ones and return each bar's DX, None where it is undefined."""
-        period = self.p.period
-        smooth_plus, smooth_minus = self._plus, self._minus
-        indices: list[float | None] = []
-        for up, down in zip(plus, minus):
-            smooth_plus = smooth_plus - smooth_plus / period + up
-            smooth_minus = smooth_minus - smooth_minus / period + down
-            both = smooth_plus + smooth_minus
-            indices.append(None if both == 0.0 else 100.0 * (abs(smooth_plus - smooth_minus) / both))
-        self._plus, self._minus = smooth_plus, smooth_minus
+    def _indices(self, plus: Sequence[float], minus: Sequence[float]) -> Sequence[float]:
+        """Smooth the moves into the running ones and return each bar's DX, NaN where it is undefined."""
+        indices = buffer(len(plus))
+        run = compiled(smoothing.directional_indices, (smoothing,))
+        self._plus, self._minus = run(self._plus, self._minus, column(plus), column(minus), self.p.period, indices)
         return indices

@@ -4,13 +4,42 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridv4_bt.compat import FastIndicator
+from gridv4_bt.core import smoothing
+from gridv4_bt.engine.compiled import buffer, column, compiled
+
+Floats = NDArray[np.float64]
+_BLOCK = 2_048  # windows
 
 
-def true_ranges(highs: Sequence[float], lows: Sequence[float], previous_closes: Sequence[float]) -> list[float]:
+def true_ranges(highs: Sequence[float], lows: Sequence[float], previous_closes: Sequence[float]) -> Floats:
     """Return each bar's range, stretched to the close before it; price units."""
-    return (np.maximum(highs, previous_closes) - np.minimum(lows, previous_closes)).tolist()
+    return np.maximum(highs, previous_closes) - np.minimum(lows, previous_closes)
+
+
+def squared_deviations(values: Floats, period: int) -> Floats:
+    """Return the sum of squared deviations from the mean of every window of `period` values, oldest first.
+
+    Shape (len(values) - period + 1,).
+    """
+    count = len(values) - period + 1
+    squares = np.zeros(count)
+    total, deviation = np.empty(_BLOCK), np.empty(_BLOCK)
+    # Window by window would be many short sums; all windows at once would leave the processor's cache.
+    for begin in range(0, count, _BLOCK):
+        size = min(_BLOCK, count - begin)
+        mean, apart, summed = total[:size], deviation[:size], squares[begin : begin + size]
+        mean[:] = 0.0
+        for first in range(begin, begin + period):
+            mean += values[first : first + size]
+        mean /= period
+        for first in range(begin, begin + period):
+            np.subtract(values[first : first + size], mean, out=apart)
+            np.multiply(apart, apart, out=apart)
+            summed += apart
+    return squares
 
 
 def log_returns(closes: Sequence[float]) -> list[float]:
@@ -44,7 +73,7 @@ class WilderATR(FastIndicator):
 
     def next(self) -> None:
         [latest] = true_ranges([self.data.high[0]], [self.data.low[0]], [self.data.close[-1]])
-        self.l.atr[0] = (self.l.atr[-1] * (self.p.period - 1) + latest) / self.p.period
+        self.l.atr[0] = smoothing.wilder_step(self.l.atr[-1], latest, self.p.period)
 
     def oncestart(self, start: int, end: int) -> None:
         first = end - self.p.period
@@ -55,13 +84,11 @@ class WilderATR(FastIndicator):
     def once(self, start: int, end: int) -> None:
         if start >= end:
             return
-        period, carried = self.p.period, self.p.period - 1
-        average = self.l.atr.array[start - 1]
-        averages = []
         highs, lows = self.data.high.array[start:end], self.data.low.array[start:end]
-        for latest in true_ranges(highs, lows, self.data.close.array[start - 1 : end - 1]):
-            average = (average * carried + latest) / period
-            averages.append(average)
+        ranges = column(true_ranges(highs, lows, self.data.close.array[start - 1 : end - 1]))
+        averages = buffer(len(ranges))
+        run = compiled(smoothing.wilder, (smoothing,))
+        run(self.l.atr.array[start - 1], ranges, self.p.period, averages)
         np.frombuffer(self.l.atr.array)[start:end] = averages
 
     def _seed(self, highs: Sequence[float], lows: Sequence[float], previous_closes: Sequence[float]) -> float:
@@ -149,15 +176,6 @@ class RollingVolatility(FastIndicator):
     def once(self, start: int, end: int) -> None:
         period = self.p.period
         returns = np.array(log_returns(self.data.array[start - period : end]))
-        count = len(returns) - period + 1
-        if count < 1:
-            return
-        total = np.zeros(count)
-        for first in range(period):
-            total += returns[first : first + count]
-        mean = total / period
-        squares = np.zeros(count)
-        for first in range(period):
-            deviation = returns[first : first + count] - mean
-            squares += deviation * deviation
-        np.frombuffer(self.l.sigma.array)[start:end] = np.sqrt(squares / (period - 1))
+        if len(returns) >= period:
+            squares = squared_deviations(returns, period)
+            np.frombuffer(self.l.sigma.array)[start:end] = np.sqrt(squares / (period - 1))

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridv4_bt.compat import FastIndicator
+from gridv4_bt.core import regime, smoothing
 from gridv4_bt.core.regime import ADX_FLOOR, Regime, next_state, normalized_slope, veto
+from gridv4_bt.engine.compiled import buffer, column, compiled, plain
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.indicators.adx import WilderADX
 from gridv4_bt.indicators.atr import WilderATR
@@ -105,7 +107,7 @@ class KAMA(FastIndicator):
 
     def _step(self, previous: float) -> None:
         constant = smoothing_constant(efficiency_ratio(self.data.get(size=self.p.n + 1)))
-        self.l.kama[0] = previous + constant * (self.data[0] - previous)
+        self.l.kama[0] = smoothing.adaptive_step(previous, self.data[0], constant)
 
     def _run(self, seed: Sequence[float], start: int, end: int) -> None:
         """Average the bars start to end, the first of them from `seed`'s value of the bar before."""
@@ -113,12 +115,10 @@ class KAMA(FastIndicator):
         closes = np.array(self.data.array[start - n : end])
         if len(closes) <= n:
             return
-        average = seed[start - 1]
-        averages = []
         constants = smoothing_constant(efficiency_ratios(closes, n))
-        for close, constant in zip(closes[n:].tolist(), constants.tolist()):
-            average = average + constant * (close - average)
-            averages.append(average)
+        averages = buffer(len(constants))
+        run = compiled(smoothing.adaptive, (smoothing,))
+        run(seed[start - 1], column(closes[n:]), column(constants), averages)
         np.frombuffer(self.l.kama.array)[start:end] = averages
 
 
@@ -177,7 +177,7 @@ class RegimeFSM(FastIndicator):
 
     def once(self, start: int, end: int) -> None:
         slopes, states = self._run(start, end)
-        if slopes:
+        if states:
             floor = self.p.adx_floor
             regimes = [veto(state, adx, floor) for state, adx in zip(states, self.adx.array[start:end])]
             np.frombuffer(self.l.slope.array)[start:end] = slopes
@@ -190,7 +190,7 @@ class RegimeFSM(FastIndicator):
         self._state = next_state(self._state, slope, p.breakout_slope, p.trend_slope, p.hysteresis)
         return slope
 
-    def _run(self, start: int, end: int) -> tuple[list[float], list[int]]:
+    def _run(self, start: int, end: int) -> tuple[Sequence[float], list[float]]:
         """Run the state machine over the bars start to end and return each bar's slope and state."""
         p = self.p
         breakout_slope, trend_slope, hysteresis = p.breakout_slope, p.trend_slope, p.hysteresis
@@ -198,11 +198,8 @@ class RegimeFSM(FastIndicator):
         atr = np.array(self.atr.array[start:end])
         slopes = np.zeros_like(moves)
         np.divide(moves, atr, out=slopes, where=(atr != 0.0) | (moves != 0.0))  # as `normalized_slope`
-        slopes = slopes.tolist()
-        state = self._state
-        states = []
-        for slope in slopes:
-            state = next_state(state, slope, breakout_slope, trend_slope, hysteresis)
-            states.append(state)
-        self._state = state
-        return slopes, states
+        slopes = column(slopes)
+        states = buffer(len(slopes))
+        run = compiled(regime.run_states, (regime,))
+        self._state = run(self._state, slopes, breakout_slope, trend_slope, hysteresis, states)
+        return slopes, plain(states)

@@ -9,8 +9,7 @@ from matplotlib import pyplot
 from matplotlib.colors import to_hex
 from matplotlib.dates import num2date
 
-from gridv4_bt.analysis.files import iso_time
-from gridv4_bt.analysis.metrics import grouped, wallet_curve
+from gridv4_bt.analysis.metrics import grouped, iso_time, wallet_curve
 from gridv4_bt.analysis.plots import HALTED, RIBBON, overview_figure, plot_overview
 from gridv4_bt.analysis.recorder import SymbolRecord
 from gridv4_bt.core.regime import Regime

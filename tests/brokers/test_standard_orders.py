@@ -317,7 +317,7 @@ REFUSED = {
     "nothing to close": (sell(positionSide="LONG"), "-2022 ReduceOnly Order is rejected"),
     "least notional": (buy(0.049), "-4164 Order's notional must be no smaller than 5"),
     "step": (buy(0.1005), "-1111 Precision is over the maximum"),
-    "least quantity": (buy(0.0009), "-4003 Quantity less than min quantity"),
+    "least quantity": (buy(0.0009), "-4004 Quantity less than min quantity"),
     "price": (buy(exectype=LIMIT, price=-1.0), "-4013 Price less than min price"),
     "tick": (buy(exectype=LIMIT, price=90.005), "-4014 Price not increased by tick size"),
     "tick of the limit": (buy(exectype=bt.Order.StopLimit, price=102.0, plimit=103.001), "-4014"),

@@ -17,7 +17,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 import requests
-from requests.adapters import BaseAdapter, HTTPAdapter
+
+from gridv4_bt.exchange import client
 
 MINUTE, HOUR = 60_000, 3_600_000
 QUARTER = 15 * MINUTE
@@ -286,39 +287,9 @@ class FakeExchange:
     }  # fmt: skip
 
 
-class Rewire(HTTPAdapter):
-    """Sends what is meant for one host to the local server."""
-
-    def __init__(self, base: str) -> None:
-        super().__init__()
-        self._base = base
-
-    def send(self, request, **options):
-        parts = urlsplit(request.url)
-        request.url = self._base + parts.path + (f"?{parts.query}" if parts.query else "")
-        options["proxies"] = {}
-        return super().send(request, **options)
-
-
-class NoNet(BaseAdapter):
-    """Refuses, as a machine without a network does."""
-
-    def send(self, request, **options):
-        raise requests.ConnectionError(f"no network: {request.url}")
-
-    def close(self):
-        pass
-
-
 def wired_session(base: str | None) -> requests.Session:
     """A session in which the exchanges' hosts are the local server and all others are refused; None: all are."""
-    session = requests.Session()
-    session.trust_env = False
-    for prefix in ("https://", "http://"):
-        session.mount(prefix, NoNet())
-    for host in HOSTS if base else ():
-        session.mount(f"https://{host}/", Rewire(base))
-    return session
+    return client.wired_session(base, HOSTS)
 
 
 def connector(base: str | None, sleep: Callable[[float], None] = lambda seconds: None, **settings: object):
@@ -326,11 +297,11 @@ def connector(base: str | None, sleep: Callable[[float], None] = lambda seconds:
     from feeds.exchange import Exchange, make_client
 
     def connect(exchange: str) -> Exchange:
-        client = make_client(exchange, wired_session(base))
-        client.enableRateLimit = False
+        wired = make_client(exchange, wired_session(base))
+        wired.enableRateLimit = False
         for name, value in settings.items():
-            setattr(client, name, value)
-        return Exchange(client, sleep)
+            setattr(wired, name, value)
+        return Exchange(wired, sleep)
 
     return connect
 

@@ -1,0 +1,126 @@
+"""The command line of `gridv4 exchange`."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from feeds.tables import moment, time_ms
+from gridv4_bt.cli.options import (
+    Brackets,
+    Cash,
+    Config,
+    Data,
+    Detail,
+    Funding,
+    Gaps,
+    Mark,
+    Settings,
+    check_cash,
+    parse_time,
+    read_feeds,
+    read_symbols,
+)
+from gridv4_bt.config import load_config
+from gridv4_bt.errors import ConfigError
+from gridv4_bt.exchange.clock import RunningClock
+from gridv4_bt.exchange.desk import KEY, SECRET, Desk
+from gridv4_bt.exchange.faults import read_faults
+from gridv4_bt.exchange.opening import open_desk
+from gridv4_bt.exchange.server import Server
+
+Port = Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.", min=0, max=65_535)]
+Speed = Annotated[
+    float, typer.Option(help="Seconds of the market in a second; 0: it stands still until it is told to go on.")
+]
+Participation = Annotated[
+    float, typer.Option(help="Share of a bar's volume that resting orders get; 0 fills all of them whole.")
+]
+
+
+def run_exchange(
+    data: Data = [],  # noqa: B006 (typer reads the defaults, nobody changes them)
+    funding: Funding = [],  # noqa: B006
+    mark: Mark = [],  # noqa: B006
+    detail: Detail = [],  # noqa: B006
+    brackets: Brackets = None,
+    gaps: Gaps = "refuse",
+    start: Annotated[
+        str, typer.Option("--from", help="Where trading begins, UTC; the bars before are history. Default: bar 1,500.")
+    ] = "",
+    config: Config = None,
+    settings: Settings = [],  # noqa: B006
+    cash: Cash = 10_000.0,
+    port: Port = 8_899,
+    speed: Speed = 0.0,
+    participation: Participation = 0.0,
+    database: Annotated[
+        Path | None, typer.Option(help="File that keeps the account; what it holds already goes on.")
+    ] = None,
+    faults: Annotated[Path | None, typer.Option(help="What goes wrong, TOML or JSON.")] = None,
+) -> None:
+    """Serve a local Binance USDⓈ-M on 127.0.0.1 that replays candles by the rules of the backtest.
+
+    Without --data it replays the embedded sample market. The real ccxt client trades on it; see the README.
+    """
+    console = Console()
+    check_cash(cash)
+    if not 0.0 <= speed < float("inf"):
+        raise ConfigError(f"--speed {speed}: must be a number of 0 or more")
+    if not 0.0 <= participation <= 1.0:
+        raise ConfigError(f"--participation {participation}: must be between 0 and 1")
+    parameters = load_config(config, settings)
+    if detail and "intrabar" not in parameters.model_fields_set:
+        parameters = parameters.model_copy(update={"intrabar": "detail"})
+    first = parse_time("--from", start)
+    feeds = read_feeds(
+        read_symbols(data, funding, mark, detail, console), gaps, None, None, console, brackets is not None
+    )
+    desk = open_desk(
+        feeds,
+        parameters,
+        cash=cash,
+        start_ms=None if first is None else time_ms(first),
+        rules=brackets,
+        participation=participation or float("inf"),
+        database=database,
+        faults=read_faults(faults) if faults is not None else None,
+        go_on=RunningClock(speed) if speed else None,
+    )
+    asyncio.run(_serve(Server(desk, port), console))
+
+
+async def _serve(server: Server, console: Console) -> None:
+    try:
+        await server.start()
+    except OSError as error:
+        raise ConfigError(f"--port {server.port}: {error.strerror}; choose another, or 0") from None
+    _introduce(server.url, server.desk, console)
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        await server.stop()
+        server.desk.close()
+    console.print("stopped")
+
+
+def _introduce(url: str, desk: Desk, console: Console) -> None:
+    exchange = desk.exchange
+    console.print(
+        f"local Binance USDⓈ-M at {url} with {', '.join(exchange.books)}, wallet {exchange.ledger.wallet:,.2f} USDT\n"
+        f"the market stands at {moment(exchange.now)} UTC; its candles end at {moment(exchange.tape.end)}\n"
+        f"key {KEY!r}, secret {SECRET!r}\n\n"
+        "    from gridv4_bt.exchange.client import ServerClock, sync_client\n\n"
+        f'    clock = ServerClock("{url}")\n'
+        f'    client = sync_client("{url}", clock.now)\n'
+        "    clock.next_bar()          # without --speed the market waits for this\n\n"
+        "Ctrl-C ends it",
+        markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip

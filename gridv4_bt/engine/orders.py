@@ -1,0 +1,301 @@
+"""Single orders: each placed, refused and matched on its own, in the exchange's vocabulary.
+
+The grid's ladder is matched by `gridv4_bt.engine.matching`; these are all other orders, from a Backtrader strategy or
+through the exchange's interface. They obey the same rules in the same phases:
+
+* MARKET at the open; LIMIT always at its limit price; STOP_MARKET at the worse of stop and open; a triggered STOP is
+  a limit order from the next bar on.
+* An order of one positionSide that closes takes the oldest fills first and never turns the leg. Without a positionSide
+  (one-way mode) it first closes the opposite leg, then opens its own.
+* Within a phase LONG comes before SHORT; entries nearest to the market first, as it meets them; all else in order of
+  placement.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from gridv4_bt.core.grid import round_down
+from gridv4_bt.engine.market import Market
+from gridv4_bt.engine.matching import INFINITY, Book, Leg, market_price, stop_hit, stop_price
+from gridv4_bt.engine.types import LOT_NOISE, PositionSide, TradeLabel
+
+
+class OrderType(StrEnum):
+    """Binance's order types."""
+
+    LIMIT = "LIMIT"
+    MARKET = "MARKET"
+    STOP_MARKET = "STOP_MARKET"
+    STOP = "STOP"  #: becomes LIMIT when triggered
+
+
+class Refusal(NamedTuple):
+    """Why the exchange does not take an order."""
+
+    code: int
+    text: str  #: the exchange's words
+    detail: str = ""  #: the numbers of this case
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text}{self.detail}"
+
+
+@dataclass(slots=True, eq=False)
+class SingleOrder:
+    """An order that stands by itself."""
+
+    symbol: str
+    side: PositionSide | None  #: positionSide; None in one-way mode
+    is_buy: bool
+    type: OrderType
+    qty: float  #: base units
+    price: float = 0.0  #: limit price
+    trigger: float = 0.0  #: stop price
+    reduce_only: bool = False  #: of one-way mode: never opens
+    reference: object = None  #: what its owner knows it by
+    marketable: bool = False  #: its limit price crossed the market when it was placed or triggered: a taker
+    triggered_at: int = -1  #: open time of the bar that triggered it, ms
+    remaining: float = field(init=False)  #: base units not executed yet
+
+    def __post_init__(self) -> None:
+        self.remaining = self.qty
+
+
+class Owner(Protocol):
+    """Is told what becomes of single orders."""
+
+    def executed(self, order: SingleOrder, book: Book) -> None:
+        """Take note of `book.account.executions`, all of this order, and clear them."""
+
+    def refused(self, order: SingleOrder, refusal: Refusal) -> None:
+        """Take note that a standing order could not be executed and is gone."""
+
+    def triggered(self, order: SingleOrder) -> None:
+        """Take note that a STOP is a limit order now."""
+
+    def cancelled(self, order: SingleOrder) -> None:
+        """Take note that a liquidation cancelled the order."""
+
+
+def leg_of(order: SingleOrder, book: Book) -> Leg:
+    """Return the leg that an order works on now."""
+    if order.side is not None:
+        return book.leg(order.side)
+    own, opposite = (book.long, book.short) if order.is_buy else (book.short, book.long)
+    return opposite if opposite.tracker.ids or order.reduce_only else own
+
+
+def opens(order: SingleOrder, book: Book) -> bool:
+    """Tell whether an order adds to its leg."""
+    return order.is_buy == (leg_of(order, book).side is PositionSide.LONG)
+
+
+def filter_refusal(order: SingleOrder, market: Market, last_price: float) -> Refusal | None:
+    """Return why an order does not fit the market's filters, or None; note whether it is marketable."""
+    qty = order.qty
+    if not qty >= market.min_qty:
+        return Refusal(-4004, "Quantity less than min quantity.", f" It is {market.min_qty}")
+    if abs(round_down(qty, market.step) - qty) > 1e-9 * qty:
+        detail = f": qty {qty} is no multiple of {market.step}"
+        return Refusal(-1111, "Precision is over the maximum defined for this asset.", detail)
+    for given in _prices(order):
+        if not given > 0.0:
+            return Refusal(-4013, "Price less than min price.")
+        if abs(round_down(given, market.tick) - given) > 1e-9 * given:
+            detail = f": {given} is no multiple of {market.tick}"
+            return Refusal(-4014, "Price not increased by tick size.", detail)
+    if order.type in (OrderType.STOP_MARKET, OrderType.STOP):
+        ahead = order.trigger - last_price
+        if ahead <= 0.0 if order.is_buy else ahead >= 0.0:
+            return Refusal(-2021, "Order would immediately trigger.", f" The price is {last_price}")
+    if order.type is OrderType.LIMIT:
+        order.marketable = order.price >= last_price if order.is_buy else order.price <= last_price
+    return None
+
+
+def closing_refusal(order: SingleOrder, book: Book) -> Refusal | None:
+    """Return why an order cannot close what it should, or None."""
+    held = leg_of(order, book).tracker.qty
+    enough = held > 0.0 if order.side is None else held >= order.qty * (1.0 - LOT_NOISE)
+    return None if enough else Refusal(-2022, "ReduceOnly Order is rejected.", f" The leg holds {held}")
+
+
+def opening_refusal(
+    notional: float, market: Market, room: float, free_margin: float, leverage: float
+) -> Refusal | None:
+    """Return why the account cannot open an order, or None. All amounts are quote.
+
+    Parameters
+    ----------
+    notional : of the order.
+    room : by which the leg may grow at the leverage chosen.
+    free_margin : equity that nothing binds.
+    """
+    if notional < market.min_notional:
+        least = f"{market.min_notional:g} (unless you choose reduce only)."
+        return Refusal(-4164, f"Order's notional must be no smaller than {least}")
+    if notional > room:
+        text = "Exceeded the maximum allowable position at current leverage."
+        return Refusal(-2027, text, f" Allowed is {market.max_notional(leverage):,.0f}")
+    if notional / leverage > free_margin:
+        return Refusal(-2019, "Margin is insufficient.")
+    return None
+
+
+class SingleOrders:
+    """The standing single orders of an account; `alive` is in order of placement.
+
+    Parameters
+    ----------
+    owner : is told of executions.
+    participation : share of a bar's volume that resting limit orders get, in order of matching; infinity fills all.
+    """
+
+    def __init__(self, owner: Owner, participation: float = INFINITY) -> None:
+        self.alive: list[SingleOrder] = []
+        self._owner = owner
+        self._participation = participation
+        self._left: dict[str, float] = {}  # base units that the bar's volume still fills, by symbol
+
+    def open_notional(self, book: Book, side: PositionSide | None, last_price: float) -> float:
+        """Return the notional of the standing opening orders of a symbol, or of one side of it, quote."""
+        return sum(
+            order_price(order, last_price) * order.remaining
+            for order in self.alive
+            if order.symbol == book.symbol and opens(order, book) and side in (None, leg_of(order, book).side)
+        )
+
+    def cancel_all(self) -> None:
+        """Take all orders away, as a liquidation does."""
+        for order in list(self.alive):
+            self.alive.remove(order)
+            self._owner.cancelled(order)
+
+    def fill_market_orders(self, book: Book) -> None:
+        """Phase 2."""
+        for order in self._of(book, OrderType.MARKET):
+            self.execute_at_market(order, book)
+
+    def execute_at_market(self, order: SingleOrder, book: Book) -> None:
+        """Fill a standing order at the bar's open, worse by the slippage."""
+        price = market_price(order.is_buy, book.bar.open, book.costs.slippage)
+        self.execute(order, book, price, order.remaining, maker=False)
+
+    def fill_entries(self, book: Book, down: float = 0.0, up: float = INFINITY) -> None:
+        """Phase 3: limit orders that open, met before the liquidation prices `down` and `up`."""
+        self._left[book.symbol] = self._participation * book.bar.volume
+        entries = [order for order in self._of(book, OrderType.LIMIT) if opens(order, book)]
+        for order in sorted(entries, key=_distance):
+            if self._reached(order, book) and down < order.price < up:
+                self._execute_limit(order, book)
+
+    def fill_stops(self, book: Book, down: float = 0.0, up: float = INFINITY) -> None:
+        """Phase 4: stops; a triggered STOP becomes a limit order from the next bar on.
+
+        Only the stops that the market meets before the liquidation prices `down` and `up`.
+        """
+        bar = book.bar
+        for order in self._by_leg(book, self._of(book, OrderType.STOP_MARKET, OrderType.STOP)):
+            stop = order.trigger
+            sign = -1 if order.is_buy else 1
+            met = max(stop, bar.open) if order.is_buy else min(stop, bar.open)
+            if not stop_hit(sign, stop, bar.low, bar.high) or not down < met < up:
+                continue
+            if order.type is OrderType.STOP:
+                order.type = OrderType.LIMIT
+                order.triggered_at = bar.time
+                order.marketable = sign * (stop - order.price) >= 0.0
+                self._owner.triggered(order)
+                continue
+            price = stop_price(sign, stop, bar.open, book.costs.slippage)
+            if not opens(order, book):
+                leg = leg_of(order, book)
+                book.stopped.add(leg.side)
+                held = sum(leg.tracker.qtys[i] for i in book.stoppable(leg, price))
+                if order.side is not None and held < order.remaining * (1.0 - LOT_NOISE):
+                    self._refuse(order, leg, held)
+                    continue
+            self.execute(order, book, price, order.remaining, maker=False)
+
+    def fill_exits(self, book: Book) -> None:
+        """Phase 5: limit orders that close, if their fills stood before the bar and the leg was not stopped."""
+        for order in self._by_leg(book, self._of(book, OrderType.LIMIT)):
+            leg = leg_of(order, book)
+            if opens(order, book) or leg.side in book.stopped or not self._reached(order, book):
+                continue
+            tracker = leg.tracker
+            older = sum(qty for qty, time in zip(tracker.qtys, tracker.times, strict=True) if time < book.bar.time)
+            needed = order.remaining if order.side is not None else min(order.remaining, tracker.qty)
+            if older > 0.0 and older >= needed * (1.0 - LOT_NOISE):
+                self._execute_limit(order, book)
+
+    def execute(self, order: SingleOrder, book: Book, price: float, qty: float, *, maker: bool) -> None:
+        """Fill `qty` of a standing order at a price; refuse it if its leg holds too little to be closed."""
+        leg = leg_of(order, book)
+        to_open = qty
+        if not opens(order, book):
+            held = leg.tracker.qty
+            if held < qty * (1.0 - LOT_NOISE) and order.side is not None or held == 0.0:
+                self._refuse(order, leg, held)
+                return
+            book.close_oldest(leg, min(qty, held), price, TradeLabel.MANUAL, maker=maker)
+            to_open = 0.0 if order.side is not None or order.reduce_only else qty - held
+        if to_open > LOT_NOISE * qty:
+            rate = book.costs.maker_fee if maker else book.costs.taker_fee
+            leg = book.long if order.is_buy else book.short
+            book.account.open_fill(
+                book.symbol, leg.tracker, to_open, price, book.bar.time, book.regime, 0.0, rate, maker
+            )
+        order.remaining -= qty
+        if order.remaining < LOT_NOISE * order.qty:
+            self.alive.remove(order)
+        self._owner.executed(order, book)
+
+    # ---
+
+    def _execute_limit(self, order: SingleOrder, book: Book) -> None:
+        qty = order.remaining
+        left = self._left[book.symbol]
+        if left < qty:
+            qty = round_down(left, book.market.step)
+        if qty > 0.0:
+            self._left[book.symbol] = left - qty
+            self.execute(order, book, order.price, qty, maker=not order.marketable)
+
+    def _of(self, book: Book, *types: OrderType) -> list[SingleOrder]:
+        return [order for order in self.alive if order.symbol == book.symbol and order.type in types]
+
+    def _by_leg(self, book: Book, orders: Iterable[SingleOrder]) -> list[SingleOrder]:
+        return sorted(orders, key=lambda order: -leg_of(order, book).sign)
+
+    def _reached(self, order: SingleOrder, book: Book) -> bool:
+        bar = book.bar
+        return order.triggered_at != bar.time and book.fills(order.is_buy, order.price, bar.low, bar.high)
+
+    def _refuse(self, order: SingleOrder, leg: Leg, held: float) -> None:
+        self.alive.remove(order)
+        detail = f" {leg.side.name} holds {held}"
+        self._owner.refused(order, Refusal(-2022, "ReduceOnly Order is rejected.", detail))
+
+
+def order_price(order: SingleOrder, last_price: float) -> float:
+    """Return the price at which an order is valued while it stands."""
+    if order.type is OrderType.MARKET:
+        return last_price
+    return order.price if order.type is OrderType.LIMIT else order.trigger
+
+
+def _distance(order: SingleOrder) -> tuple[bool, float]:
+    """Return a key that sorts entries as the market meets them, LONG before SHORT."""
+    return not order.is_buy, -order.price if order.is_buy else order.price
+
+
+def _prices(order: SingleOrder) -> list[float]:
+    return {
+        OrderType.MARKET: [],
+        OrderType.LIMIT: [order.price],
+        OrderType.STOP_MARKET: [order.trigger],
+        OrderType.STOP: [order.trigger, order.price],
+    }[order.type]

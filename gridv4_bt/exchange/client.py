@@ -1,0 +1,188 @@
+"""The real ccxt clients, connected to a local exchange and to nothing else.
+
+ccxt chooses its exceptions by the address it believes it talks to, so its addresses stay as they are; the connection
+below it leads to the local server, and every other host is refused.
+"""
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import ccxt
+import requests
+import yarl
+from requests.adapters import BaseAdapter, HTTPAdapter
+
+from gridv4_bt.exchange.desk import KEY, SECRET
+
+BINANCE = ("fapi.binance.com",)
+OPTIONS: Mapping[str, Any] = {
+    "defaultType": "swap",
+    "defaultSubType": "linear",
+    "fetchMarkets": {"types": ["linear"]},
+    "fetchCurrencies": False,
+    "fetchMargins": False,
+    "recvWindow": 5_000,
+    "adjustForTimeDifference": False,
+    "fetchOpenOrders": {"warnWithoutSymbol": False},
+    "maxRetriesOnFailure": 0,
+}
+
+
+class Rewire(HTTPAdapter):
+    """Sends what is meant for one host to another server."""
+
+    def __init__(self, base: str) -> None:
+        super().__init__()
+        self._base = base
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """Send a request, unchanged but for its host."""
+        parts = urlsplit(request.url)
+        request.url = self._base + parts.path + (f"?{parts.query}" if parts.query else "")
+        options["proxies"] = {}
+        return super().send(request, **options)
+
+
+class NoNet(BaseAdapter):
+    """Refuses, as a machine without a network does."""
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """Raise ConnectionError."""
+        raise requests.ConnectionError(f"no network: {request.url}")
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def wired_session(base: str | None, hosts: Collection[str] = BINANCE) -> requests.Session:
+    """Return a session in which some hosts are the local server and all others are refused; without one, all are."""
+    session = requests.Session()
+    session.trust_env = False
+    for prefix in ("https://", "http://"):
+        session.mount(prefix, NoNet())
+    for host in hosts if base else ():
+        session.mount(f"https://{host}/", Rewire(base))
+    return session
+
+
+class WiredAsyncSession:
+    """The same for ccxt's asynchronous clients, in place of an aiohttp session; use it inside a running loop."""
+
+    def __init__(self, base: str, hosts: Collection[str] = BINANCE) -> None:
+        self._session = aiohttp.ClientSession(trust_env=False)
+        self._base = base
+        self._hosts = frozenset(hosts)
+        self.headers = self._session.headers
+
+    def _request(self, method: str, url: Any, **options: Any) -> Any:
+        if url.host not in self._hosts or url.scheme != "https":
+            raise aiohttp.ClientConnectionError(f"no network: {url}")
+        options["proxy"] = None
+        return self._session.request(method, yarl.URL(self._base + url.raw_path_qs, encoded=True), **options)
+
+    def get(self, url: Any, **options: Any) -> Any:
+        """Send a GET request."""
+        return self._request("GET", url, **options)
+
+    def post(self, url: Any, **options: Any) -> Any:
+        """Send a POST request."""
+        return self._request("POST", url, **options)
+
+    def put(self, url: Any, **options: Any) -> Any:
+        """Send a PUT request."""
+        return self._request("PUT", url, **options)
+
+    def delete(self, url: Any, **options: Any) -> Any:
+        """Send a DELETE request."""
+        return self._request("DELETE", url, **options)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+
+class ServerClock:
+    """The time of a local exchange: asked for, slept through, and moved on bar by bar."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    def now(self) -> int:
+        """Return the exchange's time, ms."""
+        return self.state()["time"]
+
+    def sleep(self, seconds: float) -> None:
+        """Let a stepped exchange's time go on."""
+        self._ask("advance", {"ms": round(seconds * 1000)})
+
+    def next_bar(self, bars: int = 1) -> dict[str, Any]:
+        """Let a stepped exchange go on to the next open, and return its state."""
+        return self._ask("advance", {"bars": bars})
+
+    def state(self) -> dict[str, Any]:
+        """Return where the market stands."""
+        return self._checked(self._session.get(f"{self._base}/gridv4/state", timeout=30))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
+    def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        return self._checked(self._session.post(f"{self._base}/gridv4/{path}", json=body, timeout=600))
+
+    def _checked(self, answer: requests.Response) -> dict[str, Any]:
+        content = answer.json()
+        if answer.status_code != 200:
+            raise ValueError(content["error"])
+        return content
+
+
+def sync_client(
+    base: str, clock: Callable[[], int] | None = None, key: str = KEY, secret: str = SECRET, **settings: Any
+) -> ccxt.binanceusdm:
+    """Return ccxt's client, connected to a local exchange.
+
+    Parameters
+    ----------
+    base : address of the server.
+    clock : the exchange's time in ms, where it is not the real one. The client then keeps to no rate limit, because it
+        would wait in real time; the exchange's own limits still hold.
+    settings : more of ccxt's own.
+    """
+    config = _settings(key, secret, clock) | settings
+    config["session"] = wired_session(base)
+    return _with_clock(ccxt.binanceusdm(config), clock)
+
+
+@asynccontextmanager
+async def async_client(
+    base: str, clock: Callable[[], int] | None = None, key: str = KEY, secret: str = SECRET, **settings: Any
+) -> AsyncIterator[Any]:
+    """Give ccxt's asynchronous client, connected to a local exchange, and close it; see `sync_client`."""
+    import ccxt.async_support
+
+    config = _settings(key, secret, clock) | settings
+    session = WiredAsyncSession(base)
+    client = _with_clock(ccxt.async_support.binanceusdm(config | {"session": session}), clock)
+    try:
+        yield client
+    finally:
+        await client.close()
+        await session.close()
+
+
+def _settings(key: str, secret: str, clock: Callable[[], int] | None) -> dict[str, Any]:
+    return {
+        "apiKey": key, "secret": secret, "timeout": 10_000, "enableRateLimit": clock is None, "options": dict(OPTIONS),
+    }  # fmt: skip
+
+
+def _with_clock(client: Any, clock: Callable[[], int] | None) -> Any:
+    if clock is not None:
+        client.milliseconds = clock
+    return client

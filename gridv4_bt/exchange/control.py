@@ -1,0 +1,98 @@
+"""The paths that Binance does not have: how its owner tells the local exchange what to do.
+
+| request | body | effect |
+|---|---|---|
+| GET /gridv4/state | | where the market stands |
+| POST /gridv4/advance | `{"bars": 1}`, `{"until": ms}` or `{"ms": 60000}` | lets time go on |
+| POST /gridv4/trade | `{"symbol", "side", "positionSide", "quantity"}` | a market order by the owner's hand |
+| POST /gridv4/liquidate | `{"symbol", "positionSide"}` | the exchange takes one leg over |
+| POST /gridv4/faults | a script (see `faults`) | these faults from now on; `{}` for none |
+| POST /gridv4/restart | | the state is taken from the database, as after a crash |
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.errors import GridV4Error
+from gridv4_bt.exchange.answers import number, order_answer
+from gridv4_bt.exchange.errors import ApiError
+from gridv4_bt.exchange.exchange import Exchange
+from gridv4_bt.exchange.faults import make_faults
+from gridv4_bt.exchange.messages import Request
+
+PREFIX = "/gridv4/"
+
+
+def respond(desk, request: Request) -> tuple[int, Any]:
+    """Return status and answer of a control request."""
+    action = _ACTIONS.get((request.method, request.path.removeprefix(PREFIX)))
+    if action is None:
+        return 404, {"error": f"{request.method} {request.path} is unknown"}
+    try:
+        return 200, action(desk, json.loads(request.body) if request.body else {})
+    except (ApiError, GridV4Error) as error:
+        return 400, {"error": str(error)}
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        return 400, {"error": f"{request.path}: the body is not what is expected: {error!r}"}
+
+
+def state(exchange: Exchange) -> dict[str, Any]:
+    """Return where the market and the account stand."""
+    return {
+        "time": exchange.now,
+        "bar": exchange.tape.bar,
+        "barTime": exchange.tape.time,
+        "interval": exchange.tape.interval,
+        "over": exchange.tape.over,
+        "prices": {symbol: number(book.price) for symbol, book in exchange.books.items()},
+        "wallet": number(exchange.ledger.wallet),
+        "equity": number(exchange.margins.equity),
+        "liquidations": exchange.account.liquidations,
+    }
+
+
+def _advance(desk, wanted: dict[str, Any]) -> dict[str, Any]:
+    exchange = desk.exchange
+    if "until" in wanted:
+        exchange.advance(int(wanted["until"]))
+    elif "ms" in wanted:
+        exchange.advance(exchange.now + int(wanted["ms"]))
+    else:
+        exchange.advance_bars(int(wanted.get("bars", 1)))
+    return state(exchange)
+
+
+def _trade(desk, wanted: dict[str, Any]) -> dict[str, Any]:
+    exchange = desk.exchange
+    order = exchange.trade_by_hand(
+        wanted["symbol"], wanted["side"], wanted.get("positionSide", "BOTH"), float(wanted["quantity"])
+    )
+    return order_answer(order, exchange.book(order.symbol).market)
+
+
+def _liquidate(desk, wanted: dict[str, Any]) -> dict[str, Any]:
+    exchange = desk.exchange
+    order = exchange.liquidate_leg(wanted["symbol"], PositionSide[wanted["positionSide"]])
+    return {} if order is None else order_answer(order, exchange.book(order.symbol).market)
+
+
+def _set_faults(desk, wanted: dict[str, Any]) -> dict[str, Any]:
+    desk.faults = make_faults(wanted)
+    return {}
+
+
+def _restart(desk, wanted: dict[str, Any]) -> dict[str, Any]:
+    desk.restart()
+    return state(desk.exchange)
+
+
+_ACTIONS: dict[tuple[str, str], Callable[[Any, dict[str, Any]], Any]] = {
+    ("GET", "state"): lambda desk, wanted: state(desk.exchange),
+    ("POST", "advance"): _advance,
+    ("POST", "trade"): _trade,
+    ("POST", "liquidate"): _liquidate,
+    ("POST", "faults"): _set_faults,
+    ("POST", "restart"): _restart,
+}

@@ -1,0 +1,134 @@
+"""Where requests arrive: limits, signature and time are checked, the exchange is asked, the answer is written.
+
+The desk knows nothing of sockets: it turns a `Request` into a `Reply`. Paths under `/gridv4/` control the exchange
+itself; Binance has none of them.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from gridv4_bt.exchange import control, trouble
+from gridv4_bt.exchange.endpoints import ENDPOINTS
+from gridv4_bt.exchange.errors import ApiError
+from gridv4_bt.exchange.exchange import Exchange
+from gridv4_bt.exchange.faults import Faults
+from gridv4_bt.exchange.limits import Limits, TooMany
+from gridv4_bt.exchange.messages import Reply, Request, error_reply, json_reply, unavailable
+from gridv4_bt.exchange.params import check_signature, check_timestamp
+from gridv4_bt.exchange.store import Store
+
+KEY, SECRET = "paper", "paper-secret"
+_PAGED = ("/fapi/v1/openOrders", "/fapi/v1/userTrades", "/fapi/v1/income")
+_LOG = logging.getLogger(__name__)
+
+
+class Desk:
+    """The front of one exchange.
+
+    Parameters
+    ----------
+    key, secret : with which requests must be signed.
+    limits : of requests and orders; by default the exchange's own.
+    store : keeps the state; what it holds already is taken over.
+    faults : what goes wrong.
+    go_on : is called with the exchange before every request, to let time go on; a stepped exchange has none.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        key: str = KEY,
+        secret: str = SECRET,
+        limits: Limits | None = None,
+        store: Store | None = None,
+        faults: Faults | None = None,
+        go_on: Callable[[Exchange], None] | None = None,
+    ) -> None:
+        self.exchange = exchange
+        self.limits = limits or Limits()
+        self.faults = faults or Faults()
+        self.pages: dict[str, bytes] = {}  #: last answer of each path that lists orders, trades or income
+        self._key, self._secret = key, secret
+        self._store = store
+        self._go_on = go_on
+        if store is not None and not store.load(exchange):
+            store.save(exchange)
+        self._saved = self._mark()
+
+    def respond(self, request: Request) -> Reply:
+        """Return the reply to a request, after all that it changed is kept."""
+        self.tick()
+        if request.path.startswith(control.PREFIX):
+            reply = json_reply(*control.respond(self, request))
+        else:
+            fault = self.faults.draw(
+                request.method, request.path, lambda fault: trouble.applies(self.exchange, fault, request)
+            )
+            reply = self.serve(request) if fault is None else trouble.spoil(self, fault, request)
+            if fault is None and request.path in _PAGED and reply.status == 200:
+                self.pages[request.path] = reply.body
+        if request.method != "GET" or self.exchange.registry.changed or self._saved != self._mark():
+            return reply if self._save() else unavailable()
+        return reply
+
+    def tick(self) -> None:
+        """Let time go on, and keep what that has changed."""
+        if self._go_on is not None:
+            self._go_on(self.exchange)
+            if self._saved != self._mark():
+                self._save()
+
+    def serve(self, request: Request, skew: int = 0) -> Reply:
+        """Return the exchange's answer; `skew` is by how much its clock is wrong, ms."""
+        exchange = self.exchange
+        endpoint = ENDPOINTS.get((request.method, request.path))
+        if endpoint is None:
+            return error_reply(ApiError(-5000, request.path))
+        told: dict[str, str] = {}
+        try:
+            params = request.params
+            told = self.limits.spend(endpoint.weight(params), endpoint.orders(params), exchange.now)
+            if endpoint.signed:
+                check_signature(request.query, request.body, request.headers, self._key, self._secret)
+                check_timestamp(params, exchange.now + skew)
+            answer = endpoint.handler(exchange, params)
+        except TooMany as error:
+            return error_reply(error, {"Retry-After": str(error.wait)})
+        except ApiError as error:
+            return error_reply(error, told)
+        if request.path.endswith("/exchangeInfo"):
+            answer["rateLimits"] = self.limits.rows()
+        return json_reply(200, answer, told)
+
+    def restart(self) -> None:
+        """Forget everything and take up the state that is kept, as a new process would."""
+        store = self._store
+        if store is None:
+            store = Store(Path(":memory:"))
+            store.save(self.exchange, whole=True)
+        self.exchange = self.exchange.anew()
+        store.load(self.exchange)
+        self._saved = self._mark()
+
+    def close(self) -> None:
+        """Close the database."""
+        if self._store is not None:
+            self._store.close()
+
+    def _mark(self) -> tuple:
+        tape = self.exchange.tape
+        return tape.bar, tape.moment, tape.over, len(self.exchange.ledger.incomes)
+
+    def _save(self) -> bool:
+        if self._store is None:
+            return True
+        try:
+            self._store.save(self.exchange)
+        except sqlite3.Error as error:
+            _LOG.error("the state cannot be kept (%s); the last request is undone. Is the disk full?", error)
+            self.restart()
+            return False
+        self._saved = self._mark()
+        return True

@@ -1,0 +1,435 @@
+"""One account at the exchange: orders come in, time goes on, and both leave trades and income behind.
+
+All matching, fees, funding, margin and liquidation are the engine's (`Venue`, `SingleOrders`, `Book`); this adds what
+an exchange keeps beside them: order records, position and margin modes, and the dead man's switch.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+from feeds.candles import CandleFeed
+from feeds.tables import iso
+from gridv4_bt.config import GridConfig
+from gridv4_bt.engine.account import Account, Execution
+from gridv4_bt.engine.market import MarketHistory
+from gridv4_bt.engine.matching import INFINITY, Book
+from gridv4_bt.engine.orders import OrderType, Refusal, SingleOrder, SingleOrders, leg_of, opens
+from gridv4_bt.engine.types import LOT_NOISE, PositionSide, TradeLabel
+from gridv4_bt.engine.venue import Venue
+from gridv4_bt.errors import DataError
+from gridv4_bt.exchange import records
+from gridv4_bt.exchange.checks import (
+    MAX_OPEN_ALGOS,
+    MAX_OPEN_ORDERS,
+    check_client_id,
+    check_funds,
+    check_shape,
+    leg_side,
+)
+from gridv4_bt.exchange.errors import ApiError
+from gridv4_bt.exchange.ledger import Ledger
+from gridv4_bt.exchange.margin import Margins
+from gridv4_bt.exchange.records import AlgoOrder, Order
+from gridv4_bt.exchange.registry import Registry, stop_key
+from gridv4_bt.exchange.tape import Tape, TapeBook
+
+
+class Exchange:
+    """A simulated USDⓈ-M futures account.
+
+    Parameters
+    ----------
+    feeds : one for each symbol.
+    rules : of each symbol, by its name.
+    config : fees, slippage, fill rule, way to match and first leverage, as in a backtest.
+    cash : first transfer into the wallet, USDT.
+    start_ms : where trading begins, UTC; the bars before are history.
+    participation : share of a bar's volume that resting orders get; infinity fills them whole.
+    """
+
+    def __init__(
+        self,
+        feeds: Sequence[CandleFeed],
+        rules: Mapping[str, MarketHistory],
+        config: GridConfig,
+        cash: float = 10_000.0,
+        start_ms: int = 0,
+        participation: float = INFINITY,
+    ) -> None:
+        self._given = (feeds, rules, config, cash, start_ms, participation)
+        self.config = config
+        self.account = Account(cash)
+        self.singles = SingleOrders(self, participation)
+        self.venue = Venue(self.account, self.singles, config.liquidation_fee, self._report)
+        self.tape = Tape(feeds, rules, self.account, config, start_ms)
+        self.books: dict[str, TapeBook] = self.tape.books
+        self.venue.books = tuple(self.books.values())
+        self.margins = Margins(self.account, self.singles, self.books)
+        self.registry = Registry(self.singles)
+        self.ledger = Ledger()
+        self.now = self.tape.time  #: ms UTC
+        self._stamp = 0  # time of what happens inside a bar, ms; 0 outside
+        self.hedge_mode = False
+        self.isolated: set[str] = set()  #: symbols whose margin type is ISOLATED
+        self.countdowns: dict[str, int] = {}  #: when all orders of a symbol are cancelled, ms
+        self.ledger.earn("TRANSFER", cash, self.now)
+
+    def anew(self) -> "Exchange":
+        """Return the same exchange as it was in the beginning; this one must not be used any more."""
+        return Exchange(*self._given)
+
+    def book(self, symbol: str) -> TapeBook:
+        """Return a symbol's book; -1121 for an unknown one."""
+        if symbol not in self.books:
+            raise ApiError(-1121)
+        return self.books[symbol]
+
+    # --- time
+
+    def advance(self, until: int) -> None:
+        """Let the market go on up to a time, ms; it stands still after the last candle."""
+        until = min(until, self.tape.end)
+        while not self.tape.over:
+            end = self.tape.moment_end
+            symbol = min(self.countdowns, key=self.countdowns.__getitem__, default=None)
+            if symbol is not None and self.countdowns[symbol] <= min(until, end - 1):
+                self.now = self.countdowns.pop(symbol)
+                self.cancel_all(symbol)
+            elif end <= until:
+                self._step()
+            else:
+                break
+        self.now = max(self.now, until)
+
+    def advance_bars(self, bars: int) -> None:
+        """Let the market go on to the next open, `bars` times."""
+        for _ in range(bars):
+            if self.tape.over:
+                raise DataError(f"the candles end at {iso(self.now)}; give the exchange more of them")
+            self.advance(self.tape.time + self.tape.interval)
+
+    def _step(self) -> None:
+        tape = self.tape
+        end = tape.moment_end
+        self._stamp = end - 1
+        self.venue.trade(tape.trading)
+        self._stamp = 0
+        self.now = end
+        settled = {symbol: len(book.settled) for symbol, book in self.books.items()}
+        tape.forward()
+        for symbol, book in self.books.items():
+            for settlement in book.settled[settled[symbol] :]:
+                if settlement.paid:
+                    self.ledger.earn("FUNDING_FEE", -settlement.paid, settlement.time, symbol, "FUNDING_FEE")
+        if not tape.over:
+            self.venue.open(tape.trading)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Expire the stops whose leg is gone, and forget what the engine tells of closed trades."""
+        for (symbol, side), algo in list(self.registry.stops.items()):
+            if self.books[symbol].leg(side).stop is None:
+                self.registry.end(algo, records.EXPIRED, self._time)
+        self.account.closed.clear()
+
+    # --- orders
+
+    def place(
+        self,
+        symbol: str,
+        side: str,
+        position_side: str,
+        type: str,
+        qty: float,
+        price: float,
+        time_in_force: str,
+        reduce_only: bool,
+        client_id: str,
+    ) -> Order:
+        """Take an order or refuse it; execute at once what takes from the market.
+
+        A MARKET order gets the last price, worse by the slippage; a limit that crosses it gets its limit price, as in
+        a backtest. While a symbol does not trade, both wait.
+        """
+        book = self.book(symbol)
+        if type not in ("LIMIT", "MARKET"):
+            raise ApiError(-1116)
+        single = SingleOrder(
+            symbol, leg_side(position_side, reduce_only, self.hedge_mode), side == "BUY", OrderType(type), qty,
+            price if type == "LIMIT" else 0.0, reduce_only=reduce_only,
+        )  # fmt: skip
+        check_client_id(client_id, self.registry.open_orders())
+        if len(self.registry.open_orders(symbol)) >= MAX_OPEN_ORDERS:
+            raise ApiError(-2025)
+        self._check(single, book)
+        if single.marketable and time_in_force == "GTX":
+            raise ApiError(-5022)
+        if time_in_force == "FOK" and not single.marketable:
+            raise ApiError(-5021)
+        order = self.registry.add(
+            symbol, side, position_side, type, time_in_force, qty, single.price, client_id, self.now,
+            reduce_only=reduce_only, marketable=single.marketable,
+        )  # fmt: skip
+        self.registry.stand(order, single)
+        self._take(single, book)
+        if time_in_force in ("IOC", "FOK") and order.is_open:
+            self.registry.withdraw(order, records.EXPIRED, self.now)
+        return order
+
+    def cancel(self, order: Order) -> None:
+        """Cancel a standing order; -2011 if it does not stand any more."""
+        if not order.is_open:
+            raise ApiError(-2011)
+        self.registry.withdraw(order, records.CANCELED, self.now)
+
+    def cancel_all(self, symbol: str) -> None:
+        """Cancel all standing orders of a symbol; conditional ones stay."""
+        for order in self.registry.open_orders(symbol):
+            self.cancel(order)
+
+    def amend(self, order: Order, side: str, qty: float, price: float) -> None:
+        """Change quantity and price of a standing limit order, which loses its place in the queue.
+
+        As at the exchange it is cancelled if it would be filled already, or if it is post-only and would cross.
+        """
+        if not order.is_open or order.type != "LIMIT":
+            raise ApiError(-2013)
+        if side != order.side:
+            raise ApiError(-1117)
+        if (qty, price) == (order.qty, order.price):
+            raise ApiError(-5027)
+        book = self.book(order.symbol)
+        before = self.registry.single(order)
+        single = SingleOrder(
+            order.symbol, before.side, before.is_buy, OrderType.LIMIT, qty, price, reduce_only=order.reduce_only
+        )
+        place = self.singles.alive.index(before)
+        self.singles.alive.remove(before)  # it does not bind margin against itself
+        try:
+            self._check(single, book)
+        finally:
+            self.singles.alive.insert(place, before)
+        if qty <= order.executed * (1.0 + LOT_NOISE) or single.marketable and order.time_in_force == "GTX":
+            self.registry.withdraw(order, records.CANCELED, self.now)
+            return
+        self.singles.alive.remove(before)
+        single.remaining = qty - order.executed
+        self.registry.turns += 1
+        order.qty, order.price, order.updated, order.turn = qty, price, self.now, self.registry.turns
+        order.marketable = single.marketable
+        self.registry.stand(order, single)
+        self._take(single, book)
+
+    def _take(self, single: SingleOrder, book: TapeBook) -> None:
+        """Execute what takes from the market, if the symbol trades."""
+        if book in self.tape.trading:
+            if single.type is OrderType.MARKET:
+                self.singles.execute_at_market(single, book)
+            elif single.marketable:
+                self.singles.execute(single, book, single.price, single.remaining, maker=False)
+            self._tidy()
+
+    def place_algo(
+        self,
+        symbol: str,
+        side: str,
+        position_side: str,
+        type: str,
+        qty: float,
+        price: float,
+        trigger: float,
+        time_in_force: str,
+        working_type: str,
+        reduce_only: bool,
+        close_position: bool,
+        client_id: str,
+    ) -> AlgoOrder:
+        """Let a stop wait for its trigger, or refuse it. With `close_position` it closes all that its leg then holds.
+
+        Like the stop of a backtest such a one expires when its leg is emptied by other orders.
+        """
+        book = self.book(symbol)
+        if type not in ("STOP_MARKET", "STOP"):
+            raise ApiError(-1116, text=f"Invalid orderType: {type} is not simulated, STOP_MARKET and STOP are.")
+        single = SingleOrder(
+            symbol, leg_side(position_side, reduce_only, self.hedge_mode), side == "BUY", OrderType(type),
+            book.market.min_qty if close_position else qty, price, trigger, reduce_only=reduce_only,
+        )  # fmt: skip
+        check_client_id(client_id, self.registry.open_algos())
+        if len(self.registry.open_algos(symbol)) >= MAX_OPEN_ALGOS:
+            raise ApiError(-4045)
+        number = len(self.registry.algos) + 1
+        algo = AlgoOrder(
+            number, client_id or f"gv4-algo-{number}", symbol, side, position_side, type, time_in_force,
+            0.0 if close_position else qty, price, trigger, working_type, self.now, self.now, self.registry.turns + 1,
+            reduce_only, close_position,
+        )  # fmt: skip
+        leg = None
+        if close_position:
+            leg = book.leg(stop_key(algo)[1])
+            if single.side not in (None, leg.side) or type != "STOP_MARKET":
+                raise ApiError(-1106, "closePosition")
+            if leg.stop is not None:
+                raise ApiError(-4130)
+            check_shape(single, book)
+        else:
+            self._check(single, book)
+        self.registry.turns += 1
+        self.registry.wait(algo, single, leg)
+        return algo
+
+    def cancel_algo(self, algo: AlgoOrder) -> None:
+        """Cancel a conditional order; -2011 if it does not wait any more."""
+        if not algo.is_open:
+            raise ApiError(-2011)
+        symbol, side = stop_key(algo)
+        self.registry.withdraw_algo(algo, self.book(symbol).leg(side), records.CANCELED, self.now)
+
+    def _check(self, single: SingleOrder, book: TapeBook) -> None:
+        if single.symbol in self.isolated:
+            raise ApiError(-1130, text="Isolated margin is not simulated; set the margin type to CROSSED.")
+        check_shape(single, book)
+        check_funds(single, book, self.margins)
+
+    # --- modes
+
+    def set_hedge_mode(self, wanted: bool) -> None:
+        """Choose hedge or one-way mode; refused while anything is open."""
+        if wanted == self.hedge_mode:
+            raise ApiError(-4059)
+        if self.registry.open_orders() or self.registry.open_algos():
+            raise ApiError(-4067)
+        if any(leg.tracker.ids for book in self.books.values() for leg in book.legs):
+            raise ApiError(-4068)
+        self.hedge_mode = wanted
+
+    def set_margin_type(self, symbol: str, isolated: bool) -> None:
+        """Choose cross or isolated margin; refused while anything of the symbol is open."""
+        book = self.book(symbol)
+        if isolated == (symbol in self.isolated):
+            raise ApiError(-4046)
+        if self.registry.open_orders(symbol) or self.registry.open_algos(symbol):
+            raise ApiError(-4047)
+        if any(leg.tracker.ids for leg in book.legs):
+            raise ApiError(-4048)
+        (self.isolated.add if isolated else self.isolated.remove)(symbol)
+
+    def set_leverage(self, symbol: str, leverage: int) -> None:
+        """Choose the initial leverage; refused if what is open would not fit."""
+        book = self.book(symbol)
+        before = book.leverage
+        if book.market.max_notional(leverage) == 0.0:
+            raise ApiError(-4028, leverage)
+        held = max(leg.tracker.qty * book.price for leg in book.legs)
+        if held > book.market.max_notional(leverage):
+            raise ApiError(-2027)
+        book.leverage = float(leverage)
+        if leverage < before and self.margins.free < 0.0:
+            book.leverage = before
+            raise ApiError(-2028)
+
+    # --- what others do to the account
+
+    def trade_by_hand(self, symbol: str, side: str, position_side: str, qty: float) -> Order:
+        """Place a market order as the owner does on the exchange's web site."""
+        client_id = f"web_{len(self.registry.orders) + 1:020d}"
+        return self.place(symbol, side, position_side, "MARKET", qty, 0.0, "GTC", False, client_id)
+
+    def liquidate_leg(self, symbol: str, side: PositionSide) -> Order | None:
+        """Close one leg at the last price as the exchange's liquidation does; None if it holds nothing."""
+        book = self.book(symbol)
+        leg = book.leg(side)
+        if not leg.tracker.ids:
+            return None
+        while leg.tracker.ids:
+            self.account.close_fill(
+                symbol, leg.tracker, 0, leg.tracker.qtys[0], book.price, book.bar.time, TradeLabel.LIQUIDATION,
+                self.config.liquidation_fee, maker=False,
+            )  # fmt: skip
+        leg.stop = None
+        self._report(book)
+        self._tidy()
+        return self.registry.orders[max(self.registry.orders)]
+
+    def fill_part(self, order: Order, share: float) -> None:
+        """Execute a share of a standing limit order, whole lots and less than all of it."""
+        single, book = self.registry.single(order), self.book(order.symbol)
+        qty = int(single.remaining / book.market.step * share) * book.market.step
+        enough = opens(single, book) or leg_of(single, book).tracker.qty >= qty
+        if 0.0 < qty < single.remaining and single.type is OrderType.LIMIT and enough:
+            self.singles.execute(single, book, single.price, qty, maker=True)
+            self._tidy()
+
+    # --- what the engine tells (see `gridv4_bt.engine.orders.Owner`)
+
+    def executed(self, single: SingleOrder, book: Book) -> None:
+        """Book the executions of a single order."""
+        record = single.reference
+        order = self._triggered_order(record, "MARKET") if isinstance(record, AlgoOrder) else record
+        self._book_executions(order, book.account.executions)
+        book.account.executions.clear()
+        order.remaining = single.remaining
+        if single.remaining < LOT_NOISE * single.qty:
+            self.registry.end(order, records.FILLED, self._time)
+        else:
+            order.status = records.PARTIALLY_FILLED
+
+    def refused(self, single: SingleOrder, refusal: Refusal) -> None:
+        """Let an order expire that its leg is too small for."""
+        self.registry.end(single.reference, records.EXPIRED, self._time)
+
+    def cancelled(self, single: SingleOrder) -> None:
+        """Let an order expire that a liquidation cancelled."""
+        self.registry.end(single.reference, records.EXPIRED, self._time)
+
+    def triggered(self, single: SingleOrder) -> None:
+        """Let a STOP be a limit order."""
+        order = self._triggered_order(single.reference, "LIMIT")
+        order.marketable, order.triggered_at = single.marketable, single.triggered_at
+        self.registry.convert(single, order)
+
+    def _report(self, book: Book) -> None:
+        """Book the executions of stops that close a whole leg, and of liquidations."""
+        executions = [one for one in self.account.executions if one.symbol == book.symbol]
+        if not executions:
+            return
+        self.account.executions[:] = [one for one in self.account.executions if one.symbol != book.symbol]
+        for (side, label), group in groupby(executions, key=lambda one: (one.side, one.label)):
+            found = list(group)
+            if label is TradeLabel.STOP2:
+                order = self._triggered_order(self.registry.stops[book.symbol, side], "MARKET")
+                self._book_executions(order, found)
+            else:
+                order = self.registry.add(
+                    book.symbol, "SELL" if side > 0 else "BUY", side.name if self.hedge_mode else "BOTH", "LIMIT",
+                    "IOC", 0.0, found[0].price, f"autoclose-{self._time}-{len(self.registry.orders) + 1}", self._time,
+                )  # fmt: skip
+                self._book_executions(order, found, "INSURANCE_CLEAR")
+            order.qty = order.executed
+            self.registry.end(order, records.FILLED, self._time)
+
+    @property
+    def _time(self) -> int:
+        return self._stamp or self.now
+
+    def _triggered_order(self, algo: AlgoOrder, type: str) -> Order:
+        order = self.registry.add(
+            algo.symbol, algo.side, algo.position_side, type, algo.time_in_force, algo.qty, algo.price,
+            algo.client_id, self._time, original_type=algo.type, stop_price=algo.trigger,
+            reduce_only=algo.reduce_only, close_position=algo.close_position,
+        )  # fmt: skip
+        algo.actual_order = order.id
+        self.registry.end(algo, records.FINISHED, self._time)
+        return order
+
+    def _book_executions(self, order: Order, executions: Sequence[Execution], fee_type: str = "COMMISSION") -> None:
+        """Book what was executed of an order, one trade for each leg and price."""
+        for (side, is_opening, price), group in groupby(executions, key=lambda one: (one.side, one.opens, one.price)):
+            found = list(group)
+            qty = sum(one.qty for one in found)
+            fee = sum(one.fee for one in found)
+            self.ledger.execute(order, side, is_opening, qty, price, fee, found[0].maker, self._time, fee_type)
+            order.executed += qty
+            order.quote += qty * price
+        order.updated = self._time
+        self.registry.touch(order)

@@ -1,0 +1,81 @@
+"""What the exchange tells of an account: positions at their average entry, trades, and the wallet as a sum of income.
+
+The matching keeps every fill by itself; Binance knows one average entry price for each positionSide. A closing realises
+against it, so wallet and unrealised PnL are split otherwise than in the engine's account, but the equity is the same.
+"""
+
+from collections.abc import Iterable
+
+from gridv4_bt.engine.types import LOT_NOISE, PositionSide
+from gridv4_bt.exchange.records import Income, Order, Position, Trade
+
+
+class Ledger:
+    """Positions, trades and income of one account, oldest first."""
+
+    def __init__(self) -> None:
+        self.wallet = 0.0  #: quote; moved by every income
+        self.positions: dict[tuple[str, PositionSide], Position] = {}
+        self.trades: list[Trade] = []
+        self.incomes: list[Income] = []
+
+    def position(self, symbol: str, side: PositionSide) -> Position:
+        """Return a positionSide's position, empty if nothing is held."""
+        return self.positions.setdefault((symbol, side), Position())
+
+    def unrealized(self, symbol: str, side: PositionSide, price: float) -> float:
+        """Return the unrealised PnL of a position at a price, quote."""
+        position = self.position(symbol, side)
+        return int(side) * (price - position.entry) * position.qty
+
+    def earn(self, type: str, amount: float, time: int, symbol: str = "", info: str = "", trade_id: int = 0) -> Income:
+        """Book a movement of the wallet."""
+        income = Income(len(self.incomes) + 1, type, symbol, amount, info, trade_id, time)
+        self.incomes.append(income)
+        self.wallet += amount
+        return income
+
+    def execute(
+        self, order: Order, side: PositionSide, opens: bool, qty: float, price: float, fee: float, maker: bool,
+        time: int, fee_type: str = "COMMISSION",
+    ) -> Trade:  # fmt: skip
+        """Book one execution of an order and return the trade.
+
+        Parameters
+        ----------
+        side : the positionSide that it opens or closes.
+        fee_type : the income that takes the fee; only a COMMISSION is shown in the trade.
+        """
+        position = self.position(order.symbol, side)
+        realized = 0.0
+        if opens:
+            position.entry = (position.entry * position.qty + price * qty) / (position.qty + qty)
+            position.qty += qty
+        else:
+            realized = int(side) * (price - position.entry) * qty
+            position.qty -= qty
+            if position.qty <= LOT_NOISE * qty:
+                position.qty = position.entry = 0.0
+        position.updated = time
+        commission = fee if fee_type == "COMMISSION" else 0.0
+        trade = Trade(
+            len(self.trades) + 1, order.id, order.symbol, order.side, order.position_side,
+            price, qty, realized, commission, maker, time,
+        )  # fmt: skip
+        self.trades.append(trade)
+        if realized:
+            self.earn("REALIZED_PNL", realized, time, order.symbol, str(trade.id), trade.id)
+        if fee:
+            self.earn(fee_type, -fee, time, order.symbol, str(trade.id), trade.id)
+        return trade
+
+    def restore(
+        self, trades: Iterable[Trade], incomes: Iterable[Income], positions: dict[tuple[str, PositionSide], Position]
+    ) -> None:
+        """Take over what was kept."""
+        self.trades[:] = trades
+        self.incomes[:] = incomes
+        self.positions = positions
+        self.wallet = 0.0
+        for income in self.incomes:
+            self.wallet += income.amount

@@ -1,0 +1,83 @@
+"""Request weight a minute and orders per 10 seconds and minute, as the exchange counts them."""
+
+from dataclasses import dataclass
+
+from gridv4_bt.exchange.errors import ApiError
+
+MINUTE = 60_000
+TEN_SECONDS = 10_000
+BANNED_AFTER = 10  #: refused requests in a minute that turn 429 into 418
+BAN = 2 * MINUTE
+
+
+class TooMany(ApiError):
+    """A limit is reached; `wait` seconds until it is asked again."""
+
+    def __init__(self, code: int, *details: object, wait: int, text: str = "", status: int = 0) -> None:
+        super().__init__(code, *details, text=text, status=status)
+        self.wait = wait
+
+
+@dataclass(slots=True)
+class Window:
+    """Counts what happens in the current one of consecutive spans of time."""
+
+    length: int  #: ms
+    limit: float  #: infinity for none
+    span: int = 0
+    count: int = 0
+
+    def roll(self, now: int) -> None:
+        """Forget the count when a new span has begun."""
+        if now // self.length != self.span:
+            self.span, self.count = now // self.length, 0
+
+    def left(self, now: int) -> int:
+        """Return the seconds until the span ends, at least 1."""
+        return max(-(-((self.span + 1) * self.length - now) // 1000), 1)
+
+
+class Limits:
+    """The limits of one address and one account, on the server's time."""
+
+    def __init__(self, weight: float = 2400, orders_10s: float = 300, orders_1m: float = 1200) -> None:
+        self._weight = Window(MINUTE, weight)
+        self._orders = {"10S": Window(TEN_SECONDS, orders_10s), "1M": Window(MINUTE, orders_1m)}
+        self._refused = 0
+        self._banned_until = 0
+
+    def spend(self, weight: int, orders: int, now: int) -> dict[str, str]:
+        """Count a request and return the headers that tell of it, or refuse it."""
+        if now < self._banned_until:
+            text = f"Way too many requests; IP banned until {self._banned_until}."
+            raise TooMany(-1003, text=text, status=418, wait=-(-(self._banned_until - now) // 1000))
+        window = self._weight
+        window.roll(now)
+        window.count += weight
+        if window.count > window.limit:
+            self._refused += 1
+            if self._refused > BANNED_AFTER:
+                self._banned_until, self._refused = now + BAN, 0
+            raise TooMany(-1003, f"{window.limit:g}", wait=window.left(now))
+        headers = {"X-MBX-USED-WEIGHT-1M": str(window.count)}
+        if not orders:
+            return headers
+        self._refused = 0
+        for name, window in self._orders.items():
+            window.roll(now)
+            if window.count + orders > window.limit:
+                raise TooMany(-1015, f"{window.limit:g}", name, wait=window.left(now))
+        for name, window in self._orders.items():
+            window.count += orders
+            headers[f"X-MBX-ORDER-COUNT-{name}"] = str(window.count)
+        return headers
+
+    def rows(self) -> list[dict[str, object]]:
+        """Return the limits as exchangeInfo lists them."""
+        found = [("REQUEST_WEIGHT", "MINUTE", 1, self._weight), ("ORDERS", "SECOND", 10, self._orders["10S"]),
+                 ("ORDERS", "MINUTE", 1, self._orders["1M"])]  # fmt: skip
+        return [
+            {"rateLimitType": kind, "interval": unit, "intervalNum": count, "limit": int(window.limit)}
+            for kind, unit, count, window in found
+            if window.limit < float("inf")
+        ]

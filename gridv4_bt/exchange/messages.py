@@ -1,0 +1,51 @@
+"""What comes in at the desk and what goes out."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gridv4_bt.exchange.errors import ApiError
+from gridv4_bt.exchange.params import Params
+
+
+@dataclass(slots=True)
+class Request:
+    """The parts of an HTTP request; query and body as they were sent, undecoded."""
+
+    method: str
+    path: str
+    query: str = ""
+    body: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def params(self) -> Params:
+        """The parameters of query and body."""
+        return Params(self.query, self.body)
+
+
+@dataclass(slots=True)
+class Reply:
+    """What is sent back."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+    share: float = 1.0  #: of the body that is sent before the connection is cut; 1 sends all, 0 not even a header
+    delay: float = 0.0  #: seconds before it is sent
+
+
+def json_reply(status: int, answer: Any, headers: dict[str, str] | None = None) -> Reply:
+    """Return a reply with a JSON body."""
+    return Reply(status, json.dumps(answer, separators=(",", ":")).encode(), headers or {})
+
+
+def error_reply(error: ApiError, headers: dict[str, str] | None = None) -> Reply:
+    """Return a refusal."""
+    return json_reply(error.status, {"code": error.code, "msg": error.text}, headers)
+
+
+def unavailable() -> Reply:
+    """Return the answer of an exchange that could not do what was asked."""
+    return error_reply(ApiError(-1001, text="Service Unavailable."))

@@ -1,0 +1,88 @@
+"""What a request brings along: typed parameters, and the proof that its sender has the key."""
+
+import hashlib
+import hmac
+from collections.abc import Collection, Mapping
+from urllib.parse import parse_qsl
+
+from gridv4_bt.exchange.errors import ApiError
+
+DEFAULT_WINDOW = 5_000  #: recvWindow, ms
+LONGEST_WINDOW = 60_000  #: ms
+AHEAD = 1_000  #: how far a timestamp may be ahead of the server, ms
+
+
+class Params:
+    """The parameters of a request, from its query string and its form body."""
+
+    def __init__(self, query: str, body: str) -> None:
+        self.values = dict(parse_qsl(query, keep_blank_values=True)) | dict(parse_qsl(body, keep_blank_values=True))
+
+    def text(self, name: str, default: str | None = None, one_of: Collection[str] = (), code: int = -1130) -> str:
+        """Return a text; mandatory without a default (-1102), else one of those given (`code`)."""
+        value = self.values.get(name) or default
+        if value is None:
+            raise ApiError(-1102, name)
+        if one_of and value not in one_of:
+            raise ApiError(code, name)
+        return value
+
+    def integer(self, name: str, default: int | None = None, low: int = 0, high: int = 1 << 62) -> int | None:
+        """Return a whole number within bounds, or the default."""
+        value = self.values.get(name)
+        if not value:
+            return default
+        try:
+            number = int(value)
+        except ValueError:
+            raise ApiError(-1130, name) from None
+        if not low <= number <= high:
+            raise ApiError(-1130, name)
+        return number
+
+    def number(self, name: str, default: float | None = None) -> float:
+        """Return a number; mandatory without a default (-1102)."""
+        value = self.values.get(name)
+        if not value:
+            if default is None:
+                raise ApiError(-1102, name)
+            return default
+        try:
+            number = float(value)
+        except ValueError:
+            raise ApiError(-1102, name) from None
+        if not abs(number) < float("inf"):
+            raise ApiError(-1102, name)
+        return number
+
+    def flag(self, name: str) -> bool:
+        """Return true or false, false if it is not there."""
+        return self.text(name, "false", ("true", "false", "True", "False", "TRUE", "FALSE")).lower() == "true"
+
+
+def check_signature(query: str, body: str, headers: Mapping[str, str], key: str, secret: str) -> None:
+    """Refuse a request that was not signed with the account's key."""
+    given = headers.get("X-MBX-APIKEY", "")
+    if not given:
+        raise ApiError(-2014)
+    if given != key:
+        raise ApiError(-2015)
+    total = query + body
+    signed, _, signature = total.rpartition("signature=")
+    if not signature:
+        raise ApiError(-1102, "signature")
+    expected = hmac.new(secret.encode(), signed.rstrip("&").encode(), hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(signature, expected):
+        raise ApiError(-1022)
+
+
+def check_timestamp(params: Params, now: int) -> None:
+    """Refuse a request that is too old or comes from the future; times in ms."""
+    timestamp = params.integer("timestamp")
+    if timestamp is None:
+        raise ApiError(-1102, "timestamp")
+    window = params.integer("recvWindow", DEFAULT_WINDOW, high=LONGEST_WINDOW)
+    if timestamp >= now + AHEAD:
+        raise ApiError(-1021, text=f"Timestamp for this request was {AHEAD}ms ahead of the server's time.")
+    if now - timestamp > window:
+        raise ApiError(-1021)

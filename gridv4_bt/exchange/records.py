@@ -1,0 +1,108 @@
+"""What the exchange keeps of orders, trades and the wallet, in its own vocabulary."""
+
+from dataclasses import dataclass
+
+NEW, PARTIALLY_FILLED, FILLED = "NEW", "PARTIALLY_FILLED", "FILLED"
+CANCELED, EXPIRED, REJECTED, FINISHED = "CANCELED", "EXPIRED", "REJECTED", "FINISHED"
+OPEN_STATUSES = (NEW, PARTIALLY_FILLED)
+
+
+@dataclass(slots=True)
+class Order:
+    """An order of `/fapi/v1/order`."""
+
+    id: int
+    client_id: str
+    symbol: str
+    side: str  #: BUY or SELL
+    position_side: str  #: LONG, SHORT or BOTH
+    type: str
+    time_in_force: str
+    qty: float  #: base units
+    price: float
+    time: int  #: ms
+    updated: int  #: ms
+    turn: int  #: rank among the standing orders: a smaller one is matched first
+    original_type: str = ""  #: of the conditional order it comes from
+    stop_price: float = 0.0
+    reduce_only: bool = False
+    close_position: bool = False
+    status: str = NEW
+    executed: float = 0.0  #: base units
+    remaining: float = 0.0  #: base units that the engine still matches, not rounded
+    quote: float = 0.0  #: sum of price*qty executed
+    marketable: bool = False  #: crossed the market when placed: pays as a taker
+    triggered_at: int = -1  #: open time of the bar that triggered its stop, ms
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still be executed."""
+        return self.status in OPEN_STATUSES
+
+
+@dataclass(slots=True)
+class AlgoOrder:
+    """A conditional order of `/fapi/v1/algoOrder`, until it is triggered."""
+
+    id: int
+    client_id: str
+    symbol: str
+    side: str
+    position_side: str
+    type: str  #: STOP_MARKET or STOP
+    time_in_force: str
+    qty: float  #: base units; 0 closes the whole position
+    price: float
+    trigger: float
+    working_type: str
+    time: int  #: ms
+    updated: int  #: ms
+    turn: int
+    reduce_only: bool = False
+    close_position: bool = False
+    status: str = NEW
+    actual_order: int = 0  #: id of the order it became
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still be triggered."""
+        return self.status == NEW
+
+
+@dataclass(slots=True)
+class Trade:
+    """One execution of an order."""
+
+    id: int
+    order_id: int
+    symbol: str
+    side: str
+    position_side: str
+    price: float
+    qty: float  #: base units
+    realized: float  #: quote, against the average entry price
+    commission: float  #: quote
+    maker: bool
+    time: int  #: ms
+
+
+@dataclass(slots=True)
+class Income:
+    """One movement of the wallet."""
+
+    id: int  #: tranId
+    type: str  #: TRANSFER, REALIZED_PNL, COMMISSION, FUNDING_FEE or INSURANCE_CLEAR
+    symbol: str
+    amount: float  #: quote
+    info: str
+    trade_id: int  #: 0 for none
+    time: int  #: ms
+
+
+@dataclass(slots=True)
+class Position:
+    """One positionSide of one symbol."""
+
+    qty: float = 0.0  #: base units, never negative
+    entry: float = 0.0  #: average entry price; a partial close does not change it
+    updated: int = 0  #: ms

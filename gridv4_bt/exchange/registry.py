@@ -1,0 +1,164 @@
+"""The order records of an account, and which of them stand in the engine."""
+
+from collections.abc import Sequence
+
+from gridv4_bt.engine.matching import Leg
+from gridv4_bt.engine.orders import OrderType, SingleOrder, SingleOrders
+from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.exchange.records import AlgoOrder, Order
+
+DAY_MS = 86_400_000
+UNFILLED_KEPT = 3 * DAY_MS  #: how long an order that never traded can be queried
+ORDERS_KEPT = 90 * DAY_MS
+
+
+class Registry:
+    """All orders by id, the standing ones linked to what the engine matches."""
+
+    def __init__(self, singles: SingleOrders) -> None:
+        self.orders: dict[int, Order] = {}
+        self.algos: dict[int, AlgoOrder] = {}
+        self.turns = 0  #: ranks given so far
+        self.changed: dict[tuple[str, int], Order | AlgoOrder] = {}  #: by table and id, to be stored anew
+        self._singles = singles
+        self._standing: dict[int, SingleOrder] = {}  # by order id
+        self._waiting: dict[int, SingleOrder] = {}  # by algo id
+        self.stops: dict[tuple[str, PositionSide], AlgoOrder] = {}  #: those that close a whole leg
+
+    def add(
+        self, symbol: str, side: str, position_side: str, type: str, time_in_force: str, qty: float, price: float,
+        client_id: str, time: int, **more: object,
+    ) -> Order:  # fmt: skip
+        """Record a new order."""
+        number = next(reversed(self.orders), 0) + 1
+        self.turns += 1
+        order = Order(
+            number, client_id or f"gv4-{number}", symbol, side, position_side, type, time_in_force, qty, price,
+            time, time, self.turns, **{"original_type": type} | more,
+        )  # fmt: skip
+        self.orders[number] = order
+        self.touch(order)
+        return order
+
+    def touch(self, record: Order | AlgoOrder) -> None:
+        """Note that a record must be stored anew."""
+        self.changed["orders" if isinstance(record, Order) else "algos", record.id] = record
+
+    # --- what stands
+
+    def open_orders(self, symbol: str | None = None) -> list[Order]:
+        """Return the standing orders, oldest first."""
+        orders = [single.reference for single in self._standing.values()]
+        return sorted((one for one in orders if symbol in (None, one.symbol)), key=lambda order: order.id)
+
+    def open_algos(self, symbol: str | None = None) -> list[AlgoOrder]:
+        """Return the conditional orders that wait for their trigger, oldest first."""
+        waiting = [single.reference for single in self._waiting.values()] + list(self.stops.values())
+        return sorted((one for one in waiting if symbol in (None, one.symbol)), key=lambda algo: algo.id)
+
+    def single(self, order: Order) -> SingleOrder:
+        """Return what the engine matches for a standing order."""
+        return self._standing[order.id]
+
+    def stand(self, order: Order, single: SingleOrder) -> None:
+        """Let the engine match an order from now on."""
+        single.reference = order
+        order.remaining = single.remaining
+        self._standing[order.id] = single
+        self._singles.alive.append(single)
+        self.touch(order)
+
+    def convert(self, single: SingleOrder, order: Order) -> None:
+        """Let a triggered order, which the engine matches already, stand for its new record."""
+        single.reference = order
+        order.remaining = single.remaining
+        self._standing[order.id] = single
+
+    def wait(self, algo: AlgoOrder, single: SingleOrder | None, leg: Leg | None) -> None:
+        """Let the engine watch for a trigger: of a stop that closes one whole leg, or of a single order."""
+        self.algos[algo.id] = algo
+        if leg is not None:
+            leg.stop = algo.trigger
+            self.stops[algo.symbol, leg.side] = algo
+        else:
+            single.reference = algo
+            self._waiting[algo.id] = single
+            self._singles.alive.append(single)
+        self.touch(algo)
+
+    def withdraw(self, order: Order, status: str, time: int) -> None:
+        """Take a standing order away from the engine."""
+        self._singles.alive.remove(self._standing[order.id])
+        self.end(order, status, time)
+
+    def withdraw_algo(self, algo: AlgoOrder, leg: Leg, status: str, time: int) -> None:
+        """Take a conditional order away from the engine; `leg` is the one that it would close."""
+        if algo.id in self._waiting:
+            self._singles.alive.remove(self._waiting[algo.id])
+        else:
+            leg.stop = None
+        self.end(algo, status, time)
+
+    def end(self, record: Order | AlgoOrder, status: str, time: int) -> None:
+        """Note that the engine has nothing to do with an order any more."""
+        record.status, record.updated = status, time
+        if isinstance(record, Order):
+            self._standing.pop(record.id, None)
+        else:
+            self._waiting.pop(record.id, None)
+            if self.stops.get(stop_key(record)) is record:
+                del self.stops[stop_key(record)]
+        self.touch(record)
+
+    # --- what is remembered
+
+    def find(self, symbol: str, order_id: int | None, client_id: str | None, now: int) -> Order | None:
+        """Return an order as long as the exchange remembers it, of several with one client id the newest."""
+        if order_id is not None:
+            order = self.orders.get(order_id)
+            found: Sequence[Order | None] = [order]
+        else:
+            found = [order for order in reversed(self.orders.values()) if order.client_id == client_id]
+        for order in found:
+            if order is not None and order.symbol == symbol:
+                kept = UNFILLED_KEPT if order.executed == 0.0 else ORDERS_KEPT
+                return order if order.is_open or now - order.updated <= kept else None
+        return None
+
+    def find_algo(self, algo_id: int | None, client_id: str | None) -> AlgoOrder | None:
+        """Return a conditional order, of several with one client id the newest."""
+        if algo_id is not None:
+            return self.algos.get(algo_id)
+        return next((algo for algo in reversed(self.algos.values()) if algo.client_id == client_id), None)
+
+    def restore(self, orders: Sequence[Order], algos: Sequence[AlgoOrder], legs) -> None:
+        """Take over what was kept, and let stand again what stood; `legs(symbol, side)` gives the leg of a position."""
+        self.orders = {order.id: order for order in orders}
+        self.algos = {algo.id: algo for algo in algos}
+        self.turns = max((record.turn for record in (*orders, *algos)), default=0)
+        for record in sorted((one for one in (*orders, *algos) if one.is_open), key=lambda one: one.turn):
+            single = _single(record)
+            if isinstance(record, Order):
+                self.stand(record, single)
+            else:
+                self.wait(record, single, legs(*stop_key(record)) if record.close_position else None)
+        self.changed.clear()
+
+
+def stop_key(algo: AlgoOrder) -> tuple[str, PositionSide]:
+    """Return symbol and side of the leg that a conditional order works on if it closes."""
+    return algo.symbol, PositionSide.SHORT if algo.side == "BUY" else PositionSide.LONG
+
+
+def _single(record: Order | AlgoOrder) -> SingleOrder:
+    """Return what the engine matches for a record that stands."""
+    trigger = record.trigger if isinstance(record, AlgoOrder) else record.stop_price
+    single = SingleOrder(
+        record.symbol,
+        None if record.position_side == "BOTH" else PositionSide[record.position_side],
+        record.side == "BUY", OrderType(record.type), record.qty, record.price, trigger, record.reduce_only,
+    )  # fmt: skip
+    if isinstance(record, Order):
+        single.remaining = record.remaining
+        single.marketable, single.triggered_at = record.marketable, record.triggered_at
+    return single

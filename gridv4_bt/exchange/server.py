@@ -1,0 +1,121 @@
+"""The local exchange behind a socket on 127.0.0.1, in the foreground or in a thread of its own."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from gridv4_bt.exchange.desk import Desk
+from gridv4_bt.exchange.messages import Reply, Request
+
+HOST = "127.0.0.1"
+TICK = 0.2  #: seconds
+T = TypeVar("T")
+
+
+class Server:
+    """Serves a desk over HTTP.
+
+    All requests are answered one after another in one thread, so that the exchange is never seen half changed.
+    """
+
+    def __init__(self, desk: Desk, port: int = 0) -> None:
+        self.desk = desk
+        self.port = port
+        self._runner: web.ServerRunner | None = None
+        self._ticking: asyncio.Task | None = None
+
+    @property
+    def url(self) -> str:
+        """Address of the server."""
+        return f"http://{HOST}:{self.port}"
+
+    async def start(self) -> None:
+        """Begin to listen; port 0 takes a free one."""
+        self._runner = web.ServerRunner(web.Server(self._answer), shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, HOST, self.port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        self._ticking = asyncio.create_task(self._tick())
+
+    async def stop(self) -> None:
+        """Close all connections."""
+        self._ticking.cancel()
+        await self._runner.cleanup()
+
+    async def _tick(self) -> None:
+        """Let time go on when nobody asks."""
+        while True:
+            await asyncio.sleep(TICK)
+            self.desk.tick()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        body = (await request.read()).decode()
+        path, _, query = request.raw_path.partition("?")
+        reply = self.desk.respond(Request(request.method, path, query, body, request.headers))
+        if reply.delay:
+            await asyncio.sleep(reply.delay)
+        if reply.share < 1.0:
+            return await _cut(request, reply)
+        headers = {"Content-Type": "application/json"} | reply.headers
+        return web.Response(status=reply.status, body=reply.body, headers=headers)
+
+
+async def _cut(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
+    """Send a part of the reply and drop the connection."""
+    response = web.StreamResponse(status=reply.status, headers={"Content-Type": "application/json"} | reply.headers)
+    if reply.share > 0.0:
+        response.content_length = len(reply.body)
+        await response.prepare(request)
+        await response.write(reply.body[: int(len(reply.body) * reply.share)])
+    if request.transport is not None:
+        request.transport.close()
+    return response
+
+
+class ServerThread:
+    """A server in a thread of its own, as a context manager.
+
+    >>> with ServerThread(desk) as server:
+    ...     client = sync_client(server.url)
+    ...     server.call(lambda: desk.exchange.advance_bars(1))
+    """
+
+    def __init__(self, desk: Desk, port: int = 0) -> None:
+        self._server = Server(desk, port)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="exchange", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Address of the server."""
+        return self._server.url
+
+    def __enter__(self) -> "ServerThread":
+        self._thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self._server.start(), self._loop).result()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result()
+        self._close()
+
+    def call(self, action: Callable[[], T]) -> T:
+        """Run something between two requests and return its result."""
+
+        async def run() -> Any:
+            return action()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+
+    def _close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()

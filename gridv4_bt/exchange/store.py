@@ -1,0 +1,89 @@
+"""The state of an exchange in a SQLite file: whatever one request changes is written in one transaction."""
+
+import json
+import sqlite3
+from dataclasses import asdict
+from pathlib import Path
+
+from gridv4_bt.errors import ConfigError
+from gridv4_bt.exchange.exchange import Exchange
+from gridv4_bt.exchange.state import restore, snapshot
+
+TABLES = ("orders", "algos", "trades", "incomes")
+
+
+class Store:
+    """One account's database; a process that is killed between two requests loses nothing.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be opened or is no database of ours.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
+            self._base.execute("PRAGMA locking_mode=EXCLUSIVE")
+            self._base.execute("PRAGMA journal_mode=WAL")
+            # Survives the end of the process; only the end of the machine could lose the last requests.
+            self._base.execute("PRAGMA synchronous=NORMAL")
+            with self._base:
+                self._base.execute("BEGIN IMMEDIATE")
+                for table in TABLES:
+                    self._base.execute(f"CREATE TABLE IF NOT EXISTS {table} (id INTEGER PRIMARY KEY, content TEXT)")
+                self._base.execute("CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY, content TEXT)")
+        except sqlite3.Error as error:
+            raise ConfigError(f"--database {path}: {error}. Give another file, or stop who uses it.") from None
+        self._kept = {"trades": 0, "incomes": 0}
+
+    def load(self, exchange: Exchange) -> bool:
+        """Bring a new exchange to the state that is kept; False if nothing is."""
+        try:
+            [content] = self._base.execute("SELECT content FROM state").fetchone() or [None]
+            if content is None:
+                return False
+            rows = {
+                table: [json.loads(row) for (row,) in self._base.execute(f"SELECT content FROM {table} ORDER BY id")]
+                for table in TABLES
+            }
+        except (sqlite3.Error, ValueError) as error:
+            raise ConfigError(f"--database {self.path}: {error}. Give another file.") from None
+        restore(exchange, json.loads(content), rows)
+        self._note(exchange)
+        return True
+
+    def save(self, exchange: Exchange, whole: bool = False) -> None:
+        """Write what has changed since the last time, or the whole of an exchange that was not kept before.
+
+        Raises
+        ------
+        sqlite3.Error
+            It cannot be written; the file is as before.
+        """
+        ledger = exchange.ledger
+        with self._base:
+            self._base.execute("BEGIN")
+            registry = exchange.registry
+            for record in (*registry.orders.values(), *registry.algos.values()) if whole else ():
+                registry.touch(record)
+            for (table, number), record in registry.changed.items():
+                self._put(table, number, asdict(record))
+            for table, rows in (("trades", ledger.trades), ("incomes", ledger.incomes)):
+                for row in rows[self._kept[table] :]:
+                    self._put(table, row.id, asdict(row))
+            self._put("state", 1, snapshot(exchange))
+        self._note(exchange)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._base.close()
+
+    def _put(self, table: str, number: int, content: dict) -> None:
+        text = json.dumps(content, separators=(",", ":"))
+        self._base.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", (number, text))
+
+    def _note(self, exchange: Exchange) -> None:
+        self._kept = {"trades": len(exchange.ledger.trades), "incomes": len(exchange.ledger.incomes)}
+        exchange.registry.changed.clear()

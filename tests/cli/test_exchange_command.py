@@ -1,0 +1,102 @@
+"""`gridv4 exchange` as a process."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from feeds.synthetic import sample_market
+from gridv4_bt.exchange.client import ServerClock, sync_client
+
+ROOT = Path(__file__).resolve().parents[2]
+S = "BTC/USDT:USDT"
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start the command; gives the process and the address."""
+    sample_market(days=3).candles.to_csv(tmp_path / "BTCUSDT-15m.csv", index=False)
+    running = []
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "gridv4_bt", "exchange", "--port", "0", "--data", tmp_path / "BTCUSDT-15m.csv"]
+        process = subprocess.Popen(
+            [*map(str, command), *map(str, arguments)], cwd=ROOT, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        running.append(process)
+        line = process.stdout.readline()
+        return process, re.search(r"http://127\.0\.0\.1:\d+", line)[0]
+
+    yield run
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def test_killed_between_two_calls_it_loses_nothing_and_ends_cleanly(start, tmp_path):
+    process, address = start("--database", tmp_path / "a.db", "--cash", 5000)
+    clock = ServerClock(address)
+    client = sync_client(address, clock.now)
+    client.load_markets()
+    client.set_position_mode(True)
+    price = client.fetch_ticker(S)["last"]
+    client.create_order(S, "market", "buy", 0.01, None, {"positionSide": "LONG"})
+    clock.next_bar()
+    client.create_order(S, "limit", "buy", 0.01, price * 0.9, {"positionSide": "LONG", "newClientOrderId": "rests"})
+    state = clock.state()
+    client.session.close()
+    clock.close()
+    process.kill()
+    process.wait()
+
+    process, address = start("--database", tmp_path / "a.db")
+    clock = ServerClock(address)
+    client = sync_client(address, clock.now)
+    assert clock.state() == state
+    client.load_markets()
+    assert [order["clientOrderId"] for order in client.fetch_open_orders(S)] == ["rests"]
+    assert [trade["amount"] for trade in client.fetch_my_trades(S)] == [0.01]
+    client.session.close()
+    clock.close()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
+    assert out.endswith("stopped\n")
+
+
+def test_market_goes_on_by_itself(start):
+    _, address = start("--speed", 3600)
+    first = requests.get(f"{address}/fapi/v1/time", timeout=5).json()["serverTime"]
+    for _ in range(50):
+        later = requests.get(f"{address}/fapi/v1/time", timeout=5).json()["serverTime"]
+        if later > first:
+            break
+    assert later > first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--speed", "-1"], "--speed -1.0"),
+        (["--participation", "2"], "--participation 2.0"),
+        (["--faults", "none.toml"], "--faults none.toml"),
+        (["--from", "2030-01-01"], "no bar from 2030-01-01"),
+        (["--database", "/nowhere/a.db"], "--database /nowhere/a.db: unable to open"),
+        (["--set", "leverage=1000"], "leverage"),
+    ],
+)
+def test_bad_input_ends_with_one_line(monkeypatch, capsys, tmp_path, arguments, reason):
+    from gridv4_bt.__main__ import main
+
+    sample_market(days=2).candles.to_csv(tmp_path / "BTCUSDT-15m.csv", index=False)
+    monkeypatch.setattr(sys, "argv", ["gridv4", "exchange", "--data", str(tmp_path / "BTCUSDT-15m.csv"), *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and reason in line
