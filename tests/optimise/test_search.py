@@ -182,9 +182,9 @@ BAD_CALLS = [
 @pytest.mark.filterwarnings("ignore")
 def test_bad_input_ends_with_one_line_on_stderr_and_code_2(arguments, words, folder, capsys, monkeypatch):
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("gridv4_bt.optimise.workers.CONNECT_SECONDS", 0.2)
     if "--cluster" in arguments:
         pytest.importorskip("distributed")
+        monkeypatch.setattr("gridv4_bt.optimise.cluster.CONNECT_SECONDS", 0.2)
     (folder / "bad.toml").write_text(SPACE.replace("low = 1.0", "low = 5.0"))
     (folder / "long.toml").write_text(SPACE.replace("count = 2", "count = 9"))
     (folder / "late.toml").write_text(SPACE.replace("from = 2024-03-01", "from = 2025-03-01"))
