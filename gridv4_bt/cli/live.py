@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gridv4_bt.backtest import SymbolData, make_feeds
-from gridv4_bt.cli.common import run_app
+from gridv4_bt.cli.common import INTERRUPTED, run_app
 from gridv4_bt.cli.history import load_symbols, market_rules
 from gridv4_bt.cli.options import CacheDir, Cash, Config, Quiet, Settings, check_cash, parse_time, read_symbols
 from gridv4_bt.config import GridConfig, load_config
@@ -124,6 +124,9 @@ def live(
             session.event("alert", what="halted", text=str(failure))
             typer.echo(f"halted: {' '.join(str(failure).split())}", err=True)
             raise typer.Exit(NEEDS_A_PERSON) from None
+        except KeyboardInterrupt:
+            typer.echo("ended at once: orders stand as they were; the state of the last bar is saved", err=True)
+            raise SystemExit(INTERRUPTED) from None
         console.print(f"{session.bars:,} bars traded; state and records are in {folder}/")
 
 

@@ -224,8 +224,8 @@ class Desk:
             self.log("stray_order", id=order_id, standing=str(order.standing), executed=order.executed)
 
     def _take_trades(self, symbol: str) -> None:
-        if symbol not in self._cursor:  # what was traded before is nobody's here; trades since then have larger ids
-            self._cursor[symbol] = -1
+        if symbol not in self._cursor:  # nothing of ours was traded before, and the account's history may be long
+            self._cursor[symbol] = self.executor.last_trade_id(symbol)
         for trade in self.executor.trades(symbol, self._cursor[symbol]):
             self._cursor[symbol] = trade.id
             if trade.time < self.since:
