@@ -10,7 +10,7 @@ from gridv4_bt.exchange.limits import Limits
 
 S = "TEST/USDT:USDT"
 
-#: code, exception: BINANCE.md's table of the linear markets' errors.
+#: code, exception: of the linear markets, as the unmodified client raises them.
 CLASSES = {
     -1021: ccxt.InvalidNonce, -5028: ccxt.BadRequest,
     -1022: ccxt.AuthenticationError, -2014: ccxt.AuthenticationError, -2015: ccxt.AuthenticationError,
