@@ -25,7 +25,7 @@ $(VENV)/.installed: $(VENV)/bin/python setup.cfg pyproject.toml
 
 $(VENV)/.test-installed: $(VENV)/.installed
 	@echo "installing what the tests need into $(VENV) ..."
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[fast,gmm,test]'
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[fast,gmm,optimize,cluster,test]'
 	@touch $@
 
 clean:

@@ -14,7 +14,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, NoReturn
@@ -68,8 +68,9 @@ def forked(work: Callable[[Any], Any], tasks: Iterable[Any], jobs: int) -> Itera
         with _shared_memory():
             while True:
                 while len(running) < jobs and (following := next(waiting, None)) is not None:
-                    receiver, fork = _start(work, *following, running)
-                    running[receiver] = fork
+                    with _interrupts_waiting():  # or Ctrl-C could come before the fork is known here
+                        receiver, fork = _start(work, *following, running)
+                        running[receiver] = fork
                 if not running:
                     return
                 ended = [pid for pid in ended if os.waitpid(pid, os.WNOHANG) == (0, 0)]
@@ -80,10 +81,12 @@ def forked(work: Callable[[Any], Any], tasks: Iterable[Any], jobs: int) -> Itera
                     yield Outcome(fork.number, fork.task, pickled, error)
     finally:
         for receiver, fork in running.items():
-            os.kill(fork.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(fork.pid, signal.SIGKILL)
             receiver.close()
         for pid in (*ended, *(fork.pid for fork in running.values())):
-            os.waitpid(pid, 0)
+            with suppress(ChildProcessError):  # an interrupt may come after it was waited for
+                os.waitpid(pid, 0)
 
 
 def reason(error: BaseException) -> str:
@@ -96,17 +99,12 @@ def _start(
     work: Callable[[Any], Any], number: int, task: Any, running: Iterable[Connection]
 ) -> tuple[Connection, _Fork]:
     receiver, sender = Pipe(duplex=False)
-    # Until the fork ignores it, Ctrl-C has to wait.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        with warnings.catch_warnings():
-            # Libraries for numbers keep threads that a fork does not need; none of ours holds a lock.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
-        if not pid:
-            _serve(work, task, sender, (receiver, *running))
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    with warnings.catch_warnings():
+        # Libraries for numbers keep threads that a fork does not need; none of ours holds a lock.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if not pid:
+        _serve(work, task, sender, (receiver, *running))
     sender.close()
     return receiver, _Fork(number, task, pid)
 
@@ -147,6 +145,15 @@ def _receive(receiver: Connection, fork: _Fork, ended: list[int]) -> tuple[bytes
     if code < 0:
         return None, f"its process was ended by {signal.Signals(-code).name}"
     return None, f"its process ended with exit code {code}"
+
+
+@contextmanager
+def _interrupts_waiting() -> Iterator[None]:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 @contextmanager
