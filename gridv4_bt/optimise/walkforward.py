@@ -117,7 +117,7 @@ def walk_forward(
             markets = make_markets(past, symbols, (test,), engine)
             [(_, result)] = workers.evaluate(markets, [{**space.fixed, **best[0].params}])
             if isinstance(result, str):
-                raise DataError(f"{scheme} fold {number}: the test of its best trial failed: {result}")
+                raise DataError(f"{scheme} fold {number}: its test failed: {result} Fewer folds have longer tests.")
             traded, made = portfolio(list(markets), result)
             returns[traded - fold.test[0]] = made
         chosen = best[0] if best else None
