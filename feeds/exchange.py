@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import requests
 
-from feeds.patience import LONGEST_WAIT, Passing, Patience, retry_after
+from feeds.patience import LONGEST_WAIT, Passing, Patience, retry_after, weight_pause
 from feeds.series import BadRows, Series, Span
 from feeds.tables import HOUR_MS, iso
 from gridv4_bt.engine.market import exchange_symbol, load_market
@@ -43,8 +43,6 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "okx": {"defaultType": "swap", "fetchMarkets": {"types": ["swap"]}},
 }  # fmt: skip
 _OLDEST_MS = 1_230_768_000_000  # 2009-01-01: no crypto market is older
-_WEIGHT_LIMIT = 2400  # Binance's, a minute
-_SOME_WEIGHT = 0.75
 _PAUSE = {"binanceusdm": 60.0}  # seconds to wait after "too many requests" without a Retry-After
 
 
@@ -91,7 +89,7 @@ class Exchange:
 
     def server_time(self) -> int:
         """Return the exchange's clock, ms UTC."""
-        now = self._ask(self.client.fetch_time)
+        now = self.ask(self.client.fetch_time)
         if not isinstance(now, int):
             raise Unavailable(errno.EIO, "tells no time: run again later", self.client.id)
         return now
@@ -105,7 +103,7 @@ class Exchange:
             The exchange has no such perpetual.
         """
         if not self._markets:
-            markets = self._ask(self.client.load_markets)
+            markets = self.ask(self.client.load_markets)
             linear = [market for market in markets.values() if market["swap"] and market["linear"]]
             self._markets = {market["base"] + market["quote"]: market for market in linear}
         name = exchange_symbol(symbol)
@@ -123,12 +121,12 @@ class Exchange:
             rows = series.empty()
             for _ in range(2):
                 if rows.empty:
-                    rows = self._ask(lambda: self._page(market, series, (_OLDEST_MS, 0), limit=1))
+                    rows = self.ask(lambda: self._page(market, series, (_OLDEST_MS, 0), limit=1))
             if rows.empty:
                 return None
             first = int(rows["time"].iloc[0])
             before = (first - self._width(series), first)
-            if self._ask(lambda: self._page(market, series, before)).empty:
+            if self.ask(lambda: self._page(market, series, before)).empty:
                 listed = first
         step = series.step_ms or 1
         return -(-listed // step) * step
@@ -141,7 +139,7 @@ class Exchange:
         pages, holes = [], []
         while todo:
             first, end, blanks = todo.popleft()
-            page = self._ask(lambda window=(first, end): self._page(market, series, window))
+            page = self.ask(lambda window=(first, end): self._page(market, series, window))
             pages.append(page)
             missing = series.missing(page["time"].to_numpy(), (first, end))
             if len(page):
@@ -174,7 +172,7 @@ class Exchange:
             ],
         }
         if self.client.id == "binanceusdm" and self.client.apiKey:
-            tiers = self._ask(lambda: self.client.fetch_leverage_tiers([market["symbol"]]))[market["symbol"]]
+            tiers = self.ask(lambda: self.client.fetch_leverage_tiers([market["symbol"]]))[market["symbol"]]
             rules["brackets"] = [
                 [tier["minNotional"], tier["maxNotional"], tier["maintenanceMarginRate"], float(tier["info"]["cum"]),
                  tier["maxLeverage"]]
@@ -209,7 +207,7 @@ class Exchange:
             raise BadRows(f"{series.name}: an answer lacks values")
         return series.clean(series.table(table), (first, end or int(table[-1, 0]) + 1 if len(table) else end))
 
-    def _ask(self, question: Callable[[], T]) -> T:
+    def ask(self, question: Callable[[], T]) -> T:
         """Return an answer of the exchange; give up at once without a network, and late after that."""
         try:
             answer = self.patience(lambda: self._ask_once(question), None if self._answered else 3)
@@ -224,7 +222,7 @@ class Exchange:
         try:
             answer = question()
         except ccxt.BaseError as error:
-            status = _http_status(error)
+            status = http_status(error)
             self._answered |= status is not None
             if status == 451:  # unavailable for legal reasons
                 cure = "does not serve this country: give --data or another --exchange"
@@ -244,9 +242,9 @@ class Exchange:
 
     def _slow_down(self) -> None:
         """Wait for the next minute when most of the weight that Binance allows in this one is used."""
-        used = (self.client.last_response_headers or {}).get("X-MBX-USED-WEIGHT-1M", "")
-        if used.isdigit() and int(used) > _SOME_WEIGHT * _WEIGHT_LIMIT:
-            self.patience.sleep(60.0 - self.client.milliseconds() / 1000.0 % 60.0)
+        pause = weight_pause(self.client.last_response_headers, self.client.milliseconds())
+        if pause > 0.0:
+            self.patience.sleep(pause)
 
     def _given_up(self, failure: Passing) -> Unavailable:
         name, text = self.client.id, " ".join(str(failure).split())[:200]
@@ -258,7 +256,7 @@ class Exchange:
         return Unavailable(errno.EIO, f"keeps failing ({text}): run again later; what was loaded is kept", name)
 
 
-def _http_status(error: BaseException | None) -> int | None:
+def http_status(error: BaseException | None) -> int | None:
     """Return the status of the answer that an error is about; ccxt keeps it only in what the error comes from."""
     while error is not None:
         if isinstance(error, requests.HTTPError) and error.response is not None:

@@ -13,6 +13,8 @@ T = TypeVar("T")
 #: A server that wants a longer wait than this has banned the address; nobody should sit through it. Seconds.
 LONGEST_WAIT = 300.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds
+_WEIGHT_LIMIT = 2400  # Binance's, a minute
+_SOME_WEIGHT = 0.75
 
 
 class Passing(Exception):
@@ -69,6 +71,17 @@ def retry_after(headers: Mapping[str, str] | None, default: float | None) -> flo
     """Return how many seconds the server of an HTTP answer wants to be left alone, the default if it does not say."""
     text = (headers or {}).get("Retry-After", "")
     return float(text) if text.isdigit() else default
+
+
+def weight_pause(headers: Mapping[str, str] | None, now_ms: int) -> float:
+    """Return how many seconds to wait for Binance's next minute, once most of the weight it allows in this one is used.
+
+    `headers` are those of its latest answer.
+    """
+    used = (headers or {}).get("X-MBX-USED-WEIGHT-1M", "")
+    if used.isdigit() and int(used) > _SOME_WEIGHT * _WEIGHT_LIMIT:
+        return 60.0 - now_ms / 1000.0 % 60.0
+    return 0.0
 
 
 def _may_pass(failure: BaseException) -> bool:

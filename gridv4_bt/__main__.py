@@ -2,7 +2,7 @@
 
 import typer
 
-from gridv4_bt.cli import bias, compare, data, exchange, optimize, regimes
+from gridv4_bt.cli import bias, chaos, compare, data, exchange, optimize, regimes
 from gridv4_bt.cli.common import run_app
 
 app = typer.Typer(
@@ -10,6 +10,7 @@ app = typer.Typer(
     add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
 )  # fmt: skip
 app.add_typer(bias.app, name="bias")
+app.command("chaos")(chaos.run_chaos)
 app.command("compare")(compare.compare_runs)
 app.add_typer(data.app, name="data")
 app.command("exchange")(exchange.run_exchange)

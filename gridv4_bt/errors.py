@@ -15,3 +15,11 @@ class DataError(GridV4Error):
 
 class MarketError(GridV4Error):
     """A market's filters or notional brackets are missing or inconsistent."""
+
+
+class StateError(GridV4Error):
+    """The state of a live session cannot be used."""
+
+
+class LiveError(GridV4Error):
+    """A live session cannot go on without a person."""

@@ -5,13 +5,14 @@ at the end, so that a full disk or Ctrl-C leaves no half-written run behind.
 """
 
 import csv
+import io
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,7 @@ from gridv4_bt.analysis.recorder import SymbolRecord
 from gridv4_bt.analysis.report import write_report
 from gridv4_bt.config import GridConfig, config_as_toml
 from gridv4_bt.core.regime import Regime
+from gridv4_bt.engine.types import ClosedTrade
 from gridv4_bt.errors import ConfigError
 from strategies.grid_v4 import EQUITY_COLUMNS
 
@@ -80,14 +82,16 @@ def write_trades(path: Path, records: Sequence[SymbolRecord]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(TRADE_COLUMNS)
-        for trade in trades:
-            writer.writerow(
-                (
-                    trade.trade_id, trade.symbol, trade.side.name, trade.label, Regime(trade.regime).name,
-                    iso_time(trade.open_time), iso_time(trade.close_time), trade.qty, trade.entry, trade.exit,
-                    trade.gross, trade.fees, trade.funding, trade.net,
-                )
-            )  # fmt: skip
+        writer.writerows(map(trade_row, trades))
+
+
+def trade_row(trade: ClosedTrade) -> tuple[Any, ...]:
+    """Return one row of trades.csv, in the order of `TRADE_COLUMNS`."""
+    return (
+        trade.trade_id, trade.symbol, trade.side.name, trade.label, Regime(trade.regime).name,
+        iso_time(trade.open_time), iso_time(trade.close_time), trade.qty, trade.entry, trade.exit,
+        trade.gross, trade.fees, trade.funding, trade.net,
+    )  # fmt: skip
 
 
 def write_equity(path: Path, records: Sequence[SymbolRecord]) -> None:
@@ -99,7 +103,18 @@ def write_equity(path: Path, records: Sequence[SymbolRecord]) -> None:
         table = table.sort_by("time")
     with path.open("wb") as file:
         file.write((",".join(header) + "\n").encode())
-        pa_csv.write_csv(table, file, pa_csv.WriteOptions(include_header=False, quoting_style="none"))
+        _write_rows(table, file)
+
+
+def equity_rows(record: SymbolRecord, name: bool) -> bytes:
+    """Return the rows of a record as they stand in equity.csv, with the symbol in a last column if `name`."""
+    rows = io.BytesIO()
+    _write_rows(_equity_table(record, name), rows)
+    return rows.getvalue()
+
+
+def _write_rows(table: pa.Table, file: BinaryIO) -> None:
+    pa_csv.write_csv(table, file, pa_csv.WriteOptions(include_header=False, quoting_style="none"))
 
 
 def write_returns(path: Path, records: Sequence[SymbolRecord], start_equity: float) -> None:

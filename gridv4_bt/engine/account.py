@@ -55,8 +55,22 @@ class Account:
         maker: bool,
     ) -> int:
         """Book an entry and return the new fill's id. `fee_rate` is a fraction of the notional."""
+        return self.book_open(symbol, leg, qty, price, time, regime, spacing_pct, fee_of(qty, price, fee_rate), maker)
+
+    def book_open(
+        self,
+        symbol: str,
+        leg: PositionTracker,
+        qty: float,
+        price: float,
+        time: int,
+        regime: int,
+        spacing_pct: float,
+        fee: float,
+        maker: bool,
+    ) -> int:
+        """Book an entry whose fee is known, quote, and return the new fill's id."""
         self.fills += 1
-        fee = fee_of(qty, price, fee_rate)
         leg.add(Fill(self.fills, qty, price, time, regime, spacing_pct, 0.0, fee))
         self.wallet -= fee
         self.fees += fee
@@ -82,22 +96,36 @@ class Account:
     ) -> ClosedTrade:
         """Book the closing of `qty` of the fill at `index` of the leg and return the trade."""
         part = leg.close(index, qty)
+        fee = fee_of(part.qty, price, fee_rate)
+        return self.book_close(symbol, leg.side, part, price, time, label, fee, maker)
+
+    def book_close(
+        self,
+        symbol: str,
+        side: PositionSide,
+        part: Fill,
+        price: float,
+        time: int,
+        label: TradeLabel,
+        fee: float,
+        maker: bool,
+    ) -> ClosedTrade:
+        """Book what `PositionTracker.close` has taken out of a leg, with a fee that is known, quote."""
         qty = part.qty
-        gross = realized_pnl(leg.sign, qty, part.price, price)
-        fee = fee_of(qty, price, fee_rate)
+        gross = realized_pnl(int(side), qty, part.price, price)
         self.wallet += gross
         self.wallet -= fee
         self.gross += gross
         self.fees += fee
         self._count(maker)
         trade = ClosedTrade(
-            part.id, symbol, leg.side, label, part.regime, part.time, time,
+            part.id, symbol, side, label, part.regime, part.time, time,
             qty, part.price, price, gross, part.fee + fee, part.funding,
         )  # fmt: skip
         self.closed.append(trade)
         self.executions.append(
             Execution(
-                symbol, leg.side, False, part.id, qty, price, fee, fee + part.funding, gross, label, maker
+                symbol, side, False, part.id, qty, price, fee, fee + part.funding, gross, label, maker
             )
         )
         return trade

@@ -172,6 +172,12 @@ class Leg:
         """Return the notional of what is held, at a price, and of the resting entries, quote."""
         return self.tracker.qty * price + self.entry_notional
 
+    def forget(self, fill_id: int) -> None:
+        """Drop the exit of a fill that is closed, and the stop if it was the last one."""
+        self.exits.pop(fill_id, None)
+        if not self.tracker.ids:
+            self.stop = None
+
     def resting_orders(self) -> int:
         """Return how many orders stand for this leg."""
         return self.entry_count + len(self.exits) + (self.stop is not None)
@@ -381,6 +387,4 @@ class Book:
             self.symbol, leg.tracker, index, qty, price, self.bar.time, label, fee_rate, maker
         )
         if len(leg.tracker) < before:
-            leg.exits.pop(fill_id, None)
-            if not leg.tracker.ids:
-                leg.stop = None
+            leg.forget(fill_id)

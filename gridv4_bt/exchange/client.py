@@ -124,6 +124,10 @@ class ServerClock:
         """Let a stepped exchange go on to the next open, and return its state."""
         return self._ask("advance", {"bars": bars})
 
+    def advance_to(self, time_ms: int) -> dict[str, Any]:
+        """Let a stepped exchange go on to a time, ms, or to the end of its candles, and return its state."""
+        return self._ask("advance", {"until": time_ms})
+
     def state(self) -> dict[str, Any]:
         """Return where the market stands."""
         return self._checked(self._session.get(f"{self._base}/gridv4/state", timeout=30))

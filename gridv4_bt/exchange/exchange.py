@@ -5,19 +5,19 @@ an exchange keeps beside them: order records, position and margin modes, and the
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 
 from feeds.candles import CandleFeed
-from feeds.tables import iso
+from feeds.tables import DAY_MS, iso
 from gridv4_bt.config import GridConfig
-from gridv4_bt.engine.account import Account, Execution
+from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.market import MarketHistory
-from gridv4_bt.engine.matching import INFINITY, Book
-from gridv4_bt.engine.orders import OrderType, Refusal, SingleOrder, SingleOrders, leg_of, opens
+from gridv4_bt.engine.matching import INFINITY
+from gridv4_bt.engine.orders import OrderType, SingleOrder, SingleOrders, leg_of, opens
 from gridv4_bt.engine.types import LOT_NOISE, PositionSide, TradeLabel
 from gridv4_bt.engine.venue import Venue
 from gridv4_bt.errors import DataError
 from gridv4_bt.exchange import records
+from gridv4_bt.exchange.booking import Booking
 from gridv4_bt.exchange.checks import (
     MAX_OPEN_ALGOS,
     MAX_OPEN_ORDERS,
@@ -59,14 +59,18 @@ class Exchange:
         self._given = (feeds, rules, config, cash, start_ms, participation)
         self.config = config
         self.account = Account(cash)
-        self.singles = SingleOrders(self, participation)
-        self.venue = Venue(self.account, self.singles, config.liquidation_fee, self._report)
+        self.ledger = Ledger()
+        self.registry = Registry()
+        self._booking = Booking(
+            self.account, self.registry, self.ledger, lambda: self._time, lambda: self.hedge_mode
+        )
+        self.singles = SingleOrders(self._booking, participation)
+        self.registry.singles = self.singles
+        self.venue = Venue(self.account, self.singles, config.liquidation_fee, self._booking.report)
         self.tape = Tape(feeds, rules, self.account, config, start_ms)
         self.books: dict[str, TapeBook] = self.tape.books
         self.venue.books = tuple(self.books.values())
         self.margins = Margins(self.account, self.singles, self.books)
-        self.registry = Registry(self.singles)
-        self.ledger = Ledger()
         self.now = self.tape.time  #: ms UTC
         self._stamp = 0  # time of what happens inside a bar, ms; 0 outside
         self.hedge_mode = False
@@ -75,7 +79,7 @@ class Exchange:
         self.ledger.earn("TRANSFER", cash, self.now)
 
     def anew(self) -> "Exchange":
-        """Return the same exchange as it was in the beginning; this one must not be used any more."""
+        """Return the same exchange as it was in the beginning."""
         return Exchange(*self._given)
 
     def book(self, symbol: str) -> TapeBook:
@@ -114,7 +118,9 @@ class Exchange:
         self._stamp = end - 1
         self.venue.trade(tape.trading)
         self._stamp = 0
-        self.now = end
+        if end // DAY_MS > self.now // DAY_MS:
+            self.registry.forget(end)
+        self.now = max(self.now, end)
         settled = {symbol: len(book.settled) for symbol, book in self.books.items()}
         tape.forward()
         for symbol, book in self.books.items():
@@ -214,8 +220,7 @@ class Exchange:
             return
         self.singles.alive.remove(before)
         single.remaining = qty - order.executed
-        self.registry.turns += 1
-        order.qty, order.price, order.updated, order.turn = qty, price, self.now, self.registry.turns
+        order.qty, order.price, order.updated, order.turn = qty, price, self.now, self.registry.next("turns")
         order.marketable = single.marketable
         self.registry.stand(order, single)
         self._take(single, book)
@@ -258,15 +263,9 @@ class Exchange:
         check_client_id(client_id, self.registry.open_algos())
         if len(self.registry.open_algos(symbol)) >= MAX_OPEN_ALGOS:
             raise ApiError(-4045)
-        number = len(self.registry.algos) + 1
-        algo = AlgoOrder(
-            number, client_id or f"gv4-algo-{number}", symbol, side, position_side, type, time_in_force,
-            0.0 if close_position else qty, price, trigger, working_type, self.now, self.now, self.registry.turns + 1,
-            reduce_only, close_position,
-        )  # fmt: skip
         leg = None
         if close_position:
-            leg = book.leg(stop_key(algo)[1])
+            leg = book.leg(PositionSide.SHORT if single.is_buy else PositionSide.LONG)
             if single.side not in (None, leg.side) or type != "STOP_MARKET":
                 raise ApiError(-1106, "closePosition")
             if leg.stop is not None:
@@ -274,7 +273,12 @@ class Exchange:
             check_shape(single, book)
         else:
             self._check(single, book)
-        self.registry.turns += 1
+        number = self.registry.next("algos")
+        algo = AlgoOrder(
+            number, client_id or f"gv4-algo-{number}", symbol, side, position_side, type, time_in_force,
+            0.0 if close_position else qty, price, trigger, working_type, self.now, self.now,
+            self.registry.next("turns"), reduce_only, close_position,
+        )  # fmt: skip
         self.registry.wait(algo, single, leg)
         return algo
 
@@ -332,7 +336,7 @@ class Exchange:
 
     def trade_by_hand(self, symbol: str, side: str, position_side: str, qty: float) -> Order:
         """Place a market order as the owner does on the exchange's web site."""
-        client_id = f"web_{len(self.registry.orders) + 1:020d}"
+        client_id = f"web_{self.registry.ids['orders'] + 1:020d}"
         return self.place(symbol, side, position_side, "MARKET", qty, 0.0, "GTC", False, client_id)
 
     def liquidate_leg(self, symbol: str, side: PositionSide) -> Order | None:
@@ -347,9 +351,9 @@ class Exchange:
                 self.config.liquidation_fee, maker=False,
             )  # fmt: skip
         leg.stop = None
-        self._report(book)
+        self._booking.report(book)
         self._tidy()
-        return self.registry.orders[max(self.registry.orders)]
+        return self.registry.orders[self.registry.ids["orders"]]
 
     def fill_part(self, order: Order, share: float) -> None:
         """Execute a share of a standing limit order, whole lots and less than all of it."""
@@ -360,76 +364,7 @@ class Exchange:
             self.singles.execute(single, book, single.price, qty, maker=True)
             self._tidy()
 
-    # --- what the engine tells (see `gridv4_bt.engine.orders.Owner`)
-
-    def executed(self, single: SingleOrder, book: Book) -> None:
-        """Book the executions of a single order."""
-        record = single.reference
-        order = self._triggered_order(record, "MARKET") if isinstance(record, AlgoOrder) else record
-        self._book_executions(order, book.account.executions)
-        book.account.executions.clear()
-        order.remaining = single.remaining
-        if single.remaining < LOT_NOISE * single.qty:
-            self.registry.end(order, records.FILLED, self._time)
-        else:
-            order.status = records.PARTIALLY_FILLED
-
-    def refused(self, single: SingleOrder, refusal: Refusal) -> None:
-        """Let an order expire that its leg is too small for."""
-        self.registry.end(single.reference, records.EXPIRED, self._time)
-
-    def cancelled(self, single: SingleOrder) -> None:
-        """Let an order expire that a liquidation cancelled."""
-        self.registry.end(single.reference, records.EXPIRED, self._time)
-
-    def triggered(self, single: SingleOrder) -> None:
-        """Let a STOP be a limit order."""
-        order = self._triggered_order(single.reference, "LIMIT")
-        order.marketable, order.triggered_at = single.marketable, single.triggered_at
-        self.registry.convert(single, order)
-
-    def _report(self, book: Book) -> None:
-        """Book the executions of stops that close a whole leg, and of liquidations."""
-        executions = [one for one in self.account.executions if one.symbol == book.symbol]
-        if not executions:
-            return
-        self.account.executions[:] = [one for one in self.account.executions if one.symbol != book.symbol]
-        for (side, label), group in groupby(executions, key=lambda one: (one.side, one.label)):
-            found = list(group)
-            if label is TradeLabel.STOP2:
-                order = self._triggered_order(self.registry.stops[book.symbol, side], "MARKET")
-                self._book_executions(order, found)
-            else:
-                order = self.registry.add(
-                    book.symbol, "SELL" if side > 0 else "BUY", side.name if self.hedge_mode else "BOTH", "LIMIT",
-                    "IOC", 0.0, found[0].price, f"autoclose-{self._time}-{len(self.registry.orders) + 1}", self._time,
-                )  # fmt: skip
-                self._book_executions(order, found, "INSURANCE_CLEAR")
-            order.qty = order.executed
-            self.registry.end(order, records.FILLED, self._time)
-
     @property
     def _time(self) -> int:
+        """Time of what happens now: inside a bar its last millisecond."""
         return self._stamp or self.now
-
-    def _triggered_order(self, algo: AlgoOrder, type: str) -> Order:
-        order = self.registry.add(
-            algo.symbol, algo.side, algo.position_side, type, algo.time_in_force, algo.qty, algo.price,
-            algo.client_id, self._time, original_type=algo.type, stop_price=algo.trigger,
-            reduce_only=algo.reduce_only, close_position=algo.close_position,
-        )  # fmt: skip
-        algo.actual_order = order.id
-        self.registry.end(algo, records.FINISHED, self._time)
-        return order
-
-    def _book_executions(self, order: Order, executions: Sequence[Execution], fee_type: str = "COMMISSION") -> None:
-        """Book what was executed of an order, one trade for each leg and price."""
-        for (side, is_opening, price), group in groupby(executions, key=lambda one: (one.side, one.opens, one.price)):
-            found = list(group)
-            qty = sum(one.qty for one in found)
-            fee = sum(one.fee for one in found)
-            self.ledger.execute(order, side, is_opening, qty, price, fee, found[0].maker, self._time, fee_type)
-            order.executed += qty
-            order.quote += qty * price
-        order.updated = self._time
-        self.registry.touch(order)

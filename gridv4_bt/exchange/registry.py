@@ -1,6 +1,6 @@
 """The order records of an account, and which of them stand in the engine."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gridv4_bt.engine.matching import Leg
 from gridv4_bt.engine.orders import OrderType, SingleOrder, SingleOrders
@@ -15,12 +15,14 @@ ORDERS_KEPT = 90 * DAY_MS
 class Registry:
     """All orders by id, the standing ones linked to what the engine matches."""
 
-    def __init__(self, singles: SingleOrders) -> None:
+    def __init__(self) -> None:
+        self.singles: SingleOrders  #: the engine's; set before the first order
         self.orders: dict[int, Order] = {}
         self.algos: dict[int, AlgoOrder] = {}
-        self.turns = 0  #: ranks given so far
+        self.ids = {"orders": 0, "algos": 0, "turns": 0}  #: last given
+        self.gone: list[tuple[str, int]] = []  #: table and id of forgotten records, still to be deleted
         self.changed: dict[tuple[str, int], Order | AlgoOrder] = {}  #: by table and id, to be stored anew
-        self._singles = singles
+        self._newest: dict[str, int] = {}  # order id by client id
         self._standing: dict[int, SingleOrder] = {}  # by order id
         self._waiting: dict[int, SingleOrder] = {}  # by algo id
         self.stops: dict[tuple[str, PositionSide], AlgoOrder] = {}  #: those that close a whole leg
@@ -30,19 +32,28 @@ class Registry:
         client_id: str, time: int, **more: object,
     ) -> Order:  # fmt: skip
         """Record a new order."""
-        number = next(reversed(self.orders), 0) + 1
-        self.turns += 1
+        number = self.next("orders")
         order = Order(
             number, client_id or f"gv4-{number}", symbol, side, position_side, type, time_in_force, qty, price,
-            time, time, self.turns, **{"original_type": type} | more,
+            time, time, self.next("turns"), **{"original_type": type} | more,
         )  # fmt: skip
-        self.orders[number] = order
+        self._keep(order)
         self.touch(order)
         return order
+
+    def next(self, what: str) -> int:
+        """Give the next id of orders or algos, or the next rank in the queue."""
+        self.ids[what] += 1
+        return self.ids[what]
 
     def touch(self, record: Order | AlgoOrder) -> None:
         """Note that a record must be stored anew."""
         self.changed["orders" if isinstance(record, Order) else "algos", record.id] = record
+
+    def settle(self) -> None:
+        """Note that all changes are kept."""
+        self.changed.clear()
+        self.gone.clear()
 
     # --- what stands
 
@@ -65,7 +76,7 @@ class Registry:
         single.reference = order
         order.remaining = single.remaining
         self._standing[order.id] = single
-        self._singles.alive.append(single)
+        self.singles.alive.append(single)
         self.touch(order)
 
     def convert(self, single: SingleOrder, order: Order) -> None:
@@ -83,18 +94,18 @@ class Registry:
         else:
             single.reference = algo
             self._waiting[algo.id] = single
-            self._singles.alive.append(single)
+            self.singles.alive.append(single)
         self.touch(algo)
 
     def withdraw(self, order: Order, status: str, time: int) -> None:
         """Take a standing order away from the engine."""
-        self._singles.alive.remove(self._standing[order.id])
+        self.singles.alive.remove(self._standing[order.id])
         self.end(order, status, time)
 
     def withdraw_algo(self, algo: AlgoOrder, leg: Leg, status: str, time: int) -> None:
         """Take a conditional order away from the engine; `leg` is the one that it would close."""
         if algo.id in self._waiting:
-            self._singles.alive.remove(self._waiting[algo.id])
+            self.singles.alive.remove(self._waiting[algo.id])
         else:
             leg.stop = None
         self.end(algo, status, time)
@@ -114,16 +125,20 @@ class Registry:
 
     def find(self, symbol: str, order_id: int | None, client_id: str | None, now: int) -> Order | None:
         """Return an order as long as the exchange remembers it, of several with one client id the newest."""
-        if order_id is not None:
-            order = self.orders.get(order_id)
-            found: Sequence[Order | None] = [order]
-        else:
-            found = [order for order in reversed(self.orders.values()) if order.client_id == client_id]
-        for order in found:
-            if order is not None and order.symbol == symbol:
-                kept = UNFILLED_KEPT if order.executed == 0.0 else ORDERS_KEPT
-                return order if order.is_open or now - order.updated <= kept else None
-        return None
+        order = self.orders.get(self._newest.get(client_id, 0) if order_id is None else order_id)
+        if order is None or order.symbol != symbol or _is_forgotten(order, now):
+            return None
+        return order
+
+    def forget(self, now: int) -> None:
+        """Drop the records that cannot be asked for any more."""
+        for table, kept in (("orders", self.orders), ("algos", self.algos)):
+            for number in [number for number, record in kept.items() if _is_forgotten(record, now)]:
+                record = kept.pop(number)
+                if self._newest.get(record.client_id) == number and table == "orders":
+                    del self._newest[record.client_id]
+                self.changed.pop((table, number), None)
+                self.gone.append((table, number))
 
     def find_algo(self, algo_id: int | None, client_id: str | None) -> AlgoOrder | None:
         """Return a conditional order, of several with one client id the newest."""
@@ -131,18 +146,31 @@ class Registry:
             return self.algos.get(algo_id)
         return next((algo for algo in reversed(self.algos.values()) if algo.client_id == client_id), None)
 
-    def restore(self, orders: Sequence[Order], algos: Sequence[AlgoOrder], legs) -> None:
-        """Take over what was kept, and let stand again what stood; `legs(symbol, side)` gives the leg of a position."""
-        self.orders = {order.id: order for order in orders}
+    def _keep(self, order: Order) -> None:
+        self.orders[order.id] = order
+        self._newest[order.client_id] = order.id
+
+    def restore(
+        self, orders: Sequence[Order], algos: Sequence[AlgoOrder], ids: dict[str, int],
+        legs: Callable[[str, PositionSide], Leg],
+    ) -> None:  # fmt: skip
+        """Take over what was kept, and let stand again what stood; `legs` gives the leg of a symbol's position."""
+        for order in orders:
+            self._keep(order)
         self.algos = {algo.id: algo for algo in algos}
-        self.turns = max((record.turn for record in (*orders, *algos)), default=0)
+        self.ids = dict(ids)
         for record in sorted((one for one in (*orders, *algos) if one.is_open), key=lambda one: one.turn):
             single = _single(record)
             if isinstance(record, Order):
                 self.stand(record, single)
             else:
                 self.wait(record, single, legs(*stop_key(record)) if record.close_position else None)
-        self.changed.clear()
+        self.settle()
+
+
+def _is_forgotten(record: Order | AlgoOrder, now: int) -> bool:
+    traded = record.executed > 0.0 if isinstance(record, Order) else record.actual_order
+    return not record.is_open and now - record.updated > (ORDERS_KEPT if traded else UNFILLED_KEPT)
 
 
 def stop_key(algo: AlgoOrder) -> tuple[str, PositionSide]:

@@ -18,13 +18,13 @@ def snapshot(exchange: Exchange) -> dict[str, Any]:
     tape = exchange.tape
     return {
         "now": exchange.now,
-        "bar": tape.bar,
         "barTime": tape.time,
         "moment": tape.moment,
         "over": tape.over,
         "hedge": exchange.hedge_mode,
         "isolated": sorted(exchange.isolated),
         "countdowns": exchange.countdowns,
+        "ids": exchange.registry.ids,
         "account": {name: getattr(exchange.account, name) for name in _TOTALS},
         "symbols": {symbol: _symbol_state(exchange, symbol) for symbol in exchange.books},
     }
@@ -50,7 +50,7 @@ def restore(exchange: Exchange, state: Mapping[str, Any], rows: Mapping[str, Ite
     ConfigError
         The state belongs to other candles.
     """
-    exchange.tape.seek(state["bar"], state["moment"])
+    exchange.tape.seek(state["barTime"], state["moment"])
     if state["over"] and not exchange.tape.over:
         exchange.tape.forward()
     if set(state["symbols"]) != set(exchange.books) or exchange.tape.time != state["barTime"]:
@@ -73,6 +73,6 @@ def restore(exchange: Exchange, state: Mapping[str, Any], rows: Mapping[str, Ite
         [Trade(**row) for row in rows["trades"]], [Income(**row) for row in rows["incomes"]], positions
     )
     exchange.registry.restore(
-        [Order(**row) for row in rows["orders"]], [AlgoOrder(**row) for row in rows["algos"]],
+        [Order(**row) for row in rows["orders"]], [AlgoOrder(**row) for row in rows["algos"]], state["ids"],
         lambda symbol, side: exchange.books[symbol].leg(PositionSide(side)),
     )  # fmt: skip

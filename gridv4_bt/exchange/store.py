@@ -24,7 +24,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
+            self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0.1)
             self._base.execute("PRAGMA locking_mode=EXCLUSIVE")
             self._base.execute("PRAGMA journal_mode=WAL")
             # Survives the end of the process; only the end of the machine could lose the last requests.
@@ -70,6 +70,8 @@ class Store:
                 registry.touch(record)
             for (table, number), record in registry.changed.items():
                 self._put(table, number, asdict(record))
+            for table, number in registry.gone:
+                self._base.execute(f"DELETE FROM {table} WHERE id = ?", (number,))
             for table, rows in (("trades", ledger.trades), ("incomes", ledger.incomes)):
                 for row in rows[self._kept[table] :]:
                     self._put(table, row.id, asdict(row))
@@ -86,4 +88,4 @@ class Store:
 
     def _note(self, exchange: Exchange) -> None:
         self._kept = {"trades": len(exchange.ledger.trades), "incomes": len(exchange.ledger.incomes)}
-        exchange.registry.changed.clear()
+        exchange.registry.settle()

@@ -5,7 +5,6 @@ import inspect
 import backtrader as bt
 import numpy as np
 import pytest
-from scripted import FREE, QUARTER, START_MS, TEST, candle_feed, flat
 
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
@@ -13,6 +12,7 @@ from feeds.synthetic import SYMBOL, sample_market
 from gridv4_bt.analysis import analyzers as ours
 from gridv4_bt.analysis.recorder import RunAnalyzer, RunRecorder
 from gridv4_bt.compat import FastStrategy
+from scripted import FREE, QUARTER, START_MS, TEST, candle_feed, flat
 from strategies.grid_v4 import GridStrategyV4
 
 BASES = (ours.RunAnalyzer, ours.GroupAnalyzer)

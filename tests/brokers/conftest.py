@@ -1,5 +1,6 @@
 import backtrader as bt
 import pytest
+
 from scripted import Run, Scripted, candle_feed, new_cerebro
 
 

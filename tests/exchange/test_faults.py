@@ -88,7 +88,8 @@ def test_owner_trades_by_hand_and_a_leg_is_liquidated(rest):
     )  # fmt: skip
     assert rest.get("positionRisk", "v3")[0]["positionAmt"] == "1.5"
     assert rest.get("positionRisk", "v3")[0]["positionAmt"] == "0"
-    names = [rest.exchange.registry.orders[one["orderId"]].client_id for one in rest.get("userTrades", symbol="TESTUSDT")]
+    orders = rest.exchange.registry.orders
+    names = [orders[one["orderId"]].client_id for one in rest.get("userTrades", symbol="TESTUSDT")]
     assert names[1].startswith("web_") and names[2].startswith("autoclose-")
 
 

@@ -1,0 +1,247 @@
+"""Closed candles by REST: history first, then each new one as soon as the exchange has closed it.
+
+A bar is closed when the exchange's clock says so, not when a candle appears: the last row of any answer is the bar
+that is still forming.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import backtrader as bt
+import ccxt
+import numpy as np
+
+from feeds.exchange import Exchange, Unavailable
+from feeds.series import Series
+from feeds.tables import FUNDING_JITTER_MS, HOUR_MS, MINUTE_MS, iso
+from gridv4_bt.compat import DAY_MS, EPOCH_DAYS
+
+BAR_MS = 15 * MINUTE_MS
+#: After the close of a bar the exchange needs a moment to finish its candle.
+SETTLE_MS = 1_500
+_PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)  # seconds between two looks for a candle that is late
+_CANDLES = Series("candles", BAR_MS)
+
+
+class Candle(NamedTuple):
+    """One closed bar; the times are open times, ms UTC."""
+
+    time: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    funding: float = math.nan  #: sum of the rates settled in (previous bar's open, this bar's open], NaN for none
+    mark: float = math.nan  #: mark price of the settlement
+
+
+class Clock(Protocol):
+    """The exchange's clock."""
+
+    def now(self) -> int: ...
+    def sleep(self, seconds: float) -> None: ...
+    def wait_until(self, time_ms: int) -> bool: ...
+    @property
+    def ended(self) -> bool: ...
+
+
+class CandleSource:
+    """The closed candles of one symbol, with the funding settled at their opens.
+
+    Parameters
+    ----------
+    client : a ccxt client; public calls only.
+    name : ccxt's name of the symbol.
+    log : ``log(kind, **fields)`` is told of candles that are late or missing.
+    """
+
+    def __init__(self, client: ccxt.Exchange, name: str, clock: Clock, log: Callable[..., None]) -> None:
+        self._exchange = Exchange(client, clock.sleep)
+        self._client = client
+        self._name = name
+        self.clock = clock
+        self.log = log
+
+    def history(self, first: int, end: int) -> list[Candle]:
+        """Return the closed candles with open times in [`first`, `end`), oldest first, holes left out.
+
+        Raises
+        ------
+        Unavailable
+            The exchange cannot be reached.
+        """
+        if end <= first:
+            return []
+        rows, holes = self._exchange.rows(self._name, _CANDLES, (first, end))
+        for hole in holes:
+            self.log("candles_missing", symbol=self._name, first=iso(hole[0]), end=iso(hole[1]))
+        return self._with_funding([Candle(int(row[0]), *map(float, row[1:])) for row in rows.to_numpy().tolist()])
+
+    def wait_for(self, time: int, patience_ms: int) -> Candle | None:
+        """Return the candle of an open time once it is closed; None if the session ends or it does not come.
+
+        It is waited for until `patience_ms` after its close.
+        """
+        if not self.clock.wait_until(time + BAR_MS + SETTLE_MS):
+            return None
+        looks = 0
+        while True:
+            try:
+                found = self.history(time, time + BAR_MS)
+            except Unavailable as failure:
+                found = []
+                self.log("candle_unavailable", symbol=self._name, time=iso(time), text=str(failure))
+            if found:
+                if looks:
+                    self.log("candle_late", symbol=self._name, time=iso(time), looks=looks)
+                return found[0]
+            if self.clock.now() > time + BAR_MS + patience_ms:
+                self.log("candle_missing", symbol=self._name, time=iso(time))
+                return None
+            pause = _PAUSES[min(looks, len(_PAUSES) - 1)]
+            looks += 1
+            if not self.clock.wait_until(self.clock.now() + int(1000 * pause)):
+                return None
+
+    def _with_funding(self, candles: list[Candle]) -> list[Candle]:
+        if not candles:
+            return []
+        settled = self._settlements(candles[0].time - BAR_MS + 1, candles[-1].time)
+        found: list[Candle] = []
+        for candle in candles:
+            rate = mark = math.nan
+            while settled and settled[0][0] <= candle.time:
+                _, paid, at = settled.popleft()
+                rate = paid if math.isnan(rate) else rate + paid
+                mark = at
+            found.append(candle._replace(funding=rate, mark=mark))
+        return found
+
+    def _settlements(self, first: int, last: int) -> deque[tuple[int, float, float]]:
+        """Return time, rate and mark price of the settlements with times in [`first`, `last`]."""
+        found: dict[int, tuple[int, float, float]] = {}
+        if -(-first // HOUR_MS) * HOUR_MS > last:
+            return deque()  # exchanges settle on the hour
+        start = first - FUNDING_JITTER_MS
+        while True:
+            page = self._exchange.ask(
+                lambda start=start: self._client.fetch_funding_rate_history(self._name, start, 1000)
+            )
+            for row in page:
+                time = int(row["timestamp"])
+                minute = round(time / MINUTE_MS) * MINUTE_MS
+                time = minute if abs(time - minute) <= FUNDING_JITTER_MS else time
+                mark = row["info"].get("markPrice")
+                if first <= time <= last:
+                    found[time] = (time, float(row["fundingRate"]), float(mark) if mark else math.nan)
+            newest = max((int(row["timestamp"]) for row in page), default=0)
+            if len(page) < 1000 or newest >= last:
+                return deque(found[time] for time in sorted(found))
+            start = newest + 1
+
+
+class LiveFeed(bt.feed.DataBase):
+    """Backtrader feed of one symbol: history, then every closed bar; `islive`.
+
+    Parameters
+    ----------
+    source : a `CandleSource`
+    since : open time (ms) of the first bar wanted; 0: as many bars as `warm_up_bars` says, up to the last closed one
+    known : candles received in an earlier session; those in their span are not asked for again
+    patience : seconds after its close for which a candle is waited for
+    on_candle : called with each `Candle` before it is delivered
+
+    Lines: funding and mark as in `CandleFeed`.
+    """
+
+    lines = ("funding", "mark")
+    params = (
+        ("timeframe", bt.TimeFrame.Minutes),
+        ("compression", 15),
+        ("source", None),
+        ("since", 0),
+        ("known", ()),
+        ("patience", 300.0),
+        ("on_candle", None),
+    )
+
+    has_funding = True
+    mark_is_fine = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.warm_up_bars = 1  #: bars a fresh session begins with; set it before the run
+        self.is_current = False  #: the bar delivered last is the last one the exchange has closed
+
+    def islive(self) -> bool:
+        """Tell Cerebro to go bar by bar."""
+        return True
+
+    def haslivedata(self) -> bool:
+        """Tell Cerebro that the feed waits by itself."""
+        return True
+
+    def start(self) -> None:
+        super().start()
+        self._history: deque[Candle] | None = None
+        self._next = 0  # open time of the bar to be delivered next, ms
+        self._target = 0  # and of the bar that is waited for
+        self._announced = False
+
+    def _load(self) -> bool | None:
+        if self._history is None:
+            self._load_history()
+        if self._history:
+            candle = self._history.popleft()
+        else:
+            candle = self._wait()
+            if candle is None:
+                return False if self.p.source.clock.ended else None
+        self._next = self._target = candle.time + BAR_MS
+        clock = self.p.source.clock
+        self.is_current = not self._history and clock.now() < self._next + BAR_MS
+        if self.is_current and not self._announced:
+            self._announced = True
+            self.put_notification(self.LIVE)
+        if self.p.on_candle is not None:
+            self.p.on_candle(self._name, candle)
+        line = self.lines
+        line.datetime[0] = EPOCH_DAYS + candle.time / DAY_MS
+        for name, value in zip(Candle._fields[1:], candle[1:], strict=True):
+            getattr(line, name)[0] = value
+        line.openinterest[0] = 0.0
+        return True
+
+    def _wait(self) -> Candle | None:
+        """Wait for the next candle; those that were missing before it come first, if the exchange has them by now."""
+        source = self.p.source
+        candle = source.wait_for(self._target, int(1000 * self.p.patience))
+        if candle is None:
+            self._target += BAR_MS
+            return None
+        self._history.append(candle)
+        if self._target > self._next:
+            try:
+                self._history.extendleft(reversed(source.history(self._next, self._target)))
+            except Unavailable as failure:
+                source.log("candle_unavailable", symbol=self._name, time=iso(self._next), text=str(failure))
+        return self._history.popleft()
+
+    def _load_history(self) -> None:
+        source = self.p.source
+        end = source.clock.now() // BAR_MS * BAR_MS
+        first = self.p.since or end - self.warm_up_bars * BAR_MS
+        known = {candle.time: candle for candle in self.p.known if first <= candle.time < end}
+        times = np.array(sorted(known), dtype=np.int64)
+        self._history = deque()
+        for start, stop in _CANDLES.missing(times, (first, end)):
+            known.update((candle.time, candle) for candle in source.history(start, stop))
+        self._history.extend(known[time] for time in sorted(known))
+        self._next = self._target = end
+        if self._history:
+            self.put_notification(self.DELAYED)

@@ -1,0 +1,225 @@
+"""The command line of `run_live.py`."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gridv4_bt.backtest import SymbolData, make_feeds
+from gridv4_bt.cli.common import run_app
+from gridv4_bt.cli.history import load_symbols, market_rules
+from gridv4_bt.cli.options import CacheDir, Cash, Config, Quiet, Settings, check_cash, parse_time, read_symbols
+from gridv4_bt.config import GridConfig, load_config
+from gridv4_bt.engine.market import load_market_history
+from gridv4_bt.errors import ConfigError, LiveError
+from gridv4_bt.live.client import make_client, read_keys
+from gridv4_bt.live.clock import WallClock
+from gridv4_bt.live.connection import Refused, Unreachable
+from gridv4_bt.live.doctor import examine
+from gridv4_bt.live.monitor import NOTIFY, notifier, serve_metrics
+from gridv4_bt.live.paper import PaperClock, history_bars, paper_place, place_at
+from gridv4_bt.live.session import Place, Plan, Session, names, with_history
+from gridv4_bt.live.status import shown
+from gridv4_bt.live.store import ccxtbt_client
+
+#: Exit codes beside 0 (stopped, or the paper market is over), 1 (the system failed) and 2 (bad input).
+NEEDS_A_PERSON = 3
+FAILED_CHECK = 4
+_STATE, _PAPER_STATE = Path("data/live_state"), Path("data/paper_state")
+BARS_A_DAY = 96
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def main() -> None:
+    """Entry point."""
+    run_app(app)
+
+
+@app.command()
+def live(
+    symbol: Annotated[
+        list[str], typer.Option("--symbol", help="Perpetual to trade: BTC/USDT:USDT or BTCUSDT. Repeat for several.")
+    ] = [],  # noqa: B006 (typer reads the defaults, nobody changes them)
+    paper: Annotated[
+        bool,
+        typer.Option("--paper", help="Trade at a local exchange, without key and network; --symbol: its candles."),
+    ] = False,
+    speed: Annotated[str, typer.Option(help="Of --paper: how many times faster than real, or max.")] = "max",
+    days: Annotated[int, typer.Option(help="Of --paper: how many days are traded.", min=1, max=3660)] = 30,
+    start: Annotated[str, typer.Option("--from", help="Of --paper --symbol: first day of the candles, UTC.")] = "",
+    cash: Cash = 10_000.0,
+    cache_dir: CacheDir = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Trade in the exchange's demo environment.")] = False,
+    endpoint: Annotated[str, typer.Option(help="Address of a local exchange (gridv4 exchange) to trade at.")] = "",
+    config: Config = None,
+    setting: Settings = [],  # noqa: B006
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where the bot keeps its state and records; default data/live_state, data/paper_state."),
+    ] = None,
+    store: Annotated[str, typer.Option(help="Whose client is used: own, or ccxtbt if it is installed.")] = "own",
+    check: Annotated[bool, typer.Option("--check", help="Only look whether everything is in place.")] = False,
+    flatten: Annotated[
+        bool, typer.Option("--flatten", help="Cancel the bot's orders, close its positions, and stop.")
+    ] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Decide at one candle, leave all orders standing, and stop.")
+    ] = False,
+    dead_man: Annotated[
+        int,
+        typer.Option(help="Seconds without a sign of life until the exchange cancels entries and exits; 0: never."),
+    ] = 0,
+    metrics: Annotated[int, typer.Option(help="Port on 127.0.0.1 for Prometheus; 0: none.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Trade GridStrategyV4 live on Binance USDⓈ-M futures, or on paper.
+
+    Keys come from BINANCE_API_KEY and BINANCE_API_SECRET, in the environment or in .env; the addresses of alerts from
+    GRIDV4_NOTIFY. Ctrl-C takes back the entries, leaves exits and stops, and saves. Exit codes: 0 stopped, 1 the system
+    failed, 2 bad input, 3 a person is needed, 4 --check has found something.
+    """
+    parameters = with_history(load_config(config, setting))
+    _check_options(symbol, paper, demo, endpoint, store, dead_man, cash)
+    console = Console(quiet=quiet)
+    _log_to(console)
+    stop = threading.Event()
+    folder = state_dir or (_PAPER_STATE if paper else _STATE)
+    with ExitStack() as stack:
+        place, symbols = stack.enter_context(
+            _place(
+                symbol, paper, _speed(speed), days, start, cash, cache_dir, demo, endpoint, store, parameters, folder,
+                stop, console,
+            )
+        )  # fmt: skip
+        notify = notifier(os.environ.get(NOTIFY, ""))
+        show = stack.enter_context(shown(console)) if not check and not flatten else None
+        plan = Plan(symbols, parameters, folder, once)
+        session = stack.enter_context(Session(plan, place, notify, lambda one: show(session, one)))
+        try:
+            if check:
+                _check(session, parameters, console)
+                return
+            session.prepare()
+            if flatten:
+                session.flatten()
+                console.print("flat: all orders of the bot are cancelled and its positions closed")
+                return
+            if metrics:
+                stack.callback(serve_metrics(session.monitor, metrics))
+            if dead_man:
+                session.watch_over(dead_man)
+            with _signals(stop):
+                session.run()
+        except (LiveError, Unreachable, Refused) as failure:
+            session.event("alert", what="halted", text=str(failure))
+            typer.echo(f"halted: {' '.join(str(failure).split())}", err=True)
+            raise typer.Exit(NEEDS_A_PERSON) from None
+        console.print(f"{session.bars:,} bars traded; state and records are in {folder}/")
+
+
+def _check_options(
+    symbol: list[str], paper: bool, demo: bool, endpoint: str, store: str, dead_man: int, cash: float
+) -> None:
+    check_cash(cash)
+    if paper + demo + bool(endpoint) > 1:
+        raise ConfigError("--paper, --demo and --endpoint name different places; give one")
+    if not symbol and not paper:
+        raise ConfigError("--symbol is missing: name what to trade, or try --paper first")
+    if store not in ("own", "ccxtbt"):
+        raise ConfigError(f"--store {store}: own or ccxtbt")
+    if dead_man and not 15 <= dead_man <= 3600:
+        raise ConfigError(f"--dead-man {dead_man}: 15 to 3600 seconds, or 0 for none")
+
+
+def _speed(text: str) -> float:
+    if text == "max":
+        return float("inf")
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0.0 < speed < float("inf"):
+        raise ConfigError(f"--speed {text}: a number above 0, or max")
+    return speed
+
+
+@contextmanager
+def _place(
+    symbol: list[str], paper: bool, speed: float, days: int, start: str, cash: float, cache_dir: Path | None,
+    demo: bool, endpoint: str, store: str, config: GridConfig, folder: Path, stop: threading.Event, console: Console,
+) -> Iterator[tuple[Place, list[str]]]:  # fmt: skip
+    """Give the place where the session trades, and the symbols."""
+    if paper:
+        rules = None
+        if symbol:
+            histories = load_symbols(symbol, parse_time("--from", start), None, console, cache_dir=cache_dir)
+            data = [SymbolData(one.symbol, one.candles, one.funding, one.mark) for one in histories]
+            rules = market_rules(histories)
+        else:
+            data = read_symbols([], [], [], [], console)
+        feeds = make_feeds(data)
+        bars = min(history_bars(config) + BARS_A_DAY * days, *(len(feed.candles) for feed in feeds))
+        last = min(int(feed.candles.time[bars - 1]) for feed in feeds)
+        feeds = make_feeds(data, end=datetime.fromtimestamp(last / 1000.0, UTC).replace(tzinfo=None))
+        markets = {feed.p.name: load_market_history(feed.p.name, rules) for feed in feeds}
+        with paper_place(feeds, markets, config, cash, stop, speed, folder) as place:
+            yield place, list(markets)
+        return
+    if endpoint:
+        yield place_at(endpoint, PaperClock(endpoint, speed, stop), stop, name=endpoint), names(symbol)
+        return
+    keys = read_keys(Path.cwd())
+    client = make_client(keys, demo=demo)
+    if store == "ccxtbt":
+        client = ccxtbt_client("USDT", {"apiKey": keys.key, "secret": keys.secret, "options": client.options})
+    yield Place("demo" if demo else "binance", client, WallClock(stop), stop), names(symbol)
+
+
+def _check(session: Session, config: GridConfig, console: Console) -> None:
+    findings = examine(session.connect(), config, session.bot)
+    table = Table("check", "", "found", title=f"{session.place.name}: nothing was changed")
+    for finding in findings:
+        table.add_row(finding.name, "ok" if finding.passed else "NO", finding.text)
+    console.print(table)
+    if not all(finding.passed for finding in findings):
+        raise typer.Exit(FAILED_CHECK)
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the session after what it is doing; the second one ends it at once."""
+
+    def end(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _log_to(console: Console) -> None:
+    """Write plain lines where there is no terminal."""
+    log = logging.getLogger("gridv4.live")
+    log.handlers.clear()
+    log.propagate = False
+    log.setLevel(logging.CRITICAL if console.quiet else logging.WARNING if console.is_terminal else logging.INFO)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+
+

@@ -1,0 +1,78 @@
+"""The ccxt client of a live session, and where its keys come from."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import ccxt
+import requests
+
+from gridv4_bt.errors import ConfigError
+from gridv4_bt.live.connection import RECV_WINDOW_MS
+
+KEY, SECRET = "BINANCE_API_KEY", "BINANCE_API_SECRET"
+_OPTIONS = {
+    "defaultType": "swap", "defaultSubType": "linear", "fetchMarkets": {"types": ["linear"]},
+    # Without these ccxt asks for spot currencies at start, which a futures-only key may not.
+    "fetchCurrencies": False, "fetchMargins": False,
+    "recvWindow": RECV_WINDOW_MS, "adjustForTimeDifference": True,
+    "fetchOpenOrders": {"warnWithoutSymbol": False},
+    # ccxt would send a market order again whose answer was lost, and it would be executed twice.
+    "maxRetriesOnFailure": 0,
+}  # fmt: skip
+
+
+class Keys(NamedTuple):
+    """An API key; its representation never shows it."""
+
+    key: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return "Keys(...)"
+
+    __str__ = __repr__
+
+
+def read_keys(folder: Path) -> Keys:
+    """Return the keys of the environment, or of the file .env in a folder.
+
+    Raises
+    ------
+    ConfigError
+        There are none.
+    """
+    key, secret = os.environ.get(KEY, ""), os.environ.get(SECRET, "")
+    if not (key and secret):
+        try:
+            from dotenv import dotenv_values
+        except ImportError:
+            values: dict[str, str | None] = {}
+        else:
+            values = dotenv_values(folder / ".env")
+        key, secret = values.get(KEY) or "", values.get(SECRET) or ""
+    if not (key and secret):
+        raise ConfigError(
+            f"no API key: set {KEY} and {SECRET} in the environment or in a file .env, or use --paper, which needs none"
+        )
+    return Keys(key.strip(), secret.strip())
+
+
+def make_client(keys: Keys, session: requests.Session | None = None, demo: bool = False) -> ccxt.Exchange:
+    """Return the client.
+
+    Parameters
+    ----------
+    session : carries the requests, such as one that leads to a local exchange; None: the network.
+    demo : trade in the exchange's demo environment.
+    """
+    settings = {
+        "apiKey": keys.key, "secret": keys.secret, "timeout": 10_000, "enableRateLimit": session is None,
+        "options": dict(_OPTIONS),
+    }  # fmt: skip
+    if session is not None:
+        settings["session"] = session
+    client = ccxt.binanceusdm(settings)
+    if demo:
+        client.enable_demo_trading(True)
+    return client

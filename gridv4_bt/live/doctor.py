@@ -1,0 +1,102 @@
+"""`run_live.py --check`: is everything in place? It asks and changes nothing."""
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from gridv4_bt.config import GridConfig
+from gridv4_bt.core.kelly import kelly_multiplier
+from gridv4_bt.errors import LiveError
+from gridv4_bt.live.connection import Connection, Refused, Unreachable
+from gridv4_bt.live.executor import Executor
+from gridv4_bt.live.ids import parse_id
+
+_LARGEST_CLOCK_ERROR_MS = 500
+#: Weight of a candle without any change of orders: klines, both lists of open orders, trades, positions, balance.
+_WEIGHT_PER_CANDLE = 1 + 1 + 1 + 5 + 5 + 5
+
+
+class Finding(NamedTuple):
+    """The result of one check."""
+
+    name: str
+    passed: bool
+    text: str  #: what was found, and what to do if it did not pass
+
+
+def examine(executor: Executor, config: GridConfig, bot: str) -> list[Finding]:
+    """Return what was found about clock, key, modes, order sizes, foreign orders and rate limits."""
+    checks = (_clock, _key, _hedge_mode, _leverage, _sizes, _orders, _budget)
+    findings: list[Finding] = []
+    for check in checks:
+        try:
+            findings.extend(check(executor, config, bot))
+        except (Refused, Unreachable, LiveError) as failure:
+            findings.append(Finding(check.__name__.strip("_").replace("_", " "), False, str(failure)))
+    return findings
+
+
+def _clock(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
+    connection: Connection = executor.connection
+    began = time.monotonic()
+    theirs = connection.ask(connection.client.fetch_time)
+    lag = (time.monotonic() - began) * 1000.0
+    ahead = connection.clock.now() - theirs
+    passed = abs(ahead) <= _LARGEST_CLOCK_ERROR_MS + lag
+    cure = "" if passed else "; synchronise this machine's clock (NTP)"
+    yield Finding("clock", passed, f"{ahead:+.0f} ms against the exchange, an answer takes {lag:.0f} ms{cure}")
+
+
+def _key(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
+    client = executor.connection.client
+    account = executor.connection.ask(lambda: client.fapiPrivateGetAccountConfig())
+    trades = str(account.get("canTrade", "")).lower() == "true"
+    withdraws = str(account.get("canWithdraw", "")).lower() == "true"
+    yield Finding("key may trade", trades, "yes" if trades else "no: give it the permission to trade futures")
+    text = "no" if not withdraws else "this account may withdraw; make sure that the key may not"
+    yield Finding("withdrawals", True, text)
+    wallet = executor.wallet()
+    yield Finding("wallet", wallet > 0.0, f"{wallet:,.2f} USDT" if wallet > 0.0 else "empty: transfer USDT to futures")
+
+
+def _hedge_mode(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
+    hedged = executor.is_hedged()
+    yield Finding("hedge mode", hedged, "on" if hedged else "off; switched on at the start if the account is flat")
+
+
+def _leverage(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
+    for symbol in executor.markets:
+        found = executor.symbol_config(symbol)
+        passed = int(found["leverage"]) == config.leverage and found["marginType"].upper().startswith("CROSS")
+        cure = "" if passed else f"; set to CROSSED {config.leverage:g} at the start if nothing is held"
+        yield Finding(f"{symbol} leverage", passed, f"{found['marginType']} {found['leverage']}{cure}")
+
+
+def _sizes(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
+    """Hold the smallest and the usual order of a level against the market's minima."""
+    wallet = executor.wallet()
+    for symbol, market in executor.markets.items():
+        price = executor.price(executor.unified(symbol))
+        usual = wallet * config.order_pct * kelly_multiplier((), min_trades=config.kelly_min_trades)
+        smallest = usual * config.kelly_floor * 0.5 * 0.75  # after a cooldown, on the side that pays funding
+        least = max(market.min_notional, market.min_qty * price)
+        text = f"a level is {usual:,.2f}, at worst {smallest:,.2f} USDT; the market's minimum is {least:,.2f}"
+        cure = "" if usual >= least else "; more in the wallet or a larger order_pct is needed"
+        yield Finding(f"{symbol} order size", usual >= least, text + cure)
+
+
+def _orders(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
+    for symbol in executor.markets:
+        others = [one for one in executor.open_ids(symbol) if (name := parse_id(one)) is None or name.bot != bot]
+        held = {side.name: leg.qty for side, leg in executor.holdings(symbol).items() if leg.qty}
+        cure = "" if not others else "; they are left alone, but bind margin: cancel them if they are forgotten"
+        yield Finding(f"{symbol} foreign orders", not others, f"{len(others)}{cure}")
+        text = ", ".join(f"{side} {qty:g}" for side, qty in held.items()) or "none"
+        yield Finding(f"{symbol} positions", True, text)
+
+
+def _budget(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
+    weight = _WEIGHT_PER_CANDLE * len(executor.markets)
+    changes = 2 * config.levels * len(executor.markets)
+    text = f"about {weight} of 2,400 weight a candle, and up to {changes} cancels and {changes} orders when all moves"
+    yield Finding("rate budget", weight + changes < 2_000 and changes < 300, text)

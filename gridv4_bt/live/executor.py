@@ -1,0 +1,427 @@
+"""Every call that changes something at the exchange, and every question about orders, trades and positions.
+
+An order can never exist twice: its client id is unique in the bot's life, it is in the journal before it is sent, and
+an outcome that is not known is asked for by that id until it is, or the leg waits.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from gridv4_bt.engine.market import Market
+from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.errors import ConfigError, LiveError
+from gridv4_bt.live.connection import RECV_WINDOW_MS, Connection, Refused, Unreachable, answer_of
+from gridv4_bt.live.ids import Purpose
+from gridv4_bt.live.orders import Order, Standing
+from gridv4_bt.live.quantise import price_text, quantity_text
+from gridv4_bt.live.reactions import Failure, Reaction
+
+#: A request this much older than its time stamp is refused by the exchange, so an order still unknown then never was.
+_SURELY_LATE_MS = RECV_WINDOW_MS + 3_000
+_LOOKS = (0.2, 0.5, 1.0, 2.0, 3.0, 3.0, 5.0)  # seconds before each look for an order
+_ATTEMPTS = 3
+_BATCH = 5  # the exchange's limit
+_TRADES_PAGE = 1000
+
+
+class Trade(NamedTuple):
+    """One trade of the account as the exchange tells it; the order is known by the exchange's id alone."""
+
+    id: int
+    number: str  #: of the order
+    side: PositionSide
+    is_buy: bool
+    qty: float
+    price: float
+    fee: float
+    fee_asset: str
+    maker: bool
+    time: int
+
+
+class Holding(NamedTuple):
+    """One positionSide of a symbol as the exchange tells it."""
+
+    qty: float  #: base units, 0 or more
+    entry: float  #: average entry price
+    liquidation: float  #: price at which the exchange liquidates, 0 for none
+
+
+class Executor:
+    """The account of one bot at the exchange.
+
+    Parameters
+    ----------
+    markets : filters by the exchange's symbol, for rounding.
+    """
+
+    def __init__(self, connection: Connection, markets: dict[str, Market]) -> None:
+        self.connection = connection
+        self.markets = markets
+        self._client = connection.client
+        self._unified: dict[str, str] = {}  # ccxt's symbol by the exchange's
+
+    # --- set-up
+
+    def set_up(self, leverage: float) -> None:
+        """Verify hedge mode, cross margin and leverage; set what differs where nothing is held, refuse elsewhere.
+
+        Raises
+        ------
+        ConfigError
+            The leverage is no whole number.
+        LiveError
+            A mode differs and cannot be changed while something is held or ordered.
+        """
+        if leverage != int(leverage):
+            raise ConfigError(f"leverage: the exchange takes whole numbers only, got {leverage:g}")
+        ask = self.connection.ask
+        if not self.is_hedged():
+            if not all(map(self._is_flat, self.markets)) or ask(lambda: self._client.fetch_open_orders()):
+                raise LiveError(
+                    "the account is in one-way mode and not flat: close all positions and orders, or switch on hedge "
+                    "mode at the exchange (Preferences, Position Mode). No order was sent."
+                )
+            self._set(lambda: self._client.set_position_mode(True))
+            if not self.is_hedged():
+                raise LiveError("the exchange does not switch the account to hedge mode. No order was sent.")
+        for symbol in self.markets:
+            name = self.unified(symbol)
+            config = self.symbol_config(symbol)
+            is_flat = self._is_flat(symbol)
+            if config["marginType"].upper() not in ("CROSSED", "CROSS"):
+                if not is_flat:
+                    raise LiveError(f"{symbol} is margined as {config['marginType']} and not flat; close it first.")
+                self._set(lambda name=name: self._client.set_margin_mode("cross", name))
+            if int(config["leverage"]) != int(leverage):
+                if not is_flat:
+                    raise LiveError(
+                        f"{symbol} has leverage {config['leverage']} and is not flat; --set leverage="
+                        f"{config['leverage']}, or close it first. No order was sent."
+                    )
+                self._set(lambda name=name: self._client.set_leverage(int(leverage), name))
+
+    def is_hedged(self) -> bool:
+        """Tell whether LONG and SHORT are kept apart."""
+        return bool(self.connection.ask(self._client.fetch_position_mode)["hedged"])
+
+    def symbol_config(self, symbol: str) -> dict[str, Any]:
+        """Return marginType and leverage of a symbol."""
+        answer = self.connection.ask(lambda: self._client.fapiPrivateGetSymbolConfig({"symbol": symbol}))
+        return next(item for item in answer if item["symbol"] == symbol)
+
+    def unified(self, symbol: str) -> str:
+        """Return ccxt's name of a symbol."""
+        if symbol not in self._unified:
+            by_id = self._client.markets_by_id or {}
+            found = [market for market in by_id.get(symbol, ()) if market["swap"] and market["linear"]]
+            if not found:
+                raise LiveError(f"the exchange does not list {symbol} as a linear perpetual")
+            self._unified[symbol] = found[0]["symbol"]
+        return self._unified[symbol]
+
+    # --- orders
+
+    def place_all(self, orders: Sequence[Order]) -> Iterator[tuple[Order, Failure]]:
+        """Send resting limit orders, as many as possible in one call; give those that do not stand, with the reason."""
+        for first in range(0, len(orders), _BATCH):
+            group = orders[first : first + _BATCH]
+            if len(group) == 1:
+                failure = self.place(group[0])
+                if failure is not None:
+                    yield group[0], failure
+                continue
+            yield from self._place_batch(group)
+
+    def place(self, order: Order) -> Failure | None:
+        """Send an order that is in the journal; None if the exchange has it.
+
+        If not, the order is done without any execution, or in doubt where the failure is `Reaction.UNKNOWN`.
+        """
+        failure = None
+        resynced = False
+        for attempt in range(_ATTEMPTS):
+            order.standing = Standing.DOUBT
+            order.sent = self.connection.clock.now()
+            try:
+                answer = self.connection.try_once(lambda: self._create(order), is_order=True)
+                if answer.get("id") is not None:
+                    self._take(order, answer["info"])
+                    return None
+                failure = Failure(Reaction.UNKNOWN, None, "the answer has no order id")
+            except Refused as refused:
+                failure = refused.failure
+            match failure.reaction:
+                case Reaction.UNKNOWN | Reaction.ADOPT:
+                    exists = self.look(order)
+                    if exists:
+                        self.connection.log("order_adopted", id=order.id, after=failure.text)
+                        return None
+                    if exists is None:
+                        return Failure(Reaction.UNKNOWN, failure.code, failure.text)
+                case Reaction.RESYNC_CLOCK if not resynced:
+                    resynced = True
+                    try:
+                        self.connection.resync()
+                    except Unreachable:
+                        break
+                case Reaction.RETRY | Reaction.WAIT | Reaction.WAIT_ORDERS if attempt + 1 < _ATTEMPTS:
+                    self.connection.clock.sleep(failure.wait or 0.5 * 2**attempt)
+                case _:
+                    break
+        order.standing, order.executed = Standing.DONE, 0.0
+        return failure
+
+    def look(self, order: Order) -> bool | None:
+        """Find out whether an order in doubt exists: True, and it is brought up to date; False; None: still unknown.
+
+        It never existed only if it cannot be found after the time in which the exchange would still accept it.
+        """
+        clock = self.connection.clock
+        absent = False
+        for pause in _LOOKS:
+            clock.sleep(pause)
+            try:
+                self._take(order, self.connection.try_once(lambda: self._query(order)))
+                return True
+            except Refused as refused:
+                absent = refused.failure.reaction is Reaction.GONE
+            if absent and clock.now() - order.sent > _SURELY_LATE_MS:
+                return False
+        return None
+
+    def refresh(self, order: Order) -> None:
+        """Ask what has become of an order.
+
+        An order the exchange does not know any more is done; it was executed as far as its trades say.
+
+        Raises
+        ------
+        Unreachable
+            No answer.
+        """
+        try:
+            self._take(order, self.connection.ask(lambda: self._query(order)))
+            if order.became is not None and order.standing is Standing.DONE:
+                info = self.order_info(order.key.symbol, order.became)
+                order.executed = order.filled if info is None else _executed(info)
+        except Refused as refused:
+            if refused.failure.reaction is not Reaction.GONE:
+                raise Unreachable(refused.failure.text) from refused
+            if order.standing is Standing.DOUBT and self.connection.clock.now() - order.sent <= _SURELY_LATE_MS:
+                return
+            order.standing, order.executed = Standing.DONE, order.filled
+
+    def cancel(self, order: Order) -> None:
+        """Take an order back; afterwards it is done, with what was executed before, or in doubt.
+
+        Cancelling twice does no harm, so it is tried until there is an answer.
+        """
+        try:
+            answer = self.connection.ask(lambda: self._cancel_request(order))
+            if order.key.purpose is Purpose.STOP:
+                order.standing, order.executed = Standing.DONE, order.filled
+            else:
+                self._take(order, answer["info"])
+                if order.standing is Standing.OPEN:  # the answer holds the state before
+                    order.standing, order.executed = Standing.DONE, _executed(answer["info"])
+            return
+        except Refused as refused:
+            reaction = refused.failure.reaction
+        except Unreachable:
+            reaction = Reaction.UNKNOWN
+        try:
+            self.refresh(order)
+        except Unreachable:
+            order.standing = Standing.DOUBT
+            return
+        if order.standing is Standing.OPEN and reaction is not Reaction.UNKNOWN:
+            self.connection.log("cancel_refused", id=order.id)
+
+    def open_ids(self, symbol: str) -> dict[str, dict[str, Any]]:
+        """Return all open orders of a symbol, conditional ones too, by client order id, as raw answers."""
+        name = self.unified(symbol)
+        ask = self.connection.ask
+        plain = ask(lambda: self._client.fetch_open_orders(name))
+        conditional = ask(lambda: self._client.fetch_open_orders(name, params={"trigger": True}))
+        return {str(order["clientOrderId"]): order["info"] for order in [*plain, *conditional]}
+
+    def order_info(self, symbol: str, number: str) -> dict[str, Any] | None:
+        """Return the raw order of an exchange's order id, None if it is not known (any more)."""
+        try:
+            return self.connection.ask(lambda: self._client.fetch_order(number, self.unified(symbol)))["info"]
+        except Refused as refused:
+            if refused.failure.reaction is Reaction.GONE:
+                return None
+            raise
+
+    def sign_of_life(self, symbol: str, seconds: int) -> None:
+        """Let the exchange cancel a symbol's plain orders unless this is called again within some seconds."""
+        request = {"symbol": symbol, "countdownTime": 1000 * seconds}
+        self.connection.ask(lambda: self._client.fapiPrivatePostCountdownCancelAll(request))
+
+    # --- what has happened
+
+    def trades(self, symbol: str, after: int) -> list[Trade]:
+        """Return the account's trades with ids above `after`, oldest first."""
+        found: dict[int, Trade] = {}
+        name = self.unified(symbol)
+        start = after + 1
+        while True:
+            params = {"fromId": start, "limit": _TRADES_PAGE}
+            page = self.connection.ask(lambda params=params: self._client.fetch_my_trades(name, params=params))
+            fresh = [trade for trade in map(_trade, page) if trade.id >= start]
+            found.update((trade.id, trade) for trade in fresh)
+            if len(page) < _TRADES_PAGE or not fresh:
+                return [found[number] for number in sorted(found)]
+            start = max(found) + 1
+
+    def last_trade_id(self, symbol: str) -> int:
+        """Return the id of the account's newest trade of a symbol, -1 without any in the last week."""
+        page = self.connection.ask(lambda: self._client.fetch_my_trades(self.unified(symbol)))
+        return max((int(trade["info"]["id"]) for trade in page), default=-1)
+
+    def holdings(self, symbol: str) -> dict[PositionSide, Holding]:
+        """Return what is held of a symbol, by leg."""
+        name = self.unified(symbol)
+        answer = self.connection.ask(lambda: self._client.fetch_positions([name]))
+        legs = {side: Holding(0.0, 0.0, 0.0) for side in PositionSide}
+        for position in answer:
+            info = position["info"]
+            if info["symbol"] != symbol or info["positionSide"] not in PositionSide.__members__:
+                continue
+            side = PositionSide[info["positionSide"]]
+            liquidation = float(answer_of(info, "liquidationPrice") or 0.0)
+            legs[side] = Holding(abs(float(info["positionAmt"])), float(info["entryPrice"]), liquidation)
+        return legs
+
+    def wallet(self, asset: str = "USDT") -> float:
+        """Return the wallet balance of the margin asset, without unrealised PnL."""
+        answer = self.connection.ask(self._client.fetch_balance)
+        for row in answer["info"].get("assets", ()):
+            if row["asset"] == asset:
+                return float(row["walletBalance"])
+        return 0.0
+
+    def price(self, name: str) -> float:
+        """Return the latest price of a market in ccxt's name."""
+        return float(self.connection.ask(lambda: self._client.fetch_ticker(name))["last"])
+
+    # ---
+
+    def _is_flat(self, symbol: str) -> bool:
+        answer = self.connection.ask(lambda: self._client.fetch_positions([self.unified(symbol)]))
+        return not any(float(position["info"]["positionAmt"]) for position in answer)
+
+    def _set(self, request) -> None:
+        try:
+            self.connection.ask(request)
+        except Refused as refused:
+            if refused.failure.reaction is not Reaction.SUCCESS:
+                raise LiveError(f"the exchange refuses: {refused.failure.text}. No order was sent.") from refused
+
+    def _request(self, order: Order) -> tuple[str, str, str, str | None, str | None, dict[str, Any]]:
+        """Return symbol, type, side, amount, price and params as ccxt takes them."""
+        market = self.markets[order.key.symbol]
+        params: dict[str, Any] = {"positionSide": order.key.side.name, "newClientOrderId": order.id}
+        side = "buy" if order.is_buy else "sell"
+        name = self.unified(order.key.symbol)
+        if order.key.purpose is Purpose.STOP:
+            # Rounded away from the market, so that it is never met earlier than meant.
+            trigger = price_text(order.price, market.tick, not order.is_buy)
+            params = {
+                "positionSide": order.key.side.name, "clientAlgoId": order.id, "triggerPrice": trigger,
+                "workingType": "CONTRACT_PRICE",
+            }  # fmt: skip
+            if math.isinf(order.qty):
+                return name, "market", side, None, None, params | {"closePosition": True}
+            return name, "market", side, quantity_text(order.qty, market.step), None, params
+        quantity = quantity_text(order.qty, market.step)
+        if order.key.purpose is Purpose.CLOSE:
+            return name, "market", side, quantity, None, params
+        params["timeInForce"] = "GTX"
+        return name, "limit", side, quantity, price_text(order.price, market.tick, order.is_buy), params
+
+    def _create(self, order: Order) -> dict[str, Any]:
+        name, kind, side, quantity, price, params = self._request(order)
+        return self._client.create_order(name, kind, side, quantity, price, params)
+
+    def _place_batch(self, orders: Sequence[Order]) -> Iterator[tuple[Order, Failure]]:
+        # ccxt's create_orders sorts the answers by time and so loses which order was refused; the exchange's own answer
+        # has them in the order of the request.
+        def send() -> list[dict[str, Any]]:
+            requests = [self._client.create_order_request(*self._request(order)) for order in orders]
+            return self._client.fapiPrivatePostBatchOrders({"batchOrders": requests})
+
+        now = self.connection.clock.now()
+        for order in orders:
+            order.standing, order.sent = Standing.DOUBT, now
+        try:
+            answers = self.connection.try_once(send, is_order=True)
+        except Refused:
+            answers = []
+        for index, order in enumerate(orders):
+            answer = answers[index] if len(answers) == len(orders) and isinstance(answers[index], dict) else {}
+            if answer.get("clientOrderId") == order.id and answer.get("orderId"):
+                self._take(order, answer)
+                continue
+            # Refused or unknown: alone it gets an answer of its own, and an order that lives is found by its id.
+            if answers == [] or "code" not in answer:
+                exists = self.look(order)
+                if exists:
+                    continue
+                if exists is None:
+                    yield order, Failure(Reaction.UNKNOWN, None, "the outcome of a batch is unknown")
+                    continue
+            failure = self.place(order)
+            if failure is not None:
+                yield order, failure
+
+    def _query(self, order: Order) -> dict[str, Any]:
+        name = self.unified(order.key.symbol)
+        if order.key.purpose is Purpose.STOP:
+            return self._client.fetch_order(None, name, {"trigger": True, "clientAlgoId": order.id})["info"]
+        return self._client.fetch_order(None, name, {"origClientOrderId": order.id})["info"]
+
+    def _cancel_request(self, order: Order) -> dict[str, Any]:
+        name = self.unified(order.key.symbol)
+        if order.key.purpose is Purpose.STOP:
+            return self._client.cancel_order(None, name, {"trigger": True, "clientAlgoId": order.id})
+        return self._client.cancel_order(None, name, {"clientOrderId": order.id})
+
+    def _take(self, order: Order, info: dict[str, Any]) -> None:
+        """Bring an order up to date with the exchange's answer about it."""
+        if order.key.purpose is Purpose.STOP:
+            order.number = str(answer_of(info, "algoId") or order.number)
+            actual = answer_of(info, "actualOrderId")
+            if actual and str(actual) != "0":
+                order.became = str(actual)
+            order.standing = Standing.OPEN if info.get("algoStatus", "NEW") == "NEW" else Standing.DONE
+            order.executed = None if order.standing is Standing.OPEN else order.filled
+            return
+        order.number = str(info["orderId"])
+        if info["status"] in ("NEW", "PARTIALLY_FILLED"):
+            order.standing, order.executed = Standing.OPEN, None
+        else:
+            order.standing, order.executed = Standing.DONE, _executed(info)
+
+
+def _executed(info: dict[str, Any]) -> float:
+    return float(answer_of(info, "executedQty") or 0.0)
+
+
+def _trade(answer: dict[str, Any]) -> Trade:
+    info = answer["info"]
+    return Trade(
+        id=int(info["id"]),
+        number=str(info["orderId"]),
+        side=PositionSide[info["positionSide"]],
+        is_buy=info["side"] == "BUY",
+        qty=float(info["qty"]),
+        price=float(info["price"]),
+        fee=float(info["commission"]),
+        fee_asset=info["commissionAsset"],
+        maker=str(info["maker"]).lower() == "true",
+        time=int(info["time"]),
+    )

@@ -1,0 +1,176 @@
+"""What a session leaves behind: trades and equity as a backtest writes them, candles and orders as they came, events.
+
+The files of a state directory:
+
+==================  ================================================================================================
+trades.csv          as a backtest's
+equity.csv          as a backtest's, a row for each bar traded
+candles-SYMBOL.csv  closed bars as received: time, open, high, low, close, volume
+funding-SYMBOL.csv  settlements as received: time, rate, mark
+orders.jsonl        every order, refusal, cancel and fill
+events.jsonl        everything, for people; rotating
+config.toml         the parameters
+==================  ================================================================================================
+
+None of them ever holds a key: what is written is asked for field by field, and never a request.
+"""
+
+import csv
+import io
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+from feeds.live import Candle
+from feeds.tables import iso, time_ms
+from gridv4_bt.analysis.files import TRADE_COLUMNS, equity_rows, trade_row
+from gridv4_bt.analysis.records import SymbolRecord
+from gridv4_bt.engine.types import ClosedTrade
+from gridv4_bt.live.journal import NAME as JOURNAL
+from gridv4_bt.live.state import NAME as STATE
+from gridv4_bt.live.state import PREVIOUS, unused
+from strategies.grid_v4 import EQUITY_COLUMNS
+
+_EVENT_BYTES, _EVENT_FILES = 10_000_000, 5
+#: Events that are kept for good, because a session is audited by them.
+_KEPT = {
+    "order", "order_failed", "cancel", "fill", "fee_converted", "doubt_resolved", "stray_order", "alert", "session",
+}  # fmt: skip
+_CANDLE_COLUMNS = ("time", "open", "high", "low", "close", "volume")
+_FUNDING_COLUMNS = ("time", "rate", "mark")
+_RECORDS = ("trades.csv", "equity.csv")
+
+logger = logging.getLogger("gridv4.live")
+
+
+class SessionLog:
+    """The record of one bot's sessions in its state directory.
+
+    Parameters
+    ----------
+    sizes : length of the files in bytes when the state was saved that the session goes on from; what was written
+        after it is written again. Empty for a new bot: files of another one are moved aside.
+    named : whether rows of equity.csv name their symbol, as a backtest of several symbols does.
+    """
+
+    def __init__(self, folder: Path, sizes: dict[str, int], named: bool) -> None:
+        self._folder = folder
+        self._named = named
+        if not sizes:
+            move_aside(folder)
+        columns = {"trades.csv": TRADE_COLUMNS, "equity.csv": (*EQUITY_COLUMNS, *(["symbol"] if named else []))}
+        for name in _RECORDS:
+            path = folder / name
+            if name in sizes and path.exists() and path.stat().st_size >= sizes[name]:
+                os.truncate(path, sizes[name])
+            else:
+                path.write_text(",".join(columns[name]) + "\n", encoding="utf-8")
+        self._files = {name: (folder / name).open("ab") for name in (*_RECORDS, "orders.jsonl")}
+        self._series: dict[str, Any] = {}
+        self._newest: dict[str, int] = {}
+        self._events = logging.Logger("events")
+        handler = RotatingFileHandler(
+            folder / "events.jsonl", maxBytes=_EVENT_BYTES, backupCount=_EVENT_FILES, encoding="utf-8"
+        )
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        self._events.addHandler(handler)
+
+    def sizes(self) -> dict[str, int]:
+        """Return how long the files are now, bytes."""
+        return {name: self._files[name].tell() for name in _RECORDS}
+
+    def trades(self, trades: Sequence[ClosedTrade]) -> None:
+        """Append closed trades."""
+        lines = io.StringIO()
+        csv.writer(lines, lineterminator="\n").writerows(map(trade_row, trades))
+        self._write("trades.csv", lines.getvalue().encode())
+
+    def equity(self, record: SymbolRecord) -> None:
+        """Append the rows of a record."""
+        self._write("equity.csv", equity_rows(record, self._named))
+
+    def candle(self, symbol: str, candle: Candle) -> None:
+        """Append a bar as it was received, unless it is there already."""
+        newest = self._newest.get(symbol)
+        if newest is None:
+            newest = self._newest[symbol] = max((one.time for one in self.candles(symbol)), default=-1)
+        if candle.time <= newest:
+            return
+        self._newest[symbol] = candle.time
+        row = (iso(candle.time), *candle[1:6])
+        self._append(f"candles-{symbol}.csv", _CANDLE_COLUMNS, row)
+        if candle.funding == candle.funding:
+            mark = "" if candle.mark != candle.mark else candle.mark
+            self._append(f"funding-{symbol}.csv", _FUNDING_COLUMNS, (iso(candle.time), candle.funding, mark))
+
+    def candles(self, symbol: str) -> Iterator[Candle]:
+        """Return the bars received in the sessions before."""
+        funding = {
+            row["time"]: (float(row["rate"]), float(row["mark"] or "nan"))
+            for row in self._rows(f"funding-{symbol}.csv", len(_FUNDING_COLUMNS))
+        }
+        for row in self._rows(f"candles-{symbol}.csv", len(_CANDLE_COLUMNS)):
+            numbers = [float(row[name]) for name in _CANDLE_COLUMNS[1:]]
+            opened = time_ms(datetime.fromisoformat(row["time"]))
+            yield Candle(opened, *numbers, *funding.get(row["time"], ()))
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Note what happened."""
+        line = json.dumps({"at": iso(int(time.time() * 1000)), "kind": kind} | fields, default=str)
+        self._events.info(line)
+        if kind in _KEPT:
+            self._write("orders.jsonl", (line + "\n").encode())
+        level = logging.WARNING if kind in ("alert", "order_failed", "failure") else logging.DEBUG
+        if logger.isEnabledFor(level):
+            logger.log(level, "%s %s", kind, " ".join(f"{name}={value}" for name, value in fields.items()))
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in (*self._files.values(), *self._series.values()):
+            file.close()
+        for handler in list(self._events.handlers):
+            handler.close()
+
+    def _write(self, name: str, data: bytes) -> None:
+        if data:
+            self._files[name].write(data)
+            self._files[name].flush()
+
+    def _append(self, name: str, columns: Sequence[str], row: Sequence[Any]) -> None:
+        file = self._series.get(name)
+        if file is None:
+            path = self._folder / name
+            is_new = not path.exists()
+            file = self._series[name] = path.open("a", encoding="utf-8", newline="")
+            if is_new:
+                file.write(",".join(columns) + "\n")
+        file.write(",".join(map(str, row)) + "\n")
+        file.flush()
+
+    def _rows(self, name: str, width: int) -> Iterator[dict[str, str]]:
+        path = self._folder / name
+        if path.exists():
+            with path.open(encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file):
+                    if len(row) == width and None not in row.values():  # a line cut by a crash is none
+                        yield row
+
+
+def move_aside(folder: Path) -> None:
+    """Put the files of other sessions into a folder of their own, where nobody goes on from them."""
+    names = [*_RECORDS, "orders.jsonl", "config.toml", JOURNAL, STATE, PREVIOUS]
+    found = [folder / name for name in names if (folder / name).exists()]
+    for pattern in ("candles-*.csv", "funding-*.csv"):
+        found.extend(folder.glob(pattern))
+    if not found:
+        return
+    target = unused(folder / time.strftime("before-%Y%m%d-%H%M%S", time.gmtime()))
+    target.mkdir()
+    for path in found:
+        os.replace(path, target / path.name)

@@ -1,0 +1,177 @@
+"""Someone who watches: alerts to a person, a heartbeat for a watchdog, figures for Prometheus.
+
+What each alert means and what to do about it stands in docs/live.md.
+"""
+
+import json
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gridv4_bt.errors import ConfigError
+
+#: Environment variable with the addresses to notify, separated by blanks; they may hold secrets.
+NOTIFY = "GRIDV4_NOTIFY"
+_SAME_ALERT_S = 3_600.0  # one alert of a kind and symbol in this time
+_CALLS_WATCHED = 200
+_ALERTS = {
+    "candle_late": "stale_candle", "candle_missing": "stale_candle", "candles_missing": "stale_candle",
+    "trades_late": "desync", "leg_in_doubt": "desync", "stray_order": "desync",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Limits:
+    """From where on a person is told."""
+
+    drawdown: float = 0.10  #: fraction of the highest equity
+    margin_ratio: float = 0.5  #: maintenance margin / equity
+    liquidation: float = 0.10  #: distance to the nearest liquidation price, fraction of the price
+    error_rate: float = 0.2  #: failed requests among the latest
+
+
+class Monitor:
+    """Watches one session.
+
+    Parameters
+    ----------
+    notify : called with title and text of each alert; see `notifier`.
+    """
+
+    def __init__(
+        self, folder: Path, limits: Limits, notify: Callable[[str, str], None], monotonic=time.monotonic
+    ) -> None:
+        self._path = folder / "heartbeat.json"
+        self._limits = limits
+        self._notify = notify
+        self._monotonic = monotonic
+        self._told: dict[tuple[str, str], float] = {}
+        self._peak = 0.0
+        self._calls: deque[tuple[int, int]] = deque(maxlen=_CALLS_WATCHED)
+        self.figures: dict[str, float] = {}  #: the latest, by name
+        self.alerts = 0
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Look at an event of the session."""
+        if kind == "alert":
+            self.alert(fields.pop("what"), **fields)
+        elif kind in _ALERTS:
+            self.alert(_ALERTS[kind], event=kind, **fields)
+
+    def alert(self, what: str, **fields: Any) -> None:
+        """Tell a person, but not the same again and again."""
+        key = (what, str(fields.get("symbol", "")))
+        now = self._monotonic()
+        if now - self._told.get(key, -_SAME_ALERT_S) < _SAME_ALERT_S:
+            return
+        self._told[key] = now
+        self.alerts += 1
+        text = ", ".join(f"{name} {value}" for name, value in fields.items())
+        self._notify(f"GridStrategyV4: {what.replace('_', ' ')}", text or what)
+
+    def bar(self, row: Mapping[str, float], calls: int, failures: int) -> None:
+        """Look at a bar that was traded.
+
+        Parameters
+        ----------
+        row : one row of equity.csv by column.
+        calls, failures : requests so far, and those without a good answer.
+        """
+        limits = self._limits
+        equity = row["equity"]
+        self._peak = max(self._peak, equity)
+        drawdown = 1.0 - equity / self._peak if self._peak > 0.0 else 1.0
+        distance = min(row["liquidation_down"], row["liquidation_up"])
+        self._calls.append((calls, failures))
+        asked = calls - self._calls[0][0]
+        error_rate = (failures - self._calls[0][1]) / asked if asked >= 20 else 0.0
+        self.figures = {
+            "equity": equity, "wallet": row["wallet"], "unrealized": row["unrealized"], "drawdown": drawdown,
+            "long_qty": row["long_qty"], "short_qty": row["short_qty"], "margin_ratio": row["margin_ratio"],
+            "liquidation_distance": distance, "resting_orders": row["resting_orders"], "regime": row["regime"],
+            "halted": row["halted"], "bar_time_seconds": row["time"] / 1000.0, "requests": calls,
+            "failed_requests": failures, "alerts": self.alerts,
+        }  # fmt: skip
+        if drawdown > limits.drawdown:
+            self.alert("drawdown", drawdown=f"{drawdown:.1%}", equity=round(equity, 2))
+        if row["margin_ratio"] > limits.margin_ratio:
+            self.alert("margin", ratio=f"{row['margin_ratio']:.2f}")
+        if distance < limits.liquidation:
+            self.alert("liquidation_near", distance=f"{distance:.1%}")
+        if error_rate > limits.error_rate:
+            self.alert("error_rate", rate=f"{error_rate:.0%}")
+
+    def beat(self, **fields: Any) -> None:
+        """Write the heartbeat: a watchdog sees by its age whether the bot is alive."""
+        draft = self._path.with_suffix(".tmp")
+        draft.write_text(json.dumps({"at": int(time.time())} | fields) + "\n", encoding="utf-8")
+        os.replace(draft, self._path)
+
+
+def notifier(addresses: str) -> Callable[[str, str], None]:
+    """Return what tells a person: Apprise with the given addresses, or the log alone without any.
+
+    Raises
+    ------
+    ConfigError
+        Apprise is not installed, or it does not know an address.
+    """
+    log = logging.getLogger("gridv4.live")
+    if not addresses.split():
+        return lambda title, text: log.warning("%s: %s", title, text)
+    try:
+        import apprise
+    except ImportError:
+        raise ConfigError(f"{NOTIFY} needs Apprise: pip install 'gridstrategy-v4[live]'") from None
+    service = apprise.Apprise()
+    for number, address in enumerate(addresses.split(), start=1):
+        if not service.add(address):
+            raise ConfigError(f"{NOTIFY}: Apprise does not understand address number {number}")
+
+    def notify(title: str, text: str) -> None:
+        log.warning("%s: %s", title, text)
+        # A slow service must not hold up trading.
+        threading.Thread(target=service.notify, kwargs={"title": title, "body": text}, daemon=True).start()
+
+    return notify
+
+
+def serve_metrics(monitor: Monitor, port: int) -> Callable[[], None]:
+    """Serve the figures to Prometheus on 127.0.0.1 and return what ends it.
+
+    Raises
+    ------
+    ConfigError
+        prometheus_client is not installed, or the port is taken.
+    """
+    try:
+        import prometheus_client
+        from prometheus_client.core import GaugeMetricFamily
+        from prometheus_client.registry import Collector, CollectorRegistry
+    except ImportError:
+        raise ConfigError("--metrics needs prometheus_client: pip install 'gridstrategy-v4[live]'") from None
+
+    class Figures(Collector):
+        def collect(self):
+            for name, value in monitor.figures.items():
+                yield GaugeMetricFamily(f"gridv4_{name}", f"GridStrategyV4: {name.replace('_', ' ')}", value=value)
+
+    registry = CollectorRegistry()
+    registry.register(Figures())
+    try:
+        server, thread = prometheus_client.start_http_server(port, addr="127.0.0.1", registry=registry)
+    except OSError as error:
+        raise ConfigError(f"--metrics {port}: {error.strerror}; choose another port") from None
+
+    def end() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return end

@@ -1,0 +1,160 @@
+"""Paper trading: the real client against a local exchange whose clock the session itself moves on."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+
+from feeds.candles import CandleFeed
+from feeds.live import SETTLE_MS
+from gridv4_bt.backtest import WARM_UP
+from gridv4_bt.config import GridConfig
+from gridv4_bt.engine.market import MarketHistory
+from gridv4_bt.errors import DataError
+from gridv4_bt.exchange.client import ServerClock, wired_session
+from gridv4_bt.exchange.desk import KEY, SECRET, Desk
+from gridv4_bt.exchange.exchange import Exchange
+from gridv4_bt.exchange.server import ServerThread
+from gridv4_bt.exchange.store import Store
+from gridv4_bt.live.client import Keys, make_client
+from gridv4_bt.live.clock import Clock
+from gridv4_bt.live.logger import move_aside
+from gridv4_bt.live.session import Place
+
+_MARKET = "exchange.sqlite"  # the account of the local exchange
+_PATIENCE = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds
+
+
+class PaperClock:
+    """The clock of a stepped local exchange; waiting moves it on.
+
+    Parameters
+    ----------
+    base : address of the exchange.
+    speed : how many times faster than real it runs; infinity never waits.
+    """
+
+    def __init__(self, base: str, speed: float, stop: threading.Event) -> None:
+        self._server = ServerClock(base)
+        self._speed = speed
+        self._stop = stop
+        self._over = False
+        self._errands: list[tuple[int, Callable[[], None]]] = []  # pause in ms and what is done
+        self._now = int(self._server.state()["time"])
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether the session is to stop or the candles have ended."""
+        return self._stop.is_set() or self._over
+
+    def now(self) -> int:
+        """Return the exchange's time, ms UTC."""
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        """Let the market go on."""
+        if seconds > 0.0:
+            self._advance(self._now + round(1000 * seconds))
+
+    def every(self, seconds: float, errand: Callable[[], None]) -> None:
+        """Run an errand so often while waiting."""
+        self._errands.append((round(1000 * seconds), errand))
+
+    def wait_until(self, time_ms: int) -> bool:
+        """Let the market go on to a time; False if the session is to stop or the candles end before."""
+        while self._now < time_ms and not self.ended:
+            part = time_ms - self._now
+            if self._speed != float("inf"):
+                part = min(part, 60_000)
+            for pause, errand in self._errands:
+                part = min(part, pause)
+                errand()
+            self._stop.wait(part / 1000.0 / self._speed)
+            before = self._now
+            self._advance(self._now + part)
+            if self._now == before:  # the last candle has closed, and may still be read
+                self._over = time_ms > self._now + SETTLE_MS
+                break
+        return not self.ended
+
+    def _advance(self, until: int) -> None:
+        for pause in (*_PATIENCE, None):
+            try:
+                self._now = int(self._server.advance_to(until)["time"])
+                return
+            except (requests.RequestException, ValueError):
+                if pause is None:
+                    raise
+                time.sleep(pause)  # it is being started again
+
+
+def history_bars(config: GridConfig) -> int:
+    """Return a number of bars that warms up all indicators of a config."""
+    mixture = config.gmm_window + config.gmm_span if config.regime == "gmm" else 0
+    return max(WARM_UP, config.warm_up + 1, mixture + config.sigma_bars + 1)
+
+
+@contextmanager
+def paper_place(
+    feeds: Sequence[CandleFeed],
+    rules: Mapping[str, MarketHistory],
+    config: GridConfig,
+    cash: float,
+    stop: threading.Event,
+    speed: float = float("inf"),
+    folder: Path | None = None,
+) -> Iterator[Place]:
+    """Serve recorded candles as an exchange on 127.0.0.1 and give the place to trade there.
+
+    Trading begins once the history is long enough for the indicators.
+
+    Parameters
+    ----------
+    folder : state directory; a market that was left there goes on, one that has ended makes room for a new one.
+
+    Raises
+    ------
+    DataError
+        The candles are too few.
+    """
+    bars = min(len(feed.candles) for feed in feeds)
+    needed = history_bars(config)
+    if bars <= needed:
+        raise DataError(f"{bars} bars are too few: {needed} warm up the indicators before trading begins")
+    start = max(int(feed.candles.time[needed]) for feed in feeds)
+    exchange = Exchange(feeds, rules, config, cash, start)
+    store = None if folder is None else _open(folder, exchange)
+    try:
+        with ServerThread(Desk(exchange, store=store)) as server:
+            yield place_at(server.url, PaperClock(server.url, speed, stop), stop)
+    finally:
+        if store is not None:
+            store.close()
+
+
+def _open(folder: Path, exchange: Exchange) -> Store:
+    """Return the database of a market that has not ended; a bot is moved aside whose market is over or gone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / _MARKET
+    if path.exists():
+        store = Store(path)
+        probe = exchange.anew()
+        store.load(probe)
+        if not probe.tape.over:
+            return store
+        store.close()
+        path.unlink()
+    move_aside(folder)
+    return Store(path)
+
+
+def place_at(
+    url: str, clock: Clock, stop: threading.Event, keys: Keys = Keys(KEY, SECRET), name: str = "paper"
+) -> Place:
+    """Return the place of a local exchange."""
+    client = make_client(keys, wired_session(url))
+    client.milliseconds = clock.now
+    return Place(name, client, clock, stop)

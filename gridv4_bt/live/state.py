@@ -1,0 +1,137 @@
+"""state.json: what a session must know to go on after a kill at any instruction.
+
+A file is never changed in place: the new one is written beside it, forced to the disk and moved over it, and the one
+before is kept. What cannot be trusted is set aside under another name, never overwritten.
+"""
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gridv4_bt.errors import StateError
+
+VERSION = 1
+NAME, PREVIOUS = "state.json", "state.previous.json"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was found in a state directory."""
+
+    content: dict[str, Any] | None  #: None if there is no state to go on from
+    notices: tuple[str, ...]  #: what a person should know about it
+
+
+class StateFile:
+    """The state of one bot.
+
+    Parameters
+    ----------
+    folder : the state directory; it must exist.
+    place : where the bot trades, such as ``paper`` or a host name; a state of another place is foreign.
+    """
+
+    def __init__(self, folder: Path, place: str) -> None:
+        self._folder = folder
+        self._place = place
+        self._path = folder / NAME
+        self._previous = folder / PREVIOUS
+
+    def save(self, content: dict[str, Any]) -> None:
+        """Replace the state; after a crash either the old or the new one is there, whole.
+
+        Raises
+        ------
+        OSError
+            The disk is full or gone; the state before is untouched.
+        """
+        text = json.dumps(content, allow_nan=True, separators=(",", ":"))
+        head = {"version": VERSION, "place": self._place, "checksum": _checksum(text)}
+        draft = self._path.with_suffix(".tmp")
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(head) + "\n" + text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if self._path.exists():
+            self._previous.unlink(missing_ok=True)
+            os.link(self._path, self._previous)
+        os.replace(draft, self._path)
+        sync_folder(self._folder)
+
+    def load(self) -> Loaded:
+        """Return the newest state that can be trusted; what cannot is set aside.
+
+        Raises
+        ------
+        StateError
+            There were states and none of them can be read: to go on would be to forget positions.
+        """
+        notices = []
+        for path in (self._path, self._previous):
+            if not path.exists():
+                continue
+            try:
+                return Loaded(self._read(path), tuple(notices))
+            except _Foreign as error:
+                aside = _set_aside(path, "foreign")
+                self._previous.unlink(missing_ok=True)
+                notices.append(f"{path.name} {error}; it is set aside as {aside.name} and this session starts anew")
+                return Loaded(None, tuple(notices))
+            except (ValueError, KeyError, OSError) as error:
+                aside = _set_aside(path, "damaged")
+                notices.append(f"{path.name} is damaged ({error}); it is set aside as {aside.name}")
+        if notices:
+            raise StateError(
+                f"{self._folder}: {'; '.join(notices)}. No good state is left: look at the exchange, then start with a "
+                "new --state-dir, which takes over what the account holds."
+            )
+        return Loaded(None, ())
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        first, _, rest = path.read_text(encoding="utf-8").partition("\n")
+        head = json.loads(first)
+        text = rest.removesuffix("\n")
+        if head["version"] != VERSION:
+            raise _Foreign(f"is of version {head['version']}, this program writes {VERSION}")
+        if head["checksum"] != _checksum(text):
+            raise ValueError("its checksum does not match")
+        if head["place"] != self._place:
+            raise _Foreign(f"belongs to {head['place']}, not to {self._place}")
+        return json.loads(text)
+
+
+class _Foreign(Exception):
+    pass
+
+
+def sync_folder(folder: Path) -> None:
+    """Force a folder's names to the disk, so that a move survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def unused(path: Path) -> Path:
+    """Return the path, with a number if it is taken."""
+    found, number = path, 1
+    while found.exists():
+        number += 1
+        found = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return found
+
+
+def _set_aside(path: Path, why: str) -> Path:
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    aside = unused(path.with_name(f"{path.stem}.{why}-{stamp}.json"))
+    os.replace(path, aside)
+    return aside

@@ -1,0 +1,132 @@
+"""CCXTStore: the interface of ccxtbt's store, over the project's own connection.
+
+For programs written for ccxtbt: the same constructor and calls, but a request is sent again only where that is safe.
+"""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import backtrader as bt
+import ccxt
+
+from feeds.live import CandleSource, LiveFeed
+from gridv4_bt.errors import ConfigError
+from gridv4_bt.live.clock import Clock, WallClock
+from gridv4_bt.live.connection import Connection
+
+
+class CCXTStore:
+    """A ccxt exchange as ccxtbt's programs expect it.
+
+    Parameters
+    ----------
+    exchange : name of a ccxt exchange, or a client.
+    currency : whose balance `get_balance` reads.
+    config : of the ccxt client.
+    retries, debug : taken for compatibility; the connection decides what may be asked again.
+    sandbox : use the exchange's test environment.
+    """
+
+    def __init__(
+        self,
+        exchange: str | ccxt.Exchange,
+        currency: str,
+        config: Mapping[str, Any] | None = None,
+        retries: int = 5,
+        debug: bool = False,
+        sandbox: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        if isinstance(exchange, str):
+            if exchange not in ccxt.exchanges:
+                raise ConfigError(f"exchange {exchange!r} is unknown to ccxt")
+            exchange = getattr(ccxt, exchange)(dict(config or {}))
+        self.exchange = exchange
+        self.currency = currency
+        self.retries = retries
+        self.debug = debug
+        if sandbox:
+            exchange.set_sandbox_mode(True)
+        self.clock = clock or WallClock(threading.Event())
+        self.connection = Connection(exchange, self.clock, lambda kind, **fields: None)
+        self._cash = self._value = 0.0
+        self._broker: bt.BrokerBase | None = None
+
+    def getdata(self, dataname: str, name: str | None = None, **params: Any) -> LiveFeed:
+        """Return a live feed of closed 15m candles of ccxt's symbol `dataname`."""
+        self.connection.ask(self.exchange.load_markets)
+        market = self.exchange.market(dataname)
+        source = CandleSource(self.exchange, dataname, self.clock, self.connection.log)
+        return LiveFeed(source=source, name=name or market["id"], **params)
+
+    def getbroker(self, broker: bt.BrokerBase | None = None) -> bt.BrokerBase:
+        """Return the broker given once, such as the `LiveHedgeBroker` of a session."""
+        if broker is not None:
+            self._broker = broker
+        if self._broker is None:
+            raise ConfigError("the broker belongs to a session: see gridv4_bt.live.session.Session")
+        return self._broker
+
+    def get_balance(self) -> tuple[float, float]:
+        """Read and return cash and value of the currency, also as `_cash` and `_value`."""
+        balance = self.connection.ask(self.exchange.fetch_balance)
+        self._cash = float(balance["free"].get(self.currency) or 0.0)
+        self._value = float(balance["total"].get(self.currency) or 0.0)
+        return self._cash, self._value
+
+    def get_wallet_balance(self, currency: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return ccxt's balance."""
+        return self.connection.ask(lambda: self.exchange.fetch_balance(dict(params or {})))
+
+    def fetch_ohlcv(
+        self, symbol: str, timeframe: str, since: int | None, limit: int, params: Mapping[str, Any] | None = None
+    ) -> list[list[float]]:
+        """Return candles; the last row may be the bar that is still forming."""
+        return self.connection.ask(
+            lambda: self.exchange.fetch_ohlcv(symbol, timeframe, since, limit, dict(params or {}))
+        )
+
+    def fetch_order(self, oid: str, symbol: str) -> dict[str, Any]:
+        """Return an order."""
+        return self.connection.ask(lambda: self.exchange.fetch_order(oid, symbol))
+
+    def fetch_open_orders(self, symbol: str | None = None) -> list[dict[str, Any]]:
+        """Return open orders, without the conditional ones."""
+        return self.connection.ask(lambda: self.exchange.fetch_open_orders(symbol))
+
+    def fetch_trades(self, symbol: str) -> list[dict[str, Any]]:
+        """Return the market's latest trades."""
+        return self.connection.ask(lambda: self.exchange.fetch_trades(symbol))
+
+    def create_order(
+        self, symbol: str, order_type: str, side: str, amount: float, price: float | None, params: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Send an order once; an unknown outcome is an error and never sent again."""
+        return self.connection.try_once(
+            lambda: self.exchange.create_order(symbol, order_type, side, amount, price, dict(params)), is_order=True
+        )
+
+    def cancel_order(self, order_id: str, symbol: str) -> dict[str, Any]:
+        """Cancel an order."""
+        return self.connection.ask(lambda: self.exchange.cancel_order(order_id, symbol))
+
+    def private_end_point(self, type: str, endpoint: str, params: Mapping[str, Any]) -> Any:
+        """Call any private path of the exchange: ``private_end_point("Get", "account/config", {})``."""
+        path = "".join(part.capitalize() for part in endpoint.replace("/", "_").split("_"))
+        return self.connection.ask(lambda: getattr(self.exchange, f"private_{type.lower()}_{path.lower()}")(params))
+
+
+def ccxtbt_client(currency: str, config: Mapping[str, Any]) -> ccxt.Exchange:
+    """Return the client of the real ccxtbt package's store; its own retries are not used.
+
+    Raises
+    ------
+    ConfigError
+        ccxtbt is not installed.
+    """
+    try:
+        from ccxtbt import CCXTStore as Store
+    except ImportError:
+        raise ConfigError("--store ccxtbt needs the ccxtbt package, which is not on the package index") from None
+    return Store(exchange="binanceusdm", currency=currency, config=dict(config), retries=1).exchange

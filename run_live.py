@@ -1,0 +1,6 @@
+"""Trade GridStrategyV4 live or on paper: `python run_live.py --help`."""
+
+from gridv4_bt.cli.live import main
+
+if __name__ == "__main__":
+    main()

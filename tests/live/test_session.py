@@ -1,0 +1,194 @@
+"""Live sessions through the real ccxt client: equal to the backtest, through faults, kills and other people's hands."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from feeds.synthetic import SYMBOL
+from gridv4_bt.analysis.files import write_equity, write_trades
+from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.errors import ConfigError, LiveError
+from gridv4_bt.exchange.server import ServerThread
+from gridv4_bt.live.ids import parse_id
+
+LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def same(one: str, other: str) -> bool:
+    try:
+        return bool(np.isclose(float(one or "nan"), float(other or "nan"), rtol=1e-9, atol=1e-9, equal_nan=True))
+    except ValueError:
+        return one == other
+
+
+def differences(live: list[dict], backtest: list[dict]) -> list[str]:
+    found = [f"{len(live)} rows against {len(backtest)}"] if len(live) != len(backtest) else []
+    for number, (one, other) in enumerate(zip(live, backtest, strict=False)):
+        found += [f"{number} {name}: {one[name]} {other[name]}" for name in other if not same(one[name], other[name])]
+    return found
+
+
+def held_equals(session, market) -> bool:
+    book = market.exchange.books[SYMBOL]
+    ours = session.broker.books()[0]
+    return all(abs(ours.leg(side).tracker.qty - book.leg(side).tracker.qty) < 1e-9 for side in PositionSide)
+
+
+def test_live_equals_backtest_fill_for_fill_and_bar_for_bar(market, tmp_path):
+    scene = market(bars=100)
+    session = scene.live()
+    records, broker = scene.backtest()
+    write_trades(tmp_path / "trades.csv", records)
+    write_equity(tmp_path / "equity.csv", records)
+    for name in ("trades.csv", "equity.csv"):
+        assert differences(rows(scene.folder / name), rows(tmp_path / name)) == []
+    account = session.broker.account
+    assert account.fills == broker.account.fills > 8
+    assert account.funding == pytest.approx(broker.account.funding, rel=1e-9)
+    labels = {trade.label for trade in broker.account.closed}
+    assert TradeLabel.GRID in labels and len(labels) > 1  # more than take profits was compared
+    assert scene.alerts == []
+
+
+def test_a_session_that_is_stopped_and_started_again_goes_on_as_if_nothing_had_happened(market, tmp_path):
+    scene = market(bars=80)
+    with ServerThread(scene.desk) as server:
+        for until in (15, 20, None):
+            with scene.session(server.url, until) as session:
+                session._cerebro.run()  # without taking back the entries
+                session.save()
+    records, _ = scene.backtest()
+    write_trades(tmp_path / "trades.csv", records)
+    write_equity(tmp_path / "equity.csv", records)
+    for name in ("trades.csv", "equity.csv"):
+        assert differences(rows(scene.folder / name), rows(tmp_path / name)) == []
+
+
+def test_stopping_takes_back_the_entries_and_leaves_exits_and_stops(market):
+    scene = market(bars=80)
+    with ServerThread(scene.desk) as server, scene.session(server.url, 55) as session:
+        session.run()
+        orders = [parse_id(order.client_id).purpose for order in scene.exchange.registry.open_orders()]
+        held = [leg for leg in scene.exchange.books[SYMBOL].legs if leg.tracker.ids]
+        assert held, "the scene must hold something when it is stopped"
+        assert set(orders) == {"X"}
+        assert all(leg.stop is not None for leg in held)
+    state = json.loads((scene.folder / "state.json").read_text().split("\n")[1])
+    assert state["broker"]["books"][SYMBOL]["legs"]
+
+
+def test_flatten_closes_all_and_leaves_nothing_standing(market):
+    scene = market(bars=80)
+    with ServerThread(scene.desk) as server:
+        with scene.session(server.url, 55) as session:
+            session.run()
+        with scene.session(server.url) as session:
+            session.flatten()
+        book = scene.exchange.books[SYMBOL]
+        assert not book.long.tracker.ids and not book.short.tracker.ids
+        assert scene.exchange.registry.open_orders() == []
+        with scene.session(server.url) as session:
+            session.run()
+        assert any(trade.label is TradeLabel.MANUAL for trade in session.broker.account.closed)
+        assert held_equals(session, scene)
+
+
+ORDER = "POST /fapi/v1/order"
+LOST = {
+    "orders": [
+        {"kind": "lost_after", "on": ORDER, "skip": 1, "times": 2},
+        {"kind": "lost_before", "on": ORDER, "skip": 2, "times": 2},
+        {"kind": "unknown", "on": ORDER, "times": 2},
+        {"kind": "unknown", "on": ORDER, "times": 2, "executed": False},
+        {"kind": "clock", "on": ORDER, "times": 1},
+        {"kind": "lost_after", "on": "DELETE /fapi/v1/order", "times": 3},
+    ],
+    "batches": [
+        {"kind": "timeout", "on": "/fapi/v1/batchOrders", "times": 2},
+        {"kind": "html", "on": "/fapi/v1/batchOrders", "times": 1},
+        {"kind": "cut", "on": "/fapi/v1/batchOrders", "times": 2},
+        {"kind": "lost_after", "on": "/fapi/v1/batchOrders", "times": 1},
+        {"kind": "unavailable", "on": "/fapi/v1/batchOrders", "times": 1},
+    ],
+    "stops": [
+        {"kind": "lost_after", "on": "/fapi/v1/algoOrder", "times": 3},
+        {"kind": "unknown", "on": "/fapi/v1/algoOrder", "times": 2, "executed": False},
+        {"kind": "html", "on": "/fapi/v1/algoOrder", "skip": 3, "times": 1},
+    ],
+    "lists": [
+        {"kind": "too_many", "on": "/fapi/v1/openOrders", "times": 1, "seconds": 2},
+        {"kind": "stale_orders", "on": "/fapi/v1/openOrders", "skip": 5, "times": 5},
+        {"kind": "short_orders", "on": "/fapi/v1/openOrders", "skip": 5, "times": 5, "count": 3},
+        {"kind": "same_page", "on": "/fapi/v1/userTrades", "skip": 5, "times": 2},
+        {"kind": "late_trades", "on": "/fapi/v1/userTrades", "skip": 15, "times": 2},
+    ],
+}
+
+
+@pytest.mark.parametrize("faults", LOST.values(), ids=LOST)
+def test_no_lost_answer_changes_what_is_traded(market, tmp_path, faults):
+    """An order is found by its id, or sent again with it: the same trades as without the faults."""
+    scene = market(bars=40, first=2_050, faults=faults)
+    session = scene.live()
+    assert session.connection.failures > 0
+    records, _ = scene.backtest()
+    write_trades(tmp_path / "trades.csv", records)
+    assert differences(rows(scene.folder / "trades.csv"), rows(tmp_path / "trades.csv")) == []
+    assert held_equals(session, scene)
+
+
+def test_what_somebody_does_by_hand_is_adopted_and_told(market):
+    hand = {"kind": "by_hand", "on": "/fapi/v1/klines", "skip": 20, "symbol": SYMBOL, "side": "BUY",
+            "positionSide": "LONG", "quantity": 0.05}  # fmt: skip
+    scene = market(bars=40, faults=[hand])
+    session = scene.live()
+    assert held_equals(session, scene)
+    assert any("adopted" in alert for alert in scene.alerts)
+
+
+def test_a_leg_that_is_liquidated_is_gone_from_the_books(market):
+    taken = {"kind": "liquidated", "on": "/fapi/v1/klines", "skip": 55, "symbol": SYMBOL, "positionSide": "SHORT"}
+    scene = market(bars=80, faults=[taken | {"positionSide": "LONG"}, taken])
+    session = scene.live()
+    assert held_equals(session, scene)
+    assert any(trade.label is TradeLabel.LIQUIDATION for trade in session.broker.account.closed)
+    assert session.broker.account.liquidations > 0
+
+
+def test_two_bots_never_work_in_one_state_directory(market):
+    scene = market(bars=5)
+    with ServerThread(scene.desk) as server, scene.session(server.url):
+        with pytest.raises(ConfigError, match="another bot works here"):
+            with scene.session(server.url):
+                pass
+
+
+def test_an_account_in_one_way_mode_that_is_not_flat_is_refused(market):
+    scene = market(bars=5)
+    with ServerThread(scene.desk) as server:
+        server.call(lambda: scene.exchange.trade_by_hand(SYMBOL, "BUY", "BOTH", 0.01))
+        with pytest.raises(LiveError, match="one-way mode and not flat"):
+            with scene.session(server.url):
+                pass
+        assert scene.exchange.hedge_mode is False
+
+
+def test_a_wrong_key_halts_with_a_cure(market):
+    scene = market(bars=5, faults=[{"kind": "error", "code": -2015, "status": 401, "on": "/fapi/v1/positionSide/dual"}])
+    with ServerThread(scene.desk) as server, pytest.raises(LiveError, match="check the key"):
+        with scene.session(server.url):
+            pass
+
+
+def test_the_requests_of_a_candle_are_few(market):
+    """Klines, two lists of open orders, trades, positions, balance; then what changes."""
+    scene = market(bars=12, settings=("levels=10",))
+    session = scene.live()
+    assert session.connection.calls / session.bars < 16
