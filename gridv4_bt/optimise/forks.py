@@ -7,7 +7,6 @@ there are, and a task that breaks its whole process is a failure like any other.
 
 from __future__ import annotations
 
-import gc
 import os
 import pickle
 import signal
@@ -65,20 +64,19 @@ def forked(work: Callable[[Any], Any], tasks: Iterable[Any], jobs: int) -> Itera
     sys.stdout.flush()  # or every fork would write again what is buffered
     sys.stderr.flush()
     try:
-        with _shared_memory():
-            while True:
-                while len(running) < jobs and (following := next(waiting, None)) is not None:
-                    with _interrupts_waiting():  # or Ctrl-C could come before the fork is known here
-                        receiver, fork = _start(work, *following, running)
-                        running[receiver] = fork
-                if not running:
-                    return
-                ended = [pid for pid in ended if os.waitpid(pid, os.WNOHANG) == (0, 0)]
-                for receiver in wait(list(running)):
-                    fork = running[receiver]
-                    pickled, error = _receive(receiver, fork, ended)
-                    del running[receiver]
-                    yield Outcome(fork.number, fork.task, pickled, error)
+        while True:
+            while len(running) < jobs and (following := next(waiting, None)) is not None:
+                with _interrupts_waiting():  # or Ctrl-C could come before the fork is known here
+                    receiver, fork = _start(work, *following, running)
+                    running[receiver] = fork
+            if not running:
+                return
+            ended = [pid for pid in ended if os.waitpid(pid, os.WNOHANG) == (0, 0)]
+            for receiver in wait(list(running)):
+                fork = running[receiver]
+                pickled, error = _receive(receiver, fork, ended)
+                del running[receiver]
+                yield Outcome(fork.number, fork.task, pickled, error)
     finally:
         for receiver, fork in running.items():
             with suppress(ProcessLookupError):
@@ -154,13 +152,3 @@ def _interrupts_waiting() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
-@contextmanager
-def _shared_memory() -> Iterator[None]:
-    """Keep the garbage collector from touching, and so from copying, the memory that forks share."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
