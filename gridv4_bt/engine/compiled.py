@@ -18,9 +18,9 @@ import numpy as np
 import platformdirs
 
 from gridv4_bt.core import funding, grid, inventory
-from gridv4_bt.engine import ladder, sure_levels
+from gridv4_bt.engine import ladder, quick_price
 
-RULES: tuple[ModuleType, ...] = (funding, grid, inventory, sure_levels, ladder)
+RULES: tuple[ModuleType, ...] = (funding, grid, inventory, quick_price, ladder)
 
 
 @cache

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core import funding, grid, inventory, kelly, regime, risk
-from gridv4_bt.engine import exits, guards, ladder, liquidation, position, pruning, sure_levels
+from gridv4_bt.engine import exits, guards, ladder, liquidation, position, pruning, quick_price
 from gridv4_bt.engine import matching as rules_of_matching
 from gridv4_bt.engine.compiled import available, compiled
 from gridv4_bt.engine.ladder import Blocked
@@ -52,7 +52,7 @@ from gridv4_bt.errors import ConfigError
 
 #: The modules whose functions the kernel is made of, and those whose functions it calls when something happens.
 MADE_OF = (
-    funding, grid, inventory, kelly, regime, risk, exits, guards, sure_levels, ladder, liquidation, rules_of_matching,
+    funding, grid, inventory, kelly, regime, risk, exits, guards, quick_price, ladder, liquidation, rules_of_matching,
     position, pruning, records, exchange, reading, guarding, quoting,
 )  # fmt: skip
 CALLED = (fills, matching)
