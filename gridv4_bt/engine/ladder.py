@@ -269,7 +269,8 @@ def plan_ladder(
     long_qty, short_qty : held, base units.
     notional : of one level before the tilt by the latest `funding_rate`.
     found : rows: q, shift and half spread of `centre_grid`; totals of LONG; totals of SHORT (`ladder_totals`).
-    trace : set to ``action + TRACE_ACTIONS*code`` of every level: LONG 1..levels, then SHORT 1..levels.
+    trace : set to ``action + TRACE_ACTIONS*code`` of every level: LONG 1..levels, then SHORT 1..levels; one of no
+        length stays as it is.
     The others are those of `centre_grid` and `plan_side`.
     """
     limit = max_inventory * equity
@@ -298,7 +299,7 @@ def plan_ladder(
             changed += 2
     else:
         keep_side(levels, short_block, short_orders, tally)
-    for i in range(levels):
+    for i in range(levels if len(trace) > 0 else 0):
         trace[i] = int(long_orders[3][i] + TRACE_ACTIONS * long_orders[4][i])
         trace[levels + i] = int(short_orders[3][i] + TRACE_ACTIONS * short_orders[4][i])
     return changed

@@ -58,7 +58,6 @@ MADE_OF = (
 CALLED = (fills, matching)
 
 
-
 def trade(inputs, state):
     """Run one parameter set over all bars; stop early if the state has no room for the fills (`overflow`)."""
     p, wallet, now = inputs.parameters[0], state.wallet[0], state.now[0]
@@ -140,7 +139,7 @@ def new_state(
         orders=np.zeros((2, 5, config.levels)),
         found=np.zeros((3, 3)),
         tally=np.zeros(len(Blocked), np.int64),
-        trace=np.zeros(2 * config.levels, np.uint8),
+        trace=np.zeros(0, np.uint8),  # of no length: nothing is traced
         kelly=np.zeros(5, KELLY),
         returns=np.zeros((5, config.kelly_window)),
         news=np.zeros(8 * room, TRADE),

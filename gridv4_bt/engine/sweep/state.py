@@ -113,7 +113,7 @@ class State(NamedTuple):
     orders: NDArray[np.float64]
     found: NDArray[np.float64]  #: see `gridv4_bt.engine.ladder.plan_ladder`
     tally: NDArray[np.int64]
-    trace: NDArray[np.uint8]
+    trace: NDArray[np.uint8]  #: of no length
     kelly: NDArray  #: KELLY by regime code + 2, as the rows of returns
     returns: NDArray[np.float64]
     news: NDArray  #: TRADE, closed in the bar
