@@ -58,7 +58,7 @@ NOW = _record(
     "liquidation_down liquidation_up",
 )
 
-#: One side. `changed`: its fills have since `refresh`; `looked`: cooling prices are to be looked at again at that bar.
+#: One side. `changed`: its fills have since the strategy looked; `look_again`: the bar at which a level cools no more.
 LEG = _record(
     "sign fills changed has_stop closes stopped entry_count exit_count stage1_done stop_rests blocked look_again "
     "cooling taken taken_fills settlements_seen",
