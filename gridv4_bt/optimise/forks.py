@@ -7,6 +7,7 @@ there are, and a task that breaks its whole process is a failure like any other.
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -63,6 +64,7 @@ def forked(work: Callable[[Any], Any], tasks: Iterable[Any], jobs: int) -> Itera
     waiting = enumerate(tasks)
     sys.stdout.flush()  # or every fork would write again what is buffered
     sys.stderr.flush()
+    gc.freeze()  # what the forks share must not be touched by their garbage collectors, or it is copied page by page
     try:
         while True:
             while len(running) < jobs and (following := next(waiting, None)) is not None:
@@ -78,6 +80,7 @@ def forked(work: Callable[[Any], Any], tasks: Iterable[Any], jobs: int) -> Itera
                 del running[receiver]
                 yield Outcome(fork.number, fork.task, pickled, error)
     finally:
+        gc.unfreeze()
         for receiver, fork in running.items():
             with suppress(ProcessLookupError):
                 os.kill(fork.pid, signal.SIGKILL)
