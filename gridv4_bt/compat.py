@@ -125,8 +125,6 @@ class FastCerebro(bt.Cerebro):
         The libraries alone are a quarter of a million objects, and a look at all of them takes as long as thousands
         of bars.
         """
-        if gc.get_freeze_count():  # somebody else's doing: it stays his
-            return super().run(**kwargs)
         gc.freeze()
         try:
             return super().run(**kwargs)
