@@ -14,6 +14,7 @@ from gridv4_bt.engine.types import LOT_NOISE, TradeLabel
 from gridv4_bt.live.ids import Purpose, parse_id
 from gridv4_bt.live.orders import Execution, Order, OrderRegistry, Standing
 
+BAR_MS = 900_000
 #: How the exchange names its own orders that close a position by force.
 FORCED = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
 #: Spacing of a fill that no grid of ours has placed, if its leg has none to take over.
@@ -29,6 +30,10 @@ class Part:
     qty: float = 0.0
     price: float = 0.0  #: mean, weighted by quantity
     fee: float = 0.0
+
+    def bar_time(self, now: int) -> int:
+        """Return the open time of the bar it fell into; `now` is that of the bar being booked. Both ms."""
+        return min(self.first.time // BAR_MS * BAR_MS, now)
 
     def add(self, execution: Execution) -> None:
         """Take one more execution in."""
@@ -132,7 +137,7 @@ class BarBooking:
 
     def _open(self, leg: Leg, part: Part, spacing_pct: float) -> None:
         self._account.book_open(
-            self._book.symbol, leg.tracker, part.qty, part.price, self._book.bar.time, self._book.regime,
+            self._book.symbol, leg.tracker, part.qty, part.price, part.bar_time(self._book.bar.time), self._book.regime,
             spacing_pct, part.fee, part.first.maker,
         )  # fmt: skip
 
@@ -144,7 +149,7 @@ class BarBooking:
         index = tracker.ids.index(fill_id)
         closed = tracker.close(index, min(qty, tracker.qtys[index]))
         self._account.book_close(
-            self._book.symbol, leg.side, closed, part.price, self._book.bar.time, label,
+            self._book.symbol, leg.side, closed, part.price, part.bar_time(self._book.bar.time), label,
             part.fee * (closed.qty / part.qty), part.first.maker,
         )  # fmt: skip
         if fill_id not in tracker.ids:

@@ -125,7 +125,7 @@ class Desk:
             if not found:
                 return []
         settled = [item for item in found if item in before]
-        return [item for item in settled if not self.orders.in_doubt(item.symbol, item.side)]
+        return [item for item in settled if not self._is_explained(item)]
 
     def book_until(self, symbol: str, time_ms: int) -> list[Execution]:
         """Hand over the trades before a time, which are booked from now on."""
@@ -275,10 +275,15 @@ class Desk:
         self.log("fee_converted", asset=trade.fee_asset, amount=trade.fee, price=price)
         return trade.fee * price
 
-    def _awaits_trades(self, symbol: str) -> bool:
+    def _awaits_trades(self, symbol: str, side: PositionSide | None = None) -> bool:
         return any(
-            order.standing is Standing.DONE and not order.is_settled for order in self.orders.of(symbol)
+            order.standing is Standing.DONE and not order.is_settled for order in self.orders.of(symbol, side)
         )
+
+    def _is_explained(self, mismatch: Mismatch) -> bool:
+        """Tell whether an order in doubt, or one whose trades are late, may be the reason."""
+        symbol, side = mismatch.symbol, mismatch.side
+        return self.orders.in_doubt(symbol, side) or self._awaits_trades(symbol, side)
 
     def _compare(self, book: Book) -> list[Mismatch]:
         unbooked = Unbooked(self.unbooked, book.symbol)

@@ -78,8 +78,7 @@ class Executor:
             raise ConfigError(f"leverage: the exchange takes whole numbers only, got {leverage:g}")
         ask = self.connection.ask
         if not self.is_hedged():
-            held = [symbol for symbol in self.markets if any(leg.qty for leg in self.holdings(symbol).values())]
-            if held or ask(lambda: self._client.fetch_open_orders()):
+            if not all(map(self._is_flat, self.markets)) or ask(lambda: self._client.fetch_open_orders()):
                 raise LiveError(
                     "the account is in one-way mode and not flat: close all positions and orders, or switch on hedge "
                     "mode at the exchange (Preferences, Position Mode). No order was sent."
@@ -90,7 +89,7 @@ class Executor:
         for symbol in self.markets:
             name = self.unified(symbol)
             config = self.symbol_config(symbol)
-            is_flat = not any(leg.qty for leg in self.holdings(symbol).values())
+            is_flat = self._is_flat(symbol)
             if config["marginType"].upper() not in ("CROSSED", "CROSS"):
                 if not is_flat:
                     raise LiveError(f"{symbol} is margined as {config['marginType']} and not flat; close it first.")
@@ -310,6 +309,10 @@ class Executor:
         return float(self.connection.ask(lambda: self._client.fetch_ticker(name))["last"])
 
     # ---
+
+    def _is_flat(self, symbol: str) -> bool:
+        answer = self.connection.ask(lambda: self._client.fetch_positions([self.unified(symbol)]))
+        return not any(float(position["info"]["positionAmt"]) for position in answer)
 
     def _set(self, request) -> None:
         try:
