@@ -56,8 +56,13 @@ def main() -> None:
 
 @app.command()
 def backtest(
+    context: typer.Context,
     data: Data = [],  # noqa: B006 (typer reads the defaults, nobody changes them)
     symbol: Symbols = [],  # noqa: B006
+    session: Annotated[
+        Path | None,
+        typer.Option(help="A --state-dir of run_live.py: its candles, funding, rules, parameters and wallet."),
+    ] = None,
     exchange: Venue = "binanceusdm",
     cache_dir: CacheDir = None,
     funding: Funding = [],  # noqa: B006
@@ -82,7 +87,18 @@ def backtest(
     quiet: Quiet = False,
 ) -> None:
     """Backtest GridStrategyV4 on candles; without --data on the embedded synthetic market."""
-    parameters = load_config(config, setting)
+    lived = None
+    if session is not None:
+        _check_session_alone(context)
+        lived = read_inputs(session)
+    if lived is None or config is not None:
+        parameters = load_config(config, setting)
+    else:
+        parameters = changed_config(lived.config, setting)
+    if lived is not None:
+        brackets = lived.rules
+        if context.get_parameter_source("cash").name == "DEFAULT":
+            cash = lived.wallet
     check_cash(cash)
     console = Console(quiet=quiet)
     parameters, others = matching_modes(parameters, intrabar, bool(detail))
