@@ -65,7 +65,7 @@ class CandleSource:
         self._client = client
         self._name = name
         self.clock = clock
-        self._log = log
+        self.log = log
         self._newest: Candle | None = None  # given out last
 
     def history(self, first: int, end: int) -> list[Candle]:
@@ -86,7 +86,7 @@ class CandleSource:
             return []
         rows, holes = self._exchange.rows(self._name, _CANDLES, (first, end))
         for hole in holes:
-            self._log("candles_missing", symbol=self._name, first=iso(hole[0]), end=iso(hole[1]))
+            self.log("candles_missing", symbol=self._name, first=iso(hole[0]), end=iso(hole[1]))
         return [Candle(int(row[0]), *map(float, row[1:])) for row in rows.to_numpy().tolist()]
 
     def wait_for(self, time: int, patience_ms: int) -> Candle | None:
@@ -102,13 +102,13 @@ class CandleSource:
                 found = self._closed(time)
             except Unavailable as failure:
                 found = []
-                self._log("candle_unavailable", symbol=self._name, time=iso(time), text=str(failure))
+                self.log("candle_unavailable", symbol=self._name, time=iso(time), text=str(failure))
             if found:
                 if looks:
-                    self._log("candle_late", symbol=self._name, time=iso(time), looks=looks)
+                    self.log("candle_late", symbol=self._name, time=iso(time), looks=looks)
                 return found[0]
             if self.clock.now() > time + BAR_MS + patience_ms:
-                self._log("candle_missing", symbol=self._name, time=iso(time))
+                self.log("candle_missing", symbol=self._name, time=iso(time))
                 return None
             pause = _PAUSES[min(looks, len(_PAUSES) - 1)]
             looks += 1
@@ -123,7 +123,7 @@ class CandleSource:
         candles = {candle.time: candle for candle in self._candles(before.time, time + BAR_MS)}
         now = candles.pop(before.time, before)
         if now[:6] != before[:6]:
-            self._log("candle_revised", symbol=self._name, time=iso(now.time), received=before[1:6], revised=now[1:6])
+            self.log("candle_revised", symbol=self._name, time=iso(now.time), received=before[1:6], revised=now[1:6])
             self._newest = now
         if time in candles:
             self._newest = candles[time]
@@ -210,7 +210,8 @@ class LiveFeed(bt.feed.DataBase):
     def start(self) -> None:
         super().start()
         self._history: deque[Candle] | None = None
-        self._next = 0
+        self._next = 0  # open time of the bar to be delivered next, ms
+        self._target = 0  # and of the bar that is waited for
         self._announced = False
 
     def _load(self) -> bool | None:
@@ -222,7 +223,7 @@ class LiveFeed(bt.feed.DataBase):
             candle = self._wait()
             if candle is None:
                 return False if self.p.source.clock.ended else None
-        self._next = candle.time + BAR_MS
+        self._next = self._target = candle.time + BAR_MS
         clock = self.p.source.clock
         self.is_current = not self._history and clock.now() < self._next + BAR_MS
         if self.is_current and not self._announced:
@@ -238,17 +239,19 @@ class LiveFeed(bt.feed.DataBase):
         return True
 
     def _wait(self) -> Candle | None:
-        """Wait for the next candle; after an outage those in between come first."""
+        """Wait for the next candle; those that were missing before it come first, if the exchange has them by now."""
         source = self.p.source
-        candle = source.wait_for(self._next, int(1000 * self.p.patience))
-        if candle is not None or source.clock.ended:
-            return candle
-        # The exchange has no such candle: go on with what it has.
-        later = source.history(self._next + BAR_MS, source.clock.now() // BAR_MS * BAR_MS)
-        if not later:
+        candle = source.wait_for(self._target, int(1000 * self.p.patience))
+        if candle is None:
+            self._target += BAR_MS
             return None
-        self._history = deque(later[1:])
-        return later[0]
+        self._history.append(candle)
+        if self._target > self._next:
+            try:
+                self._history.extendleft(reversed(source.history(self._next, self._target)))
+            except Unavailable as failure:
+                source.log("candle_unavailable", symbol=self._name, time=iso(self._next), text=str(failure))
+        return self._history.popleft()
 
     def _load_history(self) -> None:
         source = self.p.source
@@ -260,6 +263,6 @@ class LiveFeed(bt.feed.DataBase):
         for start, stop in _CANDLES.missing(times, (first, end)):
             known.update((candle.time, candle) for candle in source.history(start, stop))
         self._history.extend(known[time] for time in sorted(known))
-        self._next = end
+        self._next = self._target = end
         if self._history:
             self.put_notification(self.DELAYED)

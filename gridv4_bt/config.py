@@ -7,9 +7,9 @@ file, ``--set name=value`` and the help text all come from it.
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from gridv4_bt.engine.intrabar import Intrabar
 from gridv4_bt.errors import ConfigError
@@ -151,6 +151,26 @@ def make_config(values: Mapping[str, Any]) -> GridConfig:
         return GridConfig(**values)
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(item) for item in error.errors())) from None
+
+
+def check_parameter(name: str, value: Any) -> Any:
+    """Return a value as the parameter has it; whether it goes with the others is not asked.
+
+    Raises
+    ------
+    ConfigError
+        The name is unknown, or the value out of the parameter's own bounds.
+    """
+    if name not in GridConfig.model_fields:
+        raise ConfigError(f"{name}: unknown parameter (see gridv4_bt/config.py for the list)")
+    field = GridConfig.model_fields[name]
+    try:
+        if isinstance(value, bool):
+            raise ConfigError(f"{name}: no parameter is a switch, expected a number or a name")
+        return TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
+    except ValidationError as error:
+        item = error.errors()[0]
+        raise ConfigError(f"{name}: {item['msg']}, got {item['input']!r}") from None
 
 
 def _explain(item: Mapping[str, Any]) -> str:

@@ -19,16 +19,16 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from strategies.grid_v4 import LOG_COLUMNS
 
 from gridv4_bt.analysis.performance import daily_returns
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.ladder import PLACED, Blocked
-from gridv4_bt.engine.sweep import kernel, new_state, parameters, rules_of
-from gridv4_bt.engine.sweep_state import LABELS, Inputs, State
+from gridv4_bt.engine.sweep.kernel import kernel, new_state, parameters, rules_of
+from gridv4_bt.engine.sweep.state import LABELS, Inputs, State
 from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.sweep_market import DAY_MS, Floats, SweepMarket
-from strategies.grid_v4 import LOG_COLUMNS
 
 __all__ = ["SweepMarket", "SweepResult", "check_sweepable", "sweep"]
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import backtrader as bt
 import numpy as np
-from numpy.typing import NDArray
-
 from brokers.settlement import SyntheticFunding
 from feeds.candles import CandleFeed
 from feeds.tables import CandleTable
+from numpy.typing import NDArray
+
 from gridv4_bt.compat import DAY_MS, EPOCH_DAYS, FastCerebro, FastStrategy
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.market import MarketHistory, load_market_history
 from gridv4_bt.engine.matching import Bar
-from gridv4_bt.engine.sweep_state import BAR
+from gridv4_bt.engine.sweep.state import BAR
 from gridv4_bt.indicators import KAMA, GMMRegime, RegimeFSM, RollingVolatility, WilderADX, WilderATR, ZScore
 
 Floats = NDArray[np.float64]
@@ -35,7 +35,7 @@ class SweepMarket:
     symbol: str
     history: MarketHistory  #: filters and brackets by date
     candles: CandleTable
-    bars: NDArray  #: `gridv4_bt.engine.sweep_state.BAR`: candles, mark and the signals that no parameter changes
+    bars: NDArray  #: `gridv4_bt.engine.sweep.state.BAR`: candles, mark and the signals that no parameter changes
     recorded: Floats | None  #: rate settled at each bar's open, NaN for none; None: the synthetic rate
     needed: int  #: bars until those signals are known
     _known: dict[Hashable, Any] = field(default_factory=dict, repr=False)

@@ -35,8 +35,8 @@ TRADE_COLUMNS = (
 RUN_FILES = ("summary.json", "trades.csv", "equity.csv", "returns.csv", "config.toml", "overview.png", "report.html")
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a target that is a file, or a folder that holds anything but an earlier run.
+def check_folder(folder: Path, known: Sequence[str] = RUN_FILES) -> None:
+    """Refuse a target that is a file, or a folder that holds anything but an earlier run, whose files are `known`.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def check_folder(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--out {folder}: is a file; name a folder")
-    foreign = sorted(path.name for path in folder.glob("*") if path.name not in RUN_FILES) if folder.is_dir() else []
+    foreign = sorted(path.name for path in folder.glob("*") if path.name not in known) if folder.is_dir() else []
     if foreign:
         raise ConfigError(f"--out {folder}: holds other files ({foreign[0]}); name a new or empty folder")
 

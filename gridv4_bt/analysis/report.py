@@ -6,7 +6,7 @@ blocks inside it, and nothing is loaded from anywhere. The same run gives the sa
 
 import gzip
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -21,7 +21,7 @@ from gridv4_bt.analysis.report_pack import as_text
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.guards import COOLDOWN_STOPS, DELEVER_SHARE, HALT_Z, RESUME_Z, STOP1_SHARE
 
-SCRIPTS = ("codec.js", "ladder.js", "view.js", "charts.js", "trace.js", "main.js")
+SCRIPTS = ("codec.js", "page.js", "ladder.js", "view.js", "charts.js", "trace.js", "main.js")
 
 
 def write_report(path: Path, records: Sequence[SymbolRecord], summary: dict[str, Any], config: GridConfig) -> None:
@@ -58,12 +58,20 @@ def make_report(records: Sequence[SymbolRecord], summary: dict[str, Any], config
         "falls": tables.falls(records, start),
         "figures": tables.figures(summary),
         "parameters": tables.parameters(config),
-        "style": _asset("report.css"),
-        "script": "\n".join(_asset(name) for name in SCRIPTS),
-        "plotly": _plotly(),
         "data": as_text(pack_run(records, start, more)),
     }
-    return re.sub(r"<!--\{(\w+)\}-->", lambda match: parts[match[1]], _asset("template.html"))
+    return fill_page("template.html", parts, SCRIPTS)
+
+
+def fill_page(template: str, parts: Mapping[str, str], scripts: Sequence[str]) -> str:
+    """Return one of our pages: a template with its parts, the common style, the charts' library and scripts."""
+    common = {
+        "style": _asset("report.css"),
+        "script": "\n".join(map(_asset, scripts)),
+        "plotly": _plotly(),
+    }
+    whole = {**common, **parts}
+    return re.sub(r"<!--\{(\w+)\}-->", lambda match: whole[match[1]], _asset(template))
 
 
 def _asset(name: str) -> str:

@@ -115,7 +115,8 @@ def words(key: str) -> str:
     return key.replace("_", " ")
 
 
-def _sign(value: Any) -> str:
+def sign_of(value: Any) -> str:
+    """Return the style of a gain or a loss; none for 0 and what is no number."""
     if not isinstance(value, (int, float)) or not math.isfinite(value) or value == 0:
         return ""
     return "good" if value > 0 else "bad"
@@ -139,7 +140,7 @@ def verdict(summary: Mapping[str, Any]) -> str:
     if gain is None:
         return '<p class="verdict">Nothing was traded.</p>'
     word = "Made" if gain > 0.0 else "Lost" if gain < 0.0 else "Neither made nor lost anything:"
-    share = f" <b class={_sign(gain) or 'even'}>{number(abs(gain), 'percent')}</b>" if gain else ""
+    share = f" <b class={sign_of(gain) or 'even'}>{number(abs(gain), 'percent')}</b>" if gain else ""
     start, end = (number(summary.get(key), "money") for key in ("start_equity", "end_equity"))
     parts = [f"{word}{share}: {start} became {end}."]
     if all(isinstance(summary.get(key), (int, float)) for key in ("gross", "fees", "funding")):
@@ -163,10 +164,10 @@ def verdict(summary: Mapping[str, Any]) -> str:
 def tiles(summary: Mapping[str, Any]) -> str:
     """Return the figures that decide, as a description list."""
     rows = (
-        ("net return", "net_return", "percent", _sign(summary.get("net_return"))),
-        ("a year", "annual_return", "percent", _sign(summary.get("annual_return"))),
+        ("net return", "net_return", "percent", sign_of(summary.get("net_return"))),
+        ("a year", "annual_return", "percent", sign_of(summary.get("annual_return"))),
         ("largest drawdown", "max_drawdown", "percent", ""),
-        ("Sharpe", "sharpe", "ratio", _sign(summary.get("sharpe"))),
+        ("Sharpe", "sharpe", "ratio", sign_of(summary.get("sharpe"))),
         ("closings", "trades", "count", ""),
         ("with a profit", "win_rate", "percent", ""),
         ("fees paid", "fees", "money", ""),
@@ -194,15 +195,15 @@ def _source(title: str, groups: Mapping[str, Mapping[str, float]]) -> str:
     rows = []
     for name, group in sorted(groups.items(), key=lambda item: -item[1]["net"]):
         net = group["net"]
-        bar = f'<span class="bar {_sign(net)}" style="width:{50.0 * abs(net) / largest:.1f}%"></span>'
+        bar = f'<span class="bar {sign_of(net)}" style="width:{50.0 * abs(net) / largest:.1f}%"></span>'
         cells = "".join(f"<td>{_value(key, group.get(key))}</td>" for key in names)
         rows.append(
             f'<tr><th scope="row">{escape(words(name))}</th>{cells}'
-            f'<td class="{_sign(net)}">{number(net, "money")}</td><td class="bars" aria-hidden="true">{bar}</td></tr>'
+            f'<td class="{sign_of(net)}">{number(net, "money")}</td><td class="bars" aria-hidden="true">{bar}</td></tr>'
         )
     heads = "".join(f'<th scope="col">{escape(GROUP_WORDS.get(key, words(key)))}</th>' for key in (*names, "net"))
     head = f'<tr><td></td>{heads}<td aria-hidden="true"></td></tr>'
-    return _scrolling(f"Profit {title}", f"<thead>{head}</thead><tbody>{''.join(rows)}</tbody>")
+    return scrolling(f"Profit {title}", f"<thead>{head}</thead><tbody>{''.join(rows)}</tbody>")
 
 
 # --- months and falls -------------------------------------------------------------------------------
@@ -227,11 +228,11 @@ def months(records: Sequence[SymbolRecord], start_equity: float) -> str:
             colour = "var(--good)" if value >= 0.0 else "var(--bad)"
             shade = f"background:color-mix(in srgb,{colour} {70.0 * abs(value) / strongest:.0f}%,transparent)"
             cells.append(f'<td style="{shade}">{number(value, "percent")}</td>')
-        total = f'<td class="total {_sign(whole - 1.0)}">{number(whole - 1.0, "percent")}</td>'
+        total = f'<td class="total {sign_of(whole - 1.0)}">{number(whole - 1.0, "percent")}</td>'
         rows.append(f'<tr><th scope="row">{year}</th>{"".join(cells)}{total}</tr>')
     head = "".join(f'<th scope="col">{name}</th>' for name in ("year", *MONTHS, "total"))
     body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
-    return _scrolling("Return of each month (UTC), unrealised profit included", body, "heat")
+    return scrolling("Return of each month (UTC), unrealised profit included", body, "heat")
 
 
 def monthly_returns(records: Sequence[SymbolRecord], start_equity: float) -> dict[tuple[int, int], float]:
@@ -257,7 +258,7 @@ def falls(records: Sequence[SymbolRecord], start_equity: float) -> str:
         row = "".join(f"<td>{cell}</td>" for cell in cells)
         rows.append(f'<tr><th scope="row">{_day(times[first])}</th>{row}</tr>')
     head = "".join(f'<th scope="col">{name}</th>' for name in ("began", "depth", "lowest", "made good", "lasted"))
-    return _scrolling("Deepest drawdowns", f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>")
+    return scrolling("Deepest drawdowns", f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>")
 
 
 def deepest_falls(
@@ -348,7 +349,7 @@ def _grid(title: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
         + "</tr>"
         for name, row in rows.items()
     )
-    return _scrolling(title, f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>")
+    return scrolling(title, f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>")
 
 
 def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -365,7 +366,7 @@ def _two_columns(title: str, rows: Iterable[tuple[str, str]]) -> str:
     body = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td{_long(value)}>{value}</td></tr>' for name, value in rows
     )
-    return _scrolling(title, f"<tbody>{body}</tbody>", "pairs")
+    return scrolling(title, f"<tbody>{body}</tbody>", "pairs")
 
 
 def _long(value: str) -> str:
@@ -376,7 +377,7 @@ def _folded(title: str, content: str) -> str:
     return f"<details><summary>{escape(title)}</summary>{content}</details>"
 
 
-def _scrolling(title: str, content: str, kind: str = "") -> str:
+def scrolling(title: str, content: str, kind: str = "") -> str:
     """Return a table that scrolls by itself where the screen is narrower."""
     return (
         f'<div class="table {kind}" tabindex="0" role="region" aria-label="{escape(title)}">'
@@ -412,4 +413,4 @@ def _parameter_table(title: str, rows: Sequence[tuple[str, Any, Any, str, str]],
         + f'<td class="text">{escape(unit)}</td><td class="text">{escape(meaning)}</td></tr>'
         for name, value, default, unit, meaning in rows
     )
-    return _scrolling(title, f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>")
+    return scrolling(title, f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>")

@@ -42,6 +42,7 @@ from gridv4_bt.cli.options import (
     read_feeds,
     read_symbols,
 )
+from gridv4_bt.cli.trials import Jobs, Optimize, Rank, check_trials, optimize
 from gridv4_bt.config import load_config
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.errors import ConfigError
@@ -88,6 +89,9 @@ def backtest(
     out: Annotated[Path | None, typer.Option(help="Folder for the results; default runs/SYMBOL-TIME.")] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no picture and no page.")] = False,
     quiet: Quiet = False,
+    trial: Optimize = [],  # noqa: B006
+    jobs: Jobs = 1,
+    rank: Rank = "sharpe",
 ) -> None:
     """Backtest GridStrategyV4 on candles; without --data on the embedded synthetic market."""
     lived = None
@@ -102,6 +106,7 @@ def backtest(
     if lived is not None:  # trading begins where the session began
         parameters = parameters.model_copy(update={"warm_up": max(parameters.warm_up, lived.config.warm_up)})
     check_cash(cash)
+    axes = check_trials(trial, jobs, rank, intrabar) if trial else {}
     console = Console(quiet=quiet)
     parameters, others = matching_modes(parameters, intrabar, bool(detail))
     first, last = parse_time("--from", start), parse_time("--to", end)
@@ -126,6 +131,9 @@ def backtest(
         if quality.found:
             console.print(quality_table(quality, only_found=True))
     folder = out if out is not None else default_folder([feed.p.name for feed in feeds])
+    if axes:
+        optimize(feeds, axes, parameters, cash, brackets, jobs, rank, folder, console)
+        return
     check_folder(folder)
     result = run_shown(make_cerebro(feeds, parameters, cash, brackets), console)
     if others:

@@ -27,7 +27,7 @@ from gridv4_bt.live.connection import Refused, Unreachable
 from gridv4_bt.live.doctor import examine
 from gridv4_bt.live.monitor import NOTIFY, notifier, serve_metrics
 from gridv4_bt.live.paper import PaperClock, history_bars, paper_place, place_at
-from gridv4_bt.live.session import Place, Plan, Session, names
+from gridv4_bt.live.session import Place, Plan, Session, names, with_history
 from gridv4_bt.live.status import shown
 from gridv4_bt.live.store import ccxtbt_client
 
@@ -88,7 +88,7 @@ def live(
     GRIDV4_NOTIFY. Ctrl-C takes back the entries, leaves exits and stops, and saves. Exit codes: 0 stopped, 1 the system
     failed, 2 bad input, 3 a person is needed, 4 --check has found something.
     """
-    parameters = load_config(config, setting)
+    parameters = with_history(load_config(config, setting))
     _check_options(symbol, paper, demo, endpoint, store, dead_man, cash)
     console = Console(quiet=quiet)
     _log_to(console)

@@ -13,15 +13,14 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import platformdirs
 
 from gridv4_bt.core import funding, grid, inventory
-from gridv4_bt.engine import ladder
+from gridv4_bt.engine import ladder, sure_levels
 
-RULES: tuple[ModuleType, ...] = (funding, grid, inventory, ladder)
+RULES: tuple[ModuleType, ...] = (funding, grid, inventory, sure_levels, ladder)
 
 
 @cache
@@ -74,34 +73,43 @@ def plain(array: MutableSequence) -> list:
 
 
 @cache
-def compiled(rule: Callable, modules: tuple[ModuleType, ...] = RULES, **options: Any) -> Callable:
+def compiled(
+    rule: Callable, made_of: tuple[ModuleType, ...] = RULES, calls: tuple[ModuleType, ...] = (), nogil: bool = False
+) -> Callable:
     """Return a rule compiled by numba, or the rule itself where numba is missing.
 
-    `modules` are all those whose functions it calls, its own included; `options` are those of `numba.njit`.
+    Parameters
+    ----------
+    made_of : the modules whose functions become part of it, its own included.
+    calls : those whose functions are called, because they are long, needed in many places and seldom run.
+    nogil : whether it lets go of Python's lock.
     """
     if not available():
         return rule
     import numba
 
-    for module in modules:
-        _register(module)
+    for module in made_of:
+        _register(module, forceinline=True)
+    for module in calls:
+        _register(module, forceinline=False)
     before = numba.config.CACHE_DIR
-    folder = _cache_folder(modules)
+    folder = _cache_folder(made_of + calls)
     numba.config.CACHE_DIR = str(folder or "")
     try:
-        return numba.njit(rule, cache=folder is not None, **options)
+        # Without counting references to arrays, which would take longer than the rules: none of them makes an array.
+        return numba.njit(rule, cache=folder is not None, nogil=nogil, _nrt=False)
     finally:
         numba.config.CACHE_DIR = before
 
 
 @cache
-def _register(module: ModuleType) -> None:
+def _register(module: ModuleType, forceinline: bool) -> None:
     """Let compiled code call the functions of a module; to Python they stay what they are."""
     from numba.extending import register_jitable
 
     for function in vars(module).values():
         if inspect.isfunction(function) and function.__module__ == module.__name__:
-            register_jitable(function)
+            register_jitable(forceinline=forceinline)(function)
 
 
 def _cache_folder(modules: tuple[ModuleType, ...]) -> Path | None:

@@ -14,6 +14,7 @@ from gridv4_bt.core.grid import (
     round_up,
 )
 from gridv4_bt.core.inventory import normalized_inventory, optimal_spread, reservation_price
+from gridv4_bt.engine.sure_levels import CROSSING, STAYS, UNSURE, sure_outcome
 
 
 class Blocked(IntEnum):
@@ -179,7 +180,24 @@ def plan_side(
     """
     prices, qtys, spacings, actions, codes = orders[0], orders[1], orders[2], orders[3], orders[4]
     changes = 0
+    estimate = centre
+    growth = 1.0 + spacing_pct if side_sign < 0 else 1.0 / (1.0 + spacing_pct)
+    least_room = most_room = room
     for i in range(levels):
+        estimate *= growth
+        outcome, least, most = UNSURE, 0.0, 0.0
+        if estimate > 0.0:
+            outcome, least, most = sure_outcome(
+                side_sign, estimate, spacing_pct, last_price, edge, notional, least_room, most_room,
+                tick, step, min_qty, min_notional, keep_price, keep_qty, taken, count, prices[i], qtys[i],
+            )  # fmt: skip
+        if outcome != UNSURE:
+            actions[i] = KEEP
+            codes[i] = PLACED if outcome == STAYS else CROSSES if outcome == CROSSING else MAX_INVENTORY
+            tally[int(codes[i])] += 1
+            least_room -= most
+            most_room -= least
+            continue
         raw = level_price(centre, spacing_pct, -side_sign * (i + 1))
         price = order_price(side_sign, raw, tick) if raw > 0.0 else 0.0
         # A skew that takes the centre below zero, or a tick too coarse for the level, leaves no price.
@@ -189,10 +207,14 @@ def plan_side(
             code = surroundings_reason(price, spacing_pct, taken, fills, count)
         if code == PLACED:
             qty = round_down(notional / price, step)
-            code = size_reason(price, qty, min_qty, min_notional, room)
+            if least_room < qty * price <= most_room:
+                least_room = exact_room(side_sign, i, centre, spacing_pct, notional, room, tick, step, codes)
+                most_room = least_room
+            code = size_reason(price, qty, min_qty, min_notional, least_room)
         action = KEEP
         if code == PLACED:
-            room -= qty * price
+            least_room -= qty * price
+            most_room -= qty * price
             near = is_kept(prices[i], price, keep_price * spacing_pct * price)
             if prices[i] == 0.0:
                 action = PLACE
@@ -213,6 +235,25 @@ def plan_side(
     if changes > 0:
         ladder_totals(side_sign, levels, prices, qtys, totals)
     return changes
+
+
+def exact_room(
+    side_sign: int,
+    end: int,
+    centre: float,
+    spacing_pct: float,
+    notional: float,
+    room: float,
+    tick: float,
+    step: float,
+    codes: Sequence[float],
+) -> float:
+    """Return what a side may still take after the levels before index `end` whose code is PLACED, quote."""
+    for i in range(end):
+        if codes[i] == PLACED:
+            price = order_price(side_sign, level_price(centre, spacing_pct, -side_sign * (i + 1)), tick)
+            room -= round_down(notional / price, step) * price
+    return room
 
 
 def plan_ladder(

@@ -94,7 +94,7 @@ class PaperClock:
 def history_bars(config: GridConfig) -> int:
     """Return a number of bars that warms up all indicators of a config."""
     mixture = config.gmm_window + config.gmm_span if config.regime == "gmm" else 0
-    return max(WARM_UP, config.warm_up, mixture + config.sigma_bars + 1)
+    return max(WARM_UP, config.warm_up + 1, mixture + config.sigma_bars + 1)
 
 
 @contextmanager

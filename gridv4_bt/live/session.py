@@ -38,6 +38,8 @@ logger = logging.getLogger("gridv4.live")
 #: At a restart history begins where it began first, so that the indicators are the same, but never earlier than this:
 #: what is older than so many bars no indicator remembers.
 _LONGEST_HISTORY = 10_000
+#: Bars of history before the first decision, by regime filter, from which on longer ones decide alike.
+_HISTORY = {"kama": 1_000, "gmm": 4_000}
 _BOT_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -277,6 +279,15 @@ class Session:
     def _received(self, symbol: str, candle) -> None:
         self._first.setdefault(symbol, candle.time)
         self.log.candle(symbol, candle)
+
+
+def with_history(config: GridConfig) -> GridConfig:
+    """Return a config whose warm-up lets all averages forget where they began.
+
+    A backtest of the recorded candles by this config begins to trade at the very same bar.
+    """
+    bars = _HISTORY["gmm" if config.regime == "gmm" else "kama"]
+    return config.model_copy(update={"warm_up": max(config.warm_up, bars)})
 
 
 def names(symbols: Sequence[str]) -> list[str]:

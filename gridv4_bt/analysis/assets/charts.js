@@ -21,23 +21,6 @@ const REGIME_ORDER = [-2, -1, 0, 1, 2];
 const HALTED = 3; // beside the codes of the regimes
 const RIBBON_ROWS = 12;
 
-function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
-
-function faded(name, share) {
-  const hex = colour(name).replace("#", "");
-  const [r, g, b] = [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16));
-  return `rgba(${r},${g},${b},${share})`;
-}
-
-function line(points, name, colourName, more = {}) {
-  return {
-    type: "scatter", mode: "lines", name, ...points,
-    line: { color: colour(colourName), width: 1.3, ...more.line }, hoverinfo: "x+y", ...more.rest,
-  };
-}
-
 function kindOfClosing(label) {
   return CLOSING_KINDS.find((kind) => kind.labels === null || kind.labels.includes(label));
 }

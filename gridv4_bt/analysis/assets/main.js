@@ -312,12 +312,7 @@ function precision(run) {
 }
 
 async function start() {
-  const [library, { run, bytes }] = await Promise.all(
-    [unzipped, unpacked].map((unpack, i) => unpack(document.getElementById(["plotly", "data"][i]).textContent)),
-  );
-  const script = element("script");
-  script.textContent = new TextDecoder().decode(library);
-  document.head.append(script);
+  const [, { run, bytes }] = await Promise.all([loadCharts(), unpacked(document.getElementById("data").textContent)]);
   document.getElementById("precision").textContent = precision(run);
   const symbols = run.symbols.map((symbol) => new SymbolData(symbol, bytes));
   const traded = symbols.filter((symbol) => symbol.rows);
@@ -328,10 +323,4 @@ async function start() {
   window.page = new Page(new Board(run, traded, wallet));
 }
 
-start().catch((error) => {
-  const place = document.getElementById("problem");
-  const old = typeof DecompressionStream === "undefined";
-  place.textContent = old ? "This browser is too old for the charts: it needs to be of 2023 or later." : error.message;
-  place.hidden = false;
-  document.getElementById("charts").hidden = true;
-});
+start().catch(complain);

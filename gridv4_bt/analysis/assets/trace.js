@@ -6,13 +6,6 @@ const PRUNE_LABELS = ["deviance", "oldest", "gap", "funding", "offset", "delever
 const MARGIN_LABELS = ["margin_call"];
 
 // Plain text only: names come from files.
-function element(tag, content = "", className = "") {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  for (const part of [content].flat()) node.append(part);
-  return node;
-}
-
 class Trace {
   constructor(board) {
     this.board = board;

@@ -11,23 +11,26 @@ from numpy.typing import NDArray
 
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core import funding, grid, inventory, kelly, regime, risk
-from gridv4_bt.engine import (
-    exits,
-    guards,
-    ladder,
-    liquidation,
-    matching,
-    position,
-    pruning,
-    sweep_exchange,
-    sweep_state,
-    sweep_steps,
-)
+from gridv4_bt.engine import exits, guards, ladder, liquidation, position, pruning, sure_levels
+from gridv4_bt.engine import matching as rules_of_matching
 from gridv4_bt.engine.compiled import available, compiled
 from gridv4_bt.engine.ladder import Blocked
 from gridv4_bt.engine.market import MarketHistory
-from gridv4_bt.engine.sweep_exchange import next_bar
-from gridv4_bt.engine.sweep_state import (
+from gridv4_bt.engine.sweep import exchange, fills, guarding, matching, quoting, reading
+from gridv4_bt.engine.sweep import state as records
+from gridv4_bt.engine.sweep.exchange import next_bar
+from gridv4_bt.engine.sweep.guarding import (
+    check_circuit_breaker,
+    check_liquidation,
+    check_stop_loss,
+    check_var,
+    prune,
+    trail_anchor,
+    update_regime,
+)
+from gridv4_bt.engine.sweep.quoting import generate_grid, match_orders
+from gridv4_bt.engine.sweep.reading import DAY_MS, keep_trades, log_equity, note_regime, read_bar
+from gridv4_bt.engine.sweep.state import (
     BRACKET,
     CLOSE,
     COOLING,
@@ -45,29 +48,15 @@ from gridv4_bt.engine.sweep_state import (
     Side,
     State,
 )
-from gridv4_bt.engine.sweep_steps import (
-    DAY_MS,
-    check_circuit_breaker,
-    check_liquidation,
-    check_stop_loss,
-    check_var,
-    generate_grid,
-    keep_trades,
-    log_equity,
-    match_orders,
-    note_regime,
-    prune,
-    read_bar,
-    trail_anchor,
-    update_regime,
-)
 from gridv4_bt.errors import ConfigError
 
-#: All modules whose functions the kernel is made of.
-MODULES = (
-    funding, grid, inventory, kelly, regime, risk, exits, guards, ladder, liquidation, matching, position, pruning,
-    sweep_state, sweep_exchange, sweep_steps,
+#: The modules whose functions the kernel is made of, and those whose functions it calls when something happens.
+MADE_OF = (
+    funding, grid, inventory, kelly, regime, risk, exits, guards, sure_levels, ladder, liquidation, rules_of_matching,
+    position, pruning, records, exchange, reading, guarding, quoting,
 )  # fmt: skip
+CALLED = (fills, matching)
+
 
 
 def trade(inputs, state):
@@ -125,7 +114,7 @@ def kernel():
     """
     if not available():
         raise ConfigError("a sweep needs numba, which is not installed: pip install 'gridstrategy-v4[fast]'")
-    return compiled(trade, MODULES, nogil=True)
+    return compiled(trade, MADE_OF, CALLED, nogil=True)
 
 
 def new_state(

@@ -1,4 +1,4 @@
-"""What the compiled kernel of `gridv4_bt.engine.sweep` reads and writes: records of plain numbers.
+"""What the compiled kernel reads and writes: records of plain numbers.
 
 They hold what the objects of a run in Backtrader hold, under the same names: `WALLET` the `Account`, the book and the
 strategy, `LEG` a `Leg` with its `PositionTracker` and `SideState`, `FILL` a `Fill` with its exit.

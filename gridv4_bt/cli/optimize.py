@@ -1,0 +1,96 @@
+"""The command line of `gridv4 optimize`."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gridv4_bt.analysis.files import check_folder
+from gridv4_bt.cli.common import INTERRUPTED
+from gridv4_bt.cli.options import Quiet
+from gridv4_bt.cli.trials import check_jobs, text
+from gridv4_bt.errors import ConfigError
+from gridv4_bt.optimise.progress import shown
+from gridv4_bt.optimise.space import load_space
+
+if TYPE_CHECKING:
+    from gridv4_bt.optimise.result import SearchResult
+    from gridv4_bt.optimise.study import Search
+
+#: What the table of finalists shows of each window.
+COLUMNS = {"net_return": "return", "max_drawdown": "drawdown", "sharpe": "Sharpe", "liquidations": "liq."}
+SIGNS = {1: "[green]+[/]", 0: "[yellow]?[/]", -1: "[red]-[/]"}
+
+
+def optimize_space(
+    space: Annotated[Path, typer.Option(help="What is searched, on which data, for what: a TOML file.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; an interrupted search goes on in it.")],
+    jobs: Annotated[int, typer.Option(help="Processes at work at a time; 0: one for each core.")] = 0,
+    cluster: Annotated[str, typer.Option(help="Dask scheduler that spreads the trials: tcp://HOST:8786.")] = "",
+    trials: Annotated[int | None, typer.Option(help="In place of the space file's number.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Search for parameters, and find out whether what is found would survive.
+
+    The same space, data and seed give the same result whatever the number of jobs or workers; an interrupted search
+    that is started again ends as if it had never been.
+    """
+    wanted = load_space(space)
+    if trials is not None:
+        if trials < 2:
+            raise ConfigError(f"--trials {trials}: at least 2")
+        wanted = wanted.model_copy(update={"search": wanted.search.model_copy(update={"trials": trials})})
+    count = check_jobs(jobs)
+    if find_spec("optuna") is None or find_spec("scipy") is None:
+        raise ConfigError("gridv4 optimize needs Optuna and SciPy: pip install 'gridstrategy-v4[optimize]'")
+    # These take seconds to load, and without the extra they are not there.
+    from gridv4_bt.optimise.result import run_search
+    from gridv4_bt.optimise.workers import Cluster, Forks
+    from gridv4_bt.optimise.write import STORAGE_FILE, known_files, write_search
+
+    check_folder(out, known_files(wanted.search.finalists))
+    console = Console(quiet=quiet)
+    forks = Forks(count)
+    workers = Cluster(cluster) if cluster else forks
+
+    def watch(search: "Search", title: str) -> None:
+        done = len(search.trials)
+        if done:
+            console.print(f"[dim]{title}: {done:,} of {search.wanted:,} trials are done already[/]")
+        for _ in shown(search.run(workers), search.wanted - done, not quiet, title):
+            pass
+
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        result = run_search(wanted, wanted.search.storage or f"sqlite:///{out / STORAGE_FILE}", workers, forks, watch)
+        write_search(out, result)
+    except KeyboardInterrupt:
+        typer.echo("error: interrupted; all whole batches are kept: run again to go on", err=True)
+        raise SystemExit(INTERRUPTED) from None
+    finally:
+        workers.close()
+    print_search(result, console)
+    console.print(f"written to {out}/: optimize.html, optimize.json, trials.csv and the finalists as configs")
+
+
+def print_search(result: "SearchResult", console: Console) -> None:
+    """Print the finalists and the verdict."""
+    for place, finalist in enumerate(result.finalists, 1):
+        params = ", ".join(f"{name} {_short(value)}" for name, value in finalist.trial.params.items())
+        table = Table("in Backtrader", "", title=f"finalist {place}: {params}")
+        for head in COLUMNS.values():
+            table.add_column(head, justify="right")
+        for cell, figures in finalist.figures.items():
+            seen = "not searched" if cell.partition(" in ")[2] in finalist.tests else "searched"
+            table.add_row(cell, seen, *(text(name, figures[name]) for name in COLUMNS))
+        console.print(table)
+    for check in result.verdict.checks:
+        console.print(f"{SIGNS[check.sign]} {check.question} [bold]{check.answer}[/]")
+    console.print(f"Would this survive? [bold]{result.verdict.sentence}[/]")
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

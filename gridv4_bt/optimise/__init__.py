@@ -1,0 +1,1 @@
+"""Trying many parameters without fooling oneself: optstrategy, searches, and the guards against overfitting."""

@@ -1,0 +1,96 @@
+"""A symbol in a window, ready for trials: in Backtrader, or compiled."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from feeds.candles import CandleFeed
+from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
+from gridv4_bt.config import GridConfig
+from gridv4_bt.optimise.cerebro import compile_rules
+from gridv4_bt.optimise.figures import Evaluation, of_run
+from gridv4_bt.optimise.space import Space
+
+
+class Market(Protocol):
+    """What trials need of the data. It survives pickling."""
+
+    def prepare(self, configs: Sequence[GridConfig]) -> None:
+        """Do what all these configs share, once, before the work is spread."""
+
+    def evaluate(self, config: GridConfig) -> Evaluation:
+        """Run one parameter set from the window's first bar to its last, with a wallet of its own."""
+
+
+#: By symbol and name of the window.
+Markets = Mapping[tuple[str, str], Market]
+
+
+@dataclass(frozen=True)
+class BacktraderMarket:
+    """Trials as `run_backtest.py` runs them."""
+
+    data: SymbolData
+    first: date | None
+    last: date | None
+    cash: float
+
+    @cached_property
+    def feed(self) -> CandleFeed:
+        """The window's bars."""
+        [feed] = make_feeds([self.data], start=self.first, end=self.last)
+        return feed
+
+    def prepare(self, configs: Sequence[GridConfig]) -> None:
+        compile_rules()
+        _ = self.feed
+
+    def evaluate(self, config: GridConfig) -> Evaluation:
+        return of_run(run(make_cerebro([self.feed], config, self.cash)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "feed"}
+
+
+def load_symbols(space: Space) -> tuple[list[SymbolData], str]:
+    """Read and check all files once; return them, and a name for their content.
+
+    Raises
+    ------
+    DataError
+        A file is missing or damaged.
+    """
+    loaded, digest = [], hashlib.sha256()
+    for symbol in space.symbols:
+        [feed] = make_feeds([SymbolData(symbol.name, symbol.candles, symbol.funding, symbol.mark)])
+        loaded.append(SymbolData(symbol.name, feed.candles, feed.p.funding, feed.p.mark))
+        for table in (feed.candles, feed.p.funding, feed.p.mark):
+            for column in ("time", "open", "high", "low", "close", "volume", "rate"):
+                values = getattr(table, column, None)
+                digest.update(b"-" if values is None else np.ascontiguousarray(values).tobytes())
+    return loaded, digest.hexdigest()[:16]
+
+
+def make_market(
+    data: SymbolData, first: date | None, last: date | None, cash: float, engine: str
+) -> Market:
+    """Return a symbol's market between two days.
+
+    Raises
+    ------
+    DataError
+        There is no bar between them.
+    """
+    market = BacktraderMarket(data, first, last, cash)
+    if engine == "backtrader":
+        return market
+    from gridv4_bt.optimise.swept import SweptMarket  # loading the compiler takes a second
+
+    return SweptMarket.of(market.feed, cash)

@@ -1,0 +1,151 @@
+"""A whole search from space to verdict: trials, walk-forward, finalists in Backtrader, guards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridv4_bt.config import GridConfig, make_config
+from gridv4_bt.errors import GridV4Error
+from gridv4_bt.optimise.figures import Evaluation, Figures
+from gridv4_bt.optimise.guards import Guards, Verdict, judge, measure, neighbours_of, nothing_fits
+from gridv4_bt.optimise.markets import load_symbols
+from gridv4_bt.optimise.space import Limit, Space
+from gridv4_bt.optimise.study import Search, Trial, best_of, named, portfolio, violations
+from gridv4_bt.optimise.walkforward import SCHEMES, FoldResult, Watch, folds_of, make_markets, walk_forward
+from gridv4_bt.optimise.workers import Result as Evaluations
+from gridv4_bt.optimise.workers import Values, Workers
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """One of the best trials, run again in Backtrader on all windows, those that the search has not seen too."""
+
+    trial: Trial
+    figures: dict[str, Figures]  #: by ``SYMBOL in WINDOW``, of Backtrader
+    difference: float | None  #: largest relative difference of an end equity from the sweep's; None without a sweep
+    tests: dict[str, tuple[float, list[str]]]  #: return (mean of the symbols) and broken limits by test window
+    curves: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]  #: days and daily returns by window
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """All that a search found."""
+
+    space: Space
+    trials: list[Trial]
+    best: list[Trial]  #: that keep all limits, best first
+    finalists: list[Finalist]
+    neighbours: list[tuple[Values, float | None]]  #: of the winner, with the first objective; None: unfit
+    folds: dict[str, list[FoldResult]]  #: by scheme
+    guards: Guards | None
+    verdict: Verdict
+    study: Any  #: Optuna's
+
+
+def run_search(space: Space, storage: str, workers: Workers, checkers: Workers, watch: Watch) -> SearchResult:
+    """Search a space to the end, or go on with it, and find out what the result is worth.
+
+    Parameters
+    ----------
+    storage : SQLAlchemy URL.
+    workers : evaluate the trials.
+    checkers : run the finalists again in Backtrader.
+    watch : lets a search run and shows it.
+
+    Raises
+    ------
+    ConfigError, DataError
+        The space does not fit its data, or the storage holds another one.
+    """
+    symbols, data = load_symbols(space)
+    for scheme in SCHEMES:
+        folds_of(space, symbols, scheme)
+    engine = space.search.engine
+    search = Search(space, make_markets(space, symbols, space.search_windows, engine), storage, "search", data)
+    watch(search, "search")
+    best = best_of(space, search.trials)
+    if not best:
+        return SearchResult(space, search.trials, [], [], [], {}, None, _why_none(search.trials), search.study)
+    folds = {scheme: walk_forward(space, symbols, scheme, storage, data, workers, watch) for scheme in SCHEMES}
+    nearby = neighbours_of(space, best[0].params)
+    results = dict(workers.evaluate(search.markets, [{**space.fixed, **params} for params in nearby]))
+    neighbours = [
+        (params, _objective(space, list(search.markets), results[index])) for index, params in enumerate(nearby)
+    ]
+    chosen = best[: space.search.finalists]
+    finalists = _finalists(space, chosen, make_markets(space, symbols, space.windows, "backtrader"), checkers)
+    guards = measure(space, search.trials, best[0], [value for _, value in neighbours], folds)
+    winner = finalists[0]
+    verdict = judge(float(np.prod(1.0 + best[0].returns) - 1.0), guards, folds, winner.tests, winner.difference)
+    return SearchResult(space, search.trials, best, finalists, neighbours, folds, guards, verdict, search.study)
+
+
+def _why_none(trials: Sequence[Trial]) -> Verdict:
+    errors = [trial.error for trial in trials if trial.error is not None]
+    if len(errors) == len(trials):
+        return nothing_fits(f"all {len(trials):,} trials failed, the first: {errors[0]}")
+    return nothing_fits(f"none of {len(trials):,} trials keeps all limits.")
+
+
+def _objective(space: Space, cells: list[tuple[str, str]], result: Evaluations) -> float | None:
+    if isinstance(result, str):
+        return None
+    figures = [one.figures for one in result]
+    broken = violations(space, dict(zip(cells, figures, strict=True)))
+    return None if any(value > 0.0 for value in broken.values()) else space.objectives[0].value(figures)
+
+
+def _finalists(
+    space: Space, chosen: Sequence[Trial], markets: Mapping[tuple[str, str], Any], checkers: Workers
+) -> list[Finalist]:
+    """Run the chosen trials in Backtrader, a task for each market: they are few and slow."""
+    done: dict[tuple[str, str], dict[int, Evaluations]] = {}
+    sets = [{**space.fixed, **trial.params} for trial in chosen]
+    for cell, market in markets.items():
+        done[cell] = dict(checkers.evaluate({cell: market}, sets))
+    finalists = []
+    for index, trial in enumerate(chosen):
+        evaluations: dict[tuple[str, str], Evaluation] = {}
+        for cell, results in done.items():
+            result = results[index]
+            if isinstance(result, str):
+                raise GridV4Error(f"trial {trial.number + 1} cannot be run in Backtrader: {result}")
+            evaluations[cell] = result[0]
+        finalists.append(_finalist(space, trial, evaluations))
+    return finalists
+
+
+def _finalist(space: Space, trial: Trial, evaluations: dict[tuple[str, str], Evaluation]) -> Finalist:
+    figures = named(evaluations, (one.figures for one in evaluations.values()))
+    difference = None
+    if space.search.engine == "sweep":
+        difference = max(
+            abs(figures[cell]["net_return"] - swept["net_return"]) / (1.0 + abs(swept["net_return"]))
+            for cell, swept in trial.figures.items()
+        )
+    curves = {}
+    for window in space.windows:
+        cells = [cell for cell in evaluations if cell[1] == window.name]
+        curves[window.name] = portfolio(cells, [evaluations[cell] for cell in cells])
+    tests = {}
+    for window in space.test_windows:
+        # Limits hold everywhere, those of a single window only there.
+        kept: list[Limit] = [limit for limit in space.limits if limit.window is None]
+        broken = [
+            f"{limit.text} ({symbol})"
+            for limit in kept
+            for (symbol, name), one in evaluations.items()
+            if name == window.name and limit.violation(one.figures[limit.figure]) > 0.0
+        ]
+        tests[window.name] = (float(np.prod(1.0 + curves[window.name][1]) - 1.0), broken)
+    return Finalist(trial, figures, difference, tests, curves)
+
+
+def config_of(space: Space, trial: Trial) -> GridConfig:
+    """Return the config of a trial."""
+    return make_config({**space.fixed, **trial.params})

@@ -1,0 +1,270 @@
+"""The space file of `gridv4 optimize`: what is searched, on which data, for what, and within which limits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from gridv4_bt.config import GridConfig, check_parameter
+from gridv4_bt.errors import ConfigError
+from gridv4_bt.optimise.figures import FIGURES, Figures
+
+_LIMIT = re.compile(r"\s*(\w+)\s*(<=|>=|==|<|>|=)\s*([-+.\deE]+)\s*(?:in\s+(.+?))?\s*")
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Symbol(_Table):
+    """A perpetual and its files, relative to the space file."""
+
+    name: str = Field(min_length=1)
+    candles: Path
+    funding: Path | None = None
+    mark: Path | None = None
+
+
+class Window(_Table):
+    """A span of UTC days, both ends included; the ends of the data where they are left out."""
+
+    name: str = Field(min_length=1)
+    first: date | None = Field(None, alias="from")
+    last: date | None = Field(None, alias="to")
+    use: Literal["search", "test"] = "search"  #: a test window is seen by the finalists alone, after the search
+
+
+class Parameter(_Table):
+    """The values of one parameter: a range, whole numbers where the parameter is one, or choices."""
+
+    low: float | None = None
+    high: float | None = None
+    step: float | None = Field(None, gt=0)
+    log: bool = False
+    choices: tuple[Any, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Parameter:
+        if bool(self.choices) == (self.low is not None or self.high is not None):
+            raise ValueError("give either low and high, or choices")
+        if self.choices:
+            if self.step is not None or self.log:
+                raise ValueError("step and log belong to a range, not to choices")
+            if len(set(self.choices)) < len(self.choices):
+                raise ValueError("a choice comes twice")
+            return self
+        if self.low is None or self.high is None or not self.low < self.high:
+            raise ValueError("a range needs a low below its high")
+        if self.log and (self.low <= 0.0 or self.step is not None):
+            raise ValueError("a log range lies above 0 and has no step")
+        return self
+
+
+class Objective(_Table):
+    """A figure to make as good as it gets, over all symbols and search windows."""
+
+    figure: str
+    over: Literal["mean", "worst"] = "mean"
+
+    @field_validator("figure")
+    @classmethod
+    def _known(cls, figure: str) -> str:
+        if figure not in FIGURES:
+            raise ValueError(f"no such figure; one of {', '.join(FIGURES)}")
+        return figure
+
+    @property
+    def more_is_better(self) -> bool:
+        """Whether it is to grow."""
+        return FIGURES[self.figure]
+
+    def value(self, cells: list[Figures]) -> float:
+        """Return the objective; a ratio that is not defined, as without any trade, counts 0."""
+        values = [0.0 if cell[self.figure] is None else float(cell[self.figure]) for cell in cells]
+        if self.over == "worst":
+            return min(values) if self.more_is_better else max(values)
+        return math.fsum(values) / len(values)
+
+
+class Limit(_Table):
+    """A bound that a figure keeps in every search window of every symbol, or in one window."""
+
+    text: str
+    figure: str
+    sign: str
+    bound: float
+    window: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> Limit:
+        """Read ``max_drawdown < 0.10`` or ``fills_per_day > 1 in NAME OF A WINDOW``."""
+        match = _LIMIT.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r}: write a limit like 'max_drawdown < 0.10' or 'fills_per_day > 1 in WINDOW'")
+        figure, sign, number, window = match.groups()
+        if figure not in FIGURES:
+            raise ValueError(f"{text!r}: no such figure; one of {', '.join(FIGURES)}")
+        try:
+            bound = float(number)
+        except ValueError:
+            raise ValueError(f"{text!r}: {number} is no number") from None
+        return cls(text=" ".join(text.split()), figure=figure, sign=sign.rstrip("=") or "=", bound=bound, window=window)
+
+    def violation(self, value: float | None) -> float:
+        """Return by how much a figure breaks the limit, relative to the bound; 0 or below: it keeps it."""
+        if value is None:
+            return 1.0
+        scale = abs(self.bound) or 1.0
+        if self.sign == "=":
+            return abs(value - self.bound) / scale
+        over = (value - self.bound if self.sign == "<" else self.bound - value) / scale
+        touches = "=" not in self.text and over == 0.0
+        return 1e-12 if touches else over
+
+
+class Search(_Table):
+    """How parameter sets are proposed, and how many."""
+
+    sampler: Literal["grid", "random", "sobol", "tpe", "nsga2"] = "tpe"
+    trials: int = Field(100, ge=2, le=1_000_000)
+    seed: int = Field(0, ge=0)
+    batch: int = Field(16, ge=1, le=10_000)  #: proposed at a time, whatever the number of jobs
+    finalists: int = Field(3, ge=1, le=50)  #: run again in Backtrader
+    tried_before: int = Field(0, ge=0)  #: trials made on this data in earlier searches, which deflate the result too
+    engine: Literal["sweep", "backtrader"] = "sweep"
+    storage: str = ""  #: SQLAlchemy URL; default an SQLite file in the result's folder
+
+
+class Folds(_Table):
+    """The walk-forward: within the first search window, each fold is searched anew."""
+
+    count: int = Field(4, ge=1, le=100)
+    purge_days: int = Field(2, ge=0, le=365)
+    train_share: float = Field(0.5, gt=0, lt=1)
+    trials: int | None = Field(None, ge=2)  #: a fold; default as many as the search
+
+
+class Space(_Table):
+    """A whole space file."""
+
+    symbols: tuple[Symbol, ...] = Field(min_length=1)
+    windows: tuple[Window, ...] = Field(min_length=1)
+    objectives: tuple[Objective, ...] = Field(min_length=1)
+    parameters: dict[str, Parameter] = Field(min_length=1)
+    limits: tuple[Limit, ...] = ()
+    fixed: dict[str, Any] = {}
+    search: Search = Search()
+    folds: Folds = Folds()
+    cash: float = Field(10_000.0, gt=0)
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _limits(cls, texts: Any) -> Any:
+        if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+            raise ValueError('write a list of texts like ["max_drawdown < 0.10"]')
+        return tuple(map(Limit.parse, texts))
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Space:
+        for what, names in (("symbols", self.symbols), ("windows", self.windows), ("objectives", self.objectives)):
+            keys = [getattr(one, "name", None) or one.figure for one in names]
+            if len(set(keys)) < len(keys):
+                raise ValueError(f"{what}: {max(keys, key=keys.count)} is given twice")
+        if not self.search_windows:
+            raise ValueError('windows: at least one needs use = "search"')
+        searched = [window.name for window in self.search_windows]
+        for limit in self.limits:
+            if limit.window is not None and limit.window not in searched:
+                raise ValueError(f"limits: {limit.text!r}: no search window has this name")
+        for name, value in self.fixed.items():
+            if name in self.parameters:
+                raise ValueError(f"fixed: {name} is searched already")
+            _check(f"fixed.{name}", name, value)
+        for name, parameter in self.parameters.items():
+            where = f"parameters.{name}"
+            for value in parameter.choices or (parameter.low, parameter.high):
+                _check(where, name, value)
+            if not parameter.choices and self.is_whole(name):
+                numbers = (parameter.low, parameter.high, 1 if parameter.step is None else parameter.step)
+                if any(float(number) != int(number) for number in numbers):
+                    raise ValueError(f"{where}: whole numbers are needed")
+            elif not parameter.choices and parameter.step is None and self.search.sampler == "grid":
+                raise ValueError(f"{where}: the grid sampler needs a step or choices")
+        return self
+
+    @property
+    def search_windows(self) -> tuple[Window, ...]:
+        """The windows the search sees; the first is the one of the walk-forward and the guards."""
+        return tuple(window for window in self.windows if window.use == "search")
+
+    @property
+    def test_windows(self) -> tuple[Window, ...]:
+        """The windows it does not see."""
+        return tuple(window for window in self.windows if window.use == "test")
+
+    @staticmethod
+    def is_whole(name: str) -> bool:
+        """Tell whether a parameter takes whole numbers only."""
+        return GridConfig.model_fields[name].annotation is int
+
+    def fingerprint(self, data: str) -> str:
+        """Return a name for everything that decides what a trial's number means; `data` names the data's content."""
+        content = self.model_dump(mode="json", exclude={"search": {"trials", "finalists", "tried_before", "storage"}})
+        for symbol in content["symbols"]:
+            for kind in ("candles", "funding", "mark"):
+                symbol.pop(kind)  # where they lie does not matter
+        text = json.dumps([content, data], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load_space(path: Path) -> Space:
+    """Return the space of a TOML file; its files are looked for beside it.
+
+    Raises
+    ------
+    ConfigError
+        Naming each field that is wrong, and why.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML ({error})") from None
+    try:
+        space = Space(**content)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: " + "; ".join(map(_explain, error.errors()))) from None
+    return space.model_copy(update={"symbols": tuple(_beside(path.parent, symbol) for symbol in space.symbols)})
+
+
+def _beside(folder: Path, symbol: Symbol) -> Symbol:
+    files = {kind: getattr(symbol, kind) for kind in ("candles", "funding", "mark")}
+    return symbol.model_copy(update={kind: folder / file for kind, file in files.items() if file is not None})
+
+
+def _check(where: str, name: str, value: Any) -> None:
+    if isinstance(value, float) and value.is_integer() and name in GridConfig.model_fields and Space.is_whole(name):
+        value = int(value)
+    try:
+        check_parameter(name, value)
+    except ConfigError as error:
+        raise ValueError(f"{where}: {error}") from None
+    if value == "detail":
+        raise ValueError(f"{where}: finer candles are not for searches")
+
+
+def _explain(item: Any) -> str:
+    where = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"{where}: unknown key"
+    text = item["msg"].removeprefix("Value error, ")
+    return f"{where}: {text}" if where else text

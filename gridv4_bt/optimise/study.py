@@ -1,0 +1,231 @@
+"""A search: batches of parameter sets, evaluated by workers and kept in a storage from which it goes on."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from gridv4_bt.errors import ConfigError
+from gridv4_bt.optimise.figures import Evaluation, Figures
+from gridv4_bt.optimise.markets import Markets
+from gridv4_bt.optimise.sampling import Notes, directions, distributions, grid_size, propose
+from gridv4_bt.optimise.space import Space
+from gridv4_bt.optimise.workers import Result, Values, Workers
+
+_SPACE = "gridv4 space"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One parameter set and what it made, as kept in the storage."""
+
+    stored: FrozenTrial
+
+    @property
+    def number(self) -> int:
+        """Counted from 0."""
+        return self.stored.number
+
+    @property
+    def params(self) -> Values:
+        """The values searched."""
+        return self.stored.params if self.error is None else self.stored.user_attrs["params"]
+
+    @property
+    def error(self) -> str | None:
+        """Why it could not be evaluated, else None."""
+        return self.stored.user_attrs.get("error")
+
+    @property
+    def objectives(self) -> list[float]:
+        """In the order of the space."""
+        return self.stored.values
+
+    @property
+    def broken(self) -> list[str]:
+        """The limits it breaks."""
+        return [text for text, violation in self.stored.constraints.items() if violation > 0.0]
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether it was evaluated and keeps all limits."""
+        return self.error is None and not self.broken
+
+    @property
+    def figures(self) -> dict[str, Figures]:
+        """Of each symbol and search window, named ``SYMBOL in WINDOW``."""
+        return self.stored.user_attrs["figures"]
+
+    @cached_property
+    def returns(self) -> NDArray[np.float64]:
+        """Daily returns in the first search window, up to its last day; the mean of the symbols."""
+        return unpack_returns(self.stored.user_attrs["returns"])
+
+
+class Search:
+    """The trials of a space on its search windows.
+
+    Parameters
+    ----------
+    markets : of every symbol in every search window.
+    storage : SQLAlchemy URL.
+    name : of the study in it.
+    data : a name for the content of the data.
+
+    Raises
+    ------
+    ConfigError
+        The storage cannot be opened, or holds the trials of another space under this name.
+    """
+
+    def __init__(self, space: Space, markets: Markets, storage: str, name: str, data: str) -> None:
+        self.space, self.markets = space, markets
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        try:
+            self.study = optuna.create_study(
+                storage=storage, study_name=name, directions=directions(space), load_if_exists=True
+            )
+        except Exception as error:  # SQLAlchemy's, the driver's, Optuna's
+            raise ConfigError(f"storage {storage}: cannot be used ({str(error).splitlines()[0]})") from None
+        known, fingerprint = self.study.user_attrs.get(_SPACE), space.fingerprint(data)
+        if known not in (None, fingerprint):
+            raise ConfigError(
+                f"storage {storage}: {name} holds trials of another space, seed or data; give another --out or storage"
+            )
+        self.study.set_user_attr(_SPACE, fingerprint)
+        self._distributions = distributions(space)
+        self._history = self.study.get_trials(deepcopy=False)
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All there are so far."""
+        return [Trial(stored) for stored in self._history]
+
+    @property
+    def wanted(self) -> int:
+        """How many there will be."""
+        return min(self.space.search.trials, grid_size(self.space)) if self._is_grid else self.space.search.trials
+
+    @property
+    def _is_grid(self) -> bool:
+        return self.space.search.sampler == "grid"
+
+    def run(self, workers: Workers) -> Iterator[int]:
+        """Go on to the end; yield once for each trial evaluated.
+
+        A batch is kept when it is whole: what is proposed next is decided by whole batches alone.
+        """
+        size = self.space.search.batch
+        while (done := len(self._history)) < self.wanted:
+            first = done // size * size
+            proposed = propose(self.space, self._history[:first], first, min(size, self.wanted - first))
+            todo = proposed[done - first :]
+            sets = [{**self.space.fixed, **params} for params, _ in todo]
+            results: dict[int, Result] = {}
+            for index, result in workers.evaluate(self.markets, sets):
+                results[index] = result
+                yield done + len(results)
+            for index, (params, notes) in enumerate(todo):
+                self._keep(params, notes, results[index])
+            self._history = self.study.get_trials(deepcopy=False)
+
+    def _keep(self, params: Values, notes: Notes, result: Result) -> None:
+        if isinstance(result, str):
+            kept = create_trial(state=TrialState.FAIL, user_attrs={"error": result, "params": params})
+        else:
+            cells = list(self.markets)
+            figures = [one.figures for one in result]
+            kept = create_trial(
+                params=params,
+                distributions=self._distributions,
+                values=[objective.value(figures) for objective in self.space.objectives],
+                constraints=violations(self.space, dict(zip(cells, figures, strict=True))),
+                user_attrs={
+                    "figures": named(cells, figures),
+                    "returns": pack_returns(portfolio(cells, result)[1]),
+                },
+                system_attrs=notes,
+            )
+        self.study.add_trial(kept)
+
+
+def violations(space: Space, figures: Mapping[tuple[str, str], Figures]) -> dict[str, float]:
+    """Return by how much each limit is broken where it is broken most; 0 or below: it is kept."""
+    return {
+        limit.text: max(
+            limit.violation(one[limit.figure])
+            for (_, window), one in figures.items()
+            if limit.window in (None, window)
+        )
+        for limit in space.limits
+    }
+
+
+def named(cells: Iterable[tuple[str, str]], figures: Iterable[Figures]) -> dict[str, Figures]:
+    """Return the figures by the name of their symbol and window."""
+    return {f"{symbol} in {window}": one for (symbol, window), one in zip(cells, figures, strict=True)}
+
+
+def portfolio(
+    cells: Sequence[tuple[str, str]], evaluations: Sequence[Evaluation]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return all days of the first window from the first traded on, and the mean return of the symbols on each.
+
+    Every symbol has a wallet of its own; one that does not trade on a day returns 0 on it.
+    """
+    window = cells[0][1]
+    parts = [one for (_, name), one in zip(cells, evaluations, strict=True) if name == window]
+    first, last = min(one.days[0] for one in parts), max(one.days[-1] for one in parts)
+    total = np.zeros(last - first + 1)
+    for one in parts:
+        total[one.days - first] += one.returns
+    return np.arange(first, last + 1), total / len(parts)
+
+
+def returns_matrix(trials: Sequence[Trial]) -> NDArray[np.float64]:
+    """Return the daily returns of trials that end on the same day, a column each; 0 before a trial's first day."""
+    length = max(len(trial.returns) for trial in trials)
+    return np.stack([np.pad(trial.returns, (length - len(trial.returns), 0)) for trial in trials], axis=1)
+
+
+def pack_returns(returns: NDArray[np.float64]) -> str:
+    """Return daily returns as text, to seven digits: a year takes 2 kB."""
+    return base64.b85encode(zlib.compress(returns.astype("<f4").tobytes(), 9)).decode()
+
+
+def unpack_returns(text: str) -> NDArray[np.float64]:
+    """Return what `pack_returns` packed."""
+    return np.frombuffer(zlib.decompress(base64.b85decode(text)), "<f4").astype(np.float64)
+
+
+def best_of(space: Space, trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials worth a second look, best first: those that keep all limits, by the first objective.
+
+    With several objectives those that no other one beats in all come before the others.
+    """
+    fit = [trial for trial in trials if trial.is_feasible]
+    front = {trial.number for trial in pareto(space, fit)}
+    sign = -1.0 if space.objectives[0].more_is_better else 1.0
+    return sorted(fit, key=lambda trial: (trial.number not in front, sign * trial.objectives[0], trial.number))
+
+
+def pareto(space: Space, trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials that no other is at least as good as in every objective and better in one."""
+    if not trials:
+        return []
+    signs = np.array([1.0 if objective.more_is_better else -1.0 for objective in space.objectives])
+    values = np.array([trial.objectives for trial in trials]) * signs
+    kept = []
+    for trial, own in zip(trials, values, strict=True):
+        beaten = np.all(values >= own, axis=1) & np.any(values > own, axis=1)
+        if not beaten.any():
+            kept.append(trial)
+    return kept

@@ -1,0 +1,137 @@
+"""Walk-forward: search each fold's past anew, trade what follows with what was best, and join the parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feeds.tables import DAY_MS, end_ms, time_ms
+from gridv4_bt.backtest import SymbolData
+from gridv4_bt.errors import ConfigError, DataError
+from gridv4_bt.optimise.folds import Fold, walk_forward_folds
+from gridv4_bt.optimise.markets import Markets, make_market
+from gridv4_bt.optimise.space import Space, Window
+from gridv4_bt.optimise.study import Search, best_of, portfolio
+from gridv4_bt.optimise.workers import Values, Workers
+
+SCHEMES = ("anchored", "rolling")
+
+#: Shows the progress of a search with a title.
+Watch = Callable[[Search, str], None]
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """One fold: what its past chose, and what that made of its future."""
+
+    fold: Fold
+    params: Values | None  #: None: nothing kept the limits, so nothing was traded
+    objective: float | None  #: the first one, in the past
+    days: NDArray[np.int64]
+    returns: NDArray[np.float64]  #: in the future, the mean of the symbols
+
+    @property
+    def total(self) -> float:
+        """The compound return in the future."""
+        return float(np.prod(1.0 + self.returns) - 1.0)
+
+
+def make_markets(space: Space, symbols: Sequence[SymbolData], windows: Iterable[Window], engine: str) -> Markets:
+    """Return the markets of all symbols in some windows, the first window's first."""
+    return {
+        (data.symbol, window.name): make_market(data, window.first, window.last, space.cash, engine)
+        for window in windows
+        for data in symbols
+    }
+
+
+def main_span(space: Space, symbols: Sequence[SymbolData]) -> tuple[int, int]:
+    """Return the first and the last day (since 1970) of the first search window on which all symbols have bars.
+
+    Raises
+    ------
+    DataError
+        There is none.
+    """
+    window = space.search_windows[0]
+    first = max(-(-int(data.candles.time[0]) // DAY_MS) for data in symbols)
+    last = min((int(data.candles.time[-1]) + data.candles.interval_ms) // DAY_MS - 1 for data in symbols)
+    if window.first is not None:
+        first = max(first, -(-time_ms(window.first) // DAY_MS))
+    if window.last is not None:
+        last = min(last, end_ms(window.last) // DAY_MS - 1)
+    if first > last:
+        raise DataError(f"window {window.name}: the symbols have no whole day in common")
+    return first, last
+
+
+def folds_of(space: Space, symbols: Sequence[SymbolData], scheme: str) -> list[Fold]:
+    """Return the folds of the first search window.
+
+    Raises
+    ------
+    ConfigError
+        The window is too short for them.
+    """
+    folds = space.folds
+    try:
+        return walk_forward_folds(
+            *main_span(space, symbols), folds.count, scheme, folds.purge_days, folds.train_share
+        )
+    except ValueError as error:
+        raise ConfigError(f"folds: {error}; give fewer folds or a longer first window") from None
+
+
+def walk_forward(
+    space: Space,
+    symbols: Sequence[SymbolData],
+    scheme: str,
+    storage: str,
+    data: str,
+    workers: Workers,
+    watch: Watch,
+) -> list[FoldResult]:
+    """Search and trade every fold of a scheme, one after another."""
+    results = []
+    for number, fold in enumerate(folds_of(space, symbols, scheme), 1):
+        name = f"{scheme} fold {number}"
+        train, test = (_window(space, *days) for days in (fold.train, fold.test))
+        past = space.model_copy(
+            update={
+                "windows": (train,),
+                "limits": tuple(limit for limit in space.limits if limit.window in (None, train.name)),
+                "search": space.search.model_copy(update={"trials": space.folds.trials or space.search.trials}),
+            }
+        )
+        engine = space.search.engine
+        search = Search(past, make_markets(past, symbols, past.windows, engine), storage, name, data)
+        watch(search, name)
+        best = best_of(past, search.trials)
+        days = np.arange(fold.test[0], fold.test[1] + 1)
+        returns = np.zeros(len(days))
+        if best:
+            markets = make_markets(past, symbols, (test,), engine)
+            [(_, result)] = workers.evaluate(markets, [{**space.fixed, **best[0].params}])
+            if isinstance(result, str):
+                raise DataError(f"{name}: the test of its best trial failed: {result}")
+            traded, made = portfolio(list(markets), result)
+            returns[traded - fold.test[0]] = made
+        chosen = best[0] if best else None
+        results.append(
+            FoldResult(fold, chosen and chosen.params, chosen and chosen.objectives[0], days, returns)
+        )
+    return results
+
+
+def _window(space: Space, first: int, last: int) -> Window:
+    """Return the days as a window that has the name of the one they are part of, so that its limits hold."""
+    return Window(name=space.search_windows[0].name, **{"from": day_of(first), "to": day_of(last)})
+
+
+def day_of(day: int) -> date:
+    """Return a day counted since 1970 as a date."""
+    return datetime.fromtimestamp(day * DAY_MS / 1000, UTC).date()

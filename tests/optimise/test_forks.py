@@ -1,0 +1,128 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gridv4_bt.errors import ConfigError
+from gridv4_bt.optimise.forks import forked
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def results(work, tasks, jobs=2):
+    return {outcome.number: (outcome.value, outcome.error) for outcome in forked(work, tasks, jobs)}
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 5])
+def test_every_task_is_done_once_whatever_the_number_of_jobs(jobs):
+    outcomes = list(forked(lambda x: x * x, range(20), jobs))
+    assert sorted((outcome.number, outcome.task, outcome.value) for outcome in outcomes) == [
+        (n, n, n * n) for n in range(20)
+    ]
+    assert len({outcome.number for outcome in outcomes}) == 20
+
+
+def test_failures_of_every_kind_have_their_reason_and_the_others_go_on():
+    def work(kind):
+        if kind == "raise":
+            raise ValueError("two\nlines")
+        if kind == "ours":
+            raise ConfigError("k: too large")
+        if kind == "exit":
+            os._exit(7)
+        if kind == "sys.exit":
+            sys.exit(3)
+        if kind == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return (lambda: None) if kind == "unpicklable" else kind
+
+    found = results(work, ["fine", "raise", "ours", "exit", "sys.exit", "kill", "unpicklable", "fine too"])
+    assert (found[0], found[7]) == (("fine", None), ("fine too", None))
+    assert [found[n][1] for n in range(1, 6)] == [
+        "ValueError: two lines",
+        "k: too large",
+        "its process ended with exit code 7",
+        "its process ended with exit code 3",
+        "its process was ended by SIGKILL",
+    ]
+    assert "pickle" in found[6][1].lower()
+
+
+def test_nothing_a_task_leaves_behind_reaches_another():
+    seen = []
+
+    def work(number):
+        seen.append(number)
+        return len(seen), float(np.random.default_rng().random() >= 0.0), os.environ.setdefault("LEFT", str(number))
+
+    found = results(work, range(6), jobs=1)
+    assert [value for value, _ in found.values()] == [(1, 1.0, str(number)) for number in range(6)]
+    assert seen == []
+    assert "LEFT" not in os.environ
+
+
+def test_tasks_are_taken_only_when_a_job_is_free():
+    taken = []
+
+    def endless():
+        number = 0
+        while True:
+            taken.append(number)
+            yield number
+            number += 1
+
+    outcomes = forked(lambda x: x, endless(), 2)
+    for _ in range(5):
+        next(outcomes)
+    assert len(taken) <= 7
+    outcomes.close()
+
+
+def test_results_larger_than_a_pipe_come_whole():
+    found = results(lambda size: np.arange(size), [10, 1_000_000, 300_000])
+    assert [len(found[n][0]) for n in range(3)] == [10, 1_000_000, 300_000]
+
+
+def test_closing_ends_the_forks_at_work():
+    outcomes = forked(lambda seconds: (time.sleep(seconds), os.getpid())[1], [0, 60, 60], 3)
+    began = time.monotonic()
+    next(outcomes)
+    outcomes.close()
+    assert time.monotonic() - began < 10
+    with pytest.raises(ChildProcessError):  # none is left, not even as a zombie
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_forks_are_as_many_at_a_time_as_there_are_jobs():
+    began = time.monotonic()
+    results(lambda _: time.sleep(0.4), range(4), jobs=4)
+    assert time.monotonic() - began < 1.2
+
+
+def test_ctrl_c_ends_everything_and_is_the_callers_to_answer(tmp_path):
+    script = """
+import sys, time
+from gridv4_bt.optimise.forks import forked
+done = 0
+try:
+    for outcome in forked(lambda x: time.sleep(0.05 if x < 3 else 60), range(6), 2):
+        done += 1
+        print(done, flush=True)
+except KeyboardInterrupt:
+    print("interrupted after", done, flush=True)
+    sys.exit(130)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    for _ in range(3):
+        process.stdout.readline()
+    os.killpg(process.pid, signal.SIGINT)  # the forks too, as a terminal does it
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (130, "interrupted after 3\n", "")
