@@ -20,12 +20,12 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: $(VENV)/bin/python setup.cfg pyproject.toml
 	@echo "installing into $(VENV) ..."
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[fast,gmm,live]'
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[fast,gmm,optimize,live]'
 	@touch $@
 
 $(VENV)/.test-installed: $(VENV)/.installed
 	@echo "installing what the tests need into $(VENV) ..."
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[fast,gmm,live,test]'
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[fast,gmm,optimize,cluster,live,test]'
 	@touch $@
 
 clean:

@@ -13,13 +13,14 @@ import backtrader as bt
 
 from gridv4_bt.engine.ladder import Blocked
 from gridv4_bt.engine.market import Market
-from gridv4_bt.engine.matching import Leg
+from gridv4_bt.engine.matching import Bar, Leg
 from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
 
 
 class SymbolState(Protocol):
     """What the exchange says of one symbol; kept up to date, to be read only."""
 
+    bar: Bar  #: the latest
     market: Market  #: filters and notional brackets as they are now
     funding_rate: float  #: latest settled, NaN before the first
     settlements: int  #: how many there were

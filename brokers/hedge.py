@@ -65,7 +65,7 @@ class HedgeBroker(HedgeModeBroker):
         self._venue = Venue(self.account, self._standard.singles, self.p.liquidation_fee, self._report)
         self._value = self.p.cash
         self._held_notional = 0.0  # of all positions at the last closes
-        self._range_key: tuple[float, int, int] | None = None
+        self._range_key: tuple[Market, float, int, int] | None = None
         self._range = (0.0, INFINITY)
         self.ambiguous_bars = 0  #: how often the order of prices inside the bars decided what fills
 
@@ -251,8 +251,8 @@ class HedgeBroker(HedgeModeBroker):
         book = self._book(data)
         if len(self._all) > 1:
             return liquidation_range(self.account, self._all, book, worst=False)
-        # A single symbol's range moves only when the book or the wallet does.
-        key = (self.account.wallet, book.long.tracker.version, book.short.tracker.version)
+        # A single symbol's range moves only when the rules, the book or the wallet do.
+        key = (book.market, self.account.wallet, book.long.tracker.version, book.short.tracker.version)
         if key != self._range_key:
             self._range_key = key
             self._range = liquidation_range(self.account, self._all, book, worst=False)

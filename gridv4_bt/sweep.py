@@ -19,7 +19,6 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from strategies.grid_v4 import LOG_COLUMNS
 
 from gridv4_bt.analysis.performance import daily_returns
 from gridv4_bt.config import GridConfig
@@ -29,6 +28,7 @@ from gridv4_bt.engine.sweep.state import LABELS, Inputs, State
 from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.sweep_market import DAY_MS, Floats, SweepMarket
+from strategies.grid_v4 import LOG_COLUMNS
 
 __all__ = ["SweepMarket", "SweepResult", "check_sweepable", "sweep"]
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import backtrader as bt
 import numpy as np
+from numpy.typing import NDArray
+
 from brokers.settlement import SyntheticFunding
 from feeds.candles import CandleFeed
 from feeds.tables import CandleTable
-from numpy.typing import NDArray
-
 from gridv4_bt.compat import DAY_MS, EPOCH_DAYS, FastCerebro, FastStrategy
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.market import MarketHistory, load_market_history

@@ -4,7 +4,7 @@ from array import array
 from collections import Counter, deque
 from struct import Struct
 
-from gridv4_bt.compat import FastStrategy, LineReader, epoch_ms
+from gridv4_bt.compat import FastStrategy, LineReader
 from gridv4_bt.config import backtrader_params, make_config
 from gridv4_bt.core.grid import grid_spacing
 from gridv4_bt.core.kelly import kelly_multiplier
@@ -12,6 +12,7 @@ from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.risk import portfolio_var
 from gridv4_bt.engine.exits import shared_slack, wanted_exit
 from gridv4_bt.engine.guards import (
+    COOLDOWN_BARS,
     COOLDOWN_FACTOR,
     COOLDOWN_STOPS,
     beyond_stop1,
@@ -152,7 +153,7 @@ class GridStrategyV4(FastStrategy):
         self._var_limited = False
         self._clock = data.lines.datetime
         self._reader = LineReader(
-            data.lines.datetime, data.lines.close, self.atr.lines.atr, self.zscore.lines.z, self.sigma.lines.sigma,
+            self.atr.lines.atr, self.zscore.lines.z, self.sigma.lines.sigma,
             before=(self.kama.lines.kama, regime.lines.regime),
         )  # fmt: skip
 
@@ -185,11 +186,11 @@ class GridStrategyV4(FastStrategy):
         if market is not self.market:  # the exchange has changed its rules
             self.market = market
             self.plan.obey(market)
-            self.ticks.append((epoch_ms(self.feed.lines.datetime[0]), market.tick))
+            self.ticks.append((self._state.bar.time, market.tick))
         self._count += 1
         self._feed_bars = self._clock.lencount
-        datetime, bar.close, bar.atr, bar.z, bar.sigma, bar.kama, before = self._reader.read()
-        bar.time = epoch_ms(datetime)
+        bar.time, bar.close = self._state.bar.time, self._state.bar.close
+        bar.atr, bar.z, bar.sigma, bar.kama, before = self._reader.read()
         bar.equity = self.broker.getvalue()
         bar.regime = int(before) if before == before else NOISE  # NaN: not known yet
         day = bar.time // DAY_MS
@@ -375,6 +376,9 @@ class GridStrategyV4(FastStrategy):
 
     def _cooldown(self) -> float:
         stops = self._stop_bars
+        if stops[-1] <= self._count - COOLDOWN_BARS:
+            stops.clear()  # none counts any more
+            return 1.0
         return COOLDOWN_FACTOR if cools_down(len(stops), stops[0], self._count) else 1.0
 
     def _kelly_now(self) -> float:

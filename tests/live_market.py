@@ -1,6 +1,5 @@
 """A short, lively market behind a real socket, and live sessions on it."""
 
-import logging
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,8 +28,8 @@ class Market:
     """A stretch of the sample market, its exchange and what sessions on it have said."""
 
     folder: object
-    bars: int = 60
-    first: int = 2_000
+    bars: int = 36
+    first: int = 4_560  # much is traded from here on, and both legs are held for long
     settings: tuple = LIVELY
     faults: list = field(default_factory=list)
     alerts: list = field(default_factory=list)

@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 
 from feeds.live import BAR_MS
+from feeds.tables import DAY_MS
 from gridv4_bt.analysis.records import SymbolRecord
 from gridv4_bt.audit.align import ROUNDING, Pair
 from gridv4_bt.audit.fills import Fill
 from gridv4_bt.audit.session import Event, SessionRecord
 from gridv4_bt.engine.market import exchange_symbol
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.booking import FORCED
 from gridv4_bt.live.ids import Purpose, parse_id
 from gridv4_bt.live.reactions import Reaction
@@ -81,14 +83,18 @@ class _Evidence:
     ref: int = 0  #: of a closing order, 0: any
 
     def is_about(self, fill: Fill) -> bool:
-        """Tell whether it may have kept a fill from happening, or brought it about."""
-        own = self.purpose in (Purpose.EXIT, Purpose.CLOSE) and self.ref == fill.ref  # stays so until the order fills
+        """Tell whether it may have kept a fill from happening, or brought it about.
+
+        What became of one order tells on those that take its place for a day: an order of another price now rests.
+        """
+        is_order = self.purpose is not None
+        since = fill.bar - self.bar
         return (
-            (self.bar == fill.bar or (own and self.bar < fill.bar))
+            (0 <= since <= DAY_MS if is_order else since == 0)
             and self.symbol in ("", fill.symbol)
             and self.side in (0, int(fill.side))
-            and (self.purpose in (None, fill.purpose))
-            and (not own or self.ref == fill.ref)
+            and self.purpose in (None, fill.purpose)
+            and self.ref in (0, fill.ref)
         )
 
 
@@ -126,17 +132,14 @@ def _own_cause(session: SessionRecord, pair: Pair, evidence: Sequence[_Evidence]
     live, differences = pair.live, pair.differences
     if live is not None and live.purpose is None:
         return Cause.FORCED_CLOSE if live.order.startswith(FORCED) else Cause.MANUAL_TRADE
-    hints = {one.cause for one in evidence for fill in (pair.live, pair.backtest) if fill and one.is_about(fill)}
-    if Cause.OUTAGE in hints:
-        return Cause.OUTAGE
-    if live is not None and "qty" in differences or "extra" in differences:
-        if _is_partial(session, live):
-            return Cause.PARTIAL_FILL
+    fills = [fill for fill in (live, pair.backtest) if fill is not None]
+    hints = [one for one in evidence if any(one.is_about(fill) for fill in fills)]
+    if live is not None and ("qty" in differences or "extra" in differences) and _is_partial(session, live):
+        return Cause.PARTIAL_FILL
     if differences == ("time",) and live.booked > live.bar and live.bar == pair.backtest.bar:
         return Cause.LATE_POLL
-    for cause in Cause:
-        if cause in hints:
-            return cause
+    if hints:
+        return max(hints, key=lambda one: (one.bar, one.purpose is not None)).cause
     if live is not None and not live.maker and "price" in differences and set(differences) <= {"price", "fee"}:
         return Cause.SLIPPAGE
     return Cause.FEE_RATE if differences == ("fee",) else None
@@ -186,7 +189,8 @@ def _told(event: Event, session: SessionRecord) -> list[_Evidence]:
         cause = _ALERTS.get(fields.get("what"))
         return [] if cause is None else [_Evidence(event.bar, cause, fields.get("symbol", ""))]
     if event.kind in _KINDS:
-        return [_Evidence(event.bar, _KINDS[event.kind], exchange_symbol(fields["symbol"]))]
+        side = int(PositionSide[fields["side"]]) if "side" in fields else 0
+        return [_Evidence(event.bar, _KINDS[event.kind], exchange_symbol(fields["symbol"]), side)]
     return []
 
 

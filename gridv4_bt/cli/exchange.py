@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from feeds.exchange import Exchange as PublicExchange
+from feeds.exchange import make_client
 from feeds.tables import moment, time_ms
 from gridv4_bt.cli.options import (
     Brackets,
@@ -30,6 +32,7 @@ from gridv4_bt.exchange.clock import RunningClock
 from gridv4_bt.exchange.desk import KEY, SECRET, Desk
 from gridv4_bt.exchange.faults import read_faults
 from gridv4_bt.exchange.opening import open_desk
+from gridv4_bt.exchange.public_feed import PublicFeed
 from gridv4_bt.exchange.server import Server
 
 Port = Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.", min=0, max=65_535)]
@@ -61,10 +64,15 @@ def run_exchange(
         Path | None, typer.Option(help="File that keeps the account; what it holds already goes on.")
     ] = None,
     faults: Annotated[Path | None, typer.Option(help="What goes wrong, TOML or JSON.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the faults, in place of the file's.")] = None,
+    live: Annotated[
+        list[str], typer.Option("--live", help="Follow the public minutes of BTC/USDT:USDT in real time. Repeat.")
+    ] = [],  # noqa: B006
 ) -> None:
     """Serve a local Binance USDⓈ-M on 127.0.0.1 that replays candles by the rules of the backtest.
 
-    Without --data it replays the embedded sample market. The real ccxt client trades on it; see the README.
+    Without --data it replays the embedded sample market, with --live it follows the real one, minute by minute. The
+    real ccxt client trades on it; see the README.
     """
     console = Console()
     check_cash(cash)
@@ -75,22 +83,34 @@ def run_exchange(
     parameters = load_config(config, settings)
     if detail and "intrabar" not in parameters.model_fields_set:
         parameters = parameters.model_copy(update={"intrabar": "detail"})
-    first = parse_time("--from", start)
-    feeds = read_feeds(
-        read_symbols(data, funding, mark, detail, console), gaps, None, None, console, brackets is not None
-    )
-    desk = open_desk(
-        feeds,
-        parameters,
-        cash=cash,
-        start_ms=None if first is None else time_ms(first),
-        rules=brackets,
-        participation=participation or float("inf"),
-        database=database,
-        faults=read_faults(faults) if faults is not None else None,
-        go_on=RunningClock(speed) if speed else None,
-    )
-    asyncio.run(_serve(Server(desk, port), console))
+    common = {
+        "cash": cash,
+        "rules": brackets,
+        "participation": participation or float("inf"),
+        "faults": read_faults(faults, seed) if faults is not None else None,
+    }
+    feed = None
+    if live:
+        if data or start or speed or database or parameters.intrabar != "pessimistic":
+            raise ConfigError("--live goes with neither --data, --from, --speed, --database nor another intrabar")
+        feed = PublicFeed(PublicExchange(make_client("binanceusdm")), live)
+        feeds = feed.feeds()
+        desk = open_desk(feeds, parameters, start_ms=int(feeds[0].candles.time[-1]), go_on=feed, **common)
+        feed.start()
+    else:
+        symbols = read_symbols(data, funding, mark, detail, console)
+        feeds = read_feeds(symbols, gaps, None, None, console, brackets is not None)
+        first = parse_time("--from", start)
+        desk = open_desk(
+            feeds, parameters, start_ms=None if first is None else time_ms(first), database=database,
+            go_on=RunningClock(speed) if speed else None, **common,
+        )  # fmt: skip
+    try:
+        asyncio.run(_serve(Server(desk, port), console))
+    finally:
+        desk.close()
+        if feed is not None:
+            feed.stop()
 
 
 async def _serve(server: Server, console: Console) -> None:
@@ -107,7 +127,6 @@ async def _serve(server: Server, console: Console) -> None:
         await ended.wait()
     finally:
         await server.stop()
-        server.desk.close()
     console.print("stopped")
 
 

@@ -19,6 +19,7 @@ from gridv4_bt.optimise.space import load_space
 if TYPE_CHECKING:
     from gridv4_bt.optimise.result import SearchResult
     from gridv4_bt.optimise.study import Search
+    from gridv4_bt.optimise.workers import Workers
 
 #: What the table of finalists shows of each window.
 COLUMNS = {"net_return": "return", "max_drawdown": "drawdown", "sharpe": "Sharpe", "liquidations": "liq."}
@@ -48,13 +49,13 @@ def optimize_space(
         raise ConfigError("gridv4 optimize needs Optuna and SciPy: pip install 'gridstrategy-v4[optimize]'")
     # These take seconds to load, and without the extra they are not there.
     from gridv4_bt.optimise.result import run_search
-    from gridv4_bt.optimise.workers import Cluster, Forks
+    from gridv4_bt.optimise.workers import Forks
     from gridv4_bt.optimise.write import STORAGE_FILE, known_files, write_search
 
     check_folder(out, known_files(wanted.search.finalists))
     console = Console(quiet=quiet)
     forks = Forks(count)
-    workers = Cluster(cluster) if cluster else forks
+    workers = _cluster(cluster) if cluster else forks
 
     def watch(search: "Search", title: str) -> None:
         done = len(search.trials)
@@ -74,6 +75,14 @@ def optimize_space(
         workers.close()
     print_search(result, console)
     console.print(f"written to {out}/: optimize.html, optimize.json, trials.csv and the finalists as configs")
+
+
+def _cluster(address: str) -> "Workers":
+    if find_spec("distributed") is None:
+        raise ConfigError("--cluster needs dask.distributed: pip install 'gridstrategy-v4[cluster]'")
+    from gridv4_bt.optimise.cluster import Cluster
+
+    return Cluster(address)
 
 
 def print_search(result: "SearchResult", console: Console) -> None:

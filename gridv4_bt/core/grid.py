@@ -33,6 +33,10 @@ def round_boundary(price: float) -> float:
         return _MAX_BOUNDARY
     if price >= 1_000.0:
         return 100.0
+    if price >= 100.0:
+        return 10.0
+    if price >= 10.0:
+        return 1.0
     return 10.0 ** (floor(log10(price) + 1e-12) - 1)
 
 

@@ -192,11 +192,13 @@ def plan_side(
                 tick, step, min_qty, min_notional, keep_price, keep_qty, taken, count, prices[i], qtys[i],
             )  # fmt: skip
         if outcome != UNSURE:
+            code = PLACED if outcome == STAYS else CROSSES if outcome == CROSSING else MAX_INVENTORY
+            if outcome == STAYS:
+                least_room -= most
+                most_room -= least
             actions[i] = KEEP
-            codes[i] = PLACED if outcome == STAYS else CROSSES if outcome == CROSSING else MAX_INVENTORY
-            tally[int(codes[i])] += 1
-            least_room -= most
-            most_room -= least
+            codes[i] = code
+            tally[code] += 1
             continue
         raw = level_price(centre, spacing_pct, -side_sign * (i + 1))
         price = order_price(side_sign, raw, tick) if raw > 0.0 else 0.0

@@ -6,8 +6,8 @@ every price and quantity within such bounds leads to the same decision, that is 
 planned exactly. So this saves time and changes nothing (`gridv4_bt.engine.ladder.plan_side`).
 """
 
+import math
 from collections.abc import Sequence
-from math import floor
 
 from gridv4_bt.core.grid import ROUND_NUMBER_PCT, round_down
 
@@ -18,16 +18,17 @@ _HAIR = 1e-9
 _TICKS = 1.0 + 1e-6
 
 
-def boundary_near(price: float) -> float:
-    """Return `round_boundary` of a price above 0 to a hair, without a logarithm."""
+def boundary_near(price: float) -> tuple[float, float]:
+    """Return `round_boundary` of a price above 0 and its inverse, both to a hair, without a logarithm."""
     if price >= 10_000.0:
-        return 1_000.0
+        return 1_000.0, 0.001
     if price >= 1_000.0:
-        return 100.0
-    boundary = 10.0
+        return 100.0, 0.01
+    boundary, inverse = 10.0, 0.1
     while price < 10.0 * boundary:
         boundary /= 10.0
-    return boundary
+        inverse *= 10.0
+    return boundary, inverse
 
 
 def estimated_price(raw: float) -> float:
@@ -35,9 +36,9 @@ def estimated_price(raw: float) -> float:
 
     Between two round numbers the nudge keeps a distance from both, as long as there is room for it.
     """
-    boundary = boundary_near(raw)
-    place = raw / boundary
-    number = floor(place)
+    boundary, inverse = boundary_near(raw)
+    place = raw * inverse
+    number = math.floor(place)
     if not _HAIR * place < place - number < 1.0 - _HAIR * place:
         return 0.0
     lowest = number * boundary * (1.0 + ROUND_NUMBER_PCT)
@@ -51,6 +52,28 @@ def is_clear(low: float, high: float, distance: float, taken: Sequence[float], c
         if low - distance <= taken[i] <= high + distance:
             return False
     return True
+
+
+def sure_size(
+    least_qty: float,
+    most_qty: float,
+    low: float,
+    high: float,
+    min_qty: float,
+    min_notional: float,
+    least_room: float,
+    most_room: float,
+    keep_qty: float,
+    stands: bool,
+    standing_qty: float,
+) -> int:
+    """Return what bounds of a level's quantity and price tell: UNSURE, TOO_LARGE or, if its order `stands`, STAYS."""
+    if not least_qty >= min_qty or not least_qty * low >= min_notional:
+        return UNSURE
+    if not stands:
+        return TOO_LARGE if least_qty * low > most_room else UNSURE
+    alike = max(most_qty - standing_qty, standing_qty - least_qty) <= keep_qty * least_qty
+    return STAYS if alike and most_qty * high <= least_room else UNSURE
 
 
 def sure_outcome(
@@ -82,29 +105,34 @@ def sure_outcome(
     ----------
     raw : the level's price before nudging and rounding, to a hair.
     least_room, most_room : bounds of what the side may still take, quote.
-    standing, standing_qty : of the level's order, 0 for none.
+    standing, standing_qty : of the level's order, the price 0 for none.
     The others are those of `gridv4_bt.engine.ladder.plan_side`.
     """
     price = estimated_price(raw)
     doubt = _TICKS * tick + _HAIR * price
     low, high = price - doubt, price + doubt
-    if not low > 0.0:
+    if not low > 0.5 * price:  # no price, or a tick as coarse as the price
         return UNSURE, 0.0, 0.0
+    stands = standing > 0.0
     if side_sign > 0:
         crosses, reachable = low >= last_price, high < min(last_price, edge)
     else:
         crosses, reachable = high <= last_price, low > max(last_price, edge)
-    if crosses and standing == 0.0:
+    if crosses and not stands:
         return CROSSING, 0.0, 0.0
-    if not reachable or not is_clear(low, high, (0.5 + _HAIR) * spacing_pct * high, taken, count):
+    # Rounding is monotone, so what is compared as in `plan_side` needs no hair.
+    far = stands and max(high - standing, standing - low) > keep_price * spacing_pct * low
+    if far or not reachable or not is_clear(low, high, (0.5 + _HAIR) * spacing_pct * high, taken, count):
         return UNSURE, 0.0, 0.0
-    # Rounding is monotone, so bounds stay bounds.
-    least_qty, most_qty = round_down(notional / high, step), round_down(notional / low, step)
-    least, most = least_qty * low, most_qty * high
-    if not least_qty >= min_qty or not least >= min_notional:
-        return UNSURE, 0.0, 0.0
-    if standing == 0.0:
-        return (TOO_LARGE if least > most_room else UNSURE), 0.0, 0.0
-    near = max(high - standing, standing - low) <= keep_price * spacing_pct * low
-    alike = max(most_qty - standing_qty, standing_qty - least_qty) <= keep_qty * least_qty
-    return (STAYS if near and alike and most <= least_room else UNSURE), least, most
+    inverse = 1.0 / price
+    qty, slack = notional * inverse, 2.0 * doubt * inverse + _HAIR
+    least_qty, most_qty = qty * (1.0 - slack) - _TICKS * step, qty * (1.0 + slack) + _HAIR * step
+    outcome = sure_size(
+        least_qty, most_qty, low, high, min_qty, min_notional, least_room, most_room, keep_qty, stands, standing_qty
+    )
+    if outcome == UNSURE:  # of a quantity of few steps the exact bounds tell more
+        least_qty, most_qty = round_down(notional / high, step), round_down(notional / low, step)
+        outcome = sure_size(
+            least_qty, most_qty, low, high, min_qty, min_notional, least_room, most_room, keep_qty, stands, standing_qty
+        )
+    return outcome, least_qty * low, most_qty * high

@@ -13,6 +13,7 @@ from gridv4_bt.exchange.routes import endpoint, page, without_symbol
 
 @endpoint("POST", "v1/algoOrder", weight=0, orders=1)
 def post_algo(exchange: Exchange, params: Params) -> Any:
+    """Place a conditional order."""
     params.text("algoType", None, ("CONDITIONAL",))
     closes = params.flag("closePosition")
     if closes and params.values.get("quantity"):
@@ -34,11 +35,13 @@ def post_algo(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/algoOrder")
 def get_algo(exchange: Exchange, params: Params) -> Any:
+    """Return a conditional order."""
     return _algo(exchange, _find_algo(exchange, params, -2013))
 
 
 @endpoint("DELETE", "v1/algoOrder")
 def delete_algo(exchange: Exchange, params: Params) -> Any:
+    """Cancel a conditional order."""
     algo = _find_algo(exchange, params, -2011)
     exchange.cancel_algo(algo)
     return {"algoId": algo.id, "clientAlgoId": algo.client_id, "code": "200", "msg": "success"}
@@ -46,6 +49,7 @@ def delete_algo(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("DELETE", "v1/algoOpenOrders")
 def delete_algos(exchange: Exchange, params: Params) -> Any:
+    """Cancel all conditional orders of a symbol."""
     for algo in exchange.registry.open_algos(exchange.book(params.text("symbol")).symbol):
         exchange.cancel_algo(algo)
     return {"code": "200", "msg": "The operation of cancel all open order is done."}
@@ -53,12 +57,14 @@ def delete_algos(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/openAlgoOrders", weight=without_symbol(1, 40))
 def open_algos(exchange: Exchange, params: Params) -> Any:
+    """List the conditional orders that wait."""
     symbol = params.values.get("symbol") or None
     return [_algo(exchange, algo) for algo in exchange.registry.open_algos(symbol and exchange.book(symbol).symbol)]
 
 
 @endpoint("GET", "v1/allAlgoOrders", weight=5)
 def all_algos(exchange: Exchange, params: Params) -> Any:
+    """List conditional orders in any state."""
     symbol = exchange.book(params.text("symbol")).symbol
     algos = list(exchange.registry.algos.values())
     rows = page(exchange, params, algos, "algoId", 500, lambda algo: algo.symbol == symbol)

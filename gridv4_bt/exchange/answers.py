@@ -1,6 +1,7 @@
 """The exchange's answers: orders, trades, balances and markets in the shape of its REST interface."""
 
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from gridv4_bt.core.risk import maintenance_margin
@@ -22,6 +23,7 @@ def number(value: float) -> str:
     return text.removesuffix(".0") or "0"
 
 
+@cache
 def decimals(step: float) -> int:
     """Return how many decimals a step has: 3 for 0.001."""
     return max(-Decimal(number(step)).as_tuple().exponent, 0)

@@ -40,7 +40,8 @@ class Booking:
         book.account.executions.clear()
         order.remaining = single.remaining
         if single.remaining < LOT_NOISE * single.qty:
-            self._registry.end(order, records.FILLED, self._time())
+            whole = order.executed > order.qty * (1.0 - LOT_NOISE)  # a reduce-only order may be larger than its leg
+            self._registry.end(order, records.FILLED if whole else records.EXPIRED, self._time())
         else:
             order.status = records.PARTIALLY_FILLED
 

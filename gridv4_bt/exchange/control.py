@@ -12,7 +12,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import GridV4Error
@@ -22,10 +22,13 @@ from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import make_faults
 from gridv4_bt.exchange.messages import Request
 
+if TYPE_CHECKING:
+    from gridv4_bt.exchange.desk import Desk
+
 PREFIX = "/gridv4/"
 
 
-def respond(desk, request: Request) -> tuple[int, Any]:
+def respond(desk: "Desk", request: Request) -> tuple[int, Any]:
     """Return status and answer of a control request."""
     action = _ACTIONS.get((request.method, request.path.removeprefix(PREFIX)))
     if action is None:
@@ -53,7 +56,7 @@ def state(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def _advance(desk, wanted: dict[str, Any]) -> dict[str, Any]:
+def _advance(desk: "Desk", wanted: dict[str, Any]) -> dict[str, Any]:
     exchange = desk.exchange
     if "until" in wanted:
         exchange.advance(int(wanted["until"]))
@@ -64,7 +67,7 @@ def _advance(desk, wanted: dict[str, Any]) -> dict[str, Any]:
     return state(exchange)
 
 
-def _trade(desk, wanted: dict[str, Any]) -> dict[str, Any]:
+def _trade(desk: "Desk", wanted: dict[str, Any]) -> dict[str, Any]:
     exchange = desk.exchange
     order = exchange.trade_by_hand(
         wanted["symbol"], wanted["side"], wanted.get("positionSide", "BOTH"), float(wanted["quantity"])
@@ -72,18 +75,18 @@ def _trade(desk, wanted: dict[str, Any]) -> dict[str, Any]:
     return order_answer(order, exchange.book(order.symbol).market)
 
 
-def _liquidate(desk, wanted: dict[str, Any]) -> dict[str, Any]:
+def _liquidate(desk: "Desk", wanted: dict[str, Any]) -> dict[str, Any]:
     exchange = desk.exchange
     order = exchange.liquidate_leg(wanted["symbol"], PositionSide[wanted["positionSide"]])
     return {} if order is None else order_answer(order, exchange.book(order.symbol).market)
 
 
-def _set_faults(desk, wanted: dict[str, Any]) -> dict[str, Any]:
+def _set_faults(desk: "Desk", wanted: dict[str, Any]) -> dict[str, Any]:
     desk.faults = make_faults(wanted)
     return {}
 
 
-def _restart(desk, wanted: dict[str, Any]) -> dict[str, Any]:
+def _restart(desk: "Desk", wanted: dict[str, Any]) -> dict[str, Any]:
     desk.restart()
     return state(desk.exchange)
 

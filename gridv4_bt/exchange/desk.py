@@ -100,6 +100,8 @@ class Desk:
             return error_reply(error, told)
         if request.path.endswith("/exchangeInfo"):
             answer["rateLimits"] = self.limits.rows()
+        if request.path.endswith("/time"):
+            answer["serverTime"] += skew
         return json_reply(200, answer, told)
 
     def restart(self) -> None:
@@ -122,10 +124,11 @@ class Desk:
         return tape.bar, tape.moment, tape.over, len(self.exchange.ledger.incomes)
 
     def _save(self) -> bool:
-        if self._store is None:
-            return True
         try:
-            self._store.save(self.exchange)
+            if self._store is None:
+                self.exchange.registry.settle()
+            else:
+                self._store.save(self.exchange)
         except sqlite3.Error as error:
             _LOG.error("the state cannot be kept (%s); the last request is undone. Is the disk full?", error)
             self.restart()

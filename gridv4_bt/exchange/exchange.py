@@ -79,7 +79,7 @@ class Exchange:
         self.ledger.earn("TRANSFER", cash, self.now)
 
     def anew(self) -> "Exchange":
-        """Return the same exchange as it was in the beginning; this one must not be used any more."""
+        """Return the same exchange as it was in the beginning."""
         return Exchange(*self._given)
 
     def book(self, symbol: str) -> TapeBook:
@@ -120,7 +120,7 @@ class Exchange:
         self._stamp = 0
         if end // DAY_MS > self.now // DAY_MS:
             self.registry.forget(end)
-        self.now = end
+        self.now = max(self.now, end)
         settled = {symbol: len(book.settled) for symbol, book in self.books.items()}
         tape.forward()
         for symbol, book in self.books.items():

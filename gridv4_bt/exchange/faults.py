@@ -42,7 +42,7 @@ KINDS: Mapping[str, str] = {
     "error": "an error of any `code`, with `status` and `text` in place of the usual ones; not executed",
     "gateway": "502 with a web page, not executed",
     "firewall": "403 with a web page, not executed",
-    "clock": "the server's clock is `ms` ahead of the real one for this request: -1021",
+    "clock": "the server's clock is `ms` ahead of the client's for this request: -1021, unless the client asks for it",
     "stale_orders": "open orders as they were when they were asked for the last time",
     "short_orders": "open orders without the newest `count`",
     "late_trades": "trades and income without those of the last `ms`",
@@ -157,14 +157,14 @@ def make_faults(script: Mapping[str, Any]) -> Faults:
     return Faults(rules, seed)
 
 
-def read_faults(path: Path) -> Faults:
-    """Return the faults of a TOML or JSON file."""
+def read_faults(path: Path, seed: int | None = None) -> Faults:
+    """Return the faults of a TOML or JSON file, with its seed or another one."""
     try:
         text = Path(path).read_text("utf-8")
         script = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (OSError, ValueError) as error:
         raise ConfigError(f"--faults {path}: {error}") from None
     try:
-        return make_faults(script)
+        return make_faults(script if seed is None else script | {"seed": seed})
     except ConfigError as error:
         raise ConfigError(f"--faults {path}: {error}") from None

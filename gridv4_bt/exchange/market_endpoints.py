@@ -19,16 +19,19 @@ def _kline_weight(params: Params) -> int:
 
 @endpoint("GET", "v1/ping", signed=False)
 def ping(exchange: Exchange, params: Params) -> Any:
+    """Answer."""
     return {}
 
 
 @endpoint("GET", "v1/time", signed=False)
 def time(exchange: Exchange, params: Params) -> Any:
+    """Tell the server's time."""
     return {"serverTime": exchange.now}
 
 
 @endpoint("GET", "v1/exchangeInfo", signed=False)
 def exchange_info(exchange: Exchange, params: Params) -> Any:
+    """List the symbols with their filters."""
     return {
         "timezone": "UTC",
         "serverTime": exchange.now,
@@ -41,6 +44,7 @@ def exchange_info(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/klines", weight=_kline_weight, signed=False)
 def klines(exchange: Exchange, params: Params) -> Any:
+    """Return candles, the open one last."""
     book = exchange.book(params.text("symbol"))
     try:
         step = interval_ms(params.text("interval"))
@@ -65,7 +69,7 @@ def klines(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/premiumIndex", weight=without_symbol(1, 10), signed=False)
 def premium_index(exchange: Exchange, params: Params) -> Any:
-    """The rate is the latest that was settled: the estimate of the next one would be known from the future here."""
+    """Return mark price and funding; the rate is the latest settled, because the next is known from the future here."""
     rows = []
     for book in books(exchange, params):
         rows.append({
@@ -83,6 +87,7 @@ def premium_index(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/fundingRate", weight=0, signed=False)
 def funding_rate(exchange: Exchange, params: Params) -> Any:
+    """Return settlements, without a start the latest."""
     limit = params.integer("limit", 100, 1, 1000)
     first, last = params.integer("startTime"), params.integer("endTime", exchange.now)
     rows = [
@@ -97,6 +102,7 @@ def funding_rate(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/ticker/bookTicker", weight=without_symbol(2, 5), signed=False)
 def book_ticker(exchange: Exchange, params: Params) -> Any:
+    """Return bid and ask, which are both the last price."""
     rows = [
         {"symbol": book.symbol, "bidPrice": number(book.price), "bidQty": "1", "askPrice": number(book.price),
          "askQty": "1", "time": exchange.now, "lastUpdateId": exchange.now}
@@ -107,6 +113,7 @@ def book_ticker(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/ticker/price", "v2/ticker/price", weight=without_symbol(1, 2), signed=False)
 def ticker_price(exchange: Exchange, params: Params) -> Any:
+    """Return the last price."""
     rows = [
         {"symbol": book.symbol, "price": number(book.price), "time": exchange.now} for book in books(exchange, params)
     ]
@@ -115,6 +122,7 @@ def ticker_price(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/ticker/24hr", weight=without_symbol(1, 40), signed=False)
 def ticker_day(exchange: Exchange, params: Params) -> Any:
+    """Return what happened in the last 24 hours."""
     rows = []
     for book in books(exchange, params):
         bars = book.candles(book.interval, exchange.now - DAY_MS, exchange.now, exchange.tape.over).tolist()

@@ -25,11 +25,13 @@ def _batch_size(params: Params) -> int:
 
 @endpoint("POST", "v1/order", weight=0, orders=1)
 def post_order(exchange: Exchange, params: Params) -> Any:
+    """Place an order."""
     return _order(exchange, _place(exchange, params), whole=False)
 
 
 @endpoint("POST", "v1/order/test", weight=0)
 def test_order(exchange: Exchange, params: Params) -> Any:
+    """Check the parameters of an order and place none."""
     _order_terms(params)
     return {}
 
@@ -50,6 +52,7 @@ def _order_terms(params: Params) -> dict[str, Any]:
 
 
 def common_terms(params: Params) -> dict[str, Any]:
+    """Return what all orders say: symbol, side, positionSide, reduceOnly."""
     return {
         "symbol": params.text("symbol"),
         "side": params.text("side", None, ("BUY", "SELL"), -1117),
@@ -64,6 +67,7 @@ def _place(exchange: Exchange, params: Params) -> Order:
 
 @endpoint("PUT", "v1/order", weight=0, orders=1)
 def put_order(exchange: Exchange, params: Params) -> Any:
+    """Amend an order."""
     order = _find(exchange, params)
     side = params.text("side", None, ("BUY", "SELL"), -1117)
     exchange.amend(order, side, params.number("quantity"), params.number("price"))
@@ -72,11 +76,13 @@ def put_order(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/order")
 def get_order(exchange: Exchange, params: Params) -> Any:
+    """Return an order."""
     return _order(exchange, _find(exchange, params))
 
 
 @endpoint("GET", "v1/openOrder")
 def get_open_order(exchange: Exchange, params: Params) -> Any:
+    """Return an order that stands."""
     order = _find(exchange, params)
     if not order.is_open:
         raise ApiError(-2013)
@@ -85,6 +91,7 @@ def get_open_order(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("DELETE", "v1/order")
 def delete_order(exchange: Exchange, params: Params) -> Any:
+    """Cancel an order."""
     order = _find(exchange, params, -2011)
     exchange.cancel(order)
     return _order(exchange, order, whole=False)
@@ -92,39 +99,35 @@ def delete_order(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("POST", "v1/batchOrders", weight=5, orders=_batch_size)
 def post_batch(exchange: Exchange, params: Params) -> Any:
+    """Place up to five orders, each for itself."""
     return _each(params, lambda one: post_order(exchange, one))
 
 
 @endpoint("PUT", "v1/batchOrders", weight=5, orders=_batch_size)
 def put_batch(exchange: Exchange, params: Params) -> Any:
+    """Amend up to five orders, each for itself."""
     return _each(params, lambda one: put_order(exchange, one))
 
 
 @endpoint("DELETE", "v1/batchOrders")
 def delete_batch(exchange: Exchange, params: Params) -> Any:
+    """Cancel up to ten orders, each for itself."""
     symbol = params.text("symbol")
     numbers, names = params.values.get("orderidlist") or params.values.get("orderIdList"), None
     if not numbers:
         numbers, names = None, params.values.get("origclientorderidlist") or params.text("origClientOrderIdList")
     name = "orderId" if numbers else "origClientOrderId"
-    found = []
-    for value in _json_list(numbers or names)[:MOST_CANCELLED]:
-        one = Params("", "")
-        one.values = {"symbol": symbol, name: str(value)}
-        found.append(_or_error(lambda one: delete_order(exchange, one), one))
-    return found
+    return [
+        _or_error(lambda one: delete_order(exchange, one), _params({"symbol": symbol, name: value}))
+        for value in _json_list(numbers or names)[:MOST_CANCELLED]
+    ]
 
 
 def _each(params: Params, handle: Callable[[Params], Any]) -> list[Any]:
     orders = _json_list(params.text("batchOrders"))
     if not 1 <= len(orders) <= MOST_IN_A_BATCH:
         raise ApiError(-1130, "batchOrders")
-    found = []
-    for order in orders:
-        one = Params("", "")
-        one.values = {name: str(value) for name, value in order.items()}
-        found.append(_or_error(handle, one))
-    return found
+    return [_or_error(handle, _params(order)) for order in orders]
 
 
 def _or_error(handle: Callable[[Params], Any], params: Params) -> Any:
@@ -144,14 +147,24 @@ def _json_list(text: str) -> list:
     return content
 
 
+def _params(values: Any) -> Params:
+    if not isinstance(values, dict):
+        raise ApiError(-1130, "list")
+    params = Params("", "")
+    params.values = {name: str(value) for name, value in values.items()}
+    return params
+
+
 @endpoint("DELETE", "v1/allOpenOrders")
 def delete_all(exchange: Exchange, params: Params) -> Any:
+    """Cancel all standing orders of a symbol; conditional ones stay."""
     exchange.cancel_all(exchange.book(params.text("symbol")).symbol)
     return {"code": 200, "msg": "The operation of cancel all open order is done."}
 
 
 @endpoint("POST", "v1/countdownCancelAll", weight=10)
 def countdown(exchange: Exchange, params: Params) -> Any:
+    """Set or stop the dead man's switch of a symbol."""
     symbol = exchange.book(params.text("symbol")).symbol
     wait = params.integer("countdownTime")
     if wait is None:
@@ -164,12 +177,14 @@ def countdown(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/openOrders", weight=without_symbol(1, 40))
 def open_orders(exchange: Exchange, params: Params) -> Any:
+    """List the standing orders."""
     symbol = params.values.get("symbol") or None
     return [_order(exchange, order) for order in exchange.registry.open_orders(symbol and exchange.book(symbol).symbol)]
 
 
 @endpoint("GET", "v1/allOrders", weight=5)
 def all_orders(exchange: Exchange, params: Params) -> Any:
+    """List orders in any state."""
     symbol = exchange.book(params.text("symbol")).symbol
     orders = list(exchange.registry.orders.values())
     rows = page(exchange, params, orders, "orderId", 500, lambda order: order.symbol == symbol)

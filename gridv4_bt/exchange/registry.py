@@ -50,6 +50,11 @@ class Registry:
         """Note that a record must be stored anew."""
         self.changed["orders" if isinstance(record, Order) else "algos", record.id] = record
 
+    def settle(self) -> None:
+        """Note that all changes are kept."""
+        self.changed.clear()
+        self.gone.clear()
+
     # --- what stands
 
     def open_orders(self, symbol: str | None = None) -> list[Order]:
@@ -160,7 +165,7 @@ class Registry:
                 self.stand(record, single)
             else:
                 self.wait(record, single, legs(*stop_key(record)) if record.close_position else None)
-        self.changed.clear()
+        self.settle()
 
 
 def _is_forgotten(record: Order | AlgoOrder, now: int) -> bool:

@@ -53,7 +53,7 @@ class Server:
             self.desk.tick()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        body = (await request.read()).decode()
+        body = (await request.read()).decode(errors="replace")
         path, _, query = request.raw_path.partition("?")
         reply = self.desk.respond(Request(request.method, path, query, body, request.headers))
         if reply.delay:

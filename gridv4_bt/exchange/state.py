@@ -18,7 +18,6 @@ def snapshot(exchange: Exchange) -> dict[str, Any]:
     tape = exchange.tape
     return {
         "now": exchange.now,
-        "bar": tape.bar,
         "barTime": tape.time,
         "moment": tape.moment,
         "over": tape.over,
@@ -51,7 +50,7 @@ def restore(exchange: Exchange, state: Mapping[str, Any], rows: Mapping[str, Ite
     ConfigError
         The state belongs to other candles.
     """
-    exchange.tape.seek(state["bar"], state["moment"])
+    exchange.tape.seek(state["barTime"], state["moment"])
     if state["over"] and not exchange.tape.over:
         exchange.tape.forward()
     if set(state["symbols"]) != set(exchange.books) or exchange.tape.time != state["barTime"]:

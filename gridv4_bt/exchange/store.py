@@ -88,5 +88,4 @@ class Store:
 
     def _note(self, exchange: Exchange) -> None:
         self._kept = {"trades": len(exchange.ledger.trades), "incomes": len(exchange.ledger.incomes)}
-        exchange.registry.changed.clear()
-        exchange.registry.gone.clear()
+        exchange.registry.settle()

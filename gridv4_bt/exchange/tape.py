@@ -33,6 +33,17 @@ class Settlement(NamedTuple):
     paid: float  #: by the account, quote; negative if received
 
 
+class Candle(NamedTuple):
+    """A bar that has closed in real time."""
+
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    rate: float | None  #: funding settled at its end; None without any
+
+
 class TapeBook(FeedBook):
     """A symbol's book that remembers its settlements, its forming candle and its last price."""
 
@@ -41,6 +52,7 @@ class TapeBook(FeedBook):
             feed, history, account, costs, config.fill_rule, config.funding_hours, config.intrabar, config.leverage
         )
         self.interval = feed.candles.interval_ms  #: bar length, ms
+        self._row = -1  # of the feed, which others may move
         self.settled: list[Settlement] = []
         self.price = 0.0  #: last traded
         self.forming: list[float] = []  #: open, high, low, close, volume of the bar as far as it has happened
@@ -71,11 +83,18 @@ class TapeBook(FeedBook):
         later = self._settles[self._settles.searchsorted(now, side="right") :]
         return int(later[0]) if len(later) else (now // (8 * HOUR_MS) + 1) * 8 * HOUR_MS
 
-    def begin_bar(self) -> None:
-        """Let the new bar open: its open is all that is known of it."""
-        closes = self.data.lines.close
-        self.price = closes[-1] if closes._idx > 0 else self.bar.open
+    def begin_bar(self, time_ms: int) -> bool:
+        """Let the bar of a time open, if the feed has one: its open is all that is known of it."""
+        lines = self.data.lines
+        times = lines.datetime.array
+        if self._row + 1 == len(times) or epoch_ms(times[self._row + 1]) > time_ms:
+            return False
+        self._row += 1
+        self.data.advance(self._row - lines.datetime._idx)
+        self.next_bar()
+        self.price = lines.close[-1] if self._row > 0 else self.bar.open
         self.forming = [self.bar.open] * 4 + [0.0]
+        return True
 
     def leave_part(self) -> None:
         """Let all of the part that the book stands at happen."""
@@ -84,6 +103,25 @@ class TapeBook(FeedBook):
         forming[2] = min(forming[2], bar.low)
         forming[3] = self.price = bar.close
         forming[4] += bar.volume
+
+    def complete(self, candle: Candle) -> None:
+        """Write what has happened in the bar, and add the next one at its close."""
+        bar, lines = self.bar, self.data.lines
+        bar.open, bar.high, bar.low, bar.close, bar.volume = candle[:5]
+        bar.mark_low, bar.mark_high, bar.mark_close = candle.low, candle.high, candle.close
+        self.forming[0] = candle.open
+        last = self._row
+        nothing = float("nan")
+        coming = {
+            lines.datetime: EPOCH_DAYS + (bar.time + self.interval) / DAY_MS,
+            lines.volume: 1.0, lines.funding: nothing if candle.rate is None else candle.rate,
+        }  # fmt: skip
+        happened = zip((lines.open, lines.high, lines.low, lines.close, lines.volume), candle[:5], strict=True)
+        for line, value in happened:
+            line.array[last] = value
+            coming.setdefault(line, candle.close)
+        for line in lines.lines:
+            line.array.append(coming.get(line, nothing))
 
     def candles(self, interval: int, first_ms: int, last_ms: int, over: bool) -> np.ndarray:
         """Return rows of time (ms), open, high, low, close, volume of the candles that open from first to last.
@@ -94,7 +132,7 @@ class TapeBook(FeedBook):
         over : whether the last bar has closed; until then it is as far as it has happened.
         """
         lines = self.data.lines
-        last = lines.datetime._idx
+        last = self._row
         began = epoch_ms(lines.datetime.array[0])
         begin = max((-(-first_ms // interval) * interval - began) // self.interval, 0)
         end = min((last_ms // interval * interval + interval - began) // self.interval, last + 1)
@@ -104,9 +142,7 @@ class TapeBook(FeedBook):
         rows[:, 0] = np.round((rows[:, 0] - EPOCH_DAYS) * DAY_MS)
         if len(rows) and end == last + 1 and not over:
             rows[-1, 1:] = self.forming
-        if len(rows) == 0:
-            return rows
-        if interval == self.interval:
+        if len(rows) == 0 or interval == self.interval:
             return rows
         starts = np.flatnonzero(np.diff(rows[:, 0] // interval, prepend=-1))
         ends = np.append(starts[1:], len(rows)) - 1
@@ -141,7 +177,7 @@ class Tape:
         costs = Costs(config.maker_fee, config.taker_fee, config.slippage)
         self.books: dict[str, TapeBook] = {}
         for feed in feeds:
-            _rewind(feed)
+            _load(feed)
             book = TapeBook(feed, rules[feed.p.name], account, costs, config)
             self.books[book.symbol] = book
         lengths = {book.interval for book in self.books.values()}
@@ -194,24 +230,25 @@ class Tape:
         self._next_bar()
         self._enter(0)
 
-    def seek(self, bar: int, moment: int) -> None:
-        """Go on to a bar and a part of it without trading."""
-        while not self.over and (self.bar, self.moment) < (bar, moment):
+    def complete(self, candles: Mapping[str, Candle]) -> None:
+        """Write what has happened in the bar that the market stands at, and add the next one, which nobody knows yet.
+
+        For a market that is recorded while it is traded; all symbols at once.
+        """
+        for symbol, candle in candles.items():
+            self.books[symbol].complete(candle)
+        self._times = np.append(self._times, self._times[-1] + self.interval)
+
+    def seek(self, time_ms: int, moment: int) -> None:
+        """Go on to the bar that opens at a time, and a part of it, without trading."""
+        while not self.over and (self.time, self.moment) < (time_ms, moment):
             self.forward()
 
     def _next_bar(self) -> None:
+        self.bar += 1
         for book in self.books.values():
             book.stand_at(None)
-        self.bar += 1
-        days = EPOCH_DAYS + self.time / DAY_MS
-        fresh = []
-        for book in self.books.values():
-            if book.data.advance_peek() <= days:
-                book.data.advance()
-                book.next_bar()
-                book.begin_bar()
-                fresh.append(book)
-        self._moments = moments(fresh)
+        self._moments = moments([book for book in self.books.values() if book.begin_bar(self.time)])
 
     def _enter(self, moment: int) -> None:
         self.moment = moment
@@ -222,8 +259,8 @@ class Tape:
         self.trading = stand_at(parts)
 
 
-def _rewind(feed: CandleFeed) -> None:
-    """Load a feed, or go back to before its first bar."""
+def _load(feed: CandleFeed) -> None:
+    """Fill a feed's lines, as Cerebro would."""
     if getattr(feed, "_env", None) is None:
         bt.Cerebro().adddata(feed)
         feed.reset()

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.errors import ApiError
@@ -11,6 +11,9 @@ from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Fault
 from gridv4_bt.exchange.messages import Reply, Request, error_reply
 from gridv4_bt.exchange.records import Order
+
+if TYPE_CHECKING:
+    from gridv4_bt.exchange.desk import Desk
 
 _PAGE = b"<html><head><title>Error</title></head><body><center><h1>%s</h1></center></body></html>"
 
@@ -28,7 +31,7 @@ def applies(exchange: Exchange, fault: Fault, request: Request) -> bool:
     return True
 
 
-def spoil(desk, fault: Fault, request: Request) -> Reply:
+def spoil(desk: "Desk", fault: Fault, request: Request) -> Reply:
     """Return the reply to a request that a fault befalls."""
     if fault.kind in _BEFORE:
         reply = _BEFORE[fault.kind](desk, fault, request)
@@ -52,34 +55,34 @@ def _refused(fault: Fault) -> Reply:
     return error_reply(error, headers)
 
 
-def _refuse(desk, fault: Fault, request: Request) -> Reply:
+def _refuse(desk: "Desk", fault: Fault, request: Request) -> Reply:
     return _refused(fault)
 
 
-def _web_page(desk, fault: Fault, request: Request) -> Reply:
+def _web_page(desk: "Desk", fault: Fault, request: Request) -> Reply:
     status = {"gateway": 502, "firewall": 403}[fault.kind]
     return Reply(status, _PAGE % str(status).encode(), {"Content-Type": "text/html"})
 
 
-def _lose(desk, fault: Fault, request: Request) -> Reply:
+def _lose(desk: "Desk", fault: Fault, request: Request) -> Reply:
     return Reply(200, b"", share=0.0)
 
 
-def _restart(desk, fault: Fault, request: Request) -> Reply:
+def _restart(desk: "Desk", fault: Fault, request: Request) -> Reply:
     desk.restart()
     return _lose(desk, fault, request)
 
 
-def _trade_by_hand(desk, fault: Fault, request: Request) -> None:
+def _trade_by_hand(desk: "Desk", fault: Fault, request: Request) -> None:
     with suppress(ApiError):  # what the owner may not do either changes nothing
         desk.exchange.trade_by_hand(fault.symbol, fault.side, fault.position_side, fault.quantity)
 
 
-def _liquidate(desk, fault: Fault, request: Request) -> None:
+def _liquidate(desk: "Desk", fault: Fault, request: Request) -> None:
     desk.exchange.liquidate_leg(fault.symbol, PositionSide[fault.position_side])
 
 
-def _fill_part(desk, fault: Fault, request: Request) -> None:
+def _fill_part(desk: "Desk", fault: Fault, request: Request) -> None:
     desk.exchange.fill_part(_order_of(desk.exchange, request.params.values), fault.share)
 
 
@@ -94,37 +97,37 @@ def _order_of(exchange: Exchange, values: dict[str, str]) -> Order | None:
 # --- on the way back
 
 
-def _as_it_is(desk, fault: Fault, request: Request, reply: Reply) -> None:
+def _as_it_is(desk: "Desk", fault: Fault, request: Request, reply: Reply) -> None:
     return
 
 
-def _lose_answer(desk, fault: Fault, request: Request, reply: Reply) -> None:
+def _lose_answer(desk: "Desk", fault: Fault, request: Request, reply: Reply) -> None:
     reply.share = 0.0
 
 
-def _cut(desk, fault: Fault, request: Request, reply: Reply) -> None:
+def _cut(desk: "Desk", fault: Fault, request: Request, reply: Reply) -> None:
     reply.share = fault.share
 
 
-def _delay(desk, fault: Fault, request: Request, reply: Reply) -> None:
+def _delay(desk: "Desk", fault: Fault, request: Request, reply: Reply) -> None:
     reply.delay = fault.seconds
 
 
-def _html(desk, fault: Fault, request: Request, reply: Reply) -> None:
+def _html(desk: "Desk", fault: Fault, request: Request, reply: Reply) -> None:
     reply.status, reply.body = 200, _PAGE % b"200"
     reply.headers["Content-Type"] = "text/html"
 
 
-def _last_page(desk, fault: Fault, request: Request, reply: Reply) -> None:
+def _last_page(desk: "Desk", fault: Fault, request: Request, reply: Reply) -> None:
     if reply.status == 200:
         reply.body = desk.pages.get(request.path, b"[]")
 
 
-def _without_newest(desk, fault: Fault, request: Request, reply: Reply) -> None:
+def _without_newest(desk: "Desk", fault: Fault, request: Request, reply: Reply) -> None:
     _edit(reply, lambda rows: rows[: -fault.count])
 
 
-def _without_late(desk, fault: Fault, request: Request, reply: Reply) -> None:
+def _without_late(desk: "Desk", fault: Fault, request: Request, reply: Reply) -> None:
     _edit(reply, lambda rows: [row for row in rows if row["time"] < desk.exchange.now - fault.ms])
 
 

@@ -137,9 +137,10 @@ def run_seed(seed: int, bars: int, folder: Path, trouble: float = 0.03, kills_pe
     # Small levels near to each other trade often.
     config = load_config(None, ["floor_pct=0.003", "k=0.8", "levels=5"])
     (folder / "chaos.toml").write_text(config_as_toml(config), encoding="utf-8")
-    first = rng.randrange(0, 300 * 96 - bars)
-    market = sample_market(seed=4 + seed % 5)
-    candles = market.candles.iloc[first : first + history_bars(config) + bars].reset_index(drop=True)
+    needed = history_bars(config) + bars
+    market = sample_market(seed=seed, days=needed // 96 + 10)
+    first = rng.randrange(0, len(market.candles) - needed)
+    candles = market.candles.iloc[first : first + needed].reset_index(drop=True)
     feeds = make_feeds([SymbolData(SYMBOL, candles, market.funding)])
     start = int(feeds[0].candles.time[history_bars(config)])
     exchange = Exchange(feeds, {SYMBOL: load_market_history(SYMBOL)}, config, _CASH, start)

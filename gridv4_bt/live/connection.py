@@ -126,7 +126,7 @@ class Connection:
                     self._resync_or_pass()
                     continue
                 if failure.reaction in (Reaction.HALT, Reaction.RESYNC_CLOCK):
-                    raise LiveError(_halted(failure)) from refused
+                    raise LiveError(halted(failure)) from refused
                 if failure.reaction in _REPEATED:
                     raise Passing(failure.text, failure.wait or None) from refused
                 raise
@@ -156,7 +156,8 @@ class Connection:
             self.clock.sleep(pause)
 
 
-def _halted(failure: Failure) -> str:
+def halted(failure: Failure) -> str:
+    """Return what a person is told when nothing can be done without one."""
     cures: dict[int | None, str] = {
         -2015: "check the key, its futures permission and its list of addresses",
         -2014: "check the key",

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from gridv4_bt.engine.matching import Book, Leg, MarketClose
 from gridv4_bt.engine.types import LOT_NOISE, PositionSide, TradeLabel
 from gridv4_bt.errors import LiveError
+from gridv4_bt.live.connection import halted
 from gridv4_bt.live.convergence import Difference, Unbooked, close_orders, difference
 from gridv4_bt.live.executor import Executor, Holding, Trade
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id, parse_id
@@ -19,7 +20,8 @@ from gridv4_bt.live.reactions import Failure, Reaction
 
 #: Seconds before each further look for trades that the exchange must have and does not show yet.
 _LATE_TRADES = (0.5, 1.0, 2.0, 3.0)
-_NO_ENTRIES = {Reaction.STOP_ADDING, Reaction.HALT}
+#: Refusals that do not pass by themselves, or should not happen at all.
+_TELL = {Reaction.BUG, Reaction.REQUANTISE, Reaction.FEWER_ORDERS, Reaction.SMALLER}
 _STOP_EXISTS = -4130
 
 
@@ -315,8 +317,12 @@ class Desk:
             fields["label"] = order.label
         if failure is None:
             self.log("order", **fields)
-        else:
-            self.log("order_failed", **fields, reaction=str(failure.reaction), code=failure.code, text=failure.text)
+            return
+        self.log("order_failed", **fields, reaction=str(failure.reaction), code=failure.code, text=failure.text)
+        if failure.reaction in _TELL:
+            self.log("alert", what="order_refused", symbol=order.key.symbol, id=order.id, text=failure.text)
+        if failure.reaction is Reaction.HALT:
+            raise LiveError(halted(failure))
 
     def _cancel_all(self, orders: Sequence[Order]) -> None:
         for order in orders:
@@ -461,7 +467,7 @@ class Desk:
             if order.standing is Standing.DONE:
                 self.orders.drop(order)
                 leg.prices[order.key.ref - 1] = 0.0
-            if failure.reaction in _NO_ENTRIES:
+            if failure.reaction is Reaction.STOP_ADDING:
                 self.log("alert", what="entries_refused", symbol=book.symbol, side=leg.side.name, text=failure.text)
         for order in change.entries:
             if order.standing is Standing.OPEN:

@@ -224,7 +224,8 @@ class Session:
         """Note that the exchange stands as decided."""
         figures = self.monitor.figures
         self.monitor.beat(time=self.clock.now(), bars=self.bars, equity=figures.get("equity"), adding=self.desk.adding)
-        self._on_bar(strategy.market.symbol)
+        if figures:  # else this bar was decided by the session before
+            self._on_bar(strategy.market.symbol)
         if self.plan.once:
             self.place.stop.set()
 

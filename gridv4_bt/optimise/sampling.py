@@ -91,8 +91,10 @@ def _unit_points(space: Space, first: int, size: int) -> np.ndarray:
     from scipy.stats import qmc
 
     sobol = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed))
+    if first:
+        sobol.fast_forward(first)
     # Drawing a number of points that is no power of two warns, one at a time does not.
-    return np.concatenate([sobol.fast_forward(first).random(1), *(sobol.random(1) for _ in range(size - 1))])
+    return np.concatenate([sobol.random(1) for _ in range(size)])
 
 
 def _at(space: Space, point: Sequence[float]) -> dict[str, Any]:

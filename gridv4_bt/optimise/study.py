@@ -76,7 +76,7 @@ class Search:
     Parameters
     ----------
     markets : of every symbol in every search window.
-    storage : SQLAlchemy URL.
+    storage : SQLAlchemy URL; None: memory.
     name : of the study in it.
     data : a name for the content of the data.
 
@@ -86,7 +86,7 @@ class Search:
         The storage cannot be opened, or holds the trials of another space under this name.
     """
 
-    def __init__(self, space: Space, markets: Markets, storage: str, name: str, data: str) -> None:
+    def __init__(self, space: Space, markets: Markets, storage: str | None, name: str, data: str) -> None:
         self.space, self.markets = space, markets
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:

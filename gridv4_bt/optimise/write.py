@@ -19,6 +19,7 @@ from gridv4_bt.optimise.result import Finalist, SearchResult, config_of
 from gridv4_bt.optimise.walkforward import FoldResult, day_of
 
 STORAGE_FILE = "study.db"
+MARKS = {1: "+", 0: "?", -1: "-"}
 TRIALS_FILE, RESULT_FILE, PAGE_FILE = "trials.csv", "optimize.json", "optimize.html"
 
 
@@ -121,13 +122,17 @@ def _days(span: tuple[int, int]) -> list[str]:
 
 def preset(result: SearchResult, finalist: Finalist) -> str:
     """Return a finalist's config as a TOML file, its record before it as comments."""
+    space = result.space
+    symbols = ", ".join(symbol.name for symbol in space.symbols)
+    fold_trials = space.folds.trials or space.search.trials
     lines = [
-        f"# Found by {len(result.trials):,} trials ({result.space.search.sampler}, seed {result.space.search.seed}).",
-        f"# {result.verdict.sentence}",
-        "#",
+        f"# {symbols}: found by {len(result.trials):,} trials ({space.search.sampler}, seed {space.search.seed}), "
+        f"{fold_trials:,} in each fold of the walk-forward.",
     ]
-    for check in result.verdict.checks if finalist is result.finalists[0] else ():
-        lines += [f"# {'+0-'[1 - check.sign]} {check.question}", f"#     {check.answer}"]
+    if finalist is result.finalists[0]:
+        lines += [f"# Would this survive? {result.verdict.sentence}", "#"]
+        for check in result.verdict.checks:
+            lines += [f"# {MARKS[check.sign]} {check.question}", f"#     {check.answer}"]
     lines += ["#", "# In Backtrader, all costs included:"]
     for cell, figures in finalist.figures.items():
         window = cell.partition(" in ")[2]
@@ -137,4 +142,4 @@ def preset(result: SearchResult, finalist: Finalist) -> str:
             f"# {cell} ({seen}): return {figures['net_return']:+.2%}, drawdown {figures['max_drawdown']:.2%}, "
             f"Sharpe {sharpe}, {figures['fills_per_day']:.2f} fills a day"
         )
-    return "\n".join(lines) + "\n\n" + config_as_toml(config_of(result.space, finalist.trial))
+    return "\n".join(lines) + "\n\n" + config_as_toml(config_of(space, finalist.trial))

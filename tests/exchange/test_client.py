@@ -143,3 +143,49 @@ def test_clock_of_a_stepped_exchange(served):
         clock.next_bar(3)
     assert clock.state()["over"] is True
     clock.close()
+
+
+def test_client_that_asks_for_the_time_recovers_from_a_wrong_clock(served):
+    clock = ServerClock(served)
+    client = sync_client(served, clock.now)
+    client.load_markets()
+    requests.post(f"{served}/gridv4/faults", json={"fault": [{"kind": "clock", "ms": 30_000, "times": 0}]})
+    with pytest.raises(ccxt.InvalidNonce):
+        client.fetch_open_orders(S)
+    client.load_time_difference()
+    assert client.fetch_open_orders(S) == []
+    client.session.close()
+    clock.close()
+
+
+def test_calls_of_a_bot_beside_trading(served):
+    clock = ServerClock(served)
+    client = sync_client(served, clock.now)
+    client.load_markets()
+    client.set_position_mode(True)
+    long = {"positionSide": "LONG"}
+    placed = [client.create_order(S, "limit", "buy", 1.0, price, long)["id"] for price in (97.0, 96.0, 95.0)]
+    # what is cancelled already is silently missing
+    client.cancel_order(placed[0], S)
+    assert [order["status"] for order in client.cancel_orders(placed[:2], S)] == ["canceled"]
+    stop = client.create_order(S, "market", "buy", 1.0, None, {"positionSide": "LONG", "triggerPrice": 105.0})
+    assert client.fetch_order(stop["id"], S, {"trigger": True})["status"] == "open"
+    assert client.cancel_order(stop["id"], S, {"trigger": True})["id"] == stop["id"]
+    assert client.fetch_open_orders(S, params={"trigger": True}) == []
+    assert [order["status"] for order in client.fetch_orders(S)] == ["canceled", "canceled", "open"]
+    client.fapiPrivatePostCountdownCancelAll({"symbol": "TESTUSDT", "countdownTime": 60_000})
+    clock.sleep(60.0)
+    assert client.fetch_order(placed[2], S)["status"] == "canceled"
+    client.create_order(S, "market", "buy", 1.0, None, {"hedged": True})
+    client.create_order(S, "market", "sell", 1.0, None, {"hedged": True, "reduceOnly": True})
+    assert [trade["side"] for trade in client.fetch_my_trades(S, since=START_MS)] == ["buy", "sell"]
+    assert client.fetch_my_trades(S, params={"fromId": 2})[0]["id"] == "2"
+    assert client.fetch_positions([S], {"method": "account"})[0]["contracts"] == 0.0
+    assert client.fetch_bids_asks([S])[S]["bid"] == 100.0
+    assert client.fetch_funding_rate_history(S)[0]["fundingRate"] == 0.0
+    assert client.fetch_trading_fees()[S]["taker"] is not None
+    assert client.fetch_ohlcv(S, "1h")[0][4] == 100.0
+    with pytest.raises(ccxt.BadRequest):  # the raw reduceOnly of hedge mode
+        client.create_order(S, "market", "sell", 1.0, None, {"positionSide": "LONG", "reduceOnly": True})
+    client.session.close()
+    clock.close()

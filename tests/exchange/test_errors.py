@@ -1,7 +1,12 @@
 """Every refusal reaches the user of ccxt as the exception that production raises."""
 
+import random
+
 import ccxt
 import pytest
+
+from gridv4_bt.exchange.endpoints import ENDPOINTS
+from gridv4_bt.exchange.limits import Limits
 
 S = "TEST/USDT:USDT"
 
@@ -183,7 +188,7 @@ def test_exchange_refuses(paper, case):
 def test_two_hundred_orders_of_a_symbol_are_the_most(rest):
     for number in range(200):
         assert "orderId" in rest.limit("BUY", "LONG", 0.1, 90.0)
-        rest.desk.limits.__init__()
+        rest.desk.limits = Limits()
     assert rest.limit("BUY", "LONG", 0.1, 90.0)["code"] == -2025
 
 
@@ -220,3 +225,33 @@ def test_window_is_the_requests_own(rest):
     rest.skew = -9_000
     assert rest.get("openOrders", recvWindow=10_000) == []
     assert rest.get("openOrders", recvWindow=60_001)["code"] == -1130
+
+
+# --- nonsense
+
+NONSENSE = ("", " ", "x", "-1", "0", "1e999", "nan", "true", "[]", "[1]", "[{}]", "{}", "9" * 30, "\u00e9")
+NAMES = (
+    "symbol", "side", "positionSide", "type", "quantity", "price", "timeInForce", "triggerPrice", "algoType", "orderId",
+    "origClientOrderId", "newClientOrderId", "clientAlgoId", "algoId", "startTime", "endTime", "limit", "fromId",
+    "page", "interval", "leverage", "marginType", "dualSidePosition", "countdownTime", "batchOrders", "orderIdList",
+    "origClientOrderIdList", "closePosition", "reduceOnly", "recvWindow", "workingType",
+)  # fmt: skip
+SENSE = {
+    "symbol": "TESTUSDT", "side": "BUY", "positionSide": "LONG", "type": "LIMIT", "quantity": 1, "price": 99.0,
+    "timeInForce": "GTC", "triggerPrice": 95.0, "algoType": "CONDITIONAL", "interval": "15m", "marginType": "CROSSED",
+    "dualSidePosition": "true", "countdownTime": 1000, "leverage": 5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("route", sorted(ENDPOINTS), ids=" ".join)
+def test_nonsense_is_answered_and_not_understood(rest, route):
+    method, path = route
+    _, _, version, name = path.split("/", 3)
+    rng = random.Random(path)
+    rest.desk.limits = Limits(*[float("inf")] * 3)
+    for _ in range(60):
+        params = {field: value for field, value in SENSE.items() if rng.random() < 0.8}
+        params |= {field: rng.choice(NONSENSE) for field in rng.sample(NAMES, rng.randrange(3))}
+        answer = rest.ask(method, name, version, **params)
+        assert isinstance(answer, dict | list) and rest.status in (200, 400, 401)
+        assert rest.status == 200 or answer["code"] < -1000

@@ -11,6 +11,7 @@ from paper_exchange import QUARTER
 
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
+from feeds.synthetic import sample_market
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.grid import round_down
 from gridv4_bt.engine.market import load_market_history
@@ -195,8 +196,8 @@ def _merge(fills):
     return [(time, number, round(qty, 9), price) for time, number, qty, price in merged]
 
 
-def feed_of(name, frame, funding=None):
-    return CandleFeed(dataname=frame, name=name, funding=funding)
+def feed_of(name, frame, funding=None, detail=None):
+    return CandleFeed(dataname=frame, name=name, funding=funding, detail=detail)
 
 
 def both(make_feeds, rules, config, cash, seed, bars, size, first_ms, **choices):
@@ -262,3 +263,18 @@ def test_random_orders_in_the_week_of_a_crash(shared_data, symbol, seed, liquida
     assert_same(exchange, orders, strategy)
     assert len(exchange.ledger.trades) > 50 and exchange.account.funding != 0.0
     assert exchange.account.liquidations == liquidations
+
+
+def test_random_orders_matched_by_the_minutes_inside_the_bars():
+    market = sample_market(days=3)
+    rules = {"BTCUSDT": load_market_history("BTCUSDT")}
+
+    def feeds():
+        return [feed_of("BTCUSDT", market.candles, market.funding, market.minutes)]
+
+    first = int(market.candles["time"].iloc[1].timestamp() * 1000)
+    exchange, orders, strategy = both(
+        feeds, rules, GridConfig(intrabar="detail"), 50_000.0, 3, len(market.candles) - 2, 8_000.0, first
+    )
+    assert_same(exchange, orders, strategy)
+    assert len(exchange.ledger.trades) > 40

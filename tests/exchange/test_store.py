@@ -117,6 +117,17 @@ def test_database_of_other_candles_is_refused(open_rest):
         open_rest(symbols=("OTHERUSDT",))
 
 
+def test_history_may_be_longer_when_the_account_goes_on(open_rest, tmp_path):
+    """The state knows the time of its bar, not its number."""
+    rest = open_rest(bars=[STILL] * 20, first=5)
+    rest.post("positionSide/dual", dualSidePosition="true")
+    rest.market("BUY", "LONG", 1.0)
+    step(rest, 3)
+    again = open_rest(bars=[STILL] * 30, first=2)
+    assert (again.exchange.now, again.exchange.tape.bar) == (rest.exchange.now, 8)
+    assert told(again) == told(rest)
+
+
 def test_file_that_is_no_database_is_refused(tmp_path):
     (tmp_path / "a.db").write_text("no database" * 100)
     with pytest.raises(ConfigError, match="a.db: file is not a database"):

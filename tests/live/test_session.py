@@ -42,7 +42,7 @@ def held_equals(session, market) -> bool:
 
 
 def test_live_equals_backtest_fill_for_fill_and_bar_for_bar(market, tmp_path):
-    scene = market(bars=100)
+    scene = market(first=4_640)
     session = scene.live()
     records, broker = scene.backtest()
     write_trades(tmp_path / "trades.csv", records)
@@ -58,9 +58,9 @@ def test_live_equals_backtest_fill_for_fill_and_bar_for_bar(market, tmp_path):
 
 
 def test_a_session_that_is_stopped_and_started_again_goes_on_as_if_nothing_had_happened(market, tmp_path):
-    scene = market(bars=80)
+    scene = market()
     with ServerThread(scene.desk) as server:
-        for until in (15, 20, None):
+        for until in (10, 3, None):
             with scene.session(server.url, until) as session:
                 session._cerebro.run()  # without taking back the entries
                 session.save()
@@ -72,8 +72,8 @@ def test_a_session_that_is_stopped_and_started_again_goes_on_as_if_nothing_had_h
 
 
 def test_stopping_takes_back_the_entries_and_leaves_exits_and_stops(market):
-    scene = market(bars=80)
-    with ServerThread(scene.desk) as server, scene.session(server.url, 55) as session:
+    scene = market()
+    with ServerThread(scene.desk) as server, scene.session(server.url, 20) as session:
         session.run()
         orders = [parse_id(order.client_id).purpose for order in scene.exchange.registry.open_orders()]
         held = [leg for leg in scene.exchange.books[SYMBOL].legs if leg.tracker.ids]
@@ -85,9 +85,9 @@ def test_stopping_takes_back_the_entries_and_leaves_exits_and_stops(market):
 
 
 def test_flatten_closes_all_and_leaves_nothing_standing(market):
-    scene = market(bars=80)
+    scene = market()
     with ServerThread(scene.desk) as server:
-        with scene.session(server.url, 55) as session:
+        with scene.session(server.url, 20) as session:
             session.run()
         with scene.session(server.url) as session:
             session.flatten()
@@ -135,7 +135,7 @@ LOST = {
 @pytest.mark.parametrize("faults", LOST.values(), ids=LOST)
 def test_no_lost_answer_changes_what_is_traded(market, tmp_path, faults):
     """An order is found by its id, or sent again with it: the same trades as without the faults."""
-    scene = market(bars=40, first=2_050, faults=faults)
+    scene = market(bars=24, faults=faults)
     session = scene.live()
     assert session.connection.failures > 0
     records, _ = scene.backtest()
@@ -145,21 +145,40 @@ def test_no_lost_answer_changes_what_is_traded(market, tmp_path, faults):
 
 
 def test_what_somebody_does_by_hand_is_adopted_and_told(market):
-    hand = {"kind": "by_hand", "on": "/fapi/v1/klines", "skip": 20, "symbol": SYMBOL, "side": "BUY",
+    hand = {"kind": "by_hand", "on": "/fapi/v1/klines", "skip": 5, "symbol": SYMBOL, "side": "BUY",
             "positionSide": "LONG", "quantity": 0.05}  # fmt: skip
-    scene = market(bars=40, faults=[hand])
+    scene = market(bars=10, faults=[hand])
     session = scene.live()
     assert held_equals(session, scene)
     assert any("adopted" in alert for alert in scene.alerts)
 
 
 def test_a_leg_that_is_liquidated_is_gone_from_the_books(market):
-    taken = {"kind": "liquidated", "on": "/fapi/v1/klines", "skip": 55, "symbol": SYMBOL, "positionSide": "SHORT"}
-    scene = market(bars=80, faults=[taken | {"positionSide": "LONG"}, taken])
+    taken = {"kind": "liquidated", "on": "/fapi/v1/klines", "skip": 20, "symbol": SYMBOL, "positionSide": "SHORT"}
+    scene = market(bars=24, faults=[taken | {"positionSide": "LONG"}, taken])
     session = scene.live()
     assert held_equals(session, scene)
     assert any(trade.label is TradeLabel.LIQUIDATION for trade in session.broker.account.closed)
     assert session.broker.account.liquidations > 0
+
+
+def test_a_transfer_is_followed_and_told(market):
+    scene = market(bars=12)
+
+    def pay_in() -> None:
+        scene.exchange.account.wallet += 500.0
+        scene.exchange.ledger.earn("TRANSFER", 500.0, scene.exchange.now)
+
+    with ServerThread(scene.desk) as server:
+        with scene.session(server.url, 3) as session:
+            session.run()
+        server.call(pay_in)
+        with scene.session(server.url) as session:
+            session.run()
+    account = session.broker.account
+    assert account.start == pytest.approx(10_500.0, abs=0.01)
+    assert account.wallet == pytest.approx(account.start + account.gross - account.fees - account.funding, abs=1e-6)
+    assert any("wallet differs" in alert for alert in scene.alerts)
 
 
 def test_two_bots_never_work_in_one_state_directory(market):

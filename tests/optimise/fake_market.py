@@ -1,7 +1,8 @@
 """Markets whose result is a formula, so that a search takes no time and its answer is known."""
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,9 @@ import numpy as np
 from gridv4_bt.config import GridConfig
 from gridv4_bt.errors import DataError
 from gridv4_bt.optimise.figures import FIGURES, Evaluation
+from gridv4_bt.optimise.markets import Markets
 from gridv4_bt.optimise.space import Space
+from gridv4_bt.optimise.workers import Result, Values, attempt
 
 FIRST_DAY = 19_723  # 2024-01-01
 DAYS = 200
@@ -58,4 +61,26 @@ def space(search: dict | None = None, **changes) -> Space:
     return Space(**content | changes)
 
 
+class Here:
+    """Workers that are this very process."""
+
+    def evaluate(self, markets: Markets, sets: Sequence[Values]) -> Iterator[tuple[int, Result]]:
+        yield from enumerate(attempt(markets, values) for values in sets)
+
+    def close(self) -> None:
+        pass
+
+
 MARKETS = {("TEST", "main"): FormulaMarket()}
+
+
+@dataclass(frozen=True)
+class LoggedMarket(FormulaMarket):
+    """Writes down which process it is unpickled in."""
+
+    log: str = ""
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        with open(self.log, "a") as file:
+            file.write(f"{os.getpid()}\n")

@@ -149,7 +149,8 @@ def test_two_strategies_are_tried_in_all_combinations_like_backtrader_does():
     cerebro.addstrategy(Holding, size=5)
     cerebro.optstrategy(Holding, size=range(3, 5), offset=1)
     results = cerebro.run(maxcpus=1)
-    assert [[strategy.p.size for strategy in trial] for trial in results] == [[1, 5, 3], [1, 5, 4], [2, 5, 3], [2, 5, 4]]
+    sizes = [[strategy.p.size for strategy in trial] for trial in results]
+    assert sizes == [[1, 5, 3], [1, 5, 4], [2, 5, 3], [2, 5, 4]]
     assert results[-1].number == 3 and len(results[1:3]) == 2
 
 

@@ -1,0 +1,82 @@
+import pytest
+
+from gridv4_bt.core.regime import Regime
+from gridv4_bt.engine.guards import (
+    beyond_stop1,
+    cools_down,
+    entry_blocks,
+    must_delever,
+    must_halt,
+    stays_halted,
+    stop1_qty,
+    stop2_price,
+    trailed,
+)
+from gridv4_bt.engine.ladder import HALT, PLACED, REGIME, VAR
+
+
+def test_a_halt_begins_below_minus_three_and_ends_above_minus_one():
+    assert [must_halt(z) for z in (-3.01, -3.0, 0.0)] == [True, False, False]
+    assert [stays_halted(z) for z in (-3.0, -1.0, -0.99)] == [True, True, False]
+
+
+@pytest.mark.parametrize("sign, close", [(1, 59.9), (-1, 140.1)])
+def test_stage_one_is_more_than_its_atr_from_the_average(sign, close):
+    assert beyond_stop1(sign, 100.0, close, 10.0, 4.0)
+    assert not beyond_stop1(sign, 100.0, 100.0 - 40.0 * sign, 10.0, 4.0)
+    assert not beyond_stop1(-sign, 100.0, close, 10.0, 4.0)
+
+
+def test_stage_one_closes_half_rounded_up_to_the_step():
+    assert stop1_qty(0.007, 0.001) == 0.004
+    assert stop1_qty(0.008, 0.001) == 0.004
+
+
+def test_stage_two_rests_on_the_tick_beyond():
+    assert stop2_price(1, 100.0, 1.234, 6.0, 0.1) == 92.5  # 92.596
+    assert stop2_price(-1, 100.0, 1.234, 6.0, 0.1) == 107.5  # 107.404
+
+
+def test_three_quarters_of_the_var_limit_as_loss_cut_the_worst_fill():
+    # 0.75 * 5 % of 10,000 = 375
+    assert must_delever(-375.1, 10_000.0, 0.05)
+    assert not must_delever(-375.0, 10_000.0, 0.05)
+    assert not must_delever(0.0, -1.0, 0.05)
+
+
+@pytest.mark.parametrize(
+    "close, regime, anchor",
+    [
+        (120.0, 1, 100.0),  # top = 100 * 1.1^2 = 121
+        (125.0, 1, 102.0),  # half of 4 beyond it
+        (125.0, 2, 102.0),
+        (125.0, 0, 125.0),
+        (125.0, -1, 125.0),
+        (83.0, 1, 100.0),  # bottom = 100 / 1.21 = 82.6
+        (82.0, 1, 82.0),
+    ],
+)
+def test_the_anchor_follows_an_uptrend_and_starts_anew_elsewhere(close, regime, anchor):
+    assert trailed(100.0, close, 0.1, 2, regime) == pytest.approx(anchor, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "regime, blocks",
+    [
+        (Regime.NOISE, (PLACED, PLACED)),
+        (Regime.UPTREND, (PLACED, REGIME)),
+        (Regime.DOWNTREND, (REGIME, PLACED)),
+        (Regime.BREAKOUT_UP, (REGIME, REGIME)),
+        (Regime.BREAKOUT_DOWN, (REGIME, REGIME)),
+    ],
+)
+def test_who_may_add_by_regime(regime, blocks):
+    assert entry_blocks(False, False, int(regime)) == blocks
+    assert entry_blocks(False, True, int(regime)) == (VAR, VAR)
+    assert entry_blocks(True, True, int(regime)) == (HALT, HALT)
+
+
+def test_more_than_two_stops_in_48_bars_cool_down():
+    assert not cools_down(2, 0, 10)
+    assert cools_down(3, 10, 57)
+    assert not cools_down(3, 10, 58)

@@ -1,0 +1,149 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+from fake_market import space
+
+from gridv4_bt.errors import ConfigError
+from gridv4_bt.optimise.space import Limit, load_space
+
+GOOD = """
+limits = ["max_drawdown < 0.10", "liquidations = 0", "fills_per_day > 1 in 2024"]
+
+[[symbols]]
+name = "BTCUSDT"
+candles = "BTCUSDT-15m.parquet"
+
+[[windows]]
+name = "2024"
+from = 2024-01-01
+to = 2024-12-31
+
+[[windows]]
+name = "later"
+from = 2025-01-01
+use = "test"
+
+[[objectives]]
+figure = "sharpe"
+
+[parameters]
+k = { low = 1.0, high = 6.0, log = true }
+levels = { low = 4, high = 12, step = 2 }
+regime = { choices = ["kama", "none"] }
+
+[fixed]
+order_pct = 0.04
+"""
+
+
+def write(tmp_path, text):
+    path = tmp_path / "space.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_space_file_is_read_with_its_files_beside_it(tmp_path):
+    loaded = load_space(write(tmp_path, GOOD))
+    assert loaded.symbols[0].candles == tmp_path / "BTCUSDT-15m.parquet"
+    assert [window.name for window in loaded.search_windows] == ["2024"]
+    assert [window.name for window in loaded.test_windows] == ["later"]
+    assert loaded.fixed == {"order_pct": 0.04}
+    assert [limit.window for limit in loaded.limits] == [None, None, "2024"]
+
+
+BAD = [
+    ("sharpe", "luck", "objectives.0.figure: no such figure; one of net_return"),
+    ("max_drawdown < 0.10", "max_drawdown is small", "limits: 'max_drawdown is small': write a limit like"),
+    ("max_drawdown < 0.10", "luck < 0.10", "no such figure"),
+    ("> 1 in 2024", "> 1 in 2023", "no search window has this name"),
+    ("> 1 in 2024", "> 1 in later", "no search window has this name"),
+    ("low = 1.0", "low = 9.0", "parameters.k: a range needs a low below its high"),
+    ("low = 1.0", "low = 0.0", "parameters.k: a log range lies above 0"),
+    ("log = true", "log = true, step = 1.0", "parameters.k: a log range lies above 0 and has no step"),
+    ("high = 6.0", "high = 600.0", "parameters.k: k: Input should be less than or equal to 100"),
+    ("k = {", "kk = {", "parameters.kk: kk: unknown parameter"),
+    ("low = 4", "low = 4.5", "levels"),
+    ('"none"', '"best"', "parameters.regime: regime: Input should be 'kama', 'gmm' or 'none'"),
+    ('"none"', '"kama"', "a choice comes twice"),
+    ("choices =", "low = 1, choices =", "give either low and high, or choices"),
+    ("order_pct = 0.04", "order_pct = 4", "fixed.order_pct: order_pct: Input should be less than or equal to 1"),
+    ("order_pct = 0.04", "k = 2.0", "fixed: k is searched already"),
+    ('name = "later"', 'name = "2024"', "windows: 2024 is given twice"),
+    ("candles =", "candels =", "symbols.0.candels: unknown key"),
+    ('use = "test"', 'use = "rest"', "windows.1.use: Input should be 'search' or 'test'"),
+    ("from = 2024-01-01", 'from = "yesterday"', "windows.0.from"),
+    ("[fixed]", "[search]\nsampler = 'grid'\n[fixed]", "parameters.k: the grid sampler needs a step or choices"),
+    ("[fixed]", "[search]\ntrials = 1\n[fixed]", "search.trials: Input should be greater than or equal to 2"),
+    ("[[objectives]]", "[objectives", "not valid TOML"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "words"), BAD, ids=lambda text: str(text)[:30])
+def test_mistakes_are_named_with_their_place(old, new, words, tmp_path):
+    assert old in GOOD
+    with pytest.raises(ConfigError) as error:
+        load_space(write(tmp_path, GOOD.replace(old, new, 1)))
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="none.toml: cannot be read"):
+        load_space(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "violation"),
+    [
+        ("max_drawdown < 0.10", 0.05, -0.5),
+        ("max_drawdown < 0.10", 0.20, 1.0),
+        ("fills_per_day > 2", 1.0, 0.5),
+        ("fills_per_day >= 2", 2.0, 0.0),
+        ("liquidations = 0", 0, 0.0),
+        ("liquidations = 0", 3, 3.0),
+        ("net_return > -1e-1", 0.0, -1.0),
+        ("sharpe > 1", None, 1.0),
+    ],
+)
+def test_how_far_a_limit_is_broken(text, value, violation):
+    assert Limit.parse(text).violation(value) == pytest.approx(violation)
+
+
+def test_a_strict_limit_is_broken_where_it_is_touched():
+    assert Limit.parse("max_drawdown < 0.10").violation(0.10) > 0.0
+    assert Limit.parse("max_drawdown <= 0.10").violation(0.10) == 0.0
+
+
+def test_objectives_are_means_or_the_worst_of_all_symbols_and_windows():
+    cells = [{"sharpe": 1.0, "max_drawdown": 0.1}, {"sharpe": None, "max_drawdown": 0.3}]
+    objectives = space(
+        objectives=[
+            {"figure": "sharpe"}, {"figure": "max_drawdown"},
+        ]
+    ).objectives  # fmt: skip
+    assert [one.value(cells) for one in objectives] == [0.5, pytest.approx(0.2)]
+    worst = [one.model_copy(update={"over": "worst"}) for one in objectives]
+    assert [one.value(cells) for one in worst] == [0.0, 0.3]
+
+
+def test_the_fingerprint_knows_what_a_trial_number_means():
+    base = space()
+    assert base.fingerprint("data") == space(search={"trials": 500, "finalists": 9}).fingerprint("data")
+    others = [
+        base.fingerprint("other"),
+        space(search={"seed": 6}).fingerprint("data"),
+        space(search={"batch": 9}).fingerprint("data"),
+        space(limits=[]).fingerprint("data"),
+        space(fixed={"gamma": 1.0}).fingerprint("data"),
+    ]
+    assert len({base.fingerprint("data"), *others}) == 6
+
+
+def test_the_spaces_of_the_presets_load():
+    folder = Path(__file__).resolve().parents[2] / "presets" / "spaces"
+    files = sorted(folder.glob("*.toml"))
+    assert [file.stem for file in files] == ["btc", "eth", "sol"]
+    for file in files:
+        assert tomllib.loads(file.read_text())["symbols"][0]["name"].startswith(file.stem.upper())
+        assert load_space(file).test_windows

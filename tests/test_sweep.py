@@ -1,0 +1,278 @@
+"""A sweep and a run in Backtrader are two orchestrations of the same rules: they must end in the same bits."""
+
+import pickle
+import random
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import gridv4_bt.sweep as module
+from feeds.synthetic import SYMBOL, sample_market
+from gridv4_bt.analysis.metrics import daily_returns
+from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
+from gridv4_bt.config import GridConfig
+from gridv4_bt.core.risk import Bracket
+from gridv4_bt.engine.ladder import PLACED, Blocked
+from gridv4_bt.engine.market import MarketHistory, load_market
+from gridv4_bt.engine.types import TradeLabel
+from gridv4_bt.errors import ConfigError, DataError, MarketError
+from gridv4_bt.sweep import SweepMarket, SweepResult, check_sweepable, sweep
+
+pytest.importorskip("numba")
+
+#: Summary keys that a result has by the same name.
+FIGURES = (
+    "end_equity", "net_return", "max_drawdown", "trades", "gross", "fees", "funding", "open_fills", "halts", "stops",
+    "margin_calls", "liquidations", "win_rate", "ambiguous_bars",
+)  # fmt: skip
+
+#: Leverage and orders so large that refusals, margin calls and liquidations occur; each with its cash.
+RECKLESS = dict(
+    regime="none", k=0.25, floor_pct=0.002, gamma=0.5, kappa=1e6, horizon=12, sigma_bars=24, order_pct=1.0,
+    max_inventory=15, kelly_window=20, kelly_min_trades=5, kelly_floor=1.0, stop1_atr=20, stop2_atr=150,
+    margin_call=0.2, margin_target=0.1, var_pct=10, offset_spacings=0.5, leverage=20, reopen_bars=50,
+    fill_rule="through",
+)  # fmt: skip
+EXTREMES = [
+    (GridConfig(**RECKLESS), 10_000.0),
+    (
+        GridConfig(
+            k=2.7, floor_pct=0.004, gamma=0.0, max_inventory=15, kelly_min_trades=1, kelly_window=20, stop1_atr=1.5,
+            stop2_atr=4.5, offset_spacings=0.5, maker_fee=-0.0001, taker_fee=0.002, breakout_slope=0.56,
+            trend_slope=0.016,
+        ),
+        3e7,
+    ),
+    (
+        GridConfig(
+            k=3.3, floor_pct=0.002, levels=20, gamma=0.5, horizon=400, order_pct=0.2, max_inventory=15, stop1_atr=50,
+            stop2_atr=60, var_pct=0.02, leverage=20, sigma_bars=200, offset_spacings=0, fill_rule="through",
+            breakout_slope=0.28, trend_slope=0.033, hysteresis=0.78,
+        ),
+        300.0,
+    ),
+    (GridConfig(), 90.0),
+]  # fmt: skip
+
+
+def random_config(draw: random.Random, **fixed) -> GridConfig:
+    """A config anywhere in the space, valid but not sensible."""
+    stop1 = draw.choice((1.5, 4.0, 20.0))
+    values = dict(
+        regime=draw.choice(("kama", "none")), k=draw.uniform(0.3, 4.0), floor_pct=draw.choice((0.001, 0.004, 0.01)),
+        levels=draw.choice((1, 3, 10, 25)), gamma=draw.choice((0.0, 0.5, 5.0, 50.0)), kappa=draw.choice((1e3, 1e6)),
+        horizon=draw.choice((12, 96)), reopen_bars=draw.choice((0, 4, 50)), keep_price=draw.uniform(0.0, 0.49),
+        keep_qty=draw.uniform(0.0, 0.5), order_pct=draw.choice((0.001, 0.05, 0.3, 1.0)),
+        max_inventory=draw.choice((0.3, 1.0, 15.0)), leverage=draw.choice((1.0, 5.0, 20.0)),
+        var_pct=draw.choice((0.02, 0.05, 2.0)), stop1_atr=stop1, stop2_atr=stop1 * draw.choice((1.2, 3.0)),
+        offset_spacings=draw.choice((0.0, 1.0)), fill_rule=draw.choice(("touch", "through")),
+        sigma_bars=draw.choice((24, 96)), warm_up=draw.choice((0, 300)), breakout_slope=draw.uniform(0.15, 0.6),
+        trend_slope=draw.uniform(0.01, 0.14), hysteresis=draw.uniform(0.2, 1.0), kelly_min_trades=draw.choice((1, 20)),
+        funding_hours=draw.choice((1.0, 8.0)), slippage=draw.choice((0.0, 0.002)),
+    )  # fmt: skip
+    return GridConfig(**{**values, **fixed})
+
+
+def assert_same(result: SweepResult, reference: RunResult) -> None:
+    """All closed trades in every field, the row of every bar, all counts: to the last bit."""
+    [record], summary = reference.records, reference.summary
+    assert result.closed == record.trades
+    np.testing.assert_array_equal(result.log, record.log)
+    assert {name: getattr(result, name) for name in FIGURES} == {name: summary[name] for name in FIGURES}
+    assert result.label_trades == {label: group["trades"] for label, group in summary["by_label"].items()}
+    assert result.blocked == record.blocked
+    assert result.liquidation_near == record.warnings.get("liquidation_near", 0)
+    assert result.min_liquidation_distance == record.min_liquidation_distance
+    executions = result.maker_executions + result.taker_executions
+    assert (result.maker_executions / executions if executions else None) == summary["maker_ratio"]
+    assert result.fills == len({trade.trade_id for trade in record.trades} | {fill.id for _, fill in record.open_fills})
+    assert result.bars_in_market / result.bars == summary["time_in_market"]
+    days, returns = daily_returns(record.column("time"), record.column("equity"), result.start_equity)
+    np.testing.assert_array_equal(result.days, days)
+    np.testing.assert_array_equal(result.daily_returns, returns)
+
+
+def both(data: SymbolData, config: GridConfig, cash: float, market: SweepMarket, rules=None) -> SweepResult:
+    """Run both, compare them and return the sweep's result."""
+    [result] = sweep(market, [config], cash, log=True, closed=True)
+    assert_same(result, run(make_cerebro(make_feeds([data]), config, cash, rules)))
+    return result
+
+
+@pytest.fixture(scope="module")
+def sample() -> SymbolData:
+    market = sample_market(days=25)
+    return SymbolData(SYMBOL, market.candles, market.funding)
+
+
+@pytest.fixture(scope="module")
+def market(sample) -> SweepMarket:
+    return SweepMarket.of(make_feeds([sample])[0])
+
+
+@pytest.fixture(scope="module")
+def real(shared_data):
+    """real(symbol, first day, bars) -> data with funding, the hourly mark where there is one, and dated brackets."""
+    pytest.importorskip("pyarrow")
+    rules = shared_data / "brackets" / "leverage_brackets_history.json"
+
+    def read(symbol, first, bars):
+        candles = pd.read_parquet(shared_data / "candles" / f"{symbol}-15m.parquet")
+        row = int(candles["time"].searchsorted(pd.Timestamp(first, tz="UTC")))
+        mark = shared_data / "mark" / f"{symbol}-mark-1h.parquet"
+        data = SymbolData(
+            symbol, candles.iloc[row : row + bars].reset_index(drop=True),
+            shared_data / "funding" / f"{symbol}-funding.parquet", mark if mark.exists() else None,
+        )  # fmt: skip
+        return data, SweepMarket.of(make_feeds([data])[0], rules), rules
+
+    return read
+
+
+# --- equal to Backtrader
+
+
+def test_default_parameters_on_the_sample_market(sample, market):
+    result = both(sample, GridConfig(), 10_000.0, market)
+    assert result.trades > 20 and len(result.days) == 24
+
+
+def test_random_parameters_on_the_sample_market(sample, market):
+    draw = random.Random(7)
+    results = [both(sample, random_config(draw), draw.choice((300.0, 1e4, 1e6)), market) for _ in range(12)]
+    assert sum(result.trades for result in results) > 200
+
+
+def test_synthetic_funding(sample):
+    data = replace(sample, funding=None)
+    market = SweepMarket.of(make_feeds([data])[0])
+    funding = {both(data, GridConfig(funding_hours=hours), 1e4, market).funding for hours in (1.0, 8.0)}
+    assert len(funding) == 2 and 0.0 not in funding
+
+
+def test_mixture_of_gaussians(sample, market):
+    pytest.importorskip("sklearn")
+    config = GridConfig(regime="gmm", gmm_window=480, floor_pct=0.004, k=1.0)
+    result = both(sample, config, 10_000.0, market)
+    assert len(np.unique(result.log[:, 6])) > 1  # regimes
+
+
+def test_every_label_and_every_reason_on_real_crashes(real):
+    labels, reasons = Counter(), Counter()
+    data, market, rules = real("SOLUSDT", "2022-11-07", 1_100)  # FTX; funding every two hours
+    for config, cash in EXTREMES:
+        result = both(data, config, cash, market, rules)
+        labels.update(result.label_trades)
+        reasons.update(result.blocked)
+    assert set(labels) == {str(label) for label in TradeLabel} - {"manual"}
+    assert set(reasons) == {reason.name.lower() for reason in Blocked if reason != PLACED}
+
+
+@pytest.mark.parametrize("span", [("ETHUSDT", "2022-05-08", 900), ("BTCUSDT", "2022-11-05", 900)], ids=lambda s: s[0])
+def test_random_parameters_on_real_crashes(real, span):
+    data, market, rules = real(*span)
+    draw = random.Random(span[0])
+    for _ in range(8):
+        both(data, random_config(draw), draw.choice((300.0, 1e4, 3e7)), market, rules)
+
+
+def test_rules_that_change_while_something_is_held(sample, market):
+    times = market.bars["time"]
+    old = load_market(SYMBOL)
+    strict = replace(
+        old, tick=old.tick * 10, min_notional=old.min_notional * 4, brackets=(Bracket(0.0, 1e12, 0.05, 0.0),),
+        max_leverages=(20.0,),
+    )  # fmt: skip
+    changes = range(300, 2_300, 40)  # bars; many, so that some come while fills are open
+    history = MarketHistory(
+        ((0, old), *((int(times[bar]), (strict, old)[number % 2]) for number, bar in enumerate(changes)))
+    )
+    config = GridConfig(regime="none", k=0.5, floor_pct=0.002, order_pct=0.2)
+    dated = SweepMarket.of(make_feeds([sample])[0], history)
+    [result] = sweep(dated, [config], log=True, closed=True)
+    cerebro = make_cerebro(make_feeds([sample]), config, 10_000.0)
+    cerebro.broker.p.markets = {SYMBOL: history}
+    assert_same(result, run(cerebro))
+    [without] = sweep(market, [config], closed=True)
+    assert result.closed != without.closed
+
+
+# --- the results themselves
+
+
+def test_results_come_in_order_and_threads_change_nothing(market):
+    draw = random.Random(3)
+    configs = [random_config(draw) for _ in range(6)]
+    alone, together = list(sweep(market, configs)), list(sweep(market, configs, threads=2))
+    assert [result.config for result in alone] == configs
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one.equity, other.equity)
+        assert replace(one, days=None, equity=None) == replace(other, days=None, equity=None)
+
+
+def test_log_and_trades_are_kept_on_request_only(market):
+    [result] = sweep(market, [GridConfig()])
+    assert result.log is None and result.closed is None
+
+
+def test_a_run_that_needs_more_room_gets_it(market, monkeypatch):
+    config = GridConfig(**RECKLESS)
+    [ample] = sweep(market, [config], closed=True)
+    monkeypatch.setattr(module, "ROOM", 1)
+    [tight] = sweep(market, [config], closed=True)
+    assert ample.closed == tight.closed and ample.blocked == tight.blocked
+
+
+def test_a_market_survives_pickling_with_its_signals(market):
+    market.prepare([GridConfig(sigma_bars=50)])
+    copy = pickle.loads(pickle.dumps(market))
+    assert copy.sigma(50)[0] is copy.sigma(50)[0]
+    [one], [other] = sweep(market, [GridConfig(sigma_bars=50)]), sweep(copy, [GridConfig(sigma_bars=50)])
+    assert one.end_equity == other.end_equity != 10_000.0
+
+
+def test_money_adds_up(market):
+    draw = random.Random(5)
+    for result in sweep(market, [random_config(draw) for _ in range(8)]):
+        booked = result.start_equity + result.gross - result.fees - result.funding
+        assert result.wallet == pytest.approx(booked, rel=1e-9)
+        assert result.profit + result.loss == pytest.approx(sum(result.label_net.values()), rel=1e-9)
+        assert result.trades == sum(result.label_trades.values())
+
+
+# --- what it refuses
+
+
+@pytest.mark.parametrize("mode", ["path", "detail"])
+def test_the_inside_of_bars_is_refused(market, mode):
+    with pytest.raises(ConfigError, match=f"intrabar: .*'{mode}'.*Backtrader"):
+        sweep(market, [GridConfig(), GridConfig(intrabar=mode)])
+
+
+def test_without_numba_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("gridv4_bt.engine.sweep.kernel.available", lambda: False)
+    with pytest.raises(ConfigError, match=r"pip install 'gridstrategy-v4\[fast\]'"):
+        check_sweepable(GridConfig())
+
+
+def test_a_leverage_the_rules_do_not_allow(sample):
+    low = replace(load_market(SYMBOL), max_leverages=(3.0,) * len(load_market(SYMBOL).brackets))
+    market = SweepMarket.of(make_feeds([sample])[0], MarketHistory(((0, low),)))
+    with pytest.raises(ConfigError, match="leverage: -4028 5 is not valid for .*, which allows 3 at most"):
+        sweep(market, [GridConfig()])
+
+
+def test_too_few_bars(sample):
+    short = replace(sample, candles=sample.candles.iloc[:60])
+    with pytest.raises(DataError, match="60 bars are too few: warm-up needs 97"):
+        sweep(SweepMarket.of(make_feeds([short])[0]), [GridConfig()])
+
+
+def test_a_symbol_the_rules_do_not_know(sample, tmp_path):
+    path = tmp_path / "rules.json"
+    path.write_text('{"symbols": {"OTHERUSDT": []}}')
+    with pytest.raises(MarketError):
+        SweepMarket.of(make_feeds([sample])[0], path)
