@@ -114,7 +114,7 @@ def explain(session: SessionRecord, pairs: Sequence[Pair], records: Sequence[Sym
         was_parted = bar - BAR_MS in parted
         if not was_parted:
             root = None
-        hints = [one for one in evidence if one.bar == bar]
+        hints = [one for one in evidence if one.bar in (bar, bar + BAR_MS)]
         for pair in by_bar.get(bar, ()):
             cause = _own_cause(session, pair, evidence)
             follows = cause is None and was_parted
@@ -181,10 +181,14 @@ def _told(event: Event, session: SessionRecord) -> list[_Evidence]:
         else:
             cause = _KINDS[event.kind]
         symbol = next((one for one in session.symbols if one.startswith(name.tag[:7])), "")
+        if cause is Cause.ORDER_IN_DOUBT:  # all of its leg has to wait
+            return [_Evidence(event.bar, cause, symbol, int(name.side))]
         ref = name.ref if name.purpose in (Purpose.EXIT, Purpose.CLOSE) else 0
         return [_Evidence(event.bar, cause, symbol, int(name.side), name.purpose, ref)]
     if event.kind == "candle_revised":
         return [_Evidence(_bar_of(fields["time"]), Cause.CANDLE_REVISED, exchange_symbol(fields["symbol"]))]
+    if event.kind == "session" and (fields.get("stopped") or fields.get("flattened")):
+        return [_Evidence(event.bar, Cause.OUTAGE)]
     if event.kind == "alert":
         cause = _ALERTS.get(fields.get("what"))
         return [] if cause is None else [_Evidence(event.bar, cause, fields.get("symbol", ""))]

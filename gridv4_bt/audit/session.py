@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
 
 from feeds.live import BAR_MS
 from feeds.tables import HOUR_MS, CandleTable, FundingTable, MarkTable, read_candles, read_funding, time_ms
@@ -22,6 +24,7 @@ from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.live.ids import parse_id
 from strategies.grid_v4 import EQUITY_COLUMNS
 
+_TEXTS = pa_csv.ConvertOptions(column_types={name: pa.string() for name in ("time", "open_time", "close_time")})
 _NEEDED = ("orders.jsonl", "equity.csv", "trades.csv", "config.toml", "markets.json")
 
 
@@ -228,8 +231,9 @@ def _warm_up(folder: Path, data: tuple[SymbolData, ...], rows: Mapping[str, pd.D
 def _read_csv(path: Path) -> pd.DataFrame:
     """Read a file to the end of its last whole line: a session may be writing to it."""
     try:
-        text = path.read_text(encoding="utf-8")
-        return pd.read_csv(io.StringIO(text[: text.rfind("\n") + 1]), float_precision="round_trip")
+        content = path.read_bytes()
+        whole = io.BytesIO(content[: content.rfind(b"\n") + 1])
+        return pa_csv.read_csv(whole, convert_options=_TEXTS).to_pandas()
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: damaged: {' '.join(str(error).split())}") from None
 
