@@ -16,7 +16,7 @@ from rich.table import Table
 
 from gridv4_bt.audit.daily import DailyAudit
 from gridv4_bt.backtest import SymbolData, make_feeds
-from gridv4_bt.cli.common import run_app
+from gridv4_bt.cli.common import INTERRUPTED, run_app
 from gridv4_bt.cli.history import load_symbols, market_rules
 from gridv4_bt.cli.options import CacheDir, Cash, Config, Quiet, Settings, check_cash, parse_time, read_symbols
 from gridv4_bt.config import GridConfig, load_config
@@ -32,7 +32,8 @@ from gridv4_bt.live.session import Place, Plan, Session, names, with_history
 from gridv4_bt.live.status import shown
 from gridv4_bt.live.store import ccxtbt_client
 
-#: Exit codes beside 0 (stopped, or the paper market is over), 1 (the system failed) and 2 (bad input).
+#: Exit codes beside 0 (stopped, or the paper market is over) and 2 (bad input).
+SYSTEM_FAILED = 1
 NEEDS_A_PERSON = 3
 FAILED_CHECK = 4
 _STATE, _PAPER_STATE = Path("data/live_state"), Path("data/paper_state")
@@ -134,9 +135,14 @@ def live(
             with _signals(stop):
                 session.run()
         except (LiveError, Unreachable, Refused) as failure:
+            # What may pass by itself is a failure of the system: a supervisor starts again.
+            code = NEEDS_A_PERSON if isinstance(failure, LiveError) else SYSTEM_FAILED
             session.event("alert", what="halted", text=str(failure))
             typer.echo(f"halted: {' '.join(str(failure).split())}", err=True)
-            raise typer.Exit(NEEDS_A_PERSON) from None
+            raise typer.Exit(code) from None
+        except KeyboardInterrupt:
+            typer.echo("ended at once: orders stand as they were; the state of the last bar is saved", err=True)
+            raise SystemExit(INTERRUPTED) from None
         console.print(f"{session.bars:,} bars traded; state and records are in {folder}/")
 
 

@@ -112,14 +112,13 @@ def put_batch(exchange: Exchange, params: Params) -> Any:
 @endpoint("DELETE", "v1/batchOrders")
 def delete_batch(exchange: Exchange, params: Params) -> Any:
     """Cancel up to ten orders, each for itself."""
-    symbol = params.text("symbol")
-    numbers, names = params.values.get("orderidlist") or params.values.get("orderIdList"), None
-    if not numbers:
-        numbers, names = None, params.values.get("origclientorderidlist") or params.text("origClientOrderIdList")
+    symbol, values = params.text("symbol"), params.values
+    numbers = values.get("orderidlist") or values.get("orderIdList")
     name = "orderId" if numbers else "origClientOrderId"
+    listed = numbers or values.get("origclientorderidlist") or params.text("origClientOrderIdList")
     return [
         _or_error(lambda one: delete_order(exchange, one), _params({"symbol": symbol, name: value}))
-        for value in _json_list(numbers or names)[:MOST_CANCELLED]
+        for value in _json_list(listed)[:MOST_CANCELLED]
     ]
 
 

@@ -60,7 +60,7 @@ def _refuse(desk: "Desk", fault: Fault, request: Request) -> Reply:
 
 
 def _web_page(desk: "Desk", fault: Fault, request: Request) -> Reply:
-    status = {"gateway": 502, "firewall": 403}[fault.kind]
+    status = fault.status or {"gateway": 502, "firewall": 403}[fault.kind]
     return Reply(status, _PAGE % str(status).encode(), {"Content-Type": "text/html"})
 
 
@@ -150,13 +150,14 @@ def _edit(reply: Reply, change: Callable[[list], list]) -> None:
 _REFUSALS = {
     "unknown": (-1000, "Unknown error, please check your request or try again later.", 503),
     "timeout": (-1007, "", 408),
+    "bus": (-1006, "", 0),
     "unavailable": (-1001, "Service Unavailable.", 503),
     "overloaded": (-1008, "", 503),
     "too_many": (-1003, "Too many requests; current limit is 2400 requests per minute.", 429),
     "banned": (-1003, "Way too many requests; IP banned.", 418),
     "post_only": (-5022, "", 400),
 }
-_UNLESS_EXECUTED = ("unknown", "timeout")
+_UNLESS_EXECUTED = ("unknown", "timeout", "bus")
 _BEFORE = {
     "lost_before": _lose, "unavailable": _refuse, "overloaded": _refuse, "too_many": _refuse, "banned": _refuse,
     "error": _refuse, "post_only": _refuse, "gateway": _web_page, "firewall": _web_page, "restart": _restart,

@@ -224,18 +224,20 @@ class Desk:
             self.log("stray_order", id=order_id, standing=str(order.standing), executed=order.executed)
 
     def _take_trades(self, symbol: str) -> None:
-        if symbol not in self._cursor:  # what was traded before is nobody's here; trades since then have larger ids
-            self._cursor[symbol] = -1
+        if symbol not in self._cursor:  # nothing of ours was traded before, and the account's history may be long
+            self._cursor[symbol] = self.executor.last_trade_id(symbol)
         for trade in self.executor.trades(symbol, self._cursor[symbol]):
-            self._cursor[symbol] = trade.id
             if trade.time < self.since:
+                self._cursor[symbol] = trade.id
                 continue
+            # What may fail comes first: a trade is taken in wholly or not at all.
             order, foreign = self._order_of(symbol, trade)
+            fee = self._fee(trade)
+            self._cursor[symbol] = trade.id
             if order is not None:
                 order.filled += trade.qty
                 if order.filled >= order.qty * (1.0 - LOT_NOISE):  # an open list may be older than the trades
                     order.standing, order.executed = Standing.DONE, order.filled
-            fee = self._fee(trade)
             execution = Execution(
                 trade.id, order.id if order else None, symbol, trade.side, trade.is_buy, trade.qty, trade.price, fee,
                 trade.maker, trade.time, foreign,

@@ -357,24 +357,25 @@ class Executor:
         now = self.connection.clock.now()
         for order in orders:
             order.standing, order.sent = Standing.DOUBT, now
+        was_sent = True
         try:
             answers = self.connection.try_once(send, is_order=True)
-        except Refused:
+        except Refused as refused:
             answers = []
+            was_sent = refused.failure.reaction is Reaction.UNKNOWN
+        is_whole = isinstance(answers, list) and len(answers) == len(orders)
         for index, order in enumerate(orders):
-            answer = answers[index] if len(answers) == len(orders) and isinstance(answers[index], dict) else {}
+            answer = answers[index] if is_whole and isinstance(answers[index], dict) else {}
             if answer.get("clientOrderId") == order.id and answer.get("orderId"):
                 self._take(order, answer)
                 continue
-            # Refused or unknown: alone it gets an answer of its own, and an order that lives is found by its id.
-            if answers == [] or "code" not in answer:
+            if was_sent and "code" not in answer:
                 exists = self.look(order)
-                if exists:
-                    continue
                 if exists is None:
                     yield order, Failure(Reaction.UNKNOWN, None, "the outcome of a batch is unknown")
+                if exists is not False:
                     continue
-            failure = self.place(order)
+            failure = self.place(order)  # alone it gets an answer of its own
             if failure is not None:
                 yield order, failure
 

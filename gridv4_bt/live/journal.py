@@ -36,12 +36,6 @@ class Journal:
         self._file.flush()
         os.fsync(self._file.fileno())
 
-    def note(self, record: dict[str, Any]) -> None:
-        """Append a record that may be lost in a crash, such as an answer that can be asked for again."""
-        self.last += 1
-        self._file.write(json.dumps({"n": self.last} | record, separators=(",", ":")) + "\n")
-        self._file.flush()
-
     def forget_until(self, number: int) -> None:
         """Drop the records up to a number once the file has become large."""
         if self._path.stat().st_size < _COMPACT_BYTES:

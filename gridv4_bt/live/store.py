@@ -112,9 +112,10 @@ class CCXTStore:
         return self.connection.ask(lambda: self.exchange.cancel_order(order_id, symbol))
 
     def private_end_point(self, type: str, endpoint: str, params: Mapping[str, Any]) -> Any:
-        """Call any private path of the exchange: ``private_end_point("Get", "account/config", {})``."""
-        path = "".join(part.capitalize() for part in endpoint.replace("/", "_").split("_"))
-        return self.connection.ask(lambda: getattr(self.exchange, f"private_{type.lower()}_{path.lower()}")(params))
+        """Call a private path as ccxt names it: ``private_end_point("Get", "/account/config", {})``."""
+        path = endpoint.replace("/", "_").replace("{", "").replace("}", "")
+        method = getattr(self.exchange, f"private_{type.lower()}{path.lower()}")
+        return self.connection.ask(lambda: method(params))
 
 
 def ccxtbt_client(currency: str, config: Mapping[str, Any]) -> ccxt.Exchange:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import ccxt
 import pytest
+import requests
 
 from feeds.synthetic import sample_market
 from gridv4_bt.exchange.client import ServerClock, sync_client
@@ -54,14 +55,15 @@ def test_killed_amid_its_work_it_loses_nothing_it_has_answered_and_ends_cleanly(
     client.create_order(S, "market", "buy", 0.01, None, {"positionSide": "LONG"})
     clock.next_bar()
     state = clock.state()
-    threading.Timer(0.5, process.kill).start()
     answered = set()
-    with pytest.raises(ccxt.NetworkError):
+    with pytest.raises((ccxt.NetworkError, requests.ConnectionError)):  # of the client, or of its clock
         for number in range(1_000):
+            if number == 20:
+                threading.Timer(0.05, process.kill).start()
             params = {"positionSide": "LONG", "newClientOrderId": f"n{number}"}
             answered.add(client.create_order(S, "limit", "buy", 0.002, price * 0.9, params)["clientOrderId"])
-            client.cancel_order(None, S, {"clientOrderId": f"n{number - 1}"}) if number % 2 else None
-    assert len(answered) > 5
+            if number % 2:
+                client.cancel_order(None, S, {"clientOrderId": f"n{number - 1}"})
     client.session.close()
     clock.close()
 

@@ -106,7 +106,7 @@ def test_async_client_sees_broken_connections_as_in_production(served):
         return type(error.value)
 
     assert asyncio.run(trade("lost_after")) is ccxt.ExchangeNotAvailable
-    assert asyncio.run(trade("cut")) is ccxt.ExchangeError  # not an OperationFailed: the trap of BINANCE.md
+    assert asyncio.run(trade("cut")) is ccxt.ExchangeError  # a trap: it is no OperationFailed
 
 
 def test_every_other_host_is_blocked(served):

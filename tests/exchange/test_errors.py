@@ -10,7 +10,7 @@ from gridv4_bt.exchange.limits import Limits
 
 S = "TEST/USDT:USDT"
 
-#: code, exception: BINANCE.md's table of the linear markets' errors.
+#: code, exception: of the linear markets, as the unmodified client raises them.
 CLASSES = {
     -1021: ccxt.InvalidNonce, -5028: ccxt.BadRequest,
     -1022: ccxt.AuthenticationError, -2014: ccxt.AuthenticationError, -2015: ccxt.AuthenticationError,
@@ -72,7 +72,10 @@ def test_code_that_nobody_knows_is_a_plain_exchange_error(paper):
         ({"kind": "timeout"}, ccxt.RequestTimeout, True),
         ({"kind": "unavailable"}, ccxt.OperationFailed, False),
         ({"kind": "overloaded"}, ccxt.OperationFailed, False),
+        ({"kind": "bus"}, ccxt.OperationFailed, True),
+        ({"kind": "error", "code": -1001}, ccxt.OperationFailed, False),
         ({"kind": "gateway"}, ccxt.ExchangeNotAvailable, False),
+        ({"kind": "gateway", "status": 504}, ccxt.RequestTimeout, False),
         ({"kind": "firewall"}, ccxt.ExchangeNotAvailable, False),
         ({"kind": "lost_before"}, ccxt.NetworkError, False),
         ({"kind": "lost_after"}, ccxt.NetworkError, True),

@@ -210,17 +210,14 @@ def both(make_feeds, rules, config, cash, seed, bars, size, first_ms, **choices)
 def invented(seed, bars, price=40_000.0, sigma=0.006):
     """Candles whose open is the close before, some without volume."""
     rng = np.random.default_rng(seed)
-    close = np.round(price * np.exp(np.cumsum(rng.normal(0, sigma, bars))), 1)
+    flat = rng.random(bars) < 0.05
+    moves = np.where(flat, 0.0, rng.normal(0, sigma, bars))
+    close = np.round(price * np.exp(np.cumsum(moves)), 1)
     open_ = np.concatenate(([price], close[:-1]))
-    volume = np.where(rng.random(bars) < 0.05, 0.0, 100.0)
-    spread = np.round(rng.exponential(0.003, (2, bars)) * open_, 1)
-    flat = volume == 0.0
-    close = np.where(flat, open_, close)
-    open_ = np.concatenate(([price], close[:-1]))
-    high = np.where(flat, open_, np.maximum(open_, close) + spread[0])
-    low = np.where(flat, open_, np.minimum(open_, close) - spread[1])
+    spread = np.where(flat, 0.0, np.round(rng.exponential(0.003, (2, bars)) * open_, 1))
+    high, low = np.maximum(open_, close) + spread[0], np.minimum(open_, close) - spread[1]
+    volume = np.where(flat, 0.0, 100.0)
     time = pd.date_range("2024-01-01", periods=bars, freq="15min", tz="UTC")
-    close = np.where(flat, open_, close)
     return pd.DataFrame(
         {"time": time, "open": open_, "high": high.round(1), "low": low.round(1), "close": close, "volume": volume}
     )

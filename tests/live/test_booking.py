@@ -61,10 +61,8 @@ def simulate(book: Book, bar: Bar, by_work: dict) -> list[Execution]:
             else:
                 work = (one.side, Purpose.CLOSE, one.fill_id), str(one.label)
             is_buy = one.opens == (one.side is PositionSide.LONG)
-            order_id = by_work[work].id
-            found.append(
-                Execution(len(found), order_id, SYMBOL, one.side, is_buy, one.qty, one.price, one.fee, one.maker, bar.time)
-            )
+            done = (one.qty, one.price, one.fee, one.maker, bar.time)
+            found.append(Execution(len(found), by_work[work].id, SYMBOL, one.side, is_buy, *done))
         book.account.executions.clear()
     return found
 

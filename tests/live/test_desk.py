@@ -19,7 +19,8 @@ LONG = PositionSide.LONG
 
 def test_commission_in_bnb_is_converted_and_remembered():
     events = []
-    executor = SimpleNamespace(price=lambda name: {"BNB/USDT:USDT": 600.0}[name], connection=SimpleNamespace(clock=None))
+    prices = {"BNB/USDT:USDT": 600.0}
+    executor = SimpleNamespace(price=prices.__getitem__, connection=SimpleNamespace(clock=None))
     desk = Desk(executor, SimpleNamespace(last=0, before=[]), "g4", lambda kind, **f: events.append((kind, f)), since=0)
     trade = Trade(1, "1", LONG, True, 0.01, 50_000.0, 0.0003, "BNB", True, 0)
     assert desk._fee(trade) == pytest.approx(0.18)

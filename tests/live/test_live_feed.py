@@ -47,7 +47,8 @@ class Client:
         self.asked: list[tuple[int, int]] = []
 
     def load_markets(self):
-        market = {"id": "BTCUSDT", "symbol": "BTC/USDT:USDT", "base": "BTC", "quote": "USDT", "swap": True, "linear": True}
+        market = {"id": "BTCUSDT", "symbol": "BTC/USDT:USDT", "base": "BTC", "quote": "USDT"}
+        market |= {"swap": True, "linear": True}
         return {"BTC/USDT:USDT": market}
 
     def milliseconds(self):

@@ -147,10 +147,14 @@ def test_no_lost_answer_changes_what_is_traded(market, tmp_path, faults):
 def test_what_somebody_does_by_hand_is_adopted_and_told(market):
     hand = {"kind": "by_hand", "on": "/fapi/v1/klines", "skip": 5, "symbol": SYMBOL, "side": "BUY",
             "positionSide": "LONG", "quantity": 0.05}  # fmt: skip
-    scene = market(bars=10, faults=[hand])
+    # While the bot finds out whose trade it is, the exchange does not answer: the trade must not be lost.
+    silent = {"kind": "gateway", "on": "GET /fapi/v1/order", "times": 6}
+    scene = market(bars=10, faults=[hand, silent])
     session = scene.live()
     assert held_equals(session, scene)
+    assert session.broker.account.fees == pytest.approx(scene.exchange.account.fees, abs=1e-9)
     assert any("adopted" in alert for alert in scene.alerts)
+    assert any("unreachable" in alert for alert in scene.alerts)
 
 
 def test_a_leg_that_is_liquidated_is_gone_from_the_books(market):
