@@ -7,7 +7,7 @@ trades.csv          as a backtest's
 equity.csv          as a backtest's, a row for each bar traded
 candles-SYMBOL.csv  closed bars as received: time, open, high, low, close, volume
 funding-SYMBOL.csv  settlements as received: time, rate, mark
-orders.jsonl        every order, refusal, cancel and fill
+orders.jsonl        every order, refusal, cancel, fill and funding payment, and all else that an audit asks for
 events.jsonl        everything, for people; rotating
 config.toml         the parameters
 ==================  ================================================================================================
