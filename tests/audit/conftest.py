@@ -20,6 +20,14 @@ def live(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def calm(live):
-    """The audit of a session of two days without any fault."""
-    return live(bars=190)
+def calm_scene(tmp_path_factory):
+    """A market on which a session has traded for two days without any fault."""
+    scene = Market(tmp_path_factory.mktemp("calm") / "state", bars=190)
+    scene.live()
+    return scene
+
+
+@pytest.fixture(scope="session")
+def calm(calm_scene):
+    """The audit of that session."""
+    return audit(calm_scene.folder)

@@ -25,6 +25,17 @@ def test_live_equals_backtest_in_every_fill_fee_funding_payment_and_bar(calm):
         assert pair.live.fee == pytest.approx(pair.backtest.fee, rel=1e-12)
 
 
+def test_the_exchange_has_booked_the_same(calm, calm_scene):
+    ledger = calm_scene.exchange.ledger
+    assert sum(trade.qty for trade in ledger.trades) == pytest.approx(sum(fill.qty for fill in calm.session.fills))
+    paid = [-income.amount for income in ledger.incomes if income.type == "FUNDING_FEE"]
+    assert [one.paid for one, _ in calm.payments] == pytest.approx(paid, rel=1e-9)
+    fees = -sum(income.amount for income in ledger.incomes if income.type == "COMMISSION")
+    assert sum(fill.fee for fill in calm.replay.fills) == pytest.approx(fees, rel=1e-9)
+    held = sum(book.unrealized(book.bar.close) for book in calm_scene.exchange.books.values())
+    assert calm.backtest[-1] == pytest.approx(calm_scene.exchange.account.wallet + held, rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("cause", "faults"),
     [
