@@ -48,7 +48,7 @@ def optimize_space(
     if find_spec("optuna") is None or find_spec("scipy") is None:
         raise ConfigError("gridv4 optimize needs Optuna and SciPy: pip install 'gridstrategy-v4[optimize]'")
     # These take seconds to load, and without the extra they are not there.
-    from gridv4_bt.optimise.result import run_search
+    from gridv4_bt.optimise.result import load_data, run_search
     from gridv4_bt.optimise.workers import Forks
     from gridv4_bt.optimise.write import STORAGE_FILE, known_files, write_search
 
@@ -64,9 +64,10 @@ def optimize_space(
         for _ in shown(search.run(workers), search.wanted - done, not quiet, title):
             pass
 
-    out.mkdir(parents=True, exist_ok=True)
     try:
-        result = run_search(wanted, wanted.search.storage or f"sqlite:///{out / STORAGE_FILE}", workers, forks, watch)
+        loaded = load_data(wanted)
+        out.mkdir(parents=True, exist_ok=True)
+        result = run_search(loaded, wanted.search.storage or f"sqlite:///{out / STORAGE_FILE}", workers, forks, watch)
         write_search(out, result)
     except KeyboardInterrupt:
         typer.echo("error: interrupted; all whole batches are kept: run again to go on", err=True)

@@ -8,6 +8,7 @@ a function that the compiled one calls.
 
 import hashlib
 import inspect
+import sys
 from collections.abc import Callable, MutableSequence, Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -18,9 +19,9 @@ import numpy as np
 import platformdirs
 
 from gridv4_bt.core import funding, grid, inventory
-from gridv4_bt.engine import ladder, sure_levels
+from gridv4_bt.engine import ladder, quick_price
 
-RULES: tuple[ModuleType, ...] = (funding, grid, inventory, sure_levels, ladder)
+RULES: tuple[ModuleType, ...] = (funding, grid, inventory, quick_price, ladder)
 
 
 @cache
@@ -114,7 +115,7 @@ def _register(module: ModuleType, forceinline: bool) -> None:
 
 def _cache_folder(modules: tuple[ModuleType, ...]) -> Path | None:
     """Return where machine code of exactly these modules is kept; None if nothing can be written there."""
-    source = "".join(inspect.getsource(module) for module in modules)
+    source = "".join(inspect.getsource(module) for module in (sys.modules[__name__], *modules))
     name = hashlib.sha256(source.encode()).hexdigest()[:16]
     folder = Path(platformdirs.user_cache_dir("gridv4")) / "compiled" / name
     try:

@@ -15,6 +15,7 @@ TRAIL_SHARE = 0.5
 COOLDOWN_STOPS = 2
 COOLDOWN_BARS = 48
 COOLDOWN_FACTOR = 0.5
+_WITHIN = 1.0 - 1e-9  # leaves room for roundings
 
 
 def stays_halted(z: float) -> bool:
@@ -50,6 +51,10 @@ def must_delever(unrealized: float, equity: float, var_pct: float) -> bool:
 
 def trailed(anchor: float, close: float, spacing_pct: float, levels: int, regime: int) -> float:
     """Return the anchor after a close: it follows an uptrend above the ladder and else starts anew outside of it."""
+    # The ladder reaches at least so far (Bernoulli's inequality), and a power takes longer to find.
+    reach = (1.0 + levels * spacing_pct) * _WITHIN
+    if anchor < close * reach and close < anchor * reach:
+        return anchor
     if close > anchor:
         top = level_price(anchor, spacing_pct, levels)
         if close > top:

@@ -14,7 +14,7 @@ from gridv4_bt.core.grid import (
     round_up,
 )
 from gridv4_bt.core.inventory import normalized_inventory, optimal_spread, reservation_price
-from gridv4_bt.engine.sure_levels import CROSSING, STAYS, UNSURE, sure_outcome
+from gridv4_bt.engine.quick_price import quick_order_price
 
 
 class Blocked(IntEnum):
@@ -181,27 +181,13 @@ def plan_side(
     prices, qtys, spacings, actions, codes = orders[0], orders[1], orders[2], orders[3], orders[4]
     changes = 0
     estimate = centre
-    growth = 1.0 + spacing_pct if side_sign < 0 else 1.0 / (1.0 + spacing_pct)
-    least_room = most_room = room
+    growth = 1.0 / (1.0 + spacing_pct) if side_sign > 0 else 1.0 + spacing_pct
     for i in range(levels):
         estimate *= growth
-        outcome, least, most = UNSURE, 0.0, 0.0
-        if estimate > 0.0:
-            outcome, least, most = sure_outcome(
-                side_sign, estimate, spacing_pct, last_price, edge, notional, least_room, most_room,
-                tick, step, min_qty, min_notional, keep_price, keep_qty, taken, count, prices[i], qtys[i],
-            )  # fmt: skip
-        if outcome != UNSURE:
-            code = PLACED if outcome == STAYS else CROSSES if outcome == CROSSING else MAX_INVENTORY
-            if outcome == STAYS:
-                least_room -= most
-                most_room -= least
-            actions[i] = KEEP
-            codes[i] = code
-            tally[code] += 1
-            continue
-        raw = level_price(centre, spacing_pct, -side_sign * (i + 1))
-        price = order_price(side_sign, raw, tick) if raw > 0.0 else 0.0
+        price = quick_order_price(side_sign, estimate, tick) if estimate > 0.0 else 0.0
+        if price == 0.0:
+            raw = level_price(centre, spacing_pct, -side_sign * (i + 1))
+            price = order_price(side_sign, raw, tick) if raw > 0.0 else 0.0
         # A skew that takes the centre below zero, or a tick too coarse for the level, leaves no price.
         code = reach_reason(side_sign, price, last_price, edge) if price > 0.0 else CROSSES
         qty = 0.0
@@ -209,14 +195,10 @@ def plan_side(
             code = surroundings_reason(price, spacing_pct, taken, fills, count)
         if code == PLACED:
             qty = round_down(notional / price, step)
-            if least_room < qty * price <= most_room:
-                least_room = exact_room(side_sign, i, centre, spacing_pct, notional, room, tick, step, codes)
-                most_room = least_room
-            code = size_reason(price, qty, min_qty, min_notional, least_room)
+            code = size_reason(price, qty, min_qty, min_notional, room)
         action = KEEP
         if code == PLACED:
-            least_room -= qty * price
-            most_room -= qty * price
+            room -= qty * price
             near = is_kept(prices[i], price, keep_price * spacing_pct * price)
             if prices[i] == 0.0:
                 action = PLACE
@@ -237,25 +219,6 @@ def plan_side(
     if changes > 0:
         ladder_totals(side_sign, levels, prices, qtys, totals)
     return changes
-
-
-def exact_room(
-    side_sign: int,
-    end: int,
-    centre: float,
-    spacing_pct: float,
-    notional: float,
-    room: float,
-    tick: float,
-    step: float,
-    codes: Sequence[float],
-) -> float:
-    """Return what a side may still take after the levels before index `end` whose code is PLACED, quote."""
-    for i in range(end):
-        if codes[i] == PLACED:
-            price = order_price(side_sign, level_price(centre, spacing_pct, -side_sign * (i + 1)), tick)
-            room -= round_down(notional / price, step) * price
-    return room
 
 
 def plan_ladder(
@@ -306,7 +269,8 @@ def plan_ladder(
     long_qty, short_qty : held, base units.
     notional : of one level before the tilt by the latest `funding_rate`.
     found : rows: q, shift and half spread of `centre_grid`; totals of LONG; totals of SHORT (`ladder_totals`).
-    trace : set to ``action + TRACE_ACTIONS*code`` of every level: LONG 1..levels, then SHORT 1..levels.
+    trace : set to ``action + TRACE_ACTIONS*code`` of every level: LONG 1..levels, then SHORT 1..levels; one of no
+        length stays as it is.
     The others are those of `centre_grid` and `plan_side`.
     """
     limit = max_inventory * equity
@@ -335,7 +299,7 @@ def plan_ladder(
             changed += 2
     else:
         keep_side(levels, short_block, short_orders, tally)
-    for i in range(levels):
+    for i in range(levels if len(trace) > 0 else 0):
         trace[i] = int(long_orders[3][i] + TRACE_ACTIONS * long_orders[4][i])
         trace[levels + i] = int(short_orders[3][i] + TRACE_ACTIONS * short_orders[4][i])
     return changed

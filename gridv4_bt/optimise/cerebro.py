@@ -17,6 +17,7 @@ that was loaded once, begins with nothing that another trial has left, and its r
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import pickle
 import tempfile
@@ -27,7 +28,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import backtrader as bt
-import numpy as np
 import pandas as pd
 
 from brokers.hedge import HedgeBroker
@@ -113,8 +113,10 @@ class Grid:
         self._args = [tuple(values) for values in args]
         self._kwargs = {name: tuple(values) for name, values in kwargs.items()}
 
-    def __len__(self) -> int:
-        return int(np.prod([len(values) for values in (*self._args, *self._kwargs.values())], dtype=object))
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return math.prod(len(values) for values in (*self._args, *self._kwargs.values()))
 
     def __iter__(self) -> Iterator[Variant]:
         for args in itertools.product(*self._args):
@@ -172,7 +174,7 @@ class OptCerebro(FastCerebro):
 
     def _run_grid(self) -> OptResults:
         grids = self._grids
-        if any(issubclass(grid.strategy, GridStrategyV4) for grid in grids if isinstance(grid, Grid)):
+        if any(isinstance(grid, Grid) and issubclass(grid.strategy, GridStrategyV4) for grid in grids):
             compile_rules()
         preloaded = self.p.optdatas and self._dopreload and self._dorunonce
         if preloaded:
@@ -192,7 +194,7 @@ class OptCerebro(FastCerebro):
 
         path = self.p.optfile
         results = OptResults(tempfile.TemporaryFile() if path is None else Path(path).open("wb+"))
-        total = int(np.prod([len(grid) for grid in grids], dtype=object))
+        total = math.prod(grid.size if isinstance(grid, Grid) else len(grid) for grid in grids)
         try:
             outcomes = forked(work, _combined(grids), self.p.maxcpus or os.cpu_count() or 1)
             for outcome in shown(outcomes, total, self.p.progress):

@@ -13,7 +13,7 @@ from gridv4_bt.optimise.markets import Markets
 from gridv4_bt.optimise.workers import Result, Values, attempt, prepare
 
 CONNECT_SECONDS = 10
-ROUNDS = 10  #: a trial whose workers are lost is sent out again this often
+ROUNDS = 10  #: so often a trial whose worker is lost is sent out before the search gives up
 
 _held: dict[str, Markets] = {}  # in a worker: the markets it was sent
 
@@ -57,7 +57,7 @@ class Cluster:
     def evaluate(self, markets: Markets, sets: Sequence[Values]) -> Iterator[tuple[int, Result]]:
         prepare(markets, sets)
         waiting = dict(enumerate(sets))
-        errors: dict[int, str] = {}
+        lost = ""
         for _ in range(ROUNDS):
             try:
                 name = self._send(markets)
@@ -67,20 +67,22 @@ class Cluster:
             except OSError as error:
                 self._gone(error)
             for future in as_completed(futures):
-                index = futures[future]
                 try:
                     result = future.result()
                 except Exception as error:  # workers were lost: what the trial itself raises is its result
-                    errors[index] = reason(error)
+                    lost = reason(error)
                     continue
-                del waiting[index]
-                yield index, result
+                del waiting[futures[future]]
+                yield futures[future], result
             if not waiting:
                 return
             if self._client.status != "running":
                 self._gone(GridV4Error("connection lost"))
-        for index in waiting:
-            yield index, f"given up after {ROUNDS} rounds of lost workers: {errors[index]}"
+        # It is no result of the trial, so nothing may be kept of it.
+        raise GridV4Error(
+            f"--cluster {self._address}: {len(waiting)} trials lost their worker {ROUNDS} times ({lost}); "
+            "run again to go on"
+        )
 
     def close(self) -> None:
         """Let the workers forget the markets, and leave the cluster."""

@@ -14,7 +14,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, NoReturn
@@ -64,26 +64,30 @@ def forked(work: Callable[[Any], Any], tasks: Iterable[Any], jobs: int) -> Itera
     waiting = enumerate(tasks)
     sys.stdout.flush()  # or every fork would write again what is buffered
     sys.stderr.flush()
+    gc.freeze()  # what the forks share must not be touched by their garbage collectors, or it is copied page by page
     try:
-        with _shared_memory():
-            while True:
-                while len(running) < jobs and (following := next(waiting, None)) is not None:
+        while True:
+            while len(running) < jobs and (following := next(waiting, None)) is not None:
+                with _interrupts_waiting():  # or Ctrl-C could come before the fork is known here
                     receiver, fork = _start(work, *following, running)
                     running[receiver] = fork
-                if not running:
-                    return
-                ended = [pid for pid in ended if os.waitpid(pid, os.WNOHANG) == (0, 0)]
-                for receiver in wait(list(running)):
-                    fork = running[receiver]
-                    pickled, error = _receive(receiver, fork, ended)
-                    del running[receiver]
-                    yield Outcome(fork.number, fork.task, pickled, error)
+            if not running:
+                return
+            ended = [pid for pid in ended if os.waitpid(pid, os.WNOHANG) == (0, 0)]
+            for receiver in wait(list(running)):
+                fork = running[receiver]
+                pickled, error = _receive(receiver, fork, ended)
+                del running[receiver]
+                yield Outcome(fork.number, fork.task, pickled, error)
     finally:
+        gc.unfreeze()
         for receiver, fork in running.items():
-            os.kill(fork.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(fork.pid, signal.SIGKILL)
             receiver.close()
         for pid in (*ended, *(fork.pid for fork in running.values())):
-            os.waitpid(pid, 0)
+            with suppress(ChildProcessError):  # an interrupt may come after it was waited for
+                os.waitpid(pid, 0)
 
 
 def reason(error: BaseException) -> str:
@@ -96,17 +100,12 @@ def _start(
     work: Callable[[Any], Any], number: int, task: Any, running: Iterable[Connection]
 ) -> tuple[Connection, _Fork]:
     receiver, sender = Pipe(duplex=False)
-    # Until the fork ignores it, Ctrl-C has to wait.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        with warnings.catch_warnings():
-            # Libraries for numbers keep threads that a fork does not need; none of ours holds a lock.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
-        if not pid:
-            _serve(work, task, sender, (receiver, *running))
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    with warnings.catch_warnings():
+        # Libraries for numbers keep threads that a fork does not need; none of ours holds a lock.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if not pid:
+        _serve(work, task, sender, (receiver, *running))
     sender.close()
     return receiver, _Fork(number, task, pid)
 
@@ -150,10 +149,9 @@ def _receive(receiver: Connection, fork: _Fork, ended: list[int]) -> tuple[bytes
 
 
 @contextmanager
-def _shared_memory() -> Iterator[None]:
-    """Keep the garbage collector from touching, and so from copying, the memory that forks share."""
-    gc.freeze()
+def _interrupts_waiting() -> Iterator[None]:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        gc.unfreeze()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

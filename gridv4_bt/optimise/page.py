@@ -138,7 +138,7 @@ def _cells(space: Space, trials: Sequence[Trial], name: str) -> tuple[NDArray[np
     scale = np.geomspace if parameter.log else np.linspace
     edges = scale(parameter.low, parameter.high, CELLS + 1)
     cells = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, CELLS - 1)
-    return cells, [f"{_short(low)}–{_short(high)}" for low, high in zip(edges, edges[1:], strict=False)]
+    return cells, [f"{low:.3g}–{high:.3g}" for low, high in zip(edges, edges[1:], strict=False)]
 
 
 def _samples(result: SearchResult) -> dict[str, list[float]]:
@@ -249,7 +249,7 @@ def _searched(space: Space) -> str:
         f"{one.over} {one.figure}".replace("_", " "): "as much as possible" if one.more_is_better else "as little"
         for one in space.objectives
     }
-    limits = {limit.text: "in every window searched" if limit.window is None else "" for limit in space.limits}
+    limits = {limit.text: "everywhere" if limit.window is None else "" for limit in space.limits}
     groups = {"Parameters": ranges, "Fixed": fixed, "Windows": windows, "Objectives": goals, "Limits": limits}
     return "".join(_pairs(title, rows) for title, rows in groups.items() if rows)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gridv4_bt.backtest import SymbolData
 from gridv4_bt.config import GridConfig, make_config
 from gridv4_bt.errors import GridV4Error
 from gridv4_bt.optimise.figures import Evaluation, Figures
@@ -47,7 +48,32 @@ class SearchResult:
     study: Any  #: Optuna's
 
 
-def run_search(space: Space, storage: str, workers: Workers, checkers: Workers, watch: Watch) -> SearchResult:
+@dataclass(frozen=True)
+class LoadedSpace:
+    """A space with its data."""
+
+    space: Space
+    symbols: list[SymbolData]
+    data: str  #: a name for the data's content
+
+
+def load_data(space: Space) -> LoadedSpace:
+    """Read the data of a space, and check that its windows and folds lie within.
+
+    Raises
+    ------
+    ConfigError, DataError
+        They do not, or a file cannot be trusted.
+    """
+    symbols, data = load_symbols(space)
+    for scheme in SCHEMES:
+        folds_of(space, symbols, scheme)
+    for market in make_markets(space, symbols, space.windows, "backtrader").values():
+        market.prepare([])
+    return LoadedSpace(space, symbols, data)
+
+
+def run_search(loaded: LoadedSpace, storage: str, workers: Workers, checkers: Workers, watch: Watch) -> SearchResult:
     """Search a space to the end, or go on with it, and find out what the result is worth.
 
     Parameters
@@ -59,12 +85,10 @@ def run_search(space: Space, storage: str, workers: Workers, checkers: Workers, 
 
     Raises
     ------
-    ConfigError, DataError
-        The space does not fit its data, or the storage holds another one.
+    ConfigError
+        The storage cannot be used, or holds another space.
     """
-    symbols, data = load_symbols(space)
-    for scheme in SCHEMES:
-        folds_of(space, symbols, scheme)
+    space, symbols, data = loaded.space, loaded.symbols, loaded.data
     engine = space.search.engine
     search = Search(space, make_markets(space, symbols, space.search_windows, engine), storage, "search", data)
     watch(search, "search")

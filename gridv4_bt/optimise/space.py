@@ -41,6 +41,12 @@ class Window(_Table):
     last: date | None = Field(None, alias="to")
     use: Literal["search", "test"] = "search"  #: a test window is seen by the finalists alone, after the search
 
+    def overlaps(self, other: Window) -> bool:
+        """Tell whether both have a day in common."""
+        begins = max(one.first or date.min for one in (self, other))
+        ends = min(one.last or date.max for one in (self, other))
+        return begins <= ends
+
 
 class Parameter(_Table):
     """The values of one parameter: a range, whole numbers where the parameter is one, or choices."""
@@ -180,6 +186,10 @@ class Space(_Table):
                 raise ValueError(f"{what}: {max(keys, key=keys.count)} is given twice")
         if not self.search_windows:
             raise ValueError('windows: at least one needs use = "search"')
+        for test in self.test_windows:
+            for window in self.search_windows:
+                if test.overlaps(window):
+                    raise ValueError(f"windows: {test.name} is to be unseen, but shares days with {window.name}")
         searched = [window.name for window in self.search_windows]
         for limit in self.limits:
             if limit.window is not None and limit.window not in searched:
@@ -217,7 +227,9 @@ class Space(_Table):
 
     def fingerprint(self, data: str) -> str:
         """Return a name for everything that decides what a trial's number means; `data` names the data's content."""
-        content = self.model_dump(mode="json", exclude={"search": {"trials", "finalists", "tried_before", "storage"}})
+        later = {"search": {"trials", "finalists", "tried_before", "storage"}, "folds": True}
+        content = self.model_dump(mode="json", exclude=later)
+        content["windows"] = [one for one in content["windows"] if one["use"] == "search"]
         for symbol in content["symbols"]:
             for kind in ("candles", "funding", "mark"):
                 symbol.pop(kind)  # where they lie does not matter

@@ -98,8 +98,8 @@ def walk_forward(
     """Search and trade every fold of a scheme, one after another."""
     results = []
     for number, fold in enumerate(folds_of(space, symbols, scheme), 1):
-        name = f"{scheme} fold {number}"
         train, test = (_window(space, *days) for days in (fold.train, fold.test))
+        name = f"{train.first} to {train.last}"
         past = space.model_copy(
             update={
                 "windows": (train,),
@@ -109,7 +109,7 @@ def walk_forward(
         )
         engine = space.search.engine
         search = Search(past, make_markets(past, symbols, past.windows, engine), storage, name, data)
-        watch(search, name)
+        watch(search, f"{scheme} fold {number}")
         best = best_of(past, search.trials)
         days = np.arange(fold.test[0], fold.test[1] + 1)
         returns = np.zeros(len(days))
@@ -117,7 +117,7 @@ def walk_forward(
             markets = make_markets(past, symbols, (test,), engine)
             [(_, result)] = workers.evaluate(markets, [{**space.fixed, **best[0].params}])
             if isinstance(result, str):
-                raise DataError(f"{name}: the test of its best trial failed: {result}")
+                raise DataError(f"{scheme} fold {number}: its test failed: {result} Fewer folds have longer tests.")
             traded, made = portfolio(list(markets), result)
             returns[traded - fold.test[0]] = made
         chosen = best[0] if best else None

@@ -1,4 +1,4 @@
-"""Who evaluates the trials: forks on this machine; `gridv4_bt.optimise.cluster` has others. The results are the same."""
+"""Who evaluates the trials: forks on this machine, or others (`gridv4_bt.optimise.cluster`). The results are equal."""
 
 from __future__ import annotations
 

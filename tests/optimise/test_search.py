@@ -24,8 +24,8 @@ limits = ["liquidations = 0"]
 [search]
 engine = "backtrader"
 sampler = "tpe"
-trials = 8
-batch = 4
+trials = 6
+batch = 3
 seed = 1
 finalists = 2
 
@@ -59,8 +59,9 @@ order_pct = 0.04
 
 [folds]
 count = 2
-trials = 4
+trials = 2
 """
+TRIALS = 6
 FILES = ("finalist-1.toml", "finalist-2.toml", "optimize.html", "optimize.json", "trials.csv")
 
 
@@ -107,9 +108,9 @@ def traded(folder: Path, params: dict, first: str | date, last: str | date) -> d
 def test_with_one_job_and_started_again_in_the_middle_it_ends_in_the_same_bytes(folder, found, capsys):
     out = folder / "again"
     options = ("--space", folder / "space.toml", "--out", out, "--jobs", 1)
-    assert gridv4("optimize", *options, "--trials", 6, "--quiet") == 0
+    assert gridv4("optimize", *options, "--trials", 4, "--quiet") == 0
     assert gridv4("optimize", *options) == 0
-    assert "search: 6 of 8 trials are done already" in capsys.readouterr().out
+    assert "search: 4 of 6 trials are done already" in capsys.readouterr().out
     for name in FILES:
         assert (out / name).read_bytes() == (found / name).read_bytes(), name
 
@@ -117,7 +118,7 @@ def test_with_one_job_and_started_again_in_the_middle_it_ends_in_the_same_bytes(
 def test_every_trial_is_in_the_table(found, folder):
     with (found / "trials.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["trial"] for row in rows] == [str(number) for number in range(1, 9)]
+    assert [row["trial"] for row in rows] == [str(number) for number in range(1, TRIALS + 1)]
     row = rows[3]
     summary = traded(folder, {"k": float(row["k"]), "levels": int(row["levels"])}, "2024-03-01", "2024-03-12")
     assert float(row["mean net_return"]) == float(row["net_return BTCUSDT in first half"]) == summary["net_return"]
@@ -151,7 +152,7 @@ def test_the_verdict_is_in_the_result_the_page_and_the_configs(result, found):
     sentence = result["verdict"]["sentence"]
     assert result["verdict"]["answer"] in ("yes", "doubtful", "no")
     assert len(result["verdict"]["checks"]) == 9
-    assert result["guards"]["deflated_by_trials"] == 8
+    assert result["guards"]["deflated_by_trials"] == TRIALS
     page = (found / "optimize.html").read_text()
     assert sentence in page and sentence in (found / "finalist-1.toml").read_text()
     assert page.index(sentence) > page.index("<h2>What was searched</h2>")  # it ends in the verdict
@@ -192,7 +193,7 @@ def test_bad_input_ends_with_one_line_on_stderr_and_code_2(arguments, words, fol
     assert gridv4("optimize", *arguments, *out) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert words in line
-    assert not (folder / "bad").exists() or not list((folder / "bad").iterdir())
+    assert not (folder / "bad").exists()
 
 
 # --- the page in a browser
@@ -201,26 +202,28 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no browser")
-@pytest.mark.parametrize("size", [(1440, 900), (390, 844)], ids=["laptop", "phone"])
-def test_the_page_draws_everything_without_a_complaint_or_a_request(size, found):
+def test_the_page_draws_everything_without_a_complaint_or_a_request(found):
     playwright = pytest.importorskip("playwright.sync_api")
+    path = found / "optimize.html"
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": size[0], "height": size[1]})
+        tab = browser.new_page(viewport={"width": 1440, "height": 900})
         complaints, requests = [], []
         tab.on("console", lambda message: complaints.append(message.text))
         tab.on("pageerror", lambda error: complaints.append(str(error)))
         tab.on("request", lambda request: requests.append(request.url))
-        path = found / "optimize.html"
         tab.goto(path.as_uri())
         tab.wait_for_function("window.page || !document.getElementById('problem').hidden")
-        assert complaints == []
-        assert [url for url in requests if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
+        for width, height in ((1440, 900), (390, 844)):  # a laptop, a phone
+            tab.set_viewport_size({"width": width, "height": height})
+            tab.wait_for_function("page.panels.every((panel) => panel.place.layout.width === panel.place.clientWidth)")
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
         drawn = tab.evaluate("page.panels.map((panel) => [panel.id, panel.place.querySelectorAll('.main-svg').length])")
         assert [name for name, _ in drawn[:6]] == ["pareto", "importance", "samples", "curves", "logits", "intervals"]
         assert all(count for _, count in drawn)
-        assert tab.evaluate("document.documentElement.scrollWidth") <= size[0]
-        assert tab.evaluate("page.data.trials.length") == 8
+        assert tab.evaluate("page.data.trials.length") == TRIALS
+        assert complaints == []
+        assert [url for url in requests if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
         browser.close()
 
 

@@ -70,6 +70,8 @@ BAD = [
     ("order_pct = 0.04", "order_pct = 4", "fixed.order_pct: order_pct: Input should be less than or equal to 1"),
     ("order_pct = 0.04", "k = 2.0", "fixed: k is searched already"),
     ('name = "later"', 'name = "2024"', "windows: 2024 is given twice"),
+    ("from = 2025-01-01", "from = 2024-12-31", "windows: later is to be unseen, but shares days with 2024"),
+    ("from = 2025-01-01", "", "windows: later is to be unseen, but shares days with 2024"),
     ("candles =", "candels =", "symbols.0.candels: unknown key"),
     ('use = "test"', 'use = "rest"', "windows.1.use: Input should be 'search' or 'test'"),
     ("from = 2024-01-01", 'from = "yesterday"', "windows.0.from"),
@@ -129,7 +131,10 @@ def test_objectives_are_means_or_the_worst_of_all_symbols_and_windows():
 
 def test_the_fingerprint_knows_what_a_trial_number_means():
     base = space()
-    assert base.fingerprint("data") == space(search={"trials": 500, "finalists": 9}).fingerprint("data")
+    windows = [{"name": "main", "to": "2024-12-31"}, {"name": "later", "from": "2025-01-01", "use": "test"}]
+    alike = [space(search={"trials": 500, "finalists": 9}), space(folds={"count": 2})]
+    assert {one.fingerprint("data") for one in alike} == {base.fingerprint("data")}
+    assert space(windows=windows).fingerprint("") == space(windows=windows[:1]).fingerprint("")
     others = [
         base.fingerprint("other"),
         space(search={"seed": 6}).fingerprint("data"),

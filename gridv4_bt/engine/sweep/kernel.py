@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core import funding, grid, inventory, kelly, regime, risk
-from gridv4_bt.engine import exits, guards, ladder, liquidation, position, pruning, sure_levels
+from gridv4_bt.engine import exits, guards, ladder, liquidation, position, pruning, quick_price
 from gridv4_bt.engine import matching as rules_of_matching
 from gridv4_bt.engine.compiled import available, compiled
 from gridv4_bt.engine.ladder import Blocked
@@ -52,11 +52,10 @@ from gridv4_bt.errors import ConfigError
 
 #: The modules whose functions the kernel is made of, and those whose functions it calls when something happens.
 MADE_OF = (
-    funding, grid, inventory, kelly, regime, risk, exits, guards, sure_levels, ladder, liquidation, rules_of_matching,
+    funding, grid, inventory, kelly, regime, risk, exits, guards, quick_price, ladder, liquidation, rules_of_matching,
     position, pruning, records, exchange, reading, guarding, quoting,
 )  # fmt: skip
 CALLED = (fills, matching)
-
 
 
 def trade(inputs, state):
@@ -140,7 +139,7 @@ def new_state(
         orders=np.zeros((2, 5, config.levels)),
         found=np.zeros((3, 3)),
         tally=np.zeros(len(Blocked), np.int64),
-        trace=np.zeros(2 * config.levels, np.uint8),
+        trace=np.zeros(0, np.uint8),  # of no length: nothing is traced
         kelly=np.zeros(5, KELLY),
         returns=np.zeros((5, config.kelly_window)),
         news=np.zeros(8 * room, TRADE),

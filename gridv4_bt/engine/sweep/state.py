@@ -58,7 +58,7 @@ NOW = _record(
     "liquidation_down liquidation_up",
 )
 
-#: One side. `changed`: its fills have since `refresh`; `looked`: cooling prices are to be looked at again at that bar.
+#: One side. `changed`: its fills have since the strategy looked; `look_again`: the bar at which a level cools no more.
 LEG = _record(
     "sign fills changed has_stop closes stopped entry_count exit_count stage1_done stop_rests blocked look_again "
     "cooling taken taken_fills settlements_seen",
@@ -113,7 +113,7 @@ class State(NamedTuple):
     orders: NDArray[np.float64]
     found: NDArray[np.float64]  #: see `gridv4_bt.engine.ladder.plan_ladder`
     tally: NDArray[np.int64]
-    trace: NDArray[np.uint8]
+    trace: NDArray[np.uint8]  #: of no length
     kelly: NDArray  #: KELLY by regime code + 2, as the rows of returns
     returns: NDArray[np.float64]
     news: NDArray  #: TRADE, closed in the bar
