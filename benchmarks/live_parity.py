@@ -1,4 +1,6 @@
-"""Months traded live through ccxt at the local exchange, held against their backtest: `python benchmarks/live_parity.py`.
+"""Months traded live through ccxt at the local exchange, held against their backtest.
+
+`python benchmarks/live_parity.py [--days N]`
 
 Three months of the sample market, and BTC and SOL in one wallet from 2022-10-25 to 2022-12-25 (the week of FTX, funding
 every two hours) where ../shared/data is there. Small levels near to each other trade often. A quarter of an hour each.
