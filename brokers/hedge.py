@@ -47,6 +47,7 @@ class HedgeBroker(HedgeModeBroker):
     """
 
     params = (("cash", 10_000.0), ("markets", None)) + backtrader_params("exchange")
+    book_type = FeedBook
 
     def start(self) -> None:
         """Create all state anew; Backtrader calls this before every run, also between trials."""
@@ -285,7 +286,7 @@ class HedgeBroker(HedgeModeBroker):
             history = (self.p.markets or {}).get(symbol) or load_market_history(symbol)
             if isinstance(history, Market):
                 history = MarketHistory(((0, history),))
-            book = FeedBook(
+            book = self.book_type(
                 data, history, self.account, self._costs, self.p.fill_rule, self.p.funding_hours, self.p.intrabar,
                 self.p.leverage,
             )  # fmt: skip

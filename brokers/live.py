@@ -70,12 +70,24 @@ class LiveHedgeBroker(HedgeBroker):
         saved = self._saved
         if saved is not None and any(epoch_ms(book.data.datetime[0]) > _saved_bar(saved, book) for book in self._all):
             self._restore(saved)  # before funding is charged to what is held
-        fresh = [book for book in self._all if book.next_bar()]
+        fresh = [book for book in self._all if self._next_bar(book)]
         if self._saved is not None and any(book.bar.time == _saved_bar(saved, book) for book in fresh):
             self._restore(saved)
         if fresh and self._saved is None:
             self._take_in(fresh)
         self._revalue()
+
+    def _next_bar(self, book: FeedBook) -> bool:
+        """Read a symbol's new bar, if there is one, and note what was paid in the settlement at its open."""
+        settlements, before = book.settlements, self.account.funding
+        if not book.next_bar():
+            return False
+        if book.settlements > settlements and any(leg.tracker.ids for leg in book.legs):
+            self.desk.log(
+                "funding", symbol=book.symbol, time=book.bar.time, rate=book.funding_rate,
+                mark=book.settlement_price(), paid=self.account.funding - before,
+            )  # fmt: skip
+        return True
 
     def _take_in(self, fresh: list[FeedBook]) -> None:
         live = all(book.data.is_current for book in fresh)

@@ -66,6 +66,7 @@ class CandleSource:
         self._name = name
         self.clock = clock
         self.log = log
+        self._newest: Candle | None = None  # given out last
 
     def history(self, first: int, end: int) -> list[Candle]:
         """Return the closed candles with open times in [`first`, `end`), oldest first, holes left out.
@@ -75,12 +76,18 @@ class CandleSource:
         Unavailable
             The exchange cannot be reached.
         """
+        candles = self._with_funding(self._candles(first, end))
+        if candles:
+            self._newest = candles[-1]
+        return candles
+
+    def _candles(self, first: int, end: int) -> list[Candle]:
         if end <= first:
             return []
         rows, holes = self._exchange.rows(self._name, _CANDLES, (first, end))
         for hole in holes:
             self.log("candles_missing", symbol=self._name, first=iso(hole[0]), end=iso(hole[1]))
-        return self._with_funding([Candle(int(row[0]), *map(float, row[1:])) for row in rows.to_numpy().tolist()])
+        return [Candle(int(row[0]), *map(float, row[1:])) for row in rows.to_numpy().tolist()]
 
     def wait_for(self, time: int, patience_ms: int) -> Candle | None:
         """Return the candle of an open time once it is closed; None if the session ends or it does not come.
@@ -92,7 +99,7 @@ class CandleSource:
         looks = 0
         while True:
             try:
-                found = self.history(time, time + BAR_MS)
+                found = self._closed(time)
             except Unavailable as failure:
                 found = []
                 self.log("candle_unavailable", symbol=self._name, time=iso(time), text=str(failure))
@@ -107,6 +114,20 @@ class CandleSource:
             looks += 1
             if not self.clock.wait_until(self.clock.now() + int(1000 * pause)):
                 return None
+
+    def _closed(self, time: int) -> list[Candle]:
+        """Return the candle of an open time, if it is there, and look whether the one before is still as given out."""
+        before = self._newest
+        if before is None or before.time != time - BAR_MS:
+            return self.history(time, time + BAR_MS)
+        candles = {candle.time: candle for candle in self._candles(before.time, time + BAR_MS)}
+        now = candles.pop(before.time, before)
+        if now[:6] != before[:6]:
+            self.log("candle_revised", symbol=self._name, time=iso(now.time), received=before[1:6], revised=now[1:6])
+            self._newest = now
+        if time in candles:
+            self._newest = candles[time]
+        return self._with_funding([*candles.values()])
 
     def _with_funding(self, candles: list[Candle]) -> list[Candle]:
         if not candles:

@@ -2,13 +2,14 @@
 
 import typer
 
-from gridv4_bt.cli import bias, chaos, compare, data, exchange, optimize, regimes
+from gridv4_bt.cli import audit, bias, chaos, compare, data, exchange, optimize, regimes
 from gridv4_bt.cli.common import run_app
 
 app = typer.Typer(
     help="Tools around GridStrategyV4 backtests.",
     add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
 )  # fmt: skip
+app.command("audit")(audit.run_audit)
 app.add_typer(bias.app, name="bias")
 app.command("chaos")(chaos.run_chaos)
 app.command("compare")(compare.compare_runs)

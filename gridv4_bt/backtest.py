@@ -1,7 +1,7 @@
 """One backtest from data to result: what `run_backtest.py` does, for scripts."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,11 @@ def make_feeds(
 
 
 def make_cerebro(
-    feeds: Sequence[CandleFeed], config: GridConfig, cash: float, rules: Path | None = None
+    feeds: Sequence[CandleFeed],
+    config: GridConfig,
+    cash: float,
+    rules: Path | None = None,
+    broker: Callable[..., HedgeBroker] = HedgeBroker,
 ) -> bt.Cerebro:
     """Return a Cerebro with one wallet, and one GridStrategyV4 and RunRecorder for every feed.
 
@@ -83,7 +87,7 @@ def make_cerebro(
     values = config.model_dump()
     exchange = {name: values[name] for name, _ in backtrader_params("exchange")}
     markets = {feed.p.name: load_market_history(feed.p.name, rules) for feed in feeds}
-    cerebro.setbroker(HedgeBroker(cash=cash, markets=markets, **exchange))
+    cerebro.setbroker(broker(cash=cash, markets=markets, **exchange))
     for feed in feeds:
         cerebro.adddata(feed)
         cerebro.addstrategy(GridStrategyV4, symbol=feed.p.name, **values)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import backtrader as bt
 import typer
@@ -47,6 +47,9 @@ from gridv4_bt.config import load_config
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.errors import ConfigError
 
+if TYPE_CHECKING:
+    from gridv4_bt.audit.session import SessionRecord
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
@@ -57,8 +60,13 @@ def main() -> None:
 
 @app.command()
 def backtest(
+    context: typer.Context,
     data: Data = [],  # noqa: B006 (typer reads the defaults, nobody changes them)
     symbol: Symbols = [],  # noqa: B006
+    session: Annotated[
+        Path | None,
+        typer.Option(help="A --state-dir of run_live.py: its candles, funding, rules, parameters and wallet."),
+    ] = None,
     exchange: Venue = "binanceusdm",
     cache_dir: CacheDir = None,
     funding: Funding = [],  # noqa: B006
@@ -86,7 +94,17 @@ def backtest(
     rank: Rank = "sharpe",
 ) -> None:
     """Backtest GridStrategyV4 on candles; without --data on the embedded synthetic market."""
+    lived = None
+    if session is not None:
+        if symbol or data or funding or mark or detail:
+            raise ConfigError("--session brings its own market data; give it without --symbol, --data and companions")
+        lived = _read_session(session)
+        config, brackets = config or session / "config.toml", brackets or lived.rules
+        if context.get_parameter_source("cash").name == "DEFAULT":
+            cash = lived.wallet
     parameters = load_config(config, setting)
+    if lived is not None:  # trading begins where the session began
+        parameters = parameters.model_copy(update={"warm_up": max(parameters.warm_up, lived.config.warm_up)})
     check_cash(cash)
     axes = check_trials(trial, jobs, rank, intrabar) if trial else {}
     console = Console(quiet=quiet)
@@ -94,7 +112,12 @@ def backtest(
     first, last = parse_time("--from", start), parse_time("--to", end)
     if symbol and (data or funding or mark or detail):
         raise ConfigError("--symbol downloads its data; give either --symbol, or --data with its companions")
-    if symbol:
+    if lived is not None:
+        symbols = lived.data
+        if lived.transfers:
+            amount = sum(lived.transfers.values())
+            console.print(f"[yellow]left out: the session's wallet was corrected by {amount:+,.2f} meanwhile[/]")
+    elif symbol:
         histories = load_symbols(symbol, first, last, console, exchange=exchange, cache_dir=cache_dir, gaps=gaps)
         symbols = [SymbolData(one.symbol, one.candles, one.funding, one.mark) for one in histories]
         brackets = brackets if brackets is not None else market_rules(histories)
@@ -123,6 +146,12 @@ def backtest(
     write_run(folder, result.records, result.summary, parameters, plot=not no_report)
     print_result(result.summary, console)
     console.print(f"written to {folder}/ in {result.summary['seconds']:.1f} s of trading")
+
+
+def _read_session(folder: Path) -> "SessionRecord":
+    from gridv4_bt.audit.session import read_session  # imports ccxt, which takes a second
+
+    return read_session(folder)
 
 
 def run_shown(cerebro: bt.Cerebro, console: Console) -> RunResult:

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridv4_bt.audit.daily import DailyAudit
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.cli.common import INTERRUPTED, run_app
 from gridv4_bt.cli.history import load_symbols, market_rules
@@ -80,6 +81,10 @@ def live(
         int,
         typer.Option(help="Seconds without a sign of life until the exchange cancels entries and exits; 0: never."),
     ] = 0,
+    max_drift: Annotated[
+        float,
+        typer.Option(help="Audit once a day and alert beyond this drift, fraction of the start equity; 0: never."),
+    ] = 0.0,
     metrics: Annotated[int, typer.Option(help="Port on 127.0.0.1 for Prometheus; 0: none.")] = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -90,7 +95,7 @@ def live(
     failed, 2 bad input, 3 a person is needed, 4 --check has found something.
     """
     parameters = with_history(load_config(config, setting))
-    _check_options(symbol, paper, demo, endpoint, store, dead_man, cash)
+    _check_options(symbol, paper, demo, endpoint, store, dead_man, max_drift, cash)
     console = Console(quiet=quiet)
     _log_to(console)
     stop = threading.Event()
@@ -105,7 +110,13 @@ def live(
         notify = notifier(os.environ.get(NOTIFY, ""))
         show = stack.enter_context(shown(console)) if not check and not flatten else None
         plan = Plan(symbols, parameters, folder, once)
-        session = stack.enter_context(Session(plan, place, notify, lambda one: show(session, one)))
+        watchers = [lambda one: show(session, one)]
+
+        def on_bar(one: str) -> None:
+            for watch in watchers:
+                watch(one)
+
+        session = stack.enter_context(Session(plan, place, notify, on_bar))
         try:
             if check:
                 _check(session, parameters, console)
@@ -119,6 +130,8 @@ def live(
                 stack.callback(serve_metrics(session.monitor, metrics))
             if dead_man:
                 session.watch_over(dead_man)
+            if max_drift:
+                watchers.append(DailyAudit(session, max_drift).carried_out)
             with _signals(stop):
                 session.run()
         except (LiveError, Unreachable, Refused) as failure:
@@ -134,7 +147,7 @@ def live(
 
 
 def _check_options(
-    symbol: list[str], paper: bool, demo: bool, endpoint: str, store: str, dead_man: int, cash: float
+    symbol: list[str], paper: bool, demo: bool, endpoint: str, store: str, dead_man: int, max_drift: float, cash: float
 ) -> None:
     check_cash(cash)
     if paper + demo + bool(endpoint) > 1:
@@ -145,6 +158,8 @@ def _check_options(
         raise ConfigError(f"--store {store}: own or ccxtbt")
     if dead_man and not 15 <= dead_man <= 3600:
         raise ConfigError(f"--dead-man {dead_man}: 15 to 3600 seconds, or 0 for none")
+    if not 0.0 <= max_drift < float("inf"):
+        raise ConfigError(f"--max-drift {max_drift}: a fraction of the start equity, or 0 for no audit")
 
 
 def _speed(text: str) -> float:

@@ -47,6 +47,7 @@ KINDS: Mapping[str, str] = {
     "stale_orders": "open orders as they were when they were asked for the last time",
     "short_orders": "open orders without the newest `count`",
     "late_trades": "trades and income without those of the last `ms`",
+    "early_candle": "candles: the newest closed one without its wicks, as if it were not complete yet",
     "same_page": "trades or income: the page before once more",
     "partial_cancel": "an order about to be cancelled is first filled in part, `share` of it",
     "post_only": "a post-only order is rejected: the market has just moved",

@@ -1,7 +1,9 @@
 """The recorded market: books of several symbols standing at one moment, moved on bar by bar.
 
-Nobody knows the inside of a bar before it is over, so the market stands at the bar's open until the bar ends; then all
-of the bar happens at once. With finer candles the same holds for each of them.
+Nobody knows the inside of a bar before it is over, so the market stands between two bars until the bar ends; then all
+of the bar happens at once. With finer candles the same holds for each of them. Whoever trades at market while it stands
+gets the open. The last price is the close before: a backtest's orders stand from the close they were decided on, so a
+post-only order, a stop or a margin is judged by that close, and not by an open that may be a tick away from it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -90,13 +92,9 @@ class TapeBook(FeedBook):
         self._row += 1
         self.data.advance(self._row - lines.datetime._idx)
         self.next_bar()
-        self.price = self.bar.open
-        self.forming = [self.price] * 4 + [0.0]
+        self.price = lines.close[-1] if self._row > 0 else self.bar.open
+        self.forming = [self.bar.open] * 4 + [0.0]
         return True
-
-    def enter_part(self) -> None:
-        """Let the part that the book stands at open."""
-        self.price = self.bar.open
 
     def leave_part(self) -> None:
         """Let all of the part that the book stands at happen."""
@@ -259,8 +257,6 @@ class Tape:
             return
         parts = self._moments[moment][1]
         self.trading = stand_at(parts)
-        for book, _ in parts:
-            book.enter_part()
 
 
 def _load(feed: CandleFeed) -> None:

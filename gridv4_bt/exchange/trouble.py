@@ -131,6 +131,16 @@ def _without_late(desk: "Desk", fault: Fault, request: Request, reply: Reply) ->
     _edit(reply, lambda rows: [row for row in rows if row["time"] < desk.exchange.now - fault.ms])
 
 
+def _without_wicks(desk, fault: Fault, request: Request, reply: Reply) -> None:
+    def shorten(rows: list) -> list:
+        closed = [row for row in rows if row[6] < desk.exchange.now]
+        for row in closed[-1:]:
+            row[2], row[3] = max(row[1], row[4], key=float), min(row[1], row[4], key=float)
+        return rows
+
+    _edit(reply, shorten)
+
+
 def _edit(reply: Reply, change: Callable[[list], list]) -> None:
     content: Any = json.loads(reply.body)
     if isinstance(content, list):
@@ -156,4 +166,5 @@ _BEFORE = {
 _AFTER = {
     "lost_after": _lose_answer, "cut": _cut, "slow": _delay, "html": _html, "stale_orders": _last_page,
     "same_page": _last_page, "short_orders": _without_newest, "late_trades": _without_late,
+    "early_candle": _without_wicks,
 }  # fmt: skip

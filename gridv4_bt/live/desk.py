@@ -315,6 +315,8 @@ class Desk:
 
     def _log_placed(self, order: Order, failure: Failure | None) -> None:
         fields = {"id": order.id, "qty": order.qty, "price": order.price, "spacing_pct": order.spacing_pct}
+        if order.label:
+            fields["label"] = order.label
         if failure is None:
             self.log("order", **fields)
             return

@@ -7,7 +7,7 @@ trades.csv          as a backtest's
 equity.csv          as a backtest's, a row for each bar traded
 candles-SYMBOL.csv  closed bars as received: time, open, high, low, close, volume
 funding-SYMBOL.csv  settlements as received: time, rate, mark
-orders.jsonl        every order, refusal, cancel and fill
+orders.jsonl        every order, refusal, cancel, fill and funding payment, and all else that an audit asks for
 events.jsonl        everything, for people; rotating
 config.toml         the parameters
 ==================  ================================================================================================
@@ -40,7 +40,9 @@ from strategies.grid_v4 import EQUITY_COLUMNS
 _EVENT_BYTES, _EVENT_FILES = 10_000_000, 5
 #: Events that are kept for good, because a session is audited by them.
 _KEPT = {
-    "order", "order_failed", "cancel", "fill", "fee_converted", "doubt_resolved", "stray_order", "alert", "session",
+    "order", "order_failed", "order_adopted", "cancel", "fill", "fee_converted", "funding", "doubt_resolved",
+    "leg_in_doubt", "stray_order", "trades_late", "candle_late", "candle_missing", "candle_unavailable",
+    "candle_revised", "alert", "audit", "session",
 }  # fmt: skip
 _CANDLE_COLUMNS = ("time", "open", "high", "low", "close", "volume")
 _FUNDING_COLUMNS = ("time", "rate", "mark")

@@ -106,8 +106,11 @@ class OrderRegistry:
         return self._orders.get(order_id or "")
 
     def by_number(self, number: str) -> Order | None:
-        """Return an order by the exchange's id."""
-        return next((order for order in self._orders.values() if number in (order.number, order.became)), None)
+        """Return an order by the exchange's id of what trades; a conditional order's own id is counted apart."""
+        for order in self._orders.values():
+            if number == (order.became if order.key.purpose is Purpose.STOP else order.number):
+                return order
+        return None
 
     def current(self, key: OrderKey) -> Order | None:
         """Return the order that serves an intent, if it may still stand or has executions to come."""

@@ -120,7 +120,7 @@ class Session:
 
     def event(self, kind: str, **fields: Any) -> None:
         """Note what happened, and alert a person where that is called for."""
-        self.log.event(kind, **fields)
+        self.log.event(kind, clock=iso(self.clock.now()), **fields)
         self.monitor.event(kind, **fields)
 
     # --- start

@@ -248,12 +248,12 @@ def test_partial_close_keeps_the_average_entry_and_realises_against_it(make_rest
     rest.market("BUY", "LONG", 1.0)
     rest.advance()
     rest.market("SELL", "LONG", 1.0)
-    # bought at 100 and 110: 105; sold at 120 with the open of the bar before the last at 100 at the end
+    # bought at 100 and 110: 105; sold at the open of 100, with a last price of 120
     assert risk(rest)["LONG"][:2] == (1.0, 105.0)
     assert float(rest.get("userTrades", symbol="TESTUSDT")[-1]["realizedPnl"]) == pytest.approx(-5.0)
     assert rest.exchange.account.wallet == pytest.approx(10_000.0)  # the engine closed the fill at 100
     assert wallet(rest) == pytest.approx(9_995.0)
-    assert rest.exchange.margins.equity == pytest.approx(9_990.0)
+    assert rest.exchange.margins.equity == pytest.approx(10_010.0)
 
 
 def test_funding_is_one_row_of_income_without_a_leg(make_rest):

@@ -75,7 +75,18 @@ def test_parts_of_a_bar_pass_one_after_another(make_rest):
     for _ in range(4):
         prices.append(rest.exchange.books["TESTUSDT"].price)
         rest.exchange.advance(rest.exchange.tape.moment_end)
-    assert prices == [100.0, 90.0, 110.0, 100.0]
+    assert prices == [100.0, 90.0, 110.0, 105.0]  # what comes next opens at 100, but has not traded yet
+
+
+def test_between_two_bars_the_close_judges_what_rests_and_the_open_fills_what_takes(make_rest):
+    bars = [STILL, STILL, (101.0, 103.0, 101.0, 102.0, 10.0), STILL]
+    rest = make_rest(bars, slippage=0.0)
+    rest.advance()
+    rest.market("BUY", "LONG", 1.0)
+    assert rest.limit("SELL", "SHORT", 1.0, 100.5, "GTX")["status"] == "NEW"
+    assert rest.limit("SELL", "SHORT", 1.0, 100.0, "GTX")["code"] == -5022
+    rest.advance()
+    assert [trade["price"] for trade in rest.get("userTrades", symbol="TESTUSDT")] == ["101", "100.5"]
 
 
 def test_symbols_of_other_lengths_stand_still_one_by_one(make_rest):

@@ -1,0 +1,102 @@
+"""Months traded live through ccxt at the local exchange, held against their backtest.
+
+`python benchmarks/live_parity.py [--days N]`
+
+Three months of the sample market, and BTC and SOL in one wallet from 2022-10-25 to 2022-12-25 (the week of FTX, funding
+every two hours) where ../shared/data is there. Small levels near to each other trade often. A quarter of an hour each.
+"""
+
+import argparse
+import logging
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+
+from feeds.synthetic import SYMBOL, sample_market
+from gridv4_bt.audit.audit import audit
+from gridv4_bt.backtest import SymbolData, make_feeds
+from gridv4_bt.cli.audit import audit_table
+from gridv4_bt.config import load_config
+from gridv4_bt.engine.market import load_market_history
+from gridv4_bt.live.monitor import notifier
+from gridv4_bt.live.paper import history_bars, paper_place
+from gridv4_bt.live.session import Plan, Session
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+CONFIG = load_config(None, ["floor_pct=0.003", "k=0.8", "levels=5"])
+QUARTER = pd.Timedelta(minutes=15)
+
+
+def cut(candles: pd.DataFrame, start: str, days: int) -> pd.DataFrame:
+    """Return the bars of some days and the history before them."""
+    first = pd.Timestamp(start, tz="UTC")
+    begin, end = first - history_bars(CONFIG) * QUARTER, first + pd.Timedelta(days=days)
+    return candles[(candles["time"] >= begin) & (candles["time"] < end)].reset_index(drop=True)
+
+
+def sample(days: int) -> list[SymbolData]:
+    """Return the sample market from March 2024 on."""
+    market = sample_market()
+    return [SymbolData(SYMBOL, cut(market.candles, "2024-03-01", days), market.funding)]
+
+
+def real(days: int) -> list[SymbolData]:
+    """Return BTC and SOL from 2022-10-25 on."""
+    found = []
+    for symbol in ("BTCUSDT", "SOLUSDT"):
+        candles = cut(pd.read_parquet(SHARED / "candles" / f"{symbol}-15m.parquet"), "2022-10-25", days)
+        mark = SHARED / "mark" / f"{symbol}-mark-1h.parquet"
+        funding = pd.read_parquet(SHARED / "funding" / f"{symbol}-funding.parquet")
+        found.append(SymbolData(symbol, candles, funding, mark if mark.exists() else None))
+    return found
+
+
+def hold(data: list[SymbolData], console: Console) -> bool:
+    """Trade, audit and print; tell whether live and backtest are the same."""
+    feeds = make_feeds(data)
+    rules = {feed.p.name: load_market_history(feed.p.name) for feed in feeds}
+    began = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        with paper_place(feeds, rules, CONFIG, 10_000.0, threading.Event()) as place:
+            with Session(Plan(list(rules), CONFIG, Path(folder)), place, notifier("")) as session:
+                session.prepare()
+                session.run()
+        seconds = time.process_time() - began
+        found = audit(Path(folder))
+    console.print(audit_table(found, 0.0))
+    same = int((found.live == found.backtest).sum())
+    worst = max(
+        (
+            abs(getattr(pair.live, name) / getattr(pair.backtest, name) - 1.0)
+            for pair in found.matched
+            for name in ("qty", "price", "fee")
+        ),
+        default=0.0,
+    )
+    console.print(
+        f"equity equal to the bit at {same:,} of {len(found.times):,} bars, at most "
+        f"{np.abs(found.live - found.backtest).max():.3g} apart; quantities, prices and fees at most {worst:.1e} of "
+        f"themselves; {seconds:.0f} s of processor time"
+    )
+    return found.is_identical
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--days", type=int, default=0, help="of each market, in place of 91 and 61")
+    days = parser.parse_args().days
+    logging.getLogger("gridv4.live").setLevel(logging.ERROR)
+    console = Console()
+    markets = [sample(days or 91)] + ([real(days or 61)] if SHARED.exists() else [])
+    sys.exit(0 if all([hold(data, console) for data in markets]) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Live held against backtest: what a session did, replayed and lined up fill by fill."""

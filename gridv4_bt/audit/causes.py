@@ -1,0 +1,216 @@
+"""Why a fill of the live session is not as in the backtest: one name for each difference, from the session's records.
+
+A difference has a cause of its own where the records tell of one: the refusal of that very order, a candle that was
+revised, an hour without the exchange. Otherwise, if the books of both sides were not the same already when the order
+was decided on, it follows from what has parted them. What has neither is unexplained.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import pandas as pd
+
+from feeds.live import BAR_MS
+from feeds.tables import DAY_MS
+from gridv4_bt.analysis.records import SymbolRecord
+from gridv4_bt.audit.align import ROUNDING, Pair
+from gridv4_bt.audit.fills import Fill
+from gridv4_bt.audit.session import Event, SessionRecord
+from gridv4_bt.engine.market import exchange_symbol
+from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.live.booking import FORCED
+from gridv4_bt.live.ids import Purpose, parse_id
+from gridv4_bt.live.reactions import Reaction
+
+
+class Cause(StrEnum):
+    """Why live differs from the backtest."""
+
+    PARTIAL_FILL = "partial_fill"  #: the market took only a part of an order
+    POST_ONLY_REJECT = "post_only_reject"  #: the order would have taken from the market when it arrived
+    MIN_NOTIONAL = "min_notional"  #: the exchange found the order too small
+    ORDER_REFUSED = "order_refused"  #: the exchange refused the order for another reason
+    ORDER_IN_DOUBT = "order_in_doubt"  #: it was not known whether an order existed
+    LATE_POLL = "late_poll"  #: a fill or a candle was known only after the next decision
+    OUTAGE = "outage"  #: nothing was decided or nothing could be sent
+    CANDLE_REVISED = "candle_revised"  #: the exchange has changed a candle after it was received
+    MANUAL_TRADE = "manual_trade"  #: somebody else has traded in the account
+    FORCED_CLOSE = "forced_close"  #: the exchange has closed the position: liquidation, ADL, delisting
+    SLIPPAGE = "slippage"  #: the price of an order that took from the market
+    FEE_RATE = "fee_rate"  #: the account pays other fees than the parameters say
+    UNEXPLAINED = "unexplained"
+
+
+#: Columns of equity.csv that both sides share where their books are the same.
+_STATE = ("equity", "wallet", "long_qty", "short_qty", "regime", "halted", "anchor", "resting_orders")
+_TOO_SMALL = {-4164, -4003, -4004}
+_REACTIONS = {
+    Reaction.REPRICE: Cause.POST_ONLY_REJECT,
+    Reaction.UNKNOWN: Cause.ORDER_IN_DOUBT,
+    Reaction.RETRY: Cause.OUTAGE, Reaction.WAIT: Cause.OUTAGE, Reaction.WAIT_ORDERS: Cause.OUTAGE,
+}  # fmt: skip
+_KINDS = {
+    "leg_in_doubt": Cause.ORDER_IN_DOUBT, "candle_late": Cause.LATE_POLL, "candle_missing": Cause.OUTAGE,
+    "candle_unavailable": Cause.OUTAGE, "trades_late": Cause.LATE_POLL, "doubt_resolved": Cause.ORDER_IN_DOUBT,
+    "stray_order": Cause.ORDER_IN_DOUBT,
+}  # fmt: skip
+_ALERTS = {
+    "unreachable": Cause.OUTAGE, "not_carried_out": Cause.OUTAGE, "not_reconciled": Cause.OUTAGE,
+    "adopted": Cause.LATE_POLL, "written_off": Cause.LATE_POLL,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One pair of fills that are not the same, and why."""
+
+    pair: Pair
+    cause: Cause
+    follows: bool  #: from an earlier difference with this cause; else the cause is its own
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What the records tell of one bar."""
+
+    bar: int
+    cause: Cause
+    symbol: str = ""  #: empty: all
+    side: int = 0  #: 0: both
+    purpose: Purpose | None = None  #: None: all orders
+    ref: int = 0  #: of a closing order, 0: any
+
+    def is_about(self, fill: Fill) -> bool:
+        """Tell whether it may have kept a fill from happening, or brought it about.
+
+        What became of one order tells on those that take its place for a day: an order of another price now rests.
+        """
+        is_order = self.purpose is not None
+        since = fill.bar - self.bar
+        return (
+            (0 <= since <= DAY_MS if is_order else since == 0)
+            and self.symbol in ("", fill.symbol)
+            and self.side in (0, int(fill.side))
+            and self.purpose in (None, fill.purpose)
+            and self.ref in (0, fill.ref)
+        )
+
+
+def explain(session: SessionRecord, pairs: Sequence[Pair], records: Sequence[SymbolRecord]) -> list[Difference]:
+    """Return every pair that differs with its cause, oldest first."""
+    by_bar: dict[int, list[Pair]] = {}
+    for pair in pairs:
+        if pair.differences:
+            by_bar.setdefault(pair.bar, []).append(pair)
+    evidence = _evidence(session)
+    parted = _parted(session, records)
+    bars = sorted({*by_bar, *parted, *(one.bar for one in evidence)})
+    found: list[Difference] = []
+    root: Cause | None = None  # what has parted the books, None while they are the same
+    for bar in bars:
+        # The orders of a bar were decided on at the bar before.
+        was_parted = bar - BAR_MS in parted
+        if not was_parted:
+            root = None
+        hints = [one for one in evidence if one.bar in (bar, bar + BAR_MS)]
+        for pair in by_bar.get(bar, ()):
+            cause = _own_cause(session, pair, evidence)
+            follows = cause is None and was_parted
+            if cause is None:
+                cause = (root or Cause.UNEXPLAINED) if was_parted else Cause.UNEXPLAINED
+            found.append(Difference(pair, cause, follows))
+            if not follows:
+                root = cause
+        if bar in parted and root is None:
+            root = hints[-1].cause if hints else Cause.UNEXPLAINED
+    return found
+
+
+def _own_cause(session: SessionRecord, pair: Pair, evidence: Sequence[_Evidence]) -> Cause | None:
+    live, differences = pair.live, pair.differences
+    if live is not None and live.purpose is None:
+        return Cause.FORCED_CLOSE if live.order.startswith(FORCED) else Cause.MANUAL_TRADE
+    fills = [fill for fill in (live, pair.backtest) if fill is not None]
+    hints = [one for one in evidence if any(one.is_about(fill) for fill in fills)]
+    if live is not None and ("qty" in differences or "extra" in differences) and _is_partial(session, live):
+        return Cause.PARTIAL_FILL
+    if differences == ("time",) and live.booked > live.bar and live.bar == pair.backtest.bar:
+        return Cause.LATE_POLL
+    if hints:
+        return max(hints, key=lambda one: (one.bar, one.purpose is not None)).cause
+    if live is not None and not live.maker and "price" in differences and set(differences) <= {"price", "fee"}:
+        return Cause.SLIPPAGE
+    return Cause.FEE_RATE if differences == ("fee",) else None
+
+
+def _is_partial(session: SessionRecord, live: Fill) -> bool:
+    """Tell whether an order has filled in more parts than one bar's, or not to its end."""
+    sent = [one.fields["qty"] for one in session.events if one.kind == "order" and one.fields["id"] == live.order]
+    return bool(sent) and live.qty < sent[-1] * (1.0 - ROUNDING) and live.purpose is not Purpose.STOP
+
+
+def _evidence(session: SessionRecord) -> list[_Evidence]:
+    found = []
+    for event in session.events:
+        found += _told(event, session)
+    for symbol, rows in session.rows.items():
+        times = np.asarray(rows.index)
+        received = next(one for one in session.data if one.symbol == symbol).candles.time
+        silent = np.setdiff1d(received[received >= times[0]], times) if len(times) else received[:0]
+        found += [_Evidence(int(bar) + BAR_MS, Cause.OUTAGE, symbol) for bar in silent]
+    for fill in session.fills:
+        if fill.booked > fill.bar:
+            found += [
+                _Evidence(bar, Cause.LATE_POLL, fill.symbol)
+                for bar in range(fill.bar + BAR_MS, fill.booked + BAR_MS, BAR_MS)
+            ]
+    return sorted(found, key=lambda one: one.bar)
+
+
+def _told(event: Event, session: SessionRecord) -> list[_Evidence]:
+    fields = event.fields
+    if event.kind in ("order_failed", "doubt_resolved", "stray_order"):
+        name = parse_id(fields["id"])
+        if name is None:
+            return []
+        if event.kind == "order_failed":
+            small = fields["code"] in _TOO_SMALL
+            cause = Cause.MIN_NOTIONAL if small else _REACTIONS.get(fields["reaction"], Cause.ORDER_REFUSED)
+        else:
+            cause = _KINDS[event.kind]
+        symbol = next((one for one in session.symbols if one.startswith(name.tag[:7])), "")
+        if cause is Cause.ORDER_IN_DOUBT:  # all of its leg has to wait
+            return [_Evidence(event.bar, cause, symbol, int(name.side))]
+        ref = name.ref if name.purpose in (Purpose.EXIT, Purpose.CLOSE) else 0
+        return [_Evidence(event.bar, cause, symbol, int(name.side), name.purpose, ref)]
+    if event.kind == "candle_revised":
+        return [_Evidence(_bar_of(fields["time"]), Cause.CANDLE_REVISED, exchange_symbol(fields["symbol"]))]
+    if event.kind == "session" and (fields.get("stopped") or fields.get("flattened")):
+        return [_Evidence(event.bar, Cause.OUTAGE)]
+    if event.kind == "alert":
+        cause = _ALERTS.get(fields.get("what"))
+        return [] if cause is None else [_Evidence(event.bar, cause, fields.get("symbol", ""))]
+    if event.kind in _KINDS:
+        side = int(PositionSide[fields["side"]]) if "side" in fields else 0
+        return [_Evidence(event.bar, _KINDS[event.kind], exchange_symbol(fields["symbol"]), side)]
+    return []
+
+
+def _parted(session: SessionRecord, records: Sequence[SymbolRecord]) -> set[int]:
+    """Return the bars at whose end the books of both sides are not the same, or one side has decided nothing."""
+    found: set[int] = set()
+    for record in records:
+        live = session.rows[record.symbol]
+        theirs = pd.DataFrame({name: record.column(name) for name in _STATE}, index=record.column("time").astype(int))
+        both = live.index.intersection(theirs.index)
+        found |= set(live.index.symmetric_difference(theirs.index))
+        one, other = live.loc[both, list(_STATE)].to_numpy(), theirs.loc[both].to_numpy()
+        differ = np.abs(one - other) > ROUNDING * np.maximum(np.abs(one), np.abs(other))
+        found |= set(np.asarray(both)[differ.any(axis=1)])
+    return found
+
+
+def _bar_of(text: str) -> int:
+    return int(pd.Timestamp(text).value // 1_000_000)

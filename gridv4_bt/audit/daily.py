@@ -1,0 +1,44 @@
+"""A session that audits itself once a day."""
+
+from collections import Counter
+
+from gridv4_bt.audit.audit import audit
+from gridv4_bt.errors import GridV4Error
+from gridv4_bt.live.session import Session
+
+_DAY_MS = 86_400_000
+
+
+class DailyAudit:
+    """Audits a session after its first bar of each UTC day and tells a person of a drift beyond a bound.
+
+    Parameters
+    ----------
+    max_drift : most that live and backtest equity may differ at any bar, fraction of the start equity.
+    """
+
+    def __init__(self, session: Session, max_drift: float) -> None:
+        self._session = session
+        self._max_drift = max_drift
+        self._day = session.clock.now() // _DAY_MS
+
+    def carried_out(self, symbol: str) -> None:
+        """Look at the clock once the last symbol of a bar stands as decided."""
+        session = self._session
+        day = session.clock.now() // _DAY_MS
+        if day == self._day or symbol != session.plan.symbols[-1]:
+            return
+        self._day = day
+        try:
+            found = audit(session.plan.folder)
+        except (GridV4Error, OSError) as failure:  # it trades on, whatever becomes of the audit
+            session.event("alert", what="audit_failed", text=str(failure))
+            return
+        causes = Counter(str(one.cause) for one in found.differences)
+        figures = {
+            "drift": round(found.drift, 8), "matched": len(found.matched), "missed": len(found.missed),
+            "extra": len(found.extra), "causes": dict(causes),
+        }  # fmt: skip
+        session.event("audit", **figures)
+        if found.drift > self._max_drift:
+            session.event("alert", what="drift", max_drift=self._max_drift, **figures)

@@ -1,0 +1,32 @@
+"""A session that audits itself."""
+
+from live_market import Market
+
+from gridv4_bt.audit.daily import DailyAudit
+from gridv4_bt.exchange.server import ServerThread
+
+
+def alerts_of(folder, max_drift, **more):
+    """Trade across a midnight with a daily audit; return the alerts and the session."""
+    scene = Market(folder / "state", bars=24, first=4_600, **more)
+    with ServerThread(scene.desk) as server, scene.session(server.url) as session:
+        watcher = DailyAudit(session, max_drift)
+        session._on_bar = watcher.carried_out
+        session.run()
+    return scene
+
+
+def test_silent_where_live_is_as_the_backtest(tmp_path):
+    scene = alerts_of(tmp_path, 1e-12)
+    assert scene.alerts == []
+    assert '"kind": "audit"' in (scene.folder / "orders.jsonl").read_text()
+
+
+def test_drift_beyond_the_bound_is_told_with_its_causes(tmp_path):
+    by_hand = {
+        "kind": "by_hand", "on": "GET /fapi/v1/openOrders", "skip": 4, "symbol": "SAMPLEUSDT", "side": "BUY",
+        "positionSide": "LONG", "quantity": 0.02,
+    }  # fmt: skip
+    scene = alerts_of(tmp_path, 1e-6, faults=[by_hand])
+    [alert] = [alert for alert in scene.alerts if "drift" in alert]
+    assert "max_drift 1e-06" in alert and "manual_trade" in alert

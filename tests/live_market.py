@@ -1,0 +1,79 @@
+"""A short, lively market behind a real socket, and live sessions on it."""
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+pytest.importorskip("aiohttp")
+
+from feeds.synthetic import SYMBOL, sample_market
+from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
+from gridv4_bt.config import load_config
+from gridv4_bt.engine.market import load_market_history
+from gridv4_bt.exchange.desk import Desk
+from gridv4_bt.exchange.exchange import Exchange
+from gridv4_bt.exchange.faults import Fault, Faults
+from gridv4_bt.exchange.server import ServerThread
+from gridv4_bt.live.paper import PaperClock, history_bars, place_at
+from gridv4_bt.live.session import Plan, Session
+
+#: Small steps, so that much happens in few bars.
+LIVELY = ("floor_pct=0.003", "k=0.8", "levels=4")
+
+
+@dataclass
+class Market:
+    """A stretch of the sample market, its exchange and what sessions on it have said."""
+
+    folder: object
+    bars: int = 36
+    first: int = 4_560  # much is traded from here on, and both legs are held for long
+    settings: tuple = LIVELY
+    faults: list = field(default_factory=list)
+    alerts: list = field(default_factory=list)
+
+    def __post_init__(self):
+        self.config = load_config(None, list(self.settings))
+        self.data = self._data()
+        feeds = make_feeds(self.data)
+        start = int(feeds[0].candles.time[history_bars(self.config)])
+        self.exchange = Exchange(feeds, {SYMBOL: load_market_history(SYMBOL)}, self.config, 10_000.0, start)
+        self.desk = Desk(self.exchange, faults=Faults([Fault(**rule) for rule in self.faults]))
+        self.stop = threading.Event()
+
+    def _data(self):
+        market = sample_market(days=60)
+        end = self.first + history_bars(self.config) + self.bars
+        candles = market.candles.iloc[self.first : end].reset_index(drop=True)
+        return [SymbolData(SYMBOL, candles, market.funding)]
+
+    def backtest(self):
+        """Return broker and records of the same stretch in the backtest."""
+        cerebro = make_cerebro(make_feeds(self.data), self.config, 10_000.0)
+        return run(cerebro).records, cerebro.broker
+
+    @contextmanager
+    def session(self, url, until=None, **plan):
+        """Give a prepared session; `until`: it is asked to stop after so many bars."""
+        clock = PaperClock(url, float("inf"), self.stop)
+        place = place_at(url, clock, self.stop)
+
+        def on_bar(symbol):
+            if until is not None and one.bars >= until:
+                self.stop.set()
+
+        notify = lambda title, text: self.alerts.append(f"{title}: {text}")  # noqa: E731
+        with Session(Plan([SYMBOL], self.config, self.folder, **plan), place, notify, on_bar) as one:
+            one.prepare()
+            yield one
+        self.stop.clear()
+
+    def live(self, until=None, between=None):
+        """Run a session to its end and return it."""
+        with ServerThread(self.desk) as server, self.session(server.url, until) as session:
+            if between is not None:
+                between(session)
+            session.run()
+            return session
