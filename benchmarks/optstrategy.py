@@ -42,10 +42,15 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
+    report(arguments.days, arguments.trials, arguments.rounds)
+
+
+def report(days: int = 14, trials: int = 20, rounds: int = 5) -> None:
+    """Measure and print the table."""
     symbol, candles, funding = load()
-    [feed] = make_feeds([SymbolData(symbol, candles.iloc[-96 * arguments.days :], funding)])
+    [feed] = make_feeds([SymbolData(symbol, candles.iloc[-96 * days :], funding)])
     tables: tuple[CandleTable, FundingTable] = (feed.candles, feed.p.funding)
-    ks = [1.0 + 4.0 * number / arguments.trials for number in range(arguments.trials)]
+    ks = [1.0 + 4.0 * number / trials for number in range(trials)]
     compile_rules()
 
     def build(kind: type[bt.Cerebro], **options: object) -> bt.Cerebro:
@@ -79,7 +84,7 @@ def main() -> None:
         "e": ("Backtrader's optstrategy, 2 processes", optimised(bt.Cerebro, 2)),
     }
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    for _ in range(arguments.rounds):
+    for _ in range(rounds):
         for name, (_, work) in ways.items():
             clock, cpu = time.perf_counter(), cpu_seconds()
             results = [[one.analyzers.riskratios.get_analysis() for one in trial] for trial in work()]
@@ -89,7 +94,7 @@ def main() -> None:
                 expected = results
             elif results != expected:
                 raise SystemExit(f"({name}) gives other results than (a)")
-    print(f"{symbol}, {arguments.days} days of 15 minutes, {len(ks)} trials, median of {arguments.rounds} rounds:")
+    print(f"{symbol}, {days} days of 15 minutes, {trials} trials, median of {rounds} rounds:")
     print("        clock ms   CPU ms a trial")
     for name, (title, _) in ways.items():
         clock, cpu = (statistics.median(column) for column in zip(*times[name], strict=True))

@@ -6,7 +6,8 @@
 
 (a) and (b) are CPU seconds a bar with the default parameters, medians of alternating rounds, as machines are noisy.
 (b) and (c) are parameter sets a second by the clock, of sets drawn at random with KAMA, and with no regime. What is
-prepared once for all sets, and what is compiled once for all runs, is told apart. Real BTC candles are used when
+prepared once for all sets, and what is compiled once for all runs, is told apart. The same through optstrategy, ours
+and Backtrader's own, is the table of `benchmarks/optstrategy.py`, which follows. Real BTC candles are used when
 ../shared/data is there, else the synthetic market.
 """
 
@@ -21,6 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import optstrategy
 from backtest import YEAR, load, seconds
 
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
@@ -135,6 +137,8 @@ def main() -> None:
     print(f"(c)/(b) {clock:5.2f} by the clock   reach: at least 1.8, on two cores with nothing else to do "
           f"(load now {os.getloadavg()[0]:.1f})")  # fmt: skip
     print(f"        {busy:5.2f} by CPU time   1 means that the threads do not hinder each other")
+    print("parameter sets through optstrategy:")
+    optstrategy.report()
 
 
 if __name__ == "__main__":
