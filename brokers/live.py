@@ -12,7 +12,7 @@ import backtrader as bt
 
 from brokers.feed_book import FeedBook
 from brokers.hedge import HedgeBroker
-from feeds.live import BAR_MS
+from feeds.tables import BAR_MS
 from gridv4_bt.compat import epoch_ms
 from gridv4_bt.engine.matching import INFINITY, MarketClose
 from gridv4_bt.engine.types import Fill, PositionSide, TradeLabel

@@ -22,7 +22,7 @@ import pandas as pd
 
 from feeds.cache import Damaged, SeriesCache, default_folder, update_table
 from feeds.series import Series, Span, month_span, months
-from feeds.tables import DAY_MS, FUNDING_JITTER_MS, MINUTE_MS, end_ms, interval_ms, iso, time_ms
+from feeds.tables import BAR_MS, DAY_MS, FUNDING_JITTER_MS, MINUTE_MS, end_ms, interval_ms, iso, time_ms
 from gridv4_bt.engine.market import exchange_symbol
 from gridv4_bt.errors import DataError
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:  # importing ccxt takes a second, which a run from the cache d
 Progress = Callable[[str, int, int], None]
 
 EXCHANGES = ("binanceusdm", "bybit", "okx")
-BAR_MS = 15 * MINUTE_MS
 _CLOSED_MS = 5_000  # a bar counts as closed so long after its end: the exchange's replicas lag
 _SETTLED_MS = 10 * MINUTE_MS  # a settlement may appear so long after its time
 _ARCHIVE_READERS = 4

@@ -17,10 +17,9 @@ import numpy as np
 
 from feeds.exchange import Exchange, Unavailable
 from feeds.series import Series
-from feeds.tables import FUNDING_JITTER_MS, HOUR_MS, MINUTE_MS, iso
+from feeds.tables import BAR_MS, FUNDING_JITTER_MS, HOUR_MS, MINUTE_MS, iso
 from gridv4_bt.compat import DAY_MS, EPOCH_DAYS
 
-BAR_MS = 15 * MINUTE_MS
 #: After the close of a bar the exchange needs a moment to finish its candle.
 SETTLE_MS = 1_500
 _PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)  # seconds between two looks for a candle that is late

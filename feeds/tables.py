@@ -25,6 +25,7 @@ Source: TypeAlias = "str | Path | pd.DataFrame"
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
+BAR_MS = 15 * MINUTE_MS  #: of a bar that is traded
 
 #: Settlements are stamped some milliseconds around the full minute they belong to.
 FUNDING_JITTER_MS = 1_000

@@ -4,7 +4,7 @@ from array import array
 from collections import Counter, deque
 from struct import Struct
 
-from gridv4_bt.compat import FastStrategy, LineReader
+from gridv4_bt.compat import DAY_MS, FastStrategy, LineReader
 from gridv4_bt.config import backtrader_params, make_config
 from gridv4_bt.core.grid import grid_spacing
 from gridv4_bt.core.kelly import kelly_multiplier
@@ -43,7 +43,6 @@ from gridv4_bt.indicators import KAMA, GMMRegime, RegimeFSM, RollingVolatility, 
 from strategies.ladder import LadderPlan
 from strategies.side import SideState
 
-DAY_MS = 86_400_000
 NOISE = int(Regime.NOISE)
 
 PRUNE_LABELS = {

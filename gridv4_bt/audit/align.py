@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from feeds.live import BAR_MS
+from feeds.tables import BAR_MS
 from gridv4_bt.audit.fills import Fill
 
 #: Relative difference that is rounding: the exchange tells one fee for a stop that closes many fills, for example.

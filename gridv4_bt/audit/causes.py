@@ -12,8 +12,7 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 
-from feeds.live import BAR_MS
-from feeds.tables import DAY_MS
+from feeds.tables import BAR_MS, DAY_MS
 from gridv4_bt.analysis.records import SymbolRecord
 from gridv4_bt.audit.align import ROUNDING, Pair
 from gridv4_bt.audit.fills import Fill

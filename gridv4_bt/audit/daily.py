@@ -2,11 +2,10 @@
 
 from collections import Counter
 
+from feeds.tables import DAY_MS
 from gridv4_bt.audit.audit import audit
 from gridv4_bt.errors import GridV4Error
 from gridv4_bt.live.session import Session
-
-_DAY_MS = 86_400_000
 
 
 class DailyAudit:
@@ -20,12 +19,12 @@ class DailyAudit:
     def __init__(self, session: Session, max_drift: float) -> None:
         self._session = session
         self._max_drift = max_drift
-        self._day = session.clock.now() // _DAY_MS
+        self._day = session.clock.now() // DAY_MS
 
     def carried_out(self, symbol: str) -> None:
         """Look at the clock once the last symbol of a bar stands as decided."""
         session = self._session
-        day = session.clock.now() // _DAY_MS
+        day = session.clock.now() // DAY_MS
         if day == self._day or symbol != session.plan.symbols[-1]:
             return
         self._day = day

@@ -13,8 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from feeds.live import BAR_MS
-from feeds.tables import HOUR_MS, CandleTable, FundingTable, MarkTable, read_candles, read_funding, time_ms
+from feeds.tables import BAR_MS, HOUR_MS, CandleTable, FundingTable, MarkTable, read_candles, read_funding, time_ms
 from gridv4_bt.audit.fills import Fill, Payment, merge
 from gridv4_bt.backtest import SymbolData
 from gridv4_bt.config import GridConfig, load_config

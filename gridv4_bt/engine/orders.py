@@ -92,18 +92,22 @@ def opens(order: SingleOrder, book: Book) -> bool:
     return order.is_buy == (leg_of(order, book).side is PositionSide.LONG)
 
 
+def _is_multiple(value: float, step: float) -> bool:
+    return abs(round_down(value, step) - value) <= 1e-9 * value
+
+
 def filter_refusal(order: SingleOrder, market: Market, last_price: float) -> Refusal | None:
     """Return why an order does not fit the market's filters, or None; note whether it is marketable."""
     qty = order.qty
     if not qty >= market.min_qty:
         return Refusal(-4004, "Quantity less than min quantity.", f" It is {market.min_qty}")
-    if abs(round_down(qty, market.step) - qty) > 1e-9 * qty:
+    if not _is_multiple(qty, market.step):
         detail = f": qty {qty} is no multiple of {market.step}"
         return Refusal(-1111, "Precision is over the maximum defined for this asset.", detail)
     for given in _prices(order):
         if not given > 0.0:
             return Refusal(-4013, "Price less than min price.")
-        if abs(round_down(given, market.tick) - given) > 1e-9 * given:
+        if not _is_multiple(given, market.tick):
             detail = f": {given} is no multiple of {market.tick}"
             return Refusal(-4014, "Price not increased by tick size.", detail)
     if order.type in (OrderType.STOP_MARKET, OrderType.STOP):

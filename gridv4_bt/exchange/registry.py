@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
+from feeds.tables import DAY_MS
 from gridv4_bt.engine.matching import Leg
 from gridv4_bt.engine.orders import OrderType, SingleOrder, SingleOrders
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.records import AlgoOrder, Order
 
-DAY_MS = 86_400_000
 UNFILLED_KEPT = 3 * DAY_MS  #: how long an order that never traded can be queried
 ORDERS_KEPT = 90 * DAY_MS
 

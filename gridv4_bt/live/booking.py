@@ -9,12 +9,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from feeds.tables import BAR_MS
 from gridv4_bt.engine.matching import Book, Leg
 from gridv4_bt.engine.types import LOT_NOISE, TradeLabel
 from gridv4_bt.live.ids import Purpose, parse_id
 from gridv4_bt.live.orders import Execution, Order, OrderRegistry, Standing
 
-BAR_MS = 900_000
 #: How the exchange names its own orders that close a position by force.
 FORCED = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
 #: Spacing of a fill that no grid of ours has placed, if its leg has none to take over.

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from feeds.synthetic import SYMBOL, sample_market
+from feeds.tables import BAR_MS
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.config import GridConfig, config_as_toml, load_config
 from gridv4_bt.engine.market import load_market_history
@@ -34,7 +35,6 @@ from gridv4_bt.live.strategy import LiveGrid
 
 #: Out of so many bars the last ones are calm: no fault, no kill.
 CYCLE, CALM = 25, 4
-BAR_MS = 900_000
 _REQUESTS_PER_BAR = 10  # about; kills are drawn among requests
 _LONGEST_RUN_S = 600.0
 _CASH = 10_000.0

@@ -16,8 +16,8 @@ import numpy as np
 
 from brokers.live import LiveHedgeBroker
 from feeds.exchange import Exchange
-from feeds.live import BAR_MS, CandleSource, LiveFeed
-from feeds.tables import iso
+from feeds.live import CandleSource, LiveFeed
+from feeds.tables import BAR_MS, iso
 from gridv4_bt.analysis.records import SymbolRecord
 from gridv4_bt.config import GridConfig, backtrader_params, config_as_toml
 from gridv4_bt.engine.market import Market, exchange_symbol, load_market
