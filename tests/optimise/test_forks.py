@@ -88,14 +88,18 @@ def test_results_larger_than_a_pipe_come_whole():
     assert [len(found[n][0]) for n in range(3)] == [10, 1_000_000, 300_000]
 
 
-def test_closing_ends_the_forks_at_work():
-    outcomes = forked(lambda seconds: (time.sleep(seconds), os.getpid())[1], [0, 60, 60], 3)
+def test_closing_ends_the_forks_at_work(monkeypatch):
+    forks, fork = [], os.fork
+    monkeypatch.setattr(os, "fork", lambda: forks.append(fork()) or forks[-1])
+    outcomes = forked(time.sleep, [0, 60, 60], 3)
     began = time.monotonic()
     next(outcomes)
     outcomes.close()
     assert time.monotonic() - began < 10
-    with pytest.raises(ChildProcessError):  # none is left, not even as a zombie
-        os.waitpid(-1, os.WNOHANG)
+    assert len(forks) == 3
+    for pid in forks:
+        with pytest.raises(ChildProcessError):  # not even left as a zombie
+            os.waitpid(pid, os.WNOHANG)
 
 
 def test_forks_are_as_many_at_a_time_as_there_are_jobs():
