@@ -8,7 +8,7 @@ from brokers.settlement import SyntheticFunding
 from gridv4_bt.compat import LineReader, epoch_ms
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.intrabar import keep_mark_within, make_up, path_parts, share_mark
-from gridv4_bt.engine.market import MarketHistory
+from gridv4_bt.engine.market import Market, MarketHistory
 from gridv4_bt.engine.matching import FILL_RULES, Bar, Book, Costs
 
 
@@ -72,6 +72,11 @@ class FeedBook(Book):
         if rate == rate:  # not NaN: a settlement is due
             self.settle_funding(rate)
         return True
+
+    def rules_changed(self, market: Market) -> None:
+        """Obey other rules from the bar of now on."""
+        self._history = MarketHistory(((self.bar.time, market),))
+        self._obey_rules_of(self.bar.time)
 
     def _obey_rules_of(self, time: int) -> None:
         self.market = self._history.at(time)

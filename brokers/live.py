@@ -82,11 +82,15 @@ class LiveHedgeBroker(HedgeBroker):
         settlements, before = book.settlements, self.account.funding
         if not book.next_bar():
             return False
-        if book.settlements > settlements and any(leg.tracker.ids for leg in book.legs):
-            self.desk.log(
-                "funding", symbol=book.symbol, time=book.bar.time, rate=book.funding_rate,
-                mark=book.settlement_price(), paid=self.account.funding - before,
-            )  # fmt: skip
+        if book.settlements > settlements:
+            paid = self.account.funding - before
+            if any(leg.tracker.ids for leg in book.legs):
+                self.desk.log(
+                    "funding", symbol=book.symbol, time=book.bar.time, rate=book.funding_rate,
+                    mark=book.settlement_price(), paid=paid,
+                )  # fmt: skip
+            if self.has_begun:
+                self.desk.funding.settled(book.symbol, book.bar.time, paid)
         return True
 
     def _take_in(self, fresh: list[FeedBook]) -> None:
@@ -102,6 +106,8 @@ class LiveHedgeBroker(HedgeBroker):
         if live and self.is_reachable:
             self._reconcile(fresh)
         for book, booking in zip(fresh, bookings, strict=True):
+            if book.market != (market := self.desk.executor.markets[book.symbol]):
+                book.rules_changed(market)
             for notice in booking.notices:
                 self.desk.log("alert", what="reconciled", text=notice)
             self.desk.tidy(book)
@@ -155,6 +161,7 @@ class LiveHedgeBroker(HedgeBroker):
         try:
             for mismatch in self.desk.mismatches(fresh):
                 self._adopt(mismatch)
+            self._correct_funding()
             self._compare_wallet(fresh)
         except (Unreachable, Refused) as failure:
             self.desk.log("alert", what="not_reconciled", text=str(failure))
@@ -177,6 +184,13 @@ class LiveHedgeBroker(HedgeBroker):
                 "alert", what="adopted" if opens else "written_off", symbol=book.symbol, side=mismatch.side.name,
                 qty=abs(difference), price=price, text=notice,
             )  # fmt: skip
+
+    def _correct_funding(self) -> None:
+        """Charge what the exchange has charged, where the books have computed another amount."""
+        for symbol, time, amount in self.desk.funding.differences():
+            book = next(book for book in self._all if book.symbol == symbol)
+            self.account.correct_funding([leg.tracker for leg in book.legs], amount)
+            self.desk.log("alert", what="funding_differs", symbol=symbol, time=time, difference=amount)
 
     def _compare_wallet(self, fresh: list[FeedBook]) -> None:
         """Follow transfers in and out; what funding and trades explain is booked already or will be.

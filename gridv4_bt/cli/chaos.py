@@ -59,7 +59,7 @@ def run_chaos(
             shutil.rmtree(folder, ignore_errors=True)
     total = sum((result.faults for result in results), Counter())
     table = Table(title=f"{len(results)} seeds", show_header=False)
-    for name in ("bars", "kills", "requests", "fills", "checks"):
+    for name in ("bars", "kills", "halts", "requests", "fills", "checks"):
         table.add_row(name, f"{sum(getattr(result, name) for result in results):,}")
     table.add_row("faults", ", ".join(f"{kind} {count:,}" for kind, count in total.most_common()))
     broken = [result for result in results if result.broken]

@@ -1,5 +1,6 @@
 """One cross-margin wallet: every quote unit that moves is booked here, and only here."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from gridv4_bt.engine.position import fee_of, realized_pnl
@@ -135,6 +136,15 @@ class Account:
         paid = leg.settle_funding(mark, rate)
         self.wallet -= paid
         self.funding += paid
+
+    def correct_funding(self, legs: Sequence[PositionTracker], paid: float) -> None:
+        """Charge funding beyond what was settled, quote, shared among the open fills by quantity."""
+        self.wallet -= paid
+        self.funding += paid
+        held = sum(leg.qty for leg in legs)
+        for leg in legs:
+            for index, qty in enumerate(leg.qtys):
+                leg.fundings[index] += paid * qty / held
 
     def _count(self, maker: bool) -> None:
         if maker:

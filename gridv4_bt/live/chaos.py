@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -23,6 +24,7 @@ from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.config import GridConfig, config_as_toml, load_config
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.errors import LiveError
 from gridv4_bt.exchange.desk import Desk
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Faults, random_faults
@@ -38,6 +40,8 @@ CYCLE, CALM = 25, 4
 _REQUESTS_PER_BAR = 10  # about; kills are drawn among requests
 _LONGEST_RUN_S = 600.0
 _CASH = 10_000.0
+_HALTED = 3  # exit code
+_PATIENCE = 5  # a person's, with halts in one seed
 
 
 @dataclass
@@ -47,6 +51,7 @@ class Result:
     seed: int
     bars: int = 0  #: decided, in all processes together
     kills: int = 0
+    halts: int = 0  #: times it has asked for a person, who has started it again
     faults: Counter[str] = field(default_factory=Counter)
     requests: int = 0
     fills: int = 0
@@ -158,6 +163,9 @@ def run_seed(seed: int, bars: int, folder: Path, trouble: float = 0.03, kills_pe
             storm.process = None
             if process.exitcode == -signal.SIGKILL:
                 continue
+            if process.exitcode == _HALTED and result.halts < _PATIENCE:
+                result.halts += 1
+                continue
             if process.exitcode != 0:
                 result.broken.append(f"the session ended with {process.exitcode}: {_last_words(folder)}")
             break
@@ -238,8 +246,12 @@ def _live(url: str, folder: str) -> None:
     place = place_at(url, clock, stop)
     with CheckedSession(Plan([SYMBOL], config, path / "state"), place, notifier("")) as session:
         session.report = path / "chaos.jsonl"
-        session.prepare()
-        session.run()
+        try:
+            session.prepare()
+            session.run()
+        except LiveError as error:
+            (path / "error.txt").write_text(str(error), encoding="utf-8")
+            sys.exit(_HALTED)
 
 
 def _read_report(path: Path, result: Result) -> None:

@@ -7,22 +7,19 @@ counted twice and no order is forgotten, whatever fails in between.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from gridv4_bt.engine.matching import Book, Leg, MarketClose
-from gridv4_bt.engine.types import LOT_NOISE, PositionSide, TradeLabel
-from gridv4_bt.errors import LiveError
-from gridv4_bt.live.connection import halted
-from gridv4_bt.live.convergence import Difference, Unbooked, close_orders, difference
+from gridv4_bt.engine.matching import Book, Leg
+from gridv4_bt.engine.types import LOT_NOISE, PositionSide
+from gridv4_bt.live.connection import Log
+from gridv4_bt.live.convergence import Unbooked, close_orders
+from gridv4_bt.live.dealer import Dealer
 from gridv4_bt.live.executor import Executor, Holding, Trade
-from gridv4_bt.live.ids import OrderKey, Purpose, make_id, parse_id
+from gridv4_bt.live.funding import FundingCheck
+from gridv4_bt.live.ids import OrderKey, Purpose, parse_id
 from gridv4_bt.live.journal import Journal
 from gridv4_bt.live.orders import Execution, Order, OrderRegistry, Standing
-from gridv4_bt.live.reactions import Failure, Reaction
 
 #: Seconds before each further look for trades that the exchange must have and does not show yet.
 _LATE_TRADES = (0.5, 1.0, 2.0, 3.0)
-#: Refusals that do not pass by themselves, or should not happen at all.
-_TELL = {Reaction.BUG, Reaction.REQUANTISE, Reaction.FEWER_ORDERS, Reaction.SMALLER}
-_STOP_EXISTS = -4130
 
 
 class Mismatch(NamedTuple):
@@ -44,7 +41,7 @@ class Desk:
     since : trades before this time (ms) are not ours.
     """
 
-    def __init__(self, executor: Executor, journal: Journal, bot: str, log, since: int) -> None:
+    def __init__(self, executor: Executor, journal: Journal, bot: str, log: Log, since: int) -> None:
         self.executor = executor
         self.journal = journal
         self.bot = bot
@@ -53,11 +50,10 @@ class Desk:
         self.orders = OrderRegistry()
         self.unbooked: list[Execution] = []
         self.foreign_fees = 0.0  #: charged in other assets than the margin's, in quote
-        self.adding = True  #: False: no entry is placed any more
         self.holdings: dict[str, dict[PositionSide, Holding]] = {}  #: as the exchange told last, by symbol
+        self.funding = FundingCheck(executor)
         self._cursor: dict[str, int] = {}  # id of the last trade seen, by symbol
-        self._generation = 0
-        self._one_stop = False  # the exchange takes one stop for a whole leg, not two
+        self.dealer = Dealer(executor, journal, bot, self.orders, log)
         self._clock = executor.connection.clock
 
     # --- what is kept between sessions
@@ -68,8 +64,9 @@ class Desk:
             "orders": self.orders.to_json(),
             "unbooked": [list(item) for item in self.unbooked],
             "foreign_fees": self.foreign_fees,
+            "funding": self.funding.to_json(),
             "cursor": self._cursor,
-            "generation": self._generation,
+            "generation": self.dealer.generation,
             "journal": self.journal.last,
             "since": self.since,
         }
@@ -81,14 +78,15 @@ class Desk:
             self.orders.load(state["orders"])
             self.unbooked = [Execution.from_json(item) for item in state["unbooked"]]
             self.foreign_fees = state["foreign_fees"]
+            self.funding.load(state["funding"])
             self._cursor = dict(state["cursor"])
-            self._generation = state["generation"]
+            self.dealer.generation = state["generation"]
             self.since = state["since"]
             seen = state["journal"]
         for record in self.journal.before:
             for item in record["orders"]:
                 order = Order.from_json(item)
-                self._generation = max(self._generation, parse_id(order.id).generation)
+                self.dealer.generation = max(self.dealer.generation, parse_id(order.id).generation)
                 if record["n"] > seen and self.orders.get(order.id) is None:
                     order.standing = Standing.DOUBT
                     self.orders.add(order)
@@ -140,12 +138,16 @@ class Desk:
         unbooked = Unbooked(self.unbooked, book.symbol)
         for leg in book.legs:
             sent = close_orders(leg, book.symbol, self.orders)
-            leg.closes[:] = [
-                close
-                for close, order in zip(leg.closes, sent, strict=True)
-                if close.fill_id in leg.tracker.ids
-                and (order is None or not order.is_settled or unbooked.of_order(order) > 0.0)
-            ]
+            still = []
+            for close, order in zip(leg.closes, sent, strict=True):
+                if order is not None and order.is_settled and not unbooked.of_order(order):
+                    rest = order.qty - order.filled  # of a close the exchange could not execute wholly: sent again
+                    if rest < book.market.min_qty:
+                        continue
+                    close = close._replace(qty=rest)
+                if close.fill_id in leg.tracker.ids:
+                    still.append(close)
+            leg.closes[:] = still
         for order in self.orders.of(book.symbol):
             if order.is_settled and not unbooked.of_order(order):
                 self.orders.drop(order)
@@ -154,41 +156,13 @@ class Desk:
 
     def carry_out(self, book: Book) -> None:
         """Bring the exchange in line with a symbol's books; what cannot be done now is done after a later candle."""
-        unbooked = Unbooked(self.unbooked, book.symbol)
-        changes = [(leg, difference(book, leg, self.orders, unbooked, self._new)) for leg in book.legs]
-        if not self.adding:
-            for _, change in changes:
-                change.entries.clear()
-        intents = [order for _, change in changes for order in _new_orders(change)]
-        if intents:
-            self.journal.write([{"orders": [order.to_json() for order in intents]}])
-        for leg, change in changes:
-            self._carry_stop(book, leg, change)
-        for leg, change in changes:
-            self._cancel_all(change.cancels)
-            self._carry_closes(book, leg, change)
-        for leg, change in changes:
-            self._carry_exits(book, leg, change)
-        for leg, change in changes:
-            self._carry_entries(book, leg, change)
-        for leg in book.legs:
-            leg.entries_changed()
-        book.orders_changed()
+        self.dealer.carry_out(book, Unbooked(self.unbooked, book.symbol))
 
-    def cancel_entries(self, symbol: str) -> None:
-        """Take back all entries of a symbol; exits and stops stay."""
-        self._cancel_all([o for o in self.orders.of(symbol, purpose=Purpose.ENTRY) if o.standing is not Standing.DONE])
-
-    def flatten(self, symbol: str) -> None:
-        """Cancel every order of ours of a symbol and close both legs at market."""
-        self._cancel_all(self.orders.of(symbol))
-        for side, held in self.executor.holdings(symbol).items():
-            if held.qty > 0.0:
-                order = self._new(OrderKey(symbol, side, Purpose.CLOSE, 0), held.qty, 0.0, label=TradeLabel.MANUAL)
-                self.journal.write([{"orders": [order.to_json()]}])
-                failure = self._place(order)
-                if failure is not None:
-                    raise LiveError(f"{symbol} {side.name} is not closed: {failure.text}. Close it at the exchange.")
+    def stop_adding(self, symbols: Sequence[str]) -> None:
+        """Take back all entries and place none any more; exits and stops stay."""
+        self.dealer.adding = False
+        for symbol in symbols:
+            self.dealer.cancel(self.orders.of(symbol, purpose=Purpose.ENTRY))
 
     # --- polling
 
@@ -298,184 +272,3 @@ class Desk:
             if abs(ours - theirs[leg.side].qty) > 0.5 * book.market.step:
                 found.append(Mismatch(book.symbol, leg.side, ours, theirs[leg.side]))
         return found
-
-    # --- carrying out
-
-    def _new(self, key: OrderKey, qty: float, price: float, spacing_pct: float = 0.0, label: str = "") -> Order:
-        self._generation += 1
-        return Order(make_id(self.bot, key, self._generation), key, qty, price, spacing_pct, label)
-
-    def _place(self, order: Order) -> Failure | None:
-        self.orders.add(order)
-        failure = self.executor.place(order)
-        self._log_placed(order, failure)
-        if failure is not None and order.standing is Standing.DONE:
-            self.orders.drop(order)
-        return failure
-
-    def _log_placed(self, order: Order, failure: Failure | None) -> None:
-        fields = {"id": order.id, "qty": order.qty, "price": order.price, "spacing_pct": order.spacing_pct}
-        if order.label:
-            fields["label"] = order.label
-        if failure is None:
-            self.log("order", **fields)
-            return
-        self.log("order_failed", **fields, reaction=str(failure.reaction), code=failure.code, text=failure.text)
-        if failure.reaction in _TELL:
-            self.log("alert", what="order_refused", symbol=order.key.symbol, id=order.id, text=failure.text)
-        if failure.reaction is Reaction.HALT:
-            raise LiveError(halted(failure))
-
-    def _cancel_all(self, orders: Sequence[Order]) -> None:
-        for order in orders:
-            if order.standing is Standing.DONE:
-                continue
-            self.executor.cancel(order)
-            self.log("cancel", id=order.id, standing=str(order.standing), executed=order.executed)
-            self.orders.release(order)
-            if order.is_settled:
-                self.orders.drop(order)
-
-    def _carry_stop(self, book: Book, leg: Leg, change: Difference) -> None:
-        """Place the new stop before the old one goes, so that the leg is never without one."""
-        order = change.stop
-        if order is not None and any(
-            other.standing is Standing.DOUBT for other in self.orders.of(book.symbol, leg.side, Purpose.STOP)
-        ):
-            return
-        if order is not None:
-            before = self.orders.current(order.key)
-            failure = self._replace_stop(book, leg, order, before)
-            if failure is not None:
-                if before is not None and before.standing is Standing.OPEN:
-                    self.orders.add(before)  # it stays in force
-                if failure.reaction is Reaction.CLOSE_NOW:
-                    self._close_leg(leg, change, book.symbol)
-                elif failure.reaction is not Reaction.UNKNOWN:
-                    self.log("alert", what="stop_refused", symbol=book.symbol, side=leg.side.name, text=failure.text)
-                return
-        if order is not None or leg.stop is not None or not leg.tracker.ids:
-            self._cancel_all(change.obsolete_stops)  # else the strategy has named no stop yet: what rests protects
-
-    def _replace_stop(self, book: Book, leg: Leg, order: Order, before: Order | None) -> Failure | None:
-        """Place a stop for the whole leg while another stands.
-
-        Where the exchange allows only one of them for a leg (-4130), an ordinary stop for what is held now bridges the
-        moment between the old one and the new one.
-        """
-        stands = before is not None and before.standing is Standing.OPEN
-        if not (stands and self._one_stop):
-            failure = self._place(order)
-            if failure is None or failure.code != _STOP_EXISTS or not stands:
-                return failure
-            self._one_stop = True
-            order = self._new(order.key, order.qty, order.price)
-        held = leg.tracker.qty + Unbooked(self.unbooked, book.symbol).change(leg.side)
-        bridge = self._new(order.key._replace(ref=1), held, order.price)
-        self.journal.write([{"orders": [bridge.to_json(), order.to_json()]}])
-        failure = self._place(bridge)
-        if failure is None:
-            self._cancel_all([before])
-            failure = self._place(order)
-        if failure is None:
-            self._cancel_all([bridge])
-        return failure
-
-    def _close_leg(self, leg: Leg, change: Difference, symbol: str) -> None:
-        """Close at market what a stop would have closed: the price is through it already."""
-        closing = {close.fill_id for close in leg.closes}
-        added = []
-        for fill_id, qty in zip(leg.tracker.ids, leg.tracker.qtys, strict=True):
-            if fill_id not in closing:
-                close = MarketClose(fill_id, qty, TradeLabel.STOP2)
-                leg.closes.append(close)
-                key = OrderKey(symbol, leg.side, Purpose.CLOSE, fill_id)
-                added.append((close, self._new(key, qty, 0.0, label=str(close.label))))
-        if added:
-            self.journal.write([{"orders": [order.to_json() for _, order in added]}])
-        change.closes.extend(added)
-        change.exits.clear()
-        change.cancels.extend(
-            o for o in self.orders.of(symbol, leg.side, Purpose.EXIT)
-            if o.standing is not Standing.DONE and o not in change.cancels
-        )  # fmt: skip
-        self.log("alert", what="stop_passed", symbol=symbol, side=leg.side.name)
-
-    def _carry_closes(self, book: Book, leg: Leg, change: Difference) -> None:
-        for close, order in change.closes:
-            if self.orders.in_doubt(book.symbol, leg.side):
-                return
-            gone = sum(
-                other.executed or 0.0
-                for other in self.orders.of(book.symbol, leg.side, Purpose.EXIT)
-                if other.key.ref == close.fill_id and not other.is_settled
-            )
-            if gone > 0.0:  # its exit has filled while it was being cancelled
-                order.qty = max(order.qty - gone, 0.0)
-            if order.qty < book.market.min_qty:
-                leg.closes.remove(close)
-                continue
-            failure = self._place(order)
-            if order.standing is Standing.OPEN:  # the answer came before the execution
-                self.executor.refresh(order)
-            if failure is not None and order.standing is Standing.DONE:
-                leg.closes.remove(close)
-        unbooked = Unbooked(self.unbooked, book.symbol)
-        sent = [order for order in close_orders(leg, book.symbol, self.orders) if order is not None]
-        closed = sum((order.executed or 0.0) - unbooked.of_order(order) for order in sent)
-        held = leg.tracker.qty + unbooked.change(leg.side)
-        if leg.closes and held - closed <= LOT_NOISE * held:
-            # Nothing is left to protect; a fill to come shall not be closed by the stop of those before.
-            self._cancel_all(self.orders.of(book.symbol, leg.side, Purpose.STOP))
-
-    def _carry_exits(self, book: Book, leg: Leg, change: Difference) -> None:
-        if self.orders.in_doubt(book.symbol, leg.side):
-            return
-        for order in change.exits:
-            self.orders.add(order)
-        for order, failure in self.executor.place_all(change.exits):
-            self._log_placed(order, failure)
-            if order.standing is not Standing.DONE:
-                continue
-            self.orders.drop(order)
-            if failure.reaction is Reaction.REPRICE:
-                self._exit_farther(book, leg, order)
-        for order in change.exits:
-            if order.standing is Standing.OPEN:
-                self._log_placed(order, None)
-
-    def _exit_farther(self, book: Book, leg: Leg, refused: Order) -> None:
-        """Place an exit that the price has passed a tick beyond the price of now, which is better than it was."""
-        tick = book.market.tick
-        last = self.executor.price(self.executor.unified(book.symbol))
-        price = max(last, refused.price) + tick if leg.sign > 0 else min(last, refused.price) - tick
-        order = self._new(refused.key, refused.qty, price)
-        self.journal.write([{"orders": [order.to_json()]}])
-        if self._place(order) is None:
-            leg.exits[refused.key.ref] = price
-
-    def _carry_entries(self, book: Book, leg: Leg, change: Difference) -> None:
-        doubt = self.orders.in_doubt(book.symbol, leg.side)
-        if doubt or not self.adding:
-            for order in change.entries:
-                leg.prices[order.key.ref - 1] = 0.0
-            if doubt and change.entries:
-                self.log("leg_in_doubt", symbol=book.symbol, side=leg.side.name, waiting=len(change.entries))
-            return
-        for order in change.entries:
-            self.orders.add(order)
-        for order, failure in self.executor.place_all(change.entries):
-            self._log_placed(order, failure)
-            if order.standing is Standing.DONE:
-                self.orders.drop(order)
-                leg.prices[order.key.ref - 1] = 0.0
-            if failure.reaction is Reaction.STOP_ADDING:
-                self.log("alert", what="entries_refused", symbol=book.symbol, side=leg.side.name, text=failure.text)
-        for order in change.entries:
-            if order.standing is Standing.OPEN:
-                self._log_placed(order, None)
-
-
-def _new_orders(change: Difference) -> list[Order]:
-    stop = [change.stop] if change.stop is not None else []
-    return [*stop, *(order for _, order in change.closes), *change.exits, *change.entries]

@@ -5,12 +5,12 @@ an outcome that is not known is asked for by that id until it is, or the leg wai
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.types import PositionSide
-from gridv4_bt.errors import ConfigError, LiveError
+from gridv4_bt.errors import ConfigError, GridV4Error, LiveError
 from gridv4_bt.live.connection import RECV_WINDOW_MS, Connection, Refused, Unreachable, answer_of
 from gridv4_bt.live.ids import Purpose
 from gridv4_bt.live.orders import Order, Standing
@@ -23,6 +23,7 @@ _LOOKS = (0.2, 0.5, 1.0, 2.0, 3.0, 3.0, 5.0)  # seconds before each look for an 
 _ATTEMPTS = 3
 _BATCH = 5  # the exchange's limit
 _TRADES_PAGE = 1000
+_INCOME_PAGE = 1000
 
 
 class Trade(NamedTuple):
@@ -48,17 +49,26 @@ class Holding(NamedTuple):
     liquidation: float  #: price at which the exchange liquidates, 0 for none
 
 
+class Income(NamedTuple):
+    """One payment to the account, or from it."""
+
+    symbol: str
+    time: int  #: ms
+    amount: float  #: quote; negative if it was paid
+
+
 class Executor:
     """The account of one bot at the exchange.
 
     Parameters
     ----------
-    markets : filters by the exchange's symbol, for rounding.
+    read_markets : asks the exchange for filters and brackets, by its symbols.
     """
 
-    def __init__(self, connection: Connection, markets: dict[str, Market]) -> None:
+    def __init__(self, connection: Connection, read_markets: Callable[[], dict[str, Market]]) -> None:
         self.connection = connection
-        self.markets = markets
+        self._read_markets = read_markets
+        self.markets = read_markets()  #: by the exchange's symbol; read again when it refuses what was rounded by them
         self._client = connection.client
         self._unified: dict[str, str] = {}  # ccxt's symbol by the exchange's
 
@@ -140,7 +150,7 @@ class Executor:
         If not, the order is done without any execution, or in doubt where the failure is `Reaction.UNKNOWN`.
         """
         failure = None
-        resynced = False
+        resynced = reread = False
         for attempt in range(_ATTEMPTS):
             order.standing = Standing.DOUBT
             order.sent = self.connection.clock.now()
@@ -165,6 +175,10 @@ class Executor:
                     try:
                         self.connection.resync()
                     except Unreachable:
+                        break
+                case Reaction.REQUANTISE if not reread:
+                    reread = True
+                    if not self._rules_changed(order.key.symbol):
                         break
                 case Reaction.RETRY | Reaction.WAIT | Reaction.WAIT_ORDERS if attempt + 1 < _ATTEMPTS:
                     self.connection.clock.sleep(failure.wait or 0.5 * 2**attempt)
@@ -282,6 +296,19 @@ class Executor:
         page = self.connection.ask(lambda: self._client.fetch_my_trades(self.unified(symbol)))
         return max((int(trade["info"]["id"]) for trade in page), default=-1)
 
+    def funding_income(self, since: int) -> list[Income]:
+        """Return the funding of all symbols from a time (ms) on, oldest first."""
+        found: dict[str, dict[str, Any]] = {}
+        while True:
+            request = {"incomeType": "FUNDING_FEE", "startTime": since, "limit": _INCOME_PAGE}
+            page = self.connection.ask(lambda request=request: self._client.fapiPrivateGetIncome(request))
+            fresh = [row for row in page if row["tranId"] not in found]
+            found.update((row["tranId"], row) for row in fresh)
+            if len(page) < _INCOME_PAGE or not fresh:
+                rows = sorted(found.values(), key=lambda row: int(row["time"]))
+                return [Income(row["symbol"], int(row["time"]), float(row["income"])) for row in rows]
+            since = max(int(row["time"]) for row in page)  # rows of one moment may lie on both sides of a page
+
     def holdings(self, symbol: str) -> dict[PositionSide, Holding]:
         """Return what is held of a symbol, by leg."""
         name = self.unified(symbol)
@@ -308,7 +335,21 @@ class Executor:
         """Return the latest price of a market in ccxt's name."""
         return float(self.connection.ask(lambda: self._client.fetch_ticker(name))["last"])
 
+    def last_price(self, symbol: str) -> float:
+        """Return the latest price of a symbol of ours."""
+        return self.price(self.unified(symbol))
+
     # ---
+
+    def _rules_changed(self, symbol: str) -> bool:
+        """Read the markets again; tell whether a symbol's rules are others than those we had."""
+        before = self.markets[symbol]
+        try:
+            self.markets = self._read_markets()
+        except (Refused, Unreachable, OSError, GridV4Error):
+            return False
+        self.connection.log("rules_read", symbol=symbol, changed=self.markets[symbol] != before)
+        return self.markets[symbol] != before
 
     def _is_flat(self, symbol: str) -> bool:
         answer = self.connection.ask(lambda: self._client.fetch_positions([self.unified(symbol)]))
@@ -338,9 +379,9 @@ class Executor:
                 return name, "market", side, None, None, params | {"closePosition": True}
             return name, "market", side, quantity_text(order.qty, market.step), None, params
         quantity = quantity_text(order.qty, market.step)
-        if order.key.purpose is Purpose.CLOSE:
+        if order.key.purpose is Purpose.CLOSE and not order.price:
             return name, "market", side, quantity, None, params
-        params["timeInForce"] = "GTX"
+        params["timeInForce"] = "IOC" if order.key.purpose is Purpose.CLOSE else "GTX"
         return name, "limit", side, quantity, price_text(order.price, market.tick, order.is_buy), params
 
     def _create(self, order: Order) -> dict[str, Any]:

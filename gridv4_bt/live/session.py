@@ -108,7 +108,6 @@ class Session:
         self.connection = Connection(place.client, place.clock, self.event)
         self.desk: Desk | None = None
         self.broker: LiveHedgeBroker | None = None
-        self.markets: dict[str, Market] = {}
 
     def __enter__(self) -> "Session":
         return self
@@ -135,13 +134,9 @@ class Session:
         Unreachable
             It does not answer.
         """
-        client = self.place.client
-        self.connection.ask(client.load_markets)
+        executor = Executor(self.connection, self._read_markets)
         self.connection.resync()
-        exchange = Exchange(client, self.clock.sleep)
-        rules = {symbol: exchange.rules(symbol) for symbol in self.plan.symbols}
-        self.markets = {symbol: load_market(symbol, _written(self.plan.folder, rules)) for symbol in rules}
-        return Executor(self.connection, self.markets)
+        return executor
 
     def prepare(self) -> None:
         """Connect, verify the account's modes, and take up what the session before has left."""
@@ -174,9 +169,7 @@ class Session:
 
     def stop_adding(self) -> None:
         """Take back all entries; exits and stops stay where they are."""
-        self.desk.adding = False
-        for symbol in self.plan.symbols:
-            self.desk.cancel_entries(symbol)
+        self.desk.stop_adding(self.plan.symbols)
         self.save()
         self.event("session", place=self.place.name, stopped=True, bars=self.bars)
 
@@ -184,7 +177,7 @@ class Session:
         """Cancel the bot's orders and close what the account holds of its symbols; booked at the next start."""
         self.desk.poll(self.plan.symbols)
         for symbol in self.plan.symbols:
-            self.desk.flatten(symbol)
+            self.desk.dealer.flatten(symbol)
         self.event("session", place=self.place.name, flattened=True)
 
     def watch_over(self, seconds: int) -> None:
@@ -223,7 +216,7 @@ class Session:
     def carried_out(self, strategy: LiveGrid) -> None:
         """Note that the exchange stands as decided."""
         figures = self.monitor.figures
-        self.monitor.beat(time=self.clock.now(), bars=self.bars, equity=figures.get("equity"), adding=self.desk.adding)
+        self.monitor.beat(time=self.clock.now(), bars=self.bars, equity=figures.get("equity"), adding=self.desk.dealer.adding)
         if figures:  # else this bar was decided by the session before
             self._on_bar(strategy.market.symbol)
         if self.plan.once:
@@ -246,6 +239,15 @@ class Session:
 
     # ---
 
+    def _read_markets(self) -> dict[str, Market]:
+        client = self.place.client
+        self.connection.ask(lambda: client.load_markets(True))
+        exchange = Exchange(client, self.clock.sleep)
+        rules = {symbol: exchange.rules(symbol) for symbol in self.plan.symbols}
+        path = self.plan.folder / "markets.json"  # in the shape of the packaged table
+        path.write_text(json.dumps({"symbols": rules}, indent=1) + "\n", encoding="utf-8")
+        return {symbol: load_market(symbol, path) for symbol in rules}
+
     def _write_records(self, symbol: str, row: np.ndarray) -> None:
         closed = self.broker.account.closed
         self.log.trades(closed[self._trades_written :])
@@ -262,7 +264,7 @@ class Session:
         values = config.model_dump()
         cerebro = bt.Cerebro(stdstats=False)
         self.broker = LiveHedgeBroker(
-            cash=cash, markets=self.markets, desk=self.desk, session=self, saved=(self.saved or {}).get("broker"),
+            cash=cash, markets=executor.markets, desk=self.desk, session=self, saved=(self.saved or {}).get("broker"),
             **{name: values[name] for name, _ in backtrader_params("exchange")},
         )  # fmt: skip
         cerebro.setbroker(self.broker)
@@ -300,10 +302,3 @@ def names(symbols: Sequence[str]) -> list[str]:
         One is no linear perpetual.
     """
     return list(dict.fromkeys(map(exchange_symbol, symbols)))
-
-
-def _written(folder: Path, rules: dict[str, Any]) -> Path:
-    """Write the market's rules as the session found them, in the shape of the packaged table."""
-    path = folder / "markets.json"
-    path.write_text(json.dumps({"symbols": rules}, indent=1) + "\n", encoding="utf-8")
-    return path

@@ -17,11 +17,15 @@ from gridv4_bt.live.orders import Execution, Order, OrderRegistry, Standing
 LONG = PositionSide.LONG
 
 
+def a_desk(events, **executor):
+    executor = SimpleNamespace(connection=SimpleNamespace(clock=None), **executor)
+    return Desk(executor, SimpleNamespace(last=0, before=[]), "g4", lambda kind, **f: events.append((kind, f)), since=0)
+
+
 def test_commission_in_bnb_is_converted_and_remembered():
     events = []
     prices = {"BNB/USDT:USDT": 600.0}
-    executor = SimpleNamespace(price=prices.__getitem__, connection=SimpleNamespace(clock=None))
-    desk = Desk(executor, SimpleNamespace(last=0, before=[]), "g4", lambda kind, **f: events.append((kind, f)), since=0)
+    desk = a_desk(events, price=prices.__getitem__)
     trade = Trade(1, "1", LONG, True, 0.01, 50_000.0, 0.0003, "BNB", True, 0)
     assert desk._fee(trade) == pytest.approx(0.18)
     assert desk.foreign_fees == pytest.approx(0.18)  # it did not leave the USDT wallet
@@ -123,6 +127,34 @@ def test_a_close_that_was_sent_is_not_sent_again():
     [(_, order)] = scene.change().closes
     scene.orders.add(order)
     assert scene.change().closes == []
+
+
+def test_the_rest_of_a_close_that_was_executed_in_part_is_sent_again():
+    scene = Scene()
+    desk = a_desk([])
+    desk.orders = scene.orders
+    scene.leg.closes.append(MarketClose(1, 0.01, TradeLabel.OLDEST))
+    [(_, order)] = scene.change().closes
+    scene.orders.add(order)
+    order.standing, order.executed, order.filled = Standing.DONE, 0.004, 0.004
+    scene.leg.tracker.close(0, 0.004)
+    desk.tidy(scene.book)
+    assert scene.leg.closes == [MarketClose(1, pytest.approx(0.006), TradeLabel.OLDEST)]
+    [(_, again)] = scene.change().closes
+    assert again.qty == pytest.approx(0.006) and again.id != order.id
+
+
+def test_a_close_that_was_executed_is_done():
+    scene = Scene()
+    desk = a_desk([])
+    desk.orders = scene.orders
+    scene.leg.closes.append(MarketClose(1, 0.005, TradeLabel.STOP1))
+    [(_, order)] = scene.change().closes
+    scene.orders.add(order)
+    order.standing, order.executed, order.filled = Standing.DONE, 0.005, 0.005
+    scene.leg.tracker.close(0, 0.005)
+    desk.tidy(scene.book)
+    assert scene.leg.closes == [] and scene.orders.get(order.id) is None
 
 
 def test_a_moved_stop_is_placed_before_the_old_one_goes():
