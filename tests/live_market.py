@@ -2,7 +2,7 @@
 
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -31,6 +31,7 @@ class Market:
     bars: int = 36
     first: int = 4_560  # much is traded from here on, and both legs are held for long
     settings: tuple = LIVELY
+    watch: float = 0.0  # seconds between looks inside a candle
     faults: list = field(default_factory=list)
     alerts: list = field(default_factory=list)
 
@@ -58,7 +59,7 @@ class Market:
     def session(self, url, until=None, **plan):
         """Give a prepared session; `until`: it is asked to stop after so many bars."""
         clock = PaperClock(url, float("inf"), self.stop)
-        place = place_at(url, clock, self.stop)
+        place = replace(place_at(url, clock, self.stop), watch=self.watch)
 
         def on_bar(symbol):
             if until is not None and one.bars >= until:

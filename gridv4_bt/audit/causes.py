@@ -33,6 +33,7 @@ class Cause(StrEnum):
     ORDER_REFUSED = "order_refused"  #: the exchange refused the order for another reason
     ORDER_IN_DOUBT = "order_in_doubt"  #: it was not known whether an order existed
     LATE_POLL = "late_poll"  #: a fill or a candle was known only after the next decision
+    FIRST_STOP = "first_stop"  #: a leg opened since the last candle had a stop, in the backtest only after it
     OUTAGE = "outage"  #: nothing was decided or nothing could be sent
     CANDLE_REVISED = "candle_revised"  #: the exchange has changed a candle after it was received
     MANUAL_TRADE = "manual_trade"  #: somebody else has traded in the account
@@ -51,6 +52,7 @@ _REACTIONS = {
     Reaction.RETRY: Cause.OUTAGE, Reaction.WAIT: Cause.OUTAGE, Reaction.WAIT_ORDERS: Cause.OUTAGE,
 }  # fmt: skip
 _KINDS = {
+    "first_stop": Cause.FIRST_STOP,
     "leg_in_doubt": Cause.ORDER_IN_DOUBT, "candle_late": Cause.LATE_POLL, "candle_missing": Cause.OUTAGE,
     "candle_unavailable": Cause.OUTAGE, "trades_late": Cause.LATE_POLL, "doubt_resolved": Cause.ORDER_IN_DOUBT,
     "stray_order": Cause.ORDER_IN_DOUBT,

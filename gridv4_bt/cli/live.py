@@ -38,6 +38,7 @@ NEEDS_A_PERSON = 3
 FAILED_CHECK = 4
 _STATE, _PAPER_STATE = Path("data/live_state"), Path("data/paper_state")
 BARS_A_DAY = 96
+_WATCH = 60.0  #: seconds between looks for a leg that was opened since the last candle
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -203,7 +204,7 @@ def _place(
     client = make_client(keys, demo=demo)
     if store == "ccxtbt":
         client = ccxtbt_client("USDT", {"apiKey": keys.key, "secret": keys.secret, "options": client.options})
-    yield Place("demo" if demo else "binance", client, WallClock(stop), stop), names(symbol)
+    yield Place("demo" if demo else "binance", client, WallClock(stop), stop, _WATCH), names(symbol)
 
 
 def _check(session: Session, config: GridConfig, console: Console) -> None:

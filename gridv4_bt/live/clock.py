@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -31,15 +32,20 @@ class Clock(Protocol):
         ...
 
 
+@dataclass
+class _Errand:
+    pause: float  # seconds
+    run: Callable[[], None]
+    due: float  # monotonic time, seconds
+
+
 class WallClock:
     """This machine's clock set right by the exchange's."""
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
         self.ahead = 0  #: ms by which this machine's clock is ahead of the exchange's
-        self._errand: Callable[[], None] | None = None
-        self._pause = 60.0  # seconds
-        self._next = 0.0
+        self._errands: list[_Errand] = []
 
     @property
     def ended(self) -> bool:
@@ -53,16 +59,17 @@ class WallClock:
 
     def every(self, seconds: float, errand: Callable[[], None]) -> None:
         """Run an errand so often while waiting."""
-        self._errand, self._pause = errand, seconds
-        self._next = time.monotonic() + seconds
+        self._errands.append(_Errand(seconds, errand, time.monotonic() + seconds))
 
     def wait_until(self, time_ms: int) -> bool:
         while not self._stop.is_set():
-            if self._errand is not None and time.monotonic() >= self._next:
-                self._errand()
-                self._next = time.monotonic() + self._pause
+            for errand in self._errands:
+                if time.monotonic() >= errand.due:
+                    errand.run()
+                    errand.due = time.monotonic() + errand.pause
             left = (time_ms - self.now()) / 1000.0
             if left <= 0.0:
                 return True
-            self._stop.wait(min(left, self._pause, 60.0))  # a clock that was set meanwhile is noticed
+            pauses = (errand.pause for errand in self._errands)
+            self._stop.wait(min(left, 60.0, *pauses))  # a clock that was set meanwhile is noticed
         return False

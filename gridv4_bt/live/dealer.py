@@ -7,7 +7,7 @@ now is done after a later candle.
 from collections.abc import Sequence
 
 from gridv4_bt.engine.matching import Book, Leg, MarketClose
-from gridv4_bt.engine.types import LOT_NOISE, TradeLabel
+from gridv4_bt.engine.types import LOT_NOISE, PositionSide, TradeLabel
 from gridv4_bt.errors import LiveError
 from gridv4_bt.live.connection import Log, halted
 from gridv4_bt.live.convergence import Difference, Unbooked, close_orders, difference
@@ -79,6 +79,14 @@ class Dealer:
             self._orders.release(order)
             if order.is_settled:
                 self._orders.drop(order)
+
+    def rest_stop(self, symbol: str, side: PositionSide, price: float) -> None:
+        """Place a stop for a whole leg that has none."""
+        order = self._new(OrderKey(symbol, side, Purpose.STOP, 0), float("inf"), price)
+        self._write([order])
+        failure = self._place(order)
+        if failure is not None and failure.reaction is not Reaction.UNKNOWN:
+            self._log("alert", what="stop_refused", symbol=symbol, side=side.name, text=failure.text)
 
     def flatten(self, symbol: str) -> None:
         """Cancel every order of ours of a symbol and close both legs at market."""

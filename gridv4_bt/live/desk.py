@@ -133,6 +133,11 @@ class Desk:
         self.unbooked = [item for item in self.unbooked if item not in due]
         return due
 
+    def may_be_bare(self, symbol: str, side: PositionSide) -> bool:
+        """Tell whether entries of a leg may have been executed while no stop of it stands."""
+        standing = {o.key.purpose for o in self.orders.of(symbol, side) if o.standing is not Standing.DONE}
+        return Purpose.ENTRY in standing and Purpose.STOP not in standing
+
     def tidy(self, book: Book) -> None:
         """Forget what is settled and booked, after a bar's executions are in the books."""
         unbooked = Unbooked(self.unbooked, book.symbol)

@@ -7,7 +7,7 @@ every settlement, and the sum is compared here with what was paid.
 from collections import defaultdict
 from typing import Any, NamedTuple
 
-from feeds.tables import BAR_MS
+from feeds.tables import BAR_MS, FUNDING_JITTER_MS
 from gridv4_bt.live.executor import Executor
 
 #: The exchange rounds each payment to 8 decimals.
@@ -47,8 +47,8 @@ class FundingCheck:
         if not self._open:
             return []
         paid: dict[tuple[str, int], float] = defaultdict(float)
-        for row in self._executor.funding_income(min(time for _, time in self._open)):
-            paid[row.symbol, row.time // BAR_MS * BAR_MS] -= row.amount
+        for row in self._executor.funding_income(min(time for _, time in self._open) - FUNDING_JITTER_MS):
+            paid[row.symbol, (row.time + FUNDING_JITTER_MS) // BAR_MS * BAR_MS] -= row.amount
         found = []
         for key, charged in list(self._open.items()):
             difference = paid[key] - charged

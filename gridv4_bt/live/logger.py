@@ -41,7 +41,7 @@ _EVENT_BYTES, _EVENT_FILES = 10_000_000, 5
 #: Events that are kept for good, because a session is audited by them.
 _KEPT = {
     "order", "order_failed", "order_adopted", "cancel", "fill", "fee_converted", "funding", "doubt_resolved",
-    "leg_in_doubt", "stray_order", "trades_late", "candle_late", "candle_missing", "candle_unavailable",
+    "leg_in_doubt", "first_stop", "stray_order", "trades_late", "candle_late", "candle_missing", "candle_unavailable",
     "candle_revised", "alert", "audit", "session",
 }  # fmt: skip
 _CANDLE_COLUMNS = ("time", "open", "high", "low", "close", "volume")

@@ -26,6 +26,7 @@ from gridv4_bt.live.clock import Clock
 from gridv4_bt.live.connection import Connection, Refused, Unreachable
 from gridv4_bt.live.desk import Desk
 from gridv4_bt.live.executor import Executor
+from gridv4_bt.live.guard import Guard
 from gridv4_bt.live.journal import Journal
 from gridv4_bt.live.logger import SessionLog
 from gridv4_bt.live.monitor import Limits, Monitor
@@ -51,6 +52,7 @@ class Place:
     client: ccxt.Exchange
     clock: Clock
     stop: threading.Event
+    watch: float = 0.0  #: seconds between looks for legs without a stop; 0: at candles only
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,9 @@ class Session:
             "session", place=self.place.name, bot=self.bot, symbols=list(self.plan.symbols), wallet=cash,
             time=iso(now), resumed=self.saved is not None,
         )  # fmt: skip
+        self._guard = Guard(self.desk, self.plan.config.stop2_atr, self.event)
+        if self.place.watch:
+            self.clock.every(self.place.watch, self._guard.look)
         self._cerebro = self._make_cerebro(executor, cash)
 
     def run(self) -> None:
@@ -211,6 +216,7 @@ class Session:
         self.save()
         self.bars += 1
         figures = dict(zip(LOG_COLUMNS, row.tolist(), strict=True))
+        self._guard.decided(symbol, strategy.atr[0])
         self.monitor.bar(figures, self.connection.calls, self.connection.failures)
 
     def carried_out(self, strategy: LiveGrid) -> None:

@@ -1,0 +1,56 @@
+"""A leg that is opened between two candles has its stop before the next one."""
+
+import json
+from datetime import datetime
+
+import pytest
+
+from feeds.synthetic import SYMBOL
+from feeds.tables import BAR_MS
+from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.exchange.server import ServerThread
+
+
+def test_a_leg_opened_inside_a_candle_has_a_stop_within_a_minute(market):
+    scene = market(bars=12, watch=60.0)
+    seen = []
+
+    def trade() -> None:
+        leg = scene.exchange.books[SYMBOL].long
+        if leg.tracker.ids:
+            seen.append((scene.exchange.now, leg.stop))
+        else:
+            scene.exchange.trade_by_hand(SYMBOL, "BUY", "LONG", 0.05)
+
+    with ServerThread(scene.desk) as server, scene.session(server.url, 4) as session:
+        session.clock.every(60.0, lambda: session.bars == 2 and server.call(trade))
+        session._cerebro.run()
+    events = [json.loads(line) for line in (scene.folder / "orders.jsonl").read_text().splitlines()]
+    [first] = [event for event in events if event["kind"] == "first_stop"]
+    assert (first["side"], first["qty"]) == ("LONG", 0.05)
+    [fill] = [event for event in events if event["kind"] == "fill"][:1]
+    placed = int(datetime.fromisoformat(first["clock"]).timestamp() * 1000)
+    assert 0 < placed - fill["time"] <= 120_000
+    assert placed // BAR_MS == fill["time"] // BAR_MS  # in the same candle
+    assert seen[0][1] == first["price"]
+    [[strategy]] = session._cerebro.runstrats
+    decided_by = strategy.atr[-2]  # two more bars were decided since
+    assert first["price"] == pytest.approx(fill["price"] - 6.0 * decided_by, abs=session.broker.books()[0].market.tick)
+
+
+def test_the_first_stop_gives_way_to_the_one_decided_on_at_the_candle(market):
+    scene = market(bars=12, watch=60.0)
+    with ServerThread(scene.desk) as server, scene.session(server.url, 4) as session:
+        done = []
+
+        def trade() -> None:
+            if session.bars == 2 and not done:
+                done.append(server.call(lambda: scene.exchange.trade_by_hand(SYMBOL, "BUY", "LONG", 0.05)))
+
+        session.clock.every(60.0, trade)
+        session._cerebro.run()
+    leg = session.broker.books()[0].long
+    assert leg.stop is not None
+    stops = [algo for algo in scene.exchange.registry.open_algos() if algo.position_side == "LONG"]
+    assert [algo.trigger for algo in stops] == [pytest.approx(leg.stop)]
+    assert scene.exchange.books[SYMBOL].leg(PositionSide.LONG).stop == pytest.approx(leg.stop)
