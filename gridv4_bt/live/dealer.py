@@ -14,7 +14,7 @@ from gridv4_bt.live.convergence import Difference, Unbooked, close_orders, diffe
 from gridv4_bt.live.executor import Executor
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
 from gridv4_bt.live.journal import Journal
-from gridv4_bt.live.orders import Execution, Order, OrderRegistry, Standing
+from gridv4_bt.live.orders import Order, OrderRegistry, Standing
 from gridv4_bt.live.reactions import Failure, Reaction
 
 #: Refusals that do not pass by themselves, or should not happen at all.

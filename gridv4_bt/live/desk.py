@@ -7,7 +7,7 @@ counted twice and no order is forgotten, whatever fails in between.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from gridv4_bt.engine.matching import Book, Leg
+from gridv4_bt.engine.matching import Book
 from gridv4_bt.engine.types import LOT_NOISE, PositionSide
 from gridv4_bt.live.connection import Log
 from gridv4_bt.live.convergence import Unbooked, close_orders

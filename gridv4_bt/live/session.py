@@ -222,7 +222,8 @@ class Session:
     def carried_out(self, strategy: LiveGrid) -> None:
         """Note that the exchange stands as decided."""
         figures = self.monitor.figures
-        self.monitor.beat(time=self.clock.now(), bars=self.bars, equity=figures.get("equity"), adding=self.desk.dealer.adding)
+        adding = self.desk.dealer.adding
+        self.monitor.beat(time=self.clock.now(), bars=self.bars, equity=figures.get("equity"), adding=adding)
         if figures:  # else this bar was decided by the session before
             self._on_bar(strategy.market.symbol)
         if self.plan.once:
