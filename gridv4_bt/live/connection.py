@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import ccxt
 
+from feeds.exchange import Exchange
 from feeds.patience import Passing, Patience, weight_pause
 from gridv4_bt.errors import LiveError
 from gridv4_bt.live.clock import Clock
@@ -154,6 +155,18 @@ class Connection:
         if pause > 0.0:
             self.log("slow_down", weight=self.weight, seconds=round(pause, 1))
             self.clock.sleep(pause)
+
+
+class MarketQuestions(Exchange):
+    """What an exchange tells of its markets, asked over a live connection: with its clock and at its pace."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection.client, connection.clock.sleep)
+        self._connection = connection
+
+    def ask(self, question: Callable[[], T]) -> T:
+        """Return the answer; raises as `Connection.ask`."""
+        return self._connection.ask(question)
 
 
 def halted(failure: Failure) -> str:

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.types import PositionSide
-from gridv4_bt.errors import ConfigError, GridV4Error, LiveError
+from gridv4_bt.errors import ConfigError, LiveError
 from gridv4_bt.live.connection import RECV_WINDOW_MS, Connection, Refused, Unreachable, answer_of
 from gridv4_bt.live.ids import Purpose
 from gridv4_bt.live.orders import Order, Standing
 from gridv4_bt.live.quantise import price_text, quantity_text
-from gridv4_bt.live.reactions import Failure, Reaction
+from gridv4_bt.live.reactions import Failure, Reaction, refusal
 
 #: A request this much older than its time stamp is refused by the exchange, so an order still unknown then never was.
 _SURELY_LATE_MS = RECV_WINDOW_MS + 3_000
@@ -24,6 +24,11 @@ _ATTEMPTS = 3
 _BATCH = 5  # the exchange's limit
 _TRADES_PAGE = 1000
 _INCOME_PAGE = 1000
+#: Failures that are answered by more than giving up the order.
+_ANSWERED = {
+    Reaction.UNKNOWN, Reaction.ADOPT, Reaction.RESYNC_CLOCK, Reaction.REQUANTISE, Reaction.RETRY, Reaction.WAIT,
+    Reaction.WAIT_ORDERS,
+}  # fmt: skip
 
 
 class Trade(NamedTuple):
@@ -346,7 +351,7 @@ class Executor:
         before = self.markets[symbol]
         try:
             self.markets = self._read_markets()
-        except (Refused, Unreachable, OSError, GridV4Error):
+        except (Refused, Unreachable):
             return False
         self.connection.log("rules_read", symbol=symbol, changed=self.markets[symbol] != before)
         return self.markets[symbol] != before
@@ -416,6 +421,10 @@ class Executor:
                     yield order, Failure(Reaction.UNKNOWN, None, "the outcome of a batch is unknown")
                 if exists is not False:
                     continue
+            if "code" in answer and (failure := refusal(answer)).reaction not in _ANSWERED:
+                order.standing, order.executed = Standing.DONE, 0.0
+                yield order, failure
+                continue
             failure = self.place(order)  # alone it gets an answer of its own
             if failure is not None:
                 yield order, failure

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import ccxt
 
@@ -115,6 +116,12 @@ def classify(error: Exception, headers: Mapping[str, str] | None = None, now_ms:
     if isinstance(error, ccxt.BaseError):
         return Failure(R.BUG, None, text)  # ccxt refused it itself, nothing was sent
     return Failure(R.UNKNOWN, None, text)
+
+
+def refusal(answer: Mapping[str, Any]) -> Failure:
+    """Say what the refusal of one order of a batch means: ``{"code": ..., "msg": ...}``."""
+    code = int(answer["code"])
+    return Failure(BY_CODE.get(code, R.SKIP), code, str(answer.get("msg", ""))[:200])
 
 
 def _message(words: str) -> str:

@@ -15,7 +15,6 @@ import filelock
 import numpy as np
 
 from brokers.live import LiveHedgeBroker
-from feeds.exchange import Exchange
 from feeds.live import CandleSource, LiveFeed
 from feeds.tables import BAR_MS, iso
 from gridv4_bt.analysis.records import SymbolRecord
@@ -23,7 +22,7 @@ from gridv4_bt.config import GridConfig, backtrader_params, config_as_toml
 from gridv4_bt.engine.market import Market, exchange_symbol, load_market
 from gridv4_bt.errors import ConfigError, LiveError
 from gridv4_bt.live.clock import Clock
-from gridv4_bt.live.connection import Connection, Refused, Unreachable
+from gridv4_bt.live.connection import Connection, MarketQuestions, Refused, Unreachable
 from gridv4_bt.live.desk import Desk
 from gridv4_bt.live.executor import Executor
 from gridv4_bt.live.guard import Guard
@@ -247,9 +246,8 @@ class Session:
     # ---
 
     def _read_markets(self) -> dict[str, Market]:
-        client = self.place.client
-        self.connection.ask(lambda: client.load_markets(True))
-        exchange = Exchange(client, self.clock.sleep)
+        self.connection.ask(lambda: self.place.client.load_markets(True))
+        exchange = MarketQuestions(self.connection)
         rules = {symbol: exchange.rules(symbol) for symbol in self.plan.symbols}
         path = self.plan.folder / "markets.json"  # in the shape of the packaged table
         path.write_text(json.dumps({"symbols": rules}, indent=1) + "\n", encoding="utf-8")

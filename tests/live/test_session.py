@@ -210,6 +210,12 @@ def test_a_wrong_key_halts_with_a_cure(market):
             pass
 
 
+def test_a_clock_that_goes_wrong_at_the_start_is_set_right(market):
+    scene = market(bars=3, faults=[{"kind": "clock", "on": "/fapi/v1/leverageBracket", "times": 1}])
+    session = scene.live()
+    assert session.bars > 0 and session.connection.failures > 0
+
+
 def test_the_requests_of_a_candle_are_few(market):
     """Klines, two lists of open orders, trades, positions, balance; then what changes."""
     scene = market(bars=12, settings=("levels=10",))

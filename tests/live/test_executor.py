@@ -1,0 +1,36 @@
+"""Orders through the real ccxt client at the local exchange: as few requests as it takes, and each one answered."""
+
+from feeds.synthetic import SYMBOL
+from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.exchange import exchange as exchange_module
+from gridv4_bt.exchange.server import ServerThread
+from gridv4_bt.live.ids import OrderKey, Purpose, make_id
+from gridv4_bt.live.orders import Order, Standing
+from gridv4_bt.live.reactions import Reaction, refusal
+
+
+def entries(prices, qty=0.01):
+    keys = [OrderKey(SYMBOL, PositionSide.LONG, Purpose.ENTRY, level) for level in range(1, len(prices) + 1)]
+    return [Order(make_id("g4", key, key.ref), key, qty, price) for key, price in zip(keys, prices, strict=True)]
+
+
+def test_a_refusal_inside_a_batch_is_an_answer_and_not_sent_again(market, monkeypatch):
+    monkeypatch.setattr(exchange_module, "MAX_OPEN_ORDERS", 6)
+    scene = market(bars=4)
+    with ServerThread(scene.desk) as server, scene.session(server.url) as session:
+        executor = session.desk.executor
+        last = executor.last_price(SYMBOL)
+        orders = entries([round(last * (1.0 - 0.01 * level), 1) for level in range(1, 9)])
+        before = session.connection.calls
+        failed = list(executor.place_all(orders))
+        assert session.connection.calls - before == 2
+    assert [(order.key.ref, failure.reaction, failure.code) for order, failure in failed] == [
+        (7, Reaction.FEWER_ORDERS, -2025), (8, Reaction.FEWER_ORDERS, -2025),
+    ]  # fmt: skip
+    assert [order.standing for order in orders] == [Standing.OPEN] * 6 + [Standing.DONE] * 2
+
+
+def test_a_refusal_of_a_batch_says_what_it_means():
+    failure = refusal({"code": -2019, "msg": "Margin is insufficient."})
+    assert (failure.reaction, failure.code, failure.text) == (Reaction.STOP_ADDING, -2019, "Margin is insufficient.")
+    assert refusal({"code": "-99999"}).reaction is Reaction.SKIP
