@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 from gridv4_bt.engine.matching import Book
 from gridv4_bt.engine.types import LOT_NOISE, PositionSide
+from gridv4_bt.live.account import Holding, Trade
 from gridv4_bt.live.connection import Log
 from gridv4_bt.live.convergence import Unbooked, close_orders
 from gridv4_bt.live.dealer import Dealer
-from gridv4_bt.live.executor import Executor, Holding, Trade
+from gridv4_bt.live.executor import Executor
 from gridv4_bt.live.funding import FundingCheck
 from gridv4_bt.live.ids import OrderKey, Purpose, parse_id
 from gridv4_bt.live.journal import Journal

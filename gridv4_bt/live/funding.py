@@ -8,7 +8,7 @@ from collections import defaultdict
 from typing import Any, NamedTuple
 
 from feeds.tables import BAR_MS, FUNDING_JITTER_MS
-from gridv4_bt.live.executor import Executor
+from gridv4_bt.live.account import AccountQuestions
 
 #: The exchange rounds each payment to 8 decimals.
 _ROUNDING = 1e-6
@@ -25,8 +25,8 @@ class FundingDifference(NamedTuple):
 class FundingCheck:
     """The settlements that have not been found in the income yet."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(self, account: AccountQuestions) -> None:
+        self._account = account
         self._open: dict[tuple[str, int], float] = {}  # charged by the books, by symbol and bar
         self._seen: dict[tuple[str, int], float] = {}  # differences at the look before
 
@@ -47,7 +47,7 @@ class FundingCheck:
         if not self._open:
             return []
         paid: dict[tuple[str, int], float] = defaultdict(float)
-        for row in self._executor.funding_income(min(time for _, time in self._open) - FUNDING_JITTER_MS):
+        for row in self._account.funding_income(min(time for _, time in self._open) - FUNDING_JITTER_MS):
             paid[row.symbol, (row.time + FUNDING_JITTER_MS) // BAR_MS * BAR_MS] -= row.amount
         found = []
         for key, charged in list(self._open.items()):

@@ -8,9 +8,9 @@ from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.market import load_market
 from gridv4_bt.engine.matching import FILL_RULES, Bar, Book, Costs, Entry, MarketClose
 from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.live.account import Trade
 from gridv4_bt.live.convergence import Unbooked, difference
 from gridv4_bt.live.desk import Desk
-from gridv4_bt.live.executor import Trade
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
 from gridv4_bt.live.orders import Execution, Order, OrderRegistry, Standing
 

@@ -4,7 +4,7 @@ import pytest
 
 from feeds.synthetic import SYMBOL
 from feeds.tables import FUNDING_JITTER_MS
-from gridv4_bt.live.executor import Income
+from gridv4_bt.live.account import Income
 from gridv4_bt.live.funding import FundingCheck
 
 EIGHT = 8 * 3_600_000
