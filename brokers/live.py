@@ -187,10 +187,10 @@ class LiveHedgeBroker(HedgeBroker):
 
     def _correct_funding(self) -> None:
         """Charge what the exchange has charged, where the books have computed another amount."""
-        for symbol, time, amount in self.desk.funding.differences():
+        for symbol, time, computed, paid in self.desk.funding.differences():
             book = next(book for book in self._all if book.symbol == symbol)
-            self.account.correct_funding([leg.tracker for leg in book.legs], amount)
-            self.desk.log("alert", what="funding_differs", symbol=symbol, time=time, difference=amount)
+            self.account.correct_funding([leg.tracker for leg in book.legs], paid - computed)
+            self.desk.log("alert", what="funding_differs", symbol=symbol, time=time, computed=computed, paid=paid)
 
     def _compare_wallet(self, fresh: list[FeedBook]) -> None:
         """Follow transfers in and out; what funding and trades explain is booked already or will be.

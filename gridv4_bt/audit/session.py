@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -200,11 +201,15 @@ def _fill(event: Event) -> Fill:
 
 
 def _payments(events: tuple[Event, ...]) -> list[Payment]:
-    found = {}
+    found: dict[tuple[str, int], Payment] = {}
     for event in events:
+        one = event.fields
         if event.kind == "funding":
-            one = event.fields
             found[one["symbol"], one["time"]] = Payment(one["symbol"], one["time"], one["rate"], one["paid"])
+        elif event.kind == "alert" and one.get("what") == "funding_differs":
+            key = one["symbol"], one["time"]
+            computed = found.get(key, Payment(*key, math.nan, 0.0))
+            found[key] = replace(computed, paid=one["paid"])
     return list(found.values())
 
 

@@ -15,11 +15,12 @@ _ROUNDING = 1e-6
 
 
 class FundingDifference(NamedTuple):
-    """A settlement of which the exchange has taken another amount than the books."""
+    """A settlement of which the exchange has taken another amount than the books; negative if it was received."""
 
     symbol: str
     time: int  #: open of the bar it belongs to, ms
-    amount: float  #: what was paid beyond what the books have charged, quote
+    computed: float  #: by the books, quote
+    paid: float  #: at the exchange, quote
 
 
 class FundingCheck:
@@ -57,7 +58,7 @@ class FundingCheck:
                 del self._open[key]
                 self._seen.pop(key, None)
                 if not agrees:
-                    found.append(FundingDifference(*key, difference))
+                    found.append(FundingDifference(*key, charged, paid[key]))
             else:
                 self._seen[key] = difference
         return found

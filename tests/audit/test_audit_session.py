@@ -34,6 +34,17 @@ def test_a_trade_told_twice_after_a_crash_counts_once_and_a_line_cut_by_one_is_n
     assert sum(one.qty for one in after.fills) == sum(one.qty for one in before.fills)
 
 
+def test_funding_is_what_the_exchange_has_paid_where_the_books_had_computed_otherwise(folder):
+    path = folder / "orders.jsonl"
+    lines = path.read_text().splitlines()
+    first = next(json.loads(line) for line in lines if json.loads(line)["kind"] == "funding")
+    told = first | {"kind": "alert", "what": "funding_differs", "computed": first["paid"], "paid": 1.25}
+    path.write_text("\n".join([*lines, json.dumps(told), json.dumps(told)]) + "\n")
+    payments = {(one.symbol, one.time): one for one in read_session(folder).payments}
+    assert payments[first["symbol"], first["time"]].paid == 1.25
+    assert payments[first["symbol"], first["time"]].rate == first["rate"]
+
+
 def test_only_what_belongs_to_the_last_decision_is_held_against_the_backtest(folder):
     path = folder / "equity.csv"
     lines = path.read_text().splitlines(keepends=True)

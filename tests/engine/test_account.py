@@ -19,6 +19,21 @@ def close_fill(account, leg, index, qty, price, label=TradeLabel.GRID, fee_rate=
     return account.close_fill("X", leg, index, qty, price, 1_800_000, label, fee_rate, maker)
 
 
+def test_a_correction_of_funding_is_shared_by_quantity():
+    account, long, short = Account(1_000.0), PositionTracker(LONG), PositionTracker(SHORT)
+    open_fill(account, long, 3.0, 100.0, fee_rate=0.0)
+    open_fill(account, short, 1.0, 100.0, fee_rate=0.0)
+    account.correct_funding([long, short], 0.8)
+    assert (long.fundings, short.fundings) == ([pytest.approx(0.6)], [pytest.approx(0.2)])
+    assert (account.wallet, account.funding) == (pytest.approx(999.2), 0.8)
+
+
+def test_a_correction_with_nothing_open_moves_the_wallet_alone():
+    account = Account(1_000.0)
+    account.correct_funding([PositionTracker(LONG)], -0.5)
+    assert (account.wallet, account.funding) == (1_000.5, -0.5)
+
+
 def test_opening_costs_the_fee_alone():
     account, leg = Account(1_000.0), PositionTracker(LONG)
     # 2 * 100 * 0.02 %
@@ -106,6 +121,7 @@ steps = st.one_of(
     st.tuples(st.just("open"), st.floats(1e-3, 10.0), st.floats(10.0, 1e5)),
     st.tuples(st.just("close"), st.floats(1e-6, 1.0), st.floats(10.0, 1e5)),
     st.tuples(st.just("fund"), st.floats(-0.003, 0.003), st.floats(10.0, 1e5)),
+    st.tuples(st.just("correct"), st.floats(-0.003, 0.003), st.floats(10.0, 1e5)),
 )
 
 
@@ -120,6 +136,9 @@ def test_wallet_is_start_plus_gross_less_fees_less_funding(stream):
             open_fill(account, leg, amount, price, rate, maker)
         elif kind == "fund":
             account.settle_funding(leg, price, amount)
+        elif kind == "correct":
+            if any(leg.ids for leg in legs.values()):
+                account.correct_funding(list(legs.values()), amount * price)
         elif leg.ids:
             index = leg.worst(price)
             close_fill(account, leg, index, amount * leg.qtys[index], price, fee_rate=rate, maker=maker)

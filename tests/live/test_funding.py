@@ -35,7 +35,7 @@ def test_a_difference_counts_when_it_is_seen_twice():
     check.settled("A", EIGHT, 1.0)
     check.settled("B", EIGHT, 0.0)
     assert check.differences() == []
-    assert check.differences() == [("A", EIGHT, pytest.approx(0.5))]
+    assert check.differences() == [("A", EIGHT, 1.0, 1.5)]
     assert check.differences() == []
 
 
@@ -53,7 +53,7 @@ def test_a_payment_never_made_is_given_back():
     check = FundingCheck(Answers())
     check.settled("A", EIGHT, 1.0)
     check.differences()
-    assert check.differences() == [("A", EIGHT, -1.0)]
+    assert check.differences() == [("A", EIGHT, 1.0, 0.0)]
 
 
 def test_open_settlements_survive_the_process():
