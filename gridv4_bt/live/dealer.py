@@ -71,10 +71,9 @@ class Dealer:
 
     def cancel(self, orders: Sequence[Order]) -> None:
         """Take orders back; one whose end is not known is asked for at the next candle."""
-        for order in orders:
-            if order.standing is Standing.DONE:
-                continue
-            self._executor.cancel(order)
+        standing = [order for order in orders if order.standing is not Standing.DONE]
+        self._executor.cancel_all(standing)
+        for order in standing:
             self._log("cancel", id=order.id, standing=str(order.standing), executed=order.executed)
             self._orders.release(order)
             if order.is_settled:

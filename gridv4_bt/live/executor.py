@@ -21,7 +21,7 @@ from gridv4_bt.live.reactions import Failure, Reaction, refusal
 _SURELY_LATE_MS = RECV_WINDOW_MS + 3_000
 _LOOKS = (0.2, 0.5, 1.0, 2.0, 3.0, 3.0, 5.0)  # seconds before each look for an order
 _ATTEMPTS = 3
-_BATCH = 5  # the exchange's limit
+_BATCH, _CANCEL_BATCH = 5, 10  # the exchange's limits
 #: Failures that are answered by more than giving up the order.
 _ANSWERED = {
     Reaction.UNKNOWN, Reaction.ADOPT, Reaction.RESYNC_CLOCK, Reaction.REQUANTISE, Reaction.RETRY, Reaction.WAIT,
@@ -178,6 +178,17 @@ class Executor(AccountQuestions):
                 return
             order.standing, order.executed = Standing.DONE, order.filled
 
+    def cancel_all(self, orders: Sequence[Order]) -> None:
+        """Take orders of one symbol back, as many as possible in one call; afterwards each is as after `cancel`."""
+        together = [order for order in orders if order.key.purpose is not Purpose.STOP and order.number is not None]
+        if len(together) == 1:
+            together.clear()
+        for first in range(0, len(together), _CANCEL_BATCH):
+            self._cancel_batch(together[first : first + _CANCEL_BATCH])
+        for order in orders:
+            if order not in together or order.standing is Standing.OPEN:
+                self.cancel(order)
+
     def cancel(self, order: Order) -> None:
         """Take an order back; afterwards it is done, with what was executed before, or in doubt.
 
@@ -188,9 +199,7 @@ class Executor(AccountQuestions):
             if order.key.purpose is Purpose.STOP:
                 order.standing, order.executed = Standing.DONE, order.filled
             else:
-                self._take(order, answer["info"])
-                if order.standing is Standing.OPEN:  # the answer holds the state before
-                    order.standing, order.executed = Standing.DONE, _executed(answer["info"])
+                self._take_cancelled(order, answer["info"])
             return
         except Refused as refused:
             reaction = refused.failure.reaction
@@ -305,6 +314,27 @@ class Executor(AccountQuestions):
         if order.key.purpose is Purpose.STOP:
             return self._client.cancel_order(None, name, {"trigger": True, "clientAlgoId": order.id})
         return self._client.cancel_order(None, name, {"clientOrderId": order.id})
+
+    def _cancel_batch(self, orders: Sequence[Order]) -> None:
+        """Cancel plain orders; those that the answer does not tell of stay open and are cancelled one by one."""
+        request = {"symbol": orders[0].key.symbol, "orderidlist": [order.number for order in orders]}
+        try:
+            answers = self.connection.ask(lambda: self._client.fapiPrivateDeleteBatchOrders(request))
+        except Refused:
+            return
+        except Unreachable:
+            for order in orders:
+                order.standing = Standing.DOUBT
+            return
+        told = {answer.get("clientOrderId"): answer for answer in answers}
+        for order in orders:
+            if order.id in told:
+                self._take_cancelled(order, told[order.id])
+
+    def _take_cancelled(self, order: Order, info: dict[str, Any]) -> None:
+        self._take(order, info)
+        if order.standing is Standing.OPEN:  # the answer holds the state before
+            order.standing, order.executed = Standing.DONE, _executed(info)
 
     def _take(self, order: Order, info: dict[str, Any]) -> None:
         """Bring an order up to date with the exchange's answer about it."""

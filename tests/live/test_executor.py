@@ -30,6 +30,40 @@ def test_a_refusal_inside_a_batch_is_an_answer_and_not_sent_again(market, monkey
     assert [order.standing for order in orders] == [Standing.OPEN] * 6 + [Standing.DONE] * 2
 
 
+def test_orders_are_taken_back_ten_at_a_time_and_one_that_is_gone_is_asked_for(market):
+    scene = market(bars=4)
+    with ServerThread(scene.desk) as server, scene.session(server.url) as session:
+        executor = session.desk.executor
+        last = executor.last_price(SYMBOL)
+        orders = entries([round(last * (1.0 - 0.01 * level), 1) for level in range(1, 5)])
+        assert list(executor.place_all(orders)) == []
+        server.call(lambda: scene.exchange.cancel_all(SYMBOL) or [])
+        more = entries([round(last * (1.0 - 0.02 * level), 1) for level in range(1, 13)])
+        for order in more:
+            order.id += "x"
+        assert list(executor.place_all(more)) == []
+        before = session.connection.calls
+        executor.cancel_all([orders[0], *more])
+        # 13 orders: two batches, and for the one that is gone a cancel of its own and the question what became of it
+        assert session.connection.calls - before == 4
+        assert scene.exchange.registry.open_orders() == []
+    assert {order.standing for order in (orders[0], *more)} == {Standing.DONE}
+    assert {order.executed for order in more} == {0.0}
+
+
+def test_a_batch_of_cancels_that_is_not_answered_is_in_doubt(market):
+    scene = market(bars=4, faults=[{"kind": "gateway", "on": "DELETE /fapi/v1/batchOrders", "times": 0}])
+    with ServerThread(scene.desk) as server, scene.session(server.url) as session:
+        executor = session.desk.executor
+        last = executor.last_price(SYMBOL)
+        orders = entries([round(last * 0.9, 1), round(last * 0.8, 1)])
+        assert list(executor.place_all(orders)) == []
+        executor.cancel_all(orders)
+        assert [order.standing for order in orders] == [Standing.DOUBT] * 2
+        executor.cancel_all(orders[:1])  # alone it takes another way
+        assert [order.standing for order in orders] == [Standing.DONE, Standing.DOUBT]
+
+
 def test_a_refusal_of_a_batch_says_what_it_means():
     failure = refusal({"code": -2019, "msg": "Margin is insufficient."})
     assert (failure.reaction, failure.code, failure.text) == (Reaction.STOP_ADDING, -2019, "Margin is insufficient.")
