@@ -6,8 +6,8 @@ itself; Binance has none of them.
 
 import logging
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from gridv4_bt.exchange import control, trouble
 from gridv4_bt.exchange.endpoints import ENDPOINTS
@@ -22,6 +22,14 @@ from gridv4_bt.exchange.store import Store
 KEY, SECRET = "paper", "paper-secret"
 _PAGED = ("/fapi/v1/openOrders", "/fapi/v1/userTrades", "/fapi/v1/income")
 _LOG = logging.getLogger(__name__)
+
+
+class GoOn(Protocol):
+    """Lets an exchange's time go on to now."""
+
+    speed: float  #: seconds of the market in a second
+
+    def __call__(self, exchange: Exchange) -> None: ...
 
 
 class Desk:
@@ -44,7 +52,7 @@ class Desk:
         limits: Limits | None = None,
         store: Store | None = None,
         faults: Faults | None = None,
-        go_on: Callable[[Exchange], None] | None = None,
+        go_on: GoOn | None = None,
     ) -> None:
         self.exchange = exchange
         self.limits = limits or Limits()
@@ -56,6 +64,11 @@ class Desk:
         if store is not None and not store.load(exchange):
             store.save(exchange)
         self._saved = self._mark()
+
+    @property
+    def speed(self) -> float:
+        """Return how many seconds of the market go by in a second, 0 if it waits to be told."""
+        return 0.0 if self._go_on is None else self._go_on.speed
 
     def respond(self, request: Request) -> Reply:
         """Return the reply to a request, after all that it changed is kept."""

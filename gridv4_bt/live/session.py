@@ -123,6 +123,13 @@ class Session:
         self.log.event(kind, clock=iso(self.clock.now()), **fields)
         self.monitor.event(kind, **fields)
 
+    def halted(self, text: str) -> None:
+        """Tell a person that the session cannot go on, even if it cannot be written down."""
+        try:
+            self.event("alert", what="halted", text=text)
+        except OSError:
+            self.monitor.alert("halted", text=text)
+
     # --- start
 
     def connect(self) -> Executor:
@@ -276,7 +283,9 @@ class Session:
         end = self.clock.now() // BAR_MS * BAR_MS
         for symbol in self.plan.symbols:
             source = CandleSource(self.place.client, executor.unified(symbol), self.clock, self.event)
-            first = max(self._first.get(symbol, 0), end - _LONGEST_HISTORY * BAR_MS) if symbol in self._first else 0
+            first = max(self._first.get(symbol, end), end - _LONGEST_HISTORY * BAR_MS)
+            if (end - first) // BAR_MS <= config.warm_up:  # a new symbol, or a config that needs a longer history
+                first = 0
             feed = LiveFeed(
                 source=source, since=first, known=tuple(self.log.candles(symbol)), on_candle=self._received, name=symbol
             )
@@ -285,7 +294,7 @@ class Session:
         return cerebro
 
     def _received(self, symbol: str, candle) -> None:
-        self._first.setdefault(symbol, candle.time)
+        self._first[symbol] = min(self._first.get(symbol, candle.time), candle.time)
         self.log.candle(symbol, candle)
 
 
