@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from feeds.tables import BAR_MS
 from gridv4_bt.audit.daily import DailyAudit
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.cli.common import INTERRUPTED, run_app
@@ -70,7 +71,9 @@ def live(
     ] = False,
     speed: Annotated[str, typer.Option(help="Of --paper: how many times faster than real, or max.")] = "max",
     days: Annotated[int, typer.Option(help="Of --paper: how many days are traded.", min=1, max=3660)] = 30,
-    start: Annotated[str, typer.Option("--from", help="Of --paper --symbol: first day of the candles, UTC.")] = "",
+    start: Annotated[
+        str, typer.Option("--from", help="Of --paper --symbol: first day of the candles, UTC; default: the latest.")
+    ] = "",
     cash: Cash = 10_000.0,
     cache_dir: CacheDir = None,
     demo: Annotated[bool, typer.Option("--demo", help="Trade in the exchange's demo environment.")] = False,
@@ -108,8 +111,8 @@ def live(
     """Trade GridStrategyV4 live on Binance USDⓈ-M futures, or on paper.
 
     Keys come from BINANCE_API_KEY and BINANCE_API_SECRET, the addresses of alerts from GRIDV4_NOTIFY, in the
-    environment or in .env. Ctrl-C takes back the entries, leaves exits and stops, and saves. Exit codes: 0 stopped, 1 the system
-    failed, 2 bad input, 3 a person is needed, 4 --check has found something.
+    environment or in .env. Ctrl-C takes back the entries, leaves exits and stops, and saves. Exit codes: 0 stopped, 1
+    the system failed, 2 bad input, 3 a person is needed, 4 --check has found something.
     """
     parameters = with_history(load_config(config, setting))
     _check_options(symbol, paper, demo, endpoint, store, dead_man, max_drift, cash)
@@ -244,7 +247,12 @@ def _place(
     if paper:
         rules = None
         if symbol:
-            histories = load_symbols(symbol, parse_time("--from", start), None, console, cache_dir=cache_dir)
+            first = parse_time("--from", start)
+            wanted = timedelta(milliseconds=BAR_MS * (history_bars(config) + BARS_A_DAY * days))
+            if first is None:
+                first = (datetime.now(UTC) - wanted).date()
+            last = _midnight(first) + wanted - timedelta(milliseconds=BAR_MS)
+            histories = load_symbols(symbol, first, last, console, cache_dir=cache_dir)
             data = [SymbolData(one.symbol, one.candles, one.funding, one.mark) for one in histories]
             rules = market_rules(histories)
         else:
@@ -272,6 +280,10 @@ def _place(
         config = {"apiKey": keys.key, "secret": keys.secret, "timeout": client.timeout, "options": client.options}
         client = ccxtbt_client("USDT", config, demo)
     yield Place("demo" if demo else "binance", client, WallClock(stop), stop, _WATCH), names(symbol)
+
+
+def _midnight(moment: date) -> datetime:
+    return moment if isinstance(moment, datetime) else datetime.combine(moment, time())
 
 
 def _check(plan: Plan, place: Place, console: Console) -> None:

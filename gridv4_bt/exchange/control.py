@@ -3,7 +3,7 @@
 | request | body | effect |
 |---|---|---|
 | GET /gridv4/state | | where the market stands |
-| POST /gridv4/advance | `{"bars": 1}`, `{"until": ms}` or `{"ms": 60000}` | lets time go on, where it does not by itself |
+| POST /gridv4/advance | `{"bars": 1}`, `{"until": ms}` or `{"ms": 60000}` | lets time go on, unless it does so itself |
 | POST /gridv4/trade | `{"symbol", "side", "positionSide", "quantity"}` | a market order by the owner's hand |
 | POST /gridv4/liquidate | `{"symbol", "positionSide"}` | the exchange takes one leg over |
 | POST /gridv4/faults | a script (see `faults`) | these faults from now on; `{}` for none |

@@ -6,8 +6,8 @@ itself; Binance has none of them.
 
 import logging
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from gridv4_bt.exchange import control, trouble
 from gridv4_bt.exchange.endpoints import ENDPOINTS
@@ -24,14 +24,6 @@ _PAGED = ("/fapi/v1/openOrders", "/fapi/v1/userTrades", "/fapi/v1/income")
 _LOG = logging.getLogger(__name__)
 
 
-class GoOn(Protocol):
-    """Lets an exchange's time go on to now."""
-
-    speed: float  #: seconds of the market in a second
-
-    def __call__(self, exchange: Exchange) -> None: ...
-
-
 class Desk:
     """The front of one exchange.
 
@@ -41,7 +33,8 @@ class Desk:
     limits : of requests and orders; by default the exchange's own.
     store : keeps the state; what it holds already is taken over.
     faults : what goes wrong.
-    go_on : is called with the exchange before every request, to let time go on; a stepped exchange has none.
+    go_on : is called with the exchange before every request, to let time go on; its `speed`, if it has one, tells how
+        fast. A stepped exchange has none.
     """
 
     def __init__(
@@ -52,7 +45,7 @@ class Desk:
         limits: Limits | None = None,
         store: Store | None = None,
         faults: Faults | None = None,
-        go_on: GoOn | None = None,
+        go_on: Callable[[Exchange], None] | None = None,
     ) -> None:
         self.exchange = exchange
         self.limits = limits or Limits()
@@ -68,7 +61,7 @@ class Desk:
     @property
     def speed(self) -> float:
         """Return how many seconds of the market go by in a second, 0 if it waits to be told."""
-        return 0.0 if self._go_on is None else self._go_on.speed
+        return getattr(self._go_on, "speed", 0.0)
 
     def respond(self, request: Request) -> Reply:
         """Return the reply to a request, after all that it changed is kept."""

@@ -1,13 +1,13 @@
 """Putting a local exchange together from candles, a config and what is kept of its last run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from feeds.candles import CandleFeed
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.matching import INFINITY
-from gridv4_bt.exchange.desk import Desk, GoOn
+from gridv4_bt.exchange.desk import Desk
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Faults
 from gridv4_bt.exchange.limits import Limits
@@ -27,7 +27,7 @@ def open_desk(
     database: Path | None = None,
     faults: Faults | None = None,
     limits: Limits | None = None,
-    go_on: GoOn | None = None,
+    go_on: Callable[[Exchange], None] | None = None,
 ) -> Desk:
     """Return the desk of a local exchange that replays candles.
 

@@ -14,7 +14,7 @@ from feeds.live import SETTLE_MS
 from gridv4_bt.backtest import WARM_UP
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.market import MarketHistory
-from gridv4_bt.errors import DataError
+from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.exchange.client import ServerClock, wired_session
 from gridv4_bt.exchange.desk import KEY, SECRET, Desk
 from gridv4_bt.exchange.exchange import Exchange
@@ -162,7 +162,14 @@ def _open(folder: Path, exchange: Exchange) -> Store:
     if path.exists():
         store = Store(path)
         probe = exchange.anew()
-        store.load(probe)
+        try:
+            store.load(probe)
+        except ConfigError:
+            store.close()
+            raise ConfigError(
+                f"{path}: belongs to other candles: give the same --symbol, --from and --days to go on with it, or "
+                "another --state-dir"
+            ) from None
         if not probe.tape.over:
             return store
         store.close()
