@@ -1,10 +1,9 @@
 """Live sessions through the real ccxt client: equal to the backtest, through faults, kills and other people's hands."""
 
-import csv
 import json
 
-import numpy as np
 import pytest
+from live_market import differences, rows
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.analysis.files import write_equity, write_trades
@@ -14,25 +13,6 @@ from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.ids import parse_id
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
-
-
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def same(one: str, other: str) -> bool:
-    try:
-        return bool(np.isclose(float(one or "nan"), float(other or "nan"), rtol=1e-9, atol=1e-9, equal_nan=True))
-    except ValueError:
-        return one == other
-
-
-def differences(live: list[dict], backtest: list[dict]) -> list[str]:
-    found = [f"{len(live)} rows against {len(backtest)}"] if len(live) != len(backtest) else []
-    for number, (one, other) in enumerate(zip(live, backtest, strict=False)):
-        found += [f"{number} {name}: {one[name]} {other[name]}" for name in other if not same(one[name], other[name])]
-    return found
 
 
 def held_equals(session, market) -> bool:
