@@ -1,12 +1,17 @@
 """Two symbols in one wallet live: the same as the backtest of both, and each goes on when the other cannot."""
 
+from collections import Counter
+
 import pytest
 from live_market import differences, rows
 
 from feeds.synthetic import SYMBOL
+from feeds.tables import BAR_MS, iso
 from gridv4_bt.analysis.files import write_equity, write_trades
 from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.exchange.errors import ApiError
 from gridv4_bt.exchange.faults import Fault, Faults
+from gridv4_bt.exchange.messages import error_reply, json_reply
 from gridv4_bt.exchange.server import ServerThread
 
 SECOND = "ETHUSDT"
@@ -60,3 +65,50 @@ def test_a_candle_that_comes_late_holds_up_both_and_changes_nothing(pair, tmp_pa
     scene.desk.faults = Faults([late])
     scene.live()
     assert unequal(scene, tmp_path) == []
+
+
+@pytest.fixture
+def spoilt(monkeypatch):
+    """Change what the exchange answers: ``spoilt(scene, lambda request, serve: ...)``."""
+
+    def spoil(scene, answer):
+        serve = scene.desk.serve
+        monkeypatch.setattr(scene.desk, "serve", lambda request, skew=0: answer(request, lambda: serve(request, skew)))
+
+    return spoil
+
+
+def test_a_candle_that_is_missing_of_one_symbol_is_taken_in_later_and_the_other_goes_on(pair, spoilt):
+    scene = pair(bars=24)
+    gone = scene.exchange.now // BAR_MS * BAR_MS + 9 * BAR_MS
+
+    def answer(request, serve):
+        hidden = request.path.endswith("/klines") and request.params.values["symbol"] == SECOND
+        if hidden and gone + BAR_MS <= scene.exchange.now < gone + BAR_MS + 400_000:
+            return json_reply(200, [])
+        return serve()
+
+    spoilt(scene, answer)
+    session = scene.live()
+    decided = Counter(row["symbol"] for row in rows(scene.folder / "equity.csv"))
+    assert decided[SYMBOL] >= 24 and decided[SECOND] == decided[SYMBOL] - 1
+    assert any("stale candle" in alert and "ETH" in alert for alert in scene.alerts)
+    assert iso(gone) in {row["time"] for row in rows(scene.folder / f"candles-{SECOND}.csv")}
+    check_books(scene, session)
+
+
+def test_one_symbol_that_may_not_be_traded_leaves_the_other_alone(pair, spoilt):
+    scene = pair(bars=24)
+    refused = ApiError(-4400)
+
+    def answer(request, serve):
+        if request.method == "POST" and SECOND in request.body and "rder" in request.path:
+            return error_reply(refused)
+        return serve()
+
+    spoilt(scene, answer)
+    session = scene.live()
+    traded = {trade.symbol for trade in session.broker.account.closed}
+    assert traded == {SYMBOL}
+    assert any("entries refused" in alert and SECOND in alert for alert in scene.alerts)
+    check_books(scene, session)
