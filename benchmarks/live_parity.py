@@ -24,7 +24,6 @@ from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.cli.audit import audit_table
 from gridv4_bt.config import load_config
 from gridv4_bt.engine.market import load_market_history
-from gridv4_bt.live.monitor import notifier
 from gridv4_bt.live.paper import history_bars, paper_place
 from gridv4_bt.live.session import Plan, Session
 
@@ -64,7 +63,7 @@ def hold(data: list[SymbolData], console: Console) -> bool:
     began = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         with paper_place(feeds, rules, CONFIG, 10_000.0, threading.Event()) as place:
-            with Session(Plan(list(rules), CONFIG, Path(folder)), place, notifier("")) as session:
+            with Session(Plan(list(rules), CONFIG, Path(folder)), place, lambda title, text: None) as session:
                 session.prepare()
                 session.run()
         seconds = time.process_time() - began

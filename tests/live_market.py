@@ -1,9 +1,11 @@
 """A short, lively market behind a real socket, and live sessions on it."""
 
+import csv
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 
 pytest.importorskip("aiohttp")
@@ -34,13 +36,15 @@ class Market:
     watch: float = 0.0  # seconds between looks inside a candle
     faults: list = field(default_factory=list)
     alerts: list = field(default_factory=list)
+    second: str = ""  #: another symbol in the same wallet: a later stretch, at a fifteenth of the price
 
     def __post_init__(self):
         self.config = load_config(None, list(self.settings))
         self.data = self._data()
         feeds = make_feeds(self.data)
         start = int(feeds[0].candles.time[history_bars(self.config)])
-        self.exchange = Exchange(feeds, {SYMBOL: load_market_history(SYMBOL)}, self.config, 10_000.0, start)
+        rules = {one.symbol: load_market_history(one.symbol) for one in self.data}
+        self.exchange = Exchange(feeds, rules, self.config, 10_000.0, start)
         self.desk = Desk(self.exchange, faults=Faults([Fault(**rule) for rule in self.faults]))
         self.stop = threading.Event()
 
@@ -48,7 +52,14 @@ class Market:
         market = sample_market(days=60)
         end = self.first + history_bars(self.config) + self.bars
         candles = market.candles.iloc[self.first : end].reset_index(drop=True)
-        return [SymbolData(SYMBOL, candles, market.funding)]
+        data = [SymbolData(SYMBOL, candles, market.funding)]
+        if self.second:
+            other = market.candles.iloc[self.first - 2_000 : end - 2_000].reset_index(drop=True)
+            prices = ["open", "high", "low", "close"]
+            other[prices] = (other[prices] / 15.0).round(2)
+            other["time"] = candles["time"]
+            data.append(SymbolData(self.second, other, market.funding))
+        return data
 
     def backtest(self):
         """Return broker and records of the same stretch in the backtest."""
@@ -66,7 +77,8 @@ class Market:
                 self.stop.set()
 
         notify = lambda title, text: self.alerts.append(f"{title}: {text}")  # noqa: E731
-        with Session(Plan([SYMBOL], self.config, self.folder, **plan), place, notify, on_bar) as one:
+        symbols = [one.symbol for one in self.data]
+        with Session(Plan(symbols, self.config, self.folder, **plan), place, notify, on_bar) as one:
             one.prepare()
             yield one
         self.stop.clear()
@@ -78,3 +90,22 @@ class Market:
                 between(session)
             session.run()
             return session
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def same(one: str, other: str) -> bool:
+    try:
+        return bool(np.isclose(float(one or "nan"), float(other or "nan"), rtol=1e-9, atol=1e-9, equal_nan=True))
+    except ValueError:
+        return one == other
+
+
+def differences(live: list[dict], backtest: list[dict]) -> list[str]:
+    found = [f"{len(live)} rows against {len(backtest)}"] if len(live) != len(backtest) else []
+    for number, (one, other) in enumerate(zip(live, backtest, strict=False)):
+        found += [f"{number} {name}: {one[name]} {other[name]}" for name in other if not same(one[name], other[name])]
+    return found

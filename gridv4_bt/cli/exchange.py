@@ -10,7 +10,7 @@ from rich.console import Console
 
 from feeds.exchange import Exchange as PublicExchange
 from feeds.exchange import make_client
-from feeds.tables import moment, time_ms
+from feeds.tables import BAR_MS, DAY_MS, moment, time_ms
 from gridv4_bt.cli.options import (
     Brackets,
     Cash,
@@ -34,6 +34,8 @@ from gridv4_bt.exchange.faults import read_faults
 from gridv4_bt.exchange.opening import open_desk
 from gridv4_bt.exchange.public_feed import PublicFeed
 from gridv4_bt.exchange.server import Server
+from gridv4_bt.live.paper import history_bars
+from gridv4_bt.live.session import with_history
 
 Port = Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.", min=0, max=65_535)]
 Speed = Annotated[
@@ -93,7 +95,8 @@ def run_exchange(
     if live:
         if data or start or speed or database or parameters.intrabar != "pessimistic":
             raise ConfigError("--live goes with neither --data, --from, --speed, --database nor another intrabar")
-        feed = PublicFeed(PublicExchange(make_client("binanceusdm")), live)
+        history_ms = history_bars(with_history(parameters)) * BAR_MS + DAY_MS  # enough for run_live.py to begin at once
+        feed = PublicFeed(PublicExchange(make_client("binanceusdm")), live, history_ms=history_ms)
         feeds = feed.feeds()
         desk = open_desk(feeds, parameters, start_ms=int(feeds[0].candles.time[-1]), go_on=feed, **common)
         feed.start()

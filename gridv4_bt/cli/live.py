@@ -1,19 +1,26 @@
 """The command line of `run_live.py`."""
 
+import errno
 import logging
-import os
+import re
 import signal
+import sys
+import tempfile
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated
 
+import requests
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from feeds.tables import BAR_MS
 from gridv4_bt.audit.daily import DailyAudit
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.cli.common import INTERRUPTED, run_app
@@ -21,14 +28,15 @@ from gridv4_bt.cli.history import load_symbols, market_rules
 from gridv4_bt.cli.options import CacheDir, Cash, Config, Quiet, Settings, check_cash, parse_time, read_symbols
 from gridv4_bt.config import GridConfig, load_config
 from gridv4_bt.engine.market import load_market_history
-from gridv4_bt.errors import ConfigError, LiveError
-from gridv4_bt.live.client import make_client, read_keys
+from gridv4_bt.errors import ConfigError, GridV4Error, LiveError
+from gridv4_bt.live.client import KEY, SECRET, make_client, read_keys, read_settings
 from gridv4_bt.live.clock import WallClock
 from gridv4_bt.live.connection import Refused, Unreachable
 from gridv4_bt.live.doctor import examine
 from gridv4_bt.live.monitor import NOTIFY, notifier, serve_metrics
 from gridv4_bt.live.paper import PaperClock, history_bars, paper_place, place_at
 from gridv4_bt.live.session import Place, Plan, Session, names, with_history
+from gridv4_bt.live.state import StateFile
 from gridv4_bt.live.status import shown
 from gridv4_bt.live.store import ccxtbt_client
 
@@ -36,7 +44,7 @@ from gridv4_bt.live.store import ccxtbt_client
 SYSTEM_FAILED = 1
 NEEDS_A_PERSON = 3
 FAILED_CHECK = 4
-_STATE, _PAPER_STATE = Path("data/live_state"), Path("data/paper_state")
+AS_THEY_WERE = "Orders and stops at the exchange stay as they are."
 BARS_A_DAY = 96
 _WATCH = 60.0  #: seconds between looks for a leg that was opened since the last candle
 
@@ -45,7 +53,11 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 def main() -> None:
     """Entry point."""
-    run_app(app)
+    try:
+        run_app(app)
+    except Exception:  # the trace of a bug may hold the address of a signed request
+        sys.stderr.write(_without_secrets(traceback.format_exc()))
+        sys.exit(SYSTEM_FAILED)
 
 
 @app.command()
@@ -59,7 +71,9 @@ def live(
     ] = False,
     speed: Annotated[str, typer.Option(help="Of --paper: how many times faster than real, or max.")] = "max",
     days: Annotated[int, typer.Option(help="Of --paper: how many days are traded.", min=1, max=3660)] = 30,
-    start: Annotated[str, typer.Option("--from", help="Of --paper --symbol: first day of the candles, UTC.")] = "",
+    start: Annotated[
+        str, typer.Option("--from", help="Of --paper --symbol: first day of the candles, UTC; default: the latest.")
+    ] = "",
     cash: Cash = 10_000.0,
     cache_dir: CacheDir = None,
     demo: Annotated[bool, typer.Option("--demo", help="Trade in the exchange's demo environment.")] = False,
@@ -68,7 +82,10 @@ def live(
     setting: Settings = [],  # noqa: B006
     state_dir: Annotated[
         Path | None,
-        typer.Option(help="Where the bot keeps its state and records; default data/live_state, data/paper_state."),
+        typer.Option(
+            help="Where the bot keeps its state and records; default data/live_state, and data/paper_state, "
+            "data/demo_state, data/local_state with --paper, --demo, --endpoint."
+        ),
     ] = None,
     store: Annotated[str, typer.Option(help="Whose client is used: own, or ccxtbt if it is installed.")] = "own",
     check: Annotated[bool, typer.Option("--check", help="Only look whether everything is in place.")] = False,
@@ -86,21 +103,25 @@ def live(
         float,
         typer.Option(help="Audit once a day and alert beyond this drift, fraction of the start equity; 0: never."),
     ] = 0.0,
-    metrics: Annotated[int, typer.Option(help="Port on 127.0.0.1 for Prometheus; 0: none.")] = 0,
+    metrics: Annotated[
+        int, typer.Option(help="Port on 127.0.0.1 for Prometheus; 0: none.", min=0, max=65_535)
+    ] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Trade GridStrategyV4 live on Binance USDⓈ-M futures, or on paper.
 
-    Keys come from BINANCE_API_KEY and BINANCE_API_SECRET, in the environment or in .env; the addresses of alerts from
-    GRIDV4_NOTIFY. Ctrl-C takes back the entries, leaves exits and stops, and saves. Exit codes: 0 stopped, 1 the system
-    failed, 2 bad input, 3 a person is needed, 4 --check has found something.
+    Keys come from BINANCE_API_KEY and BINANCE_API_SECRET, the addresses of alerts from GRIDV4_NOTIFY, in the
+    environment or in .env. Ctrl-C takes back the entries, leaves exits and stops, and saves. Exit codes: 0 stopped, 1
+    the system failed, 2 bad input, 3 a person is needed, 4 --check has found something.
     """
     parameters = with_history(load_config(config, setting))
     _check_options(symbol, paper, demo, endpoint, store, dead_man, max_drift, cash)
     console = Console(quiet=quiet)
     _log_to(console)
     stop = threading.Event()
-    folder = state_dir or (_PAPER_STATE if paper else _STATE)
+    kind = "paper" if paper else "demo" if demo else "local" if endpoint else "live"
+    folder = state_dir or Path("data") / f"{kind}_state"
+    _make_folder(folder)
     with ExitStack() as stack:
         place, symbols = stack.enter_context(
             _place(
@@ -108,9 +129,13 @@ def live(
                 stop, console,
             )
         )  # fmt: skip
-        notify = notifier(os.environ.get(NOTIFY, ""))
-        show = stack.enter_context(shown(console)) if not check and not flatten else None
         plan = Plan(symbols, parameters, folder, once)
+        if check:
+            with _failures(lambda text: None, folder):
+                _check(plan, place, console)
+            return
+        notify = stack.enter_context(notifier(*read_settings(Path.cwd(), NOTIFY)))
+        show = stack.enter_context(shown(console)) if not flatten else None
         watchers = [lambda one: show(session, one)]
 
         def on_bar(one: str) -> None:
@@ -118,33 +143,67 @@ def live(
                 watch(one)
 
         session = stack.enter_context(Session(plan, place, notify, on_bar))
-        try:
-            if check:
-                _check(session, parameters, console)
-                return
-            session.prepare()
+        if metrics:
+            stack.callback(serve_metrics(session.monitor, metrics))
+        with _failures(session.halted, folder):
             if flatten:
+                session.prepare()
                 session.flatten()
                 console.print("flat: all orders of the bot are cancelled and its positions closed")
                 return
-            if metrics:
-                stack.callback(serve_metrics(session.monitor, metrics))
-            if dead_man:
-                session.watch_over(dead_man)
-            if max_drift:
-                watchers.append(DailyAudit(session, max_drift).carried_out)
             with _signals(stop):
+                session.prepare()
+                if dead_man:
+                    session.watch_over(dead_man)
+                if max_drift:
+                    watchers.append(DailyAudit(session, max_drift).carried_out)
                 session.run()
-        except (LiveError, Unreachable, Refused) as failure:
-            # What may pass by itself is a failure of the system: a supervisor starts again.
-            code = NEEDS_A_PERSON if isinstance(failure, LiveError) else SYSTEM_FAILED
-            session.event("alert", what="halted", text=str(failure))
-            typer.echo(f"halted: {' '.join(str(failure).split())}", err=True)
-            raise typer.Exit(code) from None
-        except KeyboardInterrupt:
-            typer.echo("ended at once: orders stand as they were; the state of the last bar is saved", err=True)
-            raise SystemExit(INTERRUPTED) from None
         console.print(f"{session.bars:,} bars traded; state and records are in {folder}/")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(f"--state-dir {folder}: {error.strerror}; name a folder that can be written") from None
+
+
+@contextmanager
+def _failures(tell: Callable[[str], None], folder: Path) -> Iterator[None]:
+    """Say why a session ends that cannot go on, and end the program with its exit code.
+
+    Parameters
+    ----------
+    tell : called with the text that a person gets.
+    """
+    code = SYSTEM_FAILED  # what may pass by itself: a supervisor starts again
+    try:
+        yield
+        return
+    except LiveError as failure:
+        code, text = NEEDS_A_PERSON, str(failure)
+    except Unreachable as failure:
+        text = f"the exchange does not answer ({failure}): check the network, then start again. {AS_THEY_WERE}"
+    except Refused as failure:
+        text = f"the exchange refuses ({failure}): see to it, then start again. {AS_THEY_WERE}"
+    except OSError as failure:
+        what = f"{failure.filename or folder}: {failure.strerror or failure}"
+        text = f"{what}. See to it, then start again. {AS_THEY_WERE}"
+    except GridV4Error as failure:
+        tell(str(failure))
+        raise
+    except Exception as failure:
+        tell(f"{type(failure).__name__}: {_without_secrets(str(failure))}. This is a bug. {AS_THEY_WERE}")
+        raise
+    except KeyboardInterrupt:
+        typer.echo("ended at once: orders stand as they were; the state of the last bar is saved", err=True)
+        raise SystemExit(INTERRUPTED) from None
+    text = " ".join(text.split())
+    tell(text)
+    typer.echo(f"halted: {text}", err=True)
+    raise typer.Exit(code)
 
 
 def _check_options(
@@ -157,6 +216,10 @@ def _check_options(
         raise ConfigError("--symbol is missing: name what to trade, or try --paper first")
     if store not in ("own", "ccxtbt"):
         raise ConfigError(f"--store {store}: own or ccxtbt")
+    if store == "ccxtbt" and (paper or endpoint):
+        raise ConfigError("--store ccxtbt goes with the real exchange or --demo only")
+    if endpoint and not re.fullmatch(r"https?://[^/\s]+", endpoint.rstrip("/")):
+        raise ConfigError(f"--endpoint {endpoint}: expected an address such as http://127.0.0.1:8899")
     if dead_man and not 15 <= dead_man <= 3600:
         raise ConfigError(f"--dead-man {dead_man}: 15 to 3600 seconds, or 0 for none")
     if not 0.0 <= max_drift < float("inf"):
@@ -184,7 +247,12 @@ def _place(
     if paper:
         rules = None
         if symbol:
-            histories = load_symbols(symbol, parse_time("--from", start), None, console, cache_dir=cache_dir)
+            first = parse_time("--from", start)
+            wanted = timedelta(milliseconds=BAR_MS * (history_bars(config) + BARS_A_DAY * days))
+            if first is None:
+                first = (datetime.now(UTC) - wanted).date()
+            last = _midnight(first) + wanted - timedelta(milliseconds=BAR_MS)
+            histories = load_symbols(symbol, first, last, console, cache_dir=cache_dir)
             data = [SymbolData(one.symbol, one.candles, one.funding, one.mark) for one in histories]
             rules = market_rules(histories)
         else:
@@ -198,23 +266,44 @@ def _place(
             yield place, list(markets)
         return
     if endpoint:
-        yield place_at(endpoint, PaperClock(endpoint, speed, stop), stop, name=endpoint), names(symbol)
+        endpoint = endpoint.rstrip("/")
+        try:
+            clock = PaperClock(endpoint, speed, stop)
+        except (requests.RequestException, ValueError, LookupError):
+            cause = "no local exchange answers there; start it with gridv4 exchange"
+            raise OSError(errno.ECONNREFUSED, cause, f"--endpoint {endpoint}") from None
+        yield place_at(endpoint, clock, stop, name=endpoint), names(symbol)
         return
     keys = read_keys(Path.cwd())
     client = make_client(keys, demo=demo)
     if store == "ccxtbt":
-        client = ccxtbt_client("USDT", {"apiKey": keys.key, "secret": keys.secret, "options": client.options})
+        config = {"apiKey": keys.key, "secret": keys.secret, "timeout": client.timeout, "options": client.options}
+        client = ccxtbt_client("USDT", config, demo)
     yield Place("demo" if demo else "binance", client, WallClock(stop), stop, _WATCH), names(symbol)
 
 
-def _check(session: Session, config: GridConfig, console: Console) -> None:
-    findings = examine(session.connect(), config, session.bot)
-    table = Table("check", "", "found", title=f"{session.place.name}: nothing was changed")
+def _midnight(moment: date) -> datetime:
+    return moment if isinstance(moment, datetime) else datetime.combine(moment, time())
+
+
+def _check(plan: Plan, place: Place, console: Console) -> None:
+    """Look at account and markets; the state directory is only read, and a bot may be at work in it."""
+    saved = StateFile(plan.folder, place.name).peek() or {}
+    with tempfile.TemporaryDirectory() as empty:
+        with Session(replace(plan, folder=Path(empty)), place, lambda title, text: None) as session:
+            findings = examine(session.connect(), plan.config, saved.get("bot", session.bot))
+    table = Table("check", "", "found", title=f"{place.name}: nothing was changed")
     for finding in findings:
         table.add_row(finding.name, "ok" if finding.passed else "NO", finding.text)
     console.print(table)
     if not all(finding.passed for finding in findings):
         raise typer.Exit(FAILED_CHECK)
+
+
+def _without_secrets(text: str) -> str:
+    for secret in filter(None, read_settings(Path.cwd(), KEY, SECRET)):
+        text = text.replace(secret, "...")
+    return re.sub(r"signature=\w+", "signature...", text)
 
 
 @contextmanager
@@ -236,6 +325,8 @@ def _signals(stop: threading.Event) -> Iterator[None]:
 
 def _log_to(console: Console) -> None:
     """Write plain lines where there is no terminal."""
+    for name in ("ccxt", "urllib3", "requests", "apprise"):  # they would write down requests whole
+        logging.getLogger(name).setLevel(logging.ERROR)
     log = logging.getLogger("gridv4.live")
     log.handlers.clear()
     log.propagate = False

@@ -16,7 +16,7 @@ class RunningClock:
     """
 
     def __init__(self, speed: float, wall: Callable[[], float] = time.monotonic) -> None:
-        self._speed = speed
+        self.speed = speed
         self._wall = wall
         self._began: tuple[float, int] | None = None  # wall clock and market time
 
@@ -25,4 +25,4 @@ class RunningClock:
         if self._began is None:
             self._began = self._wall(), exchange.now
         began, market = self._began
-        exchange.advance(market + int((self._wall() - began) * 1000.0 * self._speed))
+        exchange.advance(market + int((self._wall() - began) * 1000.0 * self.speed))

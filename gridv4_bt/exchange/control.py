@@ -3,7 +3,7 @@
 | request | body | effect |
 |---|---|---|
 | GET /gridv4/state | | where the market stands |
-| POST /gridv4/advance | `{"bars": 1}`, `{"until": ms}` or `{"ms": 60000}` | lets time go on |
+| POST /gridv4/advance | `{"bars": 1}`, `{"until": ms}` or `{"ms": 60000}` | lets time go on, unless it does so itself |
 | POST /gridv4/trade | `{"symbol", "side", "positionSide", "quantity"}` | a market order by the owner's hand |
 | POST /gridv4/liquidate | `{"symbol", "positionSide"}` | the exchange takes one leg over |
 | POST /gridv4/faults | a script (see `faults`) | these faults from now on; `{}` for none |
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gridv4_bt.engine.types import PositionSide
-from gridv4_bt.errors import GridV4Error
+from gridv4_bt.errors import ConfigError, GridV4Error
 from gridv4_bt.exchange.answers import number, order_answer
 from gridv4_bt.exchange.errors import ApiError
 from gridv4_bt.exchange.exchange import Exchange
@@ -56,8 +56,14 @@ def state(exchange: Exchange) -> dict[str, Any]:
     }
 
 
+def _state(desk: "Desk", wanted: dict[str, Any]) -> dict[str, Any]:
+    return state(desk.exchange) | {"speed": desk.speed}
+
+
 def _advance(desk: "Desk", wanted: dict[str, Any]) -> dict[str, Any]:
     exchange = desk.exchange
+    if desk.speed:
+        raise ConfigError("this market goes on by itself; wait for it")
     if "until" in wanted:
         exchange.advance(int(wanted["until"]))
     elif "ms" in wanted:
@@ -92,7 +98,7 @@ def _restart(desk: "Desk", wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 _ACTIONS: dict[tuple[str, str], Callable[[Any, dict[str, Any]], Any]] = {
-    ("GET", "state"): lambda desk, wanted: state(desk.exchange),
+    ("GET", "state"): _state,
     ("POST", "advance"): _advance,
     ("POST", "trade"): _trade,
     ("POST", "liquidate"): _liquidate,

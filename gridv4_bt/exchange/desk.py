@@ -33,7 +33,8 @@ class Desk:
     limits : of requests and orders; by default the exchange's own.
     store : keeps the state; what it holds already is taken over.
     faults : what goes wrong.
-    go_on : is called with the exchange before every request, to let time go on; a stepped exchange has none.
+    go_on : is called with the exchange before every request, to let time go on; its `speed`, if it has one, tells how
+        fast. A stepped exchange has none.
     """
 
     def __init__(
@@ -56,6 +57,11 @@ class Desk:
         if store is not None and not store.load(exchange):
             store.save(exchange)
         self._saved = self._mark()
+
+    @property
+    def speed(self) -> float:
+        """Return how many seconds of the market go by in a second, 0 if it waits to be told."""
+        return getattr(self._go_on, "speed", 0.0)
 
     def respond(self, request: Request) -> Reply:
         """Return the reply to a request, after all that it changed is kept."""

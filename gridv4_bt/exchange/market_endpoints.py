@@ -60,6 +60,10 @@ def klines(exchange: Exchange, params: Params) -> Any:
     else:
         last = min(last, -(-first // step) * step + (limit - 1) * step)
     rows = book.candles(step, first, last, exchange.tape.over)
+    tape = exchange.tape
+    if not tape.over and tape.moment_end <= exchange.now:  # in real time the last minute is not known at once
+        ends = rows[:, 0] + step
+        rows = rows[(ends < tape.moment_end) | (ends > exchange.now)]
     return [
         [int(time), number(open_), number(high), number(low), number(close), number(volume), int(time) + step - 1,
          number(volume * close), 0, "0", "0", "0"]

@@ -37,6 +37,8 @@ class PublicFeed:
     history_ms : how long a history is fetched first.
     """
 
+    speed = 1.0  #: seconds of the market in a second
+
     def __init__(
         self, public: PublicExchange, symbols: Sequence[str], wall: Callable[[], float] = time.time,
         history_ms: int = HISTORY_MS,

@@ -30,7 +30,6 @@ from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Faults, random_faults
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.ids import Purpose, parse_id
-from gridv4_bt.live.monitor import notifier
 from gridv4_bt.live.paper import PaperClock, history_bars, place_at
 from gridv4_bt.live.session import Plan, Session
 from gridv4_bt.live.strategy import LiveGrid
@@ -244,7 +243,7 @@ def _live(url: str, folder: str) -> None:
     stop = threading.Event()
     clock = PaperClock(url, float("inf"), stop)
     place = place_at(url, clock, stop)
-    with CheckedSession(Plan([SYMBOL], config, path / "state"), place, notifier("")) as session:
+    with CheckedSession(Plan([SYMBOL], config, path / "state"), place, lambda title, text: None) as session:
         session.report = path / "chaos.jsonl"
         try:
             session.prepare()

@@ -34,6 +34,19 @@ class Keys(NamedTuple):
     __str__ = __repr__
 
 
+def read_settings(folder: Path, *names: str) -> list[str]:
+    """Return variables of the environment, or those of the file .env in a folder; empty texts if one is in neither."""
+    found = [os.environ.get(name, "").strip() for name in names]
+    if not all(found):
+        try:
+            from dotenv import dotenv_values
+        except ImportError:
+            return found
+        kept = dotenv_values(folder / ".env")
+        found = [(kept.get(name) or "").strip() for name in names]
+    return found
+
+
 def read_keys(folder: Path) -> Keys:
     """Return the keys of the environment, or of the file .env in a folder.
 
@@ -42,20 +55,13 @@ def read_keys(folder: Path) -> Keys:
     ConfigError
         There are none.
     """
-    key, secret = os.environ.get(KEY, ""), os.environ.get(SECRET, "")
-    if not (key and secret):
-        try:
-            from dotenv import dotenv_values
-        except ImportError:
-            values: dict[str, str | None] = {}
-        else:
-            values = dotenv_values(folder / ".env")
-        key, secret = values.get(KEY) or "", values.get(SECRET) or ""
+    key, secret = read_settings(folder, KEY, SECRET)
     if not (key and secret):
         raise ConfigError(
-            f"no API key: set {KEY} and {SECRET} in the environment or in a file .env, or use --paper, which needs none"
+            f"no API key: set {KEY} and {SECRET} in the environment or in a file .env (it is read if "
+            "python-dotenv is installed), or use --paper, which needs none"
         )
-    return Keys(key.strip(), secret.strip())
+    return Keys(key, secret)
 
 
 def make_client(keys: Keys, session: requests.Session | None = None, demo: bool = False) -> ccxt.Exchange:

@@ -80,10 +80,11 @@ class Connection:
         """
         quiet_until = max(self._quiet_until, self._no_orders_until) if is_order else self._quiet_until
         wait = (quiet_until - self.clock.now()) / 1000.0
-        if wait > _LONGEST_WAIT:
-            raise Refused(Failure(Reaction.WAIT, None, f"the exchange wants {wait:.0f} s of silence", wait))
-        if wait > 0.0:
+        if 0.0 < wait <= _LONGEST_WAIT:
             self.clock.sleep(wait)
+            wait = (quiet_until - self.clock.now()) / 1000.0  # it sleeps no more once the session is to stop
+        if wait > 0.0:
+            raise Refused(Failure(Reaction.WAIT, None, f"the exchange wants {wait:.0f} s of silence", wait))
         client = self.client
         client.last_json_response = client.last_http_response = client.last_response_headers = None
         self.calls += 1

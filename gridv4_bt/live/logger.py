@@ -51,6 +51,11 @@ _RECORDS = ("trades.csv", "equity.csv")
 logger = logging.getLogger("gridv4.live")
 
 
+class _EventFile(RotatingFileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        raise  # a full disk ends the session; logging would print and go on
+
+
 class SessionLog:
     """The record of one bot's sessions in its state directory.
 
@@ -66,6 +71,8 @@ class SessionLog:
         self._named = named
         if not sizes:
             move_aside(folder)
+        for path in [folder / "orders.jsonl", folder / "events.jsonl", *_series(folder)]:
+            _mend(path)
         columns = {"trades.csv": TRADE_COLUMNS, "equity.csv": (*EQUITY_COLUMNS, *(["symbol"] if named else []))}
         for name in _RECORDS:
             path = folder / name
@@ -77,7 +84,7 @@ class SessionLog:
         self._series: dict[str, Any] = {}
         self._newest: dict[str, int] = {}
         self._events = logging.Logger("events")
-        handler = RotatingFileHandler(
+        handler = _EventFile(
             folder / "events.jsonl", maxBytes=_EVENT_BYTES, backupCount=_EVENT_FILES, encoding="utf-8"
         )
         handler.setFormatter(logging.Formatter("%(message)s"))
@@ -147,10 +154,8 @@ class SessionLog:
     def _append(self, name: str, columns: Sequence[str], row: Sequence[Any]) -> None:
         file = self._series.get(name)
         if file is None:
-            path = self._folder / name
-            is_new = not path.exists()
-            file = self._series[name] = path.open("a", encoding="utf-8", newline="")
-            if is_new:
+            file = self._series[name] = (self._folder / name).open("a", encoding="utf-8", newline="")
+            if file.tell() == 0:
                 file.write(",".join(columns) + "\n")
         file.write(",".join(map(str, row)) + "\n")
         file.flush()
@@ -166,13 +171,35 @@ class SessionLog:
 
 def move_aside(folder: Path) -> None:
     """Put the files of other sessions into a folder of their own, where nobody goes on from them."""
+    series = _series(folder)
+    if not series and not any((folder / name).exists() for name in (STATE, PREVIOUS)):
+        return  # no session has come as far as to its first candle
     names = [*_RECORDS, "orders.jsonl", "config.toml", JOURNAL, STATE, PREVIOUS]
-    found = [folder / name for name in names if (folder / name).exists()]
-    for pattern in ("candles-*.csv", "funding-*.csv"):
-        found.extend(folder.glob(pattern))
-    if not found:
-        return
+    found = [*series, *(folder / name for name in names if (folder / name).exists())]
     target = unused(folder / time.strftime("before-%Y%m%d-%H%M%S", time.gmtime()))
     target.mkdir()
     for path in found:
         os.replace(path, target / path.name)
+    logger.warning("the files of an earlier bot are moved to %s", target)
+
+
+def _series(folder: Path) -> list[Path]:
+    return [path for pattern in ("candles-*.csv", "funding-*.csv") for path in folder.glob(pattern)]
+
+
+def _mend(path: Path) -> None:
+    """Take away a last line that a crash or a full disk has cut, so that the next one does not go on in it."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        kept = size = file.seek(0, os.SEEK_END)
+        while kept > 0:
+            first = max(kept - 65_536, 0)
+            file.seek(first)
+            newline = file.read(kept - first).rfind(b"\n")
+            if newline >= 0:
+                kept = first + newline + 1
+                break
+            kept = first
+        if kept < size:
+            file.truncate(kept)

@@ -9,7 +9,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from gridv4_bt.errors import ConfigError
 NOTIFY = "GRIDV4_NOTIFY"
 _SAME_ALERT_S = 3_600.0  # one alert of a kind and symbol in this time
 _CALLS_WATCHED = 200
+_LAST_WORDS_S = 15.0  # for messages that are still being sent at the end
 _ALERTS = {
     "candle_late": "stale_candle", "candle_missing": "stale_candle", "candles_missing": "stale_candle",
     "trades_late": "desync", "leg_in_doubt": "desync", "stray_order": "desync",
@@ -114,8 +116,11 @@ class Monitor:
         os.replace(draft, self._path)
 
 
-def notifier(addresses: str) -> Callable[[str, str], None]:
-    """Return what tells a person: Apprise with the given addresses, or the log alone without any.
+@contextmanager
+def notifier(addresses: str) -> Iterator[Callable[[str, str], None]]:
+    """Give what tells a person: Apprise with the given addresses, or the log alone without any.
+
+    What is under way at the end is waited for: the last message says why the bot stands still.
 
     Raises
     ------
@@ -124,7 +129,8 @@ def notifier(addresses: str) -> Callable[[str, str], None]:
     """
     log = logging.getLogger("gridv4.live")
     if not addresses.split():
-        return lambda title, text: log.warning("%s: %s", title, text)
+        yield lambda title, text: log.warning("%s: %s", title, text)
+        return
     try:
         import apprise
     except ImportError:
@@ -134,12 +140,21 @@ def notifier(addresses: str) -> Callable[[str, str], None]:
         if not service.add(address):
             raise ConfigError(f"{NOTIFY}: Apprise does not understand address number {number}")
 
+    under_way: list[threading.Thread] = []
+
     def notify(title: str, text: str) -> None:
         log.warning("%s: %s", title, text)
         # A slow service must not hold up trading.
-        threading.Thread(target=service.notify, kwargs={"title": title, "body": text}, daemon=True).start()
+        thread = threading.Thread(target=service.notify, kwargs={"title": title, "body": text}, daemon=True)
+        thread.start()
+        under_way[:] = [*filter(threading.Thread.is_alive, under_way), thread]
 
-    return notify
+    try:
+        yield notify
+    finally:
+        until = time.monotonic() + _LAST_WORDS_S
+        for thread in under_way:
+            thread.join(max(until - time.monotonic(), 0.0))
 
 
 def serve_metrics(monitor: Monitor, port: int) -> Callable[[], None]:

@@ -1,10 +1,11 @@
-"""Paper trading: the real client against a local exchange whose clock the session itself moves on."""
+"""Paper trading: the real client against a local exchange, whose clock the session moves on if it does not run."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -13,7 +14,7 @@ from feeds.live import SETTLE_MS
 from gridv4_bt.backtest import WARM_UP
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.market import MarketHistory
-from gridv4_bt.errors import DataError
+from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.exchange.client import ServerClock, wired_session
 from gridv4_bt.exchange.desk import KEY, SECRET, Desk
 from gridv4_bt.exchange.exchange import Exchange
@@ -21,6 +22,7 @@ from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.exchange.store import Store
 from gridv4_bt.live.client import Keys, make_client
 from gridv4_bt.live.clock import Clock
+from gridv4_bt.live.connection import Unreachable
 from gridv4_bt.live.logger import move_aside
 from gridv4_bt.live.session import Place
 
@@ -29,12 +31,12 @@ _PATIENCE = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds
 
 
 class PaperClock:
-    """The clock of a stepped local exchange; waiting moves it on.
+    """The clock of a local exchange; waiting moves it on, unless it goes on by itself.
 
     Parameters
     ----------
     base : address of the exchange.
-    speed : how many times faster than real it runs; infinity never waits.
+    speed : how many times faster than real a stepped one runs; infinity never waits.
     """
 
     def __init__(self, base: str, speed: float, stop: threading.Event) -> None:
@@ -43,7 +45,11 @@ class PaperClock:
         self._stop = stop
         self._over = False
         self._errands: list[tuple[int, Callable[[], None]]] = []  # pause in ms and what is done
-        self._now = int(self._server.state()["time"])
+        state = self._server.state()
+        self._now = int(state["time"])
+        self._runs = state["speed"] > 0.0  # by itself
+        if self._runs:
+            self._speed = state["speed"]
 
     @property
     def ended(self) -> bool:
@@ -52,12 +58,14 @@ class PaperClock:
 
     def now(self) -> int:
         """Return the exchange's time, ms UTC."""
+        if self._runs:
+            self._now = int(self._ask(self._server.state)["time"])
         return self._now
 
     def sleep(self, seconds: float) -> None:
         """Let the market go on."""
         if seconds > 0.0:
-            self._advance(self._now + round(1000 * seconds))
+            self._advance(self.now() + round(1000 * seconds))
 
     def every(self, seconds: float, errand: Callable[[], None]) -> None:
         """Run an errand so often while waiting."""
@@ -81,14 +89,26 @@ class PaperClock:
         return not self.ended
 
     def _advance(self, until: int) -> None:
-        for pause in (*_PATIENCE, None):
-            try:
-                self._now = int(self._server.advance_to(until)["time"])
+        if not self._runs:
+            self._now = int(self._ask(lambda: self._server.advance_to(until))["time"])
+            return
+        while True:
+            state = self._ask(self._server.state)
+            self._now = int(state["time"])
+            left = (until - self._now) / 1000.0 / self._speed
+            if left <= 0.0 or state["over"] or self._stop.wait(min(left, 1.0)):
                 return
+
+    def _ask(self, question: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        for pause in _PATIENCE:
+            try:
+                return question()
             except (requests.RequestException, ValueError):
-                if pause is None:
-                    raise
                 time.sleep(pause)  # it is being started again
+        try:
+            return question()
+        except requests.RequestException:
+            raise Unreachable("the local exchange is gone") from None
 
 
 def history_bars(config: GridConfig) -> int:
@@ -142,7 +162,14 @@ def _open(folder: Path, exchange: Exchange) -> Store:
     if path.exists():
         store = Store(path)
         probe = exchange.anew()
-        store.load(probe)
+        try:
+            store.load(probe)
+        except ConfigError:
+            store.close()
+            raise ConfigError(
+                f"{path}: belongs to other candles: give the same --symbol, --from and --days to go on with it, or "
+                "another --state-dir"
+            ) from None
         if not probe.tape.over:
             return store
         store.close()

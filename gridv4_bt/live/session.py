@@ -4,6 +4,7 @@ import json
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,9 +27,11 @@ from gridv4_bt.live.connection import Connection, MarketQuestions, Refused, Unre
 from gridv4_bt.live.desk import Desk
 from gridv4_bt.live.executor import Executor
 from gridv4_bt.live.guard import Guard
+from gridv4_bt.live.ids import Purpose
 from gridv4_bt.live.journal import Journal
 from gridv4_bt.live.logger import SessionLog
 from gridv4_bt.live.monitor import Limits, Monitor
+from gridv4_bt.live.orders import Standing
 from gridv4_bt.live.state import StateFile
 from gridv4_bt.live.strategy import LiveGrid
 from strategies.grid_v4 import LOG_COLUMNS
@@ -40,6 +43,7 @@ logger = logging.getLogger("gridv4.live")
 _LONGEST_HISTORY = 10_000
 #: Bars of history before the first decision, by regime filter, from which on longer ones decide alike.
 _HISTORY = {"kama": 1_000, "gmm": 4_000}
+_LAST_TRIES_S = (1.0, 2.0, 4.0)  # pauses before entries are cancelled once more at the end
 _BOT_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -123,6 +127,13 @@ class Session:
         self.log.event(kind, clock=iso(self.clock.now()), **fields)
         self.monitor.event(kind, **fields)
 
+    def halted(self, text: str) -> None:
+        """Tell a person that the session cannot go on, even if it cannot be written down."""
+        try:
+            self.event("alert", what="halted", text=text)
+        except OSError:
+            self.monitor.alert("halted", text=text)
+
     # --- start
 
     def connect(self) -> Executor:
@@ -172,10 +183,28 @@ class Session:
             self.stop_adding()
 
     def stop_adding(self) -> None:
-        """Take back all entries; exits and stops stay where they are."""
-        self.desk.stop_adding(self.plan.symbols)
+        """Take back all entries; exits and stops stay where they are.
+
+        Raises
+        ------
+        Unreachable
+            Some entries may still stand; a next session takes them up.
+        """
+        for pause in (0.0, *_LAST_TRIES_S):
+            time.sleep(pause)  # the session's clock waits no more
+            self.desk.stop_adding(self.plan.symbols)
+            left = [
+                order
+                for symbol in self.plan.symbols
+                for order in self.desk.orders.of(symbol, purpose=Purpose.ENTRY)
+                if order.standing is not Standing.DONE
+            ]
+            if not left:
+                break
         self.save()
         self.event("session", place=self.place.name, stopped=True, bars=self.bars)
+        if left:
+            raise Unreachable(f"{len(left)} entries could not be cancelled and may be filled: cancel them there")
 
     def flatten(self) -> None:
         """Cancel the bot's orders and close what the account holds of its symbols; booked at the next start."""
@@ -276,7 +305,9 @@ class Session:
         end = self.clock.now() // BAR_MS * BAR_MS
         for symbol in self.plan.symbols:
             source = CandleSource(self.place.client, executor.unified(symbol), self.clock, self.event)
-            first = max(self._first.get(symbol, 0), end - _LONGEST_HISTORY * BAR_MS) if symbol in self._first else 0
+            first = max(self._first.get(symbol, end), end - _LONGEST_HISTORY * BAR_MS)
+            if (end - first) // BAR_MS <= config.warm_up:  # a new symbol, or a config that needs a longer history
+                first = 0
             feed = LiveFeed(
                 source=source, since=first, known=tuple(self.log.candles(symbol)), on_candle=self._received, name=symbol
             )
@@ -285,7 +316,7 @@ class Session:
         return cerebro
 
     def _received(self, symbol: str, candle) -> None:
-        self._first.setdefault(symbol, candle.time)
+        self._first[symbol] = min(self._first.get(symbol, candle.time), candle.time)
         self.log.candle(symbol, candle)
 
 

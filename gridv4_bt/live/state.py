@@ -70,26 +70,43 @@ class StateFile:
         StateError
             There were states and none of them can be read: to go on would be to forget positions.
         """
-        notices = []
+        damaged: dict[Path, Exception] = {}
         for path in (self._path, self._previous):
             if not path.exists():
                 continue
+            content, foreign = None, ""
             try:
-                return Loaded(self._read(path), tuple(notices))
+                content = self._read(path)
             except _Foreign as error:
+                foreign = str(error)
+            except (ValueError, LookupError, TypeError, OSError) as error:
+                damaged[path] = error
+                continue
+            notices = [
+                f"{one.name} is damaged ({error}); it is set aside as {_set_aside(one, 'damaged').name}"
+                for one, error in damaged.items()
+            ]
+            if foreign:
                 aside = _set_aside(path, "foreign")
                 self._previous.unlink(missing_ok=True)
-                notices.append(f"{path.name} {error}; it is set aside as {aside.name} and this session starts anew")
-                return Loaded(None, tuple(notices))
-            except (ValueError, KeyError, OSError) as error:
-                aside = _set_aside(path, "damaged")
-                notices.append(f"{path.name} is damaged ({error}); it is set aside as {aside.name}")
-        if notices:
+                notices.append(f"{path.name} {foreign}; it is set aside as {aside.name} and this session starts anew")
+            return Loaded(content, tuple(notices))
+        if damaged:
+            what = "; ".join(f"{path.name} is damaged ({error})" for path, error in damaged.items())
             raise StateError(
-                f"{self._folder}: {'; '.join(notices)}. No good state is left: look at the exchange, then start with a "
-                "new --state-dir, which takes over what the account holds."
+                f"{self._folder}: {what}. No good state is left: look at the exchange, then start with a new "
+                "--state-dir, which takes over what the account holds."
             )
         return Loaded(None, ())
+
+    def peek(self) -> dict[str, Any] | None:
+        """Return the newest state that can be trusted and leave all files as they are; None if there is none."""
+        for path in (self._path, self._previous):
+            try:
+                return self._read(path)
+            except (_Foreign, ValueError, LookupError, TypeError, OSError):
+                continue
+        return None
 
     def _read(self, path: Path) -> dict[str, Any]:
         first, _, rest = path.read_text(encoding="utf-8").partition("\n")

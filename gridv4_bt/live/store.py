@@ -118,8 +118,13 @@ class CCXTStore:
         return self.connection.ask(lambda: method(params))
 
 
-def ccxtbt_client(currency: str, config: Mapping[str, Any]) -> ccxt.Exchange:
+def ccxtbt_client(currency: str, config: Mapping[str, Any], demo: bool = False) -> ccxt.Exchange:
     """Return the client of the real ccxtbt package's store; its own retries are not used.
+
+    Parameters
+    ----------
+    currency, config : as the store takes them; keys and demo reach the client only once it is made, because the store
+        would ask for the balance at once, and of the real exchange.
 
     Raises
     ------
@@ -130,4 +135,14 @@ def ccxtbt_client(currency: str, config: Mapping[str, Any]) -> ccxt.Exchange:
         from ccxtbt import CCXTStore as Store
     except ImportError:
         raise ConfigError("--store ccxtbt needs the ccxtbt package, which is not on the package index") from None
-    return Store(exchange="binanceusdm", currency=currency, config=dict(config), retries=1).exchange
+    keys = {name: config[name] for name in ("apiKey", "secret") if name in config}
+    rest = {name: value for name, value in config.items() if name not in keys}
+    try:
+        client = Store(exchange="binanceusdm", currency=currency, config=rest, retries=1).exchange
+    except ccxt.BaseError as error:
+        raise ConfigError(f"--store ccxtbt: the package makes no client ({type(error).__name__}); use own") from None
+    for name, value in keys.items():
+        setattr(client, name, value)
+    if demo:
+        client.enable_demo_trading(True)
+    return client

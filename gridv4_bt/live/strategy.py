@@ -17,10 +17,16 @@ class LiveGrid(GridStrategyV4):
             restore_snapshot(self, saved["snapshot"])
             self._decided = saved["bar"]
         self._seen = 0
+        self._waits = False
+
+    def prenext(self) -> None:
+        super().prenext()
+        self._tell_wait(len(self.feed))
 
     def next(self) -> None:
         bars = self._clock.lencount
         if bars == self._seen or bars < self._first_bar:
+            self._tell_wait(bars)
             return
         self._seen = bars
         time = self.broker.bar_time(self.feed)
@@ -34,3 +40,12 @@ class LiveGrid(GridStrategyV4):
             self.session.decided(self, time)
         self.broker.carry_out(self.feed)
         self.session.carried_out(self)
+
+    def _tell_wait(self, bars: int) -> None:
+        """Tell once that the exchange's history is too short to decide on."""
+        if bars < self._first_bar and self.feed.is_current and not self._waits:
+            self._waits = True
+            self.session.event(
+                "alert", what="history_short", symbol=self.market.symbol, bars=bars, needed=self._first_bar,
+                text=f"nothing is decided for {(self._first_bar - bars) / 4:g} hours",
+            )  # fmt: skip

@@ -15,8 +15,10 @@ from fake_exchange import HOUR, MINUTE, FakeExchange, connector, settled, truth 
 from feeds.exchange import Unavailable  # noqa: E402
 from gridv4_bt.config import GridConfig  # noqa: E402
 from gridv4_bt.engine.market import load_market_history  # noqa: E402
+from gridv4_bt.exchange.control import respond  # noqa: E402
 from gridv4_bt.exchange.desk import Desk  # noqa: E402
 from gridv4_bt.exchange.exchange import Exchange  # noqa: E402
+from gridv4_bt.exchange.messages import Request  # noqa: E402
 from gridv4_bt.exchange.public_feed import PublicFeed  # noqa: E402
 
 FIRST = 1_704_067_200_000
@@ -72,6 +74,27 @@ def test_closed_minutes_happen_one_after_another(market, follow):
     assert [[float(value) for value in one[1:6]] for one in rows[:3]] == [row(market, minute) for minute in range(3)]
     assert float(rest.get("ticker/price", symbol="BTCUSDT")["price"]) == row(market, 2)[3]
     assert rest.get("time")["serverTime"] == NOW + 3 * MINUTE
+
+
+def test_a_bar_is_not_told_before_its_last_minute_is_known(market, follow):
+    rest, pass_minutes, feed = follow
+    pass_minutes(14)
+    pass_minutes(1, seen=False)
+    asked = {"symbol": "BTCUSDT", "interval": "15m", "startTime": NOW - 30_000, "limit": 1}
+    assert rest.get("klines", **asked) == []
+    feed.fetch()
+    rest.desk.tick()
+    [told] = rest.get("klines", **asked)
+    assert float(told[4]) == row(market, 14)[3]
+    assert float(told[5]) == pytest.approx(sum(row(market, minute)[4] for minute in range(15)))
+
+
+def test_its_time_goes_on_by_itself_only(follow):
+    rest, _, _ = follow
+    status, answer = respond(rest.desk, Request("GET", "/gridv4/state", "", "", {}))
+    assert (status, answer["speed"]) == (200, 1.0)
+    status, answer = respond(rest.desk, Request("POST", "/gridv4/advance", "", "{}", {}))
+    assert status == 400 and "goes on by itself" in answer["error"]
 
 
 def test_orders_are_matched_by_the_minutes_that_follow(market, follow):

@@ -87,8 +87,15 @@ def test_the_real_package_lends_its_client_only(monkeypatch):
     class Store:
         def __init__(self, exchange, currency, config, retries):
             made.append((exchange, currency, config, retries))
-            self.exchange = "the client"
+            self.exchange = getattr(ccxt, exchange)(config)
+            if "secret" in config:
+                self.exchange.fetch_balance()  # as the package does, and it cannot be told of the demo environment
 
     monkeypatch.setitem(sys.modules, "ccxtbt", types.SimpleNamespace(CCXTStore=Store))
-    assert ccxtbt_client("USDT", {"apiKey": "k"}) == "the client"
-    assert made == [("binanceusdm", "USDT", {"apiKey": "k"}, 1)]
+    config = {"apiKey": "k", "secret": "s", "options": {"recvWindow": 5_000}}
+    client = ccxtbt_client("USDT", config)
+    assert made == [("binanceusdm", "USDT", {"options": {"recvWindow": 5_000}}, 1)]
+    assert (client.apiKey, client.secret, client.options["recvWindow"]) == ("k", "s", 5_000)
+    assert client.urls["api"]["fapiPrivate"].startswith("https://fapi.binance.com/")
+    demo = ccxtbt_client("USDT", config, demo=True)
+    assert demo.urls["api"]["fapiPrivate"].startswith("https://demo-fapi.binance.com/")

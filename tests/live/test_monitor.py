@@ -99,6 +99,6 @@ def test_metrics_are_served_on_this_machine_only(watched):
 
 def test_an_address_that_nobody_understands_is_named_by_its_number_only():
     pytest.importorskip("apprise")
-    with pytest.raises(ConfigError, match="number 1") as error:
-        notifier("nonsense-with-secret")
+    with pytest.raises(ConfigError, match="number 1") as error, notifier("nonsense-with-secret"):
+        pass
     assert "secret" not in str(error.value)

@@ -1,38 +1,20 @@
 """Live sessions through the real ccxt client: equal to the backtest, through faults, kills and other people's hands."""
 
-import csv
 import json
 
-import numpy as np
 import pytest
+from live_market import differences, rows
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.analysis.files import write_equity, write_trades
 from gridv4_bt.engine.types import PositionSide, TradeLabel
 from gridv4_bt.errors import ConfigError, LiveError
+from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
+from gridv4_bt.live.connection import Unreachable
 from gridv4_bt.live.ids import parse_id
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
-
-
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def same(one: str, other: str) -> bool:
-    try:
-        return bool(np.isclose(float(one or "nan"), float(other or "nan"), rtol=1e-9, atol=1e-9, equal_nan=True))
-    except ValueError:
-        return one == other
-
-
-def differences(live: list[dict], backtest: list[dict]) -> list[str]:
-    found = [f"{len(live)} rows against {len(backtest)}"] if len(live) != len(backtest) else []
-    for number, (one, other) in enumerate(zip(live, backtest, strict=False)):
-        found += [f"{number} {name}: {one[name]} {other[name]}" for name in other if not same(one[name], other[name])]
-    return found
 
 
 def held_equals(session, market) -> bool:
@@ -82,6 +64,21 @@ def test_stopping_takes_back_the_entries_and_leaves_exits_and_stops(market):
         assert all(leg.stop is not None for leg in held)
     state = json.loads((scene.folder / "state.json").read_text().split("\n")[1])
     assert state["broker"]["books"][SYMBOL]["legs"]
+
+
+def test_entries_that_cannot_be_taken_back_are_told(market, monkeypatch):
+    monkeypatch.setattr("gridv4_bt.live.session._LAST_TRIES_S", (0.0, 0.0))
+    scene = market()
+    with ServerThread(scene.desk) as server, scene.session(server.url, 20) as session:
+        session._cerebro.run()
+        scene.desk.faults = Faults([Fault(kind="gateway", on="DELETE /fapi/v1/order", times=0)])
+        with pytest.raises(Unreachable, match="entries could not be cancelled"):
+            session.stop_adding()
+        scene.desk.faults = Faults()
+        assert any(parse_id(o.client_id).purpose == "E" for o in scene.exchange.registry.open_orders())
+    with ServerThread(scene.desk) as server, scene.session(server.url, 1) as session:
+        session.run()  # they are known to the next session
+    assert not any(parse_id(o.client_id).purpose == "E" for o in scene.exchange.registry.open_orders())
 
 
 def test_flatten_closes_all_and_leaves_nothing_standing(market):
