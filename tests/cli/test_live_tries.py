@@ -228,7 +228,7 @@ def test_a_signal_during_the_start_ends_it_in_order(exchange, tmp_path):
 
 def test_the_second_signal_ends_at_once(exchange, tmp_path):
     state = tmp_path / "state"
-    exchange.desk.faults = Faults([Fault(kind="slow", on="DELETE /fapi/v1/order", times=0, seconds=2)])
+    exchange.desk.faults = Faults([Fault(kind="slow", on="DELETE /fapi/v1/batchOrders", times=0, seconds=6)])
     with started(exchange.url, state) as bot:
         wait_for(state / "heartbeat.json", bot)
         bot.send_signal(signal.SIGINT)

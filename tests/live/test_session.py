@@ -71,7 +71,8 @@ def test_entries_that_cannot_be_taken_back_are_told(market, monkeypatch):
     scene = market()
     with ServerThread(scene.desk) as server, scene.session(server.url, 20) as session:
         session._cerebro.run()
-        scene.desk.faults = Faults([Fault(kind="gateway", on="DELETE /fapi/v1/order", times=0)])
+        paths = ("DELETE /fapi/v1/order", "DELETE /fapi/v1/batchOrders")
+        scene.desk.faults = Faults([Fault(kind="gateway", on=path, times=0) for path in paths])
         with pytest.raises(Unreachable, match="entries could not be cancelled"):
             session.stop_adding()
         scene.desk.faults = Faults()
