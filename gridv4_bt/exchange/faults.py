@@ -64,7 +64,7 @@ _RANDOM: Sequence[tuple[str, str, float]] = (
     ("GET /fapi/v1/openOrders", "stale_orders", 2.0),
     ("GET /fapi/v1/openOrders", "short_orders", 2.0), ("GET /fapi/v1/userTrades", "late_trades", 2.0),
     ("GET /fapi/v1/userTrades", "same_page", 2.0), ("DELETE /fapi/v1/order", "partial_cancel", 2.0),
-    ("POST /fapi/v1/order", "post_only", 1.0),
+    ("POST /fapi/v1/order", "post_only", 1.0), ("DELETE /fapi/v1/batchOrders", "partial_cancel", 2.0),
 )  # fmt: skip
 
 

@@ -87,7 +87,8 @@ def _fill_part(desk: "Desk", fault: Fault, request: Request) -> None:
 
 
 def _order_of(exchange: Exchange, values: dict[str, str]) -> Order | None:
-    number = values.get("orderId", "")
+    """Return the standing order that a request names, of a batch the first one named."""
+    number = values.get("orderId") or values.get("orderidlist", "").strip("[]").partition(",")[0]
     order_id = int(number) if number.isdigit() else None
     client_id = values.get("origClientOrderId")
     order = exchange.registry.find(values.get("symbol", ""), order_id, client_id, exchange.now)

@@ -39,7 +39,7 @@ def test_the_exchange_has_booked_the_same(calm, calm_scene):
 @pytest.mark.parametrize(
     ("cause", "faults"),
     [
-        (Cause.PARTIAL_FILL, [{"kind": "partial_cancel", "on": "DELETE /fapi/v1/order", "times": 3, "skip": 5}]),
+        (Cause.PARTIAL_FILL, [{"kind": "partial_cancel", "on": "DELETE /fapi/v1/batchOrders", "times": 3, "skip": 5}]),
         (Cause.POST_ONLY_REJECT, [{"kind": "post_only", "on": SINGLE, "times": 0}]),
         (Cause.MIN_NOTIONAL, [{"kind": "error", "code": -4164, "on": SINGLE, "times": 30}]),
         (Cause.LATE_POLL, [{"kind": "late_trades", "on": "GET /fapi/v1/userTrades", "times": 0, "ms": 1_000_000}]),

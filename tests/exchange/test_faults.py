@@ -79,6 +79,14 @@ def test_order_is_filled_in_part_while_it_is_cancelled(rest):
     assert (trade["price"], trade["qty"], trade["maker"]) == ("98", "0.3", True)
 
 
+def test_the_first_order_of_a_batch_is_filled_in_part_while_it_is_cancelled(rest):
+    numbers = [str(rest.limit("BUY", "LONG", 1.0, price)["orderId"]) for price in (98.0, 97.0)]
+    rest.faults({"on": "DELETE /fapi/v1/batchOrders", "kind": "partial_cancel", "share": 0.3})
+    answers = rest.delete("batchOrders", symbol="TESTUSDT", orderidlist=f"[{','.join(numbers)}]")
+    assert [answer["executedQty"] for answer in answers] == ["0.3", "0"]
+    assert [trade["qty"] for trade in rest.get("userTrades", symbol="TESTUSDT")] == ["0.3"]
+
+
 def test_owner_trades_by_hand_and_a_leg_is_liquidated(rest):
     rest.market("BUY", "LONG", 2.0)
     rest.faults(

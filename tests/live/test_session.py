@@ -107,6 +107,7 @@ LOST = {
         {"kind": "unknown", "on": ORDER, "times": 2, "executed": False},
         {"kind": "clock", "on": ORDER, "times": 1},
         {"kind": "lost_after", "on": "DELETE /fapi/v1/order", "times": 3},
+        {"kind": "lost_after", "on": "DELETE /fapi/v1/batchOrders", "times": 3},
     ],
     "batches": [
         {"kind": "timeout", "on": "/fapi/v1/batchOrders", "times": 2},
