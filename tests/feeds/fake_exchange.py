@@ -156,7 +156,7 @@ class FakeExchange:
     def _binance_funding(self, query):
         rows = self._binance_rows(self.funding, query, 1000)
         return [
-            {"symbol": "BTCUSDT", "fundingTime": int(row[0]), "fundingRate": f"{row[1]:.8f}", "markPrice": "1"}
+            {"symbol": query["symbol"], "fundingTime": int(row[0]), "fundingRate": f"{row[1]:.8f}", "markPrice": "1"}
             for row in rows
         ]
 

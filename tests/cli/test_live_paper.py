@@ -1,0 +1,99 @@
+"""`run_live.py --paper --symbol` with a network, which is a fake exchange on 127.0.0.1, and without one."""
+
+import csv
+import functools
+import time
+from collections import Counter
+
+import pytest
+
+pytest.importorskip("aiohttp")
+
+from fake_exchange import QUARTER, FakeExchange, connector, settled, truth
+from typer.testing import CliRunner
+
+from feeds.history import load_history
+from gridv4_bt.cli import history
+from gridv4_bt.cli import live as command
+from gridv4_bt.cli.common import run_app
+
+DAY = 96 * QUARTER
+JANUARY = 1_704_067_200_000
+BARS = 16 * 96
+
+
+@pytest.fixture
+def public(monkeypatch):
+    """``public(first)`` makes an exchange whose candles begin at a time, and wires the downloads to it."""
+
+    def make(first, bars=BARS):
+        mark = truth(first, bars)[:, :5]
+        fake = FakeExchange(truth(first, bars), settled(first, bars // 32 + 2), mark, first + bars * QUARTER + 60_000)
+        wired = functools.partial(load_history, connect=lambda exchange: connector(fake.base)(exchange))
+        monkeypatch.setattr(history, "load_history", wired)
+        return fake
+
+    return make
+
+
+@pytest.fixture
+def paper(tmp_path, monkeypatch):
+    """``paper("--symbol", ...)`` trades an eighth of a day for a day."""
+    monkeypatch.setattr(command, "BARS_A_DAY", 12)
+
+    def call(*words):
+        folders = ["--cache-dir", tmp_path / "cache", "--state-dir", tmp_path / "state"]
+        return CliRunner().invoke(command.app, list(map(str, ["--paper", "--days", 1, "--quiet", *folders, *words])))
+
+    return call
+
+
+def bars(folder) -> Counter:
+    with (folder / "equity.csv").open() as file:
+        return Counter(row.get("symbol") for row in csv.DictReader(file))
+
+
+def test_public_candles_of_two_symbols_are_traded_in_one_wallet(public, paper, tmp_path):
+    fake = public(JANUARY)
+    with fake.serving() as fake.base:
+        result = paper("--symbol", "BTC/USDT:USDT", "--symbol", "ETHUSDT", "--from", "2024-01-02")
+        assert result.exit_code == 0, result.output
+    assert set(bars(tmp_path / "state")) == {"BTCUSDT", "ETHUSDT"}
+    assert min(bars(tmp_path / "state").values()) >= 12
+    asked = len(fake.requests)
+    assert fake.asked("klines") and fake.asked("fundingRate") and fake.asked("exchangeInfo")
+    fake.base = None  # all of it is in the cache now
+    assert paper("--symbol", "BTC/USDT:USDT", "--symbol", "ETHUSDT", "--from", "2024-01-02").exit_code == 0
+    assert len(fake.requests) == asked
+
+
+def test_without_a_first_day_the_latest_candles_are_taken(public, paper, tmp_path):
+    today = int(time.time() * 1000) // DAY * DAY
+    fake = public(today - 20 * DAY, 21 * 96)
+    fake.now = int(time.time() * 1000)
+    with fake.serving() as fake.base:
+        result = paper("--symbol", "BTC/USDT:USDT")
+    assert result.exit_code == 0, result.output
+    [candles] = (tmp_path / "state").glob("candles-*.csv")
+    newest = candles.read_text().splitlines()[-1].split(",")[0]
+    assert time.strftime("%Y-%m-%d", time.gmtime((today - 2 * DAY) / 1000)) <= newest[:10]
+
+
+def test_without_a_network_it_ends_soon_with_the_cure(public, paper, monkeypatch, capsys, tmp_path):
+    public(JANUARY).base = None
+    words = ["--symbol", "BTC/USDT:USDT", "--cache-dir", str(tmp_path / "c"), "--state-dir", str(tmp_path / "s")]
+    monkeypatch.setattr("sys.argv", ["run_live.py", "--paper", *words])
+    with pytest.raises(SystemExit) as end:
+        run_app(command.app)
+    errors = capsys.readouterr().err
+    assert end.value.code == 1
+    assert errors.startswith("error: ") and errors.count("\n") == 1
+    assert "cannot be reached" in errors and "check the network" in errors
+
+
+def test_a_market_that_is_another_one_is_not_gone_on_with(public, paper, tmp_path):
+    fake = public(JANUARY)
+    with fake.serving() as fake.base:
+        assert paper("--symbol", "BTC/USDT:USDT", "--from", "2024-01-02", "--once").exit_code == 0
+        result = paper("--symbol", "ETH/USDT:USDT", "--from", "2024-01-02", "--once")
+    assert "belongs to other candles" in str(result.exception) and "--state-dir" in str(result.exception)
