@@ -108,6 +108,7 @@ class Session:
         self.bot = saved.get("bot") or "g4" + "".join(secrets.choice(_BOT_LETTERS) for _ in range(4))
         self._decisions: dict[str, dict[str, Any]] = saved.get("strategies", {})
         self._first: dict[str, int] = saved.get("first", {})  # open time of the first bar of history, by symbol
+        self._is_watched = False  # by the dead man's switch
         self._trades_written = 0
         self._journaled = 0  # number of the newest record that the state before the newest knows
         self.connection = Connection(place.client, place.clock, self.event)
@@ -201,6 +202,8 @@ class Session:
             ]
             if not left:
                 break
+        if self._is_watched:
+            self._sign_of_life(0)  # else it would take the exits, too
         self.save()
         self.event("session", place=self.place.name, stopped=True, bars=self.bars)
         if left:
@@ -216,18 +219,19 @@ class Session:
     def watch_over(self, seconds: int) -> None:
         """Let the exchange cancel all plain orders of our symbols if no sign of life comes for a while.
 
-        It cancels entries and exits; conditional orders, so the stops, stay. Renewed three times within the span.
+        It cancels entries and exits; conditional orders, so the stops, stay. Renewed three times within the span, and
+        called off when the session stops in order.
         """
+        self._is_watched = True
+        self._sign_of_life(seconds)
+        self.clock.every(seconds / 3.0, lambda: self._sign_of_life(seconds))
 
-        def sign_of_life() -> None:
-            for symbol in self.plan.symbols:
-                try:
-                    self.desk.executor.sign_of_life(symbol, seconds)
-                except (Refused, Unreachable, LiveError) as failure:
-                    self.event("alert", what="dead_man", symbol=symbol, text=str(failure))
-
-        sign_of_life()
-        self.clock.every(seconds / 3.0, sign_of_life)
+    def _sign_of_life(self, seconds: int) -> None:
+        for symbol in self.plan.symbols:
+            try:
+                self.desk.executor.sign_of_life(symbol, seconds)
+            except (Refused, Unreachable, LiveError) as failure:
+                self.event("alert", what="dead_man", symbol=symbol, text=str(failure))
 
     # --- what a strategy reports
 

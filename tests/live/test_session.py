@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from live_market import differences, rows
+from live_market import LIVELY, differences, rows
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.analysis.files import write_equity, write_trades
@@ -80,6 +80,30 @@ def test_entries_that_cannot_be_taken_back_are_told(market, monkeypatch):
     with ServerThread(scene.desk) as server, scene.session(server.url, 1) as session:
         session.run()  # they are known to the next session
     assert not any(parse_id(o.client_id).purpose == "E" for o in scene.exchange.registry.open_orders())
+
+
+def test_the_dead_mans_switch_is_called_off_by_an_orderly_stop_only(market):
+    scene = market(settings=(*LIVELY, "regime=none"))
+    standing = lambda: {parse_id(o.client_id).purpose for o in scene.exchange.registry.open_orders()}  # noqa: E731
+    with ServerThread(scene.desk) as server:
+        with scene.session(server.url, 20) as session:
+            session.watch_over(60)
+            session.run()
+        assert scene.exchange.countdowns == {}
+        server.call(lambda: scene.exchange.advance(scene.exchange.now + 300_000))
+        assert standing() == {"X"}
+        with scene.session(server.url, 2) as session:
+            session.watch_over(60)
+            session._cerebro.run()  # and then it is gone
+            assert "E" in standing() and scene.exchange.countdowns
+            session.save()
+        server.call(lambda: scene.exchange.advance(scene.exchange.now + 61_000))
+        held = [leg for leg in scene.exchange.books[SYMBOL].legs if leg.tracker.ids]
+        assert standing() == set() and all(leg.stop is not None for leg in held)
+        with scene.session(server.url, 2) as session:
+            session._cerebro.run()
+            assert "E" in standing()
+            assert held_equals(session, scene)
 
 
 def test_flatten_closes_all_and_leaves_nothing_standing(market):
