@@ -124,6 +124,13 @@ def test_the_package_ccxtbt_knows_the_real_exchange_only(run, words):
     assert "--demo only" in str(result.exception)
 
 
+def test_without_candles_at_the_start_it_ends_with_1_and_the_cure(run, exchange, tmp_path):
+    exchange.desk.faults = Faults([Fault(kind="gateway", on="/fapi/v1/klines", times=0)])
+    code, said = run("--once")
+    assert code == 1 and "keeps failing" in said and "start again" in said
+    assert "halted" in alerts(tmp_path / "state") and standing(exchange) == []
+
+
 # --- the doctor
 
 
