@@ -239,9 +239,10 @@ def test_the_second_signal_ends_at_once(exchange, tmp_path):
     with started(exchange.url, state) as bot:
         wait_for(state / "heartbeat.json", bot)
         bot.send_signal(signal.SIGINT)
-        time.sleep(1.0)
+        time.sleep(0.5)
         bot.send_signal(signal.SIGINT)
         said, _ = bot.communicate(timeout=15)
+    time.sleep(1.1)  # the exchange answers its last request
     assert bot.returncode == 130, said
     assert "ended at once" in said and "Traceback" not in said
 
