@@ -25,7 +25,7 @@ from gridv4_bt.cli.audit import audit_table
 from gridv4_bt.config import load_config
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.live.paper import history_bars, paper_place
-from gridv4_bt.live.session import Plan, Session
+from gridv4_bt.live.runner import Plan, Session
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 CONFIG = load_config(None, ["floor_pct=0.003", "k=0.8", "levels=5"])

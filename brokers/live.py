@@ -32,7 +32,7 @@ class LiveHedgeBroker(HedgeBroker):
     Parameters
     ----------
     desk : the bot's `Desk`.
-    session : the `gridv4_bt.live.session.Session` that its strategies report to.
+    session : the `gridv4_bt.live.runner.Session` that its strategies report to.
     saved : what `to_json` of the session before returned, None for a fresh start.
     The others are those of `HedgeBroker`; ``cash`` is the wallet at a fresh start.
     """

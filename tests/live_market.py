@@ -19,7 +19,7 @@ from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.paper import PaperClock, history_bars, place_at
-from gridv4_bt.live.session import Plan, Session
+from gridv4_bt.live.runner import Plan, Session
 
 #: Small steps, so that much happens in few bars.
 LIVELY = ("floor_pct=0.003", "k=0.8", "levels=4")

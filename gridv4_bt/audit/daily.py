@@ -5,7 +5,7 @@ from collections import Counter
 from feeds.tables import DAY_MS
 from gridv4_bt.audit.audit import audit
 from gridv4_bt.errors import GridV4Error
-from gridv4_bt.live.session import Session
+from gridv4_bt.live.runner import Session
 
 
 class DailyAudit:

@@ -35,7 +35,7 @@ from gridv4_bt.exchange.opening import open_desk
 from gridv4_bt.exchange.public_feed import PublicFeed
 from gridv4_bt.exchange.server import Server
 from gridv4_bt.live.paper import history_bars
-from gridv4_bt.live.session import with_history
+from gridv4_bt.live.runner import with_history
 
 Port = Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.", min=0, max=65_535)]
 Speed = Annotated[

@@ -35,7 +35,7 @@ from gridv4_bt.live.connection import Refused, Unreachable
 from gridv4_bt.live.doctor import examine
 from gridv4_bt.live.monitor import NOTIFY, notifier, serve_metrics
 from gridv4_bt.live.paper import PaperClock, history_bars, paper_place, place_at
-from gridv4_bt.live.session import Place, Plan, Session, names, with_history
+from gridv4_bt.live.runner import Place, Plan, Session, names, with_history
 from gridv4_bt.live.state import StateFile
 from gridv4_bt.live.status import shown
 from gridv4_bt.live.store import ccxtbt_client

@@ -31,7 +31,7 @@ from gridv4_bt.exchange.faults import Faults, random_faults
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.ids import Purpose, parse_id
 from gridv4_bt.live.paper import PaperClock, history_bars, place_at
-from gridv4_bt.live.session import Plan, Session
+from gridv4_bt.live.runner import Plan, Session
 from gridv4_bt.live.strategy import LiveGrid
 
 #: Out of so many bars the last ones are calm: no fault, no kill.

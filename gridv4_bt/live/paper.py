@@ -24,7 +24,7 @@ from gridv4_bt.live.client import Keys, make_client
 from gridv4_bt.live.clock import Clock
 from gridv4_bt.live.connection import Unreachable
 from gridv4_bt.live.logger import move_aside
-from gridv4_bt.live.session import Place
+from gridv4_bt.live.runner import Place
 
 _MARKET = "exchange.sqlite"  # the account of the local exchange
 _PATIENCE = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds

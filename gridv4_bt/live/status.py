@@ -10,7 +10,7 @@ from rich.table import Table
 
 from feeds.tables import moment
 from gridv4_bt.core.regime import Regime
-from gridv4_bt.live.session import Session
+from gridv4_bt.live.runner import Session
 
 logger = logging.getLogger("gridv4.live")
 _EVERY_S = 0.25

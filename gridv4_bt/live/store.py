@@ -65,7 +65,7 @@ class CCXTStore:
         if broker is not None:
             self._broker = broker
         if self._broker is None:
-            raise ConfigError("the broker belongs to a session: see gridv4_bt.live.session.Session")
+            raise ConfigError("the broker belongs to a session: see gridv4_bt.live.runner.Session")
         return self._broker
 
     def get_balance(self) -> tuple[float, float]:

@@ -27,7 +27,7 @@ from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.client import KEY, SECRET, Keys, read_keys
 from gridv4_bt.live.paper import PaperClock, place_at
-from gridv4_bt.live.session import Plan, Session
+from gridv4_bt.live.runner import Plan, Session
 
 SCRIPT = Path(__file__).resolve().parents[2] / "run_live.py"
 

@@ -35,7 +35,7 @@ logging.basicConfig(level=logging.DEBUG)
 from gridv4_bt.cli import live
 from gridv4_bt.exchange.client import wired_session
 from gridv4_bt.live.client import make_client
-from gridv4_bt.live.session import Session
+from gridv4_bt.live.runner import Session
 live.make_client = lambda keys, demo=False: make_client(keys, wired_session(os.environ["WIRED_TO"] or None))
 {more}
 live.main()

@@ -6,6 +6,7 @@ import json
 from urllib.parse import urlencode
 
 import pandas as pd
+from scripted import OTHER, START, TEST, candle_frame
 
 from feeds.candles import CandleFeed
 from gridv4_bt.config import GridConfig
@@ -14,7 +15,6 @@ from gridv4_bt.exchange.desk import KEY, SECRET
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import make_faults
 from gridv4_bt.exchange.messages import Request
-from scripted import OTHER, START, TEST, candle_frame
 
 START_MS = 1_704_067_200_000
 QUARTER = 900_000
