@@ -164,11 +164,13 @@ class Desk:
         """Bring the exchange in line with a symbol's books; what cannot be done now is done after a later candle."""
         self.dealer.carry_out(book, Unbooked(self.unbooked, book.symbol))
 
-    def stop_adding(self, symbols: Sequence[str]) -> None:
-        """Take back all entries and place none any more; exits and stops stay."""
+    def stop_adding(self, symbols: Sequence[str]) -> int:
+        """Take back all entries and place none any more; exits and stops stay. Return how many may still stand."""
         self.dealer.adding = False
         for symbol in symbols:
             self.dealer.cancel(self.orders.of(symbol, purpose=Purpose.ENTRY))
+        entries = [order for symbol in symbols for order in self.orders.of(symbol, purpose=Purpose.ENTRY)]
+        return sum(order.standing is not Standing.DONE for order in entries)
 
     # --- polling
 

@@ -27,11 +27,9 @@ from gridv4_bt.live.connection import Connection, MarketQuestions, Refused, Unre
 from gridv4_bt.live.desk import Desk
 from gridv4_bt.live.executor import Executor
 from gridv4_bt.live.guard import Guard
-from gridv4_bt.live.ids import Purpose
 from gridv4_bt.live.journal import Journal
 from gridv4_bt.live.logger import SessionLog
 from gridv4_bt.live.monitor import Limits, Monitor
-from gridv4_bt.live.orders import Standing
 from gridv4_bt.live.state import StateFile
 from gridv4_bt.live.strategy import LiveGrid
 from strategies.grid_v4 import LOG_COLUMNS
@@ -193,13 +191,7 @@ class Session:
         """
         for pause in (0.0, *_LAST_TRIES_S):
             time.sleep(pause)  # the session's clock waits no more
-            self.desk.stop_adding(self.plan.symbols)
-            left = [
-                order
-                for symbol in self.plan.symbols
-                for order in self.desk.orders.of(symbol, purpose=Purpose.ENTRY)
-                if order.standing is not Standing.DONE
-            ]
+            left = self.desk.stop_adding(self.plan.symbols)
             if not left:
                 break
         if self._is_watched:
@@ -207,7 +199,7 @@ class Session:
         self.save()
         self.event("session", place=self.place.name, stopped=True, bars=self.bars)
         if left:
-            raise Unreachable(f"{len(left)} entries could not be cancelled and may be filled: cancel them there")
+            raise Unreachable(f"{left} entries could not be cancelled and may be filled: cancel them there")
 
     def flatten(self) -> None:
         """Cancel the bot's orders and close what the account holds of its symbols; booked at the next start."""
