@@ -22,6 +22,8 @@ _TELL = {Reaction.BUG, Reaction.REQUANTISE, Reaction.FEWER_ORDERS, Reaction.SMAL
 _STOP_EXISTS = -4130
 #: How far from the last price a close may reach where the book is too thin for a market order.
 _THIN_BOOK_REACH = 0.01
+#: Seconds before each further look at positions that should be closed.
+_LATE_POSITIONS = (0.5, 1.0, 2.0)
 
 
 class Dealer:
@@ -88,15 +90,30 @@ class Dealer:
             self._log("alert", what="stop_refused", symbol=symbol, side=side.name, text=failure.text)
 
     def flatten(self, symbol: str) -> None:
-        """Cancel every order of ours of a symbol and close both legs at market."""
-        self.cancel(self._orders.of(symbol))
+        """Cancel every order of ours of a symbol and close both legs at market; the stops go last.
+
+        Raises
+        ------
+        LiveError
+            A leg is not closed wholly; its stop still stands.
+        """
+        self.cancel([order for order in self._orders.of(symbol) if order.key.purpose is not Purpose.STOP])
+        refused = ""
         for side, held in self._executor.holdings(symbol).items():
             if held.qty > 0.0:
                 order = self._new(OrderKey(symbol, side, Purpose.CLOSE, 0), held.qty, 0.0, label=TradeLabel.MANUAL)
                 self._write([order])
                 failure = self._place_close(order)
-                if failure is not None:
-                    raise LiveError(f"{symbol} {side.name} is not closed: {failure.text}. Close it at the exchange.")
+                refused += "" if failure is None else f" {failure.text}."
+        for pause in (0.0, *_LATE_POSITIONS):
+            self._executor.connection.clock.sleep(pause)
+            holdings = self._executor.holdings(symbol).items()
+            left = " and ".join(f"{side.name} {held.qty:g}" for side, held in holdings if held.qty > 0.0)
+            if not left:
+                break
+        else:
+            raise LiveError(f"{symbol} still holds {left}.{refused} Try again, or close it at the exchange.")
+        self.cancel(self._orders.of(symbol, purpose=Purpose.STOP))
 
     # --- one order
 
@@ -147,14 +164,14 @@ class Dealer:
 
     def _carry_stop(self, book: Book, leg: Leg, change: Difference, unbooked: Unbooked) -> None:
         """Place the new stop before the old one goes, so that the leg is never without one."""
-        order = change.stop
+        order, held = change.stop, leg.tracker.qty + unbooked.change(leg.side)
         if order is not None and any(
             other.standing is Standing.DOUBT for other in self._orders.of(book.symbol, leg.side, Purpose.STOP)
         ):
             return
         if order is not None:
             before = self._orders.current(order.key)
-            failure = self._replace_stop(leg.tracker.qty + unbooked.change(leg.side), order, before)
+            failure = self._replace_stop(held, order, before)
             if failure is not None:
                 if before is not None and before.standing is Standing.OPEN:
                     self._orders.add(before)  # it stays in force
@@ -163,7 +180,7 @@ class Dealer:
                 elif failure.reaction is not Reaction.UNKNOWN:
                     self._log("alert", what="stop_refused", symbol=book.symbol, side=leg.side.name, text=failure.text)
                 return
-        if order is not None or leg.stop is not None or not leg.tracker.ids:
+        if order is not None or leg.stop is not None or not held > 0.0:
             self.cancel(change.obsolete_stops)  # else the strategy has named no stop yet: what rests protects
 
     def _replace_stop(self, held: float, order: Order, before: Order | None) -> Failure | None:
@@ -215,9 +232,9 @@ class Dealer:
             if self._orders.in_doubt(book.symbol, leg.side):
                 return
             gone = sum(
-                other.executed or 0.0
+                other.unseen
                 for other in self._orders.of(book.symbol, leg.side, Purpose.EXIT)
-                if other.key.ref == close.fill_id and not other.is_settled
+                if other.key.ref == close.fill_id
             )
             if gone > 0.0:  # its exit has filled while it was being cancelled
                 order.qty = max(order.qty - gone, 0.0)
@@ -230,7 +247,7 @@ class Dealer:
             if failure is not None and order.standing is Standing.DONE:
                 leg.closes.remove(close)
         sent = [order for order in close_orders(leg, book.symbol, self._orders) if order is not None]
-        closed = sum((order.executed or 0.0) - unbooked.of_order(order) for order in sent)
+        closed = sum(order.unseen for order in sent)
         held = leg.tracker.qty + unbooked.change(leg.side)
         if leg.closes and held - closed <= LOT_NOISE * held:
             # Nothing is left to protect; a fill to come shall not be closed by the stop of those before.

@@ -45,10 +45,14 @@ class Order:
         return self.qty - self.filled
 
     @property
+    def unseen(self) -> float:
+        """Return what was executed by the exchange's word and is not among the trades yet, base units."""
+        return max((self.executed or 0.0) - self.filled, 0.0)
+
+    @property
     def is_settled(self) -> bool:
         """Tell that it is over and all its executions are known."""
-        missing = (self.executed or 0.0) - self.filled
-        return self.standing is Standing.DONE and missing <= LOT_NOISE * max(self.filled, 1e-12)
+        return self.standing is Standing.DONE and self.unseen <= LOT_NOISE * max(self.filled, 1e-12)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
