@@ -183,10 +183,13 @@ class Executor(AccountQuestions):
         together = [order for order in orders if order.key.purpose is not Purpose.STOP and order.number is not None]
         if len(together) == 1:
             together.clear()
+        unreachable: list[str] = []
         for first in range(0, len(together), _CANCEL_BATCH):
-            self._cancel_batch(together[first : first + _CANCEL_BATCH])
+            batch = together[first : first + _CANCEL_BATCH]
+            if not self._cancel_batch(batch):
+                unreachable.extend(order.id for order in batch)
         for order in orders:
-            if order not in together or order.standing is Standing.OPEN:
+            if order not in together or order.standing is not Standing.DONE and order.id not in unreachable:
                 self.cancel(order)
 
     def cancel(self, order: Order) -> None:
@@ -289,13 +292,14 @@ class Executor(AccountQuestions):
             if answer.get("clientOrderId") == order.id and answer.get("orderId"):
                 self._take(order, answer)
                 continue
-            if was_sent and "code" not in answer:
+            failure = refusal(answer) if "code" in answer else None
+            if was_sent and (failure is None or failure.reaction is Reaction.UNKNOWN):
                 exists = self.look(order)
                 if exists is None:
                     yield order, Failure(Reaction.UNKNOWN, None, "the outcome of a batch is unknown")
                 if exists is not False:
                     continue
-            if "code" in answer and (failure := refusal(answer)).reaction not in _ANSWERED:
+            if failure is not None and failure.reaction not in _ANSWERED:
                 order.standing, order.executed = Standing.DONE, 0.0
                 yield order, failure
                 continue
@@ -315,21 +319,22 @@ class Executor(AccountQuestions):
             return self._client.cancel_order(None, name, {"trigger": True, "clientAlgoId": order.id})
         return self._client.cancel_order(None, name, {"clientOrderId": order.id})
 
-    def _cancel_batch(self, orders: Sequence[Order]) -> None:
-        """Cancel plain orders; those that the answer does not tell of stay open and are cancelled one by one."""
+    def _cancel_batch(self, orders: Sequence[Order]) -> bool:
+        """Cancel plain orders; those that the answer does not tell of stay as they are. False if there is no answer."""
         request = {"symbol": orders[0].key.symbol, "orderidlist": [order.number for order in orders]}
         try:
             answers = self.connection.ask(lambda: self._client.fapiPrivateDeleteBatchOrders(request))
         except Refused:
-            return
+            return True
         except Unreachable:
             for order in orders:
                 order.standing = Standing.DOUBT
-            return
+            return False
         told = {answer.get("clientOrderId"): answer for answer in answers}
         for order in orders:
             if order.id in told:
                 self._take_cancelled(order, told[order.id])
+        return True
 
     def _take_cancelled(self, order: Order, info: dict[str, Any]) -> None:
         self._take(order, info)

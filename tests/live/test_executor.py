@@ -1,8 +1,11 @@
 """Orders through the real ccxt client at the local exchange: as few requests as it takes, and each one answered."""
 
+import json
+
 from feeds.synthetic import SYMBOL
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange import exchange as exchange_module
+from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
 from gridv4_bt.live.orders import Order, Standing
@@ -68,3 +71,41 @@ def test_a_refusal_of_a_batch_says_what_it_means():
     failure = refusal({"code": -2019, "msg": "Margin is insufficient."})
     assert (failure.reaction, failure.code, failure.text) == (Reaction.STOP_ADDING, -2019, "Margin is insufficient.")
     assert refusal({"code": "-99999"}).reaction is Reaction.SKIP
+
+
+def test_an_unknown_outcome_inside_a_batch_is_asked_for_and_not_sent_again(market):
+    scene = market(bars=4)
+    with ServerThread(scene.desk) as server, scene.session(server.url) as session:
+        executor = session.desk.executor
+        last = executor.last_price(SYMBOL)
+        orders = entries([round(last * 0.9, 1), round(last * 0.8, 1)])
+        serve, sent = scene.desk.serve, []
+
+        def unknown(request, skew=0):
+            reply = serve(request, skew)
+            if request.method == "POST" and "rder" in request.path:
+                sent.append(request.path)
+            if request.method == "POST" and request.path.endswith("batchOrders"):
+                scene.exchange.cancel(scene.exchange.registry.open_orders()[-1])  # it lives no more when it is asked for
+                rows = json.loads(reply.body)
+                reply.body = json.dumps([rows[0], {"code": -1007, "msg": "Timeout waiting for response."}]).encode()
+            return reply
+
+        scene.desk.serve = unknown
+        assert list(executor.place_all(orders)) == []
+        assert sent == ["/fapi/v1/batchOrders"]
+        assert [order.standing for order in orders] == [Standing.OPEN, Standing.DONE]
+        assert len(scene.exchange.registry.open_orders()) == 1
+
+
+def test_orders_in_doubt_that_a_batch_of_cancels_does_not_find_are_asked_for(market):
+    scene = market(bars=4)
+    with ServerThread(scene.desk) as server, scene.session(server.url) as session:
+        executor = session.desk.executor
+        last = executor.last_price(SYMBOL)
+        orders = entries([round(last * 0.9, 1), round(last * 0.8, 1)])
+        assert list(executor.place_all(orders)) == []
+        scene.desk.faults = Faults([Fault(kind="lost_after", on="DELETE /fapi/v1/batchOrders", times=6)])
+        executor.cancel_all(orders)
+        executor.cancel_all(orders)
+        assert [order.standing for order in orders] == [Standing.DONE] * 2
