@@ -15,7 +15,7 @@ class Trade(NamedTuple):
 
     id: int
     number: str  #: of the order
-    side: PositionSide
+    side: PositionSide | None  #: None for a trade of the time when the account was in one-way mode
     is_buy: bool
     qty: float
     price: float
@@ -156,7 +156,7 @@ def _trade(answer: dict[str, Any]) -> Trade:
     return Trade(
         id=int(info["id"]),
         number=str(info["orderId"]),
-        side=PositionSide[info["positionSide"]],
+        side=PositionSide.__members__.get(info["positionSide"]),
         is_buy=info["side"] == "BUY",
         qty=float(info["qty"]),
         price=float(info["price"]),

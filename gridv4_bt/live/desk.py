@@ -125,7 +125,8 @@ class Desk:
             before, found = found, [item for book in books for item in self._compare(book)]
             if not found:
                 return []
-        settled = [item for item in found if item in before]
+        steady = {(item.symbol, item.side, item.ours, item.theirs.qty) for item in before}  # the rest moves with prices
+        settled = [item for item in found if (item.symbol, item.side, item.ours, item.theirs.qty) in steady]
         return [item for item in settled if not self._is_explained(item)]
 
     def book_until(self, symbol: str, time_ms: int) -> list[Execution]:
@@ -135,9 +136,13 @@ class Desk:
         return due
 
     def may_be_bare(self, symbol: str, side: PositionSide) -> bool:
-        """Tell whether entries of a leg may have been executed while no stop of it stands."""
-        standing = {o.key.purpose for o in self.orders.of(symbol, side) if o.standing is not Standing.DONE}
-        return Purpose.ENTRY in standing and Purpose.STOP not in standing
+        """Tell whether a leg may be held while no stop of it stands."""
+        stops = self.orders.of(symbol, side, Purpose.STOP)
+        if any(order.standing is not Standing.DONE for order in stops):
+            return False
+        # An entry that is over and still known here was executed, and is not in the books yet.
+        held = symbol in self.holdings and self.holdings[symbol][side].qty > 0.0
+        return held or bool(self.orders.of(symbol, side, Purpose.ENTRY))
 
     def tidy(self, book: Book) -> None:
         """Forget what is settled and booked, after a bar's executions are in the books."""
@@ -209,7 +214,7 @@ class Desk:
         if symbol not in self._cursor:  # nothing of ours was traded before, and the account's history may be long
             self._cursor[symbol] = self.executor.last_trade_id(symbol)
         for trade in self.executor.trades(symbol, self._cursor[symbol]):
-            if trade.time < self.since:
+            if trade.time < self.since or trade.side is None:
                 self._cursor[symbol] = trade.id
                 continue
             # What may fail comes first: a trade is taken in wholly or not at all.

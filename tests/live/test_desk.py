@@ -1,14 +1,16 @@
 """Fees in other assets, and the differences that are carried out."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from feeds.synthetic import SYMBOL
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.market import load_market
 from gridv4_bt.engine.matching import FILL_RULES, Bar, Book, Costs, Entry, MarketClose
 from gridv4_bt.engine.types import PositionSide, TradeLabel
-from gridv4_bt.live.account import Trade
+from gridv4_bt.live.account import Holding, Trade
 from gridv4_bt.live.convergence import Unbooked, difference
 from gridv4_bt.live.desk import Desk
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
@@ -173,3 +175,41 @@ def test_an_intent_that_never_reached_the_exchange_gives_way_to_the_order_before
     lost.standing, lost.executed = Standing.DONE, 0.0
     scene.orders.drop(lost)
     assert scene.order(Purpose.STOP, 0) is before
+
+
+def test_a_mismatch_is_told_although_its_liquidation_price_moves():
+    looks = iter(range(100))
+
+    def holdings(symbol):
+        return {LONG: Holding(0.03, 100.0, 50.0 + next(looks)), PositionSide.SHORT: Holding(0.0, 0.0, 0.0)}
+
+    desk = a_desk([], holdings=holdings, last_trade_id=lambda symbol: 7, trades=lambda symbol, after: [])
+    desk._clock = SimpleNamespace(sleep=lambda seconds: None)
+    [found] = desk.mismatches([Scene().book])
+    assert (found.side, found.ours, found.theirs.qty) == (LONG, 0.01, 0.03)
+
+
+def test_trades_of_the_time_in_one_way_mode_are_passed_over(market):
+    scene = market(bars=4)
+    for side in ("BUY", "SELL"):
+        scene.exchange.trade_by_hand(SYMBOL, side, "BOTH", 0.01)
+    trades = scene.exchange.ledger.trades
+    for i, trade in enumerate(trades):
+        trades[i] = replace(trade, time=trade.time - 10 * 86_400_000)
+    assert scene.live(until=2).bars == 2
+
+
+def test_a_leg_may_be_bare_when_the_last_entry_was_filled_as_it_was_taken_back():
+    scene = Scene()
+    desk = a_desk([])
+    desk.orders = scene.orders
+    assert not desk.may_be_bare("BTCUSDT", LONG)
+    desk.orders.drop(scene.order(Purpose.STOP, 0))
+    for order in scene.orders.of("BTCUSDT", LONG, Purpose.ENTRY):
+        order.standing, order.executed = Standing.DONE, 0.02
+    assert desk.may_be_bare("BTCUSDT", LONG)
+    for order in scene.orders.of("BTCUSDT", LONG, Purpose.ENTRY):
+        desk.orders.drop(order)
+    assert not desk.may_be_bare("BTCUSDT", LONG)
+    desk.holdings["BTCUSDT"] = {LONG: Holding(0.03, 100.0, 0.0)}
+    assert desk.may_be_bare("BTCUSDT", LONG)
