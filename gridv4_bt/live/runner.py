@@ -240,11 +240,11 @@ class Session:
         self.save()
         self.bars += 1
         figures = dict(zip(LOG_COLUMNS, row.tolist(), strict=True))
-        self._guard.decided(symbol, strategy.atr[0])
         self.monitor.bar(figures, self.connection.calls, self.connection.failures)
 
     def carried_out(self, strategy: LiveGrid) -> None:
         """Note that the exchange stands as decided."""
+        self._guard.decided(strategy.market.symbol, strategy.atr[0])
         figures = self.monitor.figures
         adding = self.desk.dealer.adding
         self.monitor.beat(time=self.clock.now(), bars=self.bars, equity=figures.get("equity"), adding=adding)

@@ -54,3 +54,25 @@ def test_the_first_stop_gives_way_to_the_one_decided_on_at_the_candle(market):
     stops = [algo for algo in scene.exchange.registry.open_algos() if algo.position_side == "LONG"]
     assert [algo.trigger for algo in stops] == [pytest.approx(leg.stop)]
     assert scene.exchange.books[SYMBOL].leg(PositionSide.LONG).stop == pytest.approx(leg.stop)
+
+
+def test_a_leg_opened_right_after_a_restart_has_its_first_stop_too(market):
+    scene = market(bars=12, watch=60.0)
+    with ServerThread(scene.desk) as server:
+        with scene.session(server.url, 2) as session:
+            session._cerebro.run()
+            session.save()
+        with scene.session(server.url, 1) as session:  # the candle of the last decision is still the newest
+            done = []
+
+            def trade() -> None:
+                if not done:
+                    done.append(server.call(lambda: scene.exchange.trade_by_hand(SYMBOL, "BUY", "LONG", 0.05)))
+
+            session.clock.every(60.0, trade)
+            session._cerebro.run()
+    events = [json.loads(line) for line in (scene.folder / "orders.jsonl").read_text().splitlines()]
+    [first] = [event for event in events if event["kind"] == "first_stop"]
+    [fill] = [event for event in events if event["kind"] == "fill"][:1]
+    placed = int(datetime.fromisoformat(first["clock"]).timestamp() * 1000)
+    assert placed // BAR_MS == fill["time"] // BAR_MS
