@@ -188,8 +188,8 @@ class LiveHedgeBroker(HedgeBroker):
     def _correct_funding(self) -> None:
         """Charge what the exchange has charged, where the books have computed another amount."""
         for symbol, time, computed, paid in self.desk.funding.differences():
-            book = next(book for book in self._all if book.symbol == symbol)
-            self.account.correct_funding([leg.tracker for leg in book.legs], paid - computed)
+            trackers = [leg.tracker for book in self._all if book.symbol == symbol for leg in book.legs]
+            self.account.correct_funding(trackers, paid - computed)  # a symbol not traded any more has none
             self.desk.log("alert", what="funding_differs", symbol=symbol, time=time, computed=computed, paid=paid)
 
     def _compare_wallet(self, fresh: list[FeedBook]) -> None:
@@ -199,8 +199,8 @@ class LiveHedgeBroker(HedgeBroker):
         both agree on is the wallet less what the positions have cost: equity at a price of nought.
         """
         bar = fresh[0].bar
-        if (bar.time + BAR_MS) % 3_600_000 == 0 or self.desk.unbooked:
-            return  # a settlement at the close belongs to the next bar
+        if len(fresh) < len(self._all) or (bar.time + BAR_MS) % 3_600_000 == 0 or self.desk.unbooked:
+            return  # a settlement at the close belongs to the next bar; what others hold was not asked for
         ours, theirs = self.account.wallet, self.desk.executor.wallet() - self.desk.foreign_fees
         for book in self._all:
             for leg in book.legs:

@@ -1,5 +1,6 @@
 """Two symbols in one wallet live: the same as the backtest of both, and each goes on when the other cannot."""
 
+import json
 from collections import Counter
 
 import pytest
@@ -112,3 +113,35 @@ def test_one_symbol_that_may_not_be_traded_leaves_the_other_alone(pair, spoilt):
     assert traded == {SYMBOL}
     assert any("entries refused" in alert and SECOND in alert for alert in scene.alerts)
     check_books(scene, session)
+
+
+def test_a_symbol_without_its_first_candle_leaves_the_other_alone(pair, spoilt):
+    scene = pair(bars=8)
+    first = scene.exchange.now // BAR_MS * BAR_MS
+
+    def answer(request, serve):
+        reply = serve()
+        if request.path.endswith("/klines") and request.params.values["symbol"] == SECOND:
+            if scene.exchange.now < first + 2 * BAR_MS:
+                return json_reply(200, [row for row in json.loads(reply.body) if row[0] < first - BAR_MS])
+        return reply
+
+    spoilt(scene, answer)
+    session = scene.live()
+    assert session.bars >= 8
+    check_books(scene, session)
+
+
+def test_funding_of_a_symbol_that_is_traded_no_more_is_corrected_in_the_wallet(pair):
+    scene = pair(bars=12)
+    with ServerThread(scene.desk) as server:
+        with scene.session(server.url, 4) as session:
+            session._cerebro.run()
+            session.desk.funding.settled(SECOND, scene.exchange.now // BAR_MS * BAR_MS, 3.0)
+            session.save()
+        del scene.data[1:]
+        with scene.session(server.url, 3) as session:
+            session._cerebro.run()
+    assert session.bars == 3
+    assert any("funding differs" in alert and SECOND in alert for alert in scene.alerts)
+    assert session.broker.account.funding == pytest.approx(-3.0)
