@@ -59,6 +59,7 @@ _KINDS = {
 }  # fmt: skip
 _ALERTS = {
     "unreachable": Cause.OUTAGE, "not_carried_out": Cause.OUTAGE, "not_reconciled": Cause.OUTAGE,
+    "silenced": Cause.OUTAGE,
     "adopted": Cause.LATE_POLL, "written_off": Cause.LATE_POLL,
 }  # fmt: skip
 

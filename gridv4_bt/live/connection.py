@@ -17,7 +17,7 @@ Log = Callable[..., None]
 
 RECV_WINDOW_MS = 5_000
 #: Longer silences than this are not sat through inside one question: the bar goes on without the answer. Seconds.
-_LONGEST_WAIT = 120.0
+LONGEST_WAIT = 120.0
 _REPEATED = {Reaction.UNKNOWN, Reaction.RETRY, Reaction.WAIT, Reaction.RESYNC_CLOCK}
 
 
@@ -80,7 +80,7 @@ class Connection:
         """
         quiet_until = max(self._quiet_until, self._no_orders_until) if is_order else self._quiet_until
         wait = (quiet_until - self.clock.now()) / 1000.0
-        if 0.0 < wait <= _LONGEST_WAIT:
+        if 0.0 < wait <= LONGEST_WAIT:
             self.clock.sleep(wait)
             wait = (quiet_until - self.clock.now()) / 1000.0  # it sleeps no more once the session is to stop
         if wait > 0.0:
@@ -147,6 +147,8 @@ class Connection:
         elif failure.reaction is Reaction.WAIT_ORDERS:
             self._no_orders_until = max(self._no_orders_until, until)
         self.log("failure", reaction=str(failure.reaction), code=failure.code, text=failure.text)
+        if failure.wait > LONGEST_WAIT:
+            self.log("alert", what="silenced", seconds=round(failure.wait), text=failure.text)
 
     def _keep_pace(self) -> None:
         headers = self.client.last_response_headers or {}

@@ -11,7 +11,7 @@ from typing import Any
 from gridv4_bt.engine.market import Market
 from gridv4_bt.errors import ConfigError, LiveError
 from gridv4_bt.live.account import AccountQuestions
-from gridv4_bt.live.connection import RECV_WINDOW_MS, Connection, Refused, Unreachable, answer_of
+from gridv4_bt.live.connection import LONGEST_WAIT, RECV_WINDOW_MS, Connection, Refused, Unreachable, answer_of
 from gridv4_bt.live.ids import Purpose
 from gridv4_bt.live.orders import Order, Standing
 from gridv4_bt.live.quantise import price_text, quantity_text
@@ -113,6 +113,8 @@ class Executor(AccountQuestions):
                 failure = Failure(Reaction.UNKNOWN, None, "the answer has no order id")
             except Refused as refused:
                 failure = refused.failure
+            if failure.wait > LONGEST_WAIT:
+                break  # after so long the next bar plans anew
             match failure.reaction:
                 case Reaction.UNKNOWN | Reaction.ADOPT:
                     exists = self.look(order)

@@ -109,3 +109,16 @@ def test_orders_in_doubt_that_a_batch_of_cancels_does_not_find_are_asked_for(mar
         executor.cancel_all(orders)
         executor.cancel_all(orders)
         assert [order.standing for order in orders] == [Standing.DONE] * 2
+
+
+def test_a_ban_is_told_and_not_sat_through_with_an_order_in_hand(market):
+    scene = market(bars=12)
+    with ServerThread(scene.desk) as server, scene.session(server.url) as session:
+        executor = session.desk.executor
+        [order] = entries([round(executor.last_price(SYMBOL) * 0.9, 1)])
+        scene.desk.faults = Faults([Fault(kind="banned", on="POST /fapi/v1/order", seconds=3600)])
+        before = session.clock.now()
+        assert executor.place(order).reaction is Reaction.WAIT
+        assert session.clock.now() - before < 1_000
+    assert order.standing is Standing.DONE and scene.exchange.registry.open_orders() == []
+    assert any("silenced" in alert for alert in scene.alerts)
