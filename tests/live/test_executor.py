@@ -86,7 +86,7 @@ def test_an_unknown_outcome_inside_a_batch_is_asked_for_and_not_sent_again(marke
             if request.method == "POST" and "rder" in request.path:
                 sent.append(request.path)
             if request.method == "POST" and request.path.endswith("batchOrders"):
-                scene.exchange.cancel(scene.exchange.registry.open_orders()[-1])  # it lives no more when it is asked for
+                scene.exchange.cancel(scene.exchange.registry.open_orders()[-1])  # it is gone when it is asked for
                 rows = json.loads(reply.body)
                 reply.body = json.dumps([rows[0], {"code": -1007, "msg": "Timeout waiting for response."}]).encode()
             return reply
