@@ -30,6 +30,7 @@ from gridv4_bt.live.guard import Guard
 from gridv4_bt.live.journal import Journal
 from gridv4_bt.live.logger import SessionLog
 from gridv4_bt.live.monitor import Limits, Monitor
+from gridv4_bt.live.orders import Standing
 from gridv4_bt.live.state import StateFile
 from gridv4_bt.live.strategy import LiveGrid
 from strategies.grid_v4 import LOG_COLUMNS
@@ -164,6 +165,7 @@ class Session:
             "session", place=self.place.name, bot=self.bot, symbols=list(self.plan.symbols), wallet=cash,
             time=iso(now), resumed=self.saved is not None,
         )  # fmt: skip
+        self._tell_left_alone()
         self._guard = Guard(self.desk, self.plan.config.stop2_atr, self.event)
         if self.place.watch:
             self.clock.every(self.place.watch, self._guard.look)
@@ -269,6 +271,17 @@ class Session:
         self._journaled = self.journal.last
 
     # ---
+
+    def _tell_left_alone(self) -> None:
+        """Tell of symbols that were traded here before, are not any more, and have orders or positions still."""
+        books = (self.saved or {}).get("broker", {}).get("books", {})
+        held = {symbol for symbol, book in books.items() if any(leg["fills"] for leg in book["legs"])}
+        ordered = {order.key.symbol for order in self.desk.orders if order.standing is not Standing.DONE}
+        for symbol in sorted((held | ordered) - set(self.plan.symbols)):
+            self.event(
+                "alert", what="left_alone", symbol=symbol,
+                text=f"{symbol} was traded here and is not any more; nobody looks after its orders and positions",
+            )  # fmt: skip
 
     def _read_markets(self) -> dict[str, Market]:
         self.connection.ask(lambda: self.place.client.load_markets(True))

@@ -145,3 +145,17 @@ def test_funding_of_a_symbol_that_is_traded_no_more_is_corrected_in_the_wallet(p
     assert session.bars == 3
     assert any("funding differs" in alert and SECOND in alert for alert in scene.alerts)
     assert session.broker.account.funding == pytest.approx(-3.0)
+
+
+def test_orders_of_a_symbol_that_is_traded_no_more_are_told_of(pair):
+    scene = pair(bars=12)
+    with ServerThread(scene.desk) as server:
+        with scene.session(server.url, 4) as session:
+            session._cerebro.run()
+            session.save()
+        assert scene.exchange.registry.open_orders(SECOND)
+        with scene.session(server.url):
+            assert scene.alerts == []
+        del scene.data[1:]
+        with scene.session(server.url):
+            assert any("left alone" in alert and SECOND in alert for alert in scene.alerts)
