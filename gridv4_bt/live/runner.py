@@ -156,7 +156,7 @@ class Session:
         executor.set_up(self.plan.config.leverage)
         now = self.clock.now()
         self.desk = Desk(executor, self.journal, self.bot, self.event, since=now)
-        self.desk.restore((self.saved or {}).get("broker", {}).get("desk"))
+        self.desk.restore(((self.saved or {}).get("broker") or {}).get("desk"))
         cash = executor.wallet()
         if not cash > 0.0 and self.saved is None:
             raise ConfigError("the futures wallet holds no USDT: transfer some to it first")
@@ -274,7 +274,7 @@ class Session:
 
     def _tell_left_alone(self) -> None:
         """Tell of symbols that were traded here before, are not any more, and have orders or positions still."""
-        books = (self.saved or {}).get("broker", {}).get("books", {})
+        books = ((self.saved or {}).get("broker") or {}).get("books", {})
         held = {symbol for symbol, book in books.items() if any(leg["fills"] for leg in book["legs"])}
         ordered = {order.key.symbol for order in self.desk.orders if order.standing is not Standing.DONE}
         for symbol in sorted((held | ordered) - set(self.plan.symbols)):

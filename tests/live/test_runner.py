@@ -244,3 +244,16 @@ def test_the_requests_of_a_candle_are_few(market):
     scene = market(bars=12, settings=("levels=10",))
     session = scene.live()
     assert session.connection.calls / session.bars < 16
+
+
+def test_a_session_stopped_before_its_first_decision_can_be_started_again(market):
+    scene = market(bars=6, faults=[{"kind": "gateway", "on": "GET /fapi/v1/openAlgoOrders", "times": 0}])
+    with ServerThread(scene.desk) as server:
+        with scene.session(server.url) as session:
+            scene.stop.set()
+            session.run()
+        assert session.bars == 0
+        scene.desk.faults = Faults()
+        with scene.session(server.url, 2) as session:
+            session.run()
+    assert session.bars == 2
