@@ -109,13 +109,13 @@ class AccountQuestions:
 
     def funding_income(self, since: int) -> list[Income]:
         """Return the funding of all symbols from a time (ms) on, oldest first."""
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[tuple[str, str, str], dict[str, Any]] = {}
         while True:
             request = {"incomeType": "FUNDING_FEE", "startTime": since, "limit": _INCOME_PAGE}
             page = self.connection.ask(lambda request=request: self._client.fapiPrivateGetIncome(request))
-            fresh = [row for row in page if row["tranId"] not in found]
-            found.update((row["tranId"], row) for row in fresh)
-            if len(page) < _INCOME_PAGE or not fresh:
+            known = len(found)
+            found.update(((row["tranId"], row["symbol"], row["income"]), row) for row in page)
+            if len(page) < _INCOME_PAGE or len(found) == known:
                 rows = sorted(found.values(), key=lambda row: int(row["time"]))
                 return [Income(row["symbol"], int(row["time"]), float(row["income"])) for row in rows]
             since = max(int(row["time"]) for row in page)  # rows of one moment may lie on both sides of a page

@@ -22,6 +22,8 @@ _TELL = {Reaction.BUG, Reaction.REQUANTISE, Reaction.FEWER_ORDERS, Reaction.SMAL
 _STOP_EXISTS = -4130
 #: How far from the last price a close may reach where the book is too thin for a market order.
 _THIN_BOOK_REACH = 0.01
+#: How far from the last price a stop is placed that should have been met already.
+_NEAREST_STOP = 0.001
 #: Seconds before each further look at positions that should be closed.
 _LATE_POSITIONS = (0.5, 1.0, 2.0)
 
@@ -86,6 +88,9 @@ class Dealer:
         order = self._new(OrderKey(symbol, side, Purpose.STOP, 0), float("inf"), price)
         self._write([order])
         failure = self._place(order)
+        if failure is not None and failure.reaction is Reaction.CLOSE_NOW:  # the price is through it already
+            last = self._executor.last_price(symbol)
+            failure = self._place_instead(order, last * (1.0 - int(side) * _NEAREST_STOP))
         if failure is not None and failure.reaction is not Reaction.UNKNOWN:
             self._log("alert", what="stop_refused", symbol=symbol, side=side.name, text=failure.text)
 

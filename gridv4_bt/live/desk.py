@@ -13,7 +13,7 @@ from gridv4_bt.live.account import Holding, Trade
 from gridv4_bt.live.connection import Log
 from gridv4_bt.live.convergence import Unbooked, close_orders
 from gridv4_bt.live.dealer import Dealer
-from gridv4_bt.live.executor import Executor
+from gridv4_bt.live.executor import SURELY_LATE_MS, Executor
 from gridv4_bt.live.funding import FundingCheck
 from gridv4_bt.live.ids import OrderKey, Purpose, parse_id
 from gridv4_bt.live.journal import Journal
@@ -90,6 +90,7 @@ class Desk:
                 self.dealer.generation = max(self.dealer.generation, parse_id(order.id).generation)
                 if record["n"] > seen and self.orders.get(order.id) is None:
                     order.standing = Standing.DOUBT
+                    order.sent = self._clock.now()  # or less: the process before may have sent it as it died
                     self.orders.add(order)
 
     # --- what has happened
@@ -189,14 +190,26 @@ class Desk:
                 info = standing[order.id]
                 order.number = str(info.get("orderId") or info.get("algoId") or order.number)
             else:
-                was = order.standing
-                self.executor.refresh(order)
-                if was is Standing.DOUBT and order.standing is not Standing.DOUBT:
-                    self.log("doubt_resolved", id=order.id, standing=str(order.standing), executed=order.executed)
+                self._refresh(order)
+        self._resolve_doubts(symbol)
         for order_id, info in standing.items():
             name = parse_id(order_id)
             if name is not None and name.bot == self.bot and self.orders.get(order_id) is None:
                 self._cancel_stray(symbol, order_id, info)
+
+    def _refresh(self, order: Order) -> None:
+        was = order.standing
+        self.executor.refresh(order)
+        if was is Standing.DOUBT and order.standing is not Standing.DOUBT:
+            self.log("doubt_resolved", id=order.id, standing=str(order.standing), executed=order.executed)
+
+    def _resolve_doubts(self, symbol: str) -> None:
+        """Ask once more for orders that may still be on their way, when they would come too late to be taken."""
+        doubts = [order for order in self.orders.of(symbol) if order.standing is Standing.DOUBT]
+        if doubts:
+            self._clock.sleep((max(order.sent for order in doubts) + SURELY_LATE_MS + 1 - self._clock.now()) / 1000.0)
+            for order in doubts:
+                self._refresh(order)
 
     def _cancel_stray(self, symbol: str, order_id: str, info: dict[str, Any]) -> None:
         """Cancel an order of ours that no book knows: the listing is stale, or a state was lost."""

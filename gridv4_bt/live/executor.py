@@ -18,7 +18,7 @@ from gridv4_bt.live.quantise import price_text, quantity_text
 from gridv4_bt.live.reactions import Failure, Reaction, refusal
 
 #: A request this much older than its time stamp is refused by the exchange, so an order still unknown then never was.
-_SURELY_LATE_MS = RECV_WINDOW_MS + 3_000
+SURELY_LATE_MS = RECV_WINDOW_MS + 3_000
 _LOOKS = (0.2, 0.5, 1.0, 2.0, 3.0, 3.0, 5.0)  # seconds before each look for an order
 _ATTEMPTS = 3
 _BATCH, _CANCEL_BATCH = 5, 10  # the exchange's limits
@@ -154,7 +154,7 @@ class Executor(AccountQuestions):
                 return True
             except Refused as refused:
                 absent = refused.failure.reaction is Reaction.GONE
-            if absent and clock.now() - order.sent > _SURELY_LATE_MS:
+            if absent and clock.now() - order.sent > SURELY_LATE_MS:
                 return False
         return None
 
@@ -176,7 +176,7 @@ class Executor(AccountQuestions):
         except Refused as refused:
             if refused.failure.reaction is not Reaction.GONE:
                 raise Unreachable(refused.failure.text) from refused
-            if order.standing is Standing.DOUBT and self.connection.clock.now() - order.sent <= _SURELY_LATE_MS:
+            if order.standing is Standing.DOUBT and self.connection.clock.now() - order.sent <= SURELY_LATE_MS:
                 return
             order.standing, order.executed = Standing.DONE, order.filled
 

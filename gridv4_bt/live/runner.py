@@ -206,8 +206,14 @@ class Session:
     def flatten(self) -> None:
         """Cancel the bot's orders and close what the account holds of its symbols; booked at the next start."""
         self.desk.poll(self.plan.symbols)
+        failed = []
         for symbol in self.plan.symbols:
-            self.desk.dealer.flatten(symbol)
+            try:
+                self.desk.dealer.flatten(symbol)
+            except LiveError as failure:
+                failed.append(str(failure))
+        if failed:
+            raise LiveError(" ".join(failed))
         self.event("session", place=self.place.name, flattened=True)
 
     def watch_over(self, seconds: int) -> None:

@@ -76,3 +76,22 @@ def test_a_leg_opened_right_after_a_restart_has_its_first_stop_too(market):
     [fill] = [event for event in events if event["kind"] == "fill"][:1]
     placed = int(datetime.fromisoformat(first["clock"]).timestamp() * 1000)
     assert placed // BAR_MS == fill["time"] // BAR_MS
+
+
+def test_where_the_price_is_through_the_first_stop_already_it_rests_right_below(market):
+    scene = market(bars=12, watch=60.0, faults=[{"kind": "error", "code": -2021, "on": "/fapi/v1/algoOrder"}])
+    with ServerThread(scene.desk) as server, scene.session(server.url, 3) as session:
+        seen = []
+
+        def trade() -> None:
+            book = scene.exchange.books[SYMBOL]
+            if session.bars != 2:
+                return
+            if not book.long.tracker.ids:
+                server.call(lambda: scene.exchange.trade_by_hand(SYMBOL, "BUY", "LONG", 0.05))
+            elif not seen and book.long.stop is not None:
+                seen.append(book.long.stop / book.price)
+
+        session.clock.every(60.0, trade)
+        session._cerebro.run()
+    assert seen == [pytest.approx(0.999, abs=1e-4)]

@@ -11,8 +11,9 @@ from gridv4_bt.engine.types import PositionSide, TradeLabel
 from gridv4_bt.errors import ConfigError, LiveError
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
-from gridv4_bt.live.connection import Unreachable
-from gridv4_bt.live.ids import parse_id
+from gridv4_bt.live.connection import RECV_WINDOW_MS, Unreachable
+from gridv4_bt.live.ids import OrderKey, Purpose, make_id, parse_id
+from gridv4_bt.live.orders import Order, Standing
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 
@@ -224,6 +225,23 @@ def test_an_account_in_one_way_mode_that_is_not_flat_is_refused(market):
             with scene.session(server.url):
                 pass
         assert scene.exchange.hedge_mode is False
+
+
+def test_an_intent_of_a_killed_process_is_given_up_only_when_it_would_come_too_late(market):
+    """An order that was sent with the last breath may still be on its way when the next process asks for it."""
+    scene = market(bars=12)
+    with ServerThread(scene.desk) as server:
+        with scene.session(server.url, 3) as session:
+            session._cerebro.run()
+            key = OrderKey(SYMBOL, LONG, Purpose.ENTRY, 1)
+            lost = Order(make_id(session.bot, key, session.desk.dealer.generation + 1), key, 0.01, 30_000.0)
+            session.journal.write([{"orders": [lost.to_json()]}])
+        with scene.session(server.url) as session:
+            assert session.desk.orders.get(lost.id).standing is Standing.DOUBT
+            before = session.clock.now()
+            session.desk.poll([SYMBOL])
+            assert session.clock.now() - before > RECV_WINDOW_MS
+            assert session.desk.orders.get(lost.id).standing is Standing.DONE
 
 
 def test_a_wrong_key_halts_with_a_cure(market):
