@@ -29,6 +29,7 @@ from gridv4_bt.exchange.desk import Desk
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Faults, random_faults
 from gridv4_bt.exchange.server import ServerThread
+from gridv4_bt.live.connection import Unreachable
 from gridv4_bt.live.ids import Purpose, parse_id
 from gridv4_bt.live.paper import PaperClock, history_bars, place_at
 from gridv4_bt.live.runner import Plan, Session
@@ -40,7 +41,7 @@ _REQUESTS_PER_BAR = 10  # about; kills are drawn among requests
 _LONGEST_RUN_S = 600.0
 _CASH = 10_000.0
 _HALTED = 3  # exit code
-_PATIENCE = 5  # a person's, with halts in one seed
+_PATIENCE = 5  # of who starts it again, with halts in one seed
 
 
 @dataclass
@@ -50,7 +51,7 @@ class Result:
     seed: int
     bars: int = 0  #: decided, in all processes together
     kills: int = 0
-    halts: int = 0  #: times it has asked for a person, who has started it again
+    halts: int = 0  #: times it could not go on, said so, and was started again
     faults: Counter[str] = field(default_factory=Counter)
     requests: int = 0
     fills: int = 0
@@ -248,7 +249,7 @@ def _live(url: str, folder: str) -> None:
         try:
             session.prepare()
             session.run()
-        except LiveError as error:
+        except (LiveError, Unreachable) as error:
             (path / "error.txt").write_text(str(error), encoding="utf-8")
             sys.exit(_HALTED)
 
