@@ -1,6 +1,7 @@
 """A short, lively market behind a real socket, and live sessions on it."""
 
 import csv
+import json
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -90,6 +91,12 @@ class Market:
                 between(session)
             session.run()
             return session
+
+
+def events(scene, kind):
+    """Return what a session has written of one kind of event, oldest first."""
+    lines = (scene.folder / "events.jsonl").read_text().splitlines()
+    return [event for event in map(json.loads, lines) if event["kind"] == kind]
 
 
 def rows(path):

@@ -1,10 +1,10 @@
 """What is refused is answered as the refusal means."""
 
-import json
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from live_market import events
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.engine.account import Account
@@ -21,11 +21,6 @@ from gridv4_bt.live.convergence import Unbooked
 from gridv4_bt.live.dealer import Dealer
 from gridv4_bt.live.ids import Purpose, parse_id
 from gridv4_bt.live.orders import Execution, OrderRegistry, Standing
-
-
-def events(scene, kind):
-    lines = (scene.folder / "events.jsonl").read_text().splitlines()
-    return [event for event in map(json.loads, lines) if event["kind"] == kind]
 
 
 def standing(scene, purpose):

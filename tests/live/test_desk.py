@@ -131,16 +131,22 @@ def test_a_close_that_was_sent_is_not_sent_again():
     assert scene.change().closes == []
 
 
-def test_the_rest_of_a_close_that_was_executed_in_part_is_sent_again():
-    scene = Scene()
+def closed(scene, close, executed):
+    """Let the exchange execute a close as far as it can, and tidy up after the bar; return its order."""
     desk = a_desk([])
     desk.orders = scene.orders
-    scene.leg.closes.append(MarketClose(1, 0.01, TradeLabel.OLDEST))
+    scene.leg.closes.append(close)
     [(_, order)] = scene.change().closes
     scene.orders.add(order)
-    order.standing, order.executed, order.filled = Standing.DONE, 0.004, 0.004
-    scene.leg.tracker.close(0, 0.004)
+    order.standing, order.executed, order.filled = Standing.DONE, executed, executed
+    scene.leg.tracker.close(0, executed)
     desk.tidy(scene.book)
+    return order
+
+
+def test_the_rest_of_a_close_that_was_executed_in_part_is_sent_again():
+    scene = Scene()
+    order = closed(scene, MarketClose(1, 0.01, TradeLabel.OLDEST), 0.004)
     assert scene.leg.closes == [MarketClose(1, pytest.approx(0.006), TradeLabel.OLDEST)]
     [(_, again)] = scene.change().closes
     assert again.qty == pytest.approx(0.006) and again.id != order.id
@@ -148,14 +154,7 @@ def test_the_rest_of_a_close_that_was_executed_in_part_is_sent_again():
 
 def test_a_close_that_was_executed_is_done():
     scene = Scene()
-    desk = a_desk([])
-    desk.orders = scene.orders
-    scene.leg.closes.append(MarketClose(1, 0.005, TradeLabel.STOP1))
-    [(_, order)] = scene.change().closes
-    scene.orders.add(order)
-    order.standing, order.executed, order.filled = Standing.DONE, 0.005, 0.005
-    scene.leg.tracker.close(0, 0.005)
-    desk.tidy(scene.book)
+    order = closed(scene, MarketClose(1, 0.005, TradeLabel.STOP1), 0.005)
     assert scene.leg.closes == [] and scene.orders.get(order.id) is None
 
 

@@ -17,6 +17,17 @@ def entries(prices, qty=0.01):
     return [Order(make_id("g4", key, key.ref), key, qty, price) for key, price in zip(keys, prices, strict=True)]
 
 
+def two(executor):
+    last = executor.last_price(SYMBOL)
+    return entries([round(last * 0.9, 1), round(last * 0.8, 1)])
+
+
+def two_standing(executor):
+    orders = two(executor)
+    assert list(executor.place_all(orders)) == []
+    return orders
+
+
 def test_a_refusal_inside_a_batch_is_an_answer_and_not_sent_again(market, monkeypatch):
     monkeypatch.setattr(exchange_module, "MAX_OPEN_ORDERS", 6)
     scene = market(bars=4)
@@ -58,9 +69,7 @@ def test_a_batch_of_cancels_that_is_not_answered_is_in_doubt(market):
     scene = market(bars=4, faults=[{"kind": "gateway", "on": "DELETE /fapi/v1/batchOrders", "times": 0}])
     with ServerThread(scene.desk) as server, scene.session(server.url) as session:
         executor = session.desk.executor
-        last = executor.last_price(SYMBOL)
-        orders = entries([round(last * 0.9, 1), round(last * 0.8, 1)])
-        assert list(executor.place_all(orders)) == []
+        orders = two_standing(executor)
         executor.cancel_all(orders)
         assert [order.standing for order in orders] == [Standing.DOUBT] * 2
         executor.cancel_all(orders[:1])  # alone it takes another way
@@ -77,8 +86,7 @@ def test_an_unknown_outcome_inside_a_batch_is_asked_for_and_not_sent_again(marke
     scene = market(bars=4)
     with ServerThread(scene.desk) as server, scene.session(server.url) as session:
         executor = session.desk.executor
-        last = executor.last_price(SYMBOL)
-        orders = entries([round(last * 0.9, 1), round(last * 0.8, 1)])
+        orders = two(executor)
         serve, sent = scene.desk.serve, []
 
         def unknown(request, skew=0):
@@ -102,9 +110,7 @@ def test_orders_in_doubt_that_a_batch_of_cancels_does_not_find_are_asked_for(mar
     scene = market(bars=4)
     with ServerThread(scene.desk) as server, scene.session(server.url) as session:
         executor = session.desk.executor
-        last = executor.last_price(SYMBOL)
-        orders = entries([round(last * 0.9, 1), round(last * 0.8, 1)])
-        assert list(executor.place_all(orders)) == []
+        orders = two_standing(executor)
         scene.desk.faults = Faults([Fault(kind="lost_after", on="DELETE /fapi/v1/batchOrders", times=6)])
         executor.cancel_all(orders)
         executor.cancel_all(orders)

@@ -1,9 +1,9 @@
 """A leg that is opened between two candles has its stop before the next one."""
 
-import json
 from datetime import datetime
 
 import pytest
+from live_market import events
 
 from feeds.synthetic import SYMBOL
 from feeds.tables import BAR_MS
@@ -25,10 +25,9 @@ def test_a_leg_opened_inside_a_candle_has_a_stop_within_a_minute(market):
     with ServerThread(scene.desk) as server, scene.session(server.url, 4) as session:
         session.clock.every(60.0, lambda: session.bars == 2 and server.call(trade))
         session._cerebro.run()
-    events = [json.loads(line) for line in (scene.folder / "orders.jsonl").read_text().splitlines()]
-    [first] = [event for event in events if event["kind"] == "first_stop"]
+    [first] = events(scene, "first_stop")
     assert (first["side"], first["qty"]) == ("LONG", 0.05)
-    [fill] = [event for event in events if event["kind"] == "fill"][:1]
+    fill = events(scene, "fill")[0]
     placed = int(datetime.fromisoformat(first["clock"]).timestamp() * 1000)
     assert 0 < placed - fill["time"] <= 120_000
     assert placed // BAR_MS == fill["time"] // BAR_MS  # in the same candle
@@ -71,9 +70,8 @@ def test_a_leg_opened_right_after_a_restart_has_its_first_stop_too(market):
 
             session.clock.every(60.0, trade)
             session._cerebro.run()
-    events = [json.loads(line) for line in (scene.folder / "orders.jsonl").read_text().splitlines()]
-    [first] = [event for event in events if event["kind"] == "first_stop"]
-    [fill] = [event for event in events if event["kind"] == "fill"][:1]
+    [first] = events(scene, "first_stop")
+    fill = events(scene, "fill")[0]
     placed = int(datetime.fromisoformat(first["clock"]).timestamp() * 1000)
     assert placed // BAR_MS == fill["time"] // BAR_MS
 
