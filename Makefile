@@ -1,9 +1,10 @@
 # `make backtest` and `make test` set up all they need in .venv by themselves.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell .ci/find-python)
 VENV := .venv
 RUN := $(VENV)/bin/python
+PIP := -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: backtest test benchmark clean
+.PHONY: backtest test lint check-all benchmark clean
 
 backtest: $(VENV)/.installed
 	$(RUN) run_backtest.py
@@ -11,22 +12,37 @@ backtest: $(VENV)/.installed
 test: $(VENV)/.test-installed
 	$(RUN) -m pytest -n 2
 
+lint: $(VENV)/.lint-installed
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy
+
+# What is slower than `make test`: see .ci/check-all.
+check-all: lint test
+	.ci/check-all
+
 benchmark: $(VENV)/.installed
 	$(RUN) benchmarks/backtest.py
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=...") if sys.version_info < (3, 11) else None'
+	@test -n "$(PYTHON)"
+	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit(f"$(PYTHON) is Python {v.major}.{v.minor}; the project runs on 3.11, 3.12 and 3.13. Set PYTHON=/path/to/one.")'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/python setup.cfg pyproject.toml
 	@echo "installing into $(VENV) ..."
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[fast,gmm,optimize,live]'
+	@$(RUN) $(PIP) '.[fast,gmm,optimize,live]'
 	@touch $@
 
 $(VENV)/.test-installed: $(VENV)/.installed
 	@echo "installing what the tests need into $(VENV) ..."
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[fast,gmm,optimize,cluster,live,test]'
+	@$(RUN) $(PIP) '.[fast,gmm,optimize,cluster,live,test]'
+	@touch $@
+
+$(VENV)/.lint-installed: $(VENV)/.test-installed
+	@echo "installing the linters into $(VENV) ..."
+	@$(RUN) $(PIP) '.[fast,gmm,optimize,cluster,live,test,lint]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) .venvs build *.egg-info

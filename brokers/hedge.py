@@ -16,6 +16,7 @@ from brokers.reporting import ExecutionReporter
 from brokers.standard_orders import StandardOrders
 from gridv4_bt.config import backtrader_params
 from gridv4_bt.core.risk import maintenance_margin
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.intrabar import MODES
 from gridv4_bt.engine.ladder import PLACE, REPLACE, Blocked
@@ -84,7 +85,7 @@ class HedgeBroker(HedgeModeBroker):
         if datas is None:
             return self._value
         books = (self._books[data] for data in datas if data in self._books)
-        return sum(book.unrealized(book.bar.close) for book in books)
+        return plain_sum(book.unrealized(book.bar.close) for book in books)
 
     get_cash = getcash
     get_value = getvalue
@@ -227,7 +228,7 @@ class HedgeBroker(HedgeModeBroker):
     ) -> bool:
         book = self._book(data)
         leg = book.leg(side)
-        pending = sum(close.qty for close in leg.closes if close.fill_id == fill_id)
+        pending = plain_sum(close.qty for close in leg.closes if close.fill_id == fill_id)
         free = leg.tracker.qtys[leg.tracker.ids.index(fill_id)] - pending
         if free <= LOT_NOISE * qty:
             return False

@@ -10,6 +10,7 @@ from gridv4_bt.core.grid import grid_spacing
 from gridv4_bt.core.kelly import kelly_multiplier
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.risk import portfolio_var
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.exits import shared_slack, wanted_exit
 from gridv4_bt.engine.guards import (
     COOLDOWN_BARS,
@@ -334,7 +335,7 @@ class GridStrategyV4(FastStrategy):
         if settlements != self._settlements_seen:
             self._settlements_seen = settlements
             self.funding_log.extend(
-                (bar.time, sum(self.long.tracker.fundings), sum(self.short.tracker.fundings))
+                (bar.time, plain_sum(self.long.tracker.fundings), plain_sum(self.short.tracker.fundings))
             )
 
     def log_equity(self, bar: Bar) -> None:

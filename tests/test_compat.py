@@ -1,11 +1,14 @@
 """What is adapted in Backtrader changes no result."""
 
 import datetime as dt
+import itertools
+import pickle
+import warnings
 
 import backtrader as bt
 import pytest
 
-from gridv4_bt.compat import FastCerebro, FastStrategy, LineReader
+from gridv4_bt.compat import Count, FastCerebro, FastStrategy, LineReader, UtcDatetime, product
 from scripted import candle_feed, flat
 
 BARS = [(100.0 + i, 103.0 + i, 98.0 + i, 101.0 + i, 10.0 * i + 1.0) for i in range(12)]
@@ -120,3 +123,26 @@ def test_fast_cerebro_stops_when_told():
     cerebro.addstrategy(Stopping)
     [strategy] = cerebro.run()
     assert len(strategy) == 3
+
+
+# --- a Python newer than Backtrader --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [0, 1_700_000_000.25])
+def test_the_deprecated_clock_says_what_it_has_always_said(seconds):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        expected = dt.datetime.utcfromtimestamp(seconds)
+        now = dt.datetime.utcnow()
+    assert UtcDatetime.utcfromtimestamp(seconds) == expected
+    assert abs(UtcDatetime.utcnow() - now) < dt.timedelta(minutes=1)
+    assert type(UtcDatetime.utcnow()) is dt.datetime
+
+
+def test_counts_and_combinations_go_on_where_they_were_pickled():
+    count = Count(3)
+    assert [next(count), next(count)] == [3, 4]
+    assert next(pickle.loads(pickle.dumps(count))) == 5
+    pairs = product("ab", [1, 2])
+    next(pairs)
+    assert list(pickle.loads(pickle.dumps(pairs))) == list(itertools.product("ab", [1, 2]))[1:]

@@ -12,6 +12,7 @@ from gridv4_bt.analysis.fills import FillTable
 from gridv4_bt.analysis.records import SymbolRecord
 from gridv4_bt.analysis.trading import collect, totals
 from gridv4_bt.core.grid import level_price
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.ladder import TRACE_ACTIONS, Blocked
 from gridv4_bt.engine.types import ClosedTrade, TradeLabel
 
@@ -58,7 +59,7 @@ def grid_efficiency(
     home = [trade for trade in trades if trade.label is TradeLabel.GRID]
     pairs = len({trade.trade_id for trade in home})
     entries = sum(map(len, fills))
-    net = sum(trade.net for trade in home)
+    net = plain_sum(trade.net for trade in home)
     counts = np.sum([table.sum(axis=0) for table in came], axis=0)
     lines = int(counts.sum())
     return {
@@ -67,8 +68,8 @@ def grid_efficiency(
         "pairs_per_day": pairs / days if days > 0.0 else None,
         "pairs_of_fills": pairs / entries if entries else None,
         "pair_profit": net / pairs if pairs else None,
-        "pair_return": net / sum(trade.entry * trade.qty for trade in home) if home else None,
-        "profit_of_fill": sum(trade.net for trade in trades) / entries if entries else None,
+        "pair_return": net / plain_sum(trade.entry * trade.qty for trade in home) if home else None,
+        "profit_of_fill": plain_sum(trade.net for trade in trades) / entries if entries else None,
         "reached": {reason.name.lower(): int(counts[reason]) for reason in Blocked if counts[reason]},
         "fills_of_reached": entries / lines if lines else None,
         "pairs_of_reached": pairs / lines if lines else None,

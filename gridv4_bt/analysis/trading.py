@@ -12,13 +12,14 @@ from gridv4_bt.analysis.fills import FillTable
 from gridv4_bt.analysis.performance import HOUR_MS
 from gridv4_bt.analysis.records import SymbolRecord, WalletRecord
 from gridv4_bt.core.regime import Regime
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
 
 
 def profit_factor(nets: Sequence[float]) -> float | None:
     """Return the sum of all profits over the sum of all losses."""
-    losses = -sum(net for net in nets if net < 0.0)
-    return sum(net for net in nets if net > 0.0) / losses if losses > 0.0 else None
+    losses = -plain_sum(net for net in nets if net < 0.0)
+    return plain_sum(net for net in nets if net > 0.0) / losses if losses > 0.0 else None
 
 
 def by_label(trade: ClosedTrade) -> str:

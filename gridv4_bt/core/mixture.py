@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridv4_bt.core.regime import Regime
+from gridv4_bt.core.sums import plain_sum
 
 NOISE, UP, DOWN = int(Regime.NOISE), int(Regime.UPTREND), int(Regime.DOWNTREND)
 
@@ -122,7 +123,7 @@ def match_components(before: Mixture, after: Mixture) -> list[int]:
         return nearest
     rows = distance.tolist()
     orders = permutations(range(len(rows)))
-    return list(min(orders, key=lambda order: sum(row[index] for row, index in zip(rows, order, strict=True))))
+    return list(min(orders, key=lambda order: plain_sum(row[index] for row, index in zip(rows, order, strict=True))))
 
 
 def stay(state: int, held: int, candidate: int, dwell: int) -> tuple[int, int]:

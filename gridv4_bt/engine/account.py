@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.position import fee_of, realized_pnl
 from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide, PositionTracker, TradeLabel
 
@@ -141,7 +142,7 @@ class Account:
         """Charge funding beyond what was settled, quote, shared among the open fills by quantity."""
         self.wallet -= paid
         self.funding += paid
-        held = sum(leg.qty for leg in legs)
+        held = plain_sum(leg.qty for leg in legs)
         for leg in legs:
             for index, qty in enumerate(leg.qtys):
                 leg.fundings[index] += paid * qty / held

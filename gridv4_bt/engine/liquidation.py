@@ -7,6 +7,7 @@ where it hurts most, all at the same time: at the low or the high of the mark, w
 from collections.abc import Sequence
 
 from gridv4_bt.core.risk import Bracket, maintenance_margin, safe_interval
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.matching import Book
 from gridv4_bt.engine.position import LOT_NOISE, unrealized_pnl
@@ -95,7 +96,7 @@ def is_safe(account: Account, books: Sequence[Book]) -> bool:
         )
     if flat or reserve > 0.0:
         return True
-    return account.wallet + sum(worst_excess(book) for book in books) > 0.0
+    return account.wallet + plain_sum(worst_excess(book) for book in books) > 0.0
 
 
 def is_safe_at_open(account: Account, books: Sequence[Book], fresh: Sequence[Book]) -> bool:
@@ -144,8 +145,8 @@ def liquidate(account: Account, books: Sequence[Book], fee_rate: float) -> None:
     for book in books:
         prices[book.symbol] = _price(account, books, book)
         book.cancel_orders()
-    equity = account.wallet + sum(book.unrealized(prices[book.symbol]) for book in books)
-    notional = sum((leg.tracker.qty * prices[book.symbol]) for book in books for leg in book.legs)
+    equity = account.wallet + plain_sum(book.unrealized(prices[book.symbol]) for book in books)
+    notional = plain_sum((leg.tracker.qty * prices[book.symbol]) for book in books for leg in book.legs)
     if equity < 0.0:
         # What equal legs bring no price changes.
         unhedged = [book for book in books if is_unhedged(book.long.tracker.qty, book.short.tracker.qty)]

@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from gridv4_bt.core.grid import round_down
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import INFINITY, Book, Leg, market_price, stop_hit, stop_price
 from gridv4_bt.engine.types import LOT_NOISE, PositionSide, TradeLabel
@@ -165,7 +166,7 @@ class SingleOrders:
 
     def open_notional(self, book: Book, side: PositionSide | None, last_price: float) -> float:
         """Return the notional of the standing opening orders of a symbol, or of one side of it, quote."""
-        return sum(
+        return plain_sum(
             order_price(order, last_price) * order.remaining
             for order in self.alive
             if order.symbol == book.symbol and opens(order, book) and side in (None, leg_of(order, book).side)
@@ -217,7 +218,7 @@ class SingleOrders:
             if not opens(order, book):
                 leg = leg_of(order, book)
                 book.stopped.add(leg.side)
-                held = sum(leg.tracker.qtys[i] for i in book.stoppable(leg, price))
+                held = plain_sum(leg.tracker.qtys[i] for i in book.stoppable(leg, price))
                 if order.side is not None and held < order.remaining * (1.0 - LOT_NOISE):
                     self._refuse(order, leg, held)
                     continue
@@ -230,7 +231,8 @@ class SingleOrders:
             if opens(order, book) or leg.side in book.stopped or not self._reached(order, book):
                 continue
             tracker = leg.tracker
-            older = sum(qty for qty, time in zip(tracker.qtys, tracker.times, strict=True) if time < book.bar.time)
+            times = zip(tracker.qtys, tracker.times, strict=True)
+            older = plain_sum(qty for qty, time in times if time < book.bar.time)
             needed = order.remaining if order.side is not None else min(order.remaining, tracker.qty)
             if older > 0.0 and older >= needed * (1.0 - LOT_NOISE):
                 self._execute_limit(order, book)

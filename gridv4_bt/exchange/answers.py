@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 from gridv4_bt.core.risk import maintenance_margin
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.checks import MAX_LOTS, MAX_MARKET_LOTS, MAX_OPEN_ALGOS, MAX_OPEN_ORDERS, PERCENT_PRICE
@@ -196,10 +197,10 @@ def account_answer(exchange: Exchange) -> dict[str, Any]:
     """Return the account of `/fapi/v3/account`."""
     ledger = exchange.ledger
     books = exchange.books.values()
-    profit = sum(row[3] for book in books for row in positions(exchange, book))
-    maintenance = sum(exchange.margins.maintenance(book) for book in books)
-    held = sum(exchange.margins.of_positions(book) for book in books)
-    ordered = sum(exchange.margins.of_orders(book) for book in books)
+    profit = plain_sum(row[3] for book in books for row in positions(exchange, book))
+    maintenance = plain_sum(exchange.margins.maintenance(book) for book in books)
+    held = plain_sum(exchange.margins.of_positions(book) for book in books)
+    ordered = plain_sum(exchange.margins.of_orders(book) for book in books)
     totals = {
         "InitialMargin": held + ordered,
         "MaintMargin": maintenance,

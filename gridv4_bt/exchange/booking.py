@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.account import Account, Execution
 from gridv4_bt.engine.matching import Book
 from gridv4_bt.engine.orders import Refusal, SingleOrder
@@ -93,8 +94,8 @@ class Booking:
         """Book what was executed of an order, one trade for each leg and price."""
         for (side, is_opening, price), group in groupby(executions, key=lambda one: (one.side, one.opens, one.price)):
             found = list(group)
-            qty = sum(one.qty for one in found)
-            fee = sum(one.fee for one in found)
+            qty = plain_sum(one.qty for one in found)
+            fee = plain_sum(one.fee for one in found)
             self._ledger.execute(order, side, is_opening, qty, price, fee, found[0].maker, self._time(), fee_type)
             order.executed += qty
             order.quote += qty * price

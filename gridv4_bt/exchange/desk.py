@@ -7,6 +7,7 @@ itself; Binance has none of them.
 import logging
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from gridv4_bt.exchange import control, trouble
@@ -112,10 +113,14 @@ class Desk:
 
     def restart(self) -> None:
         """Forget everything and take up the state that is kept, as a new process would."""
-        store = self._store
-        if store is None:
-            store = Store(Path(":memory:"))
+        if self._store is not None:
+            self._take_up(self._store)
+            return
+        with closing(Store(Path(":memory:"))) as store:
             store.save(self.exchange, whole=True)
+            self._take_up(store)
+
+    def _take_up(self, store: Store) -> None:
         self.exchange = self.exchange.anew()
         store.load(self.exchange)
         self._saved = self._mark()

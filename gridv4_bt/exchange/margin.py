@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from gridv4_bt.core.risk import liquidation_prices, maintenance_margin
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.liquidation import excess
 from gridv4_bt.engine.matching import Leg
@@ -21,12 +22,12 @@ class Margins:
     @property
     def equity(self) -> float:
         """Wallet and unrealised PnL."""
-        return self._account.wallet + sum(book.unrealized(book.price) for book in self._books.values())
+        return self._account.wallet + plain_sum(book.unrealized(book.price) for book in self._books.values())
 
     @property
     def free(self) -> float:
         """Equity that neither positions nor opening orders bind."""
-        return self.equity - sum(self.of_positions(book) + self.of_orders(book) for book in self._books.values())
+        return self.equity - plain_sum(self.of_positions(book) + self.of_orders(book) for book in self._books.values())
 
     def of_positions(self, book: TapeBook) -> float:
         """Return the initial margin of a symbol's positions."""
@@ -39,7 +40,8 @@ class Margins:
     def maintenance(self, book: TapeBook) -> float:
         """Return the maintenance margin of a symbol's positions."""
         brackets = book.market.brackets
-        return sum(maintenance_margin(leg.tracker.qty * book.price, brackets) for leg in book.legs if leg.tracker.ids)
+        held = (leg.tracker.qty for leg in book.legs if leg.tracker.ids)
+        return plain_sum(maintenance_margin(qty * book.price, brackets) for qty in held)
 
     def room(self, book: TapeBook, leg: Leg) -> float:
         """Return the notional by which a leg and its opening orders may grow at the leverage chosen."""
@@ -48,7 +50,7 @@ class Margins:
 
     def liquidation_range(self, book: TapeBook) -> tuple[float | None, float | None]:
         """Return the prices (down, up) of a symbol at which the account is liquidated, all others as they stand."""
-        others = sum(excess(other, other.price) for other in self._books.values() if other is not book)
+        others = plain_sum(excess(other, other.price) for other in self._books.values() if other is not book)
         long, short = book.long.tracker, book.short.tracker
         return liquidation_prices(
             self._account.wallet + others,

@@ -3,6 +3,7 @@
 from typing import Any
 
 from feeds.tables import DAY_MS, interval_ms
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.errors import DataError
 from gridv4_bt.exchange import answers
 from gridv4_bt.exchange.answers import number
@@ -130,7 +131,7 @@ def ticker_day(exchange: Exchange, params: Params) -> Any:
     rows = []
     for book in books(exchange, params):
         bars = book.candles(book.interval, exchange.now - DAY_MS, exchange.now, exchange.tape.over).tolist()
-        volume, value = sum(bar[5] for bar in bars), sum(bar[5] * bar[4] for bar in bars)
+        volume, value = plain_sum(bar[5] for bar in bars), plain_sum(bar[5] * bar[4] for bar in bars)
         opened = bars[0][1]
         rows.append({
             "symbol": book.symbol,

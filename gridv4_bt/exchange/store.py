@@ -25,15 +25,11 @@ class Store:
         self.path = path
         try:
             self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0.1)
-            self._base.execute("PRAGMA locking_mode=EXCLUSIVE")
-            self._base.execute("PRAGMA journal_mode=WAL")
-            # Survives the end of the process; only the end of the machine could lose the last requests.
-            self._base.execute("PRAGMA synchronous=NORMAL")
-            with self._base:
-                self._base.execute("BEGIN IMMEDIATE")
-                for table in TABLES:
-                    self._base.execute(f"CREATE TABLE IF NOT EXISTS {table} (id INTEGER PRIMARY KEY, content TEXT)")
-                self._base.execute("CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY, content TEXT)")
+            try:
+                self._prepare()
+            except sqlite3.Error:
+                self.close()
+                raise
         except sqlite3.Error as error:
             raise ConfigError(f"--database {path}: {error}. Give another file, or stop who uses it.") from None
         self._kept = {"trades": 0, "incomes": 0}
@@ -81,6 +77,17 @@ class Store:
     def close(self) -> None:
         """Close the file."""
         self._base.close()
+
+    def _prepare(self) -> None:
+        self._base.execute("PRAGMA locking_mode=EXCLUSIVE")
+        self._base.execute("PRAGMA journal_mode=WAL")
+        # Survives the end of the process; only the end of the machine could lose the last requests.
+        self._base.execute("PRAGMA synchronous=NORMAL")
+        with self._base:
+            self._base.execute("BEGIN IMMEDIATE")
+            for table in TABLES:
+                self._base.execute(f"CREATE TABLE IF NOT EXISTS {table} (id INTEGER PRIMARY KEY, content TEXT)")
+            self._base.execute("CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY, content TEXT)")
 
     def _put(self, table: str, number: int, content: dict) -> None:
         text = json.dumps(content, separators=(",", ":"))

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from feeds.tables import BAR_MS
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.matching import Book, Leg
 from gridv4_bt.engine.types import LOT_NOISE, TradeLabel
 from gridv4_bt.live.ids import Purpose, parse_id
@@ -96,7 +97,7 @@ class BarBooking:
             held = {fill_id: tracker.qtys[i] - leaving[fill_id] for i, fill_id in enumerate(tracker.ids)}
             met = [tracker.ids[i] for i in self._book.stoppable(leg, part.price)]
             shares = {fill_id: held[fill_id] for fill_id in met}
-            left = part.qty - sum(shares.values())
+            left = part.qty - plain_sum(shares.values())
             if abs(left) > LOT_NOISE * part.qty:  # it has met other fills than a bar can tell: the oldest first
                 shares, left = _oldest_first(held, part.qty)
             for fill_id, qty in shares.items():

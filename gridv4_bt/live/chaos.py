@@ -22,6 +22,7 @@ from feeds.synthetic import SYMBOL, sample_market
 from feeds.tables import BAR_MS
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.config import GridConfig, config_as_toml, load_config
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import LiveError
@@ -115,7 +116,7 @@ class CheckedSession(Session):
             if abs(side.tracker.qty - held[side.side].qty) > 1e-9:
                 broken.append(f"{side.side.name} {side.tracker.qty:g}, at the exchange {held[side.side].qty:g}")
         trades = self.desk.executor.trades(symbol, -1)
-        fees = sum(trade.fee for trade in trades)
+        fees = plain_sum(trade.fee for trade in trades)
         if abs(account.fees - fees) > 1e-6:
             broken.append(f"fees {account.fees:.6f}, at the exchange {fees:.6f} for {len(trades)} trades")
         return broken

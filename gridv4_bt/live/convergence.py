@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.matching import Book, Leg, MarketClose
 from gridv4_bt.engine.types import LOT_NOISE, PositionSide
 from gridv4_bt.live.ids import OrderKey, Purpose
@@ -31,11 +32,11 @@ class Unbooked:
 
     def of_order(self, order: Order) -> float:
         """Return how much of an order they are, base units."""
-        return sum(item.qty for item in self._executions if item.order_id == order.id)
+        return plain_sum(item.qty for item in self._executions if item.order_id == order.id)
 
     def change(self, side: PositionSide) -> float:
         """Return by how much they change what a leg holds, base units."""
-        return sum(item.qty if item.opens else -item.qty for item in self._executions if item.side is side)
+        return plain_sum(item.qty if item.opens else -item.qty for item in self._executions if item.side is side)
 
 
 def close_orders(leg: Leg, symbol: str, orders: OrderRegistry) -> list[Order | None]:

@@ -6,6 +6,7 @@ now is done after a later candle.
 
 from collections.abc import Sequence
 
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.matching import Book, Leg, MarketClose
 from gridv4_bt.engine.types import LOT_NOISE, PositionSide, TradeLabel
 from gridv4_bt.errors import LiveError
@@ -236,7 +237,7 @@ class Dealer:
         for close, order in change.closes:
             if self._orders.in_doubt(book.symbol, leg.side):
                 return
-            gone = sum(
+            gone = plain_sum(
                 other.unseen
                 for other in self._orders.of(book.symbol, leg.side, Purpose.EXIT)
                 if other.key.ref == close.fill_id
@@ -252,7 +253,7 @@ class Dealer:
             if failure is not None and order.standing is Standing.DONE:
                 leg.closes.remove(close)
         sent = [order for order in close_orders(leg, book.symbol, self._orders) if order is not None]
-        closed = sum(order.unseen for order in sent)
+        closed = plain_sum(order.unseen for order in sent)
         held = leg.tracker.qty + unbooked.change(leg.side)
         if leg.closes and held - closed <= LOT_NOISE * held:
             # Nothing is left to protect; a fill to come shall not be closed by the stop of those before.

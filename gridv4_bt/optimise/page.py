@@ -20,6 +20,7 @@ from gridv4_bt.analysis.performance import DAYS_A_YEAR
 from gridv4_bt.analysis.report import fill_page
 from gridv4_bt.analysis.report_pack import as_text
 from gridv4_bt.analysis.report_tables import number, scrolling, sign_of
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.optimise.overfitting import ReturnInterval
 from gridv4_bt.optimise.result import Finalist, SearchResult
 from gridv4_bt.optimise.space import Space
@@ -189,7 +190,7 @@ def _tiles(result: SearchResult) -> str:
     winner = result.finalists[0]
     totals = [total for total, _ in winner.tests.values()]
     rows = [("winner, searched", _total(result.best[0].returns), "percent", True)]
-    rows += [("winner, not searched", sum(totals) / len(totals), "percent", True)] if totals else []
+    rows += [("winner, not searched", plain_sum(totals) / len(totals), "percent", True)] if totals else []
     for scheme, folds in result.folds.items():
         rows.append((f"{scheme} walk-forward", _total(np.concatenate([one.returns for one in folds])), "percent", True))
     rows += [

@@ -11,7 +11,9 @@ from functools import cached_property
 import numpy as np
 import optuna
 from numpy.typing import NDArray
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy.pool import NullPool
 
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.figures import Evaluation, Figures
@@ -91,7 +93,7 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
             self.study = optuna.create_study(
-                storage=storage, study_name=name, directions=directions(space), load_if_exists=True
+                storage=_opened(storage), study_name=name, directions=directions(space), load_if_exists=True
             )
         except Exception as error:  # SQLAlchemy's, the driver's, Optuna's
             raise ConfigError(f"storage {storage}: cannot be used ({str(error).splitlines()[0]})") from None
@@ -155,6 +157,13 @@ class Search:
                 system_attrs=notes,
             )
         self.study.add_trial(kept)
+
+
+def _opened(storage: str | None) -> RDBStorage | str | None:
+    """Return a storage that leaves no file of SQLite open between two uses."""
+    if storage is None or not storage.startswith("sqlite:///"):
+        return storage
+    return RDBStorage(storage, engine_kwargs={"poolclass": NullPool})
 
 
 def violations(space: Space, figures: Mapping[tuple[str, str], Figures]) -> dict[str, float]:

@@ -187,7 +187,8 @@ class FakeExchange:
 
     def _archive_csv(self, kind: str, month: str) -> str:
         first = np.datetime64(month, "M")
-        begin, end = (int(edge.astype("datetime64[ms]").astype(int)) for edge in (first, first + 1))
+        edges = (first, first + np.timedelta64(1, "M"))
+        begin, end = (int(edge.astype("datetime64[ms]").astype(int)) for edge in edges)
         if kind == "fundingRate":
             names, rows = "calc_time,funding_interval_hours,last_funding_rate", self._span(self.funding, begin, end - 1)
             lines = [f"{int(row[0])},8,{row[1]:.8f}" for row in rows]

@@ -10,6 +10,7 @@ import pytest
 
 from feeds.candles import CandleFeed, backtrader_days
 from feeds.tables import interval_ms, read_candles, read_funding, read_mark
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.errors import DataError
 
 START = pd.Timestamp("2024-01-01", tz="UTC")
@@ -68,9 +69,6 @@ def run(*feeds, **options):
 
 def assert_same(left, right):
     np.testing.assert_array_equal(left, right)
-
-
-BAR_BY_BAR = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
 
 
 # --- reading -------------------------------------------------------------------------------------------------
@@ -401,7 +399,6 @@ def test_the_feed_delivers_the_values_of_pandas_data_in_order():
     assert_same(ours[:, :7], stock)
 
 
-@BAR_BY_BAR
 @pytest.mark.parametrize(
     "options",
     [{"preload": False, "runonce": False}, {"runonce": False}, {"exactbars": 1}, {"exactbars": -1}, {"oldsync": True},
@@ -434,7 +431,6 @@ def test_bad_files_are_refused_when_the_feed_is_built():
         CandleFeed(dataname=candles(60, 1))
 
 
-@BAR_BY_BAR
 @pytest.mark.parametrize("options", [{}, {"preload": False, "runonce": False}])
 @pytest.mark.parametrize(
     ("limits", "first", "last"),
@@ -467,7 +463,6 @@ def test_two_feeds_of_different_lengths_meet_at_their_times():
     assert_same(second[:, :7], stock[1])
 
 
-@BAR_BY_BAR
 def test_resampling_to_hours():
     cerebro = bt.Cerebro(stdstats=False)
     feed = CandleFeed(dataname=candles(), name="X")
@@ -483,7 +478,6 @@ def test_resampling_to_hours():
     assert len(hours) >= 24
 
 
-@BAR_BY_BAR
 @pytest.mark.parametrize("runonce", [True, False])
 def test_filters_see_every_bar(runonce):
     def drop_quiet_bars(data):
@@ -518,7 +512,6 @@ def test_a_second_run_starts_again():
     assert len(first) == 96
 
 
-@BAR_BY_BAR
 def test_a_run_after_a_bar_by_bar_run_sees_no_stale_prices():
     cerebro = bt.Cerebro(stdstats=False)
     feed = full_feed()
@@ -548,7 +541,6 @@ class Buyer(bt.Strategy):
             self.buy(exectype=bt.Order.Limit, price=self.data.close[0] - 0.1)
 
 
-@BAR_BY_BAR
 @pytest.mark.parametrize("options", [{}, {"runonce": False}, {"oldsync": True}, {"runonce": False, "oldsync": True}])
 def test_the_stock_broker_fills_as_on_pandas_data(options):
     frame = candles()
@@ -595,7 +587,7 @@ def test_optimising_on_one_and_two_processors_agrees(optdatas):
         cerebro.optstrategy(Idle, period=[1, 2, 3])
         cerebro.addanalyzer(Totals)
         results.append([dict(trial[0].analyzers[0].get_analysis()) for trial in cerebro.run()])
-    expected = {"bars": 96, "closes": sum(candles().close.tolist())}
+    expected = {"bars": 96, "closes": plain_sum(candles().close.tolist())}
     assert results == [[expected] * 3] * 2
 
 

@@ -123,7 +123,6 @@ def plain_cerebro(broker=None, **options):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("options", [{}, {"runonce": False}, {"preload": False}, {"exactbars": 1}])
-@pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
 def test_state_of_a_broker_never_reaches_another_trial(jobs, options):
     cerebro = plain_cerebro(Counting(), **options)
     cerebro.optstrategy(Holding, size=[1, 2, 3])

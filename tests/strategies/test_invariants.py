@@ -12,7 +12,6 @@ from feeds.candles import CandleFeed
 from gridv4_bt.engine.ladder import TRACE_ACTIONS, Blocked
 from strategies.grid_v4 import LOG_COLUMNS, GridStrategyV4
 
-BAR_BY_BAR = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
 COLUMNS = len(LOG_COLUMNS)
 
 
@@ -151,7 +150,6 @@ def test_rules_that_are_not_compiled_give_identical_bytes(trade, sample, monkeyp
     assert [now.after for now in plain.moments] == [now.after for now in fast.moments]
 
 
-@BAR_BY_BAR
 def test_bar_by_bar_mode_gives_identical_bytes(trade, sample):
     candles = sample.candles.iloc[:1_500]
     once = trade(candles, funding=sample.funding)
@@ -168,7 +166,6 @@ def test_watching_changes_nothing(sample, on_sample, plain_market):
     assert cerebro.run()[0].log.tobytes() == on_sample.strategy.log.tobytes()
 
 
-@BAR_BY_BAR
 def test_optstrategy_with_one_and_two_processes_agree(sample):
     def sweep(maxcpus):
         cerebro = bt.Cerebro(stdstats=False, maxcpus=maxcpus)

@@ -1,0 +1,10 @@
+"""Print pip constraints that pin every dependency of setup.cfg to the lowest release it allows."""
+
+import configparser
+from pathlib import Path
+
+settings = configparser.ConfigParser()
+settings.read(Path(__file__).parent.parent / "setup.cfg")
+lists = [settings["options"]["install_requires"], *settings["options.extras_require"].values()]
+for line in "\n".join(lists).split():
+    print(line.replace(">=", "=="))
