@@ -18,10 +18,9 @@ from urllib.parse import urlencode
 from feeds.synthetic import sample_market
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.config import GridConfig
+from gridv4_bt.exchange.api import KEY, SECRET, open_api
 from gridv4_bt.exchange.client import sync_client
-from gridv4_bt.exchange.desk import KEY, SECRET
 from gridv4_bt.exchange.limits import Limits
-from gridv4_bt.exchange.opening import open_desk
 from gridv4_bt.exchange.server import ServerThread
 
 SYMBOL, UNIFIED = "BTCUSDT", "BTC/USDT:USDT"
@@ -73,14 +72,14 @@ def measure(ask, clients: int, seconds: float, database: Path | None) -> float:
     """Return how many requests a second some clients together get answered."""
     market = sample_market(days=30)
     feeds = make_feeds([SymbolData(SYMBOL, market.candles, market.funding)])
-    desk = open_desk(feeds, GridConfig(), limits=Limits(NONE, NONE, NONE), database=database)
-    desk.exchange.set_hedge_mode(True)
-    now, price = desk.exchange.now, round(desk.exchange.books[SYMBOL].price * 0.9, 1)
-    with ServerThread(desk) as server, multiprocessing.get_context("spawn").Pool(clients) as pool:
+    api = open_api(feeds, GridConfig(), limits=Limits(NONE, NONE, NONE), database=database)
+    api.exchange.set_hedge_mode(True)
+    now, price = api.exchange.now, round(api.exchange.books[SYMBOL].price * 0.9, 1)
+    with ServerThread(api) as server, multiprocessing.get_context("spawn").Pool(clients) as pool:
         terms = [(server.url, now, price, number, seconds) for number in range(clients)]
         pool.starmap(ask, [(*one[:-1], 0.1) for one in terms])  # imports and connections are not counted
         asked = sum(pool.starmap(ask, terms))
-    desk.close()
+    api.close()
     return asked / seconds
 
 

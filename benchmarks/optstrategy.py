@@ -22,9 +22,9 @@ from backtest import load
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
 from feeds.tables import CandleTable, FundingTable
-from gridv4_bt.analysis.analyzers import RiskRatios
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.compat import FastCerebro
+from gridv4_bt.metrics.analyzers import RiskRatios
 from gridv4_bt.optimise.cerebro import OptCerebro, compile_rules
 from strategies.grid_v4 import GridStrategyV4
 

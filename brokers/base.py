@@ -7,13 +7,14 @@ through `Leg` and `closed_trades`.
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import backtrader as bt
 
+from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.ladder import Blocked
 from gridv4_bt.engine.market import Market
-from gridv4_bt.engine.matching import Bar, Leg
+from gridv4_bt.engine.matching import Bar, Book, Leg
 from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
 
 
@@ -24,6 +25,28 @@ class SymbolState(Protocol):
     market: Market  #: filters and notional brackets as they are now
     funding_rate: float  #: latest settled, NaN before the first
     settlements: int  #: how many there were
+
+
+class LiveBooks(Protocol):
+    """What `brokers.live.LiveHedgeBroker` asks of a live session: the exchange's side of its books."""
+
+    def log(self, kind: str, **fields: Any) -> None:
+        """Note what happened."""
+
+    def poll(self, symbols: Sequence[str]) -> int | None:
+        """Ask what has become of every order; return the exchange's time, ms, or None if it does not answer."""
+
+    def settled(self, symbol: str, time: int, paid: float) -> None:
+        """Note what a settlement of funding has cost in the books."""
+
+    def take_in(self, account: Account, books: Sequence[Book], fresh: Sequence[Book], compare: bool) -> None:
+        """Book what was executed until the close of the new bars; `compare`: then adopt what the exchange holds."""
+
+    def carry_out(self, book: Book) -> None:
+        """Bring the exchange in line with what is wanted of a symbol."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what must survive of orders and trades, as JSON can hold it."""
 
 
 class HedgeModeBroker(bt.BrokerBase):

@@ -3,20 +3,19 @@
 from collections import deque
 
 from gridv4_bt.core.funding import premium_proxy, settles_between, synthetic_rate
+from gridv4_bt.core.time import BAR_MS, HOUR_MS
 from gridv4_bt.engine.matching import Bar
 
 _NONE = float("nan")
-_HOUR_MS = 3_600_000
-_BAR_MS = 15 * 60_000
 
 
 class SyntheticFunding:
     """Rates made from the candles' momentum, for data that brings none."""
 
     def __init__(self, hours: float) -> None:
-        self._interval = int(hours * _HOUR_MS)
+        self._interval = int(hours * HOUR_MS)
         # Closes of the bars before this one: one funding period and the close it started from.
-        self._closes: deque[float] = deque(maxlen=self._interval // _BAR_MS + 1)
+        self._closes: deque[float] = deque(maxlen=self._interval // BAR_MS + 1)
 
     def rate(self, before_ms: int, bar: Bar) -> float:
         """Return the rate settled in (`before_ms`, bar.time], or NaN if none is due.

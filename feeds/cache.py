@@ -23,6 +23,7 @@ import platformdirs
 import pyarrow
 
 from feeds.series import Series, Span
+from gridv4_bt.core.time import MINUTE_MS
 
 MANIFEST = "manifest.json"
 _CURE = "free space or make it writable, or give another folder with --cache-dir"
@@ -192,7 +193,7 @@ def series_folders(root: Path) -> Iterator[tuple[str, str, Series, Path]]:
         exchange, symbol, name = path.parts[-4:-1]
         kind, _, interval = name.partition("-")
         if kind in ("candles", "mark", "funding") and (interval.removesuffix("m").isdigit() or not interval):
-            yield exchange, symbol, Series(kind, int(interval.removesuffix("m") or 0) * 60_000), path.parent
+            yield exchange, symbol, Series(kind, int(interval.removesuffix("m") or 0) * MINUTE_MS), path.parent
 
 
 def update_table(path: Path, symbol: str, entry: dict[str, Any]) -> None:

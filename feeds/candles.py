@@ -10,14 +10,10 @@ import numpy as np
 
 from feeds.detail import Detail
 from feeds.tables import (
-    DAY_MS,
-    HOUR_MS,
-    MINUTE_MS,
     CandleTable,
     DetailTable,
     FundingTable,
     MarkTable,
-    iso,
     most_common,
     read_candles,
     read_detail,
@@ -25,6 +21,7 @@ from feeds.tables import (
     read_mark,
 )
 from gridv4_bt.compat import EPOCH_DAYS, FastAdvance
+from gridv4_bt.core.time import DAY_MS, HOUR_MS, MINUTE_MS, iso
 from gridv4_bt.errors import DataError
 
 #: A pause between two settlements longer than this (and than the usual one) is a hole in the data.

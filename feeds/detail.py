@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from feeds.tables import CandleTable, DetailTable, MarkTable, iso
+from feeds.tables import CandleTable, DetailTable, MarkTable
+from gridv4_bt.core.time import MINUTE_MS, iso
 from gridv4_bt.engine.matching import Bar
 from gridv4_bt.errors import DataError
 
@@ -25,8 +26,8 @@ class Detail:
     ) -> None:
         if candles.interval_ms % table.interval_ms or table.interval_ms == candles.interval_ms:
             raise DataError(
-                f"{label}: the detail has candles of {table.interval_ms // 60_000}m, which do not divide bars of "
-                f"{candles.interval_ms // 60_000}m. Give finer ones, such as 1m."
+                f"{label}: the detail has candles of {table.interval_ms // MINUTE_MS}m, which do not divide bars of "
+                f"{candles.interval_ms // MINUTE_MS}m. Give finer ones, such as 1m."
             )
         self._table = table
         self._per_bar = candles.interval_ms // table.interval_ms

@@ -21,7 +21,7 @@ import requests
 
 from feeds.patience import LONGEST_WAIT, Passing, Patience, retry_after, weight_pause
 from feeds.series import BadRows, Series, Span
-from feeds.tables import HOUR_MS, iso
+from gridv4_bt.core.time import HOUR_MS, iso
 from gridv4_bt.engine.market import exchange_symbol, load_market
 from gridv4_bt.errors import DataError
 

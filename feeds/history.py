@@ -22,7 +22,8 @@ import pandas as pd
 
 from feeds.cache import Damaged, SeriesCache, default_folder, update_table
 from feeds.series import Series, Span, month_span, months
-from feeds.tables import BAR_MS, DAY_MS, FUNDING_JITTER_MS, MINUTE_MS, end_ms, interval_ms, iso, time_ms
+from feeds.tables import FUNDING_JITTER_MS, interval_ms
+from gridv4_bt.core.time import BAR_MS, DAY_MS, MINUTE_MS, end_ms, iso, time_ms
 from gridv4_bt.engine.market import exchange_symbol
 from gridv4_bt.errors import DataError
 

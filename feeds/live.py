@@ -17,8 +17,9 @@ import numpy as np
 
 from feeds.exchange import Exchange, Unavailable
 from feeds.series import Series
-from feeds.tables import BAR_MS, FUNDING_JITTER_MS, HOUR_MS, MINUTE_MS, iso
-from gridv4_bt.compat import DAY_MS, EPOCH_DAYS
+from feeds.tables import FUNDING_JITTER_MS
+from gridv4_bt.compat import EPOCH_DAYS
+from gridv4_bt.core.time import BAR_MS, DAY_MS, HOUR_MS, MINUTE_MS, iso
 
 #: After the close of a bar the exchange needs a moment to finish its candle.
 SETTLE_MS = 1_500

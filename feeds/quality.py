@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from feeds.tables import HOUR_MS, CandleTable, FundingTable, MarkTable, interval_ms, on_the_minute
+from feeds.tables import CandleTable, FundingTable, MarkTable, interval_ms, on_the_minute
+from gridv4_bt.core.time import HOUR_MS
 
 #: A bar that reaches further than this from the close before is shown; a fraction.
 JUMP = 0.15

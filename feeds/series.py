@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 
-from feeds.tables import FUNDING_JITTER_MS, HOUR_MS, MINUTE_MS, iso
+from feeds.tables import FUNDING_JITTER_MS
+from gridv4_bt.core.time import HOUR_MS, MINUTE_MS, iso
 
 #: A span in ms: from, inclusive, to, exclusive.
 Span = tuple[int, int]

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from gridv4_bt.core.funding import synthetic_rate
+from gridv4_bt.core.time import MINUTE_MS
 
 SYMBOL = "SAMPLEUSDT"
 NOTICE = (
@@ -26,7 +27,6 @@ LOTS_PER_UNIT = 1_000  # lot 0.001
 MINUTES_PER_DAY = 1_440
 MINUTES_PER_BAR = 15
 MINUTES_PER_SETTLEMENT = 480
-MINUTE_MS = 60_000
 
 _MINUTE_SIGMA = 0.00062  # log return of an average minute of a calm spell
 _FADING_SHARE = 0.3  # part of every shock that is taken back within hours

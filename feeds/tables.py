@@ -11,21 +11,16 @@ import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 
+from gridv4_bt.core.time import DAY_MS, HOUR_MS, MINUTE_MS, iso
 from gridv4_bt.errors import DataError
 
 Source: TypeAlias = "str | Path | pd.DataFrame"
-
-MINUTE_MS = 60_000
-HOUR_MS = 60 * MINUTE_MS
-DAY_MS = 24 * HOUR_MS
-BAR_MS = 15 * MINUTE_MS  #: of a bar that is traded
 
 #: Settlements are stamped some milliseconds around the full minute they belong to.
 FUNDING_JITTER_MS = 1_000
@@ -401,28 +396,8 @@ def _interval_text(length_ms: int) -> str:
     return f"{length_ms / 1000:g}s"
 
 
-def time_ms(moment: date) -> int:
-    """Return a day's midnight or a time in ms since 1970; a time without a zone is UTC."""
-    whole = moment if isinstance(moment, datetime) else datetime.combine(moment, time())
-    return round((whole if whole.tzinfo else whole.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
-def end_ms(last: date) -> int:
-    """Return the time in ms before which the last bar opens; a day means its whole day."""
-    return time_ms(last) + 1 if isinstance(last, datetime) else time_ms(last + timedelta(days=1))
-
 
 def on_the_minute(settled: np.ndarray) -> np.ndarray:
     """Return settlement times, ms, those within `FUNDING_JITTER_MS` of a full minute moved to it."""
     minute = (settled + MINUTE_MS // 2) // MINUTE_MS * MINUTE_MS
     return np.where(np.abs(settled - minute) <= FUNDING_JITTER_MS, minute, settled)
-
-
-def moment(time_ms: int) -> str:
-    """Return a time as a person reads it: 2024-01-31 12:15."""
-    return iso(time_ms)[:16].replace("T", " ")
-
-
-def iso(time_ms: int) -> str:
-    text = str(np.datetime64(int(time_ms), "ms"))
-    return text.removesuffix(".000") + "Z"

@@ -10,12 +10,12 @@ import backtrader as bt
 
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
-from gridv4_bt.analysis.metrics import summarize
-from gridv4_bt.analysis.recorder import RunRecorder, SymbolRecord
 from gridv4_bt.compat import FastCerebro
 from gridv4_bt.config import GridConfig, backtrader_params
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.errors import DataError
+from gridv4_bt.metrics.recorder import RunRecorder, SymbolRecord
+from gridv4_bt.metrics.summary import summarize
 from strategies.grid_v4 import GridStrategyV4
 
 # RegimeFSM needs ADX(14): 28 bars; the strategy also looks one bar back.

@@ -19,6 +19,8 @@ from typing import Any
 
 import backtrader as bt
 
+from gridv4_bt.core.time import DAY_MS
+
 
 class UtcDatetime(dt.datetime):
     """The `datetime` that Backtrader's modules see: its two deprecated UTC methods, by today's means."""
@@ -111,7 +113,6 @@ class FastAdvance(bt.feed.DataBase):
 
 
 EPOCH_DAYS = 719_163  #: 1970-01-01 in Backtrader's days
-DAY_MS = 86_400_000
 
 
 def epoch_ms(days: float) -> int:

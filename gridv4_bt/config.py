@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from gridv4_bt.engine.intrabar import Intrabar
 from gridv4_bt.errors import ConfigError
+
+Intrabar = Literal["pessimistic", "path", "detail"]  #: see `gridv4_bt.engine.intrabar`
 
 
 def _parameter(default: Any, unit: str, meaning: str, section: str, **bounds: float) -> Any:

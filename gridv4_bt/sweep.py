@@ -20,15 +20,15 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from gridv4_bt.analysis.performance import daily_returns
 from gridv4_bt.config import GridConfig
+from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.ladder import PLACED, Blocked
 from gridv4_bt.engine.sweep.kernel import kernel, new_state, parameters, rules_of
 from gridv4_bt.engine.sweep.state import LABELS, Inputs, State
 from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.errors import ConfigError, DataError
-from gridv4_bt.sweep_market import DAY_MS, Floats, SweepMarket
-from strategies.grid_v4 import LOG_COLUMNS
+from gridv4_bt.metrics.performance import daily_returns
+from gridv4_bt.optimise.sweep_market import DAY_MS, Floats, SweepMarket
 
 __all__ = ["SweepMarket", "SweepResult", "check_sweepable", "sweep"]
 
@@ -91,7 +91,7 @@ class SweepResult:
 
     @property
     def daily_returns(self) -> Floats:
-        """Return the return of each of `days` (as `gridv4_bt.analysis.performance.daily_returns`)."""
+        """Return the return of each of `days` (as `gridv4_bt.metrics.performance.daily_returns`)."""
         return daily_returns(self.days * DAY_MS, self.equity, self.start_equity)[1]
 
 

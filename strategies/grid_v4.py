@@ -4,13 +4,15 @@ from array import array
 from collections import Counter, deque
 from struct import Struct
 
-from gridv4_bt.compat import DAY_MS, FastStrategy, LineReader
+from gridv4_bt.compat import FastStrategy, LineReader
 from gridv4_bt.config import backtrader_params, make_config
 from gridv4_bt.core.grid import grid_spacing
 from gridv4_bt.core.kelly import kelly_multiplier
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.risk import portfolio_var
 from gridv4_bt.core.sums import plain_sum
+from gridv4_bt.core.time import DAY_MS
+from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.exits import shared_slack, wanted_exit
 from gridv4_bt.engine.guards import (
     COOLDOWN_BARS,
@@ -41,7 +43,7 @@ from gridv4_bt.engine.pruning import (
 from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.indicators import KAMA, GMMRegime, RegimeFSM, RollingVolatility, WilderADX, WilderATR, ZScore
-from strategies.ladder import LadderPlan
+from strategies.ladder_plan import LadderPlan
 from strategies.side import SideState
 
 NOISE = int(Regime.NOISE)
@@ -53,16 +55,6 @@ PRUNE_LABELS = {
     FUNDING: TradeLabel.FUNDING,
 }
 
-#: The columns of equity.csv, one row a bar; the time is in ms, regime and halted are codes; liquidation_down and _up
-#: are how far the price may fall and rise until the account is liquidated, as fractions of it, infinite without such a
-#: price.
-EQUITY_COLUMNS = (
-    "time", "equity", "wallet", "unrealized", "long_qty", "short_qty", "regime", "halted", "z", "sigma",
-    "q", "anchor", "centre", "var", "margin_ratio", "resting_orders", "liquidation_down", "liquidation_up",
-)  # fmt: skip
-#: What the log holds beside them: the spacing as a fraction of the price, the Kelly multiplier, and the notional of a
-#: level before the funding tilt.
-LOG_COLUMNS = (*EQUITY_COLUMNS, "spacing_pct", "kelly", "notional")
 # array.extend() takes four times as long.
 _pack_row = Struct(f"{len(LOG_COLUMNS)}d").pack
 
@@ -93,8 +85,7 @@ class GridStrategyV4(FastStrategy):
     params = (("symbol", None),) + backtrader_params()
 
     def __init__(self) -> None:
-        values = {name: value for name, value in self.p._getkwargs().items() if name != "symbol"}
-        self.config = make_config(values)
+        self.config = make_config({name: getattr(self.p, name) for name, _ in backtrader_params()})
         if self.p.symbol is not None and self.p.symbol not in self.getdatanames():
             raise ConfigError(f"symbol: no feed named {self.p.symbol}, only {', '.join(self.getdatanames())}")
         data = self.data if self.p.symbol is None else self.getdatabyname(self.p.symbol)

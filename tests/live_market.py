@@ -15,7 +15,7 @@ from feeds.synthetic import SYMBOL, sample_market
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.config import load_config
 from gridv4_bt.engine.market import load_market_history
-from gridv4_bt.exchange.desk import Desk
+from gridv4_bt.exchange.api import Api
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
@@ -46,7 +46,7 @@ class Market:
         start = int(feeds[0].candles.time[history_bars(self.config)])
         rules = {one.symbol: load_market_history(one.symbol) for one in self.data}
         self.exchange = Exchange(feeds, rules, self.config, 10_000.0, start)
-        self.desk = Desk(self.exchange, faults=Faults([Fault(**rule) for rule in self.faults]))
+        self.api = Api(self.exchange, faults=Faults([Fault(**rule) for rule in self.faults]))
         self.stop = threading.Event()
 
     def _data(self):
@@ -86,7 +86,7 @@ class Market:
 
     def live(self, until=None, between=None):
         """Run a session to its end and return it."""
-        with ServerThread(self.desk) as server, self.session(server.url, until) as session:
+        with ServerThread(self.api) as server, self.session(server.url, until) as session:
             if between is not None:
                 between(session)
             session.run()

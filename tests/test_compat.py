@@ -7,9 +7,9 @@ import warnings
 
 import backtrader as bt
 import pytest
+from scripted import candle_feed, flat
 
 from gridv4_bt.compat import Count, FastCerebro, FastStrategy, LineReader, UtcDatetime, product
-from scripted import candle_feed, flat
 
 BARS = [(100.0 + i, 103.0 + i, 98.0 + i, 101.0 + i, 10.0 * i + 1.0) for i in range(12)]
 

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 from feeds.synthetic import sample_market
-from gridv4_bt.analysis.files import TRADE_COLUMNS
-from gridv4_bt.cli.options import matching_modes
+from gridv4_bt.cli.market_options import matching_modes
 from gridv4_bt.config import GridConfig, config_as_toml, load_config
-from strategies.grid_v4 import EQUITY_COLUMNS
+from gridv4_bt.engine.columns import EQUITY_COLUMNS
+from gridv4_bt.record.run_folder import TRADE_COLUMNS
 
 SCRIPT = Path(__file__).resolve().parents[1] / "run_backtest.py"
 

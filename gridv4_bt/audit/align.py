@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from feeds.tables import BAR_MS
-from gridv4_bt.audit.fills import Fill
+from gridv4_bt.audit.compared_fills import Fill
+from gridv4_bt.core.time import BAR_MS
 
 #: Relative difference that is rounding: the exchange tells one fee for a stop that closes many fills, for example.
 ROUNDING = 1e-9

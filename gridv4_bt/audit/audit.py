@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from gridv4_bt.audit.align import Pair, align, same
 from gridv4_bt.audit.causes import Difference, explain
-from gridv4_bt.audit.fills import Payment
-from gridv4_bt.audit.replay import Replay, replay
+from gridv4_bt.audit.compared_fills import Payment
 from gridv4_bt.audit.session import SessionRecord, read_session
+from gridv4_bt.audit.session_backtest import Replay, replay
 
 
 @dataclass(frozen=True)

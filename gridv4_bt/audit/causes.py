@@ -12,16 +12,16 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 
-from feeds.tables import BAR_MS, DAY_MS
-from gridv4_bt.analysis.records import SymbolRecord
 from gridv4_bt.audit.align import ROUNDING, Pair
-from gridv4_bt.audit.fills import Fill
+from gridv4_bt.audit.compared_fills import Fill
 from gridv4_bt.audit.session import Event, SessionRecord
+from gridv4_bt.core.time import BAR_MS, DAY_MS
 from gridv4_bt.engine.market import exchange_symbol
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.booking import FORCED
+from gridv4_bt.live.failures import Reaction
 from gridv4_bt.live.ids import Purpose, parse_id
-from gridv4_bt.live.reactions import Reaction
+from gridv4_bt.record.run_record import SymbolRecord
 
 
 class Cause(StrEnum):

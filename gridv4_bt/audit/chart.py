@@ -9,9 +9,9 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
-from gridv4_bt.analysis.plots import DPI, LONG_COLOUR, SHORT_COLOUR, WIDTH
 from gridv4_bt.audit.audit import Audit
 from gridv4_bt.audit.causes import Cause
+from gridv4_bt.report.overview import DPI, LONG_COLOUR, SHORT_COLOUR, WIDTH
 
 _COLOURS = dict(zip(Cause, (f"C{number}" for number in range(10)), strict=False))
 _BEYOND = "#333333"  # causes beyond the ten colours

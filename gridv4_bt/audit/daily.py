@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from feeds.tables import DAY_MS
 from gridv4_bt.audit.audit import audit
+from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.errors import GridV4Error
 from gridv4_bt.live.runner import Session
 

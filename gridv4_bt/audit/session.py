@@ -14,15 +14,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from feeds.tables import BAR_MS, HOUR_MS, CandleTable, FundingTable, MarkTable, read_candles, read_funding, time_ms
-from gridv4_bt.audit.fills import Fill, Payment, merge
+from feeds.tables import CandleTable, FundingTable, MarkTable, read_candles, read_funding
+from gridv4_bt.audit.compared_fills import Fill, Payment, merge
 from gridv4_bt.backtest import SymbolData
 from gridv4_bt.config import GridConfig, load_config
 from gridv4_bt.core.regime import Regime
+from gridv4_bt.core.time import BAR_MS, HOUR_MS, time_ms
+from gridv4_bt.engine.columns import EQUITY_COLUMNS
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.live.ids import parse_id
-from strategies.grid_v4 import EQUITY_COLUMNS
 
 _TEXTS = pa_csv.ConvertOptions(column_types={name: pa.string() for name in ("time", "open_time", "close_time")})
 _NEEDED = ("orders.jsonl", "equity.csv", "trades.csv", "config.toml", "markets.json")

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gridv4_bt.cli.common import check_picture
-from gridv4_bt.cli.options import Quiet
+from gridv4_bt.cli.market_options import Quiet
 from gridv4_bt.errors import ConfigError
 
 if TYPE_CHECKING:  # importing ccxt takes a second, which no other command needs
@@ -38,7 +38,7 @@ def run_audit(
     """
     from gridv4_bt.audit.audit import audit
     from gridv4_bt.audit.chart import plot_audit
-    from gridv4_bt.audit.files import write_differences
+    from gridv4_bt.audit.difference_file import write_differences
 
     if not 0.0 <= max_drift < float("inf"):
         raise ConfigError(f"--max-drift {max_drift}: a fraction of the start equity, 0 or more")

@@ -14,13 +14,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from feeds.candles import CandleFeed
 from feeds.quality import examine
-from gridv4_bt.analysis.files import check_folder, write_run
-from gridv4_bt.analysis.metrics import compare_modes
-from gridv4_bt.analysis.tables import print_result
 from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.cli.common import run_app
-from gridv4_bt.cli.history import load_symbols, market_rules, quality_table
-from gridv4_bt.cli.options import (
+from gridv4_bt.cli.download import load_symbols, market_rules, quality_table
+from gridv4_bt.cli.market_options import (
     Brackets,
     CacheDir,
     Cash,
@@ -42,10 +39,13 @@ from gridv4_bt.cli.options import (
     read_feeds,
     read_symbols,
 )
-from gridv4_bt.cli.trials import Jobs, Optimize, Rank, check_trials, optimize
+from gridv4_bt.cli.parameter_trials import Jobs, Optimize, Rank, check_trials, optimize
 from gridv4_bt.config import load_config
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.errors import ConfigError
+from gridv4_bt.metrics.summary import compare_modes
+from gridv4_bt.record.run_folder import check_folder, write_run
+from gridv4_bt.report.terminal import print_result
 
 if TYPE_CHECKING:
     from gridv4_bt.audit.session import SessionRecord

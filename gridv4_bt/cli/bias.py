@@ -10,11 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from feeds.tables import DAY_MS, end_ms, moment, time_ms
-from gridv4_bt.analysis.bias import CutRun, Progress, WarmUpRun, lookahead, shortest_enough, tables, warm_up
-from gridv4_bt.analysis.decisions import SIGNALS, Difference
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds
-from gridv4_bt.cli.options import (
+from gridv4_bt.cli.market_options import (
     Brackets,
     Cash,
     Config,
@@ -33,7 +30,10 @@ from gridv4_bt.cli.options import (
     read_symbols,
 )
 from gridv4_bt.config import GridConfig, load_config
+from gridv4_bt.core.time import DAY_MS, end_ms, moment, time_ms
 from gridv4_bt.errors import ConfigError
+from gridv4_bt.validation.bias import CutRun, Progress, WarmUpRun, lookahead, shortest_enough, tables, warm_up
+from gridv4_bt.validation.decisions import SIGNALS, Difference
 
 BIASED = 1  #: exit code
 

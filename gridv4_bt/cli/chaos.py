@@ -12,11 +12,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gridv4_bt.cli.options import Quiet
+from gridv4_bt.cli.market_options import Quiet
 from gridv4_bt.errors import ConfigError
 
 if TYPE_CHECKING:  # importing ccxt takes a second, which no other command needs
-    from gridv4_bt.live.chaos import Result
+    from gridv4_bt.validation.chaos import Result
 
 BROKEN = 1  #: exit code
 
@@ -36,7 +36,7 @@ def run_chaos(
     Checked while it storms: never two orders for one intent. Checked in calm bars: positions, fees, equity to the cent,
     and a stop for every open leg. Exit code 1 if any seed breaks any of it.
     """
-    from gridv4_bt.live.chaos import run_seed
+    from gridv4_bt.validation.chaos import run_seed
 
     if keep is not None and keep.exists():
         raise ConfigError(f"--keep {keep}: exists; name a new folder")

@@ -8,7 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gridv4_bt.analysis.compare import (
+from gridv4_bt.cli.common import check_picture
+from gridv4_bt.cli.market_options import Quiet
+from gridv4_bt.errors import ConfigError
+from gridv4_bt.report.compare import (
     TIMINGS,
     StoredRun,
     divergence_in_words,
@@ -18,9 +21,6 @@ from gridv4_bt.analysis.compare import (
     read_runs,
     side_by_side,
 )
-from gridv4_bt.cli.common import check_picture
-from gridv4_bt.cli.options import Quiet
-from gridv4_bt.errors import ConfigError
 
 #: Figures that are fractions and read better as per cent, by their last name.
 PERCENT = {

@@ -10,9 +10,10 @@ from rich.table import Table
 
 from feeds.cache import Damaged, SeriesCache, default_folder, series_folders
 from feeds.quality import examine
-from feeds.tables import moment, read_candles
-from gridv4_bt.cli.history import load_symbols, quality_table
-from gridv4_bt.cli.options import CacheDir, Gaps, Quiet, Symbols, Venue, parse_time
+from feeds.tables import read_candles
+from gridv4_bt.cli.download import load_symbols, quality_table
+from gridv4_bt.cli.market_options import CacheDir, Gaps, Quiet, Symbols, Venue, parse_time
+from gridv4_bt.core.time import moment
 from gridv4_bt.engine.market import exchange_symbol
 from gridv4_bt.errors import ConfigError
 

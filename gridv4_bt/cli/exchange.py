@@ -10,8 +10,7 @@ from rich.console import Console
 
 from feeds.exchange import Exchange as PublicExchange
 from feeds.exchange import make_client
-from feeds.tables import BAR_MS, DAY_MS, moment, time_ms
-from gridv4_bt.cli.options import (
+from gridv4_bt.cli.market_options import (
     Brackets,
     Cash,
     Config,
@@ -27,12 +26,12 @@ from gridv4_bt.cli.options import (
     read_symbols,
 )
 from gridv4_bt.config import load_config
+from gridv4_bt.core.time import BAR_MS, DAY_MS, moment, time_ms
 from gridv4_bt.errors import ConfigError
-from gridv4_bt.exchange.clock import RunningClock
-from gridv4_bt.exchange.desk import KEY, SECRET, Desk
+from gridv4_bt.exchange.api import KEY, SECRET, Api, open_api
 from gridv4_bt.exchange.faults import read_faults
-from gridv4_bt.exchange.opening import open_desk
 from gridv4_bt.exchange.public_feed import PublicFeed
+from gridv4_bt.exchange.replay_clock import RunningClock
 from gridv4_bt.exchange.server import Server
 from gridv4_bt.live.paper import history_bars
 from gridv4_bt.live.runner import with_history
@@ -98,20 +97,20 @@ def run_exchange(
         history_ms = history_bars(with_history(parameters)) * BAR_MS + DAY_MS  # enough for run_live.py to begin at once
         feed = PublicFeed(PublicExchange(make_client("binanceusdm")), live, history_ms=history_ms)
         feeds = feed.feeds()
-        desk = open_desk(feeds, parameters, start_ms=int(feeds[0].candles.time[-1]), go_on=feed, **common)
+        api = open_api(feeds, parameters, start_ms=int(feeds[0].candles.time[-1]), go_on=feed, **common)
         feed.start()
     else:
         symbols = read_symbols(data, funding, mark, detail, console)
         feeds = read_feeds(symbols, gaps, None, None, console, brackets is not None)
         first = parse_time("--from", start)
-        desk = open_desk(
+        api = open_api(
             feeds, parameters, start_ms=None if first is None else time_ms(first), database=database,
             go_on=RunningClock(speed) if speed else None, **common,
         )  # fmt: skip
     try:
-        asyncio.run(_serve(Server(desk, port), console))
+        asyncio.run(_serve(Server(api, port), console))
     finally:
-        desk.close()
+        api.close()
         if feed is not None:
             feed.stop()
 
@@ -121,7 +120,7 @@ async def _serve(server: Server, console: Console) -> None:
         await server.start()
     except OSError as error:
         raise ConfigError(f"--port {server.port}: {error.strerror}; choose another, or 0") from None
-    _introduce(server.url, server.desk, console)
+    _introduce(server.url, server.api, console)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -133,8 +132,8 @@ async def _serve(server: Server, console: Console) -> None:
     console.print("stopped")
 
 
-def _introduce(url: str, desk: Desk, console: Console) -> None:
-    exchange = desk.exchange
+def _introduce(url: str, api: Api, console: Console) -> None:
+    exchange = api.exchange
     console.print(
         f"local Binance USDⓈ-M at {url} with {', '.join(exchange.books)}, wallet {exchange.ledger.wallet:,.2f} USDT\n"
         f"the market stands at {moment(exchange.now)} UTC; its candles end at {moment(exchange.tape.end)}\n"

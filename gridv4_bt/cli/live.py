@@ -20,25 +20,25 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from feeds.tables import BAR_MS
 from gridv4_bt.audit.daily import DailyAudit
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.cli.common import INTERRUPTED, run_app
-from gridv4_bt.cli.history import load_symbols, market_rules
-from gridv4_bt.cli.options import CacheDir, Cash, Config, Quiet, Settings, check_cash, parse_time, read_symbols
+from gridv4_bt.cli.download import load_symbols, market_rules
+from gridv4_bt.cli.market_options import CacheDir, Cash, Config, Quiet, Settings, check_cash, parse_time, read_symbols
 from gridv4_bt.config import GridConfig, load_config
+from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.errors import ConfigError, GridV4Error, LiveError
-from gridv4_bt.live.client import KEY, SECRET, make_client, read_keys, read_settings
+from gridv4_bt.live.ccxt_client import KEY, SECRET, make_client, read_keys, read_settings
+from gridv4_bt.live.ccxt_store import ccxtbt_client
 from gridv4_bt.live.clock import WallClock
 from gridv4_bt.live.connection import Refused, Unreachable
-from gridv4_bt.live.doctor import examine
 from gridv4_bt.live.monitor import NOTIFY, notifier, serve_metrics
 from gridv4_bt.live.paper import PaperClock, history_bars, paper_place, place_at
+from gridv4_bt.live.preflight import examine
 from gridv4_bt.live.runner import Place, Plan, Session, names, with_history
 from gridv4_bt.live.state import StateFile
 from gridv4_bt.live.status import shown
-from gridv4_bt.live.store import ccxtbt_client
 
 #: Exit codes beside 0 (stopped, or the paper market is over) and 2 (bad input).
 SYSTEM_FAILED = 1

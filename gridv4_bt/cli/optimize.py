@@ -8,13 +8,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gridv4_bt.analysis.files import check_folder
 from gridv4_bt.cli.common import INTERRUPTED
-from gridv4_bt.cli.options import Quiet
-from gridv4_bt.cli.trials import check_jobs, text
+from gridv4_bt.cli.market_options import Quiet
+from gridv4_bt.cli.parameter_trials import check_jobs, text
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.progress import shown
 from gridv4_bt.optimise.space import load_space
+from gridv4_bt.record.run_folder import check_folder
 
 if TYPE_CHECKING:
     from gridv4_bt.optimise.result import SearchResult
@@ -49,8 +49,8 @@ def optimize_space(
         raise ConfigError("gridv4 optimize needs Optuna and SciPy: pip install 'gridstrategy-v4[optimize]'")
     # These take seconds to load, and without the extra they are not there.
     from gridv4_bt.optimise.result import load_data, run_search
+    from gridv4_bt.optimise.search_folder import STORAGE_FILE, known_files, write_search
     from gridv4_bt.optimise.workers import Forks
-    from gridv4_bt.optimise.write import STORAGE_FILE, known_files, write_search
 
     check_folder(out, known_files(wanted.search.finalists))
     console = Console(quiet=quiet)

@@ -8,7 +8,23 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from gridv4_bt.analysis.regimes import (
+from gridv4_bt.cli.common import check_picture
+from gridv4_bt.cli.market_options import (
+    Config,
+    Data,
+    End,
+    Gaps,
+    Quiet,
+    Settings,
+    Start,
+    parse_time,
+    read_feeds,
+    read_symbols,
+)
+from gridv4_bt.config import load_config
+from gridv4_bt.core.mixture import STATES
+from gridv4_bt.core.regime import Regime
+from gridv4_bt.validation.regimes import (
     RegimeRecord,
     StateFigures,
     agreement,
@@ -17,11 +33,6 @@ from gridv4_bt.analysis.regimes import (
     plot_regimes,
     state_figures,
 )
-from gridv4_bt.cli.common import check_picture
-from gridv4_bt.cli.options import Config, Data, End, Gaps, Quiet, Settings, Start, parse_time, read_feeds, read_symbols
-from gridv4_bt.config import load_config
-from gridv4_bt.core.mixture import STATES
-from gridv4_bt.core.regime import Regime
 
 
 def show_regimes(

@@ -6,11 +6,11 @@
 """
 
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import get_args
 
+from gridv4_bt.config import Intrabar
 from gridv4_bt.engine.matching import Bar
 
-Intrabar = Literal["pessimistic", "path", "detail"]
 MODES: tuple[str, ...] = get_args(Intrabar)
 
 

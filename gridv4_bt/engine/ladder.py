@@ -1,6 +1,6 @@
 """Which entries a side of the grid wants, level by level, and which resting orders change for it.
 
-Plain numbers and flat arrays only: `gridv4_bt.engine.compiled` compiles these functions where it can.
+Plain numbers and flat arrays only: `gridv4_bt.compiled` compiles these functions where it can.
 """
 
 from collections.abc import MutableSequence, Sequence

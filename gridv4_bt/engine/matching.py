@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from gridv4_bt.compiled import buffer, plain, table
 from gridv4_bt.engine.account import Account
-from gridv4_bt.engine.compiled import buffer, plain, table
 from gridv4_bt.engine.ladder import ladder_totals
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.types import LOT_NOISE, PositionSide, PositionTracker, TradeLabel

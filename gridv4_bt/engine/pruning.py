@@ -6,8 +6,10 @@ downwards for LONG (side_sign +1) and upwards for SHORT (-1).
 
 from collections.abc import Sequence
 
+from gridv4_bt.core.time import DAY_MS
+
 DEVIANCE_ATR = 3.0
-MAX_AGE_MS = 24 * 3_600_000
+MAX_AGE_MS = DAY_MS
 GAP_SPACINGS = 3.0
 FUNDING_SHARE = 0.5
 

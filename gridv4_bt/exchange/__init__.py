@@ -1,6 +1,6 @@
 """A local Binance USDⓈ-M: the exchange's REST interface in front of the simulated exchange's own rules.
 
-    HTTP (server) -> desk: limits, signature, faults -> endpoints -> exchange -> engine (Venue, SingleOrders, Book)
+    HTTP (server) -> api: limits, signature, faults -> endpoints -> exchange -> engine (Venue, SingleOrders, Book)
 
 Matching, fees, funding, brackets, margin and liquidation are the functions that `brokers.hedge.HedgeBroker` calls, so a
 backtest and a bot on this exchange cannot disagree about them. What the owner is told is Binance's view: one average

@@ -8,10 +8,10 @@ from gridv4_bt.core.risk import maintenance_margin
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.types import PositionSide
-from gridv4_bt.exchange.checks import MAX_LOTS, MAX_MARKET_LOTS, MAX_OPEN_ALGOS, MAX_OPEN_ORDERS, PERCENT_PRICE
 from gridv4_bt.exchange.exchange import Exchange
+from gridv4_bt.exchange.order_checks import MAX_LOTS, MAX_MARKET_LOTS, MAX_OPEN_ALGOS, MAX_OPEN_ORDERS, PERCENT_PRICE
 from gridv4_bt.exchange.records import AlgoOrder, Income, Order, Position, Trade
-from gridv4_bt.exchange.tape import TapeBook
+from gridv4_bt.exchange.replay import TapeBook
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 

@@ -15,7 +15,7 @@ import requests
 import yarl
 from requests.adapters import BaseAdapter, HTTPAdapter
 
-from gridv4_bt.exchange.desk import KEY, SECRET
+from gridv4_bt.exchange.api import KEY, SECRET
 
 BINANCE = ("fapi.binance.com",)
 OPTIONS: Mapping[str, Any] = {

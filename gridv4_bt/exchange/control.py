@@ -17,24 +17,24 @@ from typing import TYPE_CHECKING, Any
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import ConfigError, GridV4Error
 from gridv4_bt.exchange.answers import number, order_answer
-from gridv4_bt.exchange.errors import ApiError
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import make_faults
 from gridv4_bt.exchange.messages import Request
+from gridv4_bt.exchange.refusals import ApiError
 
 if TYPE_CHECKING:
-    from gridv4_bt.exchange.desk import Desk
+    from gridv4_bt.exchange.api import Api
 
 PREFIX = "/gridv4/"
 
 
-def respond(desk: "Desk", request: Request) -> tuple[int, Any]:
+def respond(api: "Api", request: Request) -> tuple[int, Any]:
     """Return status and answer of a control request."""
     action = _ACTIONS.get((request.method, request.path.removeprefix(PREFIX)))
     if action is None:
         return 404, {"error": f"{request.method} {request.path} is unknown"}
     try:
-        return 200, action(desk, json.loads(request.body) if request.body else {})
+        return 200, action(api, json.loads(request.body) if request.body else {})
     except (ApiError, GridV4Error) as error:
         return 400, {"error": str(error)}
     except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -56,13 +56,13 @@ def state(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def _state(desk: "Desk", wanted: dict[str, Any]) -> dict[str, Any]:
-    return state(desk.exchange) | {"speed": desk.speed}
+def _state(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
+    return state(api.exchange) | {"speed": api.speed}
 
 
-def _advance(desk: "Desk", wanted: dict[str, Any]) -> dict[str, Any]:
-    exchange = desk.exchange
-    if desk.speed:
+def _advance(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
+    exchange = api.exchange
+    if api.speed:
         raise ConfigError("this market goes on by itself; wait for it")
     if "until" in wanted:
         exchange.advance(int(wanted["until"]))
@@ -73,28 +73,28 @@ def _advance(desk: "Desk", wanted: dict[str, Any]) -> dict[str, Any]:
     return state(exchange)
 
 
-def _trade(desk: "Desk", wanted: dict[str, Any]) -> dict[str, Any]:
-    exchange = desk.exchange
+def _trade(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
+    exchange = api.exchange
     order = exchange.trade_by_hand(
         wanted["symbol"], wanted["side"], wanted.get("positionSide", "BOTH"), float(wanted["quantity"])
     )
     return order_answer(order, exchange.book(order.symbol).market)
 
 
-def _liquidate(desk: "Desk", wanted: dict[str, Any]) -> dict[str, Any]:
-    exchange = desk.exchange
+def _liquidate(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
+    exchange = api.exchange
     order = exchange.liquidate_leg(wanted["symbol"], PositionSide[wanted["positionSide"]])
     return {} if order is None else order_answer(order, exchange.book(order.symbol).market)
 
 
-def _set_faults(desk: "Desk", wanted: dict[str, Any]) -> dict[str, Any]:
-    desk.faults = make_faults(wanted)
+def _set_faults(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
+    api.faults = make_faults(wanted)
     return {}
 
 
-def _restart(desk: "Desk", wanted: dict[str, Any]) -> dict[str, Any]:
-    desk.restart()
-    return state(desk.exchange)
+def _restart(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
+    api.restart()
+    return state(api.exchange)
 
 
 _ACTIONS: dict[tuple[str, str], Callable[[Any, dict[str, Any]], Any]] = {

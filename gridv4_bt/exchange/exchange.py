@@ -7,8 +7,8 @@ an exchange keeps beside them: order records, position and margin modes, and the
 from collections.abc import Mapping, Sequence
 
 from feeds.candles import CandleFeed
-from feeds.tables import DAY_MS, iso
 from gridv4_bt.config import GridConfig
+from gridv4_bt.core.time import DAY_MS, iso
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.market import MarketHistory
 from gridv4_bt.engine.matching import INFINITY
@@ -17,8 +17,10 @@ from gridv4_bt.engine.types import LOT_NOISE, PositionSide, TradeLabel
 from gridv4_bt.engine.venue import Venue
 from gridv4_bt.errors import DataError
 from gridv4_bt.exchange import records
-from gridv4_bt.exchange.booking import Booking
-from gridv4_bt.exchange.checks import (
+from gridv4_bt.exchange.account_margin import Margins
+from gridv4_bt.exchange.executions import Booking
+from gridv4_bt.exchange.ledger import Ledger
+from gridv4_bt.exchange.order_checks import (
     MAX_OPEN_ALGOS,
     MAX_OPEN_ORDERS,
     check_client_id,
@@ -26,12 +28,10 @@ from gridv4_bt.exchange.checks import (
     check_shape,
     leg_side,
 )
-from gridv4_bt.exchange.errors import ApiError
-from gridv4_bt.exchange.ledger import Ledger
-from gridv4_bt.exchange.margin import Margins
+from gridv4_bt.exchange.order_records import Registry, stop_key
 from gridv4_bt.exchange.records import AlgoOrder, Order
-from gridv4_bt.exchange.registry import Registry, stop_key
-from gridv4_bt.exchange.tape import Tape, TapeBook
+from gridv4_bt.exchange.refusals import ApiError
+from gridv4_bt.exchange.replay import Tape, TapeBook
 
 
 class Exchange:

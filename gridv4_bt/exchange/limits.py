@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from gridv4_bt.exchange.errors import ApiError
+from gridv4_bt.core.time import MINUTE_MS
+from gridv4_bt.exchange.refusals import ApiError
 
-MINUTE = 60_000
 TEN_SECONDS = 10_000
 BANNED_AFTER = 10  #: refused requests in a minute that turn 429 into 418
-BAN = 2 * MINUTE
+BAN = 2 * MINUTE_MS
 
 
 class TooMany(ApiError):
@@ -41,8 +41,8 @@ class Limits:
     """The limits of one address and one account, on the server's time."""
 
     def __init__(self, weight: float = 2400, orders_10s: float = 300, orders_1m: float = 1200) -> None:
-        self._weight = Window(MINUTE, weight)
-        self._orders = {"10S": Window(TEN_SECONDS, orders_10s), "1M": Window(MINUTE, orders_1m)}
+        self._weight = Window(MINUTE_MS, weight)
+        self._orders = {"10S": Window(TEN_SECONDS, orders_10s), "1M": Window(MINUTE_MS, orders_1m)}
         self._refused = 0
         self._banned_until = 0
 
@@ -74,8 +74,8 @@ class Limits:
 
     def rows(self) -> list[dict[str, object]]:
         """Return the limits as exchangeInfo lists them."""
-        found = [("REQUEST_WEIGHT", "MINUTE", 1, self._weight), ("ORDERS", "SECOND", 10, self._orders["10S"]),
-                 ("ORDERS", "MINUTE", 1, self._orders["1M"])]  # fmt: skip
+        found = [("REQUEST_WEIGHT", "MINUTE_MS", 1, self._weight), ("ORDERS", "SECOND", 10, self._orders["10S"]),
+                 ("ORDERS", "MINUTE_MS", 1, self._orders["1M"])]  # fmt: skip
         return [
             {"rateLimitType": kind, "interval": unit, "intervalNum": count, "limit": int(window.limit)}
             for kind, unit, count, window in found

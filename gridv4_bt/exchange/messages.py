@@ -1,12 +1,12 @@
-"""What comes in at the desk and what goes out."""
+"""What comes in at the api and what goes out."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gridv4_bt.exchange.errors import ApiError
 from gridv4_bt.exchange.params import Params
+from gridv4_bt.exchange.refusals import ApiError
 
 
 @dataclass(slots=True)

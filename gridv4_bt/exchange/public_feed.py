@@ -16,10 +16,10 @@ from feeds.candles import CandleFeed
 from feeds.exchange import Exchange as PublicExchange
 from feeds.exchange import Unavailable
 from feeds.series import Series
-from feeds.tables import MINUTE_MS
+from gridv4_bt.core.time import MINUTE_MS
 from gridv4_bt.engine.market import exchange_symbol
 from gridv4_bt.exchange.exchange import Exchange
-from gridv4_bt.exchange.tape import Candle
+from gridv4_bt.exchange.replay import Candle
 
 CANDLES, FUNDING = Series("candles", MINUTE_MS), Series("funding")
 HISTORY_MS = 5 * 24 * 60 * MINUTE_MS  #: enough for 250 bars of 15 minutes, and to spare

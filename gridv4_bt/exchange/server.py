@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from gridv4_bt.exchange.desk import Desk
+from gridv4_bt.exchange.api import Api
 from gridv4_bt.exchange.messages import Reply, Request
 
 HOST = "127.0.0.1"
@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 
 class Server:
-    """Serves a desk over HTTP.
+    """Serves a api over HTTP.
 
     All requests are answered one after another in one thread, so that the exchange is never seen half changed.
     """
 
-    def __init__(self, desk: Desk, port: int = 0) -> None:
-        self.desk = desk
+    def __init__(self, api: Api, port: int = 0) -> None:
+        self.api = api
         self.port = port
         self._runner: web.ServerRunner | None = None
         self._ticking: asyncio.Task | None = None
@@ -50,12 +50,12 @@ class Server:
         """Let time go on when nobody asks."""
         while True:
             await asyncio.sleep(TICK)
-            self.desk.tick()
+            self.api.tick()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         body = (await request.read()).decode(errors="replace")
         path, _, query = request.raw_path.partition("?")
-        reply = self.desk.respond(Request(request.method, path, query, body, request.headers))
+        reply = self.api.respond(Request(request.method, path, query, body, request.headers))
         if reply.delay:
             await asyncio.sleep(reply.delay)
         if reply.share < 1.0:
@@ -79,13 +79,13 @@ async def _cut(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
 class ServerThread:
     """A server in a thread of its own, as a context manager.
 
-    >>> with ServerThread(desk) as server:
+    >>> with ServerThread(api) as server:
     ...     client = sync_client(server.url)
-    ...     server.call(lambda: desk.exchange.advance_bars(1))
+    ...     server.call(lambda: api.exchange.advance_bars(1))
     """
 
-    def __init__(self, desk: Desk, port: int = 0) -> None:
-        self._server = Server(desk, port)
+    def __init__(self, api: Api, port: int = 0) -> None:
+        self._server = Server(api, port)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="exchange", daemon=True)
 

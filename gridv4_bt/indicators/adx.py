@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridv4_bt.compat import FastIndicator
+from gridv4_bt.compiled import buffer, column, compiled, plain
 from gridv4_bt.core import smoothing
-from gridv4_bt.engine.compiled import buffer, column, compiled, plain
 
 Floats = NDArray[np.float64]
 

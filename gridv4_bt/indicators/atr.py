@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridv4_bt.compat import FastIndicator
+from gridv4_bt.compiled import buffer, column, compiled
 from gridv4_bt.core import smoothing
-from gridv4_bt.engine.compiled import buffer, column, compiled
 
 Floats = NDArray[np.float64]
 _BLOCK = 2_048  # windows

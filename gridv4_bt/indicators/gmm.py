@@ -26,6 +26,7 @@ from gridv4_bt.core.mixture import (
     stay,
 )
 from gridv4_bt.core.regime import Regime
+from gridv4_bt.core.time import MINUTE_MS
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.indicators.atr import RollingVolatility
 from gridv4_bt.indicators.kama import EfficiencyRatio
@@ -43,7 +44,6 @@ REGULARISATION = 1e-3
 #: Share of a window's rows that must be usable.
 USABLE = 0.5
 _STILL = 1e-9  # standard deviation of a feature that did not move
-_MINUTE_MS = 60_000
 _UNKNOWN = (math.nan,) * 3
 
 
@@ -261,7 +261,7 @@ class GMMRegime(FastIndicator):
 
     def _block_of(self, days: float) -> int:
         """Return in which `refit` bars of the clock a bar lies, counted since 1970."""
-        return epoch_ms(days) // (self.p.refit * self.p.minutes * _MINUTE_MS)
+        return epoch_ms(days) // (self.p.refit * self.p.minutes * MINUTE_MS)
 
     def _refit(self, block: int, window: Sequence[tuple[float, float, float]] | NDArray[np.float64]) -> None:
         """Fit the rows of the bars up to now, at most `window` of them; without success there is no fit."""

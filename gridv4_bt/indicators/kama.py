@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridv4_bt.compat import FastIndicator
+from gridv4_bt.compiled import buffer, column, compiled, plain
 from gridv4_bt.core import regime, smoothing
 from gridv4_bt.core.regime import ADX_FLOOR, Regime, next_state, normalized_slope, veto
-from gridv4_bt.engine.compiled import buffer, column, compiled, plain
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.indicators.adx import WilderADX
 from gridv4_bt.indicators.atr import WilderATR

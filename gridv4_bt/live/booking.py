@@ -9,12 +9,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from feeds.tables import BAR_MS
 from gridv4_bt.core.sums import plain_sum
+from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.engine.matching import Book, Leg
 from gridv4_bt.engine.types import LOT_NOISE, TradeLabel
 from gridv4_bt.live.ids import Purpose, parse_id
-from gridv4_bt.live.orders import Execution, Order, OrderRegistry, Standing
+from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, Standing
 
 #: How the exchange names its own orders that close a position by force.
 FORCED = ("autoclose-", "adl_autoclose", "settlement_autoclose-")

@@ -9,7 +9,7 @@ from feeds.exchange import Exchange
 from feeds.patience import Passing, Patience, weight_pause
 from gridv4_bt.errors import LiveError
 from gridv4_bt.live.clock import Clock
-from gridv4_bt.live.reactions import Failure, Reaction, classify
+from gridv4_bt.live.failures import Failure, Reaction, classify
 
 T = TypeVar("T")
 #: ``log(kind, **fields)`` notes what happened.
@@ -38,7 +38,7 @@ class Connection:
 
     Parameters
     ----------
-    client : a ccxt `binanceusdm` made by `gridv4_bt.live.client`.
+    client : a ccxt `binanceusdm` made by `gridv4_bt.live.ccxt_client`.
     """
 
     def __init__(self, client: ccxt.Exchange, clock: Clock, log: Log) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 
 from gridv4_bt.engine.market import Market
 from gridv4_bt.errors import ConfigError, LiveError
-from gridv4_bt.live.account import AccountQuestions
+from gridv4_bt.live.account_queries import AccountQuestions
 from gridv4_bt.live.connection import LONGEST_WAIT, RECV_WINDOW_MS, Connection, Refused, Unreachable, answer_of
+from gridv4_bt.live.failures import Failure, Reaction, refusal
 from gridv4_bt.live.ids import Purpose
-from gridv4_bt.live.orders import Order, Standing
+from gridv4_bt.live.own_orders import Order, Standing
 from gridv4_bt.live.quantise import price_text, quantity_text
-from gridv4_bt.live.reactions import Failure, Reaction, refusal
 
 #: A request this much older than its time stamp is refused by the exchange, so an order still unknown then never was.
 SURELY_LATE_MS = RECV_WINDOW_MS + 3_000

@@ -28,14 +28,14 @@ from pathlib import Path
 from typing import Any
 
 from feeds.live import Candle
-from feeds.tables import iso, time_ms
-from gridv4_bt.analysis.files import TRADE_COLUMNS, equity_rows, trade_row
-from gridv4_bt.analysis.records import SymbolRecord
+from gridv4_bt.core.time import iso, time_ms
+from gridv4_bt.engine.columns import EQUITY_COLUMNS
 from gridv4_bt.engine.types import ClosedTrade
 from gridv4_bt.live.journal import NAME as JOURNAL
 from gridv4_bt.live.state import NAME as STATE
 from gridv4_bt.live.state import PREVIOUS, unused
-from strategies.grid_v4 import EQUITY_COLUMNS
+from gridv4_bt.record.run_folder import TRADE_COLUMNS, equity_rows, trade_row
+from gridv4_bt.record.run_record import SymbolRecord
 
 _EVENT_BYTES, _EVENT_FILES = 10_000_000, 5
 #: Events that are kept for good, because a session is audited by them.

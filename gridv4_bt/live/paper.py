@@ -13,14 +13,15 @@ from feeds.candles import CandleFeed
 from feeds.live import SETTLE_MS
 from gridv4_bt.backtest import WARM_UP
 from gridv4_bt.config import GridConfig
+from gridv4_bt.core.time import MINUTE_MS
 from gridv4_bt.engine.market import MarketHistory
 from gridv4_bt.errors import ConfigError, DataError
+from gridv4_bt.exchange.api import KEY, SECRET, Api
 from gridv4_bt.exchange.client import ServerClock, wired_session
-from gridv4_bt.exchange.desk import KEY, SECRET, Desk
+from gridv4_bt.exchange.database import Database
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.server import ServerThread
-from gridv4_bt.exchange.store import Store
-from gridv4_bt.live.client import Keys, make_client
+from gridv4_bt.live.ccxt_client import Keys, make_client
 from gridv4_bt.live.clock import Clock
 from gridv4_bt.live.connection import Unreachable
 from gridv4_bt.live.logger import move_aside
@@ -76,7 +77,7 @@ class PaperClock:
         while self._now < time_ms and not self.ended:
             part = time_ms - self._now
             if self._speed != float("inf"):
-                part = min(part, 60_000)
+                part = min(part, MINUTE_MS)
             for pause, errand in self._errands:
                 part = min(part, pause)
                 errand()
@@ -148,19 +149,19 @@ def paper_place(
     exchange = Exchange(feeds, rules, config, cash, start)
     store = None if folder is None else _open(folder, exchange)
     try:
-        with ServerThread(Desk(exchange, store=store)) as server:
+        with ServerThread(Api(exchange, store=store)) as server:
             yield place_at(server.url, PaperClock(server.url, speed, stop), stop)
     finally:
         if store is not None:
             store.close()
 
 
-def _open(folder: Path, exchange: Exchange) -> Store:
+def _open(folder: Path, exchange: Exchange) -> Database:
     """Return the database of a market that has not ended; a bot is moved aside whose market is over or gone."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _MARKET
     if path.exists():
-        store = Store(path)
+        store = Database(path)
         probe = exchange.anew()
         try:
             store.load(probe)
@@ -175,7 +176,7 @@ def _open(folder: Path, exchange: Exchange) -> Store:
         store.close()
         path.unlink()
     move_aside(folder)
-    return Store(path)
+    return Database(path)
 
 
 def place_at(

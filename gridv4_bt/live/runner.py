@@ -17,23 +17,24 @@ import numpy as np
 
 from brokers.live import LiveHedgeBroker
 from feeds.live import CandleSource, LiveFeed
-from feeds.tables import BAR_MS, iso
-from gridv4_bt.analysis.records import SymbolRecord
 from gridv4_bt.config import GridConfig, backtrader_params, config_as_toml
+from gridv4_bt.core.time import BAR_MS, iso
+from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.market import Market, exchange_symbol, load_market
 from gridv4_bt.errors import ConfigError, LiveError
+from gridv4_bt.live.bookkeeper import Bookkeeper
 from gridv4_bt.live.clock import Clock
 from gridv4_bt.live.connection import Connection, MarketQuestions, Refused, Unreachable
-from gridv4_bt.live.desk import Desk
 from gridv4_bt.live.executor import Executor
-from gridv4_bt.live.guard import Guard
+from gridv4_bt.live.first_stop import Guard
 from gridv4_bt.live.journal import Journal
+from gridv4_bt.live.live_strategy import LiveGrid
 from gridv4_bt.live.logger import SessionLog
 from gridv4_bt.live.monitor import Limits, Monitor
-from gridv4_bt.live.orders import Standing
+from gridv4_bt.live.own_orders import Standing
+from gridv4_bt.live.reconciliation import Reconciler
 from gridv4_bt.live.state import StateFile
-from gridv4_bt.live.strategy import LiveGrid
-from strategies.grid_v4 import LOG_COLUMNS
+from gridv4_bt.record.run_record import SymbolRecord
 from strategies.snapshot import take_snapshot
 
 logger = logging.getLogger("gridv4.live")
@@ -111,7 +112,7 @@ class Session:
         self._trades_written = 0
         self._journaled = 0  # number of the newest record that the state before the newest knows
         self.connection = Connection(place.client, place.clock, self.event)
-        self.desk: Desk | None = None
+        self.reconciler: Reconciler | None = None
         self.broker: LiveHedgeBroker | None = None
 
     def __enter__(self) -> "Session":
@@ -155,8 +156,8 @@ class Session:
         executor = self.connect()
         executor.set_up(self.plan.config.leverage)
         now = self.clock.now()
-        self.desk = Desk(executor, self.journal, self.bot, self.event, since=now)
-        self.desk.restore(((self.saved or {}).get("broker") or {}).get("desk"))
+        self.reconciler = Reconciler(executor, self.journal, self.bot, self.event, since=now)
+        self.reconciler.restore(((self.saved or {}).get("broker") or {}).get("desk"))
         cash = executor.wallet()
         if not cash > 0.0 and self.saved is None:
             raise ConfigError("the futures wallet holds no USDT: transfer some to it first")
@@ -166,7 +167,7 @@ class Session:
             time=iso(now), resumed=self.saved is not None,
         )  # fmt: skip
         self._tell_left_alone()
-        self._guard = Guard(self.desk, self.plan.config.stop2_atr, self.event)
+        self._guard = Guard(self.reconciler, self.plan.config.stop2_atr, self.event)
         if self.place.watch:
             self.clock.every(self.place.watch, self._guard.look)
         self._cerebro = self._make_cerebro(executor, cash)
@@ -193,7 +194,7 @@ class Session:
         """
         for pause in (0.0, *_LAST_TRIES_S):
             time.sleep(pause)  # the session's clock waits no more
-            left = self.desk.stop_adding(self.plan.symbols)
+            left = self.reconciler.stop_adding(self.plan.symbols)
             if not left:
                 break
         if self._is_watched:
@@ -205,11 +206,11 @@ class Session:
 
     def flatten(self) -> None:
         """Cancel the bot's orders and close what the account holds of its symbols; booked at the next start."""
-        self.desk.poll(self.plan.symbols)
+        self.reconciler.poll(self.plan.symbols)
         failed = []
         for symbol in self.plan.symbols:
             try:
-                self.desk.dealer.flatten(symbol)
+                self.reconciler.order_sync.flatten(symbol)
             except LiveError as failure:
                 failed.append(str(failure))
         if failed:
@@ -229,7 +230,7 @@ class Session:
     def _sign_of_life(self, seconds: int) -> None:
         for symbol in self.plan.symbols:
             try:
-                self.desk.executor.sign_of_life(symbol, seconds)
+                self.reconciler.executor.sign_of_life(symbol, seconds)
             except (Refused, Unreachable, LiveError) as failure:
                 self.event("alert", what="dead_man", symbol=symbol, text=str(failure))
 
@@ -254,7 +255,7 @@ class Session:
         """Note that the exchange stands as decided."""
         self._guard.decided(strategy.market.symbol, strategy.atr[0])
         figures = self.monitor.figures
-        adding = self.desk.dealer.adding
+        adding = self.reconciler.order_sync.adding
         self.monitor.beat(time=self.clock.now(), bars=self.bars, equity=figures.get("equity"), adding=adding)
         if figures:  # else this bar was decided by the session before
             self._on_bar(strategy.market.symbol)
@@ -282,7 +283,7 @@ class Session:
         """Tell of symbols that were traded here before, are not any more, and have orders or positions still."""
         books = ((self.saved or {}).get("broker") or {}).get("books", {})
         held = {symbol for symbol, book in books.items() if any(leg["fills"] for leg in book["legs"])}
-        ordered = {order.key.symbol for order in self.desk.orders if order.standing is not Standing.DONE}
+        ordered = {order.key.symbol for order in self.reconciler.orders if order.standing is not Standing.DONE}
         for symbol in sorted((held | ordered) - set(self.plan.symbols)):
             self.event(
                 "alert", what="left_alone", symbol=symbol,
@@ -313,7 +314,7 @@ class Session:
         values = config.model_dump()
         cerebro = bt.Cerebro(stdstats=False)
         self.broker = LiveHedgeBroker(
-            cash=cash, markets=executor.markets, desk=self.desk, session=self, saved=(self.saved or {}).get("broker"),
+            cash=cash, markets=executor.markets, exchange=Bookkeeper(self.reconciler), saved=(self.saved or {}).get("broker"),
             **{name: values[name] for name, _ in backtrader_params("exchange")},
         )  # fmt: skip
         cerebro.setbroker(self.broker)
@@ -327,7 +328,7 @@ class Session:
                 source=source, since=first, known=tuple(self.log.candles(symbol)), on_candle=self._received, name=symbol
             )
             cerebro.adddata(feed)
-            cerebro.addstrategy(LiveGrid, symbol=symbol, **values)
+            cerebro.addstrategy(LiveGrid, symbol=symbol, session=self, **values)
         return cerebro
 
     def _received(self, symbol: str, candle) -> None:

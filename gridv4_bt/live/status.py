@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from feeds.tables import moment
 from gridv4_bt.core.regime import Regime
+from gridv4_bt.core.time import moment
 from gridv4_bt.live.runner import Session
 
 logger = logging.getLogger("gridv4.live")

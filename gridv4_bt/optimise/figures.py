@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridv4_bt.analysis.metrics import daily_returns, finite, wallet_curve
-from gridv4_bt.analysis.performance import annual_return, calmar, sharpe, sortino
 from gridv4_bt.backtest import RunResult
+from gridv4_bt.metrics.performance import annual_return, calmar, sharpe, sortino
+from gridv4_bt.metrics.summary import daily_returns, finite, wallet_curve
 
 if TYPE_CHECKING:
     from gridv4_bt.sweep import SweepResult

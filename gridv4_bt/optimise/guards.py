@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gridv4_bt.optimise.overfitting import (
+from gridv4_bt.optimise.sampling import stepped
+from gridv4_bt.optimise.space import Objective, Parameter, Space
+from gridv4_bt.optimise.study import Trial, returns_matrix
+from gridv4_bt.optimise.walkforward import FoldResult
+from gridv4_bt.optimise.workers import Values
+from gridv4_bt.validation.overfitting import (
     Overfitting,
     ReturnInterval,
     bootstrap_return,
@@ -17,11 +22,6 @@ from gridv4_bt.optimise.overfitting import (
     plateau_score,
     sharpe_ratio,
 )
-from gridv4_bt.optimise.sampling import stepped
-from gridv4_bt.optimise.space import Objective, Parameter, Space
-from gridv4_bt.optimise.study import Trial, returns_matrix
-from gridv4_bt.optimise.walkforward import FoldResult
-from gridv4_bt.optimise.workers import Values
 
 #: How far a neighbour lies from the winner: of the range of one parameter, one step at least.
 NEIGHBOUR = 0.05

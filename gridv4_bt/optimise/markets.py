@@ -91,6 +91,6 @@ def make_market(
     market = BacktraderMarket(data, first, last, cash)
     if engine == "backtrader":
         return market
-    from gridv4_bt.optimise.swept import SweptMarket  # loading the compiler takes a second
+    from gridv4_bt.optimise.compiled_trials import SweptMarket  # loading the compiler takes a second
 
     return SweptMarket.of(market.feed, cash)

@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from feeds.tables import DAY_MS, end_ms, time_ms
 from gridv4_bt.backtest import SymbolData
+from gridv4_bt.core.time import DAY_MS, end_ms, time_ms
 from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.optimise.folds import Fold, walk_forward_folds
 from gridv4_bt.optimise.markets import Markets, make_market

@@ -3,11 +3,11 @@
 import pytest
 from live_market import Market
 
-from gridv4_bt.analysis.plots import DPI
 from gridv4_bt.audit.audit import audit
 from gridv4_bt.audit.causes import Cause
 from gridv4_bt.audit.chart import plot_audit
 from gridv4_bt.live.ids import Purpose
+from gridv4_bt.report.overview import DPI
 
 SINGLE = "POST /fapi/v1/order"
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridv4_bt.audit.align import align
-from gridv4_bt.audit.fills import Fill
+from gridv4_bt.audit.compared_fills import Fill
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.ids import Purpose
 

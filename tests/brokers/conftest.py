@@ -1,6 +1,5 @@
 import backtrader as bt
 import pytest
-
 from scripted import Run, Scripted, candle_feed, new_cerebro
 
 

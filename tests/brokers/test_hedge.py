@@ -9,14 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from brokers.hedge import HedgeBroker
-from gridv4_bt.core.risk import Bracket
-from gridv4_bt.engine.ladder import Blocked
-from gridv4_bt.engine.market import MarketHistory
-from gridv4_bt.engine.matching import Entry
-from gridv4_bt.engine.types import PositionSide, TradeLabel
-from gridv4_bt.errors import ConfigError
 from scripted import (
     FREE,
     QUARTER,
@@ -30,6 +22,14 @@ from scripted import (
     new_cerebro,
     rest_entries,
 )
+
+from brokers.hedge import HedgeBroker
+from gridv4_bt.core.risk import Bracket
+from gridv4_bt.engine.ladder import Blocked
+from gridv4_bt.engine.market import MarketHistory
+from gridv4_bt.engine.matching import Entry
+from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.errors import ConfigError
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 LIMIT, STOP = bt.Order.Limit, bt.Order.Stop

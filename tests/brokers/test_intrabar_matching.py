@@ -13,13 +13,6 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from feeds.candles import CandleFeed
-from gridv4_bt.compat import epoch_ms
-from gridv4_bt.engine.intrabar import MODES, path_parts
-from gridv4_bt.engine.matching import Bar, Entry
-from gridv4_bt.engine.types import PositionSide, TradeLabel
-from gridv4_bt.errors import ConfigError
 from scripted import (
     FREE,
     QUARTER,
@@ -32,6 +25,13 @@ from scripted import (
     new_cerebro,
     rest_entries,
 )
+
+from feeds.candles import CandleFeed
+from gridv4_bt.compat import epoch_ms
+from gridv4_bt.engine.intrabar import MODES, path_parts
+from gridv4_bt.engine.matching import Bar, Entry
+from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.errors import ConfigError
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 MARKET, LIMIT, STOP, STOP_LIMIT = bt.Order.Market, bt.Order.Limit, bt.Order.Stop, bt.Order.StopLimit

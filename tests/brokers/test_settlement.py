@@ -4,11 +4,11 @@ import math
 
 import pandas as pd
 import pytest
+from scripted import FREE, START, START_MS, candle_feed, candle_frame, flat
 
 from brokers.settlement import SyntheticFunding
 from feeds.candles import CandleFeed
 from gridv4_bt.engine.matching import Bar
-from scripted import FREE, START, START_MS, candle_feed, candle_frame, flat
 
 BAR_MS = 900_000
 HOUR = 3_600_000

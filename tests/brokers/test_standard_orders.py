@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import backtrader as bt
 import pytest
+from scripted import FREE, flat
 
 from gridv4_bt.engine.types import PositionSide
-from scripted import FREE, flat
 
 LIMIT, STOP, STOP_LIMIT = bt.Order.Limit, bt.Order.Stop, bt.Order.StopLimit
 BAR_94_TO_102 = (98.0, 102.0, 94.0, 98.0)

@@ -9,7 +9,7 @@ import typer
 from fake_exchange import QUARTER, FakeExchange, settled, truth, wired_session
 
 import feeds.exchange
-from gridv4_bt.cli import data, history
+from gridv4_bt.cli import data, download
 from gridv4_bt.cli.common import run_app
 
 JANUARY = 1_704_067_200_000
@@ -92,7 +92,7 @@ def test_interruption_keeps_what_is_loaded(market, gridv4, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(history, "load_history", interrupted)
+    monkeypatch.setattr(download, "load_history", interrupted)
     code, out, err = gridv4("download", "--symbol", "BTCUSDT", *SPAN)
     assert (code, out) == (130, "")
     assert err == "error: interrupted; the months loaded so far are kept: run again to go on\n"

@@ -21,11 +21,11 @@ from gridv4_bt.cli import live as command
 from gridv4_bt.config import load_config
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.errors import ConfigError
-from gridv4_bt.exchange.desk import Desk
+from gridv4_bt.exchange.api import Api
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
-from gridv4_bt.live.client import KEY, SECRET, Keys, read_keys
+from gridv4_bt.live.ccxt_client import KEY, SECRET, Keys, read_keys
 from gridv4_bt.live.paper import PaperClock, place_at
 from gridv4_bt.live.runner import Plan, Session
 
@@ -120,7 +120,7 @@ def test_no_key_is_in_any_file_log_alert_or_error(tmp_path, caplog):
     kinds = ("lost_after", "html", "unknown", "cut", "gateway", "clock", "unavailable")
     faults = Faults([Fault(kind=kind, times=0, probability=0.03) for kind in kinds], seed=3)
     alerts = []
-    with ServerThread(Desk(exchange, key=MINE.key, secret=MINE.secret, faults=faults)) as server:
+    with ServerThread(Api(exchange, key=MINE.key, secret=MINE.secret, faults=faults)) as server:
         stop = threading.Event()
         place = place_at(server.url, PaperClock(server.url, float("inf"), stop), stop, MINE)
         plan = Plan([SYMBOL], config, tmp_path / "state")

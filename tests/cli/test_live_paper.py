@@ -13,7 +13,7 @@ from fake_exchange import QUARTER, FakeExchange, connector, settled, truth
 from typer.testing import CliRunner
 
 from feeds.history import load_history
-from gridv4_bt.cli import history
+from gridv4_bt.cli import download
 from gridv4_bt.cli import live as command
 from gridv4_bt.cli.common import run_app
 
@@ -30,7 +30,7 @@ def public(monkeypatch):
         mark = truth(first, bars)[:, :5]
         fake = FakeExchange(truth(first, bars), settled(first, bars // 32 + 2), mark, first + bars * QUARTER + 60_000)
         wired = functools.partial(load_history, connect=lambda exchange: connector(fake.base)(exchange))
-        monkeypatch.setattr(history, "load_history", wired)
+        monkeypatch.setattr(download, "load_history", wired)
         return fake
 
     return make

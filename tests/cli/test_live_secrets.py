@@ -20,10 +20,10 @@ pytest.importorskip("aiohttp")
 from feeds.synthetic import SYMBOL, sample_market
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.config import load_config
+from gridv4_bt.exchange.api import open_api
 from gridv4_bt.exchange.faults import Fault, Faults
-from gridv4_bt.exchange.opening import open_desk
 from gridv4_bt.exchange.server import ServerThread
-from gridv4_bt.live.client import KEY, SECRET
+from gridv4_bt.live.ccxt_client import KEY, SECRET
 from gridv4_bt.live.monitor import NOTIFY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +34,7 @@ import logging, os
 logging.basicConfig(level=logging.DEBUG)
 from gridv4_bt.cli import live
 from gridv4_bt.exchange.client import wired_session
-from gridv4_bt.live.client import make_client
+from gridv4_bt.live.ccxt_client import make_client
 from gridv4_bt.live.runner import Session
 live.make_client = lambda keys, demo=False: make_client(keys, wired_session(os.environ["WIRED_TO"] or None))
 {more}
@@ -53,11 +53,11 @@ def exchange():
     """A local exchange that knows my key, and spoils some answers."""
     market = sample_market(days=12)
     feeds = make_feeds([SymbolData(SYMBOL, market.candles, market.funding)])
-    desk = open_desk(feeds, load_config(None, []), start_ms=int(feeds[0].candles.time[1_100]))
-    desk._key, desk._secret = MY_KEY, MY_SECRET
+    api = open_api(feeds, load_config(None, []), start_ms=int(feeds[0].candles.time[1_100]))
+    api._key, api._secret = MY_KEY, MY_SECRET
     kinds = ("lost_after", "html", "unknown", "cut", "gateway", "unavailable")
-    desk.faults = Faults([Fault(kind=kind, times=1, on="*", skip=7 + 3 * n) for n, kind in enumerate(kinds)])
-    with ServerThread(desk) as server:
+    api.faults = Faults([Fault(kind=kind, times=1, on="*", skip=7 + 3 * n) for n, kind in enumerate(kinds)])
+    with ServerThread(api) as server:
         yield server
 
 

@@ -24,10 +24,10 @@ from feeds.synthetic import SYMBOL, sample_market
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.cli import live as command
 from gridv4_bt.config import load_config
+from gridv4_bt.exchange.api import open_api
 from gridv4_bt.exchange.faults import Fault, Faults
-from gridv4_bt.exchange.opening import open_desk
 from gridv4_bt.exchange.server import ServerThread
-from gridv4_bt.live.client import KEY, SECRET
+from gridv4_bt.live.ccxt_client import KEY, SECRET
 from gridv4_bt.live.ids import parse_id
 from gridv4_bt.live.monitor import NOTIFY
 
@@ -44,9 +44,9 @@ def exchange(candles):
     """A local exchange that waits to be told, with a bit more history than a session reads."""
     data = [SymbolData(SYMBOL, candles.candles.iloc[:1_130], candles.funding)]
     feeds = make_feeds(data)
-    desk = open_desk(feeds, load_config(None, []), start_ms=int(feeds[0].candles.time[1_100]))
-    with ServerThread(desk) as server:
-        server.desk = desk
+    api = open_api(feeds, load_config(None, []), start_ms=int(feeds[0].candles.time[1_100]))
+    with ServerThread(api) as server:
+        server.api = api
         yield server
 
 
@@ -63,7 +63,7 @@ def run(exchange, tmp_path):
 
 
 def standing(exchange) -> list:
-    orders = exchange.desk.exchange.registry.open_orders()
+    orders = exchange.api.exchange.registry.open_orders()
     return [name for order in orders if (name := parse_id(order.client_id)) is not None]
 
 
@@ -109,7 +109,7 @@ def test_a_metrics_port_that_is_taken_is_refused_before_anything_is_sent(run, ex
         taken.listen()
         _, said = run("--metrics", taken.getsockname()[1])
     assert "choose another port" in said
-    assert not exchange.desk.exchange.hedge_mode  # a session would have switched it on
+    assert not exchange.api.exchange.hedge_mode  # a session would have switched it on
 
 
 def test_a_state_directory_that_cannot_be_written_is_refused(run, tmp_path):
@@ -125,7 +125,7 @@ def test_the_package_ccxtbt_knows_the_real_exchange_only(run, words):
 
 
 def test_without_candles_at_the_start_it_ends_with_1_and_the_cure(run, exchange, tmp_path):
-    exchange.desk.faults = Faults([Fault(kind="gateway", on="/fapi/v1/klines", times=0)])
+    exchange.api.faults = Faults([Fault(kind="gateway", on="/fapi/v1/klines", times=0)])
     code, said = run("--once")
     assert code == 1 and "keeps failing" in said and "start again" in said
     assert "halted" in alerts(tmp_path / "state") and standing(exchange) == []
@@ -135,7 +135,7 @@ def test_without_candles_at_the_start_it_ends_with_1_and_the_cure(run, exchange,
 
 
 def test_the_doctor_names_each_thing_that_is_wrong(run, exchange, tmp_path):
-    market = exchange.desk.exchange
+    market = exchange.api.exchange
     exchange.call(lambda: market.trade_by_hand(SYMBOL, "BUY", "BOTH", 0.01))
     exchange.call(lambda: setattr(market.books[SYMBOL], "leverage", 3))
     code, said = run("--check", "--set", "order_pct=0.0001")
@@ -169,10 +169,10 @@ def test_other_levels_and_another_symbol_are_taken_up(run, exchange, tmp_path):
     state = tmp_path / "state"
     assert run("--once")[0] == 0
     assert len(standing(exchange)) == 20
-    exchange.call(lambda: exchange.desk.exchange.advance_bars(1))
+    exchange.call(lambda: exchange.api.exchange.advance_bars(1))
     assert run("--once", "--set", "levels=4", "--set", "regime=none")[0] == 0
     assert len(standing(exchange)) == 8
-    exchange.call(lambda: exchange.desk.exchange.advance_bars(1))
+    exchange.call(lambda: exchange.api.exchange.advance_bars(1))
     assert run("--once", "--set", "levels=12", "--set", "regime=none")[0] == 0
     assert len(standing(exchange)) == 24
     code, said = run("--once", symbol="ETHUSDT")
@@ -205,7 +205,7 @@ def test_a_line_that_was_cut_is_taken_away_before_the_next_one_is_written(run, e
     whole = [path.read_text() for path in files]
     for path, text in zip(files, whole, strict=True):
         path.write_text(text + text.splitlines()[-1][:25])
-    exchange.call(lambda: exchange.desk.exchange.advance_bars(1))
+    exchange.call(lambda: exchange.api.exchange.advance_bars(1))
     assert run("--once")[0] == 0
     for path, text in zip(files, whole, strict=True):
         now = path.read_text()
@@ -235,7 +235,7 @@ def test_a_signal_during_the_start_ends_it_in_order(exchange, tmp_path):
 
 def test_the_second_signal_ends_at_once(exchange, tmp_path):
     state = tmp_path / "state"
-    exchange.desk.faults = Faults([Fault(kind="slow", on="DELETE /fapi/v1/batchOrders", times=0, seconds=6)])
+    exchange.api.faults = Faults([Fault(kind="slow", on="DELETE /fapi/v1/batchOrders", times=0, seconds=6)])
     with started(exchange.url, state) as bot:
         wait_for(state / "heartbeat.json", bot)
         bot.send_signal(signal.SIGINT)
@@ -282,7 +282,7 @@ def test_the_last_alert_arrives_although_the_program_ends(exchange, tmp_path):
         def log_message(self, *words):
             pass
 
-    exchange.desk.faults = Faults(
+    exchange.api.faults = Faults(
         [Fault(kind="error", code=-2015, status=401, on="/fapi/v1/positionSide/dual", times=0)]
     )
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as service:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from gridv4_bt.compiled import compiled
 from gridv4_bt.core.funding import funding_tilt
 from gridv4_bt.core.grid import nudge_round_number, nudge_window
 from gridv4_bt.core.inventory import normalized_inventory, optimal_spread, reservation_price
-from gridv4_bt.engine.compiled import compiled
 from gridv4_bt.engine.ladder import (
     CANCEL,
     HALT,
@@ -31,6 +31,7 @@ from gridv4_bt.engine.ladder import (
     size_reason,
     surroundings_reason,
 )
+from strategies.ladder_plan import MADE_OF
 
 
 @pytest.mark.parametrize(
@@ -321,7 +322,7 @@ def test_blocked_side_keeps_what_rests_and_is_counted(blocks, changed):
 def test_compiled_ladder_is_the_same_to_the_last_bit():
     np = pytest.importorskip("numpy")
     pytest.importorskip("numba")
-    fast, rng = compiled(plan_ladder), np.random.default_rng(5)
+    fast, rng = compiled(plan_ladder, MADE_OF), np.random.default_rng(5)
     plain, quick = Ladder(), Ladder(np.array)
     for anchor, spacing, mid, sigma, long_qty, short_qty, block in rng.uniform(0.0, 1.0, (500, 7)).tolist():
         numbers = {
@@ -406,7 +407,7 @@ def test_compiled_centre_and_totals_are_the_same_to_the_last_bit():
     np = pytest.importorskip("numpy")
     pytest.importorskip("numba")
     rng = np.random.default_rng(3)
-    fast_centre, fast_totals = compiled(centre_grid), compiled(ladder_totals)
+    fast_centre, fast_totals = compiled(centre_grid, MADE_OF), compiled(ladder_totals, MADE_OF)
     for position, share, gamma, kappa, *prices in rng.uniform(0.0, 1.0, (300, 8)).tolist():
         numbers = (100.0 * share, 0.02 * position, position - 0.5, 0.4 * share, 20.0 * gamma, 1.0 + 5_000.0 * kappa, 96)
         assert fast_centre(*numbers) == centre_grid(*numbers)

@@ -28,7 +28,7 @@ class Told:
         self.refusals.append((order.reference, refusal.code))
 
 
-class Desk:
+class Api:
     """A book with single orders, and bars of hand."""
 
     def __init__(self, participation=float("inf")):
@@ -53,76 +53,76 @@ class Desk:
 
 
 def test_entries_are_filled_long_before_short_and_nearest_first_whatever_the_order_of_placement():
-    desk = Desk()
-    desk.rest("short far", SHORT, False, 109.0)
-    desk.rest("long far", LONG, True, 91.0)
-    desk.rest("short near", SHORT, False, 101.0)
-    desk.rest("long near", LONG, True, 99.0)
-    desk.rest("long near, later", LONG, True, 99.0)
-    desk.bar(1, 90.0, 110.0)
-    assert [name for name, *_ in desk.told.fills] == [
+    api = Api()
+    api.rest("short far", SHORT, False, 109.0)
+    api.rest("long far", LONG, True, 91.0)
+    api.rest("short near", SHORT, False, 101.0)
+    api.rest("long near", LONG, True, 99.0)
+    api.rest("long near, later", LONG, True, 99.0)
+    api.bar(1, 90.0, 110.0)
+    assert [name for name, *_ in api.told.fills] == [
         "long near", "long near, later", "long far", "short near", "short far",
     ]  # fmt: skip
 
 
 def test_exits_are_filled_long_before_short_and_in_order_of_placement():
-    desk = Desk()
+    api = Api()
     for name, side, is_buy in (("long", LONG, True), ("short", SHORT, False)):
-        desk.rest(name, side, is_buy, qty=2.0, type=MARKET)
-    desk.bar(1, 100.0, 100.0)
-    desk.told.fills.clear()
-    desk.rest("short exit", SHORT, True, 99.0)
-    desk.rest("long far", LONG, False, 102.0)
-    desk.rest("long near", LONG, False, 101.0)
-    desk.bar(2, 90.0, 110.0)
-    assert [name for name, *_ in desk.told.fills] == ["long far", "long near", "short exit"]
-    assert desk.held == (0.0, 1.0)
+        api.rest(name, side, is_buy, qty=2.0, type=MARKET)
+    api.bar(1, 100.0, 100.0)
+    api.told.fills.clear()
+    api.rest("short exit", SHORT, True, 99.0)
+    api.rest("long far", LONG, False, 102.0)
+    api.rest("long near", LONG, False, 101.0)
+    api.bar(2, 90.0, 110.0)
+    assert [name for name, *_ in api.told.fills] == ["long far", "long near", "short exit"]
+    assert api.held == (0.0, 1.0)
 
 
 def test_one_way_order_closes_the_opposite_leg_and_opens_its_own_with_the_rest():
-    desk = Desk()
-    desk.rest("sell", None, False, qty=1.0, type=MARKET)
-    desk.bar(1, 100.0, 100.0)
-    assert desk.held == (0.0, 1.0)
-    desk.rest("buy", None, True, 99.0, qty=3.0)
-    desk.bar(2, 98.0, 100.0)
-    assert desk.told.fills[1:] == [("buy", "SHORT", False, 1.0, 99.0), ("buy", "LONG", True, 2.0, 99.0)]
-    assert desk.held == (2.0, 0.0)
+    api = Api()
+    api.rest("sell", None, False, qty=1.0, type=MARKET)
+    api.bar(1, 100.0, 100.0)
+    assert api.held == (0.0, 1.0)
+    api.rest("buy", None, True, 99.0, qty=3.0)
+    api.bar(2, 98.0, 100.0)
+    assert api.told.fills[1:] == [("buy", "SHORT", False, 1.0, 99.0), ("buy", "LONG", True, 2.0, 99.0)]
+    assert api.held == (2.0, 0.0)
 
 
 def test_reduce_only_order_of_one_way_mode_never_opens():
-    desk = Desk()
-    desk.rest("sell", None, False, qty=1.0, type=MARKET)
-    desk.rest("buy", None, True, qty=3.0, type=MARKET, reduce_only=True)
-    desk.rest("buy again", None, True, qty=1.0, type=MARKET, reduce_only=True)
-    desk.bar(1, 100.0, 100.0)
-    assert desk.held == (0.0, 0.0)
-    assert desk.told.refusals == [("buy again", -2022)]
+    api = Api()
+    api.rest("sell", None, False, qty=1.0, type=MARKET)
+    api.rest("buy", None, True, qty=3.0, type=MARKET, reduce_only=True)
+    api.rest("buy again", None, True, qty=1.0, type=MARKET, reduce_only=True)
+    api.bar(1, 100.0, 100.0)
+    assert api.held == (0.0, 0.0)
+    assert api.told.refusals == [("buy again", -2022)]
 
 
 def test_one_way_stop_turns_the_position():
-    desk = Desk()
-    desk.rest("buy", None, True, qty=1.0, type=MARKET)
-    desk.bar(1, 100.0, 100.0)
-    desk.rest("stop", None, False, 95.0, qty=1.5, type=STOP_MARKET)
-    desk.bar(2, 94.0, 100.0)
-    assert desk.held == (0.0, 0.5)
+    api = Api()
+    api.rest("buy", None, True, qty=1.0, type=MARKET)
+    api.bar(1, 100.0, 100.0)
+    api.rest("stop", None, False, 95.0, qty=1.5, type=STOP_MARKET)
+    api.bar(2, 94.0, 100.0)
+    assert api.held == (0.0, 0.5)
 
 
 def test_resting_limits_share_a_part_of_the_volume_in_lots_and_the_rest_stands():
     # 10 % of 25.006 is 2.5006; the lot is 0.001
-    desk = Desk(participation=0.1)
-    desk.rest("near", LONG, True, 99.0, qty=2.0)
-    desk.rest("far", LONG, True, 98.0, qty=2.0)
-    desk.bar(1, 97.0, 100.0, volume=25.006)
-    assert [(name, qty) for name, _, _, qty, _ in desk.told.fills] == [("near", 2.0), ("far", pytest.approx(0.5))]
-    desk.bar(2, 97.0, 100.0, volume=100.0)
-    assert [(name, qty) for name, _, _, qty, _ in desk.told.fills][2:] == [("far", pytest.approx(1.5))]
-    assert desk.orders.alive == []
+    api = Api(participation=0.1)
+    api.rest("near", LONG, True, 99.0, qty=2.0)
+    api.rest("far", LONG, True, 98.0, qty=2.0)
+    api.bar(1, 97.0, 100.0, volume=25.006)
+    assert [(name, qty) for name, _, _, qty, _ in api.told.fills] == [("near", 2.0), ("far", pytest.approx(0.5))]
+    api.bar(2, 97.0, 100.0, volume=100.0)
+    assert [(name, qty) for name, _, _, qty, _ in api.told.fills][2:] == [("far", pytest.approx(1.5))]
+    assert api.orders.alive == []
 
 
 def test_market_orders_take_no_notice_of_the_share():
-    desk = Desk(participation=0.1)
-    desk.rest("buy", LONG, True, qty=5.0, type=MARKET)
-    desk.bar(1, 100.0, 100.0, volume=1.0)
-    assert desk.held == (5.0, 0.0)
+    api = Api(participation=0.1)
+    api.rest("buy", LONG, True, qty=5.0, type=MARKET)
+    api.bar(1, 100.0, 100.0, volume=1.0)
+    assert api.held == (5.0, 0.0)

@@ -1,8 +1,8 @@
 import pytest
 from paper_exchange import Rest, make_exchange
 
+from gridv4_bt.exchange.api import Api
 from gridv4_bt.exchange.client import sync_client
-from gridv4_bt.exchange.desk import Desk
 from gridv4_bt.exchange.faults import make_faults
 from gridv4_bt.exchange.server import ServerThread
 
@@ -20,7 +20,7 @@ def make_rest():
 
 
 def hedged(exchange):
-    asked = Rest(Desk(exchange))
+    asked = Rest(Api(exchange))
     asked.post("positionSide/dual", dualSidePosition="true")
     return asked
 
@@ -28,27 +28,27 @@ def hedged(exchange):
 class Paper:
     """A server with the real ccxt client."""
 
-    def __init__(self, server, desk, client):
-        self.server, self.desk, self.client = server, desk, client
+    def __init__(self, server, api, client):
+        self.server, self.api, self.client = server, api, client
 
     @property
     def exchange(self):
-        return self.desk.exchange
+        return self.api.exchange
 
     def advance(self, bars=1):
-        self.server.call(lambda: self.desk.exchange.advance_bars(bars))
+        self.server.call(lambda: self.api.exchange.advance_bars(bars))
 
     def faults(self, *rules, seed=0):
-        self.desk.faults = make_faults({"seed": seed, "fault": rules})
+        self.api.faults = make_faults({"seed": seed, "fault": rules})
 
 
 @pytest.fixture
 def paper():
     """Such an account behind a server, with the real ccxt client."""
-    desk = Desk(make_exchange())
-    with ServerThread(desk) as server:
-        client = sync_client(server.url, clock=lambda: desk.exchange.now)
+    api = Api(make_exchange())
+    with ServerThread(api) as server:
+        client = sync_client(server.url, clock=lambda: api.exchange.now)
         client.load_markets()
         client.set_position_mode(True)
-        yield Paper(server, desk, client)
+        yield Paper(server, api, client)
         client.session.close()

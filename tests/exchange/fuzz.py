@@ -15,9 +15,9 @@ import numpy as np
 from paper_exchange import Rest, make_exchange
 
 from gridv4_bt.engine.types import PositionSide
-from gridv4_bt.exchange.desk import Desk
+from gridv4_bt.exchange.api import Api
+from gridv4_bt.exchange.database import snapshot
 from gridv4_bt.exchange.limits import Limits
-from gridv4_bt.exchange.state import snapshot
 
 SYMBOLS = ("TESTUSDT", "OTHERUSDT")
 TOLERANCE = 1e-9
@@ -52,7 +52,7 @@ class Fuzz:
             cash=rng.choice((300.0, 1_000.0, 10_000.0)), intrabar=rng.choice(("pessimistic", "path")),
         )  # fmt: skip
         none = float("inf")
-        self.rest = Rest(Desk(exchange, limits=Limits(none, none, none)))
+        self.rest = Rest(Api(exchange, limits=Limits(none, none, none)))
         self.rng = rng
         self.restarts = random.Random(-seed) if restarts else None
         self.codes = Counter()
@@ -76,7 +76,7 @@ class Fuzz:
             self.codes[action] += 1
         self.check()
         if self.restarts is not None and self.restarts.random() < 0.05:
-            self.rest.desk.restart()
+            self.rest.api.restart()
             self.check()
 
     # --- calls

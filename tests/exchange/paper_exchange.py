@@ -11,7 +11,7 @@ from scripted import OTHER, START, TEST, candle_frame
 from feeds.candles import CandleFeed
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.market import MarketHistory
-from gridv4_bt.exchange.desk import KEY, SECRET
+from gridv4_bt.exchange.api import KEY, SECRET
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import make_faults
 from gridv4_bt.exchange.messages import Request
@@ -54,17 +54,17 @@ FIELDS = ("symbol", "tick", "step", "min_qty", "min_notional", "brackets", "max_
 
 
 class Rest:
-    """Asks a desk with signed requests; refusals are answers like all others."""
+    """Asks a api with signed requests; refusals are answers like all others."""
 
-    def __init__(self, desk, key=KEY, secret=SECRET):
-        self.desk, self.key, self.secret = desk, key, secret
+    def __init__(self, api, key=KEY, secret=SECRET):
+        self.api, self.key, self.secret = api, key, secret
         self.skew = 0
         self.headers = {}
         self.status = 0
 
     @property
     def exchange(self):
-        return self.desk.exchange
+        return self.api.exchange
 
     def ask(self, method, path, version="v1", **params):
         """Return the answer of a path of `/fapi`."""
@@ -75,7 +75,7 @@ class Rest:
         text += "&signature=" + hmac.new(self.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
         query, body = (text, "") if method in ("GET", "DELETE") else ("", text)
         request = Request(method, f"/fapi/{version}/{path}", query, body, {"X-MBX-APIKEY": self.key})
-        reply = self.desk.respond(request)
+        reply = self.api.respond(request)
         self.status, self.headers, self.reply = reply.status, reply.headers, reply
         return json.loads(reply.body) if reply.share == 1.0 and reply.body[:1] in b"[{" else reply.body
 
@@ -113,4 +113,4 @@ class Rest:
         self.exchange.advance_bars(bars)
 
     def faults(self, *rules, seed=0):
-        self.desk.faults = make_faults({"seed": seed, "fault": rules})
+        self.api.faults = make_faults({"seed": seed, "fault": rules})

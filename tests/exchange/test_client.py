@@ -7,8 +7,8 @@ import pytest
 import requests
 from paper_exchange import QUARTER, START_MS, STILL, make_exchange
 
+from gridv4_bt.exchange.api import Api
 from gridv4_bt.exchange.client import ServerClock, async_client, sync_client, wired_session
-from gridv4_bt.exchange.desk import Desk
 from gridv4_bt.exchange.server import ServerThread
 
 S = "TEST/USDT:USDT"
@@ -25,7 +25,7 @@ MARKET = [
 @pytest.fixture
 def served():
     exchange = make_exchange(MARKET, funding=[(0, 0.0), (3, 0.001)], slippage=0.0)
-    with ServerThread(Desk(exchange)) as server:
+    with ServerThread(Api(exchange)) as server:
         yield server.url
 
 

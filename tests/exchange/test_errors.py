@@ -191,7 +191,7 @@ def test_exchange_refuses(paper, case):
 def test_two_hundred_orders_of_a_symbol_are_the_most(rest):
     for number in range(200):
         assert "orderId" in rest.limit("BUY", "LONG", 0.1, 90.0)
-        rest.desk.limits = Limits()
+        rest.api.limits = Limits()
     assert rest.limit("BUY", "LONG", 0.1, 90.0)["code"] == -2025
 
 
@@ -251,7 +251,7 @@ def test_nonsense_is_answered_and_not_understood(rest, route):
     method, path = route
     _, _, version, name = path.split("/", 3)
     rng = random.Random(path)
-    rest.desk.limits = Limits(*[float("inf")] * 3)
+    rest.api.limits = Limits(*[float("inf")] * 3)
     for _ in range(60):
         params = {field: value for field, value in SENSE.items() if rng.random() < 0.8}
         params |= {field: rng.choice(NONSENSE) for field in rng.sample(NAMES, rng.randrange(3))}

@@ -6,7 +6,7 @@ import pytest
 from paper_exchange import STILL
 
 from gridv4_bt.errors import ConfigError
-from gridv4_bt.exchange.desk import Desk
+from gridv4_bt.exchange.api import Api
 from gridv4_bt.exchange.faults import KINDS, make_faults, random_faults, read_faults
 from gridv4_bt.exchange.messages import Request
 
@@ -15,7 +15,7 @@ TIME = Request("GET", "/fapi/v1/time")
 
 def spoilt(rest, count=10):
     """Which of so many requests for the time are spoilt."""
-    return [rest.desk.respond(TIME).status != 200 for _ in range(count)]
+    return [rest.api.respond(TIME).status != 200 for _ in range(count)]
 
 
 def test_skip_and_times(rest):
@@ -38,11 +38,11 @@ def test_probability_is_the_same_with_the_same_seed(rest):
 
 
 def test_random_trouble_hits_about_the_share_asked_for(rest):
-    rest.desk.faults = random_faults(3, 0.2)
+    rest.api.faults = random_faults(3, 0.2)
     plain = b'{"serverTime":%d}' % rest.exchange.now
     hit = 0
     for _ in range(500):
-        reply = rest.desk.respond(TIME)
+        reply = rest.api.respond(TIME)
         hit += reply.status != 200 or reply.share < 1.0 or reply.body != plain
     assert 60 < hit < 140
 
@@ -149,9 +149,9 @@ def test_scripts_are_read_from_files(tmp_path, rest):
     (tmp_path / "a.toml").write_text('seed = 1\n[[fault]]\nkind = "unavailable"\non = "time"\n')
     (tmp_path / "a.json").write_text(json.dumps({"seed": 1, "random": 0.5}))
     (tmp_path / "bad.toml").write_text("fault = 1 1")
-    rest.desk.faults = read_faults(tmp_path / "a.toml")
+    rest.api.faults = read_faults(tmp_path / "a.toml")
     assert spoilt(rest, 2) == [True, False]
-    assert isinstance(read_faults(tmp_path / "a.json"), type(rest.desk.faults))
+    assert isinstance(read_faults(tmp_path / "a.json"), type(rest.api.faults))
     for name in ("bad.toml", "none.toml"):
         with pytest.raises(ConfigError, match=name):
             read_faults(tmp_path / name)
@@ -159,11 +159,11 @@ def test_scripts_are_read_from_files(tmp_path, rest):
 
 def test_faults_are_set_and_removed_by_a_control_call(rest):
     script = json.dumps({"fault": [{"kind": "unavailable", "times": 0}]})
-    assert rest.desk.respond(Request("POST", "/gridv4/faults", body=script)).status == 200
+    assert rest.api.respond(Request("POST", "/gridv4/faults", body=script)).status == 200
     assert all(spoilt(rest))
-    rest.desk.respond(Request("POST", "/gridv4/faults", body="{}"))
+    rest.api.respond(Request("POST", "/gridv4/faults", body="{}"))
     assert not any(spoilt(rest))
-    assert rest.desk.respond(Request("POST", "/gridv4/faults", body='{"fault": [{}]}')).status == 400
-    assert rest.desk.respond(Request("POST", "/gridv4/nothing")).status == 404
-    assert rest.desk.respond(Request("POST", "/gridv4/trade", body="{}")).status == 400
-    assert isinstance(rest.desk, Desk)
+    assert rest.api.respond(Request("POST", "/gridv4/faults", body='{"fault": [{}]}')).status == 400
+    assert rest.api.respond(Request("POST", "/gridv4/nothing")).status == 404
+    assert rest.api.respond(Request("POST", "/gridv4/trade", body="{}")).status == 400
+    assert isinstance(rest.api, Api)

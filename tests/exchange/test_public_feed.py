@@ -15,8 +15,8 @@ from fake_exchange import HOUR, MINUTE, FakeExchange, connector, settled, truth 
 from feeds.exchange import Unavailable  # noqa: E402
 from gridv4_bt.config import GridConfig  # noqa: E402
 from gridv4_bt.engine.market import load_market_history  # noqa: E402
+from gridv4_bt.exchange.api import Api  # noqa: E402
 from gridv4_bt.exchange.control import respond  # noqa: E402
-from gridv4_bt.exchange.desk import Desk  # noqa: E402
 from gridv4_bt.exchange.exchange import Exchange  # noqa: E402
 from gridv4_bt.exchange.messages import Request  # noqa: E402
 from gridv4_bt.exchange.public_feed import PublicFeed  # noqa: E402
@@ -41,15 +41,15 @@ def follow(market):
         feed = PublicFeed(connector(url)("binanceusdm"), ["BTC/USDT:USDT"], lambda: market.now / 1000, HISTORY_MS)
         feeds = feed.feeds()
         exchange = Exchange(feeds, {"BTCUSDT": load_market_history("BTCUSDT")}, GridConfig(), 10_000.0, NOW - 30_000)
-        rest = Rest(Desk(exchange, go_on=feed))
+        rest = Rest(Api(exchange, go_on=feed))
 
         def pass_minutes(count, seen=True):
             market.now += count * MINUTE
             if seen:
                 feed.fetch()
-            rest.desk.tick()
+            rest.api.tick()
 
-        rest.desk.tick()
+        rest.api.tick()
         yield rest, pass_minutes, feed
 
 
@@ -83,7 +83,7 @@ def test_a_bar_is_not_told_before_its_last_minute_is_known(market, follow):
     asked = {"symbol": "BTCUSDT", "interval": "15m", "startTime": NOW - 30_000, "limit": 1}
     assert rest.get("klines", **asked) == []
     feed.fetch()
-    rest.desk.tick()
+    rest.api.tick()
     [told] = rest.get("klines", **asked)
     assert float(told[4]) == row(market, 14)[3]
     assert float(told[5]) == pytest.approx(sum(row(market, minute)[4] for minute in range(15)))
@@ -91,9 +91,9 @@ def test_a_bar_is_not_told_before_its_last_minute_is_known(market, follow):
 
 def test_its_time_goes_on_by_itself_only(follow):
     rest, _, _ = follow
-    status, answer = respond(rest.desk, Request("GET", "/gridv4/state", "", "", {}))
+    status, answer = respond(rest.api, Request("GET", "/gridv4/state", "", "", {}))
     assert (status, answer["speed"]) == (200, 1.0)
-    status, answer = respond(rest.desk, Request("POST", "/gridv4/advance", "", "{}", {}))
+    status, answer = respond(rest.api, Request("POST", "/gridv4/advance", "", "{}", {}))
     assert status == 400 and "goes on by itself" in answer["error"]
 
 
@@ -139,7 +139,7 @@ def test_restart_finds_the_minutes_that_were_followed(market, follow):
     rest, pass_minutes, _ = follow
     pass_minutes(3)
     before = rest.get("klines", symbol="BTCUSDT", interval="1m", limit=5)
-    rest.desk.restart()
+    rest.api.restart()
     assert rest.get("klines", symbol="BTCUSDT", interval="1m", limit=5) == before
 
 
@@ -148,7 +148,7 @@ def test_thread_fetches_when_a_minute_has_closed(market, follow):
     market.now = NOW + 31_450  # a twentieth of a second before it asks
     feed.start()
     for _ in range(200):
-        rest.desk.tick()
+        rest.api.tick()
         if float(rest.get("ticker/price", symbol="BTCUSDT")["price"]) == row(market, 0)[3]:
             break
         time.sleep(0.01)

@@ -6,15 +6,15 @@ import pytest
 from paper_exchange import QUARTER, START_MS, STILL, Rest, make_exchange
 
 from gridv4_bt.errors import DataError
-from gridv4_bt.exchange.clock import RunningClock
-from gridv4_bt.exchange.desk import Desk
+from gridv4_bt.exchange.api import Api
 from gridv4_bt.exchange.messages import Request
+from gridv4_bt.exchange.replay_clock import RunningClock
 
 FALLING = [STILL, (100.0, 100.0, 94.0, 95.0, 10.0), (95.0, 95.0, 90.0, 91.0, 10.0), STILL]
 
 
 def control(rest, method, path, **body):
-    return json.loads(rest.desk.respond(Request(method, f"/gridv4/{path}", body=json.dumps(body))).body)
+    return json.loads(rest.api.respond(Request(method, f"/gridv4/{path}", body=json.dumps(body))).body)
 
 
 def test_control_calls_let_time_go_on(rest):
@@ -59,12 +59,12 @@ def test_market_stands_still_after_the_last_candle(make_rest):
 def test_running_clock_goes_as_fast_as_it_is_told():
     wall = [50.0]
     exchange = make_exchange(FALLING)
-    rest = Rest(Desk(exchange, go_on=RunningClock(60.0, lambda: wall[0])))
+    rest = Rest(Api(exchange, go_on=RunningClock(60.0, lambda: wall[0])))
     assert rest.get("time")["serverTime"] == START_MS + QUARTER
     wall[0] += 2.5
     assert rest.get("time")["serverTime"] == START_MS + QUARTER + 150_000
     wall[0] += 1_000.0
-    rest.desk.tick()
+    rest.api.tick()
     assert exchange.tape.over
 
 

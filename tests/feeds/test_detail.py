@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scripted import START, START_MS, candle_feed, candle_frame, detail_frame
 
 from feeds.candles import CandleFeed
 from feeds.tables import read_detail, read_mark
 from gridv4_bt.errors import DataError
-from scripted import START, START_MS, candle_feed, candle_frame, detail_frame
 
 MINUTE, QUARTER = 60_000, 900_000
 PRICES = ("open", "high", "low", "close")

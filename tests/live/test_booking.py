@@ -11,7 +11,7 @@ from gridv4_bt.engine.matching import FILL_RULES, Bar, Book, Costs, Entry, Marke
 from gridv4_bt.engine.types import PositionSide, TradeLabel
 from gridv4_bt.live.booking import BarBooking, book_bars
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
-from gridv4_bt.live.orders import Execution, Order, OrderRegistry, Standing
+from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, Standing
 
 COSTS = Costs(0.0002, 0.0005, 0.0002)
 SYMBOL = "BTCUSDT"
@@ -22,7 +22,7 @@ def make_book() -> Book:
 
 
 def orders_of(book: Book) -> tuple[OrderRegistry, dict]:
-    """Return the orders that stand for a book, as the desk would have placed them, by what they do."""
+    """Return the orders that stand for a book, as the api would have placed them, by what they do."""
     orders, by_work, number = OrderRegistry(), {}, 0
 
     def add(key: OrderKey, qty: float, price: float, label: str = "", spacing: float = 0.0):

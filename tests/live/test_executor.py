@@ -7,9 +7,9 @@ from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange import exchange as exchange_module
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
+from gridv4_bt.live.failures import Reaction, refusal
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
-from gridv4_bt.live.orders import Order, Standing
-from gridv4_bt.live.reactions import Reaction, refusal
+from gridv4_bt.live.own_orders import Order, Standing
 
 
 def entries(prices, qty=0.01):
@@ -31,8 +31,8 @@ def two_standing(executor):
 def test_a_refusal_inside_a_batch_is_an_answer_and_not_sent_again(market, monkeypatch):
     monkeypatch.setattr(exchange_module, "MAX_OPEN_ORDERS", 6)
     scene = market(bars=4)
-    with ServerThread(scene.desk) as server, scene.session(server.url) as session:
-        executor = session.desk.executor
+    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+        executor = session.reconciler.executor
         last = executor.last_price(SYMBOL)
         orders = entries([round(last * (1.0 - 0.01 * level), 1) for level in range(1, 9)])
         before = session.connection.calls
@@ -46,8 +46,8 @@ def test_a_refusal_inside_a_batch_is_an_answer_and_not_sent_again(market, monkey
 
 def test_orders_are_taken_back_ten_at_a_time_and_one_that_is_gone_is_asked_for(market):
     scene = market(bars=4)
-    with ServerThread(scene.desk) as server, scene.session(server.url) as session:
-        executor = session.desk.executor
+    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+        executor = session.reconciler.executor
         last = executor.last_price(SYMBOL)
         orders = entries([round(last * (1.0 - 0.01 * level), 1) for level in range(1, 5)])
         assert list(executor.place_all(orders)) == []
@@ -67,8 +67,8 @@ def test_orders_are_taken_back_ten_at_a_time_and_one_that_is_gone_is_asked_for(m
 
 def test_a_batch_of_cancels_that_is_not_answered_is_in_doubt(market):
     scene = market(bars=4, faults=[{"kind": "gateway", "on": "DELETE /fapi/v1/batchOrders", "times": 0}])
-    with ServerThread(scene.desk) as server, scene.session(server.url) as session:
-        executor = session.desk.executor
+    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+        executor = session.reconciler.executor
         orders = two_standing(executor)
         executor.cancel_all(orders)
         assert [order.standing for order in orders] == [Standing.DOUBT] * 2
@@ -84,10 +84,10 @@ def test_a_refusal_of_a_batch_says_what_it_means():
 
 def test_an_unknown_outcome_inside_a_batch_is_asked_for_and_not_sent_again(market):
     scene = market(bars=4)
-    with ServerThread(scene.desk) as server, scene.session(server.url) as session:
-        executor = session.desk.executor
+    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+        executor = session.reconciler.executor
         orders = two(executor)
-        serve, sent = scene.desk.serve, []
+        serve, sent = scene.api.serve, []
 
         def unknown(request, skew=0):
             reply = serve(request, skew)
@@ -99,7 +99,7 @@ def test_an_unknown_outcome_inside_a_batch_is_asked_for_and_not_sent_again(marke
                 reply.body = json.dumps([rows[0], {"code": -1007, "msg": "Timeout waiting for response."}]).encode()
             return reply
 
-        scene.desk.serve = unknown
+        scene.api.serve = unknown
         assert list(executor.place_all(orders)) == []
         assert sent == ["/fapi/v1/batchOrders"]
         assert [order.standing for order in orders] == [Standing.OPEN, Standing.DONE]
@@ -108,10 +108,10 @@ def test_an_unknown_outcome_inside_a_batch_is_asked_for_and_not_sent_again(marke
 
 def test_orders_in_doubt_that_a_batch_of_cancels_does_not_find_are_asked_for(market):
     scene = market(bars=4)
-    with ServerThread(scene.desk) as server, scene.session(server.url) as session:
-        executor = session.desk.executor
+    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+        executor = session.reconciler.executor
         orders = two_standing(executor)
-        scene.desk.faults = Faults([Fault(kind="lost_after", on="DELETE /fapi/v1/batchOrders", times=6)])
+        scene.api.faults = Faults([Fault(kind="lost_after", on="DELETE /fapi/v1/batchOrders", times=6)])
         executor.cancel_all(orders)
         executor.cancel_all(orders)
         assert [order.standing for order in orders] == [Standing.DONE] * 2
@@ -119,10 +119,10 @@ def test_orders_in_doubt_that_a_batch_of_cancels_does_not_find_are_asked_for(mar
 
 def test_a_ban_is_told_and_not_sat_through_with_an_order_in_hand(market):
     scene = market(bars=12)
-    with ServerThread(scene.desk) as server, scene.session(server.url) as session:
-        executor = session.desk.executor
+    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+        executor = session.reconciler.executor
         [order] = entries([round(executor.last_price(SYMBOL) * 0.9, 1)])
-        scene.desk.faults = Faults([Fault(kind="banned", on="POST /fapi/v1/order", seconds=3600)])
+        scene.api.faults = Faults([Fault(kind="banned", on="POST /fapi/v1/order", seconds=3600)])
         before = session.clock.now()
         assert executor.place(order).reaction is Reaction.WAIT
         assert session.clock.now() - before < 1_000

@@ -6,7 +6,7 @@ import backtrader as bt
 import pytest
 
 from feeds.live import BAR_MS, SETTLE_MS, Candle, CandleSource, LiveFeed
-from feeds.tables import HOUR_MS
+from gridv4_bt.core.time import HOUR_MS
 
 T0 = 1_700_000_100_000 // BAR_MS * BAR_MS
 

@@ -3,8 +3,8 @@
 import pytest
 from live_market import LIVELY, differences, rows
 
-from gridv4_bt.analysis.files import write_equity, write_trades
 from gridv4_bt.exchange.server import ServerThread
+from gridv4_bt.record.run_folder import write_equity, write_trades
 
 pytest.importorskip("sklearn")
 
@@ -17,7 +17,7 @@ GMM = (
 @pytest.mark.parametrize("ends", [(None,), (7, 11, None)], ids=["at one go", "restarted twice"])
 def test_the_mixture_says_live_what_it_says_in_the_backtest(market, tmp_path, ends):
     scene = market(settings=GMM, bars=32)
-    with ServerThread(scene.desk) as server:
+    with ServerThread(scene.api) as server:
         for until in ends:
             with scene.session(server.url, until) as session:
                 session._cerebro.run()
@@ -36,7 +36,7 @@ def test_a_session_that_turns_to_the_mixture_reads_the_longer_history_it_needs(m
     scene = market(settings=GMM, bars=12)
     short = scene.config.model_copy(update={"regime": "kama", "warm_up": 100})
     scene.config, longer = short, scene.config
-    with ServerThread(scene.desk) as server:
+    with ServerThread(scene.api) as server:
         with scene.session(server.url, 4) as session:
             session._cerebro.run()
             session.save()

@@ -2,7 +2,7 @@
 
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
-from gridv4_bt.live.orders import Order, OrderRegistry
+from gridv4_bt.live.own_orders import Order, OrderRegistry
 
 
 def order(purpose, number, became=None):

@@ -10,8 +10,8 @@ pytest.importorskip("aiohttp")
 from feeds.synthetic import SYMBOL, sample_market
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.config import load_config
-from gridv4_bt.exchange.clock import RunningClock
-from gridv4_bt.exchange.opening import open_desk
+from gridv4_bt.exchange.api import open_api
+from gridv4_bt.exchange.replay_clock import RunningClock
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.connection import Unreachable
 from gridv4_bt.live.paper import PaperClock
@@ -20,7 +20,7 @@ from gridv4_bt.live.paper import PaperClock
 def serve(go_on=None) -> ServerThread:
     market = sample_market(days=2)
     feeds = make_feeds([SymbolData(SYMBOL, market.candles, market.funding)])
-    return ServerThread(open_desk(feeds, load_config(None, []), go_on=go_on))
+    return ServerThread(open_api(feeds, load_config(None, []), go_on=go_on))
 
 
 def test_a_stepped_market_is_moved_on_by_waiting():

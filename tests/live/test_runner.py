@@ -6,14 +6,14 @@ import pytest
 from live_market import LIVELY, differences, rows
 
 from feeds.synthetic import SYMBOL
-from gridv4_bt.analysis.files import write_equity, write_trades
 from gridv4_bt.engine.types import PositionSide, TradeLabel
 from gridv4_bt.errors import ConfigError, LiveError
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.connection import RECV_WINDOW_MS, Unreachable
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id, parse_id
-from gridv4_bt.live.orders import Order, Standing
+from gridv4_bt.live.own_orders import Order, Standing
+from gridv4_bt.record.run_folder import write_equity, write_trades
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 
@@ -42,7 +42,7 @@ def test_live_equals_backtest_fill_for_fill_and_bar_for_bar(market, tmp_path):
 
 def test_a_session_that_is_stopped_and_started_again_goes_on_as_if_nothing_had_happened(market, tmp_path):
     scene = market()
-    with ServerThread(scene.desk) as server:
+    with ServerThread(scene.api) as server:
         for until in (10, 3, None):
             with scene.session(server.url, until) as session:
                 session._cerebro.run()  # without taking back the entries
@@ -56,7 +56,7 @@ def test_a_session_that_is_stopped_and_started_again_goes_on_as_if_nothing_had_h
 
 def test_stopping_takes_back_the_entries_and_leaves_exits_and_stops(market):
     scene = market()
-    with ServerThread(scene.desk) as server, scene.session(server.url, 20) as session:
+    with ServerThread(scene.api) as server, scene.session(server.url, 20) as session:
         session.run()
         orders = [parse_id(order.client_id).purpose for order in scene.exchange.registry.open_orders()]
         held = [leg for leg in scene.exchange.books[SYMBOL].legs if leg.tracker.ids]
@@ -70,15 +70,15 @@ def test_stopping_takes_back_the_entries_and_leaves_exits_and_stops(market):
 def test_entries_that_cannot_be_taken_back_are_told(market, monkeypatch):
     monkeypatch.setattr("gridv4_bt.live.runner._LAST_TRIES_S", (0.0, 0.0))
     scene = market()
-    with ServerThread(scene.desk) as server, scene.session(server.url, 20) as session:
+    with ServerThread(scene.api) as server, scene.session(server.url, 20) as session:
         session._cerebro.run()
         paths = ("DELETE /fapi/v1/order", "DELETE /fapi/v1/batchOrders")
-        scene.desk.faults = Faults([Fault(kind="gateway", on=path, times=0) for path in paths])
+        scene.api.faults = Faults([Fault(kind="gateway", on=path, times=0) for path in paths])
         with pytest.raises(Unreachable, match="entries could not be cancelled"):
             session.stop_adding()
-        scene.desk.faults = Faults()
+        scene.api.faults = Faults()
         assert any(parse_id(o.client_id).purpose == "E" for o in scene.exchange.registry.open_orders())
-    with ServerThread(scene.desk) as server, scene.session(server.url, 1) as session:
+    with ServerThread(scene.api) as server, scene.session(server.url, 1) as session:
         session.run()  # they are known to the next session
     assert not any(parse_id(o.client_id).purpose == "E" for o in scene.exchange.registry.open_orders())
 
@@ -86,7 +86,7 @@ def test_entries_that_cannot_be_taken_back_are_told(market, monkeypatch):
 def test_the_dead_mans_switch_is_called_off_by_an_orderly_stop_only(market):
     scene = market(settings=(*LIVELY, "regime=none"))
     standing = lambda: {parse_id(o.client_id).purpose for o in scene.exchange.registry.open_orders()}  # noqa: E731
-    with ServerThread(scene.desk) as server:
+    with ServerThread(scene.api) as server:
         with scene.session(server.url, 20) as session:
             session.watch_over(60)
             session.run()
@@ -109,7 +109,7 @@ def test_the_dead_mans_switch_is_called_off_by_an_orderly_stop_only(market):
 
 def test_flatten_closes_all_and_leaves_nothing_standing(market):
     scene = market()
-    with ServerThread(scene.desk) as server:
+    with ServerThread(scene.api) as server:
         with scene.session(server.url, 20) as session:
             session.run()
         with scene.session(server.url) as session:
@@ -197,7 +197,7 @@ def test_a_transfer_is_followed_and_told(market):
         scene.exchange.account.wallet += 500.0
         scene.exchange.ledger.earn("TRANSFER", 500.0, scene.exchange.now)
 
-    with ServerThread(scene.desk) as server:
+    with ServerThread(scene.api) as server:
         with scene.session(server.url, 3) as session:
             session.run()
         server.call(pay_in)
@@ -211,7 +211,7 @@ def test_a_transfer_is_followed_and_told(market):
 
 def test_two_bots_never_work_in_one_state_directory(market):
     scene = market(bars=5)
-    with ServerThread(scene.desk) as server, scene.session(server.url):
+    with ServerThread(scene.api) as server, scene.session(server.url):
         with pytest.raises(ConfigError, match="another bot works here"):
             with scene.session(server.url):
                 pass
@@ -219,7 +219,7 @@ def test_two_bots_never_work_in_one_state_directory(market):
 
 def test_an_account_in_one_way_mode_that_is_not_flat_is_refused(market):
     scene = market(bars=5)
-    with ServerThread(scene.desk) as server:
+    with ServerThread(scene.api) as server:
         server.call(lambda: scene.exchange.trade_by_hand(SYMBOL, "BUY", "BOTH", 0.01))
         with pytest.raises(LiveError, match="one-way mode and not flat"):
             with scene.session(server.url):
@@ -230,23 +230,23 @@ def test_an_account_in_one_way_mode_that_is_not_flat_is_refused(market):
 def test_an_intent_of_a_killed_process_is_given_up_only_when_it_would_come_too_late(market):
     """An order that was sent with the last breath may still be on its way when the next process asks for it."""
     scene = market(bars=12)
-    with ServerThread(scene.desk) as server:
+    with ServerThread(scene.api) as server:
         with scene.session(server.url, 3) as session:
             session._cerebro.run()
             key = OrderKey(SYMBOL, LONG, Purpose.ENTRY, 1)
-            lost = Order(make_id(session.bot, key, session.desk.dealer.generation + 1), key, 0.01, 30_000.0)
+            lost = Order(make_id(session.bot, key, session.reconciler.order_sync.generation + 1), key, 0.01, 30_000.0)
             session.journal.write([{"orders": [lost.to_json()]}])
         with scene.session(server.url) as session:
-            assert session.desk.orders.get(lost.id).standing is Standing.DOUBT
+            assert session.reconciler.orders.get(lost.id).standing is Standing.DOUBT
             before = session.clock.now()
-            session.desk.poll([SYMBOL])
+            session.reconciler.poll([SYMBOL])
             assert session.clock.now() - before > RECV_WINDOW_MS
-            assert session.desk.orders.get(lost.id).standing is Standing.DONE
+            assert session.reconciler.orders.get(lost.id).standing is Standing.DONE
 
 
 def test_a_wrong_key_halts_with_a_cure(market):
     scene = market(bars=5, faults=[{"kind": "error", "code": -2015, "status": 401, "on": "/fapi/v1/positionSide/dual"}])
-    with ServerThread(scene.desk) as server, pytest.raises(LiveError, match="check the key"):
+    with ServerThread(scene.api) as server, pytest.raises(LiveError, match="check the key"):
         with scene.session(server.url):
             pass
 
@@ -266,12 +266,12 @@ def test_the_requests_of_a_candle_are_few(market):
 
 def test_a_session_stopped_before_its_first_decision_can_be_started_again(market):
     scene = market(bars=6, faults=[{"kind": "gateway", "on": "GET /fapi/v1/openAlgoOrders", "times": 0}])
-    with ServerThread(scene.desk) as server:
+    with ServerThread(scene.api) as server:
         with scene.session(server.url) as session:
             scene.stop.set()
             session.run()
         assert session.bars == 0
-        scene.desk.faults = Faults()
+        scene.api.faults = Faults()
         with scene.session(server.url, 2) as session:
             session.run()
     assert session.bars == 2

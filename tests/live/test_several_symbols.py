@@ -7,13 +7,13 @@ import pytest
 from live_market import differences, rows
 
 from feeds.synthetic import SYMBOL
-from feeds.tables import BAR_MS, iso
-from gridv4_bt.analysis.files import write_equity, write_trades
+from gridv4_bt.core.time import BAR_MS, iso
 from gridv4_bt.engine.types import PositionSide
-from gridv4_bt.exchange.errors import ApiError
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.messages import error_reply, json_reply
+from gridv4_bt.exchange.refusals import ApiError
 from gridv4_bt.exchange.server import ServerThread
+from gridv4_bt.record.run_folder import write_equity, write_trades
 
 SECOND = "ETHUSDT"
 
@@ -52,7 +52,7 @@ def test_two_symbols_live_equal_their_backtest(pair, tmp_path):
 
 def test_stopped_and_started_again_in_the_middle_they_go_on_as_if_nothing_had_happened(pair, tmp_path):
     scene = pair()
-    with ServerThread(scene.desk) as server:
+    with ServerThread(scene.api) as server:
         for until in (13, 8, None):  # once between the two symbols of a bar
             with scene.session(server.url, until) as session:
                 session._cerebro.run()
@@ -63,7 +63,7 @@ def test_stopped_and_started_again_in_the_middle_they_go_on_as_if_nothing_had_ha
 def test_a_candle_that_comes_late_holds_up_both_and_changes_nothing(pair, tmp_path):
     late = Fault(kind="error", status=503, code=-1008, on="/fapi/v1/klines", skip=9, times=2)
     scene = pair(bars=12)
-    scene.desk.faults = Faults([late])
+    scene.api.faults = Faults([late])
     scene.live()
     assert unequal(scene, tmp_path) == []
 
@@ -73,8 +73,8 @@ def spoilt(monkeypatch):
     """Change what the exchange answers: ``spoilt(scene, lambda request, serve: ...)``."""
 
     def spoil(scene, answer):
-        serve = scene.desk.serve
-        monkeypatch.setattr(scene.desk, "serve", lambda request, skew=0: answer(request, lambda: serve(request, skew)))
+        serve = scene.api.serve
+        monkeypatch.setattr(scene.api, "serve", lambda request, skew=0: answer(request, lambda: serve(request, skew)))
 
     return spoil
 
@@ -134,10 +134,10 @@ def test_a_symbol_without_its_first_candle_leaves_the_other_alone(pair, spoilt):
 
 def test_funding_of_a_symbol_that_is_traded_no_more_is_corrected_in_the_wallet(pair):
     scene = pair(bars=12)
-    with ServerThread(scene.desk) as server:
+    with ServerThread(scene.api) as server:
         with scene.session(server.url, 4) as session:
             session._cerebro.run()
-            session.desk.funding.settled(SECOND, scene.exchange.now // BAR_MS * BAR_MS, 3.0)
+            session.reconciler.funding.settled(SECOND, scene.exchange.now // BAR_MS * BAR_MS, 3.0)
             session.save()
         del scene.data[1:]
         with scene.session(server.url, 3) as session:
@@ -149,7 +149,7 @@ def test_funding_of_a_symbol_that_is_traded_no_more_is_corrected_in_the_wallet(p
 
 def test_orders_of_a_symbol_that_is_traded_no_more_are_told_of(pair):
     scene = pair(bars=12)
-    with ServerThread(scene.desk) as server:
+    with ServerThread(scene.api) as server:
         with scene.session(server.url, 4) as session:
             session._cerebro.run()
             session.save()

@@ -13,9 +13,9 @@ import pytest
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
 from feeds.synthetic import sample_market
-from gridv4_bt.analysis.analyzers import RiskRatios, RunSummary
 from gridv4_bt.compat import FastCerebro
 from gridv4_bt.errors import ConfigError
+from gridv4_bt.metrics.analyzers import RiskRatios, RunSummary
 from gridv4_bt.optimise.cerebro import OptCerebro, OptResults
 from strategies.grid_v4 import GridStrategyV4
 

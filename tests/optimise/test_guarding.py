@@ -11,9 +11,9 @@ pytest.importorskip("scipy")
 
 from gridv4_bt.optimise.folds import Fold  # noqa: E402
 from gridv4_bt.optimise.guards import Guards, judge, measure, neighbours_of  # noqa: E402
-from gridv4_bt.optimise.overfitting import Overfitting, ReturnInterval  # noqa: E402
 from gridv4_bt.optimise.study import Search, best_of  # noqa: E402
 from gridv4_bt.optimise.walkforward import FoldResult  # noqa: E402
+from gridv4_bt.validation.overfitting import Overfitting, ReturnInterval  # noqa: E402
 
 NONE = np.empty(0)
 GOOD = Guards(

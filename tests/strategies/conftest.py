@@ -12,9 +12,10 @@ from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
 from feeds.synthetic import SampleMarket, sample_market
 from gridv4_bt.core.risk import Bracket
+from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide
-from strategies.grid_v4 import LOG_COLUMNS, GridStrategyV4
+from strategies.grid_v4 import GridStrategyV4
 
 START = pd.Timestamp("2024-01-01", tz="UTC")
 START_MS = 1_704_067_200_000

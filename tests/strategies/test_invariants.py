@@ -9,8 +9,9 @@ import pytest
 
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
+from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.ladder import TRACE_ACTIONS, Blocked
-from strategies.grid_v4 import LOG_COLUMNS, GridStrategyV4
+from strategies.grid_v4 import GridStrategyV4
 
 COLUMNS = len(LOG_COLUMNS)
 
@@ -144,7 +145,7 @@ def test_two_runs_give_identical_bytes(trade, sample, on_sample):
 def test_rules_that_are_not_compiled_give_identical_bytes(trade, sample, monkeypatch):
     candles = sample.candles.iloc[:2_000]
     fast = trade(candles, funding=sample.funding)
-    monkeypatch.setattr("strategies.ladder.compiled", lambda rule: rule)
+    monkeypatch.setattr("strategies.ladder_plan.compiled", lambda rule, made_of: rule)
     plain = trade(candles, funding=sample.funding)
     assert plain.strategy.log == fast.strategy.log and plain.trades == fast.trades
     assert [now.after for now in plain.moments] == [now.after for now in fast.moments]

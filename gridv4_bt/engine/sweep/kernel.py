@@ -9,11 +9,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from gridv4_bt.compiled import available, compiled
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core import funding, grid, inventory, kelly, regime, risk
 from gridv4_bt.engine import exits, guards, ladder, liquidation, position, pruning, quick_price
 from gridv4_bt.engine import matching as rules_of_matching
-from gridv4_bt.engine.compiled import available, compiled
 from gridv4_bt.engine.ladder import Blocked
 from gridv4_bt.engine.market import MarketHistory
 from gridv4_bt.engine.sweep import exchange, fills, guarding, matching, quoting, reading

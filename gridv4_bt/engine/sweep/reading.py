@@ -1,13 +1,12 @@
 """What the strategy of a sweep takes in before its steps and notes after them, on the records of `state`."""
 
 from gridv4_bt.core.regime import ADX_FLOOR, next_state, normalized_slope, veto
+from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.engine.matching import INFINITY
 from gridv4_bt.engine.position import net_pnl
 from gridv4_bt.engine.pruning import gap_price, underwater_price
 from gridv4_bt.engine.sweep.fills import note_first_exit
 from gridv4_bt.engine.sweep.state import GMM_REGIME, GRID, KAMA_REGIME, STOP2
-
-DAY_MS = 86_400_000
 
 
 def read_bar(p, wallet, now, bar, sigma, before, long, short, news, kelly, returns, by_label):

@@ -1,0 +1,88 @@
+"""What command lines share that download: the progress bar, the warnings, the table of quality."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from feeds.history import History, Progress, load_history
+from feeds.quality import Quality
+from gridv4_bt.cli.common import INTERRUPTED
+from gridv4_bt.cli.market_options import check_gaps
+from gridv4_bt.core.time import moment
+
+
+def load_symbols(
+    symbols: Sequence[str],
+    start: date | None,
+    end: date | None,
+    console: Console,
+    *,
+    exchange: str = "binanceusdm",
+    interval: str = "15m",
+    cache_dir: Path | None = None,
+    refill: bool = False,
+    gaps: str = "refuse",
+    kinds: tuple[str, ...] = ("candles", "funding", "mark"),
+) -> list[History]:
+    """Load the history of symbols with a progress bar, and print what should be known about it.
+
+    After Ctrl-C it says that what was loaded is kept, and ends the program.
+    """
+    check_gaps(gaps)
+    histories = []
+    try:
+        with _progress(console) as progress:
+            for one in symbols:
+                histories.append(
+                    load_history(
+                        one, start, end, exchange=exchange, interval=interval, cache_dir=cache_dir, refill=refill,
+                        kinds=kinds, progress=progress,
+                    )
+                )  # fmt: skip
+    except KeyboardInterrupt:
+        typer.echo("error: interrupted; the months loaded so far are kept: run again to go on", err=True)
+        raise SystemExit(INTERRUPTED) from None
+    for history in histories:
+        for warning in history.warnings:
+            console.print(f"[yellow]{warning}[/]")
+    return histories
+
+
+def quality_table(quality: Quality, only_found: bool = False) -> Table:
+    """Return the checks of a symbol's data as a table."""
+    first, last = map(moment, quality.span)
+    table = Table(title=f"{quality.symbol}: {quality.bars:,} bars, {first} to {last} UTC")
+    table.add_column("check")
+    table.add_column("found", justify="right")
+    table.add_column("first (UTC)")
+    table.add_column("more")
+    for check in quality.found if only_found else quality.checks:
+        found = f"[yellow]{check.count:,}[/]" if check.count else "ok"
+        table.add_row(check.name, found, "" if check.first is None else moment(check.first), check.detail)
+    return table
+
+
+def market_rules(histories: Sequence[History]) -> Path | None:
+    """Return the market table with the filters of all symbols, None if those of one are not known."""
+    tables = {history.rules for history in histories}
+    return tables.pop() if len(tables) == 1 else None
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Progress]:
+    """Show on a terminal what is being loaded."""
+    if console.quiet or not console.is_terminal:
+        yield lambda what, done, wanted: None
+        return
+    count = TextColumn("{task.completed}/{task.total} months")
+    columns = (TextColumn("loading {task.description}"), BarColumn(), count)
+    with Bars(*columns, console=console, transient=True) as bars:
+        task = bars.add_task("", total=None)
+        yield lambda what, done, wanted: bars.update(task, description=what, completed=done, total=wanted)

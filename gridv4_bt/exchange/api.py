@@ -1,0 +1,190 @@
+"""Where requests arrive: limits, signature and time are checked, the exchange is asked, the answer is written.
+
+The api knows nothing of sockets: it turns a `Request` into a `Reply`. Paths under `/gridv4/` control the exchange
+itself; Binance has none of them.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from feeds.candles import CandleFeed
+from gridv4_bt.config import GridConfig
+from gridv4_bt.engine.market import load_market_history
+from gridv4_bt.engine.matching import INFINITY
+from gridv4_bt.exchange import control, fault_effects
+from gridv4_bt.exchange.database import Database
+from gridv4_bt.exchange.endpoints import ENDPOINTS
+from gridv4_bt.exchange.exchange import Exchange
+from gridv4_bt.exchange.faults import Faults
+from gridv4_bt.exchange.limits import Limits, TooMany
+from gridv4_bt.exchange.messages import Reply, Request, error_reply, json_reply, unavailable
+from gridv4_bt.exchange.params import check_signature, check_timestamp
+from gridv4_bt.exchange.refusals import ApiError
+
+KEY, SECRET = "paper", "paper-secret"
+_PAGED = ("/fapi/v1/openOrders", "/fapi/v1/userTrades", "/fapi/v1/income")
+HISTORY = 1_500  #: bars before trading begins, as many as one request for candles may ask for
+_LOG = logging.getLogger(__name__)
+
+
+class Api:
+    """The front of one exchange.
+
+    Parameters
+    ----------
+    key, secret : with which requests must be signed.
+    limits : of requests and orders; by default the exchange's own.
+    store : keeps the state; what it holds already is taken over.
+    faults : what goes wrong.
+    go_on : is called with the exchange before every request, to let time go on; its `speed`, if it has one, tells how
+        fast. A stepped exchange has none.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        key: str = KEY,
+        secret: str = SECRET,
+        limits: Limits | None = None,
+        store: Database | None = None,
+        faults: Faults | None = None,
+        go_on: Callable[[Exchange], None] | None = None,
+    ) -> None:
+        self.exchange = exchange
+        self.limits = limits or Limits()
+        self.faults = faults or Faults()
+        self.pages: dict[str, bytes] = {}  #: last answer of each path that lists orders, trades or income
+        self._key, self._secret = key, secret
+        self._store = store
+        self._go_on = go_on
+        if store is not None and not store.load(exchange):
+            store.save(exchange)
+        self._saved = self._mark()
+
+    @property
+    def speed(self) -> float:
+        """Return how many seconds of the market go by in a second, 0 if it waits to be told."""
+        return getattr(self._go_on, "speed", 0.0)
+
+    def respond(self, request: Request) -> Reply:
+        """Return the reply to a request, after all that it changed is kept."""
+        self.tick()
+        if request.path.startswith(control.PREFIX):
+            reply = json_reply(*control.respond(self, request))
+        else:
+            fault = self.faults.draw(
+                request.method, request.path, lambda fault: fault_effects.applies(self.exchange, fault, request)
+            )
+            reply = self.serve(request) if fault is None else fault_effects.spoil(self, fault, request)
+            if fault is None and request.path in _PAGED and reply.status == 200:
+                self.pages[request.path] = reply.body
+        if request.method != "GET" or self.exchange.registry.changed or self._saved != self._mark():
+            return reply if self._save() else unavailable()
+        return reply
+
+    def tick(self) -> None:
+        """Let time go on, and keep what that has changed."""
+        if self._go_on is not None:
+            self._go_on(self.exchange)
+            if self._saved != self._mark():
+                self._save()
+
+    def serve(self, request: Request, skew: int = 0) -> Reply:
+        """Return the exchange's answer; `skew` is by how much its clock is wrong, ms."""
+        exchange = self.exchange
+        endpoint = ENDPOINTS.get((request.method, request.path))
+        if endpoint is None:
+            return error_reply(ApiError(-5000, request.path))
+        told: dict[str, str] = {}
+        try:
+            params = request.params
+            told = self.limits.spend(endpoint.weight(params), endpoint.orders(params), exchange.now)
+            if endpoint.signed:
+                check_signature(request.query, request.body, request.headers, self._key, self._secret)
+                check_timestamp(params, exchange.now + skew)
+            answer = endpoint.handler(exchange, params)
+        except TooMany as error:
+            return error_reply(error, {"Retry-After": str(error.wait)})
+        except ApiError as error:
+            return error_reply(error, told)
+        if request.path.endswith("/exchangeInfo"):
+            answer["rateLimits"] = self.limits.rows()
+        if request.path.endswith("/time"):
+            answer["serverTime"] += skew
+        return json_reply(200, answer, told)
+
+    def restart(self) -> None:
+        """Forget everything and take up the state that is kept, as a new process would."""
+        if self._store is not None:
+            self._take_up(self._store)
+            return
+        with closing(Database(Path(":memory:"))) as store:
+            store.save(self.exchange, whole=True)
+            self._take_up(store)
+
+    def _take_up(self, store: Database) -> None:
+        self.exchange = self.exchange.anew()
+        store.load(self.exchange)
+        self._saved = self._mark()
+
+    def close(self) -> None:
+        """Close the database."""
+        if self._store is not None:
+            self._store.close()
+
+    def _mark(self) -> tuple:
+        tape = self.exchange.tape
+        return tape.bar, tape.moment, tape.over, len(self.exchange.ledger.incomes)
+
+    def _save(self) -> bool:
+        try:
+            if self._store is None:
+                self.exchange.registry.settle()
+            else:
+                self._store.save(self.exchange)
+        except sqlite3.Error as error:
+            _LOG.error("the state cannot be kept (%s); the last request is undone. Is the disk full?", error)
+            self.restart()
+            return False
+        self._saved = self._mark()
+        return True
+
+
+def open_api(
+    feeds: Sequence[CandleFeed],
+    config: GridConfig,
+    *,
+    cash: float = 10_000.0,
+    start_ms: int | None = None,
+    rules: Path | None = None,
+    participation: float = INFINITY,
+    database: Path | None = None,
+    faults: Faults | None = None,
+    limits: Limits | None = None,
+    go_on: Callable[[Exchange], None] | None = None,
+) -> Api:
+    """Return the api of a local exchange that replays candles.
+
+    Parameters
+    ----------
+    start_ms : where trading begins, UTC; by default after `HISTORY` bars, or half of them if there are fewer than
+        twice as many.
+    rules : a file of brackets or filters in place of the packaged table (see `load_market_history`).
+    database : file that keeps the state; what it holds already goes on.
+    The others are those of `Exchange` and `Api`.
+
+    Raises
+    ------
+    ConfigError, DataError, MarketError
+        The candles, the rules or the database do not fit.
+    """
+    if start_ms is None:
+        times = feeds[0].candles.time
+        start_ms = int(times[min(HISTORY, len(times) // 2)])
+    markets = {feed.p.name: load_market_history(feed.p.name, rules) for feed in feeds}
+    exchange = Exchange(feeds, markets, config, cash, start_ms, participation)
+    store = Database(database) if database is not None else None
+    return Api(exchange, limits=limits, store=store, faults=faults, go_on=go_on)

@@ -1,0 +1,169 @@
+"""The state of an exchange in a SQLite file: whatever one request changes is written in one transaction."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gridv4_bt.engine.types import Fill, PositionSide
+from gridv4_bt.errors import ConfigError
+from gridv4_bt.exchange.exchange import Exchange
+from gridv4_bt.exchange.records import AlgoOrder, Income, Order, Position, Trade
+
+TABLES = ("orders", "algos", "trades", "incomes")
+_TOTALS = (
+    "start", "wallet", "gross", "fees", "funding", "fills", "maker_executions", "taker_executions", "liquidations",
+)  # fmt: skip
+
+
+class Database:
+    """One account's database; a process that is killed between two requests loses nothing.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be opened or is no database of ours.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0.1)
+            try:
+                self._prepare()
+            except sqlite3.Error:
+                self.close()
+                raise
+        except sqlite3.Error as error:
+            raise ConfigError(f"--database {path}: {error}. Give another file, or stop who uses it.") from None
+        self._kept = {"trades": 0, "incomes": 0}
+
+    def load(self, exchange: Exchange) -> bool:
+        """Bring a new exchange to the state that is kept; False if nothing is."""
+        try:
+            [content] = self._base.execute("SELECT content FROM state").fetchone() or [None]
+            if content is None:
+                return False
+            rows = {
+                table: [json.loads(row) for (row,) in self._base.execute(f"SELECT content FROM {table} ORDER BY id")]
+                for table in TABLES
+            }
+        except (sqlite3.Error, ValueError) as error:
+            raise ConfigError(f"--database {self.path}: {error}. Give another file.") from None
+        restore(exchange, json.loads(content), rows)
+        self._note(exchange)
+        return True
+
+    def save(self, exchange: Exchange, whole: bool = False) -> None:
+        """Write what has changed since the last time, or the whole of an exchange that was not kept before.
+
+        Raises
+        ------
+        sqlite3.Error
+            It cannot be written; the file is as before.
+        """
+        ledger = exchange.ledger
+        with self._base:
+            self._base.execute("BEGIN")
+            registry = exchange.registry
+            for record in (*registry.orders.values(), *registry.algos.values()) if whole else ():
+                registry.touch(record)
+            for (table, number), record in registry.changed.items():
+                self._put(table, number, asdict(record))
+            for table, number in registry.gone:
+                self._base.execute(f"DELETE FROM {table} WHERE id = ?", (number,))
+            for table, rows in (("trades", ledger.trades), ("incomes", ledger.incomes)):
+                for row in rows[self._kept[table] :]:
+                    self._put(table, row.id, asdict(row))
+            self._put("state", 1, snapshot(exchange))
+        self._note(exchange)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._base.close()
+
+    def _prepare(self) -> None:
+        self._base.execute("PRAGMA locking_mode=EXCLUSIVE")
+        self._base.execute("PRAGMA journal_mode=WAL")
+        # Survives the end of the process; only the end of the machine could lose the last requests.
+        self._base.execute("PRAGMA synchronous=NORMAL")
+        with self._base:
+            self._base.execute("BEGIN IMMEDIATE")
+            for table in TABLES:
+                self._base.execute(f"CREATE TABLE IF NOT EXISTS {table} (id INTEGER PRIMARY KEY, content TEXT)")
+            self._base.execute("CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY, content TEXT)")
+
+    def _put(self, table: str, number: int, content: dict) -> None:
+        text = json.dumps(content, separators=(",", ":"))
+        self._base.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", (number, text))
+
+    def _note(self, exchange: Exchange) -> None:
+        self._kept = {"trades": len(exchange.ledger.trades), "incomes": len(exchange.ledger.incomes)}
+        exchange.registry.settle()
+
+
+def snapshot(exchange: Exchange) -> dict[str, Any]:
+    """Return all that is neither a record nor can be read from the candles."""
+    tape = exchange.tape
+    return {
+        "now": exchange.now,
+        "barTime": tape.time,
+        "moment": tape.moment,
+        "over": tape.over,
+        "hedge": exchange.hedge_mode,
+        "isolated": sorted(exchange.isolated),
+        "countdowns": exchange.countdowns,
+        "ids": exchange.registry.ids,
+        "account": {name: getattr(exchange.account, name) for name in _TOTALS},
+        "symbols": {symbol: _symbol_state(exchange, symbol) for symbol in exchange.books},
+    }
+
+
+def _symbol_state(exchange: Exchange, symbol: str) -> dict[str, Any]:
+    book = exchange.books[symbol]
+    state: dict[str, Any] = {"leverage": book.leverage}
+    for leg in book.legs:
+        position = exchange.ledger.position(symbol, leg.side)
+        state[leg.side.name] = {
+            "fills": [list(fill) for fill in leg.tracker.fills],
+            "position": [position.qty, position.entry, position.updated],
+        }
+    return state
+
+
+def restore(exchange: Exchange, state: Mapping[str, Any], rows: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
+    """Bring a new exchange to a state that was kept; `rows` are its orders, algos, trades and incomes.
+
+    Raises
+    ------
+    ConfigError
+        The state belongs to other candles.
+    """
+    exchange.tape.seek(state["barTime"], state["moment"])
+    if state["over"] and not exchange.tape.over:
+        exchange.tape.forward()
+    if set(state["symbols"]) != set(exchange.books) or exchange.tape.time != state["barTime"]:
+        raise ConfigError("the database belongs to other candles: give the same files, or another --database")
+    exchange.now = state["now"]
+    exchange.hedge_mode = state["hedge"]
+    exchange.isolated = set(state["isolated"])
+    exchange.countdowns = dict(state["countdowns"])
+    positions = {}
+    for symbol, kept in state["symbols"].items():
+        book = exchange.books[symbol]
+        book.leverage = kept["leverage"]
+        for leg in book.legs:
+            for fill in kept[leg.side.name]["fills"]:
+                leg.tracker.add(Fill(*fill))
+            positions[symbol, leg.side] = Position(*kept[leg.side.name]["position"])
+    for name, value in state["account"].items():
+        setattr(exchange.account, name, value)
+    exchange.ledger.restore(
+        [Trade(**row) for row in rows["trades"]], [Income(**row) for row in rows["incomes"]], positions
+    )
+    exchange.registry.restore(
+        [Order(**row) for row in rows["orders"]], [AlgoOrder(**row) for row in rows["algos"]], state["ids"],
+        lambda symbol, side: exchange.books[symbol].leg(PositionSide(side)),
+    )  # fmt: skip

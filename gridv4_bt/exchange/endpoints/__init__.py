@@ -1,0 +1,6 @@
+"""All paths of the REST interface; importing the modules of them registers what they serve."""
+
+from gridv4_bt.exchange.endpoints import account_data, conditional, market_data, trade  # noqa: F401
+from gridv4_bt.exchange.endpoints.paths import ENDPOINTS
+
+__all__ = ["ENDPOINTS"]

@@ -1,0 +1,171 @@
+"""How each kind of fault spoils a request: before the exchange sees it, or on the way back."""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.exchange.exchange import Exchange
+from gridv4_bt.exchange.faults import Fault
+from gridv4_bt.exchange.messages import Reply, Request, error_reply
+from gridv4_bt.exchange.records import Order
+from gridv4_bt.exchange.refusals import ApiError
+
+if TYPE_CHECKING:
+    from gridv4_bt.exchange.api import Api
+
+_PAGE = b"<html><head><title>Error</title></head><body><center><h1>%s</h1></center></body></html>"
+
+
+def applies(exchange: Exchange, fault: Fault, request: Request) -> bool:
+    """Tell whether a kind of fault makes sense for a request."""
+    values = request.params.values
+    if fault.kind == "post_only":
+        return values.get("timeInForce") == "GTX"
+    if fault.kind == "overloaded":
+        closes = (values.get("positionSide"), values.get("side")) in (("LONG", "SELL"), ("SHORT", "BUY"))
+        return request.method != "DELETE" and not closes and values.get("reduceOnly") != "true"
+    if fault.kind == "partial_cancel":
+        return _order_of(exchange, values) is not None
+    return True
+
+
+def spoil(api: "Api", fault: Fault, request: Request) -> Reply:
+    """Return the reply to a request that a fault befalls."""
+    if fault.kind in _BEFORE:
+        reply = _BEFORE[fault.kind](api, fault, request)
+        return api.serve(request) if reply is None else reply
+    if fault.kind in _UNLESS_EXECUTED:
+        if fault.executed:
+            api.serve(request)
+        return _refused(fault)
+    reply = api.serve(request, fault.ms if fault.kind == "clock" else 0)
+    _AFTER.get(fault.kind, _as_it_is)(api, fault, request, reply)
+    return reply
+
+
+# --- before the exchange sees the request; None lets it go on
+
+
+def _refused(fault: Fault) -> Reply:
+    code, text, status = _REFUSALS.get(fault.kind, (fault.code, fault.text, fault.status))
+    error = ApiError(code, "", text=text, status=status) if text else ApiError(code, *[""] * 3, status=status)
+    headers = {"Retry-After": str(fault.seconds)} if error.status in (418, 429) else {}
+    return error_reply(error, headers)
+
+
+def _refuse(api: "Api", fault: Fault, request: Request) -> Reply:
+    return _refused(fault)
+
+
+def _web_page(api: "Api", fault: Fault, request: Request) -> Reply:
+    status = fault.status or {"gateway": 502, "firewall": 403}[fault.kind]
+    return Reply(status, _PAGE % str(status).encode(), {"Content-Type": "text/html"})
+
+
+def _lose(api: "Api", fault: Fault, request: Request) -> Reply:
+    return Reply(200, b"", share=0.0)
+
+
+def _restart(api: "Api", fault: Fault, request: Request) -> Reply:
+    api.restart()
+    return _lose(api, fault, request)
+
+
+def _trade_by_hand(api: "Api", fault: Fault, request: Request) -> None:
+    with suppress(ApiError):  # what the owner may not do either changes nothing
+        api.exchange.trade_by_hand(fault.symbol, fault.side, fault.position_side, fault.quantity)
+
+
+def _liquidate(api: "Api", fault: Fault, request: Request) -> None:
+    api.exchange.liquidate_leg(fault.symbol, PositionSide[fault.position_side])
+
+
+def _fill_part(api: "Api", fault: Fault, request: Request) -> None:
+    api.exchange.fill_part(_order_of(api.exchange, request.params.values), fault.share)
+
+
+def _order_of(exchange: Exchange, values: dict[str, str]) -> Order | None:
+    """Return the standing order that a request names, of a batch the first one named."""
+    number = values.get("orderId") or values.get("orderidlist", "").strip("[]").partition(",")[0]
+    order_id = int(number) if number.isdigit() else None
+    client_id = values.get("origClientOrderId")
+    order = exchange.registry.find(values.get("symbol", ""), order_id, client_id, exchange.now)
+    return order if order is not None and order.is_open else None
+
+
+# --- on the way back
+
+
+def _as_it_is(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
+    return
+
+
+def _lose_answer(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
+    reply.share = 0.0
+
+
+def _cut(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
+    reply.share = fault.share
+
+
+def _delay(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
+    reply.delay = fault.seconds
+
+
+def _html(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
+    reply.status, reply.body = 200, _PAGE % b"200"
+    reply.headers["Content-Type"] = "text/html"
+
+
+def _last_page(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
+    if reply.status == 200:
+        reply.body = api.pages.get(request.path, b"[]")
+
+
+def _without_newest(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
+    _edit(reply, lambda rows: rows[: -fault.count])
+
+
+def _without_late(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
+    _edit(reply, lambda rows: [row for row in rows if row["time"] < api.exchange.now - fault.ms])
+
+
+def _without_wicks(api, fault: Fault, request: Request, reply: Reply) -> None:
+    def shorten(rows: list) -> list:
+        closed = [row for row in rows if row[6] < api.exchange.now]
+        for row in closed[-1:]:
+            row[2], row[3] = max(row[1], row[4], key=float), min(row[1], row[4], key=float)
+        return rows
+
+    _edit(reply, shorten)
+
+
+def _edit(reply: Reply, change: Callable[[list], list]) -> None:
+    content: Any = json.loads(reply.body)
+    if isinstance(content, list):
+        reply.body = json.dumps(change(content), separators=(",", ":")).encode()
+
+
+_REFUSALS = {
+    "unknown": (-1000, "Unknown error, please check your request or try again later.", 503),
+    "timeout": (-1007, "", 408),
+    "bus": (-1006, "", 0),
+    "unavailable": (-1001, "Service Unavailable.", 503),
+    "overloaded": (-1008, "", 503),
+    "too_many": (-1003, "Too many requests; current limit is 2400 requests per minute.", 429),
+    "banned": (-1003, "Way too many requests; IP banned.", 418),
+    "post_only": (-5022, "", 400),
+}
+_UNLESS_EXECUTED = ("unknown", "timeout", "bus")
+_BEFORE = {
+    "lost_before": _lose, "unavailable": _refuse, "overloaded": _refuse, "too_many": _refuse, "banned": _refuse,
+    "error": _refuse, "post_only": _refuse, "gateway": _web_page, "firewall": _web_page, "restart": _restart,
+    "by_hand": _trade_by_hand, "liquidated": _liquidate, "partial_cancel": _fill_part,
+}  # fmt: skip
+_AFTER = {
+    "lost_after": _lose_answer, "cut": _cut, "slow": _delay, "html": _html, "stale_orders": _last_page,
+    "same_page": _last_page, "short_orders": _without_newest, "late_trades": _without_late,
+    "early_candle": _without_wicks,
+}  # fmt: skip

@@ -1,0 +1,273 @@
+"""The recorded market: books of several symbols standing at one moment, moved on bar by bar.
+
+Nobody knows the inside of a bar before it is over, so the market stands between two bars until the bar ends; then all
+of the bar happens at once. With finer candles the same holds for each of them. Whoever trades at market while it stands
+gets the open. The last price is the close before: a backtest's orders stand from the close they were decided on, so a
+post-only order, a stop or a margin is judged by that close, and not by an open that may be a tick away from it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import backtrader as bt
+import numpy as np
+
+from brokers.feed_book import FeedBook
+from feeds.candles import CandleFeed
+from gridv4_bt.compat import EPOCH_DAYS, epoch_ms
+from gridv4_bt.config import GridConfig
+from gridv4_bt.core.time import DAY_MS, HOUR_MS, MINUTE_MS, iso
+from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.market import MarketHistory
+from gridv4_bt.engine.matching import Costs
+from gridv4_bt.engine.venue import moments, stand_at
+from gridv4_bt.errors import DataError
+
+
+class Settlement(NamedTuple):
+    """One funding settlement of a symbol."""
+
+    time: int  #: open time of the bar at whose open it is charged, ms
+    rate: float
+    mark: float  #: price it is charged at
+    paid: float  #: by the account, quote; negative if received
+
+
+class Candle(NamedTuple):
+    """A bar that has closed in real time."""
+
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    rate: float | None  #: funding settled at its end; None without any
+
+
+class TapeBook(FeedBook):
+    """A symbol's book that remembers its settlements, its forming candle and its last price."""
+
+    def __init__(self, feed: CandleFeed, history: MarketHistory, account: Account, costs: Costs, config: GridConfig):
+        super().__init__(
+            feed, history, account, costs, config.fill_rule, config.funding_hours, config.intrabar, config.leverage
+        )
+        self.interval = feed.candles.interval_ms  #: bar length, ms
+        self._row = -1  # of the feed, which others may move
+        self.settled: list[Settlement] = []
+        self.price = 0.0  #: last traded
+        self.forming: list[float] = []  #: open, high, low, close, volume of the bar as far as it has happened
+        self._funding_ms = int(config.funding_hours * HOUR_MS)
+        self._settles = feed.p.funding.time if feed.has_funding else None
+
+    @property
+    def leverage(self) -> float:
+        """Initial leverage."""
+        return self._leverage
+
+    @leverage.setter
+    def leverage(self, leverage: float) -> None:
+        self._leverage = leverage
+        self.max_notional = self.market.max_notional(leverage)
+
+    def settle_funding(self, rate: float) -> None:
+        """Charge a settlement and remember it."""
+        before = self.account.funding
+        super().settle_funding(rate)
+        paid = self.account.funding - before
+        self.settled.append(Settlement(self._whole.time, rate, self.settlement_price(), paid))
+
+    def next_settlement(self, now: int) -> int:
+        """Return when the next settlement is due, ms; where the record ends, a funding period after its last."""
+        if self._settles is None:
+            return (now // self._funding_ms + 1) * self._funding_ms
+        later = self._settles[self._settles.searchsorted(now, side="right") :]
+        return int(later[0]) if len(later) else (now // (8 * HOUR_MS) + 1) * 8 * HOUR_MS
+
+    def begin_bar(self, time_ms: int) -> bool:
+        """Let the bar of a time open, if the feed has one: its open is all that is known of it."""
+        lines = self.data.lines
+        times = lines.datetime.array
+        if self._row + 1 == len(times) or epoch_ms(times[self._row + 1]) > time_ms:
+            return False
+        self._row += 1
+        self.data.advance(self._row - lines.datetime._idx)
+        self.next_bar()
+        self.price = lines.close[-1] if self._row > 0 else self.bar.open
+        self.forming = [self.bar.open] * 4 + [0.0]
+        return True
+
+    def leave_part(self) -> None:
+        """Let all of the part that the book stands at happen."""
+        bar, forming = self.bar, self.forming
+        forming[1] = max(forming[1], bar.high)
+        forming[2] = min(forming[2], bar.low)
+        forming[3] = self.price = bar.close
+        forming[4] += bar.volume
+
+    def complete(self, candle: Candle) -> None:
+        """Write what has happened in the bar, and add the next one at its close."""
+        bar, lines = self.bar, self.data.lines
+        bar.open, bar.high, bar.low, bar.close, bar.volume = candle[:5]
+        bar.mark_low, bar.mark_high, bar.mark_close = candle.low, candle.high, candle.close
+        self.forming[0] = candle.open
+        last = self._row
+        nothing = float("nan")
+        coming = {
+            lines.datetime: EPOCH_DAYS + (bar.time + self.interval) / DAY_MS,
+            lines.volume: 1.0, lines.funding: nothing if candle.rate is None else candle.rate,
+        }  # fmt: skip
+        happened = zip((lines.open, lines.high, lines.low, lines.close, lines.volume), candle[:5], strict=True)
+        for line, value in happened:
+            line.array[last] = value
+            coming.setdefault(line, candle.close)
+        for line in lines.lines:
+            line.array.append(coming.get(line, nothing))
+
+    def candles(self, interval: int, first_ms: int, last_ms: int, over: bool) -> np.ndarray:
+        """Return rows of time (ms), open, high, low, close, volume of the candles that open from first to last.
+
+        Parameters
+        ----------
+        interval : a multiple of the bars' length, ms.
+        over : whether the last bar has closed; until then it is as far as it has happened.
+        """
+        lines = self.data.lines
+        last = self._row
+        began = epoch_ms(lines.datetime.array[0])
+        begin = max((-(-first_ms // interval) * interval - began) // self.interval, 0)
+        end = min((last_ms // interval * interval + interval - began) // self.interval, last + 1)
+        rows = np.empty((max(end - begin, 0), 6))
+        for column, line in enumerate((lines.datetime, lines.open, lines.high, lines.low, lines.close, lines.volume)):
+            rows[:, column] = line.array[begin : max(end, begin)]
+        rows[:, 0] = np.round((rows[:, 0] - EPOCH_DAYS) * DAY_MS)
+        if len(rows) and end == last + 1 and not over:
+            rows[-1, 1:] = self.forming
+        if len(rows) == 0 or interval == self.interval:
+            return rows
+        starts = np.flatnonzero(np.diff(rows[:, 0] // interval, prepend=-1))
+        ends = np.append(starts[1:], len(rows)) - 1
+        return np.column_stack((
+            rows[starts, 0] // interval * interval, rows[starts, 1], np.maximum.reduceat(rows[:, 2], starts),
+            np.minimum.reduceat(rows[:, 3], starts), rows[ends, 4], np.add.reduceat(rows[:, 5], starts),
+        ))  # fmt: skip
+
+
+class Tape:
+    """Books of one account that stand at the same moment of their recorded bars.
+
+    Parameters
+    ----------
+    feeds : one for each symbol; all of the same bar length.
+    start_ms : where trading begins, UTC; the bars before are history. All symbols must have a bar then.
+
+    Raises
+    ------
+    DataError
+        No moment fits, or the bars differ in length.
+    """
+
+    def __init__(
+        self,
+        feeds: Sequence[CandleFeed],
+        rules: Mapping[str, MarketHistory],
+        account: Account,
+        config: GridConfig,
+        start_ms: int = 0,
+    ) -> None:
+        costs = Costs(config.maker_fee, config.taker_fee, config.slippage)
+        self.books: dict[str, TapeBook] = {}
+        for feed in feeds:
+            _load(feed)
+            book = TapeBook(feed, rules[feed.p.name], account, costs, config)
+            self.books[book.symbol] = book
+        lengths = {book.interval for book in self.books.values()}
+        if len(lengths) != 1:
+            raise DataError(f"the symbols have bars of {sorted(one // MINUTE_MS for one in lengths)} minutes; give one")
+        self.interval = lengths.pop()
+        self._times = np.unique(np.concatenate([_times(feed) for feed in feeds]))
+        self._moments: list = []
+        self.moment = 0  #: which part of the bar this is
+        self.bar = -1  #: number of the bar among all there are
+        self.trading: list[TapeBook] = []  #: the books that trade at this moment
+        self.over = False  #: whether the last bar has closed
+        first = max(int(_times(feed)[0]) for feed in feeds)
+        start = max(first, start_ms)
+        if start > self._times[-1]:
+            raise DataError(f"no bar from {iso(start)} on; the candles end at {iso(int(self._times[-1]))}")
+        while self.bar < 0 or self.time < start:
+            self._next_bar()
+        self._enter(0)
+
+    @property
+    def time(self) -> int:
+        """Open time of the bar, ms."""
+        return int(self._times[self.bar])
+
+    @property
+    def end(self) -> int:
+        """When the last bar closes, ms."""
+        return int(self._times[-1]) + self.interval
+
+    @property
+    def moment_end(self) -> int:
+        """When the part of the bar that the market stands at is over, ms."""
+        if self.moment + 1 < len(self._moments):
+            return self._moments[self.moment + 1][0]
+        return self.time + self.interval
+
+    def forward(self) -> None:
+        """Let this part of the bar happen and stand at the next one, or at the next bar, whose funding is settled."""
+        if self._moments:
+            for book, _ in self._moments[self.moment][1]:
+                book.leave_part()
+        if self.moment + 1 < len(self._moments):
+            self._enter(self.moment + 1)
+            return
+        if self.bar + 1 == len(self._times):
+            self.over = True
+            self.trading = []
+            return
+        self._next_bar()
+        self._enter(0)
+
+    def complete(self, candles: Mapping[str, Candle]) -> None:
+        """Write what has happened in the bar that the market stands at, and add the next one, which nobody knows yet.
+
+        For a market that is recorded while it is traded; all symbols at once.
+        """
+        for symbol, candle in candles.items():
+            self.books[symbol].complete(candle)
+        self._times = np.append(self._times, self._times[-1] + self.interval)
+
+    def seek(self, time_ms: int, moment: int) -> None:
+        """Go on to the bar that opens at a time, and a part of it, without trading."""
+        while not self.over and (self.time, self.moment) < (time_ms, moment):
+            self.forward()
+
+    def _next_bar(self) -> None:
+        self.bar += 1
+        for book in self.books.values():
+            book.stand_at(None)
+        self._moments = moments([book for book in self.books.values() if book.begin_bar(self.time)])
+
+    def _enter(self, moment: int) -> None:
+        self.moment = moment
+        if not self._moments:
+            self.trading = []
+            return
+        parts = self._moments[moment][1]
+        self.trading = stand_at(parts)
+
+
+def _load(feed: CandleFeed) -> None:
+    """Fill a feed's lines, as Cerebro would."""
+    if getattr(feed, "_env", None) is None:
+        bt.Cerebro().adddata(feed)
+        feed.reset()
+        feed._start()
+        feed.preload()
+    feed.home()
+
+
+def _times(feed: CandleFeed) -> np.ndarray:
+    return np.round((np.array(feed.lines.datetime.array) - EPOCH_DAYS) * DAY_MS).astype(np.int64)

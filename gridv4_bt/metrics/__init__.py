@@ -1,0 +1,1 @@
+"""What a run did, recorded bar by bar, and the figures that say how well."""

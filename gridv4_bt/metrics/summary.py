@@ -1,0 +1,166 @@
+"""The summary of a run: every figure of ``summary.json``. What is not defined is None."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gridv4_bt.core.time import iso_seconds
+from gridv4_bt.metrics.exposure import exposure, margin_safety
+from gridv4_bt.metrics.hindsight import adverse_selection, pruning
+from gridv4_bt.metrics.ladder_use import blocked, grid_efficiency, levels
+from gridv4_bt.metrics.passivbot import passivbot_metrics
+from gridv4_bt.metrics.performance import (
+    annual_return,
+    calmar,
+    daily_returns,
+    drawdowns,
+    recovery,
+    returns_by_period,
+    risk,
+    sharpe,
+    sortino,
+)
+from gridv4_bt.metrics.trading import activity, costs, funding_by_side, grouped, holding, profit_factor
+from gridv4_bt.metrics.whole_run import Recording, wallet_curve
+from gridv4_bt.record.run_record import SymbolRecord, WalletRecord
+
+__all__ = [
+    "GROUPS", "compare_modes", "daily_returns", "drawdowns", "finite", "grouped", "measure", "summarize",
+    "summarize_recording", "wallet_curve",
+]  # fmt: skip
+
+#: The groups of the summary beyond its first figures, by name: what makes them of a recording.
+GROUPS: Mapping[str, Callable[[Recording], dict[str, Any]]] = {
+    "returns": lambda run: returns_by_period(*run.curve, run.wallet.start),
+    "risk": lambda run: risk(*run.curve, run.wallet.start),
+    "recovery": lambda run: recovery(*run.curve, run.wallet.start),
+    "exposure": lambda run: exposure(run.records, *run.curve),
+    "margin": lambda run: margin_safety(run.records),
+    "activity": lambda run: activity(run.trades, run.fills, run.wallet, run.days, _mean(run.curve[1])),
+    "holding": lambda run: holding(run.trades),
+    "costs": lambda run: costs(run.records),
+    "funding_by_side": lambda run: funding_by_side(run.records),
+    "adverse_selection": lambda run: adverse_selection(run.records, run.fills),
+    "pruning": lambda run: pruning(run.records, run.fills, run.wallet),
+    "grid": lambda run: grid_efficiency(run.records, run.fills, run.reached, run.days),
+    "levels": lambda run: levels(run.records, run.fills, run.reached),
+    "blocked_share": lambda run: blocked(run.records),
+    "passivbot": passivbot_metrics,
+}
+
+#: Those that need no more than the equity, and those that only a grid has.
+_OF_EQUITY = {"returns", "risk", "recovery", "passivbot"}
+_OF_GRID = {"pruning", "grid", "levels", "blocked_share"}
+
+
+def measure(recording: Recording, group: str) -> dict[str, Any]:
+    """Return one of `GROUPS`; empty if the run has nothing of the kind."""
+    if group not in _OF_EQUITY and not recording.is_hedged or group in _OF_GRID and not recording.is_grid:
+        return {}
+    return finite(GROUPS[group](recording))
+
+
+def summarize(records: Sequence[SymbolRecord], wallet: WalletRecord) -> dict[str, Any]:
+    """Return the content of ``summary.json`` but for the seconds the run took."""
+    return summarize_recording(Recording(records, wallet))
+
+
+def summarize_recording(recording: Recording) -> dict[str, Any]:
+    """Return the figures of any run, those of trades only of one at a `HedgeBroker`."""
+    summary = _of_equity(recording) | (_of_trades(recording) if recording.is_hedged else {})
+    return finite(summary) | {group: measure(recording, group) for group in GROUPS}
+
+
+def _of_equity(recording: Recording) -> dict[str, Any]:
+    records, wallet = recording.records, recording.wallet
+    times, equity = recording.curve
+    days, returns = daily_returns(times, equity, wallet.start) if len(times) else ((), np.array([]))
+    falls = drawdowns(equity, wallet.start) if len(times) else np.array([0.0])
+    annual = annual_return(wallet.start, wallet.equity, float(len(days)))
+    max_drawdown = float(np.max(falls))
+    return {
+        "symbols": [record.symbol for record in records],
+        "rules": {record.symbol: record.rules for record in records},
+        "bars": sum(record.bars for record in records),
+        "from": iso_seconds(times[0]) if len(times) else None,
+        "to": iso_seconds(times[-1]) if len(times) else None,
+        "start_equity": wallet.start,
+        "end_equity": wallet.equity,
+        "net_return": wallet.equity / wallet.start - 1.0,
+        "annual_return": annual,
+        "max_drawdown": max_drawdown,
+        "sharpe": sharpe(returns),
+        "sortino": sortino(returns),
+        "calmar": calmar(annual, max_drawdown),
+    }
+
+
+def _of_trades(recording: Recording) -> dict[str, Any]:
+    records, wallet, trades = recording.records, recording.wallet, recording.trades
+    nets = [trade.net for trade in trades]
+    executions = wallet.maker_executions + wallet.taker_executions
+    in_market = [(record.column("long_qty") > 0) | (record.column("short_qty") > 0) for record in records]
+    bars_traded = sum(len(record.log) for record in records)
+    return {
+        "trades": len(trades),
+        "win_rate": sum(net > 0.0 for net in nets) / len(nets) if nets else None,
+        "profit_factor": profit_factor(nets),
+        "gross": wallet.gross,
+        "fees": wallet.fees,
+        "funding": wallet.funding,
+        "unrealized": wallet.equity - wallet.wallet,
+        "open_fills": sum(len(record.open_fills) for record in records),
+        "by_label": grouped(trades, "label"),
+        "by_regime": grouped(trades, "regime") if recording.is_grid else {},
+        "by_side": grouped(trades, "side"),
+        "halts": sum(record.halts for record in records),
+        "stops": sum(record.stops for record in records),
+        "margin_calls": sum(record.margin_calls for record in records),
+        "liquidations": wallet.liquidations,
+        "max_margin_ratio": max((float(r.column("margin_ratio").max()) for r in records if len(r.log)), default=0.0),
+        "min_liquidation_distance": min(record.min_liquidation_distance for record in records),
+        "maker_ratio": wallet.maker_executions / executions if executions else None,
+        "time_in_market": float(sum(held.sum() for held in in_market)) / bars_traded if bars_traded else 0.0,
+        "ambiguous_bars": wallet.ambiguous_bars,
+        "blocked": _added(record.blocked for record in records),
+        "warnings": _added(record.warnings for record in records),
+    }
+
+
+def compare_modes(summaries: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return what the ways to match the inside of bars change, by mode: figures of the summaries of the same run."""
+    labels = ("grid", "stop1", "stop2", "liquidation")
+    return {
+        summary["intrabar"]: {
+            **{name: summary[name] for name in ("end_equity", "net_return", "max_drawdown", "trades", "gross", "fees")},
+            **{name: summary["by_label"].get(name, {}).get("trades", 0) for name in labels},
+            "ambiguous_bars": summary["ambiguous_bars"],
+            "ambiguous_share": summary["ambiguous_bars"] / summary["bars"],
+        }
+        for summary in summaries
+    }
+
+
+def finite(value: Any) -> Any:
+    """Return the value with every number that is not finite, however deep, as None."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else 0.0
+
+
+def _added(counters: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for counter in counters:
+        for name, count in counter.items():
+            total[name] = total.get(name, 0) + count
+    return dict(sorted(total.items()))

@@ -1,0 +1,82 @@
+"""A whole run, and what several metrics need of it, worked out once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridv4_bt.core.time import DAY_MS
+from gridv4_bt.engine.types import ClosedTrade
+from gridv4_bt.metrics.entries import FillTable, fill_table
+from gridv4_bt.metrics.ladder_use import reached
+from gridv4_bt.metrics.performance import Array, last_of_each
+from gridv4_bt.record.run_record import SymbolRecord, WalletRecord
+
+
+@dataclass
+class Recording:
+    """All that was recorded of a run."""
+
+    records: Sequence[SymbolRecord]
+    wallet: WalletRecord
+    is_grid: bool = True  #: made by a GridStrategyV4
+    is_hedged: bool = True  #: traded at a `HedgeBroker`; else there is the equity and nothing more
+
+    @cached_property
+    def curve(self) -> tuple[Array, Array]:
+        """Times (ms) and equity of the wallet at every bar of any symbol."""
+        return wallet_curve(self.records)
+
+    @cached_property
+    def fills(self) -> list[FillTable]:
+        """The entries of each symbol."""
+        return [fill_table(record) for record in self.records]
+
+    @cached_property
+    def reached(self) -> list[NDArray[np.int64]]:
+        """How often the market came to each level of each symbol, see `gridv4_bt.metrics.ladder_use.reached`."""
+        return [reached(record) for record in self.records]
+
+    @cached_property
+    def trades(self) -> list[ClosedTrade]:
+        """The closings of all symbols, those of one symbol after those of another."""
+        return [trade for record in self.records for trade in record.trades]
+
+    @cached_property
+    def bar_ms(self) -> float:
+        """The length of a bar, ms: the median distance of two bars' times."""
+        times = self.curve[0]
+        return float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+
+    @property
+    def days(self) -> float:
+        """The length of the run, its last bar included."""
+        times = self.curve[0]
+        return (float(times[-1] - times[0]) + self.bar_ms) / DAY_MS if len(times) else 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave what can be worked out again out of a pickle."""
+        names = ("records", "wallet", "is_grid", "is_hedged")
+        return {name: getattr(self, name) for name in names}
+
+
+def wallet_curve(records: Sequence[SymbolRecord], column: str = "equity") -> tuple[Array, Array]:
+    """Return times (ms) and equity of the wallet, or another column it has, at every bar of any symbol."""
+    if len(records) == 1:
+        return records[0].column("time"), records[0].column(column)
+    times = np.concatenate([record.column("time") for record in records])
+    values = np.concatenate([record.column(column) for record in records])
+    last = _last_of_each(times)
+    return times[last], values[last]
+
+
+def _last_of_each(times: Array) -> NDArray[np.int64]:
+    """Return the indices of the last of all equal times, in the order of the times."""
+    order = np.argsort(times, kind="stable")
+    ordered = times[order]
+    return order[last_of_each(ordered)]

@@ -1,0 +1,297 @@
+"""optimize.html: one page that shows what a search found and whether it would survive. It loads nothing."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from html import escape
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+
+from gridv4_bt.core.sums import plain_sum
+from gridv4_bt.metrics.performance import DAYS_A_YEAR
+from gridv4_bt.metrics.summary import finite
+from gridv4_bt.optimise.result import Finalist, SearchResult
+from gridv4_bt.optimise.space import Space
+from gridv4_bt.optimise.study import Trial, pareto
+from gridv4_bt.optimise.walkforward import FoldResult, day_of
+from gridv4_bt.optimise.workers import Values
+from gridv4_bt.report.packing import as_text
+from gridv4_bt.report.page import fill_page
+from gridv4_bt.report.page_tables import number, scrolling, sign_of
+from gridv4_bt.validation.overfitting import ReturnInterval
+
+SCRIPTS = ("codec.js", "page.js", "optimize.js")
+TONES = {"yes": "good", "doubtful": "even", "no": "bad"}
+MARKS = {1: ("good", "+"), 0: ("even", "?"), -1: ("bad", "−")}
+#: Figures of the finalists' tables, and their kind.
+COLUMNS = (
+    ("net_return", "percent"), ("max_drawdown", "percent"), ("sharpe", "ratio"), ("calmar", "ratio"),
+    ("fills_per_day", "ratio"), ("trades", "count"), ("liquidations", "count"),
+)  # fmt: skip
+CELLS = 8  #: of a heat map along a range
+MOST_POINTS = 1_500  #: of the splits
+HEATED = 4  #: parameters whose pairs are shown
+
+
+def write_page(path: Path, result: SearchResult) -> None:
+    """Write the page of a search."""
+    path.write_text(make_page(result), encoding="utf-8")
+
+
+def make_page(result: SearchResult) -> str:
+    """Return the page of a search as HTML."""
+    space, verdict = result.space, result.verdict
+    content = json.dumps(finite(page_data(result)), separators=(",", ":"), allow_nan=False)
+    parts = {
+        "title": escape(", ".join(symbol.name for symbol in space.symbols)),
+        "span": escape(
+            f"{len(result.trials):,} trials by {space.search.sampler}, seed {space.search.seed}, "
+            f"{len(result.best):,} within all limits"
+        ),
+        "tone": TONES[verdict.answer],
+        "answer": verdict.answer.capitalize(),
+        "sentence": escape(verdict.sentence),
+        "tiles": _tiles(result),
+        "finalists": "".join(_finalist(place, one) for place, one in enumerate(result.finalists, 1)) or _none(),
+        "folds": "".join(_folds(scheme, folds) for scheme, folds in result.folds.items()) or _none(),
+        "searched": _searched(space),
+        "checks": _checks(result),
+        "data": as_text(gzip.compress(content.encode(), 9, mtime=0)),
+    }
+    return fill_page("optimize.html", parts, SCRIPTS)
+
+
+def page_data(result: SearchResult) -> dict[str, Any]:
+    """Return what the page's charts draw."""
+    space = result.space
+    evaluated = [trial for trial in result.trials if trial.error is None]
+    importance = importances(result.study)
+    front = {trial.number for trial in pareto(space, result.best)}
+    winner = result.best[0].number if result.best else None
+    guards = result.guards
+    logits = guards.overfitting.logits if guards and guards.overfitting else np.empty(0)
+    counts, edges = np.histogram(logits, bins=25) if len(logits) else (np.empty(0), np.empty(1))
+    return {
+        "objectives": [f"{one.over} {one.figure}".replace("_", " ") for one in space.objectives],
+        "trials": [
+            {
+                "number": trial.number + 1,
+                "objectives": trial.objectives,
+                "params": values_text(trial.params),
+                "broken": "; ".join(trial.broken),
+                "front": trial.number in front,
+                "winner": trial.number == winner,
+            }
+            for trial in evaluated
+        ],
+        "importance": importance,
+        "samples": _samples(result),
+        "curves": _curves(result),
+        "logits": {"places": ((edges[1:] + edges[:-1]) / 2.0).round(3).tolist(), "counts": counts.tolist()},
+        "intervals": _intervals(result),
+        "heats": heat_maps(space, evaluated, list(importance)[:HEATED]),
+    }
+
+
+def importances(study: optuna.Study) -> dict[str, float]:
+    """Return the share of each parameter in the differences of the first objective, largest first; {} if unknown."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an experimental one of Optuna's
+            found = optuna.importance.get_param_importances(
+                study, evaluator=optuna.importance.PedAnovaImportanceEvaluator(), target=lambda trial: trial.values[0]
+            )
+    except (ValueError, RuntimeError):  # too few trials, or all of them alike
+        return {}
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def heat_maps(space: Space, trials: Sequence[Trial], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the mean of the first objective over each pair of the parameters, in cells."""
+    values = np.array([trial.objectives[0] for trial in trials])
+    found = []
+    for across, up in combinations(names, 2):
+        (columns, x), (rows, y) = (_cells(space, trials, name) for name in (across, up))
+        sums, counts = np.zeros((2, len(y), len(x)))
+        np.add.at(sums, (rows, columns), values)
+        np.add.at(counts, (rows, columns), 1.0)
+        means = np.where(counts > 0.0, sums / np.maximum(counts, 1.0), np.nan)
+        middle = float(np.median(values))
+        found.append({"across": across, "up": up, "x": x, "y": y, "z": means.tolist(), "middle": middle})
+    return found
+
+
+def _cells(space: Space, trials: Sequence[Trial], name: str) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the cell of each trial along a parameter, and the cells' names."""
+    values = [trial.params[name] for trial in trials]
+    parameter = space.parameters[name]
+    distinct = list(parameter.choices) or sorted(set(values))
+    if parameter.choices or len(distinct) <= CELLS:
+        return np.array([distinct.index(value) for value in values]), [_short(value) for value in distinct]
+    scale = np.geomspace if parameter.log else np.linspace
+    edges = scale(parameter.low, parameter.high, CELLS + 1)
+    cells = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, CELLS - 1)
+    return cells, [f"{low:.3g}–{high:.3g}" for low, high in zip(edges, edges[1:], strict=False)]
+
+
+def _samples(result: SearchResult) -> dict[str, list[float]]:
+    found = result.guards and result.guards.overfitting
+    if not found:
+        return {"inside": [], "outside": []}
+    step = -(-len(found.in_sample) // MOST_POINTS)
+    year = DAYS_A_YEAR**0.5
+    return {
+        "inside": (found.in_sample[::step] * year).round(3).tolist(),
+        "outside": (found.out_of_sample[::step] * year).round(3).tolist(),
+    }
+
+
+def _curves(result: SearchResult) -> list[dict[str, Any]]:
+    curves = []
+    for scheme, folds in result.folds.items():
+        days = np.concatenate([one.days for one in folds])
+        curves.append(_curve(f"{scheme} walk-forward", days, np.concatenate([one.returns for one in folds]), False))
+    for finalist in result.finalists[:1]:
+        for window in result.space.windows:
+            days, returns = finalist.curves[window.name]
+            curves.append(_curve(f"winner, {window.name}", days, returns, window.use == "search"))
+    return curves
+
+
+def _curve(name: str, days: NDArray[np.int64], returns: NDArray[np.float64], seen: bool) -> dict[str, Any]:
+    dates = [day_of(int(day)).isoformat() for day in days]
+    return {"name": name, "days": dates, "equity": np.cumprod(1.0 + returns).round(6).tolist(), "seen": seen}
+
+
+def _intervals(result: SearchResult) -> list[dict[str, Any]]:
+    guards = result.guards
+    if guards is None:
+        return []
+    named: dict[str, ReturnInterval] = {"winner, searched": guards.interval}
+    named |= {f"{scheme} walk-forward": one for scheme, one in guards.forward.items()}
+    return [{"name": name, "low": one.low, "median": one.median, "high": one.high} for name, one in named.items()]
+
+
+# --- tables
+
+
+def _tiles(result: SearchResult) -> str:
+    guards = result.guards
+    if guards is None:
+        return ""
+    winner = result.finalists[0]
+    totals = [total for total, _ in winner.tests.values()]
+    rows = [("winner, searched", _total(result.best[0].returns), "percent", True)]
+    rows += [("winner, not searched", plain_sum(totals) / len(totals), "percent", True)] if totals else []
+    for scheme, folds in result.folds.items():
+        rows.append((f"{scheme} walk-forward", _total(np.concatenate([one.returns for one in folds])), "percent", True))
+    rows += [
+        ("overfitting probability", guards.overfitting and guards.overfitting.probability, "ratio", False),
+        ("deflated Sharpe", guards.deflated_sharpe, "ratio", False),
+        ("plateau", guards.plateau, "percent", False),
+    ]
+    items = (
+        f'<div><dt>{escape(name)}</dt><dd class="{sign_of(value) if signed else ""}">{number(value, kind)}</dd></div>'
+        for name, value, kind, signed in rows
+    )
+    return f'<dl class="tiles">{"".join(items)}</dl>'
+
+
+def _total(returns: NDArray[np.float64]) -> float:
+    return float(np.prod(1.0 + returns) - 1.0)
+
+
+def _finalist(place: int, finalist: Finalist) -> str:
+    head = "".join(f'<th scope="col">{escape(name.replace("_", " "))}</th>' for name, _ in COLUMNS)
+    rows = []
+    for cell, figures in finalist.figures.items():
+        seen = "not searched" if cell.partition(" in ")[2] in finalist.tests else "searched"
+        cells = "".join(
+            f'<td class="{sign_of(figures[name]) if name == "net_return" else ""}">{number(figures[name], kind)}</td>'
+            for name, kind in COLUMNS
+        )
+        rows.append(f'<tr><th scope="row">{escape(cell)}</th><td class="text">{seen}</td>{cells}</tr>')
+    title = f"{place}. trial {finalist.trial.number + 1}: {values_text(finalist.trial.params)}"
+    return scrolling(title, f"<thead><tr><td></td><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody>")
+
+
+def _folds(scheme: str, folds: Sequence[FoldResult]) -> str:
+    rows = []
+    for one in folds:
+        days = (one.fold.train, one.fold.test)
+        spans = "".join(f"<td>{day_of(first)} to {day_of(last)}</td>" for first, last in days)
+        chosen = "nothing kept the limits" if one.params is None else values_text(one.params)
+        rows.append(
+            f'<tr>{spans}<td>{number(one.objective, "ratio")}</td><td class="{sign_of(one.total)}">'
+            f'{number(one.total, "percent")}</td><td class="text">{escape(chosen)}</td></tr>'
+        )
+    names = ("searched", "traded", "objective in the past", "return in the future", "chosen")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    return scrolling(scheme, f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>")
+
+
+def _searched(space: Space) -> str:
+    ranges = {name: _range(parameter) for name, parameter in space.parameters.items()}
+    fixed = {name: _short(value) for name, value in space.fixed.items()}
+    windows = {
+        window.name: f"{window.first or 'the first day'} to {window.last or 'the last day'}"
+        + ("" if window.use == "search" else ", not searched")
+        for window in space.windows
+    }
+    goals = {
+        f"{one.over} {one.figure}".replace("_", " "): "as much as possible" if one.more_is_better else "as little"
+        for one in space.objectives
+    }
+    limits = {limit.text: "everywhere" if limit.window is None else "" for limit in space.limits}
+    groups = {"Parameters": ranges, "Fixed": fixed, "Windows": windows, "Objectives": goals, "Limits": limits}
+    return "".join(_pairs(title, rows) for title, rows in groups.items() if rows)
+
+
+def _range(parameter: Any) -> str:
+    if parameter.choices:
+        return ", ".join(map(_short, parameter.choices))
+    text = f"{_short(parameter.low)} to {_short(parameter.high)}"
+    return text + (f" by {_short(parameter.step)}" if parameter.step is not None else "") + (", log" * parameter.log)
+
+
+def _pairs(title: str, rows: Mapping[str, str]) -> str:
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td class="text">{escape(value)}</td></tr>'
+        for name, value in rows.items()
+    )
+    return scrolling(title, f"<tbody>{body}</tbody>", "pairs")
+
+
+def _checks(result: SearchResult) -> str:
+    rows = []
+    for check in result.verdict.checks:
+        tone, mark = MARKS[check.sign]
+        rows.append(
+            f'<tr><td class="mark {tone}">{mark}</td><td>{escape(check.question)}</td>'
+            f"<td>{escape(check.answer)}</td></tr>"
+        )
+    if not rows:
+        return ""
+    title = "+ speaks for it, ? leaves a doubt, − speaks against it"
+    return scrolling(title, f"<tbody>{''.join(rows)}</tbody>", "checks")
+
+
+def _none() -> str:
+    return "<p>There is none: nothing was worth a second look.</p>"
+
+
+def values_text(values: Values) -> str:
+    """Return parameters in one line."""
+    return ", ".join(f"{name} {_short(value)}" for name, value in values.items())
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

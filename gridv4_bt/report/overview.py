@@ -1,0 +1,315 @@
+"""The overview picture of a run, as wide as a mail. Headless, whatever matplotlib is set to elsewhere."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from numpy.typing import NDArray
+
+from gridv4_bt.core.regime import Regime
+from gridv4_bt.core.time import BAR_MS
+from gridv4_bt.engine.types import TradeLabel
+from gridv4_bt.metrics.recorder import SymbolRecord
+from gridv4_bt.metrics.summary import drawdowns, wallet_curve
+
+Array = NDArray[np.float64]
+
+DPI = 100
+WIDTH = 12.0  #: inches, as all lengths
+TOP, BOTTOM = 0.4, 0.5  #: margins
+GAP = 0.13  #: between two charts
+
+#: About one for each pixel of a chart; with more bars than twice that, each is drawn as its lowest and its highest.
+BUCKETS = 900
+#: With more closings than this, marks are drawn small and half transparent.
+CROWD = 300
+
+# Colours that the colour-blind can tell apart: blue is up and LONG, orange is down and SHORT.
+LONG_COLOUR, SHORT_COLOUR = "#1f6fb4", "#e07b00"
+LABEL_COLOURS = {
+    TradeLabel.GRID: "#2a9d55",
+    TradeLabel.STOP1: "#d9a400",
+    TradeLabel.STOP2: "#c8102e",
+    TradeLabel.MARGIN_CALL: "black",
+    TradeLabel.LIQUIDATION: "black",
+}
+PRUNED = "#8458a8"
+
+HALTED = 9  #: beside the regimes in the ribbon
+RIBBON = {
+    Regime.BREAKOUT_UP: ("breakout up", "#1f6fb4"),
+    Regime.UPTREND: ("uptrend", "#9ecae8"),
+    Regime.NOISE: ("noise", "#e6e6e6"),
+    Regime.DOWNTREND: ("downtrend", "#fbc88f"),
+    Regime.BREAKOUT_DOWN: ("breakout down", "#e07b00"),
+    HALTED: ("halted", "#333333"),
+}
+
+
+def plot_overview(records: Sequence[SymbolRecord], summary: dict[str, Any], path: Path) -> None:
+    """Draw a run into a PNG file.
+
+    For each symbol price with entries and closings, regime and inventory; for the wallet equity, drawdown, margin
+    ratio, and closings and profit by label.
+    """
+    with style.context("default"):
+        figure = overview_figure(records, summary)
+        figure.savefig(path, dpi=DPI)
+
+
+def overview_figure(records: Sequence[SymbolRecord], summary: dict[str, Any]) -> Figure:
+    """Return the overview, one chart below the other and what they mean in a column at the right."""
+    times, equity = wallet_curve(records)
+    start = summary["start_equity"]
+    labels = sorted(summary["by_label"], key=lambda name: summary["by_label"][name]["net"])
+    panels: list[tuple[float, Callable[[Axes, Axes], None]]] = []
+    for record in records:
+        panels += [
+            (3.3 if len(records) == 1 else 2.6, lambda axis, side, record=record: _price(axis, side, record)),
+            (0.3, lambda axis, side, record=record: _regimes(axis, side, record)),
+            (0.9, lambda axis, side, record=record: _inventory(axis, side, record)),
+        ]
+    panels += [
+        (1.7, lambda axis, side: _equity(axis, side, times, equity, summary)),
+        (0.9, lambda axis, side: _drawdown(axis, side, times, drawdowns(equity, start))),
+        (0.8, lambda axis, side: _margin(axis, side, records)),
+        (0.5 + 0.17 * max(len(labels), 1), lambda axis, side: _labels(axis, side, records, summary, labels)),
+    ]
+    heights = [height for height, _ in panels]
+    height = sum(heights) + GAP * (len(panels) - 1) + TOP + BOTTOM
+    figure = Figure(figsize=(WIDTH, height))
+    FigureCanvasAgg(figure)
+    # Fixed margins: matplotlib's layouts take longer than all the drawing.
+    grid = GridSpec(
+        len(panels), 2, figure, width_ratios=[5.0, 1.0], height_ratios=heights,
+        left=0.9 / WIDTH, right=1.0 - 0.15 / WIDTH, bottom=BOTTOM / height, top=1.0 - TOP / height,
+        wspace=0.03, hspace=GAP * len(panels) / sum(heights),
+    )  # fmt: skip
+    clock: Axes | None = None
+    for row, (_, draw) in enumerate(panels):
+        axis = figure.add_subplot(grid[row, 0], sharex=clock)
+        side = figure.add_subplot(grid[row, 1])
+        clock = clock or axis
+        axis.grid(alpha=0.3)
+        axis.tick_params(labelsize=8, labelbottom=row == len(panels) - 1)
+        axis.yaxis.set_major_locator(MaxNLocator(nbins=4 if heights[row] < 1.5 else 6))
+        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
+        side.set_axis_off()
+        draw(axis, side)
+    if len(times):
+        locator = AutoDateLocator()
+        clock.xaxis.set_major_locator(locator)
+        clock.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        clock.set_xlim(*_limits(times))
+    else:
+        clock.set_xticks([])
+    figure.suptitle(_title(summary), fontsize=11, y=1.0 - 0.1 / height)
+    return figure
+
+
+def _title(summary: dict[str, Any]) -> str:
+    span = f"{summary['from'][:10]} to {summary['to'][:10]}" if summary["from"] else "no bar traded"
+    text = f"{', '.join(summary['symbols'])}   {span}   return {summary['net_return']:+.2%}"
+    if summary["liquidations"]:
+        text += f"   LIQUIDATED {summary['liquidations']}x"
+    return text
+
+
+def _price(axis: Axes, side: Axes, record: SymbolRecord) -> None:
+    opened = {"LONG": {}, "SHORT": {}}
+    for trade in record.trades:
+        opened[trade.side.name][trade.trade_id] = (trade.open_time, trade.entry)
+    for name, fill in record.open_fills:
+        opened[name][fill.id] = (fill.time, fill.price)
+    crowded = len(record.trades) > CROWD
+    if len(record.close):
+        _plot_range(axis, record.column("time"), record.close, "0.7" if crowded else "0.55")
+    looks = {"alpha": 0.55 if crowded else 0.9, "linewidths": 0.6 if crowded else 0.9}
+    size = 5 if crowded else 22
+    for name, marker, colour in (("LONG", "^", LONG_COLOUR), ("SHORT", "v", SHORT_COLOUR)):
+        points = list(opened[name].values())
+        if points:
+            _scatter(axis, points, f"{name} entry  {len(points):,}", marker=marker, color=colour, s=size, **looks)
+    groups: dict[str, list[tuple[int, float]]] = {}
+    for trade in record.trades:
+        groups.setdefault(_group(trade.label), []).append((trade.close_time, trade.exit))
+    for name, points in sorted(groups.items(), key=lambda item: -len(item[1])):
+        text = f"closed: {name}  {len(points):,}"
+        _scatter(axis, points, text, marker="x", color=_colour(name), s=size, zorder=4, **looks)
+    axis.set_ylabel(record.symbol, fontsize=9)
+    handles, names = axis.get_legend_handles_labels()
+    if handles:
+        legend = side.legend(handles, names, loc="upper left", fontsize=8, frameon=False, borderaxespad=0.0)
+        for handle in legend.legend_handles:
+            handle.set_alpha(1.0)
+            handle.set_sizes([30.0])
+
+
+def _scatter(axis: Axes, points: list[tuple[int, float]], label: str, **looks: Any) -> None:
+    times = np.array([time for time, _ in points])
+    axis.scatter(_dates(times), [price for _, price in points], label=label, **({"zorder": 3} | looks))
+
+
+def _regimes(axis: Axes, side: Axes, record: SymbolRecord) -> None:
+    """Draw what share of each bucket's bars each regime ruled; a single bar is of one colour."""
+    axis.set_yticks([])
+    axis.grid(False)
+    axis.set_ylabel("regime", fontsize=8, rotation=0, ha="right", va="center")
+    times = record.column("time")
+    if not len(times):
+        return
+    codes = np.where(record.column("halted") > 0.0, HALTED, record.column("regime"))
+    starts = _starts(len(codes), BUCKETS)
+    counts = np.diff(starts, append=len(codes))
+    shares = [np.add.reduceat((codes == code).astype(float), starts) / counts for code in RIBBON]
+    edges = np.append(times[starts], times[-1] + _interval(times))
+    # The last value again: a step needs an end.
+    stack = [np.append(share, share[-1]) for share in shares]
+    axis.stackplot(_dates(edges), stack, colors=[colour for _, colour in RIBBON.values()], step="post", linewidth=0)
+    axis.set_ylim(0.0, 1.0)
+    seen = [look for code, look in RIBBON.items() if np.any(codes == code)]
+    patches = [Patch(color=colour, label=name) for name, colour in seen]
+    side.legend(
+        handles=patches, loc="center left", fontsize=7, frameon=False, borderaxespad=0.0, ncols=2,
+        handlelength=0.9, columnspacing=0.8, labelspacing=0.2, handletextpad=0.4,
+    )  # fmt: skip
+
+
+def _inventory(axis: Axes, side: Axes, record: SymbolRecord) -> None:
+    times, equity = record.column("time"), record.column("equity")
+    valued = len(record.close) == len(times)
+    axis.set_ylabel("inventory,\n% of equity" if valued else "inventory,\nbase", fontsize=8)
+    axis.axhline(0.0, color="grey", linewidth=0.6)
+    if not len(times):
+        return
+    unit = 100.0 * record.close / np.where(equity > 0.0, equity, np.nan) if valued else np.ones(len(times))
+    starts = _starts(len(times), BUCKETS)
+    lines = []
+    for name, sign, colour in (("LONG", 1.0, LONG_COLOUR), ("SHORT", -1.0, SHORT_COLOUR)):
+        held = record.column(f"{name.lower()}_qty") * unit
+        most = np.fmax.reduceat(held, starts)
+        axis.fill_between(_dates(times[starts]), 0.0, sign * most, step="post", color=colour, linewidth=0.5)
+        lines.append(f"{name} up to {np.nanmax(held, initial=0.0):,.4g}{'%' if valued else ''}")
+    _note(side, "\n".join(lines))
+
+
+def _equity(axis: Axes, side: Axes, times: Array, equity: Array, summary: dict[str, Any]) -> None:
+    axis.set_ylabel("equity", fontsize=9)
+    axis.axhline(summary["start_equity"], color="grey", linewidth=0.8)
+    _plot_range(axis, times, equity, LONG_COLOUR)
+    _note(
+        side,
+        f"start  {summary['start_equity']:,.2f}\nend  {summary['end_equity']:,.2f}\n"
+        f"gross  {summary['gross']:+,.2f}\nfees  {summary['fees']:,.2f}\nfunding  {summary['funding']:,.2f}",
+    )
+
+
+def _drawdown(axis: Axes, side: Axes, times: Array, falls: Array) -> None:
+    axis.set_ylabel("drawdown,\n%", fontsize=8)
+    if len(times):
+        starts = _starts(len(times), BUCKETS)
+        deepest = np.maximum.reduceat(100.0 * falls, starts)
+        axis.fill_between(_dates(times[starts]), -deepest, 0.0, color="#c8102e", alpha=0.5, linewidth=0.8)
+        _note(side, f"deepest  {np.max(falls):.2%}")
+
+
+def _margin(axis: Axes, side: Axes, records: Sequence[SymbolRecord]) -> None:
+    axis.set_ylabel("margin\nratio, %", fontsize=8)
+    highest = 0.0
+    for record in records:  # each logs the account's ratio while it holds something itself
+        times, ratio = record.column("time"), 100.0 * record.column("margin_ratio")
+        if not len(times):
+            continue
+        starts = _starts(len(times), BUCKETS)
+        most = np.fmax.reduceat(np.where(np.isfinite(ratio), ratio, np.nan), starts)
+        axis.fill_between(_dates(times[starts]), 0.0, most, step="post", color="#555555", linewidth=0.5)
+        highest = max(highest, float(np.nanmax(ratio, initial=0.0)))
+    axis.set_ylim(bottom=0.0)
+    _note(side, f"highest  {highest:,.3g}%\n100% is liquidation")
+
+
+def _labels(
+    axis: Axes, side: Axes, records: Sequence[SymbolRecord], summary: dict[str, Any], labels: Sequence[str]
+) -> None:
+    """Draw when each label closed, and beside it what the label earned."""
+    axis.set_ylabel("closed by", fontsize=8)
+    rows = range(len(labels))
+    axis.set_yticks(rows, labels)
+    if not labels:
+        axis.text(0.5, 0.5, "no trade closed", transform=axis.transAxes, ha="center", va="center", fontsize=9)
+        return
+    trades = [trade for record in records for trade in record.trades]
+    for row, name in enumerate(labels):
+        times = np.array([trade.close_time for trade in trades if trade.label == name], dtype=np.int64)
+        axis.eventplot(
+            date2num(_dates(times)), lineoffsets=row, linelengths=0.8, linewidths=0.8, color=_colour(_group(name)),
+            alpha=0.6 if len(times) > CROWD else 1.0,
+        )  # fmt: skip
+    axis.set_ylim(-0.6, len(labels) - 0.4)
+    nets = [summary["by_label"][name]["net"] for name in labels]
+    side.set_axis_on()
+    side.barh(rows, nets, color=[_colour(_group(name)) for name in labels], height=0.7)
+    side.axvline(0.0, color="black", linewidth=0.8)
+    side.set_ylim(axis.get_ylim())
+    side.set_yticks([])
+    side.set_xticks([])
+    widest = max(map(abs, nets)) or 1.0
+    side.set_xlim(min(min(nets), 0.0) - 0.9 * widest, max(max(nets), 0.0) + 0.9 * widest)
+    for row, net in zip(rows, nets, strict=True):
+        at, align = (net, "left") if net >= 0.0 else (net, "right")
+        side.annotate(
+            f"{net:+,.0f}" if abs(net) >= 100.0 else f"{net:+,.2f}", (at, row), (3 if net >= 0.0 else -3, 0),
+            textcoords="offset points", ha=align, va="center", fontsize=7,
+        )  # fmt: skip
+    side.set_title("net PnL", fontsize=8, pad=2)
+
+
+def _group(label: str) -> str:
+    """Return the name under which a label is drawn: the pruning rules share one."""
+    return str(label) if label in LABEL_COLOURS else "pruned"
+
+
+def _colour(group: str) -> str:
+    return LABEL_COLOURS.get(group, PRUNED)
+
+
+def _note(side: Axes, text: str) -> None:
+    side.text(0.0, 1.0, text, transform=side.transAxes, fontsize=8, va="top", linespacing=1.4)
+
+
+def _plot_range(axis: Axes, times: Array, values: Array, colour: str) -> None:
+    if len(values) <= 2 * BUCKETS:
+        axis.plot(_dates(times), values, color=colour, linewidth=0.9)
+        return
+    starts = _starts(len(values), BUCKETS)
+    low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
+    axis.fill_between(_dates(times[starts]), low, high, color=colour, linewidth=0.8)
+
+
+def _starts(count: int, buckets: int) -> NDArray[np.int64]:
+    """Return where the buckets begin that hold `count` bars; each bar its own where there are few."""
+    return np.arange(count) if count <= 2 * buckets else np.linspace(0, count, buckets, endpoint=False).astype(int)
+
+
+def _interval(times: Array) -> float:
+    return float(times[1] - times[0]) if len(times) > 1 else float(BAR_MS)
+
+
+def _limits(times: Array) -> tuple[np.datetime64, np.datetime64]:
+    """Return the span with a little room on both sides."""
+    room = max((times[-1] - times[0]) * 0.01, _interval(times))
+    first, last = _dates(np.array([times[0] - room, times[-1] + room]))
+    return first, last
+
+
+def _dates(times_ms: NDArray) -> NDArray[np.datetime64]:
+    return np.asarray(times_ms, dtype=np.int64).astype("datetime64[ms]")

@@ -1,0 +1,271 @@
+"""What the report's page computes with: the columns, trades and ladder of a run, each rounded to a unit of its own.
+
+A price keeps its decimals, money its cents, see `COLUMN_UNITS`. Prices of resting orders are not stored: the page
+computes them from centre and spacing as the strategy does; only where rounding moved one by a tick is that kept.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridv4_bt.core.grid import level_price
+from gridv4_bt.core.mixture import STATES
+from gridv4_bt.core.regime import Regime
+from gridv4_bt.engine.ladder import PLACE, REPLACE, TRACE_ACTIONS, Blocked, order_price
+from gridv4_bt.engine.market import load_market_history
+from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.errors import MarketError
+from gridv4_bt.metrics.recorder import SymbolRecord
+from gridv4_bt.metrics.summary import wallet_curve
+from gridv4_bt.report.packing import Packer
+
+Array = NDArray[Any]
+
+#: Units per one of the log's columns that are the same for every run; prices, quantities and money depend on the run.
+COLUMN_UNITS = {
+    "regime": 1, "halted": 1, "resting_orders": 1, "z": 10**3, "sigma": 10**6, "q": 10**4,
+    "margin_ratio": 10**6, "spacing_pct": 10**8, "kelly": 10**4,
+}  # fmt: skip
+#: The mixture's probabilities are kept to a twentieth, to stay small.
+STATE_UNITS = 20
+#: Regime code and column of them.
+STATE_COLUMNS = [(code, f"p{code}") for code in STATES]
+MONEY_COLUMNS = ("equity", "wallet", "var", "notional")
+QTY_COLUMNS = ("long_qty", "short_qty")
+#: The centre is kept finer than the tick, because the prices of the levels are computed from it.
+CENTRE_UNITS_A_TICK = 100
+#: How far away a liquidation price is must be known well only when it is near: beyond this to a hundredth.
+FAR_AWAY = 1.0
+MOST_DECIMALS = 8
+LABELS = tuple(str(label) for label in TradeLabel)
+
+BLOCKED_WORDS = {
+    "PLACED": "rests",
+    "HALT": "halted by the circuit breaker",
+    "VAR": "value at risk above its limit",
+    "REGIME": "the regime does not let this side add",
+    "CROSSES": "lies beyond the last price",
+    "INSIDE_SPREAD": "nearer than half the optimal spread",
+    "OCCUPIED": "an open fill lies there",
+    "COOLING": "a fill was cut there at a loss a few bars ago",
+    "MIN_QTY": "smaller than the least quantity",
+    "MIN_NOTIONAL": "smaller than the least notional",
+    "MAX_INVENTORY": "the side would hold more than it may",
+    "MARGIN": "refused by the exchange: margin is insufficient",
+    "MAX_POSITION": "refused by the exchange: above the largest position at this leverage",
+}
+
+
+def pack_run(records: Sequence[SymbolRecord], start_equity: float, more: dict[str, Any]) -> bytes:
+    """Return all records of a run as one block; `more` is added to its description."""
+    packer = Packer()
+    money = money_units(start_equity)
+    description: dict[str, Any] = {
+        "symbols": [_pack_symbol(packer, record, money) for record in records],
+        "wallet": None,
+        "money": money,
+        "start_equity": start_equity,
+        "labels": LABELS,
+        "regimes": {regime.value: regime.name for regime in Regime},
+        "states": STATE_COLUMNS if any(len(record.posteriors) for record in records) else [],
+        "blocked": [BLOCKED_WORDS.get(code.name, code.name.lower().replace("_", " ")) for code in Blocked],
+        **more,
+    }
+    if len(records) > 1:
+        times, equity = wallet_curve(records)
+        description["wallet"] = {"time": packer.add(times, 1, 2), "equity": packer.add(equity, money)}
+    return packer.pack(description)
+
+
+def money_units(start_equity: float) -> int:
+    """Return the units per one quote: cents, finer for a wallet below 10,000 so that it keeps its six digits."""
+    if not 0.0 < start_equity < math.inf:
+        return 100
+    return 10 ** min(max(2, 6 - math.floor(math.log10(start_equity))), MOST_DECIMALS)
+
+
+def decimals(values: Array) -> int:
+    """Return how many decimals the finite ones of the numbers have, at most `MOST_DECIMALS`."""
+    values = values[np.isfinite(values)]
+    for count in range(MOST_DECIMALS):
+        scaled = values * 10.0**count
+        if np.all(np.abs(scaled - np.rint(scaled)) <= 1e-9 * np.maximum(np.abs(scaled), 1.0)):
+            return count
+    return MOST_DECIMALS
+
+
+def price_units_of(candles: dict[str, NDArray[np.float64]]) -> int:
+    """Return the units per one of the candles' prices: all decimals they have, but no finer than a millionth."""
+    if not candles:
+        return 100
+    typical = float(np.median(candles["close"]))
+    finest = max(0, math.floor(6.0 - math.log10(typical))) if typical > 0.0 else MOST_DECIMALS
+    return 10 ** min(finest, max(decimals(values) for values in candles.values()))
+
+
+def tick_history(record: SymbolRecord) -> list[tuple[float, float]]:
+    """Return the price steps of the run and from when (ms) each ruled, ascending."""
+    recorded = getattr(record, "ticks", ())
+    if recorded:
+        return [(float(time), float(tick)) for time, tick in recorded]
+    try:
+        changes = load_market_history(record.symbol).changes
+    except MarketError:
+        return [(0.0, 10.0 ** -decimals(record.close))]
+    return [(float(time), market.tick) for time, market in changes]
+
+
+def ticks_by_row(times: NDArray[np.float64], history: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
+    """Return the price step at each time; before the first known one, the first."""
+    starts = np.array([time for time, _ in history])
+    ticks = np.array([tick for _, tick in history])
+    return ticks[np.maximum(np.searchsorted(starts, times, side="right") - 1, 0)]
+
+
+def funding_paid(record: SymbolRecord) -> NDArray[np.float64]:
+    """Return time, and what LONG and SHORT have paid since the run began, at each settlement; shape (n, 3).
+
+    The record knows what the open fills have paid; what the closed ones did is in their trades.
+    """
+    paid = np.array(record.funding, dtype=np.float64).reshape(-1, 3).copy()
+    for column, sign in ((1, 1), (2, -1)):
+        closed = [(trade.close_time, trade.funding) for trade in record.trades if trade.side == sign]
+        if closed:
+            times = np.array([time for time, _ in closed])
+            order = np.argsort(times, kind="stable")
+            sums = np.concatenate(([0.0], np.cumsum(np.array([paid for _, paid in closed])[order])))
+            paid[:, column] += sums[np.searchsorted(times[order], paid[:, 0], side="right")]
+    return paid
+
+
+def missed_ticks(
+    sides: Array, levels: Array, exact: tuple[Array, Array], rounded: tuple[Array, Array], ticks: Array
+) -> NDArray[np.float64]:
+    """Return by how many ticks the prices of entries differ when centre and spacing are rounded.
+
+    The rule's price steps only where the raw price is a whole number of ticks (round numbers are), so it is asked
+    only for the entries that lie near one.
+    """
+    powers = -sides * levels.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        raws = [centre * (1.0 + spacing) ** powers / ticks for centre, spacing in (exact, rounded)]
+        near = 2.0 * np.abs(raws[0] - raws[1]) + 1e-6
+        unsure = np.flatnonzero(~(np.abs(raws[0] - np.rint(raws[0])) > near))
+    missed = np.zeros(len(sides))
+    for i in unsure.tolist():
+        side, level = int(sides[i]), int(levels[i])
+        real, guess = (entry_price(side, level, grid[0][i], grid[1][i], ticks[i]) for grid in (exact, rounded))
+        missed[i] = np.rint((real - guess) / ticks[i])
+    return missed
+
+
+def entry_price(side_sign: int, level: int, centre: float, spacing_pct: float, tick: float) -> float:
+    """Return the price the ladder's rule wants for the entry of a level, 0 where there is none."""
+    raw = level_price(centre, spacing_pct, -side_sign * level)
+    return order_price(side_sign, raw, tick) if raw > 0.0 else 0.0
+
+
+def _pack_symbol(packer: Packer, record: SymbolRecord, money: int) -> dict[str, Any]:
+    history = tick_history(record)
+    tick = min(tick for _, tick in history)
+    rows = len(record.log)
+    columns = {name: packer.add(record.column(name), units) for name, units in COLUMN_UNITS.items()}
+    columns["time"] = packer.add(record.column("time"), 1, 2)
+    for name in ("liquidation_down", "liquidation_up"):
+        distance = record.column(name)
+        distance = np.where(distance > FAR_AWAY, np.rint(distance * 100.0) / 100.0, distance)
+        columns[name] = packer.add(distance, 10**4)
+    for name in MONEY_COLUMNS:
+        columns[name] = packer.add(record.column(name), money)
+    qty_units = 10 ** max(decimals(record.column(name)) for name in QTY_COLUMNS)
+    for name in QTY_COLUMNS:
+        columns[name] = packer.add(record.column(name), qty_units)
+    candles = _candles(record)
+    price_units = price_units_of(candles)
+    anchor_units = max(price_units, round(1.0 / tick) if tick <= 1.0 else 1)
+    columns["anchor"] = packer.add(record.column("anchor"), anchor_units)
+    centre_units = CENTRE_UNITS_A_TICK / tick
+    columns["centre"] = packer.add(record.column("centre"), centre_units)
+    candles = {name: np.rint(values * price_units) / price_units for name, values in candles.items()}
+    if "close" in candles:
+        columns["close"] = packer.add(candles["close"], price_units)
+    if "open" in candles:
+        before = np.concatenate(([0.0], candles["close"][:-1]))
+        columns["open"] = packer.add(candles["open"] - before, price_units, 0)
+    if "high" in candles:
+        other = candles.get("open", candles["close"])
+        columns["high"] = packer.add(candles["high"] - np.maximum(other, candles["close"]), price_units, 0)
+        columns["low"] = packer.add(np.minimum(other, candles["close"]) - candles["low"], price_units, 0)
+    if len(record.posteriors):
+        for (_, name), values in zip(STATE_COLUMNS, record.posteriors.T, strict=True):
+            columns[name] = packer.add(values, STATE_UNITS)
+    ladder = None
+    if rows and len(record.ladder) == rows and record.ladder.shape[1]:
+        ladder = _pack_ladder(packer, record, ticks_by_row(record.column("time"), history), centre_units)
+    paid = funding_paid(record)
+    return {
+        "symbol": record.symbol,
+        "rows": rows,
+        "ticks": history,
+        "price_decimals": max(decimals(np.array([step])) for _, step in history),
+        "qty_decimals": round(math.log10(qty_units)),
+        "columns": columns,
+        "ladder": ladder,
+        "funding": {
+            "time": packer.add(paid[:, 0], 1, 2),
+            "long": packer.add(paid[:, 1], 10 * money),
+            "short": packer.add(paid[:, 2], 10 * money),
+        },
+        "trades": _pack_trades(packer, record),
+        "open_fills": [
+            {"id": fill.id, "side": int(PositionSide[side]), "qty": fill.qty, "price": fill.price, "time": fill.time}
+            for side, fill in record.open_fills
+        ],
+    }
+
+
+def _candles(record: SymbolRecord) -> dict[str, NDArray[np.float64]]:
+    """Return what the record holds of close, high, low and open; each needs those before it."""
+    found = {name: np.asarray(getattr(record, name, ())) for name in ("close", "high", "low", "open")}
+    whole = {name: values for name, values in found.items() if len(values) == len(record.log) > 0}
+    names = ("close", "high", "low", "open") if "low" in whole and "high" in whole else ("close",)
+    return {name: whole[name] for name in names if name in whole} if "close" in whole else {}
+
+
+def _pack_ladder(
+    packer: Packer, record: SymbolRecord, ticks: NDArray[np.float64], centre_units: float
+) -> dict[str, Any]:
+    """Pack the trace, and the ticks by which prices computed from the rounded centre and spacing miss the real ones."""
+    levels = record.ladder.shape[1] // 2
+    actions = record.ladder % TRACE_ACTIONS
+    row, place = np.nonzero((actions == PLACE) | (actions == REPLACE))
+    sides, level = np.where(place < levels, 1, -1), place % levels + 1
+    centre, spacing = record.column("centre")[row], record.column("spacing_pct")[row]
+    spacing_units = COLUMN_UNITS["spacing_pct"]
+    rounded = (np.rint(centre * centre_units) / centre_units, np.rint(spacing * spacing_units) / spacing_units)
+    missed = missed_ticks(sides, level, (centre, spacing), rounded, ticks[row])
+    wrong = np.flatnonzero(missed)
+    return {
+        "levels": levels,
+        "trace": packer.add_bytes(record.ladder),
+        "missed_at": packer.add(row[wrong] * 2 * levels + place[wrong], 1),
+        "missed_ticks": packer.add(missed[wrong], 1, 0),
+    }
+
+
+def _pack_trades(packer: Packer, record: SymbolRecord) -> dict[str, Any]:
+    trades = record.trades
+    columns = {name: np.array([getattr(trade, name) for trade in trades], dtype=np.float64) for name in _TRADE_UNITS}
+    packed = {name: packer.add(values, _TRADE_UNITS[name]) for name, values in columns.items()}
+    packed["label"] = packer.add(np.array([LABELS.index(str(trade.label)) for trade in trades]), 1, 0)
+    return packed
+
+
+_TRADE_UNITS = {
+    "trade_id": 1, "side": 1, "regime": 1, "open_time": 1, "close_time": 1, "qty": 10**8, "entry": 10**8, "exit": 10**8,
+    "gross": 10**6, "fees": 10**6, "funding": 10**6,
+}  # fmt: skip
+

@@ -1,0 +1,301 @@
+"""The report's page without a browser: what is packed into it is what the record held, and its tables say it all."""
+
+import re
+import time
+
+import numpy as np
+import pytest
+from report_runs import CONFIG, empty_record, long_record, packed, small_run, summary_of
+
+from feeds.synthetic import sample_market
+from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
+from gridv4_bt.config import GridConfig
+from gridv4_bt.core.mixture import STATES
+from gridv4_bt.engine.columns import LOG_COLUMNS
+from gridv4_bt.engine.ladder import PLACE, REPLACE, TRACE_ACTIONS
+from gridv4_bt.report.packing import Packer, as_text, column_values, from_text, unpack
+from gridv4_bt.report.page import make_report, write_report
+from gridv4_bt.report.page_data import CENTRE_UNITS_A_TICK, LABELS, decimals, entry_price, funding_paid
+from gridv4_bt.report.page_tables import deepest_falls, figures, monthly_returns, number, parameters, verdict
+
+TICK = 0.1
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    result = small_run("BTCUSDT")
+    return make_report(result.records, result.summary, CONFIG)
+
+
+def rebuilt_price(symbol: dict, content: bytes, row: int, place: int, missed: dict[int, float]) -> float:
+    """The price of an order placed, computed from what is packed alone."""
+    levels = symbol["ladder"]["levels"]
+    centre, spacing = (column_values(symbol["columns"][name], content)[row] for name in ("centre", "spacing_pct"))
+    price = entry_price(1 if place < levels else -1, place % levels + 1, float(centre), float(spacing), TICK)
+    return round(price / TICK + missed.get(row * 2 * levels + place, 0.0)) / 10.0
+
+
+# --- packing
+
+
+def test_numbers_come_back_to_half_a_unit_and_what_is_not_finite_as_it_was():
+    values = np.array([1.234, -5.678, np.inf, 0.0, np.nan, -np.inf, 1e9])
+    packer = Packer()
+    column = packer.add(values, 100)
+    back = column_values(column, unpack(packer.pack({}))[1])
+    finite = np.isfinite(values)
+    assert np.abs(back[finite] - values[finite]).max() <= 0.005 + 1e-9
+    np.testing.assert_array_equal(back[~finite], values[~finite])
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_every_order_of_differences_comes_back(order):
+    values = np.array([5.0, 5.0, 7.0, -3.0, 2.0**40])
+    packer = Packer()
+    column = packer.add(values, 1, order)
+    np.testing.assert_array_equal(column_values(column, unpack(packer.pack({}))[1]), values)
+
+
+def test_numbers_too_large_for_their_unit_are_rounded_coarser_and_not_cut_off():
+    packer = Packer()
+    column = packer.add(np.array([3.0e20, 1.0]), 10**8)
+    assert column_values(column, unpack(packer.pack({}))[1])[0] == pytest.approx(3.0e20)
+
+
+def test_bytes_as_text_come_back_and_hold_nothing_that_html_reads():
+    block = bytes(range(256)) * 3 + b"\x00\xff\x01"
+    text = as_text(block)
+    assert from_text(text) == block
+    assert not set(text) & set("<>&\"'\\")
+
+
+@pytest.mark.parametrize(("values", "count"), [([1.0, 2.0], 0), ([0.1, 0.3], 1), ([0.001, 5.0], 3), ([], 0)])
+def test_decimals_are_those_the_numbers_have(values, count):
+    assert decimals(np.array(values)) == count
+
+
+# --- what is packed is the record
+
+
+def test_every_column_of_the_log_comes_back_within_its_unit(page):
+    record = small_run("BTCUSDT").records[0]
+    description, content = packed(page)
+    columns = description["symbols"][0]["columns"]
+    assert set(LOG_COLUMNS) - set(columns) == {"unrealized"}  # equity - wallet
+    for name in set(LOG_COLUMNS) - {"unrealized"}:
+        values, back = record.column(name), column_values(columns[name], content)
+        finite = np.isfinite(values)
+        assert (np.isfinite(back) == finite).all(), name
+        values, back = values[finite], back[finite]
+        rough = np.where(name.startswith("liquidation") & (values > 1.0), 0.005, 0.0)  # far away: to 1 %
+        assert (np.abs(back - values) <= rough + 0.5 / columns[name]["per"] + 1e-9).all(), name
+
+
+def test_candles_come_back_to_the_tick(page):
+    record = small_run("BTCUSDT").records[0]
+    description, content = packed(page)
+    columns = description["symbols"][0]["columns"]
+    close, gap, above, below = (column_values(columns[name], content) for name in ("close", "open", "high", "low"))
+    open_ = gap + np.concatenate(([0.0], close[:-1]))
+    np.testing.assert_allclose(close, record.close, atol=1e-6)
+    np.testing.assert_allclose(open_, record.open, atol=1e-6)
+    np.testing.assert_allclose(np.maximum(open_, close) + above, record.high, atol=1e-6)
+    np.testing.assert_allclose(np.minimum(open_, close) - below, record.low, atol=1e-6)
+
+
+def test_trades_come_back(page):
+    record = small_run("BTCUSDT").records[0]
+    description, content = packed(page)
+    columns = {name: column_values(c, content) for name, c in description["symbols"][0]["trades"].items()}
+    assert len(record.trades) > 20
+    for index, trade in enumerate(record.trades):
+        assert LABELS[int(columns["label"][index])] == str(trade.label)
+        for name in ("trade_id", "side", "regime", "open_time", "close_time"):
+            assert columns[name][index] == getattr(trade, name)
+        for name in ("qty", "entry", "exit", "gross", "fees", "funding"):
+            assert columns[name][index] == pytest.approx(getattr(trade, name), abs=6e-7)
+
+
+def test_the_price_of_every_order_placed_is_exact(page):
+    record = small_run("BTCUSDT").records[0]
+    description, content = packed(page)
+    symbol = description["symbols"][0]
+    levels = symbol["ladder"]["levels"]
+    at, ticks = (column_values(symbol["ladder"][name], content) for name in ("missed_at", "missed_ticks"))
+    missed = dict(zip(at.astype(int).tolist(), ticks.tolist(), strict=True))
+    rows, places = np.nonzero(np.isin(record.ladder % TRACE_ACTIONS, (PLACE, REPLACE)))
+    assert len(rows) > 500
+    for row, place in list(zip(rows.tolist(), places.tolist(), strict=True))[::7]:
+        side = 1 if place < levels else -1
+        centre, spacing = record.column("centre")[row], record.column("spacing_pct")[row]
+        real = entry_price(side, place % levels + 1, float(centre), float(spacing), TICK)
+        assert rebuilt_price(symbol, content, row, place, missed) == real
+
+
+def test_prices_that_rounding_moves_are_put_right():
+    # With centres rounded to whole ticks instead of a hundredth nearly every price would be off without the list.
+    assert CENTRE_UNITS_A_TICK == 100
+    record = small_run("BTCUSDT").records[0]
+    ladder = packed(make_report([record], summary_of(), CONFIG))[0]["symbols"][0]["ladder"]
+    assert ladder["missed_at"]["n"] == ladder["missed_ticks"]["n"] < 0.02 * record.ladder.size
+
+
+def test_every_entry_filled_at_a_price_that_rested_the_bar_before(page):
+    record = small_run("BTCUSDT").records[0]
+    levels = record.ladder.shape[1] // 2
+    times = record.column("time")
+    centres, spacings = record.column("centre"), record.column("spacing_pct")
+    resting = np.zeros(2 * levels)
+    before = []
+    for row, codes in enumerate(record.ladder):
+        for place, byte in enumerate(codes.tolist()):
+            if byte // TRACE_ACTIONS:
+                resting[place] = 0.0
+            elif byte % TRACE_ACTIONS in (PLACE, REPLACE):
+                side = 1 if place < levels else -1
+                resting[place] = entry_price(side, place % levels + 1, centres[row], spacings[row], TICK)
+        before.append(resting.copy())
+    for trade in record.trades:
+        row = int(np.searchsorted(times, trade.open_time)) - 1
+        places = before[row][:levels] if trade.side > 0 else before[row][levels:]
+        assert trade.entry in places
+
+
+def test_funding_paid_ends_at_what_the_summary_says():
+    result = small_run("BTCUSDT")
+    paid = funding_paid(result.records[0])
+    assert len(paid) > 10
+    assert paid[-1, 1] + paid[-1, 2] == pytest.approx(result.summary["funding"], abs=1e-9)
+
+
+# --- the page
+
+
+def test_the_page_loads_nothing(page):
+    outside = re.sub(r'<script type="application/octet-stream".*?</script>', "", page, flags=re.S)
+    assert not re.search(r"https?://", outside)
+    assert not re.search(r'(?:src|href)="(?!#|data:,)', outside)
+
+
+def test_the_same_run_gives_the_same_bytes(page):
+    result = small_run("BTCUSDT")
+    later = result.summary | {"seconds": 99.0}
+    assert make_report(result.records, later, CONFIG) == page
+
+
+def test_the_longest_run_stays_below_five_megabytes_and_is_written_in_seconds(tmp_path):
+    record = long_record()
+    began = time.perf_counter()
+    write_report(tmp_path / "report.html", [record], summary_of(), GridConfig())
+    assert time.perf_counter() - began < 20.0  # about 4 s on an idle machine
+    assert (tmp_path / "report.html").stat().st_size < 5_000_000
+
+
+def test_a_run_without_a_bar_and_one_without_a_trade_give_a_page():
+    assert "Nothing was traded" in make_report([empty_record()], {"symbols": ["BTCUSDT"]}, GridConfig())
+    page = make_report([empty_record(rows=50)], summary_of(), GridConfig())
+    assert packed(page)[0]["symbols"][0]["rows"] == 50
+    assert packed(page)[0]["symbols"][0]["ladder"] is None
+
+
+def test_two_symbols_have_their_own_columns_and_one_wallet():
+    result = small_run("BTCUSDT", "ETHUSDT")
+    description, content = packed(make_report(result.records, result.summary, CONFIG))
+    assert [symbol["symbol"] for symbol in description["symbols"]] == ["BTCUSDT", "ETHUSDT"]
+    equity = column_values(description["wallet"]["equity"], content)
+    assert equity[-1] == pytest.approx(result.summary["end_equity"], abs=0.01)
+
+
+def test_a_hostile_name_stays_text():
+    name = '<script>alert("1")</script><!--{data}-->'
+    summary = summary_of(symbols=[name], rules={name: name}, by_label={name: {"trades": 1, "win_rate": 1, "net": 1.0}})
+    page = make_report([empty_record(name, 10)], summary, GridConfig())
+    assert "<script>alert" not in page
+    assert page.count('id="data"') == 1
+    assert "&lt;script&gt;" in page
+    assert packed(page)[0]["symbols"][0]["symbol"] == name
+
+
+def test_the_invented_market_is_named_as_such():
+    assert "SYNTHETIC DATA" in make_report([empty_record("SAMPLEUSDT", 5)], summary_of(), GridConfig())
+    assert "SYNTHETIC DATA" not in make_report([empty_record("BTCUSDT", 5)], summary_of(), GridConfig())
+
+
+def test_a_liquidation_is_loud():
+    assert "LIQUIDATED 2×" in verdict(summary_of(liquidations=2))
+    assert "LIQUIDATED" not in verdict(summary_of(liquidations=0))
+
+
+def test_every_figure_is_shown_even_one_nobody_knows():
+    summary = summary_of(
+        ulcer=1.25,
+        tail={"worst": {"day": -0.1, "week": None}, "best": {"day": 0.2, "week": 0.3}},
+        deep={"a": {"b": {"c": {"depth_reached": 42}}}},
+        falls=[{"depth": 0.5}],
+        **{"names <b>": ["x", "y"]},
+    )
+    text = re.sub(r"<[^>]+>", " ", figures(summary))
+    for word in ("ulcer", "1.25", "worst", "week", "0.3", "depth reached", "42", "0.5", "x, y", "names &lt;b&gt;"):
+        assert word in text, word
+
+
+def test_the_run_s_own_figures_are_all_on_the_page(page):
+    summary = small_run("BTCUSDT").summary
+    assert number(summary["net_return"], "percent") in page
+    assert number(summary["fees"], "money") in page
+    for label, group in summary["by_label"].items():
+        assert f'<th scope="row">{label.replace("_", " ")}</th>' in page
+        assert number(group["net"], "money") in page
+
+
+def test_changed_parameters_come_first_with_their_default():
+    html = parameters(GridConfig(levels=6))
+    changed, rest = html.split("<details>")
+    assert "<code>levels</code></th><td>6</td><td>10</td>" in changed
+    assert "<code>k</code>" in rest and "<code>levels</code>" not in rest
+    assert "Every parameter has its default" in parameters(GridConfig())
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "text"),
+    [
+        (0.0512, "percent", "5.12%"), (-1234.5, "money", "−1,234.50"), (-0.001, "money", "0.00"), (None, "money", "–"),
+        (float("inf"), "ratio", "∞"), (7, "", "7"), (0.00007869, "", "0.00007869"), ("text", "", "text"),
+    ],
+)  # fmt: skip
+def test_numbers_read_like_numbers(value, kind, text):
+    assert number(value, kind) == text
+
+
+def test_a_month_runs_from_the_last_bar_of_the_month_before():
+    record = empty_record(rows=3)
+    days = np.array(["2024-01-31T23:45", "2024-02-29T23:45", "2024-03-01T00:00"], "datetime64[ms]").astype(float)
+    record.log[:, LOG_COLUMNS.index("time")] = days
+    record.log[:, LOG_COLUMNS.index("equity")] = [110.0, 99.0, 99.0]
+    assert monthly_returns([record], 100.0) == pytest.approx({(2024, 1): 0.1, (2024, 2): -0.1, (2024, 3): 0.0})
+
+
+def test_a_drawdown_lasts_until_the_old_height_is_reached():
+    found = deepest_falls(np.arange(6.0), np.array([100.0, 90.0, 95.0, 100.0, 80.0, 85.0]), 100.0)
+    assert found == [(1, 1, 3, pytest.approx(0.1)), (4, 4, None, pytest.approx(0.2))]
+
+
+def test_how_sure_the_mixture_was_is_on_the_page():
+    pytest.importorskip("sklearn")
+    market = sample_market(days=36, start="2024-03-01")
+    feeds = make_feeds([SymbolData("BTCUSDT", market.candles, market.funding)])
+    config = GridConfig(regime="gmm", gmm_window=960)
+    result = run(make_cerebro(feeds, config, 20_000.0))
+    [record] = result.records
+    known = np.isfinite(record.posteriors).all(axis=1)
+    assert record.posteriors.shape == (len(record.log), 5)
+    assert known.mean() > 0.5 and not known[0]  # there is no fit before the first window is full
+    assert record.posteriors[known].sum(axis=1) == pytest.approx(1.0)
+    # the regime is the most probable state, but for the bars that a state has to stay
+    likely = np.array(STATES)[np.nan_to_num(record.posteriors).argmax(axis=1)]
+    assert (likely == record.column("regime"))[known].mean() > 0.7
+    description, content = packed(make_report(result.records, result.summary, config))
+    assert [code for code, _ in description["states"]] == list(STATES)
+    for (_, name), values in zip(description["states"], record.posteriors.T, strict=True):
+        back = column_values(description["symbols"][0]["columns"][name], content)
+        assert back[known] == pytest.approx(values[known], abs=0.5 / 20 + 1e-9)
