@@ -41,7 +41,7 @@ def load() -> tuple[str, pd.DataFrame, pd.DataFrame]:
 
 
 class Empty(bt.Strategy):
-    """(a)"""
+    """(a)."""
 
     def next(self) -> None:
         pass

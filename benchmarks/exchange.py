@@ -44,8 +44,17 @@ def plain(url: str, now: int, price: float, number: int, seconds: float) -> int:
     asked, end = 0, time.monotonic() + seconds
     while time.monotonic() < end:
         name = f"c{number}-{asked}"
-        ask("POST", "/fapi/v1/order", side="BUY", positionSide="LONG", type="LIMIT", timeInForce="GTX", quantity=0.01,
-            price=price, newClientOrderId=name)  # fmt: skip
+        ask(
+            "POST",
+            "/fapi/v1/order",
+            side="BUY",
+            positionSide="LONG",
+            type="LIMIT",
+            timeInForce="GTX",
+            quantity=0.01,
+            price=price,
+            newClientOrderId=name,
+        )
         ask("GET", "/fapi/v1/openOrders")
         ask("GET", "/fapi/v1/order", origClientOrderId=name)
         ask("DELETE", "/fapi/v1/order", origClientOrderId=name)

@@ -99,9 +99,7 @@ def report(days: int = 14, trials: int = 20, rounds: int = 5) -> None:
     for name, (title, _) in ways.items():
         clock, cpu = (statistics.median(column) for column in zip(*times[name], strict=True))
         print(f"  ({name}) {clock:9.1f} {cpu:8.1f}   {title}")
-    overheads = [
-        [after[i] - before[i] for after, before in zip(times["b"], times["a"], strict=True)] for i in range(2)
-    ]
+    overheads = [[after[i] - before[i] for after, before in zip(times["b"], times["a"], strict=True)] for i in range(2)]
     clock, cpu = map(statistics.median, overheads)
     print(f"(b)-(a)  {clock:6.1f} ms by the clock, {cpu:.1f} ms of CPU   reach: below 20")
 

@@ -47,13 +47,19 @@ def random_sets(count: int) -> list[GridConfig]:
     draw = random.Random(4)
     return [
         GridConfig(
-            regime=draw.choice(("kama", "kama", "none")), k=draw.uniform(1.0, 5.0), floor_pct=draw.uniform(0.004, 0.02),
-            levels=draw.randint(4, 12), gamma=draw.uniform(0.5, 20.0), order_pct=draw.uniform(0.02, 0.1),
-            stop1_atr=draw.uniform(3.0, 6.0), stop2_atr=draw.uniform(6.5, 12.0), trend_slope=draw.uniform(0.02, 0.1),
+            regime=draw.choice(("kama", "kama", "none")),
+            k=draw.uniform(1.0, 5.0),
+            floor_pct=draw.uniform(0.004, 0.02),
+            levels=draw.randint(4, 12),
+            gamma=draw.uniform(0.5, 20.0),
+            order_pct=draw.uniform(0.02, 0.1),
+            stop1_atr=draw.uniform(3.0, 6.0),
+            stop2_atr=draw.uniform(6.5, 12.0),
+            trend_slope=draw.uniform(0.02, 0.1),
             var_pct=draw.uniform(0.02, 0.1),
-        )  # fmt: skip
+        )
         for _ in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def sets_a_second(market: SweepMarket, sets: Sequence[GridConfig], threads: int) -> tuple[float, float]:
@@ -114,8 +120,10 @@ def main() -> None:
         arguments.rounds,
     )
     ratio = statistics.median(slow / fast for slow, fast in zip(backtrader, compiled, strict=True))
-    print(f"{symbol}, {bars:,} bars of 15 minutes, default parameters, {result.trades} trades, CPU time a bar, "
-          f"median of {arguments.rounds} rounds:")  # fmt: skip
+    print(
+        f"{symbol}, {bars:,} bars of 15 minutes, default parameters, {result.trades} trades, CPU time a bar, "
+        f"median of {arguments.rounds} rounds:"
+    )
     print(f"  (a) {statistics.median(backtrader) * 1e9:9,.0f} ns  GridStrategyV4 in Backtrader")
     print(f"  (b) {statistics.median(compiled) * 1e9:9,.0f} ns  sweep; best {min(compiled) * 1e9:,.0f} ns")
     print(f"      {1e-6 / statistics.median(compiled):9.2f} million bars a second   reach: at least 1.2")
@@ -134,8 +142,10 @@ def main() -> None:
     clock, busy = (
         statistics.median(fast[way] / slow[way] for slow, fast in zip(one, two, strict=True)) for way in (0, 1)
     )
-    print(f"(c)/(b) {clock:5.2f} by the clock   reach: at least 1.8, on two cores with nothing else to do "
-          f"(load now {os.getloadavg()[0]:.1f})")  # fmt: skip
+    print(
+        f"(c)/(b) {clock:5.2f} by the clock   reach: at least 1.8, on two cores with nothing else to do "
+        f"(load now {os.getloadavg()[0]:.1f})"
+    )
     print(f"        {busy:5.2f} by CPU time   1 means that the threads do not hinder each other")
     print("parameter sets through optstrategy:")
     optstrategy.report()

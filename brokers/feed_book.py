@@ -43,9 +43,14 @@ class FeedBook(Book):
         recorded = getattr(data, "has_funding", False)
         self._synthetic = None if recorded else SyntheticFunding(funding_hours)
         self._reader = LineReader(
-            lines.datetime, lines.open, lines.high, lines.low, lines.close, lines.volume,
+            lines.datetime,
+            lines.open,
+            lines.high,
+            lines.low,
+            lines.close,
+            lines.volume,
             lines.funding if recorded else lines.datetime,
-        )  # fmt: skip
+        )
         self._mark = getattr(lines, "mark", None)
         fine = getattr(data, "mark_is_fine", False)
         self._mark_range = (lines.mark_low, lines.mark_high) if fine else None

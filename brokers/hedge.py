@@ -47,7 +47,7 @@ class HedgeBroker(HedgeModeBroker):
     equity.
     """
 
-    params = (("cash", 10_000.0), ("markets", None)) + backtrader_params("exchange")
+    params = (("cash", 10000.0), ("markets", None), *backtrader_params("exchange"))
     book_type = FeedBook
 
     def start(self) -> None:
@@ -189,7 +189,7 @@ class HedgeBroker(HedgeModeBroker):
         new = []
         for leg in book.legs:
             for i, action in enumerate(leg.actions):
-                if action == PLACE or action == REPLACE:
+                if action in (PLACE, REPLACE):
                     notional = leg.prices[i] * leg.qtys[i]
                     new.append((leg, i, notional))
                     free += notional / leverage
@@ -288,9 +288,15 @@ class HedgeBroker(HedgeModeBroker):
             if isinstance(history, Market):
                 history = MarketHistory(((0, history),))
             book = self.book_type(
-                data, history, self.account, self._costs, self.p.fill_rule, self.p.funding_hours, self.p.intrabar,
+                data,
+                history,
+                self.account,
+                self._costs,
+                self.p.fill_rule,
+                self.p.funding_hours,
+                self.p.intrabar,
                 self.p.leverage,
-            )  # fmt: skip
+            )
             if any(other.symbol == book.symbol for other in self._all):
                 raise MarketError(f"two feeds trade {book.symbol}; give each feed the name of its own symbol")
             if book.max_notional == 0.0:

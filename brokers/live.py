@@ -78,9 +78,13 @@ class LiveHedgeBroker(HedgeBroker):
             paid = self.account.funding - before
             if any(leg.tracker.ids for leg in book.legs):
                 self._exchange.log(
-                    "funding", symbol=book.symbol, time=book.bar.time, rate=book.funding_rate,
-                    mark=book.settlement_price(), paid=paid,
-                )  # fmt: skip
+                    "funding",
+                    symbol=book.symbol,
+                    time=book.bar.time,
+                    rate=book.funding_rate,
+                    mark=book.settlement_price(),
+                    paid=paid,
+                )
             if self.has_begun:
                 self._exchange.settled(book.symbol, book.bar.time, paid)
         return True

@@ -75,9 +75,8 @@ def executed_data(execution: Execution, when: float, size: float) -> OrderData:
         executed.add(when, size, execution.price, opened=size, openedvalue=value, openedcomm=execution.costs)
     else:
         executed.add(
-            when, size, execution.price,
-            closed=size, closedvalue=value, closedcomm=execution.costs, pnl=execution.gross,
-        )  # fmt: skip
+            when, size, execution.price, closed=size, closedvalue=value, closedcomm=execution.costs, pnl=execution.gross
+        )
     executed.markpending()
     return executed
 

@@ -152,9 +152,12 @@ class StandardOrders:
             return closing_refusal(single, book)
         broker = self._broker
         return opening_refusal(
-            single.qty * order_price(single, last_price), book.market,
-            broker.position_room(book, leg_of(single, book)), broker.available_margin(), broker.p.leverage,
-        )  # fmt: skip
+            single.qty * order_price(single, last_price),
+            book.market,
+            broker.position_room(book, leg_of(single, book)),
+            broker.available_margin(),
+            broker.p.leverage,
+        )
 
     def _reject(self, order: bt.Order, reason: Refusal | str) -> None:
         order.addinfo(reason=str(reason))
@@ -166,6 +169,4 @@ def _single(order: bt.Order, symbol: str, side: PositionSide) -> SingleOrder:
     """Return what the engine matches; a StopLimit without a limit price takes its stop price."""
     kind, price = _TYPES[order.exectype], order.created.price
     limit = order.created.pricelimit or price if kind is OrderType.STOP else price
-    return SingleOrder(
-        symbol, side, order.isbuy(), kind, abs(order.size), price=limit, trigger=price, reference=order
-    )  # fmt: skip
+    return SingleOrder(symbol, side, order.isbuy(), kind, abs(order.size), price=limit, trigger=price, reference=order)

@@ -33,6 +33,7 @@ def backtrader_days(time_ms: np.ndarray) -> np.ndarray:
     """Backtrader's date numbers of times in ms; on whole minutes the very floats of `bt.date2num`."""
     return EPOCH_DAYS + time_ms / DAY_MS
 
+
 class CandleFeed(FastAdvance):
     """Backtrader feed of checked candles with funding and mark price lines, loaded in bulk.
 
@@ -204,6 +205,7 @@ class CandleFeed(FastAdvance):
             more = f"; and {len(holes) - _SHOWN_SPANS} more spans" if len(holes) > _SHOWN_SPANS else ""
             self.warnings.append(f"{self._label}: no {what} in {shown}{more}")
 
+
 def _funding_line(bars: np.ndarray, funding: FundingTable) -> np.ndarray:
     """Sum of the rates settled in (previous bar's open, this bar's open], NaN where there are none."""
     inside = (funding.time >= bars[0]) & (funding.time <= bars[-1])
@@ -228,6 +230,7 @@ def _mark_extremes(candles: CandleTable, mark: MarkTable) -> tuple[np.ndarray, n
     np.fmax.at(high, bar[inside], mark.high[inside])
     np.fmin.at(low, bar[inside], mark.low[inside])
     return high, low
+
 
 def _end_of(limit: date) -> float:
     """Backtrader's number of an upper limit; a date without a time means its whole day."""

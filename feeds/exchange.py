@@ -174,10 +174,15 @@ class Exchange:
         if self.client.id == "binanceusdm" and self.client.apiKey:
             tiers = self.ask(lambda: self.client.fetch_leverage_tiers([market["symbol"]]))[market["symbol"]]
             rules["brackets"] = [
-                [tier["minNotional"], tier["maxNotional"], tier["maintenanceMarginRate"], float(tier["info"]["cum"]),
-                 tier["maxLeverage"]]
+                [
+                    tier["minNotional"],
+                    tier["maxNotional"],
+                    tier["maintenanceMarginRate"],
+                    float(tier["info"]["cum"]),
+                    tier["maxLeverage"],
+                ]
                 for tier in tiers
-            ]  # fmt: skip
+            ]
             rules["brackets_as_of"] = f"{today}, {self.client.id}"
         return rules
 

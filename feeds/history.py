@@ -108,9 +108,7 @@ def load_history(
         raise DataError(f"exchange {exchange} is unknown: use one of {', '.join(EXCHANGES)}")
     if BAR_MS % step:
         raise DataError(f"interval {interval} does not divide 15m: use 1m, 3m, 5m or 15m")
-    span = _Wanted(
-        symbol, None if start is None else time_ms(start), None if end is None else end_ms(end)
-    )
+    span = _Wanted(symbol, None if start is None else time_ms(start), None if end is None else end_ms(end))
     root = Path(cache_dir) if cache_dir is not None else default_folder()
     loader = _Loader(root / exchange, name, symbol, lambda: connect(exchange), refill, progress)
     candles = loader.load(Series("candles", step), span)

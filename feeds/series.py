@@ -16,11 +16,7 @@ from gridv4_bt.core.time import HOUR_MS, MINUTE_MS, iso
 Span = tuple[int, int]
 
 _PRICES = ("open", "high", "low", "close")
-_COLUMNS = {
-    "candles": ("time", *_PRICES, "volume"),
-    "mark": ("time", *_PRICES),
-    "funding": ("time", "rate"),
-}
+_COLUMNS = {"candles": ("time", *_PRICES, "volume"), "mark": ("time", *_PRICES), "funding": ("time", "rate")}
 #: No exchange lets more time pass between two settlements.
 _LONGEST_PAUSE_MS = 8 * HOUR_MS
 

@@ -216,14 +216,16 @@ def _frame(
     first_ms: int, step: int, open_: np.ndarray, high: np.ndarray, low: np.ndarray, close: np.ndarray, lots: np.ndarray
 ) -> pd.DataFrame:
     """Candles as a DataFrame; `step` minutes a bar, prices in ticks, volume in lots."""
-    return pd.DataFrame({
-        "time": _times(first_ms, step, len(open_)),
-        "open": open_ / TICKS_PER_UNIT,
-        "high": high / TICKS_PER_UNIT,
-        "low": low / TICKS_PER_UNIT,
-        "close": close / TICKS_PER_UNIT,
-        "volume": lots / LOTS_PER_UNIT,
-    })
+    return pd.DataFrame(
+        {
+            "time": _times(first_ms, step, len(open_)),
+            "open": open_ / TICKS_PER_UNIT,
+            "high": high / TICKS_PER_UNIT,
+            "low": low / TICKS_PER_UNIT,
+            "close": close / TICKS_PER_UNIT,
+            "volume": lots / LOTS_PER_UNIT,
+        }
+    )
 
 
 def _times(first_ms: int, step: int, size: int) -> pd.DatetimeIndex:

@@ -343,16 +343,12 @@ def _check_prices(rows: _Rows) -> None:
             "Download the row again.",
         )
     low, high = rows.values["low"], rows.values["high"]
-    rows.refuse(
-        high < low, lambda row: f"high {high[row]} is below low {low[row]}", "Check the order of the columns."
-    )
+    rows.refuse(high < low, lambda row: f"high {high[row]} is below low {low[row]}", "Check the order of the columns.")
     for field in ("open", "close"):
         price = rows.values[field]
         rows.refuse(
             (price < low) | (price > high),
-            lambda row, field=field, price=price: (
-                f"{field} {price[row]} is outside low {low[row]} to high {high[row]}"
-            ),
+            lambda row, field=field, price=price: f"{field} {price[row]} is outside low {low[row]} to high {high[row]}",
             "Check the order of the columns.",
         )
 
@@ -394,7 +390,6 @@ def _interval_text(length_ms: int) -> str:
         if length_ms % _UNIT_MS[unit] == 0:
             return f"{length_ms // _UNIT_MS[unit]}{unit}"
     return f"{length_ms / 1000:g}s"
-
 
 
 def on_the_minute(settled: np.ndarray) -> np.ndarray:

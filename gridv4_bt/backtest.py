@@ -56,9 +56,15 @@ def make_feeds(
     feeds = []
     for one in data:
         feed = CandleFeed(
-            dataname=one.candles, funding=one.funding, mark=one.mark, detail=one.detail, gaps=gaps,
-            fromdate=start, todate=end, name=one.symbol,
-        )  # fmt: skip
+            dataname=one.candles,
+            funding=one.funding,
+            mark=one.mark,
+            detail=one.detail,
+            gaps=gaps,
+            fromdate=start,
+            todate=end,
+            name=one.symbol,
+        )
         feeds.append(feed)
     names = [feed.p.name for feed in feeds]
     for name in names:

@@ -30,16 +30,7 @@ from gridv4_bt.engine.guards import (
 )
 from gridv4_bt.engine.ladder import PLACED
 from gridv4_bt.engine.matching import INFINITY
-from gridv4_bt.engine.pruning import (
-    DEVIANCE,
-    FUNDING,
-    GAP,
-    MAX_AGE_MS,
-    OLDEST,
-    deviates,
-    offset_index,
-    prune_reason,
-)
+from gridv4_bt.engine.pruning import DEVIANCE, FUNDING, GAP, MAX_AGE_MS, OLDEST, deviates, offset_index, prune_reason
 from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.indicators import KAMA, GMMRegime, RegimeFSM, RollingVolatility, WilderADX, WilderATR, ZScore
@@ -63,8 +54,24 @@ class Bar:
     """What one closed bar tells the eleven steps, and what they find out on the way."""
 
     __slots__ = (
-        "time", "close", "equity", "atr", "z", "sigma", "regime", "kama", "q", "shift", "centre",
-        "spacing_pct", "kelly", "notional", "var", "maintenance", "liquidation_down", "liquidation_up",
+        "atr",
+        "centre",
+        "close",
+        "equity",
+        "kama",
+        "kelly",
+        "liquidation_down",
+        "liquidation_up",
+        "maintenance",
+        "notional",
+        "q",
+        "regime",
+        "shift",
+        "sigma",
+        "spacing_pct",
+        "time",
+        "var",
+        "z",
     )  # fmt: skip
 
 
@@ -82,7 +89,7 @@ class GridStrategyV4(FastStrategy):
         A parameter is out of bounds or contradicts another.
     """
 
-    params = (("symbol", None),) + backtrader_params()
+    params = (("symbol", None), *backtrader_params())
 
     def __init__(self) -> None:
         self.config = make_config({name: getattr(self.p, name) for name, _ in backtrader_params()})
@@ -94,11 +101,14 @@ class GridStrategyV4(FastStrategy):
         self.atr = WilderATR(data)
         self.adx = WilderADX(data)
         self.regime_fsm = RegimeFSM(
-            data, self.kama, self.atr, self.adx,
+            data,
+            self.kama,
+            self.atr,
+            self.adx,
             breakout_slope=self.p.breakout_slope,
             trend_slope=self.p.trend_slope,
             hysteresis=self.p.hysteresis,
-        )  # fmt: skip
+        )
         self.zscore = ZScore(data, self.atr)
         self.sigma = RollingVolatility(data, period=self.p.sigma_bars)
         self.regime_gmm: GMMRegime | None = None
@@ -144,9 +154,11 @@ class GridStrategyV4(FastStrategy):
         self._var_limited = False
         self._clock = data.lines.datetime
         self._reader = LineReader(
-            self.atr.lines.atr, self.zscore.lines.z, self.sigma.lines.sigma,
+            self.atr.lines.atr,
+            self.zscore.lines.z,
+            self.sigma.lines.sigma,
             before=(self.kama.lines.kama, regime.lines.regime),
-        )  # fmt: skip
+        )
 
     def prenext(self) -> None:
         # Backtrader waits for every feed; a symbol whose indicators are ready need not wait for one that starts later.
@@ -376,8 +388,11 @@ class GridStrategyV4(FastStrategy):
         p = self.p
         value = kelly_multiplier(
             self._returns.get(self._regime, ()),
-            window=p.kelly_window, min_trades=p.kelly_min_trades, floor=p.kelly_floor, cap=p.kelly_cap,
-        )  # fmt: skip
+            window=p.kelly_window,
+            min_trades=p.kelly_min_trades,
+            floor=p.kelly_floor,
+            cap=p.kelly_cap,
+        )
         self._kelly[self._regime] = value
         return value
 
@@ -423,10 +438,16 @@ class GridStrategyV4(FastStrategy):
         tracker = side.tracker
         for index in range(len(tracker)):
             reason = prune_reason(
-                side.sign, bar.close, bar.time, deviated,
-                tracker.prices[index], tracker.qtys[index], tracker.times[index],
-                tracker.spacings[index], tracker.fundings[index],
-            )  # fmt: skip
+                side.sign,
+                bar.close,
+                bar.time,
+                deviated,
+                tracker.prices[index],
+                tracker.qtys[index],
+                tracker.times[index],
+                tracker.spacings[index],
+                tracker.fundings[index],
+            )
             if reason:
                 self._close(side, index, tracker.qtys[index], PRUNE_LABELS[reason])
 
@@ -457,9 +478,16 @@ class GridStrategyV4(FastStrategy):
         slack, tick = INFINITY, self.market.tick
         for index, fill_id in enumerate(tracker.ids):
             wanted[fill_id], room = wanted_exit(
-                side.sign, tracker.prices[index], tracker.spacings[index], shift, self.p.maker_fee, bar.close, tick,
-                self.p.keep_price, resting.get(fill_id, 0.0),
-            )  # fmt: skip
+                side.sign,
+                tracker.prices[index],
+                tracker.spacings[index],
+                shift,
+                self.p.maker_fee,
+                bar.close,
+                tick,
+                self.p.keep_price,
+                resting.get(fill_id, 0.0),
+            )
             slack = min(slack, room)
         self.broker.set_exits(self.feed, side.side, wanted)
         side.exits_placed(shift, shared_slack(slack, tick))

@@ -73,9 +73,15 @@ class LadderPlan:
         self._sheet[place], self._sheet[place + 1] = len(fills), len(taken)
         long, short = self._legs
         self._arrays = (
-            self._sheet, self._taken[0], long.orders, self._taken[1], short.orders, self._tally,
-            rows(self._found, 3), octets(self._bar_trace),
-        )  # fmt: skip
+            self._sheet,
+            self._taken[0],
+            long.orders,
+            self._taken[1],
+            short.orders,
+            self._tally,
+            rows(self._found, 3),
+            octets(self._bar_trace),
+        )
 
     def change(self, *numbers: float) -> tuple[bool, float, float]:
         """Plan the legs' entries anew, as the legs' `actions` then say.

@@ -80,9 +80,7 @@ class SideState:
         """Tell whether every exit is still within its tolerance and does not cross the price."""
         if len(self.leg.exits) != len(self.tracker.ids):
             return False
-        return exits_stay(
-            self.sign, shift, self._exit_shift, self._exit_slack, self._exit_guard, last_price
-        )
+        return exits_stay(self.sign, shift, self._exit_shift, self._exit_slack, self._exit_guard, last_price)
 
     def exits_placed(self, shift: float, slack: float) -> None:
         """Note the inventory shift the exits were placed with and how far it may move."""

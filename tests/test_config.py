@@ -98,8 +98,15 @@ def test_the_strategy_has_every_parameter():
 
 def test_parameters_of_a_section():
     assert [name for name, _ in backtrader_params("exchange")] == [
-        "leverage", "maker_fee", "taker_fee", "slippage", "liquidation_fee", "fill_rule", "intrabar", "funding_hours",
-    ]  # fmt: skip
+        "leverage",
+        "maker_fee",
+        "taker_fee",
+        "slippage",
+        "liquidation_fee",
+        "fill_rule",
+        "intrabar",
+        "funding_hours",
+    ]
 
 
 def test_a_config_cannot_be_changed():
@@ -290,14 +297,16 @@ def test_the_written_file_holds_every_parameter_with_unit_and_meaning():
 
 
 @given(
-    st.fixed_dictionaries({
-        "k": st.floats(0, 100, exclude_min=True),
-        "kappa": st.floats(0, 1e7, exclude_min=True),
-        "maker_fee": st.floats(-0.001, 0.05, exclude_max=True),
-        "var_pct": st.floats(0, 10, exclude_min=True),
-        "levels": st.integers(1, 100),
-        "regime": st.sampled_from(["kama", "gmm", "none"]),
-    })
+    st.fixed_dictionaries(
+        {
+            "k": st.floats(0, 100, exclude_min=True),
+            "kappa": st.floats(0, 1e7, exclude_min=True),
+            "maker_fee": st.floats(-0.001, 0.05, exclude_max=True),
+            "var_pct": st.floats(0, 10, exclude_min=True),
+            "levels": st.integers(1, 100),
+            "regime": st.sampled_from(["kama", "gmm", "none"]),
+        }
+    )
 )
 def test_every_value_survives_the_file(values):
     config = make_config(values)

@@ -16,7 +16,7 @@ from feeds.synthetic import sample_market
 from gridv4_bt.cli.market_options import matching_modes
 from gridv4_bt.config import GridConfig, config_as_toml, load_config
 from gridv4_bt.engine.columns import EQUITY_COLUMNS
-from gridv4_bt.record.run_folder import TRADE_COLUMNS
+from gridv4_bt.record.trades import TRADE_COLUMNS
 
 SCRIPT = Path(__file__).resolve().parents[1] / "run_backtest.py"
 
@@ -192,11 +192,16 @@ def detail(candles) -> Path:
     corners = [bars["open"], bars["high"], bars["low"], bars["close"]]
     minutes = pd.to_timedelta([0, 5, 10], unit="min")
     parts = [
-        pd.DataFrame({
-            "time": pd.to_datetime(bars["time"]) + later,
-            "open": start, "high": np.maximum(start, end), "low": np.minimum(start, end), "close": end,
-            "volume": bars["volume"] / 3,
-        })  # fmt: skip
+        pd.DataFrame(
+            {
+                "time": pd.to_datetime(bars["time"]) + later,
+                "open": start,
+                "high": np.maximum(start, end),
+                "low": np.minimum(start, end),
+                "close": end,
+                "volume": bars["volume"] / 3,
+            }
+        )
         for later, start, end in zip(minutes, corners, corners[1:], strict=False)
     ]
     path = candles.parent / "BTCUSDT-5m.csv"
@@ -241,9 +246,8 @@ def test_intrabar_all_prints_and_writes_what_hangs_on_it(compared):
 
 
 def test_bars_without_their_detail_are_told(compared):
-    assert (
-        "BTCUSDT: bars without detail, matched as a whole: 1 (1 of them known in part)" in
-        " ".join(compared[1].split())
+    assert "BTCUSDT: bars without detail, matched as a whole: 1 (1 of them known in part)" in " ".join(
+        compared[1].split()
     )
 
 

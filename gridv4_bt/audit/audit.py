@@ -81,10 +81,15 @@ def audit(folder: Path) -> Audit:
     times, backtest = _equity(theirs)
     common = np.array([time for time in times if time in ours], dtype=np.int64)
     return Audit(
-        session, theirs, pairs, explain(session, pairs, theirs.records),
-        _side_by_side(session.payments, theirs.payments), common,
-        np.array([ours[time] for time in common]), backtest[np.isin(times, common)],
-    )  # fmt: skip
+        session,
+        theirs,
+        pairs,
+        explain(session, pairs, theirs.records),
+        _side_by_side(session.payments, theirs.payments),
+        common,
+        np.array([ours[time] for time in common]),
+        backtest[np.isin(times, common)],
+    )
 
 
 def _equity(theirs: Replay) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -98,9 +103,7 @@ def _equity(theirs: Replay) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     return times, np.array([found[time] for time in times])
 
 
-def _side_by_side(
-    live: Sequence[Payment], backtest: Sequence[Payment]
-) -> list[tuple[Payment | None, Payment | None]]:
+def _side_by_side(live: Sequence[Payment], backtest: Sequence[Payment]) -> list[tuple[Payment | None, Payment | None]]:
     ours = {(one.time, one.symbol): one for one in live}
     theirs = {(one.time, one.symbol): one for one in backtest}
     return [(ours.get(key), theirs.get(key)) for key in sorted(ours.keys() | theirs.keys())]

@@ -34,9 +34,13 @@ def plot_audit(audit: Audit, max_drift: float, path: Path) -> None:
             bars = np.array([one.pair.bar for one in audit.differences if one.cause is cause])
             rows = np.clip(audit.times.searchsorted(bars, side="right") - 1, 0, None)
             above.scatter(
-                bars.astype("datetime64[ms]"), audit.live[rows], s=18, zorder=3,
-                color=_COLOURS.get(cause, _BEYOND), label=f"{cause.replace('_', ' ')} ({len(bars)})",
-            )  # fmt: skip
+                bars.astype("datetime64[ms]"),
+                audit.live[rows],
+                s=18,
+                zorder=3,
+                color=_COLOURS.get(cause, _BEYOND),
+                label=f"{cause.replace('_', ' ')} ({len(bars)})",
+            )
         above.legend(fontsize=8)
         above.set_ylabel("equity")
         above.yaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))

@@ -35,9 +35,12 @@ class DailyAudit:
             return
         causes = Counter(str(one.cause) for one in found.differences)
         figures = {
-            "drift": round(found.drift, 8), "matched": len(found.matched), "missed": len(found.missed),
-            "extra": len(found.extra), "causes": dict(causes),
-        }  # fmt: skip
+            "drift": round(found.drift, 8),
+            "matched": len(found.matched),
+            "missed": len(found.missed),
+            "extra": len(found.extra),
+            "causes": dict(causes),
+        }
         session.event("audit", **figures)
         if found.drift > self._max_drift:
             session.event("alert", what="drift", max_drift=self._max_drift, **figures)

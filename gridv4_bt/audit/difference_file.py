@@ -20,9 +20,15 @@ def write_differences(audit: Audit, path: Path) -> None:
         for one in audit.differences:
             pair, fill = one.pair, one.pair.fill
             row = [
-                iso(pair.bar), fill.symbol, fill.side.name, fill.purpose.name.lower() if fill.purpose else "foreign",
-                " ".join(pair.differences), one.cause, one.follows, pair.live.order if pair.live else "",
-            ]  # fmt: skip
+                iso(pair.bar),
+                fill.symbol,
+                fill.side.name,
+                fill.purpose.name.lower() if fill.purpose else "foreign",
+                " ".join(pair.differences),
+                one.cause,
+                one.follows,
+                pair.live.order if pair.live else "",
+            ]
             for name in ("qty", "price", "fee", "booked"):
                 for side in (pair.live, pair.backtest):
                     value = "" if side is None else getattr(side, name)

@@ -83,9 +83,12 @@ def replay(session: SessionRecord) -> Replay:
     """
     feeds = make_feeds(session.data)
     cerebro = make_cerebro(
-        feeds, session.config, session.wallet, session.rules,
+        feeds,
+        session.config,
+        session.wallet,
+        session.rules,
         broker=lambda **given: ReplayBroker(transfers=session.transfers, **given),
-    )  # fmt: skip
+    )
     result = run(cerebro)
     broker = cerebro.broker
     return Replay(result.records, result.summary, merge(broker.fills, _order_of), broker.payments)

@@ -63,9 +63,7 @@ def audit_table(audit: "Audit", max_drift: float) -> Table:
     table = Table("", title=title)
     for name in ("live", "backtest", "difference"):
         table.add_column(name, justify="right")
-    live_fees, their_fees = (
-        sum(fill.fee for fill in fills) for fills in (session.fills, audit.replay.fills)
-    )
+    live_fees, their_fees = (sum(fill.fee for fill in fills) for fills in (session.fills, audit.replay.fills))
     live_funding, their_funding = (
         sum(one.paid for one in payments) for payments in (session.payments, audit.replay.payments)
     )

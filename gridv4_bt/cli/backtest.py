@@ -44,7 +44,7 @@ from gridv4_bt.config import load_config
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.metrics.summary import compare_modes
-from gridv4_bt.record.run_folder import check_folder, write_run
+from gridv4_bt.report.run_folder import check_folder, write_run
 from gridv4_bt.report.terminal import print_result
 
 if TYPE_CHECKING:

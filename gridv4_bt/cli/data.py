@@ -50,9 +50,16 @@ def download(
         raise ConfigError("--symbol is missing: write --symbol BTC/USDT:USDT")
     console = Console(quiet=quiet)
     histories = load_symbols(
-        symbol, parse_time("--from", start), parse_time("--to", end), console,
-        exchange=exchange, interval=interval, cache_dir=cache_dir, refill=refill, gaps=gaps,
-    )  # fmt: skip
+        symbol,
+        parse_time("--from", start),
+        parse_time("--to", end),
+        console,
+        exchange=exchange,
+        interval=interval,
+        cache_dir=cache_dir,
+        refill=refill,
+        gaps=gaps,
+    )
     for history in histories:
         quality = examine(history.symbol, history.candles, history.funding, history.mark, interval=interval)
         console.print(quality_table(quality))
@@ -80,10 +87,15 @@ def list_cache(cache_dir: CacheDir = None) -> None:
             months = [cache.months[month] for month in cache.months if first <= month <= last]
             size = sum(path.stat().st_size for path in (folder / month.file for month in months) if path.exists())
             table.add_row(
-                exchange, symbol, series.name, first, moment(months[-1].until),
-                f"{sum(month.rows for month in months):,}", f"{sum(len(month.holes) for month in months):,}",
+                exchange,
+                symbol,
+                series.name,
+                first,
+                moment(months[-1].until),
+                f"{sum(month.rows for month in months):,}",
+                f"{sum(len(month.holes) for month in months):,}",
                 f"{size / 1e6:.1f}",
-            )  # fmt: skip
+            )
     Console().print(table if table.row_count else f"nothing in {root}")
 
 

@@ -42,10 +42,17 @@ def load_symbols(
             for one in symbols:
                 histories.append(
                     load_history(
-                        one, start, end, exchange=exchange, interval=interval, cache_dir=cache_dir, refill=refill,
-                        kinds=kinds, progress=progress,
+                        one,
+                        start,
+                        end,
+                        exchange=exchange,
+                        interval=interval,
+                        cache_dir=cache_dir,
+                        refill=refill,
+                        kinds=kinds,
+                        progress=progress,
                     )
-                )  # fmt: skip
+                )
     except KeyboardInterrupt:
         typer.echo("error: interrupted; the months loaded so far are kept: run again to go on", err=True)
         raise SystemExit(INTERRUPTED) from None

@@ -1,7 +1,5 @@
 """The command line of `gridv4 exchange`."""
 
-import asyncio
-import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +30,7 @@ from gridv4_bt.exchange.api import KEY, SECRET, Api, open_api
 from gridv4_bt.exchange.faults import read_faults
 from gridv4_bt.exchange.public_feed import PublicFeed
 from gridv4_bt.exchange.replay_clock import RunningClock
-from gridv4_bt.exchange.server import Server
+from gridv4_bt.exchange.server import Server, serve
 from gridv4_bt.live.paper import history_bars
 from gridv4_bt.live.runner import with_history
 
@@ -104,32 +102,20 @@ def run_exchange(
         feeds = read_feeds(symbols, gaps, None, None, console, brackets is not None)
         first = parse_time("--from", start)
         api = open_api(
-            feeds, parameters, start_ms=None if first is None else time_ms(first), database=database,
-            go_on=RunningClock(speed) if speed else None, **common,
-        )  # fmt: skip
+            feeds,
+            parameters,
+            start_ms=None if first is None else time_ms(first),
+            database=database,
+            go_on=RunningClock(speed) if speed else None,
+            **common,
+        )
     try:
-        asyncio.run(_serve(Server(api, port), console))
+        serve(Server(api, port), lambda url: _introduce(url, api, console))
+        console.print("stopped")
     finally:
         api.close()
         if feed is not None:
             feed.stop()
-
-
-async def _serve(server: Server, console: Console) -> None:
-    try:
-        await server.start()
-    except OSError as error:
-        raise ConfigError(f"--port {server.port}: {error.strerror}; choose another, or 0") from None
-    _introduce(server.url, server.api, console)
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        await server.stop()
-    console.print("stopped")
 
 
 def _introduce(url: str, api: Api, console: Console) -> None:
@@ -143,5 +129,7 @@ def _introduce(url: str, api: Api, console: Console) -> None:
         f'    client = sync_client("{url}", clock.now)\n'
         "    clock.next_bar()          # without --speed the market waits for this\n\n"
         "Ctrl-C ends it",
-        markup=False, highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -15,7 +15,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated
 
-import requests
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -66,8 +65,7 @@ def live(
         list[str], typer.Option("--symbol", help="Perpetual to trade: BTC/USDT:USDT or BTCUSDT. Repeat for several.")
     ] = [],  # noqa: B006 (typer reads the defaults, nobody changes them)
     paper: Annotated[
-        bool,
-        typer.Option("--paper", help="Trade at a local exchange, without key and network; --symbol: its candles."),
+        bool, typer.Option("--paper", help="Trade at a local exchange, without key and network; --symbol: its candles.")
     ] = False,
     speed: Annotated[str, typer.Option(help="Of --paper: how many times faster than real, or max.")] = "max",
     days: Annotated[int, typer.Option(help="Of --paper: how many days are traded.", min=1, max=3660)] = 30,
@@ -96,16 +94,13 @@ def live(
         bool, typer.Option("--once", help="Decide at one candle, leave all orders standing, and stop.")
     ] = False,
     dead_man: Annotated[
-        int,
-        typer.Option(help="Seconds without a sign of life until the exchange cancels entries and exits; 0: never."),
+        int, typer.Option(help="Seconds without a sign of life until the exchange cancels entries and exits; 0: never.")
     ] = 0,
     max_drift: Annotated[
         float,
         typer.Option(help="Audit once a day and alert beyond this drift, fraction of the start equity; 0: never."),
     ] = 0.0,
-    metrics: Annotated[
-        int, typer.Option(help="Port on 127.0.0.1 for Prometheus; 0: none.", min=0, max=65_535)
-    ] = 0,
+    metrics: Annotated[int, typer.Option(help="Port on 127.0.0.1 for Prometheus; 0: none.", min=0, max=65_535)] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Trade GridStrategyV4 live on Binance USDⓈ-M futures, or on paper.
@@ -125,10 +120,22 @@ def live(
     with ExitStack() as stack:
         place, symbols = stack.enter_context(
             _place(
-                symbol, paper, _speed(speed), days, start, cash, cache_dir, demo, endpoint, store, parameters, folder,
-                stop, console,
+                symbol,
+                paper,
+                _speed(speed),
+                days,
+                start,
+                cash,
+                cache_dir,
+                demo,
+                endpoint,
+                store,
+                parameters,
+                folder,
+                stop,
+                console,
             )
-        )  # fmt: skip
+        )
         plan = Plan(symbols, parameters, folder, once)
         if check:
             with _failures(lambda text: None, folder):
@@ -269,7 +276,7 @@ def _place(
         endpoint = endpoint.rstrip("/")
         try:
             clock = PaperClock(endpoint, speed, stop)
-        except (requests.RequestException, ValueError, LookupError):
+        except (OSError, ValueError, LookupError):
             cause = "no local exchange answers there; start it with gridv4 exchange"
             raise OSError(errno.ECONNREFUSED, cause, f"--endpoint {endpoint}") from None
         yield place_at(endpoint, clock, stop, name=endpoint), names(symbol)
@@ -334,5 +341,3 @@ def _log_to(console: Console) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
-
-

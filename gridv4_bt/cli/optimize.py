@@ -14,7 +14,7 @@ from gridv4_bt.cli.parameter_trials import check_jobs, text
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.progress import shown
 from gridv4_bt.optimise.space import load_space
-from gridv4_bt.record.run_folder import check_folder
+from gridv4_bt.report.run_folder import check_folder
 
 if TYPE_CHECKING:
     from gridv4_bt.optimise.result import SearchResult

@@ -25,7 +25,7 @@ from gridv4_bt.optimise.trials import (
     parse_axes,
     run_trials,
 )
-from gridv4_bt.record.run_folder import check_folder
+from gridv4_bt.report.run_folder import check_folder
 
 Optimize = Annotated[
     list[str],

@@ -93,9 +93,14 @@ def _figures(title: str, figures: dict[Regime, StateFigures]) -> Table:
         table.add_column(name, justify="right")
     for state, one in figures.items():
         table.add_row(
-            state.name, f"{one.share:.1%}", f"{one.stays:,}", _number(one.mean_stay, ".1f"),
-            _number(one.median_stay, "g"), _number(one.next_move, "+.3%"), _number(one.next_volatility, ".2%"),
-        )  # fmt: skip
+            state.name,
+            f"{one.share:.1%}",
+            f"{one.stays:,}",
+            _number(one.mean_stay, ".1f"),
+            _number(one.median_stay, "g"),
+            _number(one.next_move, "+.3%"),
+            _number(one.next_volatility, ".2%"),
+        )
     return table
 
 

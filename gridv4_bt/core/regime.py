@@ -33,9 +33,7 @@ def normalized_slope(kama: float, previous_kama: float, atr: float) -> float:
     return move / atr
 
 
-def next_state(
-    state: int, slope: float, breakout_slope: float, trend_slope: float, hysteresis: float
-) -> int:
+def next_state(state: int, slope: float, breakout_slope: float, trend_slope: float, hysteresis: float) -> int:
     """Return the state after a bar of the given slope, before the ADX veto.
 
     Parameters

@@ -30,12 +30,7 @@ def maintenance_margin(notional: float, brackets: Sequence[Bracket]) -> float:
 
 
 def liquidation_prices(
-    wallet: float,
-    long_qty: float,
-    long_entry: float,
-    short_qty: float,
-    short_entry: float,
-    brackets: Sequence[Bracket],
+    wallet: float, long_qty: float, long_entry: float, short_qty: float, short_entry: float, brackets: Sequence[Bracket]
 ) -> tuple[float | None, float | None]:
     """Return the prices (down, up) of one symbol at which equity equals the maintenance margin of both its legs.
 
@@ -57,12 +52,7 @@ def liquidation_prices(
 
 
 def safe_interval(
-    wallet: float,
-    long_qty: float,
-    long_entry: float,
-    short_qty: float,
-    short_entry: float,
-    brackets: Sequence[Bracket],
+    wallet: float, long_qty: float, long_entry: float, short_qty: float, short_entry: float, brackets: Sequence[Bracket]
 ) -> tuple[float, float]:
     """Return the open interval of prices (down, up) that keep the account alive; 0.0 and inf are no limit.
 

@@ -26,9 +26,7 @@ def adaptive_step(average: float, value: float, constant: float) -> float:
     return average + constant * (value - average)
 
 
-def adaptive(
-    average: float, values: Sequence[float], constants: Sequence[float], out: MutableSequence[float]
-) -> None:
+def adaptive(average: float, values: Sequence[float], constants: Sequence[float], out: MutableSequence[float]) -> None:
     """Run an average whose constant changes from value to value."""
     for i in range(len(values)):
         average = adaptive_step(average, values[i], constants[i])

@@ -78,9 +78,7 @@ class Account:
         self.fees += fee
         self._count(maker)
         self.executions.append(
-            Execution(
-                symbol, leg.side, True, self.fills, qty, price, fee, fee, 0.0, TradeLabel.GRID, maker
-            )
+            Execution(symbol, leg.side, True, self.fills, qty, price, fee, fee, 0.0, TradeLabel.GRID, maker)
         )
         return self.fills
 
@@ -126,9 +124,7 @@ class Account:
         )  # fmt: skip
         self.closed.append(trade)
         self.executions.append(
-            Execution(
-                symbol, side, False, part.id, qty, price, fee, fee + part.funding, gross, label, maker
-            )
+            Execution(symbol, side, False, part.id, qty, price, fee, fee + part.funding, gross, label, maker)
         )
         return trade
 

@@ -5,6 +5,7 @@
 * ``detail``: by the finer candles inside it, one after another.
 """
 
+import itertools
 from dataclasses import replace
 from typing import get_args
 
@@ -19,13 +20,20 @@ def path_parts(bar: Bar) -> list[Bar]:
     turns = (bar.low, bar.high) if bar.close >= bar.open else (bar.high, bar.low)
     corners = (bar.open, *turns, bar.close)
     parts = []
-    for number, (start, end) in enumerate(zip(corners, corners[1:], strict=False)):
+    for number, (start, end) in enumerate(itertools.pairwise(corners)):
         low, high = min(start, end), max(start, end)
         parts.append(
             replace(
-                bar, time=bar.time + number, open=start, high=high, low=low, close=end,
-                mark_low=low, mark_high=high, mark_close=end,
-            )  # fmt: skip
+                bar,
+                time=bar.time + number,
+                open=start,
+                high=high,
+                low=low,
+                close=end,
+                mark_low=low,
+                mark_high=high,
+                mark_close=end,
+            )
         )
     share_mark(bar, parts)
     return parts

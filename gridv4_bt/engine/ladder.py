@@ -7,12 +7,7 @@ from collections.abc import MutableSequence, Sequence
 from enum import IntEnum
 
 from gridv4_bt.core.funding import funding_tilt
-from gridv4_bt.core.grid import (
-    level_price,
-    nudge_round_number,
-    round_down,
-    round_up,
-)
+from gridv4_bt.core.grid import level_price, nudge_round_number, round_down, round_up
 from gridv4_bt.core.inventory import normalized_inventory, optimal_spread, reservation_price
 from gridv4_bt.engine.quick_price import quick_order_price
 
@@ -77,7 +72,7 @@ def order_price(side_sign: int, raw: float, tick: float) -> float:
 
 def lies_near(price: float, others: Sequence[float], first: int, end: int, distance: float) -> bool:
     """Tell whether any of the prices from index `first` to before `end` is within `distance` of a price."""
-    for i in range(first, end):
+    for i in range(first, end):  # noqa: SIM110 (a generator does not compile)
         if abs(others[i] - price) <= distance:
             return True
     return False
@@ -98,9 +93,7 @@ def reach_reason(side_sign: int, price: float, last_price: float, edge: float) -
     return PLACED
 
 
-def surroundings_reason(
-    price: float, spacing_pct: float, taken: Sequence[float], fills: int, count: int
-) -> int:
+def surroundings_reason(price: float, spacing_pct: float, taken: Sequence[float], fills: int, count: int) -> int:
     """Return OCCUPIED, COOLING or PLACED for an entry at a price.
 
     The first `count` of `taken` are the prices of the side's open fills, `fills` of them, and then those of fills
@@ -336,9 +329,7 @@ def plan_bar(
     )  # fmt: skip
 
 
-def keep_side(
-    levels: int, code: int, orders: Sequence[MutableSequence[float]], tally: MutableSequence[int]
-) -> None:
+def keep_side(levels: int, code: int, orders: Sequence[MutableSequence[float]], tally: MutableSequence[int]) -> None:
     """Plan nothing on a side: every level keeps what rests there and is counted under one `Blocked` code."""
     actions, codes = orders[3], orders[4]
     for i in range(levels):
@@ -348,11 +339,7 @@ def keep_side(
 
 
 def ladder_totals(
-    side_sign: int,
-    levels: int,
-    prices: Sequence[float],
-    qtys: Sequence[float],
-    totals: MutableSequence[float],
+    side_sign: int, levels: int, prices: Sequence[float], qtys: Sequence[float], totals: MutableSequence[float]
 ) -> None:
     """Set `totals` to the notional of the resting entries, their number, and the price the market meets first.
 

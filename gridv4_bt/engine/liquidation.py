@@ -29,9 +29,14 @@ def excess_at(
 
 
 def reserve_at_worst(
-    mark_low: float, mark_high: float, rate: float, long_qty: float, long_cost: float, short_qty: float,
+    mark_low: float,
+    mark_high: float,
+    rate: float,
+    long_qty: float,
+    long_cost: float,
+    short_qty: float,
     short_cost: float,
-) -> float:  # fmt: skip
+) -> float:
     """Return the least unrealised PnL within a bar minus `rate` of everything held at its high, quote."""
     net = long_qty - short_qty
     pnl = min(net * mark_low, net * mark_high) - long_cost + short_cost
@@ -43,9 +48,7 @@ def price_at_open(open_: float, mark_low: float, mark_high: float) -> float:
     return min(max(open_, mark_low), mark_high)
 
 
-def takeover_price(
-    falls: bool, open_: float, mark_low: float, mark_high: float, down: float, up: float
-) -> float:
+def takeover_price(falls: bool, open_: float, mark_low: float, mark_high: float, down: float, up: float) -> float:
     """Return at which price the exchange takes a symbol over: its liquidation price, the open if the bar opened beyond.
 
     `falls` tells whether the low of the mark leaves less than the high, `down` and `up` are the liquidation prices.
@@ -91,9 +94,7 @@ def is_safe(account: Account, books: Sequence[Book]) -> bool:
             continue
         flat = False
         bar, rate = book.bar, book.market.brackets[-1].rate
-        reserve += reserve_at_worst(
-            bar.mark_low, bar.mark_high, rate, long.qty, long.cost, short.qty, short.cost
-        )
+        reserve += reserve_at_worst(bar.mark_low, bar.mark_high, rate, long.qty, long.cost, short.qty, short.cost)
     if flat or reserve > 0.0:
         return True
     return account.wallet + plain_sum(worst_excess(book) for book in books) > 0.0
@@ -112,9 +113,7 @@ def is_safe_at_open(account: Account, books: Sequence[Book], fresh: Sequence[Boo
     return equity > 0.0
 
 
-def liquidation_range(
-    account: Account, books: Sequence[Book], book: Book, worst: bool
-) -> tuple[float, float]:
+def liquidation_range(account: Account, books: Sequence[Book], book: Book, worst: bool) -> tuple[float, float]:
     """Return the prices (down, up) of one symbol at which the account is liquidated; 0 and infinity for none.
 
     The others stand at the extreme of their bar if `worst`, else at their close.

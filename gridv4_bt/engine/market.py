@@ -3,6 +3,7 @@
 The packaged facts are in `gridv4_bt/markets.json`; a file given by the user replaces all or part of them.
 """
 
+import itertools
 import json
 import math
 from bisect import bisect_right
@@ -62,7 +63,7 @@ class MarketHistory:
 
     def __post_init__(self) -> None:
         times = [from_ms for from_ms, _ in self.changes]
-        if not times or any(later <= earlier for earlier, later in zip(times, times[1:])):
+        if not times or any(later <= earlier for earlier, later in itertools.pairwise(times)):
             raise MarketError("a market history needs at least one entry, in ascending order of time")
 
     def at(self, time_ms: int) -> Market:

@@ -99,8 +99,22 @@ class Leg:
     """
 
     __slots__ = (
-        "side", "sign", "tracker", "levels", "orders", "prices", "qtys", "spacings", "actions", "codes",
-        "entry_notional", "entry_count", "first_entry", "exits", "stop", "closes",
+        "actions",
+        "closes",
+        "codes",
+        "entry_count",
+        "entry_notional",
+        "exits",
+        "first_entry",
+        "levels",
+        "orders",
+        "prices",
+        "qtys",
+        "side",
+        "sign",
+        "spacings",
+        "stop",
+        "tracker",
     )  # fmt: skip
 
     def __init__(self, side: PositionSide) -> None:
@@ -306,9 +320,16 @@ class Book:
                 if price > 0.0 and self.fills(is_buy, price, bar.low, bar.high) and down < price < up:
                     leg.prices[i] = 0.0
                     self.account.open_fill(
-                        self.symbol, leg.tracker, float(leg.qtys[i]), price, bar.time, self.regime,
-                        float(leg.spacings[i]), self.costs.maker_fee, maker=True,
-                    )  # fmt: skip
+                        self.symbol,
+                        leg.tracker,
+                        float(leg.qtys[i]),
+                        price,
+                        bar.time,
+                        self.regime,
+                        float(leg.spacings[i]),
+                        self.costs.maker_fee,
+                        maker=True,
+                    )
             leg.entries_changed()
 
     def fill_stops(self, down: float = 0.0, up: float = INFINITY) -> None:
@@ -341,11 +362,7 @@ class Book:
             if leg.side in self.stopped:
                 continue
             is_buy = leg.sign < 0
-            reached = [
-                fill_id
-                for fill_id, price in leg.exits.items()
-                if self.fills(is_buy, price, bar.low, bar.high)
-            ]
+            reached = [fill_id for fill_id, price in leg.exits.items() if self.fills(is_buy, price, bar.low, bar.high)]
             for fill_id in reached:
                 index = leg.tracker.ids.index(fill_id)
                 price = leg.exits[fill_id]
@@ -364,9 +381,8 @@ class Book:
         for leg in self.legs:
             while leg.tracker.ids:
                 self.account.close_fill(
-                    self.symbol, leg.tracker, 0, leg.tracker.qtys[0], price, self.bar.time, label,
-                    fee_rate, maker=False,
-                )  # fmt: skip
+                    self.symbol, leg.tracker, 0, leg.tracker.qtys[0], price, self.bar.time, label, fee_rate, maker=False
+                )
 
     def close_oldest(self, leg: Leg, qty: float, price: float, label: TradeLabel, *, maker: bool) -> None:
         """Close `qty` of a leg (infinity: all of it), the oldest fills first."""
@@ -377,14 +393,10 @@ class Book:
             if qty < LOT_NOISE * part:
                 break
 
-    def _close(
-        self, leg: Leg, index: int, qty: float, price: float, label: TradeLabel, *, maker: bool
-    ) -> None:
+    def _close(self, leg: Leg, index: int, qty: float, price: float, label: TradeLabel, *, maker: bool) -> None:
         fill_id = leg.tracker.ids[index]
         fee_rate = self.costs.maker_fee if maker else self.costs.taker_fee
         before = len(leg.tracker)
-        self.account.close_fill(
-            self.symbol, leg.tracker, index, qty, price, self.bar.time, label, fee_rate, maker
-        )
+        self.account.close_fill(self.symbol, leg.tracker, index, qty, price, self.bar.time, label, fee_rate, maker)
         if len(leg.tracker) < before:
             leg.forget(fill_id)

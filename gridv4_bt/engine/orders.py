@@ -243,7 +243,7 @@ class SingleOrders:
         to_open = qty
         if not opens(order, book):
             held = leg.tracker.qty
-            if held < qty * (1.0 - LOT_NOISE) and order.side is not None or held == 0.0:
+            if (held < qty * (1.0 - LOT_NOISE) and order.side is not None) or held == 0.0:
                 self._refuse(order, leg, held)
                 return
             book.close_oldest(leg, min(qty, held), price, TradeLabel.MANUAL, maker=maker)

@@ -102,7 +102,5 @@ def offset_index(
     limit = underwater_price(side_sign, prices[worst], spacings[worst], min_spacings)
     if side_sign * (price - limit) > 0.0:
         return -1
-    cost = closing_cost(
-        side_sign, price, prices[worst], qtys[worst], fundings[worst], fees[worst], taker_fee
-    )
+    cost = closing_cost(side_sign, price, prices[worst], qtys[worst], fundings[worst], fees[worst], taker_fee)
     return worst if realized_today > cost else -1

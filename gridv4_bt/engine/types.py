@@ -84,8 +84,19 @@ class PositionTracker:
     """
 
     __slots__ = (
-        "side", "sign", "ids", "qtys", "prices", "times", "regimes", "spacings", "fundings", "fees",
-        "qty", "cost", "version",
+        "cost",
+        "fees",
+        "fundings",
+        "ids",
+        "prices",
+        "qty",
+        "qtys",
+        "regimes",
+        "side",
+        "sign",
+        "spacings",
+        "times",
+        "version",
     )  # fmt: skip
 
     def __init__(self, side: PositionSide) -> None:
@@ -201,10 +212,7 @@ class PositionTracker:
         return settle_fills(self.sign, mark, rate, self.qtys, self.fundings, len(self.qtys))
 
     def _columns(self) -> tuple[list, ...]:
-        return (
-            self.ids, self.qtys, self.prices, self.times,
-            self.regimes, self.spacings, self.fundings, self.fees,
-        )  # fmt: skip
+        return (self.ids, self.qtys, self.prices, self.times, self.regimes, self.spacings, self.fundings, self.fees)
 
     def _sum(self) -> None:
         self.qty, self.cost = sum_fills(self.qtys, self.prices, len(self.qtys))

@@ -54,6 +54,9 @@ class Margins:
         long, short = book.long.tracker, book.short.tracker
         return liquidation_prices(
             self._account.wallet + others,
-            long.qty, long.average if long.ids else 0.0, short.qty, short.average if short.ids else 0.0,
+            long.qty,
+            long.average if long.ids else 0.0,
+            short.qty,
+            short.average if short.ids else 0.0,
             book.market.brackets,
-        )  # fmt: skip
+        )

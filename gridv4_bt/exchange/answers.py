@@ -223,38 +223,45 @@ def account_answer(exchange: Exchange) -> dict[str, Any]:
             if not position.updated:
                 continue
             notional = amount * book.price
-            rows.append({
-                "symbol": book.symbol,
-                "positionSide": name,
-                "positionAmt": lots(amount, book.market),
-                "unrealizedProfit": number(unrealized),
-                "isolatedMargin": "0",
-                "notional": number(notional),
-                "isolatedWallet": "0",
-                "initialMargin": number(abs(notional) / book.leverage),
-                "maintMargin": number(margin),
-                "updateTime": position.updated,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "symbol": book.symbol,
+                    "positionSide": name,
+                    "positionAmt": lots(amount, book.market),
+                    "unrealizedProfit": number(unrealized),
+                    "isolatedMargin": "0",
+                    "notional": number(notional),
+                    "isolatedWallet": "0",
+                    "initialMargin": number(abs(notional) / book.leverage),
+                    "maintMargin": number(margin),
+                    "updateTime": position.updated,
+                }
+            )
     return answer | {
-        "availableBalance": number(free), "maxWithdrawAmount": number(free), "assets": [asset], "positions": rows,
-    }  # fmt: skip
+        "availableBalance": number(free),
+        "maxWithdrawAmount": number(free),
+        "assets": [asset],
+        "positions": rows,
+    }
 
 
 def balance_answer(exchange: Exchange) -> list[dict[str, Any]]:
     """Return the balances of `/fapi/v3/balance`."""
     account = account_answer(exchange)
     [asset] = account["assets"]
-    return [{
-        "accountAlias": "paper",
-        "asset": "USDT",
-        "balance": asset["walletBalance"],
-        "crossWalletBalance": asset["crossWalletBalance"],
-        "crossUnPnl": asset["crossUnPnl"],
-        "availableBalance": asset["availableBalance"],
-        "maxWithdrawAmount": asset["maxWithdrawAmount"],
-        "marginAvailable": True,
-        "updateTime": asset["updateTime"],
-    }]  # fmt: skip
+    return [
+        {
+            "accountAlias": "paper",
+            "asset": "USDT",
+            "balance": asset["walletBalance"],
+            "crossWalletBalance": asset["crossWalletBalance"],
+            "crossUnPnl": asset["crossUnPnl"],
+            "availableBalance": asset["availableBalance"],
+            "maxWithdrawAmount": asset["maxWithdrawAmount"],
+            "marginAvailable": True,
+            "updateTime": asset["updateTime"],
+        }
+    ]
 
 
 def symbol_answer(market: Market) -> dict[str, Any]:
@@ -309,8 +316,14 @@ def bracket_answer(market: Market) -> dict[str, Any]:
         "symbol": market.symbol,
         "notionalCoef": 1.0,
         "brackets": [
-            {"bracket": index, "initialLeverage": int(leverage), "notionalCap": row.cap, "notionalFloor": row.floor,
-             "maintMarginRatio": row.rate, "cum": row.amount}
+            {
+                "bracket": index,
+                "initialLeverage": int(leverage),
+                "notionalCap": row.cap,
+                "notionalFloor": row.floor,
+                "maintMarginRatio": row.rate,
+                "cum": row.amount,
+            }
             for index, (row, leverage) in enumerate(rows, start=1)
         ],
-    }  # fmt: skip
+    }

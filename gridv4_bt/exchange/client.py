@@ -182,8 +182,12 @@ async def async_client(
 
 def _settings(key: str, secret: str, clock: Callable[[], int] | None) -> dict[str, Any]:
     return {
-        "apiKey": key, "secret": secret, "timeout": 10_000, "enableRateLimit": clock is None, "options": dict(OPTIONS),
-    }  # fmt: skip
+        "apiKey": key,
+        "secret": secret,
+        "timeout": 10_000,
+        "enableRateLimit": clock is None,
+        "options": dict(OPTIONS),
+    }
 
 
 def _with_clock(client: Any, clock: Callable[[], int] | None) -> Any:

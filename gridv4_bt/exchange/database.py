@@ -164,6 +164,8 @@ def restore(exchange: Exchange, state: Mapping[str, Any], rows: Mapping[str, Ite
         [Trade(**row) for row in rows["trades"]], [Income(**row) for row in rows["incomes"]], positions
     )
     exchange.registry.restore(
-        [Order(**row) for row in rows["orders"]], [AlgoOrder(**row) for row in rows["algos"]], state["ids"],
+        [Order(**row) for row in rows["orders"]],
+        [AlgoOrder(**row) for row in rows["algos"]],
+        state["ids"],
         lambda symbol, side: exchange.books[symbol].leg(PositionSide(side)),
-    )  # fmt: skip
+    )

@@ -61,9 +61,7 @@ class Exchange:
         self.account = Account(cash)
         self.ledger = Ledger()
         self.registry = Registry()
-        self._booking = Booking(
-            self.account, self.registry, self.ledger, lambda: self._time, lambda: self.hedge_mode
-        )
+        self._booking = Booking(self.account, self.registry, self.ledger, lambda: self._time, lambda: self.hedge_mode)
         self.singles = SingleOrders(self._booking, participation)
         self.registry.singles = self.singles
         self.venue = Venue(self.account, self.singles, config.liquidation_fee, self._booking.report)
@@ -161,9 +159,14 @@ class Exchange:
         if type not in ("LIMIT", "MARKET"):
             raise ApiError(-1116)
         single = SingleOrder(
-            symbol, leg_side(position_side, reduce_only, self.hedge_mode), side == "BUY", OrderType(type), qty,
-            price if type == "LIMIT" else 0.0, reduce_only=reduce_only,
-        )  # fmt: skip
+            symbol,
+            leg_side(position_side, reduce_only, self.hedge_mode),
+            side == "BUY",
+            OrderType(type),
+            qty,
+            price if type == "LIMIT" else 0.0,
+            reduce_only=reduce_only,
+        )
         check_client_id(client_id, self.registry.open_orders())
         if len(self.registry.open_orders(symbol)) >= MAX_OPEN_ORDERS:
             raise ApiError(-2025)
@@ -215,7 +218,7 @@ class Exchange:
             self._check(single, book)
         finally:
             self.singles.alive.insert(place, before)
-        if qty <= order.executed * (1.0 + LOT_NOISE) or single.marketable and order.time_in_force == "GTX":
+        if qty <= order.executed * (1.0 + LOT_NOISE) or (single.marketable and order.time_in_force == "GTX"):
             self.registry.withdraw(order, records.CANCELED, self.now)
             return
         self.singles.alive.remove(before)
@@ -257,9 +260,15 @@ class Exchange:
         if type not in ("STOP_MARKET", "STOP"):
             raise ApiError(-1116, text=f"Invalid orderType: {type} is not simulated, STOP_MARKET and STOP are.")
         single = SingleOrder(
-            symbol, leg_side(position_side, reduce_only, self.hedge_mode), side == "BUY", OrderType(type),
-            book.market.min_qty if close_position else qty, price, trigger, reduce_only=reduce_only,
-        )  # fmt: skip
+            symbol,
+            leg_side(position_side, reduce_only, self.hedge_mode),
+            side == "BUY",
+            OrderType(type),
+            book.market.min_qty if close_position else qty,
+            price,
+            trigger,
+            reduce_only=reduce_only,
+        )
         check_client_id(client_id, self.registry.open_algos())
         if len(self.registry.open_algos(symbol)) >= MAX_OPEN_ALGOS:
             raise ApiError(-4045)
@@ -347,9 +356,16 @@ class Exchange:
             return None
         while leg.tracker.ids:
             self.account.close_fill(
-                symbol, leg.tracker, 0, leg.tracker.qtys[0], book.price, book.bar.time, TradeLabel.LIQUIDATION,
-                self.config.liquidation_fee, maker=False,
-            )  # fmt: skip
+                symbol,
+                leg.tracker,
+                0,
+                leg.tracker.qtys[0],
+                book.price,
+                book.bar.time,
+                TradeLabel.LIQUIDATION,
+                self.config.liquidation_fee,
+                maker=False,
+            )
         leg.stop = None
         self._booking.report(book)
         self._tidy()

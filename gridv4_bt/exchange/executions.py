@@ -24,9 +24,13 @@ class Booking:
     """
 
     def __init__(
-        self, account: Account, registry: Registry, ledger: Ledger, time: Callable[[], int],
+        self,
+        account: Account,
+        registry: Registry,
+        ledger: Ledger,
+        time: Callable[[], int],
         is_hedged: Callable[[], bool],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._account = account
         self._registry = registry
         self._ledger = ledger
@@ -73,9 +77,16 @@ class Booking:
                 self._book_executions(order, found)
             else:
                 order = self._registry.add(
-                    book.symbol, "SELL" if side > 0 else "BUY", side.name if self._is_hedged() else "BOTH", "LIMIT",
-                    "IOC", 0.0, found[0].price, f"autoclose-{self._time()}-{side.name}", self._time(),
-                )  # fmt: skip
+                    book.symbol,
+                    "SELL" if side > 0 else "BUY",
+                    side.name if self._is_hedged() else "BOTH",
+                    "LIMIT",
+                    "IOC",
+                    0.0,
+                    found[0].price,
+                    f"autoclose-{self._time()}-{side.name}",
+                    self._time(),
+                )
                 self._book_executions(order, found, "INSURANCE_CLEAR")
             order.qty = order.executed
             self._registry.end(order, records.FILLED, self._time())

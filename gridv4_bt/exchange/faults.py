@@ -109,7 +109,7 @@ class Faults:
         """Return what befalls a request; `applies` tells whether a kind makes sense for it."""
         for state in self._rules:
             rule, skip, times, generator = state
-            if not rule.matches(method, path) or rule.times and not times or not applies(rule):
+            if not rule.matches(method, path) or (rule.times and not times) or not applies(rule):
                 continue
             if skip:
                 state[1] -= 1

@@ -36,9 +36,17 @@ class Ledger:
         return income
 
     def execute(
-        self, order: Order, side: PositionSide, opens: bool, qty: float, price: float, fee: float, maker: bool,
-        time: int, fee_type: str = "COMMISSION",
-    ) -> Trade:  # fmt: skip
+        self,
+        order: Order,
+        side: PositionSide,
+        opens: bool,
+        qty: float,
+        price: float,
+        fee: float,
+        maker: bool,
+        time: int,
+        fee_type: str = "COMMISSION",
+    ) -> Trade:
         """Book one execution of an order and return the trade.
 
         Parameters

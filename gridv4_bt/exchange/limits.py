@@ -74,8 +74,11 @@ class Limits:
 
     def rows(self) -> list[dict[str, object]]:
         """Return the limits as exchangeInfo lists them."""
-        found = [("REQUEST_WEIGHT", "MINUTE_MS", 1, self._weight), ("ORDERS", "SECOND", 10, self._orders["10S"]),
-                 ("ORDERS", "MINUTE_MS", 1, self._orders["1M"])]  # fmt: skip
+        found = [
+            ("REQUEST_WEIGHT", "MINUTE_MS", 1, self._weight),
+            ("ORDERS", "SECOND", 10, self._orders["10S"]),
+            ("ORDERS", "MINUTE_MS", 1, self._orders["1M"]),
+        ]
         return [
             {"rateLimitType": kind, "interval": unit, "intervalNum": count, "limit": int(window.limit)}
             for kind, unit, count, window in found

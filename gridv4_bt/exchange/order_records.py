@@ -151,9 +151,12 @@ class Registry:
         self._newest[order.client_id] = order.id
 
     def restore(
-        self, orders: Sequence[Order], algos: Sequence[AlgoOrder], ids: dict[str, int],
+        self,
+        orders: Sequence[Order],
+        algos: Sequence[AlgoOrder],
+        ids: dict[str, int],
         legs: Callable[[str, PositionSide], Leg],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Take over what was kept, and let stand again what stood; `legs` gives the leg of a symbol's position."""
         for order in orders:
             self._keep(order)
@@ -184,8 +187,13 @@ def _single(record: Order | AlgoOrder) -> SingleOrder:
     single = SingleOrder(
         record.symbol,
         None if record.position_side == "BOTH" else PositionSide[record.position_side],
-        record.side == "BUY", OrderType(record.type), record.qty, record.price, trigger, record.reduce_only,
-    )  # fmt: skip
+        record.side == "BUY",
+        OrderType(record.type),
+        record.qty,
+        record.price,
+        trigger,
+        record.reduce_only,
+    )
     if isinstance(record, Order):
         single.remaining = record.remaining
         single.marketable, single.triggered_at = record.marketable, record.triggered_at

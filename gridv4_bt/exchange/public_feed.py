@@ -40,9 +40,12 @@ class PublicFeed:
     speed = 1.0  #: seconds of the market in a second
 
     def __init__(
-        self, public: PublicExchange, symbols: Sequence[str], wall: Callable[[], float] = time.time,
+        self,
+        public: PublicExchange,
+        symbols: Sequence[str],
+        wall: Callable[[], float] = time.time,
         history_ms: int = HISTORY_MS,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._public = public
         self._symbols = {exchange_symbol(symbol): symbol for symbol in symbols}
         self._wall = wall

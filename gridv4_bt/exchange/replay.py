@@ -114,8 +114,9 @@ class TapeBook(FeedBook):
         nothing = float("nan")
         coming = {
             lines.datetime: EPOCH_DAYS + (bar.time + self.interval) / DAY_MS,
-            lines.volume: 1.0, lines.funding: nothing if candle.rate is None else candle.rate,
-        }  # fmt: skip
+            lines.volume: 1.0,
+            lines.funding: nothing if candle.rate is None else candle.rate,
+        }
         happened = zip((lines.open, lines.high, lines.low, lines.close, lines.volume), candle[:5], strict=True)
         for line, value in happened:
             line.array[last] = value
@@ -146,10 +147,16 @@ class TapeBook(FeedBook):
             return rows
         starts = np.flatnonzero(np.diff(rows[:, 0] // interval, prepend=-1))
         ends = np.append(starts[1:], len(rows)) - 1
-        return np.column_stack((
-            rows[starts, 0] // interval * interval, rows[starts, 1], np.maximum.reduceat(rows[:, 2], starts),
-            np.minimum.reduceat(rows[:, 3], starts), rows[ends, 4], np.add.reduceat(rows[:, 5], starts),
-        ))  # fmt: skip
+        return np.column_stack(
+            (
+                rows[starts, 0] // interval * interval,
+                rows[starts, 1],
+                np.maximum.reduceat(rows[:, 2], starts),
+                np.minimum.reduceat(rows[:, 3], starts),
+                rows[ends, 4],
+                np.add.reduceat(rows[:, 5], starts),
+            )
+        )
 
 
 class Tape:

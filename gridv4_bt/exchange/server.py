@@ -1,12 +1,14 @@
 """The local exchange behind a socket on 127.0.0.1, in the foreground or in a thread of its own."""
 
 import asyncio
+import signal
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from aiohttp import web
 
+from gridv4_bt.errors import ConfigError
 from gridv4_bt.exchange.api import Api
 from gridv4_bt.exchange.messages import Reply, Request
 
@@ -76,6 +78,37 @@ async def _cut(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
     return response
 
 
+def serve(server: Server, on_start: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Parameters
+    ----------
+    on_start : told the address once requests are answered.
+
+    Raises
+    ------
+    ConfigError
+        The port cannot be used.
+    """
+    asyncio.run(_serve(server, on_start))
+
+
+async def _serve(server: Server, on_start: Callable[[str], None]) -> None:
+    try:
+        await server.start()
+    except OSError as error:
+        raise ConfigError(f"--port {server.port}: {error.strerror}; choose another, or 0") from None
+    on_start(server.url)
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        await server.stop()
+
+
 class ServerThread:
     """A server in a thread of its own, as a context manager.
 
@@ -94,7 +127,7 @@ class ServerThread:
         """Address of the server."""
         return self._server.url
 
-    def __enter__(self) -> "ServerThread":
+    def __enter__(self) -> Self:
         self._thread.start()
         try:
             asyncio.run_coroutine_threadsafe(self._server.start(), self._loop).result()

@@ -6,5 +6,12 @@ from gridv4_bt.indicators.gmm import GMMRegime
 from gridv4_bt.indicators.kama import KAMA, EfficiencyRatio, RegimeFSM
 
 __all__ = [
-    "EfficiencyRatio", "GMMRegime", "KAMA", "RegimeFSM", "RollingVolatility", "WilderADX", "WilderATR", "ZScore",
+    "KAMA",
+    "EfficiencyRatio",
+    "GMMRegime",
+    "RegimeFSM",
+    "RollingVolatility",
+    "WilderADX",
+    "WilderATR",
+    "ZScore",
 ]  # fmt: skip

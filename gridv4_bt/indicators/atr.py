@@ -1,5 +1,6 @@
 """Measures of volatility and of distance in volatilities: Wilder's ATR, the circuit breaker's z, sigma."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -46,7 +47,7 @@ def log_returns(closes: Sequence[float]) -> list[float]:
     """Return the log return of each close but the first."""
     # math.log in both modes: numpy's vectorised logarithm may differ from it in the last bit.
     log = math.log
-    return [log(close / previous) for previous, close in zip(closes, closes[1:])]
+    return [log(close / previous) for previous, close in itertools.pairwise(closes)]
 
 
 class WilderATR(FastIndicator):

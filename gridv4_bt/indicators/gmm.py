@@ -116,9 +116,14 @@ def fit_mixture(rows: NDArray[np.float64], components: int, before: Mixture | No
         variances = before.variances / spread**2
     # A warm start from attributes: initial values given as parameters cost as much to check as an iteration.
     model = GaussianMixture(
-        components, covariance_type="diag", tol=TOLERANCE, max_iter=MAX_ITERATIONS, reg_covar=REGULARISATION,
-        warm_start=True, random_state=RANDOM,
-    )  # fmt: skip
+        components,
+        covariance_type="diag",
+        tol=TOLERANCE,
+        max_iter=MAX_ITERATIONS,
+        reg_covar=REGULARISATION,
+        warm_start=True,
+        random_state=RANDOM,
+    )
     model.weights_, model.means_ = weights / weights.sum(), means
     model.precisions_cholesky_ = 1.0 / np.sqrt(variances)
     model.converged_, model.lower_bound_ = False, -math.inf
@@ -196,9 +201,12 @@ class GMMRegime(FastIndicator):
     plotinfo = dict(subplot=True, plotyticks=[int(code) for code in sorted(Regime)])
     plotlines = dict(
         regime=dict(color="tab:red", drawstyle="steps-post"),
-        noise=dict(_plotskip=True), up=dict(_plotskip=True), down=dict(_plotskip=True),
-        break_up=dict(_plotskip=True), break_down=dict(_plotskip=True),
-    )  # fmt: skip
+        noise=dict(_plotskip=True),
+        up=dict(_plotskip=True),
+        down=dict(_plotskip=True),
+        break_up=dict(_plotskip=True),
+        break_down=dict(_plotskip=True),
+    )
 
     def __init__(self) -> None:
         super().__init__()

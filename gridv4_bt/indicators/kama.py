@@ -1,5 +1,6 @@
 """Kaufman's efficiency ratio and adaptive moving average, and the regime read from the average's slope."""
 
+import itertools
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -24,7 +25,7 @@ SLOWEST = 2.0 / (30 + 1)
 def efficiency_ratio(closes: Sequence[float]) -> float:
     """Return net move over path of one window of closes, 0 to 1; 0 when nothing moved."""
     path = 0.0
-    for previous, close in zip(closes, closes[1:]):
+    for previous, close in itertools.pairwise(closes):
         path += abs(close - previous)
     if path == 0.0:
         return 0.0

@@ -138,9 +138,16 @@ class BarBooking:
 
     def _open(self, leg: Leg, part: Part, spacing_pct: float) -> None:
         self._account.book_open(
-            self._book.symbol, leg.tracker, part.qty, part.price, part.bar_time(self._book.bar.time), self._book.regime,
-            spacing_pct, part.fee, part.first.maker,
-        )  # fmt: skip
+            self._book.symbol,
+            leg.tracker,
+            part.qty,
+            part.price,
+            part.bar_time(self._book.bar.time),
+            self._book.regime,
+            spacing_pct,
+            part.fee,
+            part.first.maker,
+        )
 
     def _close_fill(self, leg: Leg, fill_id: int, qty: float, part: Part, label: TradeLabel) -> float:
         """Close a fill as far as it reaches and return what is left of the quantity."""
@@ -150,9 +157,15 @@ class BarBooking:
         index = tracker.ids.index(fill_id)
         closed = tracker.close(index, min(qty, tracker.qtys[index]))
         self._account.book_close(
-            self._book.symbol, leg.side, closed, part.price, part.bar_time(self._book.bar.time), label,
-            part.fee * (closed.qty / part.qty), part.first.maker,
-        )  # fmt: skip
+            self._book.symbol,
+            leg.side,
+            closed,
+            part.price,
+            part.bar_time(self._book.bar.time),
+            label,
+            part.fee * (closed.qty / part.qty),
+            part.first.maker,
+        )
         if fill_id not in tracker.ids:
             leg.forget(fill_id)
         left = qty - closed.qty

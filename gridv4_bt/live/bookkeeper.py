@@ -98,9 +98,14 @@ class Bookkeeper:
         book_bars([booking])
         for notice in booking.notices:
             self.log(
-                "alert", what="adopted" if opens else "written_off", symbol=book.symbol, side=mismatch.side.name,
-                qty=abs(difference), price=price, text=notice,
-            )  # fmt: skip
+                "alert",
+                what="adopted" if opens else "written_off",
+                symbol=book.symbol,
+                side=mismatch.side.name,
+                qty=abs(difference),
+                price=price,
+                text=notice,
+            )
 
     def _correct_funding(self, account: Account, books: Sequence[FeedBook]) -> None:
         """Charge what the exchange has charged, where the books have computed another amount."""

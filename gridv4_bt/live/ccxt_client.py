@@ -73,9 +73,12 @@ def make_client(keys: Keys, session: requests.Session | None = None, demo: bool 
     demo : trade in the exchange's demo environment.
     """
     settings = {
-        "apiKey": keys.key, "secret": keys.secret, "timeout": 10_000, "enableRateLimit": session is None,
+        "apiKey": keys.key,
+        "secret": keys.secret,
+        "timeout": 10_000,
+        "enableRateLimit": session is None,
         "options": dict(_OPTIONS),
-    }  # fmt: skip
+    }
     if session is not None:
         settings["session"] = session
     client = ccxt.binanceusdm(settings)

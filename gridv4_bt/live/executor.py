@@ -58,7 +58,7 @@ class Executor(AccountQuestions):
             raise ConfigError(f"leverage: the exchange takes whole numbers only, got {leverage:g}")
         ask = self.connection.ask
         if not self.is_hedged():
-            if not all(map(self._is_flat, self.markets)) or ask(lambda: self._client.fetch_open_orders()):
+            if not all(map(self._is_flat, self.markets)) or ask(self._client.fetch_open_orders):
                 raise LiveError(
                     "the account is in one-way mode and not flat: close all positions and orders, or switch on hedge "
                     "mode at the exchange (Preferences, Position Mode). No order was sent."
@@ -191,7 +191,7 @@ class Executor(AccountQuestions):
             if not self._cancel_batch(batch):
                 unreachable.extend(order.id for order in batch)
         for order in orders:
-            if order not in together or order.standing is not Standing.DONE and order.id not in unreachable:
+            if order not in together or (order.standing is not Standing.DONE and order.id not in unreachable):
                 self.cancel(order)
 
     def cancel(self, order: Order) -> None:
@@ -256,9 +256,11 @@ class Executor(AccountQuestions):
             # Rounded away from the market, so that it is never met earlier than meant.
             trigger = price_text(order.price, market.tick, not order.is_buy)
             params = {
-                "positionSide": order.key.side.name, "clientAlgoId": order.id, "triggerPrice": trigger,
+                "positionSide": order.key.side.name,
+                "clientAlgoId": order.id,
+                "triggerPrice": trigger,
                 "workingType": "CONTRACT_PRICE",
-            }  # fmt: skip
+            }
             if math.isinf(order.qty):
                 return name, "market", side, None, None, params | {"closePosition": True}
             return name, "market", side, quantity_text(order.qty, market.step), None, params

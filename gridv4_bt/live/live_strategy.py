@@ -54,6 +54,10 @@ class LiveGrid(GridStrategyV4):
         if bars < self._first_bar and self.feed.is_current and not self._waits:
             self._waits = True
             self.session.event(
-                "alert", what="history_short", symbol=self.market.symbol, bars=bars, needed=self._first_bar,
+                "alert",
+                what="history_short",
+                symbol=self.market.symbol,
+                bars=bars,
+                needed=self._first_bar,
                 text=f"nothing is decided for {(self._first_bar - bars) / 4:g} hours",
-            )  # fmt: skip
+            )

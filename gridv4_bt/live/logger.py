@@ -34,8 +34,9 @@ from gridv4_bt.engine.types import ClosedTrade
 from gridv4_bt.live.journal import NAME as JOURNAL
 from gridv4_bt.live.state import NAME as STATE
 from gridv4_bt.live.state import PREVIOUS, unused
-from gridv4_bt.record.run_folder import TRADE_COLUMNS, equity_rows, trade_row
+from gridv4_bt.record.equity import equity_rows
 from gridv4_bt.record.run_record import SymbolRecord
+from gridv4_bt.record.trades import TRADE_COLUMNS, trade_row
 
 _EVENT_BYTES, _EVENT_FILES = 10_000_000, 5
 #: Events that are kept for good, because a session is audited by them.
@@ -84,9 +85,7 @@ class SessionLog:
         self._series: dict[str, Any] = {}
         self._newest: dict[str, int] = {}
         self._events = logging.Logger("events")
-        handler = _EventFile(
-            folder / "events.jsonl", maxBytes=_EVENT_BYTES, backupCount=_EVENT_FILES, encoding="utf-8"
-        )
+        handler = _EventFile(folder / "events.jsonl", maxBytes=_EVENT_BYTES, backupCount=_EVENT_FILES, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(message)s"))
         self._events.addHandler(handler)
 

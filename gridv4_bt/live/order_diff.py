@@ -41,7 +41,7 @@ class Unbooked:
 
 def close_orders(leg: Leg, symbol: str, orders: OrderRegistry) -> list[Order | None]:
     """Return the order that was sent for each of a leg's closes at market, None for one not sent yet."""
-    sent = [order for order in orders.of(symbol, leg.side, Purpose.CLOSE)]
+    sent = list(orders.of(symbol, leg.side, Purpose.CLOSE))
     found: list[Order | None] = []
     for close in leg.closes:
         match = next((o for o in sent if o.key.ref == close.fill_id and o.label == close.label), None)

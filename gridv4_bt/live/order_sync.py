@@ -226,9 +226,10 @@ class OrderSync:
         change.closes.extend(added)
         change.exits.clear()
         change.cancels.extend(
-            o for o in self._orders.of(symbol, leg.side, Purpose.EXIT)
+            o
+            for o in self._orders.of(symbol, leg.side, Purpose.EXIT)
             if o.standing is not Standing.DONE and o not in change.cancels
-        )  # fmt: skip
+        )
         self._log("alert", what="stop_passed", symbol=symbol, side=leg.side.name)
 
     # --- closes, exits, entries

@@ -139,9 +139,7 @@ class OrderRegistry:
         return [
             order
             for order in self._orders.values()
-            if order.key.symbol == symbol
-            and side in (None, order.key.side)
-            and purpose in (None, order.key.purpose)
+            if order.key.symbol == symbol and side in (None, order.key.side) and purpose in (None, order.key.purpose)
         ]
 
     def in_doubt(self, symbol: str, side: PositionSide) -> bool:

@@ -49,7 +49,7 @@ def _clock(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding
 
 def _key(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
     client = executor.connection.client
-    account = executor.connection.ask(lambda: client.fapiPrivateGetAccountConfig())
+    account = executor.connection.ask(client.fapiPrivateGetAccountConfig)
     trades = str(account.get("canTrade", "")).lower() == "true"
     withdraws = str(account.get("canWithdraw", "")).lower() == "true"
     yield Finding("key may trade", trades, "yes" if trades else "no: give it the permission to trade futures")

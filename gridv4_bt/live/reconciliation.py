@@ -280,9 +280,7 @@ class Reconciler:
         return trade.fee * price
 
     def _awaits_trades(self, symbol: str, side: PositionSide | None = None) -> bool:
-        return any(
-            order.standing is Standing.DONE and not order.is_settled for order in self.orders.of(symbol, side)
-        )
+        return any(order.standing is Standing.DONE and not order.is_settled for order in self.orders.of(symbol, side))
 
     def _is_explained(self, mismatch: Mismatch) -> bool:
         """Tell whether an order in doubt, or one whose trades are late, may be the reason."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import backtrader as bt
 import ccxt
@@ -115,7 +115,7 @@ class Session:
         self.reconciler: Reconciler | None = None
         self.broker: LiveHedgeBroker | None = None
 
-    def __enter__(self) -> "Session":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *reason: object) -> None:
@@ -163,9 +163,14 @@ class Session:
             raise ConfigError("the futures wallet holds no USDT: transfer some to it first")
         (self.plan.folder / "config.toml").write_text(config_as_toml(self.plan.config), encoding="utf-8")
         self.event(
-            "session", place=self.place.name, bot=self.bot, symbols=list(self.plan.symbols), wallet=cash,
-            time=iso(now), resumed=self.saved is not None,
-        )  # fmt: skip
+            "session",
+            place=self.place.name,
+            bot=self.bot,
+            symbols=list(self.plan.symbols),
+            wallet=cash,
+            time=iso(now),
+            resumed=self.saved is not None,
+        )
         self._tell_left_alone()
         self._guard = Guard(self.reconciler, self.plan.config.stop2_atr, self.event)
         if self.place.watch:
@@ -286,9 +291,11 @@ class Session:
         ordered = {order.key.symbol for order in self.reconciler.orders if order.standing is not Standing.DONE}
         for symbol in sorted((held | ordered) - set(self.plan.symbols)):
             self.event(
-                "alert", what="left_alone", symbol=symbol,
+                "alert",
+                what="left_alone",
+                symbol=symbol,
                 text=f"{symbol} was traded here and is not any more; nobody looks after its orders and positions",
-            )  # fmt: skip
+            )
 
     def _read_markets(self) -> dict[str, Market]:
         self.connection.ask(lambda: self.place.client.load_markets(True))
@@ -314,9 +321,12 @@ class Session:
         values = config.model_dump()
         cerebro = bt.Cerebro(stdstats=False)
         self.broker = LiveHedgeBroker(
-            cash=cash, markets=executor.markets, exchange=Bookkeeper(self.reconciler), saved=(self.saved or {}).get("broker"),
+            cash=cash,
+            markets=executor.markets,
+            exchange=Bookkeeper(self.reconciler),
+            saved=(self.saved or {}).get("broker"),
             **{name: values[name] for name, _ in backtrader_params("exchange")},
-        )  # fmt: skip
+        )
         cerebro.setbroker(self.broker)
         end = self.clock.now() // BAR_MS * BAR_MS
         for symbol in self.plan.symbols:

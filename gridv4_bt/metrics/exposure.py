@@ -78,6 +78,8 @@ def margin_safety(records: Sequence[SymbolRecord]) -> dict[str, Any]:
     }
     if len(distance):
         found["distance"] = {
-            "min": float(distance.min()), "p01": float(np.percentile(distance, 1)), "mean": float(distance.mean()),
-        }  # fmt: skip
+            "min": float(distance.min()),
+            "p01": float(np.percentile(distance, 1)),
+            "mean": float(distance.mean()),
+        }
     return found

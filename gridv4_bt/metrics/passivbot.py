@@ -152,7 +152,8 @@ def _of_fills(recording: Recording) -> dict[str, float | None]:
 
 def executions(recording: Recording) -> list[Event]:
     """Return all entries and closings in the order in which the exchange matches them: by bar, then market orders,
-    entries, stops, exits."""
+    entries, stops, exits.
+    """
     events = []
     for record, table in zip(recording.records, recording.fills, strict=True):
         fees: dict[int, float] = {fill.id: fill.fee for _, fill in record.open_fills}

@@ -200,9 +200,15 @@ def _plain_records(strategy: bt.Strategy, bars: BarLog, account: Account | None)
         times = np.rint((days - EPOCH_DAYS) * DAY_MS) if len(days) else noted
         log = np.full((len(times), len(LOG_COLUMNS)), np.nan, order="F")
         record = SymbolRecord(
-            symbol, "", len(data), log, ladder=np.empty((0, 0), np.uint8), funding=np.empty((0, 3)), trades=[],
+            symbol,
+            "",
+            len(data),
+            log,
+            ladder=np.empty((0, 0), np.uint8),
+            funding=np.empty((0, 3)),
+            trades=[],
             **_prices(data, len(days)),
-        )  # fmt: skip
+        )
         records[symbol] = record
         record.column("time")[:] = times
         if len(noted):

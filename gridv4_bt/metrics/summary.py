@@ -59,7 +59,7 @@ _OF_GRID = {"pruning", "grid", "levels", "blocked_share"}
 
 def measure(recording: Recording, group: str) -> dict[str, Any]:
     """Return one of `GROUPS`; empty if the run has nothing of the kind."""
-    if group not in _OF_EQUITY and not recording.is_hedged or group in _OF_GRID and not recording.is_grid:
+    if (group not in _OF_EQUITY and not recording.is_hedged) or (group in _OF_GRID and not recording.is_grid):
         return {}
     return finite(GROUPS[group](recording))
 

@@ -10,7 +10,7 @@ from feeds.candles import CandleFeed
 from gridv4_bt.config import GridConfig
 from gridv4_bt.optimise.cerebro import still_market
 from gridv4_bt.optimise.figures import Evaluation, of_sweep
-from gridv4_bt.sweep import SweepMarket, sweep
+from gridv4_bt.optimise.sweeps import SweepMarket, sweep
 
 
 @dataclass(frozen=True)

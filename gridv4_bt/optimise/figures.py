@@ -15,7 +15,7 @@ from gridv4_bt.metrics.performance import annual_return, calmar, sharpe, sortino
 from gridv4_bt.metrics.summary import daily_returns, finite, wallet_curve
 
 if TYPE_CHECKING:
-    from gridv4_bt.sweep import SweepResult
+    from gridv4_bt.optimise.sweeps import SweepResult
 
 #: Names of ``summary.json``, and whether more is better. Ratios that are not defined are None.
 FIGURES: Mapping[str, bool] = {

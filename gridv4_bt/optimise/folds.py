@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,7 +40,7 @@ def walk_forward_folds(
         raise ValueError(f"{days} days are too few for {count} folds with {purge} days between train and test")
     edges = [first + before + (days - before) * index // count for index in range(count + 1)]
     folds = []
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in itertools.pairwise(edges):
         start = first if scheme == "anchored" else begin - before
         folds.append(Fold((start, begin - purge - 1), (begin, end - 1)))
     return folds

@@ -167,12 +167,22 @@ def judge(
         won = sum(one.total > 0.0 for one in results)
         answer = f"{total:+.2%} in all, a profit in {won} of {len(results)} folds"
         good = total > 0.0 and won * 2 > len(results)
-        checks.append(Check(f"Does a search of the past pay in what follows ({scheme} walk-forward)?", answer,
-                            1 if good else -1 if total <= 0.0 else 0))  # fmt: skip
+        checks.append(
+            Check(
+                f"Does a search of the past pay in what follows ({scheme} walk-forward)?",
+                answer,
+                1 if good else -1 if total <= 0.0 else 0,
+            )
+        )
         interval = guards.forward[scheme]
         answer = f"90 % between {interval.low:+.2%} and {interval.high:+.2%}; {interval.loss:.0%} of resamples lose"
-        checks.append(Check(f"Would that have paid had the days come in other blocks ({scheme})?", answer,
-                            1 if interval.low > 0.0 else -1 if interval.median <= 0.0 else 0))  # fmt: skip
+        checks.append(
+            Check(
+                f"Would that have paid had the days come in other blocks ({scheme})?",
+                answer,
+                1 if interval.low > 0.0 else -1 if interval.median <= 0.0 else 0,
+            )
+        )
     checks.append(_overfitting_check(guards.overfitting))
     checks.append(
         Check(

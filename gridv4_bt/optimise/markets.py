@@ -78,9 +78,7 @@ def load_symbols(space: Space) -> tuple[list[SymbolData], str]:
     return loaded, digest.hexdigest()[:16]
 
 
-def make_market(
-    data: SymbolData, first: date | None, last: date | None, cash: float, engine: str
-) -> Market:
+def make_market(data: SymbolData, first: date | None, last: date | None, cash: float, engine: str) -> Market:
     """Return a symbol's market between two days.
 
     Raises

@@ -13,19 +13,13 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
 from gridv4_bt.optimise.space import Parameter, Space
 
 #: What a sampler notes about a trial that it needs to know later, such as its generation.
 Notes = dict[str, Any]
-
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -69,9 +63,7 @@ def _grid_values(space: Space) -> list[Sequence[Any]]:
     return found
 
 
-def propose(
-    space: Space, history: Sequence[FrozenTrial], first: int, size: int
-) -> list[tuple[dict[str, Any], Notes]]:
+def propose(space: Space, history: Sequence[FrozenTrial], first: int, size: int) -> list[tuple[dict[str, Any], Notes]]:
     """Return the parameter sets of the trials `first`, `first` + 1, ..., `history` being all trials before them."""
     sampler = space.search.sampler
     if sampler == "grid":
@@ -116,9 +108,7 @@ def _at(space: Space, point: Sequence[float]) -> dict[str, Any]:
     return found
 
 
-def _asked(
-    space: Space, history: Sequence[FrozenTrial], first: int, size: int
-) -> list[tuple[dict[str, Any], Notes]]:
+def _asked(space: Space, history: Sequence[FrozenTrial], first: int, size: int) -> list[tuple[dict[str, Any], Notes]]:
     """Ask Optuna in a study made anew of the history, so that nothing else can play a part."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     batch = space.search.batch

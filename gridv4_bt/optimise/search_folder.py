@@ -111,9 +111,12 @@ def _finalist_json(finalist: Finalist) -> dict[str, Any]:
 
 def _fold_json(one: FoldResult) -> dict[str, Any]:
     return {
-        "train": _days(one.fold.train), "test": _days(one.fold.test), "params": one.params,
-        "objective": one.objective, "return": one.total,
-    }  # fmt: skip
+        "train": _days(one.fold.train),
+        "test": _days(one.fold.test),
+        "params": one.params,
+        "objective": one.objective,
+        "return": one.total,
+    }
 
 
 def _days(span: tuple[int, int]) -> list[str]:
@@ -127,7 +130,7 @@ def preset(result: SearchResult, finalist: Finalist) -> str:
     fold_trials = space.folds.trials or space.search.trials
     lines = [
         f"# {symbols}: found by {len(result.trials):,} trials ({space.search.sampler}, seed {space.search.seed}), "
-        f"{fold_trials:,} in each fold of the walk-forward.",
+        f"{fold_trials:,} in each fold of the walk-forward."
     ]
     if finalist is result.finalists[0]:
         lines += [f"# Would this survive? {result.verdict.sentence}", "#"]

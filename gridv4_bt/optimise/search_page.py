@@ -7,7 +7,7 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from html import escape
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ def _cells(space: Space, trials: Sequence[Trial], name: str) -> tuple[NDArray[np
     scale = np.geomspace if parameter.log else np.linspace
     edges = scale(parameter.low, parameter.high, CELLS + 1)
     cells = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, CELLS - 1)
-    return cells, [f"{low:.3g}–{high:.3g}" for low, high in zip(edges, edges[1:], strict=False)]
+    return cells, [f"{low:.3g}–{high:.3g}" for low, high in pairwise(edges)]
 
 
 def _samples(result: SearchResult) -> dict[str, list[float]]:

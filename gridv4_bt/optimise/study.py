@@ -150,10 +150,7 @@ class Search:
                 distributions=self._distributions,
                 values=[objective.value(figures) for objective in self.space.objectives],
                 constraints=violations(self.space, dict(zip(cells, figures, strict=True))),
-                user_attrs={
-                    "figures": named(cells, figures),
-                    "returns": pack_returns(portfolio(cells, result)[1]),
-                },
+                user_attrs={"figures": named(cells, figures), "returns": pack_returns(portfolio(cells, result)[1])},
                 system_attrs=notes,
             )
         self.study.add_trial(kept)
@@ -170,9 +167,7 @@ def violations(space: Space, figures: Mapping[tuple[str, str], Figures]) -> dict
     """Return by how much each limit is broken where it is broken most; 0 or below: it is kept."""
     return {
         limit.text: max(
-            limit.violation(one[limit.figure])
-            for (_, window), one in figures.items()
-            if limit.window in (None, window)
+            limit.violation(one[limit.figure]) for (_, window), one in figures.items() if limit.window in (None, window)
         )
         for limit in space.limits
     }

@@ -19,8 +19,8 @@ from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.engine.market import MarketHistory, load_market_history
 from gridv4_bt.engine.matching import Bar
-from gridv4_bt.engine.sweep.state import BAR
 from gridv4_bt.indicators import KAMA, GMMRegime, RegimeFSM, RollingVolatility, WilderADX, WilderATR, ZScore
+from gridv4_bt.optimise.kernel.state import BAR
 
 Floats = NDArray[np.float64]
 Make = Callable[[bt.AbstractDataBase], Sequence[bt.Indicator]]
@@ -36,7 +36,7 @@ class SweepMarket:
     symbol: str
     history: MarketHistory  #: filters and brackets by date
     candles: CandleTable
-    bars: NDArray  #: `gridv4_bt.engine.sweep.state.BAR`: candles, mark and the signals that no parameter changes
+    bars: NDArray  #: `gridv4_bt.optimise.kernel.state.BAR`: candles, mark and the signals that no parameter changes
     recorded: Floats | None  #: rate settled at each bar's open, NaN for none; None: the synthetic rate
     needed: int  #: bars until those signals are known
     _known: dict[Hashable, Any] = field(default_factory=dict, repr=False)
@@ -67,9 +67,7 @@ class SweepMarket:
         unknown = np.isnan(mark_low) | np.isnan(mark_high)  # a gap of the mark leaves the last prices in force
         bars["mark_low"], bars["mark_high"] = np.where(unknown, low, mark_low), np.where(unknown, high, mark_high)
         bars["kama"], bars["atr"], bars["adx"], bars["z"] = kama, atr, adx, z
-        candles = CandleTable(
-            symbol, feed.candles.interval_ms, bars["time"].copy(), open_, high, low, close, volume
-        )
+        candles = CandleTable(symbol, feed.candles.interval_ms, bars["time"].copy(), open_, high, low, close, volume)
         return cls(symbol, history, candles, bars, _values(feed.lines.funding) if feed.has_funding else None, needed)
 
     def prepare(self, configs: Sequence[GridConfig]) -> None:

@@ -158,5 +158,3 @@ class TrialsFile:
     def _cells(self, row: TrialRow) -> tuple[Any, ...]:
         figures = (row.figures.get(name) for name in FIGURES)
         return (row.number, *row.values.values(), *("" if value is None else value for value in figures), row.error)
-
-

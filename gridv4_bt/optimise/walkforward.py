@@ -79,21 +79,13 @@ def folds_of(space: Space, symbols: Sequence[SymbolData], scheme: str) -> list[F
     """
     folds = space.folds
     try:
-        return walk_forward_folds(
-            *main_span(space, symbols), folds.count, scheme, folds.purge_days, folds.train_share
-        )
+        return walk_forward_folds(*main_span(space, symbols), folds.count, scheme, folds.purge_days, folds.train_share)
     except ValueError as error:
         raise ConfigError(f"folds: {error}; give fewer folds or a longer first window") from None
 
 
 def walk_forward(
-    space: Space,
-    symbols: Sequence[SymbolData],
-    scheme: str,
-    storage: str,
-    data: str,
-    workers: Workers,
-    watch: Watch,
+    space: Space, symbols: Sequence[SymbolData], scheme: str, storage: str, data: str, workers: Workers, watch: Watch
 ) -> list[FoldResult]:
     """Search and trade every fold of a scheme, one after another."""
     results = []
@@ -121,9 +113,7 @@ def walk_forward(
             traded, made = portfolio(list(markets), result)
             returns[traded - fold.test[0]] = made
         chosen = best[0] if best else None
-        results.append(
-            FoldResult(fold, chosen and chosen.params, chosen and chosen.objectives[0], days, returns)
-        )
+        results.append(FoldResult(fold, chosen and chosen.params, chosen and chosen.objectives[0], days, returns))
     return results
 
 

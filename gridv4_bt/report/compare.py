@@ -1,6 +1,6 @@
 """Runs side by side from their folders: figures, parameters, the first trade that differs, equity curves."""
 
-import csv
+import itertools
 import json
 import os
 import tempfile
@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv as pa_csv
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -23,14 +21,15 @@ from numpy.typing import NDArray
 from gridv4_bt.errors import DataError
 from gridv4_bt.metrics.performance import last_of_each
 from gridv4_bt.metrics.summary import drawdowns
-from gridv4_bt.record.run_folder import TRADE_COLUMNS
+from gridv4_bt.record.equity import read_equity
+from gridv4_bt.record.reading import read_text
+from gridv4_bt.record.trades import read_trades
 
 Array = NDArray[np.float64]
 
 #: How long a run took says nothing about what it did.
 TIMINGS = ("seconds",)
 
-_NUMBERS = ("qty", "entry", "exit", "gross", "fees", "funding", "net")
 #: What is compared of a trade, and the words for it; its number is counted anew in every run.
 _FIELDS = {
     "symbol": "symbol", "side": "side", "open_time": "opened", "close_time": "closed", "label": "closed by",
@@ -111,8 +110,10 @@ def read_run(folder: Path, name: str) -> StoredRun:
         raise DataError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}; name a run's folder")
     summary = _read_summary(folder / "summary.json")
     config = _read_config(folder / "config.toml")
-    trades = _read_trades(folder / "trades.csv")
-    times, equity = _read_equity(folder / "equity.csv")
+    trades = read_trades(folder / "trades.csv")
+    times, equity = read_equity(folder / "equity.csv")
+    of_wallet = last_of_each(times)
+    times, equity = times[of_wallet], equity[of_wallet]
     counted = summary.get("trades", len(trades))
     if counted != len(trades):
         raise DataError(f"{folder / 'trades.csv'}: damaged: {len(trades)} trades, but summary.json counts {counted}")
@@ -256,7 +257,7 @@ def _draw(axis: Axes, times: NDArray[np.datetime64], values: Array, **looks: Any
     if len(values) > 4_000:
         edges = np.linspace(0, len(values), 1_001).astype(int)
         points = {0, len(values) - 1}
-        for begin, end in zip(edges, edges[1:]):
+        for begin, end in itertools.pairwise(edges):
             points |= {begin, begin + int(np.argmin(values[begin:end])), begin + int(np.argmax(values[begin:end]))}
         chosen = sorted(points)
         times, values = times[chosen], values[chosen]
@@ -355,20 +356,9 @@ def _equity_difference(first: StoredRun, other: StoredRun) -> np.datetime64 | No
 # --- the files
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise DataError(f"{path}: missing; a run's folder holds it") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: damaged: {error}") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-
-
 def _read_summary(path: Path) -> dict[str, Any]:
     try:
-        summary = json.loads(_read_text(path))
+        summary = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: damaged: {error}") from None
     if not isinstance(summary, dict):
@@ -378,57 +368,6 @@ def _read_summary(path: Path) -> dict[str, Any]:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(_read_text(path))
+        return tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise DataError(f"{path}: damaged: {error}") from None
-
-
-def _read_trades(path: Path) -> list[dict[str, Any]]:
-    text = _read_text(path)
-    reader = csv.DictReader(text.splitlines())
-    absent = [name for name in TRADE_COLUMNS if name not in (reader.fieldnames or ())]
-    if absent:
-        raise DataError(f"{path}: damaged: no column {absent[0]}")
-    if not text.endswith("\n"):
-        raise DataError(f"{path}: damaged: ends within a row")
-    trades = []
-    for number, row in enumerate(reader, start=1):
-        if None in row or None in row.values():
-            raise DataError(f"{path}: damaged: row {number} has not as many cells as the header")
-        try:
-            row |= {name: float(row[name]) for name in _NUMBERS}
-            row |= {name: _time(row[name]) for name in ("open_time", "close_time")}
-        except ValueError as error:
-            raise DataError(f"{path}: damaged: row {number}: {error}") from None
-        trades.append(row | {"number": number})
-    return trades
-
-
-def _read_equity(path: Path) -> tuple[NDArray[np.datetime64], Array]:
-    """Return the wallet's curve; with several symbols the last row of each time."""
-    columns = {"time": pa.string(), "equity": pa.float64()}
-    options = pa_csv.ConvertOptions(column_types=columns, include_columns=list(columns), strings_can_be_null=False)
-    try:
-        with path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(file.tell() - 1, 0))
-            whole = file.read() == b"\n"
-        table = pa_csv.read_csv(path, convert_options=options)
-        times = np.array([text.removesuffix("Z") for text in table["time"].to_pylist()], dtype="datetime64[ms]")
-        equity = table["equity"].to_numpy()
-    except FileNotFoundError:
-        raise DataError(f"{path}: missing; a run's folder holds it") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (pa.ArrowException, ValueError) as error:
-        raise DataError(f"{path}: damaged: {str(error).splitlines()[0]}") from None
-    if not whole:
-        raise DataError(f"{path}: damaged: ends within a row")
-    if np.any(times[1:] < times[:-1]) or np.isnan(equity).any() or np.isnat(times).any():
-        raise DataError(f"{path}: damaged: times that do not rise or cells that are empty")
-    last = last_of_each(times)
-    return times[last], equity[last]
-
-
-def _time(text: str) -> np.datetime64:
-    return np.datetime64(text.removesuffix("Z"), "ms")

@@ -179,9 +179,17 @@ def _regimes(axis: Axes, side: Axes, record: SymbolRecord) -> None:
     seen = [look for code, look in RIBBON.items() if np.any(codes == code)]
     patches = [Patch(color=colour, label=name) for name, colour in seen]
     side.legend(
-        handles=patches, loc="center left", fontsize=7, frameon=False, borderaxespad=0.0, ncols=2,
-        handlelength=0.9, columnspacing=0.8, labelspacing=0.2, handletextpad=0.4,
-    )  # fmt: skip
+        handles=patches,
+        loc="center left",
+        fontsize=7,
+        frameon=False,
+        borderaxespad=0.0,
+        ncols=2,
+        handlelength=0.9,
+        columnspacing=0.8,
+        labelspacing=0.2,
+        handletextpad=0.4,
+    )
 
 
 def _inventory(axis: Axes, side: Axes, record: SymbolRecord) -> None:
@@ -251,9 +259,13 @@ def _labels(
     for row, name in enumerate(labels):
         times = np.array([trade.close_time for trade in trades if trade.label == name], dtype=np.int64)
         axis.eventplot(
-            date2num(_dates(times)), lineoffsets=row, linelengths=0.8, linewidths=0.8, color=_colour(_group(name)),
+            date2num(_dates(times)),
+            lineoffsets=row,
+            linelengths=0.8,
+            linewidths=0.8,
+            color=_colour(_group(name)),
             alpha=0.6 if len(times) > CROWD else 1.0,
-        )  # fmt: skip
+        )
     axis.set_ylim(-0.6, len(labels) - 0.4)
     nets = [summary["by_label"][name]["net"] for name in labels]
     side.set_axis_on()
@@ -263,13 +275,18 @@ def _labels(
     side.set_yticks([])
     side.set_xticks([])
     widest = max(map(abs, nets)) or 1.0
-    side.set_xlim(min(min(nets), 0.0) - 0.9 * widest, max(max(nets), 0.0) + 0.9 * widest)
+    side.set_xlim(min(*nets, 0.0) - 0.9 * widest, max(*nets, 0.0) + 0.9 * widest)
     for row, net in zip(rows, nets, strict=True):
         at, align = (net, "left") if net >= 0.0 else (net, "right")
         side.annotate(
-            f"{net:+,.0f}" if abs(net) >= 100.0 else f"{net:+,.2f}", (at, row), (3 if net >= 0.0 else -3, 0),
-            textcoords="offset points", ha=align, va="center", fontsize=7,
-        )  # fmt: skip
+            f"{net:+,.0f}" if abs(net) >= 100.0 else f"{net:+,.2f}",
+            (at, row),
+            (3 if net >= 0.0 else -3, 0),
+            textcoords="offset points",
+            ha=align,
+            va="center",
+            fontsize=7,
+        )
     side.set_title("net PnL", fontsize=8, pad=2)
 
 

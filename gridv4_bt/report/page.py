@@ -43,10 +43,13 @@ def make_report(records: Sequence[SymbolRecord], summary: dict[str, Any], config
     more = {
         "config": config.model_dump(),
         "rules": {
-            "halt_z": HALT_Z, "resume_z": RESUME_Z, "stop1_share": STOP1_SHARE, "delever_share": DELEVER_SHARE,
+            "halt_z": HALT_Z,
+            "resume_z": RESUME_Z,
+            "stop1_share": STOP1_SHARE,
+            "delever_share": DELEVER_SHARE,
             "cooldown_stops": COOLDOWN_STOPS,
         },
-    }  # fmt: skip
+    }
     parts = {
         "title": escape(", ".join(symbols) or "empty run"),
         "span": tables.span(summary),
@@ -65,11 +68,7 @@ def make_report(records: Sequence[SymbolRecord], summary: dict[str, Any], config
 
 def fill_page(template: str, parts: Mapping[str, str], scripts: Sequence[str]) -> str:
     """Return one of our pages: a template with its parts, the common style, the charts' library and scripts."""
-    common = {
-        "style": _asset("report.css"),
-        "script": "\n".join(map(_asset, scripts)),
-        "plotly": _plotly(),
-    }
+    common = {"style": _asset("report.css"), "script": "\n".join(map(_asset, scripts)), "plotly": _plotly()}
     whole = {**common, **parts}
     return re.sub(r"<!--\{(\w+)\}-->", lambda match: whole[match[1]], _asset(template))
 

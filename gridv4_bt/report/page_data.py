@@ -268,4 +268,3 @@ _TRADE_UNITS = {
     "trade_id": 1, "side": 1, "regime": 1, "open_time": 1, "close_time": 1, "qty": 10**8, "entry": 10**8, "exit": 10**8,
     "gross": 10**6, "fees": 10**6, "funding": 10**6,
 }  # fmt: skip
-

@@ -79,7 +79,7 @@ def number(value: Any, kind: str) -> str:
         return "∞" if value > 0 else MINUS + "∞" if value < 0 else DASH
     if kind == "percent":
         text = f"{value:.2%}"
-    elif kind == "money" or kind == "ratio" and not 0.0 < abs(value) < 0.1:
+    elif kind == "money" or (kind == "ratio" and not 0.0 < abs(value) < 0.1):
         text = f"{value:,.2f}"
     elif kind == "count" or isinstance(value, int):
         text = f"{value:,.0f}"
@@ -108,7 +108,9 @@ def kind_of(key: str) -> str:
         return "percent"
     if key in COUNT_WORDS or key.endswith("_bars"):
         return "count"
-    return "money" if key.split("_")[-1] in MONEY_WORDS and "_of_" not in key and "_per_" not in key else ""
+    return (
+        "money" if key.rsplit("_", maxsplit=1)[-1] in MONEY_WORDS and "_of_" not in key and "_per_" not in key else ""
+    )
 
 
 def words(key: str) -> str:
@@ -253,9 +255,11 @@ def falls(records: Sequence[SymbolRecord], start_equity: float) -> str:
         over = end is not None
         lasted = times[end if over else -1] - times[first]
         cells = (
-            number(depth, "percent"), _day(times[lowest]), _day(times[end]) if over else "not yet",
+            number(depth, "percent"),
+            _day(times[lowest]),
+            _day(times[end]) if over else "not yet",
             f"{lasted / DAY_MS:,.0f} days" if lasted >= 2 * DAY_MS else f"{lasted / HOUR_MS:,.0f} hours",
-        )  # fmt: skip
+        )
         row = "".join(f"<td>{cell}</td>" for cell in cells)
         rows.append(f'<tr><th scope="row">{_day(times[first])}</th>{row}</tr>')
     head = "".join(f'<th scope="col">{name}</th>' for name in ("began", "depth", "lowest", "made good", "lasted"))
@@ -272,11 +276,13 @@ def deepest_falls(
     starts, ends = spells(depth > 1e-12)
     return [
         (
-            int(first), int(first + np.argmax(depth[first:end])), int(end) if end < len(times) else None,
+            int(first),
+            int(first + np.argmax(depth[first:end])),
+            int(end) if end < len(times) else None,
             float(depth[first:end].max()),
         )
         for first, end in zip(starts, ends, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _curve(records: Sequence[SymbolRecord]) -> tuple[np.ndarray, np.ndarray]:

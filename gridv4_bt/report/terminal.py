@@ -21,9 +21,12 @@ def print_result(summary: dict[str, Any], console: Console) -> None:
         console.print(_groups("closed by label", summary["by_label"]))
         console.print(_groups("by side, and by regime at entry", summary["by_side"], summary["by_regime"]))
     tables = (
-        ("pruning", _pruning), ("levels", _levels), ("adverse_selection", _adverse), ("blocked", _blocked),
+        ("pruning", _pruning),
+        ("levels", _levels),
+        ("adverse_selection", _adverse),
+        ("blocked", _blocked),
         ("by_intrabar", _modes),
-    )  # fmt: skip
+    )
     for key, table in tables:
         if summary.get(key):
             console.print(table(summary))

@@ -203,7 +203,8 @@ def warm_up(
 
 def shortest_enough(runs: Sequence[WarmUpRun]) -> int | None:
     """Return the shortest warm-up from which on all longer ones decide the same, bars; None if even the second longest
-    decides otherwise than the longest."""
+    decides otherwise than the longest.
+    """
     enough = None
     for run in reversed(runs[:-1]):
         if run.difference is not None:

@@ -1,5 +1,6 @@
 """Both regime filters on the same candles: what they say, how long, what came after, and where they agree."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,9 +69,11 @@ class _Filters(FastStrategy):
         config: GridConfig = self.p.config
         self.gmm = GMMRegime(self.data, sigma_bars=config.sigma_bars, hysteresis=config.hysteresis, **config.mixture)
         self.kama = RegimeFSM(
-            self.data, breakout_slope=config.breakout_slope, trend_slope=config.trend_slope,
+            self.data,
+            breakout_slope=config.breakout_slope,
+            trend_slope=config.trend_slope,
             hysteresis=config.hysteresis,
-        )  # fmt: skip
+        )
 
 
 def filter_regimes(feed: CandleFeed, config: GridConfig) -> RegimeRecord:
@@ -113,7 +116,7 @@ def filter_regimes(feed: CandleFeed, config: GridConfig) -> RegimeRecord:
 def stays(codes: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Return code and length in bars of every unbroken stay in a state, in order."""
     changes = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
-    return [(int(codes[first]), end - first) for first, end in zip(changes, changes[1:], strict=False) if end > first]
+    return [(int(codes[first]), end - first) for first, end in itertools.pairwise(changes) if end > first]
 
 
 def state_figures(codes: NDArray[np.int64], close: NDArray[np.float64], day: int) -> dict[Regime, StateFigures]:
@@ -165,7 +168,8 @@ def confusion(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np
 
 def agreement(counts: NDArray[np.int64]) -> tuple[float, float]:
     """Return the share of bars of the same state, and Cohen's kappa: 0 is what chance gives, 1 is always; NaN if both
-    filters never leave one and the same state."""
+    filters never leave one and the same state.
+    """
     total = counts.sum()
     same = np.trace(counts) / total
     chance = float((counts.sum(axis=0) * counts.sum(axis=1)).sum() / total**2)
@@ -200,9 +204,11 @@ def _plot_symbol(axes: Sequence[Axes], record: RegimeRecord) -> None:
         axis.set_ylabel(name, rotation=0, ha="right", va="center")
     names = [Regime(code).name for code in STATES]
     sure.stackplot(
-        when, np.nan_to_num(record.probabilities[shown]).T, labels=names,
+        when,
+        np.nan_to_num(record.probabilities[shown]).T,
+        labels=names,
         colors=[COLOURS[Regime(code)] for code in STATES],
-    )  # fmt: skip
+    )
     sure.set_ylabel("probability")
     sure.set_ylim(0.0, 1.0)
     sure.legend(loc="upper left", fontsize=8, ncols=len(names))

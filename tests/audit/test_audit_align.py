@@ -18,9 +18,14 @@ NEAR = 0.005
 
 def fill(bar=0, price=100.0, qty=1.0, **more):
     given = {
-        "symbol": "TESTUSDT", "side": LONG, "purpose": Purpose.ENTRY, "ref": 0, "fee": 0.02 * qty, "maker": True,
+        "symbol": "TESTUSDT",
+        "side": LONG,
+        "purpose": Purpose.ENTRY,
+        "ref": 0,
+        "fee": 0.02 * qty,
+        "maker": True,
         "is_buy": True,
-    }  # fmt: skip
+    }
     return Fill(bar=bar * BAR, price=price, qty=qty, booked=bar * BAR, **given | more)
 
 

@@ -24,9 +24,14 @@ def test_silent_where_live_is_as_the_backtest(tmp_path):
 
 def test_drift_beyond_the_bound_is_told_with_its_causes(tmp_path):
     by_hand = {
-        "kind": "by_hand", "on": "GET /fapi/v1/openOrders", "skip": 4, "symbol": "SAMPLEUSDT", "side": "BUY",
-        "positionSide": "LONG", "quantity": 0.02,
-    }  # fmt: skip
+        "kind": "by_hand",
+        "on": "GET /fapi/v1/openOrders",
+        "skip": 4,
+        "symbol": "SAMPLEUSDT",
+        "side": "BUY",
+        "positionSide": "LONG",
+        "quantity": 0.02,
+    }
     scene = alerts_of(tmp_path, 1e-6, faults=[by_hand])
     [alert] = [alert for alert in scene.alerts if "drift" in alert]
     assert "max_drift 1e-06" in alert and "manual_trade" in alert

@@ -104,9 +104,8 @@ def known(run):
         (bt.observers.TimeReturn, dict(BAR_BY_BAR)),
     ]
     return run(
-        KNOWN_SCRIPT, KNOWN_BARS, broker=KNOWN_COSTS, funding=KNOWN_FUNDING,
-        analyzers=analyzers, observers=observers,
-    )  # fmt: skip
+        KNOWN_SCRIPT, KNOWN_BARS, broker=KNOWN_COSTS, funding=KNOWN_FUNDING, analyzers=analyzers, observers=observers
+    )
 
 
 def analysis(known, name):
@@ -177,7 +176,7 @@ def test_sqn_is_about_net_pnl(known):
 
 def test_transactions_are_the_net_of_each_bar(known):
     # bar 2: 2 - 1; bar 9: 1 - 1, nothing left to tell
-    seen = {time: entries for time, entries in analysis(known, "transactions").items()}
+    seen = dict(analysis(known, "transactions").items())
     assert seen == {
         moment(2): [[1.0, 100.0, 0, "TEST", -100.0]],
         moment(5): [[-1.0, 108.0, 0, "TEST", 108.0]],
@@ -300,10 +299,7 @@ def optimised(cpus):
     cerebro.adddata(candle_feed(KNOWN_BARS * 2, name="BTCUSDT", funding=KNOWN_FUNDING))
     cerebro.optstrategy(Wanting, distance=[0.5, 1.0, 2.0, 3.0])
     cerebro.addanalyzer(Outcome, _name="outcome")
-    return {
-        trial.params.distance: trial.analyzers.outcome.get_analysis()["outcome"]
-        for [trial] in cerebro.run()
-    }
+    return {trial.params.distance: trial.analyzers.outcome.get_analysis()["outcome"] for [trial] in cerebro.run()}
 
 
 def test_trials_of_an_optimisation_do_not_depend_on_the_number_of_processes():
@@ -520,10 +516,7 @@ def test_closing_a_fill_at_market_carries_its_label(run):
 
 
 def test_resting_stop_closes_the_leg(run):
-    script = {
-        1: ladder(LONG, {-1: Entry(99.0, 1.0, 0.01)}),
-        2: lambda s: s.broker.set_stop(s.data, LONG, 95.0),
-    }
+    script = {1: ladder(LONG, {-1: Entry(99.0, 1.0, 0.01)}), 2: lambda s: s.broker.set_stop(s.data, LONG, 95.0)}
     done = run(script, [*flat(2), (100, 101, 94, 96)], broker=FREE)
     assert [(trade.label, trade.exit) for trade in done.account.closed] == [(TradeLabel.STOP2, 95.0)]
 
@@ -698,10 +691,7 @@ def test_two_strategies_share_one_wallet_and_hear_of_their_own_trades():
         pass
 
     def trade(feed, size):
-        return {
-            1: lambda s: s.buy(data=s.datas[feed], size=size),
-            3: lambda s: s.sell(data=s.datas[feed], size=size),
-        }
+        return {1: lambda s: s.buy(data=s.datas[feed], size=size), 3: lambda s: s.sell(data=s.datas[feed], size=size)}
 
     rising = [*flat(3), (110, 111, 109, 110), *flat(1, 110.0)]
     cerebro = new_cerebro(two_feeds(rising, rising), FREE)
@@ -760,7 +750,7 @@ class Anything(Scripted):
             cancel = [level] if level in leg_.entries else []
             rest_entries(broker, data, side, {level: Entry(price, number / 10, 0.01)}, cancel)
         elif kind == "exit":
-            broker.set_exits(data, side, {fill: price for fill in tracker.ids[:number]})
+            broker.set_exits(data, side, dict.fromkeys(tracker.ids[:number], price))
         elif kind == "leg stop":
             broker.set_stop(data, side, price)
         elif tracker.ids:

@@ -69,9 +69,7 @@ def both(*actions):
 
 def opening(side=LONG, size=1.0, feed=0):
     def order(strategy):
-        (strategy.buy if side is LONG else strategy.sell)(
-            data=strategy.datas[feed], size=size, positionSide=side.name
-        )
+        (strategy.buy if side is LONG else strategy.sell)(data=strategy.datas[feed], size=size, positionSide=side.name)
 
     return order
 
@@ -247,7 +245,7 @@ def test_candles_of_another_bar_are_never_used(run):
     # Backtrader puts the quarters of 00:15 to 01:00 together; 90 is inside the hour, but not inside its last quarter
     quarters = [(100, 101, 99, 100)] * 2 + [(100, 101, 90, 100)] + [(100, 101, 99, 100)] * 9
     still = [(100, 101, 99, 100)] * 3
-    inside = {number: still for number in range(1, 13)} | {3: [(100, 100, 90, 99), (99, 101, 99, 100), still[0]]}
+    inside = dict.fromkeys(range(1, 13), still) | {3: [(100, 100, 90, 99), (99, 101, 99, 100), still[0]]}
 
     def entry(mode):
         cerebro = new_cerebro([], by(mode))
@@ -318,10 +316,7 @@ def test_closing_limit_that_stands_takes_a_fill_of_an_earlier_minute_but_not_of_
     once = [(98, 98, 98, 98), (98, 99.5, 96, 98), (98, 98, 98, 98)]
     later = [(98, 98, 96, 97), (97, 99.5, 97, 99), (99, 99, 98, 98)]
     assert closings(run(script, [feed(*flat(2), once)], broker=by("detail"))) == [("gap", 98.0)]
-    assert timed(run(script, [feed(*flat(2), later)], broker=by("detail"))) == [
-        (0, "gap", 98.0),
-        (5, "manual", 99.0),
-    ]
+    assert timed(run(script, [feed(*flat(2), later)], broker=by("detail"))) == [(0, "gap", 98.0), (5, "manual", 99.0)]
     assert closings(run(script, [feed(*flat(2), later)], broker=by("pessimistic"))) == [("gap", 98.0)]
 
 
@@ -334,10 +329,7 @@ def test_exit_of_a_leg_stopped_in_part_may_fill_in_the_next_minute_but_not_in_th
     together = [(98, 103, 94, 98), (98, 99, 97, 98), (98, 99, 97, 98)]
     apart = [(98, 99, 94, 98), (98, 103, 97, 98), (98, 99, 97, 98)]
     assert timed(run(script, [feed(*flat(2), together)], broker=by("detail"))) == [(0, "manual", 95.0)]
-    assert timed(run(script, [feed(*flat(2), apart)], broker=by("detail"))) == [
-        (0, "manual", 95.0),
-        (5, "grid", 102.0),
-    ]
+    assert timed(run(script, [feed(*flat(2), apart)], broker=by("detail"))) == [(0, "manual", 95.0), (5, "grid", 102.0)]
 
 
 # --- market orders
@@ -380,9 +372,7 @@ def test_bar_without_volume_fills_nothing_in_any_way(run, mode):
 
 
 @pytest.mark.parametrize(("of_the_bar", "of_the_candles"), [(0.0, 1.0), (1.0, 0.0)])
-def test_nothing_fills_where_either_the_bar_or_its_candles_say_that_nothing_was_traded(
-    run, of_the_bar, of_the_candles
-):
+def test_nothing_fills_where_either_the_bar_or_its_candles_say_that_nothing_was_traded(run, of_the_bar, of_the_candles):
     # a limit that is far away keeps the exchange from passing the bar over
     candles = [(*candle, of_the_candles) for candle in HIGH_FIRST]
     data = candle_feed([*flat(2), (*merged(HIGH_FIRST)[:4], of_the_bar)], detail={3: candles})
@@ -534,7 +524,7 @@ def test_stop_takes_the_hedge_away_before_the_rise_or_after_it(run, mode, bar, r
 def mark(*candles, bars=2):
     """A mark at 99 to 101 in the first bars, then candles that share out the third one."""
     still = [(100, 101, 99, 100)] * len(candles)
-    return detail_frame({number: still for number in range(1, bars + 1)} | {bars + 1: list(candles)})
+    return detail_frame(dict.fromkeys(range(1, bars + 1), still) | {bars + 1: list(candles)})
 
 
 CALM = [(100, 101, 99, 100)] * 3
@@ -686,10 +676,7 @@ def test_closings_of_several_symbols_are_in_the_order_of_their_minutes(run):
     test = [(100, 101, 99, 100), (100, 106, 100, 105), (105, 106, 104, 105)]  # 105 in minute 5
     other = [(100, 101, 99, 100)] * 2 + [(100, 101, 99, 100), (100, 106, 100, 105), (105, 105, 104, 104)]  # minute 9
     early = [(100, 106, 100, 105)] + [(105, 105, 104, 105)] * 4  # minute 0
-    script = {
-        1: both(opening(), opening(feed=1)),
-        2: both(protect(exit=105.0), protect(exit=105.0, feed=1)),
-    }
+    script = {1: both(opening(), opening(feed=1)), 2: both(protect(exit=105.0), protect(exit=105.0, feed=1))}
     for bar, order in ((other, ["TEST", "OTHER"]), (early, ["OTHER", "TEST"])):
         feeds = [feed(*flat(2), test), feed(*flat(2), bar, name="OTHER")]
         done = run(script, feeds, broker=by("detail"))
@@ -758,10 +745,13 @@ def walks(draw, candles=3, bars=12):
         for _ in range(candles):
             jump, move, up, down, volume = draw(
                 st.tuples(
-                    st.sampled_from([0, 0, 0, 2, -3]), st.integers(-4, 4), st.integers(0, 3), st.integers(0, 3),
+                    st.sampled_from([0, 0, 0, 2, -3]),
+                    st.integers(-4, 4),
+                    st.integers(0, 3),
+                    st.integers(0, 3),
                     st.sampled_from([0.0, 1.0, 1.0, 1.0]),
                 )
-            )  # fmt: skip
+            )
             open_ = max(at + jump, 20.0)
             at = max(open_ + move, 20.0)
             inside.append((open_, max(open_, at) + up, min(open_, at) - down, at, volume))
@@ -1012,9 +1002,12 @@ def test_a_real_month_is_matched_as_the_oracle_does(shared_data):
     rows = zip(times, *(minutes[name].tolist() for name in ("open", "high", "low", "close", "volume")), strict=True)
     by_time = dict(zip(times, rows, strict=True))
     data = CandleFeed(
-        dataname=shared_data / "candles" / "BTCUSDT-15m.parquet", name="TEST", detail=path,
-        fromdate=datetime(2025, 1, 27, 13, 0), todate=datetime(2025, 2, 26, 13, 0),
-    )  # fmt: skip
+        dataname=shared_data / "candles" / "BTCUSDT-15m.parquet",
+        name="TEST",
+        detail=path,
+        fromdate=datetime(2025, 1, 27, 13, 0),
+        todate=datetime(2025, 2, 26, 13, 0),
+    )
     # the first bar begins two minutes before its candles, the last one after them, and one contradicts its own
     whole = {ms("2025-01-27 13:00"), ms("2025-01-29 01:30"), ms("2025-02-26 13:00")}
 

@@ -101,9 +101,7 @@ def test_stop_closes_at_the_worse_of_stop_and_open(run, bar, price):
     assert done.account.closed[0].fees == pytest.approx((100.02 + price) * 0.0005)
 
 
-@pytest.mark.parametrize(
-    ("bar", "price"), [((100, 106, 99, 105), 105.021), ((107, 108, 106, 107), 107.0214)]
-)
+@pytest.mark.parametrize(("bar", "price"), [((100, 106, 99, 105), 105.021), ((107, 108, 106, 107), 107.0214)])
 def test_stop_may_open_a_leg_on_a_breakout(run, bar, price):
     done = run({1: buy(exectype=STOP, price=105.0)}, [*flat(2), bar])
     assert done.strategy.executions() == [(3, 1.0, pytest.approx(price))]
@@ -151,9 +149,7 @@ def test_stop_limit_without_a_limit_price_takes_its_stop_price(run):
 # --- how long an order stands
 
 
-@pytest.mark.parametrize(
-    ("reached_at", "last"), [(3, "Completed"), (4, "Expired")]
-)
+@pytest.mark.parametrize(("reached_at", "last"), [(3, "Completed"), (4, "Expired")])
 def test_order_is_valid_up_to_and_including_its_last_bar(run, reached_at, last):
     # placed at 00:00 for 30 minutes: the bar of 00:30 is the third
     bars = flat(6)
@@ -282,12 +278,7 @@ def test_fill_of_this_bar_takes_no_profit_in_it(run):
         sell(2.0, exectype=LIMIT, price=102.0, positionSide="LONG"),
     )
     done = run({1: buy(2.0), 3: orders}, [*flat(3), (100, 103, 97, 100), (100, 103, 99, 100)], broker=FREE)
-    assert done.strategy.executions()[1:] == [
-        (4, -1.0, 100.0),
-        (4, 1.0, 98.0),
-        (5, -1.0, 102.0),
-        (5, -1.0, 102.0),
-    ]
+    assert done.strategy.executions()[1:] == [(4, -1.0, 100.0), (4, 1.0, 98.0), (5, -1.0, 102.0), (5, -1.0, 102.0)]
 
 
 def test_leg_stopped_in_a_bar_takes_no_profit_in_it(run):

@@ -15,9 +15,14 @@ from gridv4_bt.cli.backtest import main as run_backtest
 def state(tmp_path_factory):
     """State directory of a session in which somebody traded by hand."""
     by_hand = {
-        "kind": "by_hand", "on": "GET /fapi/v1/openOrders", "skip": 20, "symbol": "SAMPLEUSDT", "side": "BUY",
-        "positionSide": "LONG", "quantity": 0.02,
-    }  # fmt: skip
+        "kind": "by_hand",
+        "on": "GET /fapi/v1/openOrders",
+        "skip": 20,
+        "symbol": "SAMPLEUSDT",
+        "side": "BUY",
+        "positionSide": "LONG",
+        "quantity": 0.02,
+    }
     scene = Market(tmp_path_factory.mktemp("cli") / "state", faults=[by_hand])
     scene.live()
     return scene.folder
@@ -45,8 +50,11 @@ def test_table_chart_and_list_of_differences(command, state):
     with (state / "audit.csv").open() as file:
         first = next(csv.DictReader(file))
     assert (first["differs"], first["cause"], first["follows"], first["purpose"]) == (
-        "extra", "manual_trade", "False", "foreign",
-    )  # fmt: skip
+        "extra",
+        "manual_trade",
+        "False",
+        "foreign",
+    )
     assert first["live_qty"] == "0.02" and first["backtest_qty"] == ""
 
 

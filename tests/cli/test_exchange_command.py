@@ -27,9 +27,12 @@ def start(tmp_path):
     def run(*arguments):
         command = [sys.executable, "-m", "gridv4_bt", "exchange", "--port", "0", "--data", tmp_path / "BTCUSDT-15m.csv"]
         process = subprocess.Popen(
-            [*map(str, command), *map(str, arguments)], cwd=ROOT, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            [*map(str, command), *map(str, arguments)],
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         running.append(process)
         line = process.stdout.readline()
         return process, re.search(r"http://127\.0\.0\.1:\d+", line)[0]

@@ -6,13 +6,7 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from gridv4_bt.core.risk import (
-    Bracket,
-    liquidation_prices,
-    maintenance_margin,
-    portfolio_var,
-    safe_interval,
-)
+from gridv4_bt.core.risk import Bracket, liquidation_prices, maintenance_margin, portfolio_var, safe_interval
 from gridv4_bt.engine.market import check_brackets
 from gridv4_bt.errors import MarketError
 

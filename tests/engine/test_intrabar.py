@@ -4,6 +4,8 @@ The laws let a book meet the same bar in three ways: as a whole, by its path, an
 maker 0.02 %, taker 0.05 %; slippage 0.02 %.
 """
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -105,7 +107,7 @@ def test_path_goes_through_all_prices_of_the_bar_and_no_others(bar):
     assert (max(part.high for part in parts), min(part.low for part in parts)) == (bar.high, bar.low)
     for part in parts:
         assert {part.low, part.high} == {part.open, part.close}
-    for before, after in zip(parts, parts[1:], strict=False):
+    for before, after in itertools.pairwise(parts):
         assert after.open == before.close
 
 

@@ -159,9 +159,14 @@ def plan(standing=((0.0, 0.0),) * 3, fills=(), cooling=(), **changed):
     actions, codes, tally, totals = [-1] * 3, [-1] * 3, [0] * len(Blocked), list(UNTOUCHED)
     taken = [*fills, *cooling]
     changes = plan_side(
-        **numbers | changed, taken=taken, fills=len(fills), count=len(taken),
-        orders=[prices, qtys, spacings, actions, codes], tally=tally, totals=totals,
-    )  # fmt: skip
+        **numbers | changed,
+        taken=taken,
+        fills=len(fills),
+        count=len(taken),
+        orders=[prices, qtys, spacings, actions, codes],
+        tally=tally,
+        totals=totals,
+    )
     check_spacings_and_totals(numbers | changed, actions, standing, prices, qtys, spacings, totals)
     return actions, codes, list(zip(prices, qtys, strict=True)), changes, tally
 
@@ -280,13 +285,16 @@ def test_ladder_is_both_sides_around_one_centre():
     ladder = Ladder()
     assert ladder.plan() == 3
     (longs, long_orders, long_tally, long_totals, centre), (shorts, short_orders, short_tally, short_totals, _) = (
-        one_side(1), one_side(-1)
+        one_side(1),
+        one_side(-1),
     )
     assert longs and shorts
     assert ladder.state() == [
-        long_orders, short_orders, [centre, long_totals, short_totals],
+        long_orders,
+        short_orders,
+        [centre, long_totals, short_totals],
         [one + other for one, other in zip(long_tally, short_tally, strict=True)],
-    ]  # fmt: skip
+    ]
     assert list(ladder.trace) == [4 * Blocked.OCCUPIED] + [PLACE] * 5
     # LONG pays the funding: 750 a level against 1,250; the first buy is occupied by the fill at 98.2
     assert [round(price * qty) for price, qty in zip(*long_orders[:2], strict=True)] == [0, 750, 750]
@@ -326,9 +334,13 @@ def test_compiled_ladder_is_the_same_to_the_last_bit():
     plain, quick = Ladder(), Ladder(np.array)
     for anchor, spacing, mid, sigma, long_qty, short_qty, block in rng.uniform(0.0, 1.0, (500, 7)).tolist():
         numbers = {
-            "anchor": 98.0 + 4.0 * anchor, "spacing_pct": 0.01 + 0.01 * spacing, "mid": 98.0 + 4.0 * mid,
-            "sigma": 0.01 * sigma, "long_qty": 40.0 * long_qty, "short_qty": 40.0 * short_qty,
-        }  # fmt: skip
+            "anchor": 98.0 + 4.0 * anchor,
+            "spacing_pct": 0.01 + 0.01 * spacing,
+            "mid": 98.0 + 4.0 * mid,
+            "sigma": 0.01 * sigma,
+            "long_qty": 40.0 * long_qty,
+            "short_qty": 40.0 * short_qty,
+        }
         blocks = {"long_block": REGIME if block < 0.2 else PLACED, "short_block": HALT if block > 0.8 else PLACED}
         assert plain.plan(**blocks, **numbers) == quick.plan(fast, **blocks, **numbers)
         assert plain.state() == quick.state()

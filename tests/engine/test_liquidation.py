@@ -5,14 +5,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gridv4_bt.core.risk import Bracket, maintenance_margin
-from gridv4_bt.engine.liquidation import (
-    excess,
-    is_safe,
-    is_safe_at_open,
-    liquidate,
-    liquidation_range,
-    worst_excess,
-)
+from gridv4_bt.engine.liquidation import excess, is_safe, is_safe_at_open, liquidate, liquidation_range, worst_excess
 from gridv4_bt.engine.matching import INFINITY, Entry, MarketClose
 from gridv4_bt.engine.types import PositionSide, TradeLabel
 
@@ -162,8 +155,7 @@ def test_gap_beyond_the_liquidation_price_goes_at_the_open(make_exchange):
 
 
 @pytest.mark.parametrize(
-    ("side", "bar", "price"),
-    [(LONG, (80, 81, 79, 80), 89.0), (SHORT, (130, 131, 129, 130), 111.0)],
+    ("side", "bar", "price"), [(LONG, (80, 81, 79, 80), 89.0), (SHORT, (130, 131, 129, 130), 111.0)]
 )
 def test_gap_beyond_bankruptcy_goes_at_the_bankruptcy_price_without_fee(make_exchange, side, bar, price):
     # 110 of loss on 10 held at 100
@@ -201,10 +193,7 @@ def test_two_symbols_on_one_wallet_go_together_each_at_its_own_price(make_exchan
     assert not is_safe(exchange.account, exchange.books)
     liquidate(exchange.account, exchange.books, 0.0)
     # X with Y at 94: 150 - 69.4 + 10*(p - 100) = 0.1p; Y with X at 92: 150 - 89.2 + ...
-    assert closed_at(exchange) == {
-        ("X", LONG): pytest.approx(919.4 / 9.9),
-        ("Y", LONG): pytest.approx(939.2 / 9.9),
-    }
+    assert closed_at(exchange) == {("X", LONG): pytest.approx(919.4 / 9.9), ("Y", LONG): pytest.approx(939.2 / 9.9)}
     assert_flat_and_conserved(exchange)
 
 
@@ -282,9 +271,7 @@ def bars(draw):
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.sampled_from(TABLES),
-    st.floats(1.0, 5_000.0),
-    st.lists(st.tuples(legs, legs, bars()), min_size=1, max_size=3),
+    st.sampled_from(TABLES), st.floats(1.0, 5_000.0), st.lists(st.tuples(legs, legs, bars()), min_size=1, max_size=3)
 )
 def test_liquidation_is_due_as_the_margins_say_and_leaves_a_wallet_that_owes_nothing(
     make_exchange, brackets, wallet, symbols

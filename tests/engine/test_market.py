@@ -73,8 +73,7 @@ def test_all_spellings_name_the_same_market(symbol):
 
 
 @pytest.mark.parametrize(
-    "symbol",
-    ["", "/", "BTC/", "/USDT", "BTC/USD:BTC", "BTC:USDT", "BTC/USDT:USDT-240628", "BTCUSDT_240628"],
+    "symbol", ["", "/", "BTC/", "/USDT", "BTC/USD:BTC", "BTC:USDT", "BTC/USDT:USDT-240628", "BTCUSDT_240628"]
 )
 def test_other_products_are_refused(symbol):
     with pytest.raises(MarketError, match="not a linear perpetual"):
@@ -133,9 +132,7 @@ def test_everything_is_allowed_without_leverage():
 def test_leverage_bracket_answer_replaces_the_brackets_only(write):
     market, packaged = load_market("BTC/USDT:USDT", write(ANSWER)), load_market("BTCUSDT")
     assert (market.brackets, market.max_leverages) == (ANSWERED, (75.0, 50.0))
-    assert market == replace(
-        packaged, brackets=market.brackets, max_leverages=market.max_leverages, as_of=market.as_of
-    )
+    assert market == replace(packaged, brackets=market.brackets, max_leverages=market.max_leverages, as_of=market.as_of)
     assert market.as_of.endswith("brackets undated, leverageBracket answer")
 
 
@@ -255,9 +252,7 @@ def test_history_gives_the_rules_in_force(write):
 def test_history_knows_when_the_rules_change_next(write):
     markets = load_market_history("BTCUSDT", write(history(("2023-01-01", TIERS[:1]), ("2024-01-02", TIERS))))
     first, second = (time for time, _ in markets.changes)
-    assert [markets.next_change(time) for time in (0, first, second - 1, second)] == [
-        first, second, second, math.inf,
-    ]  # fmt: skip
+    assert [markets.next_change(time) for time in (0, first, second - 1, second)] == [first, second, second, math.inf]
 
 
 def test_history_may_change_filters_and_keeps_what_an_entry_does_not_name(write):

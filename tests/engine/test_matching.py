@@ -57,8 +57,7 @@ def test_market_order_pays_slippage():
 
 
 @pytest.mark.parametrize(
-    ("sign", "stop", "hit"),
-    [(1, 99.0, True), (1, 98.9, False), (-1, 101.0, True), (-1, 101.1, False)],
+    ("sign", "stop", "hit"), [(1, 99.0, True), (1, 98.9, False), (-1, 101.0, True), (-1, 101.1, False)]
 )
 def test_stop_is_hit_by_the_wick(sign, stop, hit):
     assert stop_hit(sign, stop, 99.0, 101.0) is hit
@@ -236,10 +235,7 @@ def test_stop_closes_the_whole_leg_on_the_wick(exchange, open_, low, price):
     exchange.show(book, open_, 100, low, 99)
     exchange.match(book)
     stop2 = TradeLabel.STOP2
-    assert trades(exchange) == [
-        (LONG, stop2, 1.0, pytest.approx(price)),
-        (LONG, stop2, 2.0, pytest.approx(price)),
-    ]
+    assert trades(exchange) == [(LONG, stop2, 1.0, pytest.approx(price)), (LONG, stop2, 2.0, pytest.approx(price))]
     assert exchange.account.closed[0].fees == pytest.approx(price * 0.0005)
     assert book.long.stop is None
     assert book.short.tracker.qty == 1.0
@@ -568,9 +564,7 @@ def test_resting_orders_are_entries_exits_and_the_stop(exchange):
 # --- laws
 
 prices = st.sampled_from([float(price) for price in range(90, 111)])
-orders = st.tuples(
-    st.sampled_from(["place", "place", "cancel", "exit", "stop", "close"]), prices, st.integers(1, 4)
-)
+orders = st.tuples(st.sampled_from(["place", "place", "cancel", "exit", "stop", "close"]), prices, st.integers(1, 4))
 
 
 @st.composite
@@ -699,8 +693,7 @@ def test_books_of_one_account_share_the_wallet(make_exchange):
 
 
 def test_fill_rules_are_known_by_name():
-    assert FILL_RULES == {"touch": touches, "through": trades_through}
-
+    assert {"touch": touches, "through": trades_through} == FILL_RULES
 
 
 # --- does the order of prices inside the bar decide what fills? the bar: 90 to 110

@@ -61,8 +61,12 @@ def test_entries_are_filled_long_before_short_and_nearest_first_whatever_the_ord
     api.rest("long near, later", LONG, True, 99.0)
     api.bar(1, 90.0, 110.0)
     assert [name for name, *_ in api.told.fills] == [
-        "long near", "long near, later", "long far", "short near", "short far",
-    ]  # fmt: skip
+        "long near",
+        "long near, later",
+        "long far",
+        "short near",
+        "short far",
+    ]
 
 
 def test_exits_are_filled_long_before_short_and_in_order_of_placement():

@@ -68,12 +68,11 @@ def test_the_ladder_of_a_symbol_has_its_turn_before_the_single_orders_and_entrie
     book.stand_at(bar(0))
     book.long.place(-1, Entry(99.0, 1.0, 0.01))
     for name, is_buy, type, price in (
-        ("exit", False, OrderType.LIMIT, 101.0), ("entry", True, OrderType.LIMIT, 99.5),
+        ("exit", False, OrderType.LIMIT, 101.0),
+        ("entry", True, OrderType.LIMIT, 99.5),
         ("market", True, OrderType.MARKET, 0.0),
-    ):  # fmt: skip
-        singles.alive.append(
-            SingleOrder("BTCUSDT", PositionSide.LONG, is_buy, type, 1.0, price, reference=name)
-        )
+    ):
+        singles.alive.append(SingleOrder("BTCUSDT", PositionSide.LONG, is_buy, type, 1.0, price, reference=name))
     book.orders_changed()
     venue.open([book])
     assert told.names == ["market"]

@@ -1,6 +1,6 @@
 """Random calls on a local exchange, and the laws that hold after each of them.
 
-    PYTHONPATH=.:tests:tests/exchange python tests/exchange/fuzz.py --seeds 40 --calls 500
+PYTHONPATH=.:tests:tests/exchange python tests/exchange/fuzz.py --seeds 40 --calls 500
 """
 
 import argparse
@@ -48,9 +48,15 @@ class Fuzz:
         funding = [(number, rng.gauss(0, 0.001)) for number in range(0, 700, 8)]
         participation = rng.choice((float("inf"), 0.02))
         exchange = make_exchange(
-            bars, SYMBOLS, funding, first=2, leverage=25.0, participation=participation,
-            cash=rng.choice((300.0, 1_000.0, 10_000.0)), intrabar=rng.choice(("pessimistic", "path")),
-        )  # fmt: skip
+            bars,
+            SYMBOLS,
+            funding,
+            first=2,
+            leverage=25.0,
+            participation=participation,
+            cash=rng.choice((300.0, 1_000.0, 10_000.0)),
+            intrabar=rng.choice(("pessimistic", "path")),
+        )
         none = float("inf")
         self.rest = Rest(Api(exchange, limits=Limits(none, none, none)))
         self.rng = rng
@@ -149,11 +155,19 @@ class Fuzz:
 
     def read(self):
         rest, symbol = self.rest, self.rng.choice(SYMBOLS)
-        path, version, more = self.rng.choice((
-            ("openOrders", "v1", {}), ("account", "v3", {}), ("positionRisk", "v3", {}), ("balance", "v3", {}),
-            ("userTrades", "v1", {"symbol": symbol}), ("income", "v1", {}), ("premiumIndex", "v1", {}),
-            ("klines", "v1", {"symbol": symbol, "interval": "1h", "limit": 5}), ("openAlgoOrders", "v1", {}),
-        ))  # fmt: skip
+        path, version, more = self.rng.choice(
+            (
+                ("openOrders", "v1", {}),
+                ("account", "v3", {}),
+                ("positionRisk", "v3", {}),
+                ("balance", "v3", {}),
+                ("userTrades", "v1", {"symbol": symbol}),
+                ("income", "v1", {}),
+                ("premiumIndex", "v1", {}),
+                ("klines", "v1", {"symbol": symbol, "interval": "1h", "limit": 5}),
+                ("openAlgoOrders", "v1", {}),
+            )
+        )
         assert rest.get(path, version, **more) is not None and rest.status == 200
 
     # --- laws

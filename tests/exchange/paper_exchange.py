@@ -93,9 +93,16 @@ class Rest:
 
     def limit(self, side, position_side, qty, price, tif="GTC", **more):
         return self.post(
-            "order", symbol="TESTUSDT", side=side, positionSide=position_side, type="LIMIT", quantity=qty, price=price,
-            timeInForce=tif, **more,
-        )  # fmt: skip
+            "order",
+            symbol="TESTUSDT",
+            side=side,
+            positionSide=position_side,
+            type="LIMIT",
+            quantity=qty,
+            price=price,
+            timeInForce=tif,
+            **more,
+        )
 
     def market(self, side, position_side, qty, **more):
         return self.post(
@@ -105,9 +112,16 @@ class Rest:
     def stop(self, side, position_side, trigger, qty=None, type="STOP_MARKET", **more):
         size = {"closePosition": "true"} if qty is None else {"quantity": qty}
         return self.post(
-            "algoOrder", algoType="CONDITIONAL", symbol="TESTUSDT", side=side, positionSide=position_side, type=type,
-            triggerPrice=trigger, **size, **more,
-        )  # fmt: skip
+            "algoOrder",
+            algoType="CONDITIONAL",
+            symbol="TESTUSDT",
+            side=side,
+            positionSide=position_side,
+            type=type,
+            triggerPrice=trigger,
+            **size,
+            **more,
+        )
 
     def advance(self, bars=1):
         self.exchange.advance_bars(bars)

@@ -73,10 +73,19 @@ def test_async_client_trades_cancels_and_amends(served):
         async with async_client(served, clock.now) as client:
             await client.load_markets()
             await client.set_position_mode(True)
-            orders = await client.create_orders([
-                {"symbol": S, "type": "limit", "side": "buy", "amount": 1.0, "price": price,
-                 "params": {"positionSide": "LONG"}} for price in (97.0, 96.0, 95.0)
-            ])  # fmt: skip
+            orders = await client.create_orders(
+                [
+                    {
+                        "symbol": S,
+                        "type": "limit",
+                        "side": "buy",
+                        "amount": 1.0,
+                        "price": price,
+                        "params": {"positionSide": "LONG"},
+                    }
+                    for price in (97.0, 96.0, 95.0)
+                ]
+            )
             assert len(orders) == 3
             amended = await client.edit_order(orders[0]["id"], S, "limit", "buy", 2.0, 97.5)
             assert (amended["amount"], amended["price"]) == (2.0, 97.5)

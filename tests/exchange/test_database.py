@@ -33,11 +33,17 @@ def open_rest(tmp_path):
 def told(rest):
     """All that an owner can ask for."""
     paths = [
-        ("account", "v3"), ("positionRisk", "v3"), ("openOrders", "v1"), ("openAlgoOrders", "v1"), ("income", "v1"),
-        ("symbolConfig", "v1"), ("positionSide/dual", "v1"), ("time", "v1"),
-    ]  # fmt: skip
+        ("account", "v3"),
+        ("positionRisk", "v3"),
+        ("openOrders", "v1"),
+        ("openAlgoOrders", "v1"),
+        ("income", "v1"),
+        ("symbolConfig", "v1"),
+        ("positionSide/dual", "v1"),
+        ("time", "v1"),
+    ]
     asked = [rest.get(path, version) for path, version in paths]
-    return asked + [rest.get("userTrades", symbol="TESTUSDT"), rest.get("allOrders", symbol="TESTUSDT")]
+    return [*asked, rest.get("userTrades", symbol="TESTUSDT"), rest.get("allOrders", symbol="TESTUSDT")]
 
 
 def trade_a_while(rest):

@@ -90,10 +90,16 @@ def test_the_first_order_of_a_batch_is_filled_in_part_while_it_is_cancelled(rest
 def test_owner_trades_by_hand_and_a_leg_is_liquidated(rest):
     rest.market("BUY", "LONG", 2.0)
     rest.faults(
-        {"on": "positionRisk", "kind": "by_hand", "symbol": "TESTUSDT", "side": "SELL", "positionSide": "LONG",
-         "quantity": 0.5},
+        {
+            "on": "positionRisk",
+            "kind": "by_hand",
+            "symbol": "TESTUSDT",
+            "side": "SELL",
+            "positionSide": "LONG",
+            "quantity": 0.5,
+        },
         {"on": "positionRisk", "kind": "liquidated", "symbol": "TESTUSDT", "positionSide": "LONG"},
-    )  # fmt: skip
+    )
     assert rest.get("positionRisk", "v3")[0]["positionAmt"] == "1.5"
     assert rest.get("positionRisk", "v3")[0]["positionAmt"] == "0"
     orders = rest.exchange.registry.orders

@@ -32,15 +32,17 @@ class Watched(GridStrategyV4):
         legs = (self.long.leg, self.short.leg)
         self.wanted[opened + QUARTER] = [
             (
-                leg.side, dict(leg.entries),
+                leg.side,
+                dict(leg.entries),
                 {
                     fill_id: (price, leg.tracker.qtys[leg.tracker.ids.index(fill_id)])
                     for fill_id, price in leg.exits.items()
                 },
-                leg.stop, list(leg.closes),
+                leg.stop,
+                list(leg.closes),
             )
             for leg in legs
-        ]  # fmt: skip
+        ]
 
 
 def _open_time(data):

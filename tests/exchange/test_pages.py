@@ -37,8 +37,10 @@ def test_candles_by_time_and_longer_ones(make_rest):
     assert rest.get("klines", **ask, startTime=START_MS + 900 * QUARTER) == []
     hours = rest.get("klines", symbol="TESTUSDT", interval="1h")
     assert [row[1:6] for row in hours] == [
-        ["100", "105", "99", "104", "40"], ["104", "109", "103", "108", "40"], ["108", "111", "107", "110", "20"],
-    ]  # fmt: skip
+        ["100", "105", "99", "104", "40"],
+        ["104", "109", "103", "108", "40"],
+        ["108", "111", "107", "110", "20"],
+    ]
 
 
 def test_funding_tells_what_is_settled_and_when_the_next_is_due_but_not_its_rate(make_rest):
@@ -49,8 +51,9 @@ def test_funding_tells_what_is_settled_and_when_the_next_is_due_but_not_its_rate
     assert rest.get("premiumIndex", symbol="TESTUSDT")["lastFundingRate"] == "0.002"
     rows = rest.get("fundingRate", symbol="TESTUSDT")
     assert [(row["fundingTime"], row["fundingRate"]) for row in rows] == [
-        (START_MS, "0.0001"), (START_MS + 4 * QUARTER, "0.002"),
-    ]  # fmt: skip
+        (START_MS, "0.0001"),
+        (START_MS + 4 * QUARTER, "0.002"),
+    ]
 
 
 def test_answers_before_the_end_of_a_bar_do_not_depend_on_it(make_rest):
@@ -59,7 +62,7 @@ def test_answers_before_the_end_of_a_bar_do_not_depend_on_it(make_rest):
         rest.market("BUY", "LONG", 1.0)
         paths = ("ticker/24hr", "ticker/bookTicker", "premiumIndex")
         asked = [rest.get(path, symbol="TESTUSDT") for path in paths]
-        return asked + [rest.get("account", "v3"), rest.get("positionRisk", "v3"), rest.get("positionRisk", "v2")]
+        return [*asked, rest.get("account", "v3"), rest.get("positionRisk", "v3"), rest.get("positionRisk", "v2")]
 
     assert told((200.0, 102.0, 150.0, 99.0)) == told((103.0, 50.0, 60.0, 1.0))
 

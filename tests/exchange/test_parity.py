@@ -59,9 +59,14 @@ class Replaying(bt.Strategy):
                 continue
             trade = self.buy if terms["is_buy"] else self.sell
             self.placed[number] = trade(
-                data=data, size=terms["qty"], exectype=KINDS[terms["type"]], positionSide=terms["side"],
-                price=terms["trigger"] or terms["price"] or None, plimit=terms["price"] or None, number=number,
-            )  # fmt: skip
+                data=data,
+                size=terms["qty"],
+                exectype=KINDS[terms["type"]],
+                positionSide=terms["side"],
+                price=terms["trigger"] or terms["price"] or None,
+                plimit=terms["price"] or None,
+                number=number,
+            )
 
     def notify_order(self, order):
         for bit in order.executed.iterpending():
@@ -87,9 +92,7 @@ def trade_at_random(exchange, seed, bars, size, market_share=0.3, hold=0.0):
             if record.is_open and rng.random() < 0.15:
                 (exchange.cancel if kind == "order" else exchange.cancel_algo)(record)
                 done.append(("cancel", record.symbol, number, {}))
-        held = {
-            (book.symbol, leg.side.name): leg.tracker.qty for book in exchange.books.values() for leg in book.legs
-        }
+        held = {(book.symbol, leg.side.name): leg.tracker.qty for book in exchange.books.values() for leg in book.legs}
         free = 0.98 * exchange.margins.free
         # one symbol after another, as a backtest lets market orders have their turn
         for symbol in sorted(rng.choices(list(exchange.books), k=rng.randrange(4))):

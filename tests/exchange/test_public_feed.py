@@ -10,16 +10,16 @@ from paper_exchange import Rest
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "feeds"))  # where the fake exchange is
 
-from fake_exchange import HOUR, MINUTE, FakeExchange, connector, settled, truth  # noqa: E402
+from fake_exchange import HOUR, MINUTE, FakeExchange, connector, settled, truth
 
-from feeds.exchange import Unavailable  # noqa: E402
-from gridv4_bt.config import GridConfig  # noqa: E402
-from gridv4_bt.engine.market import load_market_history  # noqa: E402
-from gridv4_bt.exchange.api import Api  # noqa: E402
-from gridv4_bt.exchange.control import respond  # noqa: E402
-from gridv4_bt.exchange.exchange import Exchange  # noqa: E402
-from gridv4_bt.exchange.messages import Request  # noqa: E402
-from gridv4_bt.exchange.public_feed import PublicFeed  # noqa: E402
+from feeds.exchange import Unavailable
+from gridv4_bt.config import GridConfig
+from gridv4_bt.engine.market import load_market_history
+from gridv4_bt.exchange.api import Api
+from gridv4_bt.exchange.control import respond
+from gridv4_bt.exchange.exchange import Exchange
+from gridv4_bt.exchange.messages import Request
+from gridv4_bt.exchange.public_feed import PublicFeed
 
 FIRST = 1_704_067_200_000
 HISTORY_MS = 24 * HOUR

@@ -142,8 +142,13 @@ def test_canonical_order_of_fills_in_one_bar(make_rest):
     rest.advance(2)
     names = {order.id: order.client_id for order in rest.exchange.registry.orders.values()}
     assert [names[trade.order_id] for trade in rest.exchange.ledger.trades][2:] == [
-        "long-near", "long-far", "short-near", "short-far", "long-exit", "short-exit",
-    ]  # fmt: skip
+        "long-near",
+        "long-far",
+        "short-near",
+        "short-far",
+        "long-exit",
+        "short-exit",
+    ]
     assert [trade.id for trade in rest.exchange.ledger.trades] == list(range(1, 9))
 
 
@@ -203,9 +208,10 @@ def test_stop_of_a_quantity_and_cancelling_all_of_them(rest):
 
 def test_batch_tells_of_each_order(rest):
     terms = {"symbol": "TESTUSDT", "side": "BUY", "positionSide": "LONG", "type": "LIMIT", "timeInForce": "GTC"}
-    answer = rest.post("batchOrders", batchOrders=[
-        terms | {"quantity": "1", "price": "99"}, terms | {"quantity": "0.01", "price": "99"},
-    ])  # fmt: skip
+    answer = rest.post(
+        "batchOrders",
+        batchOrders=[terms | {"quantity": "1", "price": "99"}, terms | {"quantity": "0.01", "price": "99"}],
+    )
     assert (answer[0]["status"], answer[1]["code"]) == ("NEW", -4164)
     gone = rest.delete("batchOrders", symbol="TESTUSDT", orderIdList=[answer[0]["orderId"], 99])
     assert (gone[0]["status"], gone[1]["code"]) == ("CANCELED", -2011)

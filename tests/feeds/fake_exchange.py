@@ -165,11 +165,23 @@ class FakeExchange:
 
     def _binance_brackets(self, query):
         rows = [
-            {"bracket": 1, "initialLeverage": 125, "notionalCap": 1000, "notionalFloor": 0, "maintMarginRatio": 0.004,
-             "cum": 0.0},
-            {"bracket": 2, "initialLeverage": 50, "notionalCap": 9000, "notionalFloor": 1000, "maintMarginRatio": 0.01,
-             "cum": 6.0},
-        ]  # fmt: skip
+            {
+                "bracket": 1,
+                "initialLeverage": 125,
+                "notionalCap": 1000,
+                "notionalFloor": 0,
+                "maintMarginRatio": 0.004,
+                "cum": 0.0,
+            },
+            {
+                "bracket": 2,
+                "initialLeverage": 50,
+                "notionalCap": 9000,
+                "notionalFloor": 1000,
+                "maintMarginRatio": 0.01,
+                "cum": 6.0,
+            },
+        ]
         return [{"symbol": base + "USDT", "brackets": rows} for base in ("BTC", "ETH")]
 
     def _archive_file(self, path: str) -> bytes | None:
@@ -213,7 +225,7 @@ class FakeExchange:
 
     def _bybit_klines(self, query):
         rows = self._bybit_rows(self.candles, query, "start", "end", 1000)
-        return self._bybit([_texts(row) + ["1"] for row in rows])
+        return self._bybit([[*_texts(row), "1"] for row in rows])
 
     def _bybit_mark(self, query):
         return self._bybit([_texts(row[:5]) for row in self._bybit_rows(self.mark, query, "start", "end", 1000)])

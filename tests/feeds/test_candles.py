@@ -23,14 +23,16 @@ def candles(bars=96, minutes=15, start=START):
     rng = np.random.default_rng(1)
     close = np.round(102 + 2 * np.sin(np.arange(bars) / 5), 2)
     open_ = np.concatenate(([102.0], close[:-1]))
-    return pd.DataFrame({
-        "time": pd.date_range(start, periods=bars, freq=f"{minutes}min", unit="ms"),
-        "open": open_,
-        "high": np.maximum(open_, close) + 0.25,
-        "low": np.minimum(open_, close) - 0.25,
-        "close": close,
-        "volume": np.round(rng.random(bars) * 100, 3),
-    })
+    return pd.DataFrame(
+        {
+            "time": pd.date_range(start, periods=bars, freq=f"{minutes}min", unit="ms"),
+            "open": open_,
+            "high": np.maximum(open_, close) + 0.25,
+            "low": np.minimum(open_, close) - 0.25,
+            "close": close,
+            "volume": np.round(rng.random(bars) * 100, 3),
+        }
+    )
 
 
 def settlements(*rows):
@@ -683,11 +685,17 @@ def test_a_fine_mark_gives_the_extremes_of_each_bar():
     assert feed.mark_is_fine
     assert line(feed, "mark") == {1: mark.open[1], 4: mark.open[6]}
     assert line(feed, "mark_high") == {
-        0: mark.high[0], 1: max(mark.high[1:4]), 2: max(mark.high[4:6]), 4: max(mark.high[6:9])
-    }  # fmt: skip
+        0: mark.high[0],
+        1: max(mark.high[1:4]),
+        2: max(mark.high[4:6]),
+        4: max(mark.high[6:9]),
+    }
     assert line(feed, "mark_low") == {
-        0: mark.low[0], 1: min(mark.low[1:4]), 2: min(mark.low[4:6]), 4: min(mark.low[6:9])
-    }  # fmt: skip
+        0: mark.low[0],
+        1: min(mark.low[1:4]),
+        2: min(mark.low[4:6]),
+        4: min(mark.low[6:9]),
+    }
     assert feed.warnings == [
         "X: no mark price in 2024-01-01T00:00:00Z to 2024-01-01T00:10:00Z; 2024-01-01T00:25:00Z to "
         "2024-01-01T00:35:00Z; 2024-01-01T00:40:00Z to 2024-01-01T01:00:00Z"

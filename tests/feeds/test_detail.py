@@ -58,11 +58,7 @@ def test_every_source_gives_the_same_candles(tmp_path, kind):
     elif kind.startswith("csv"):
         frame.to_csv(path, index=False)
     source = {"frame": frame, "table": read_detail(frame)}.get(kind, path)
-    assert inside(feed(source), 2) == [
-        (15, 99, 99, 95, 96, 1),
-        (20, 96, 97, 96, 97, 1),
-        (25, 97, 101, 97, 100, 1),
-    ]
+    assert inside(feed(source), 2) == [(15, 99, 99, 95, 96, 1), (20, 96, 97, 96, 97, 1), (25, 97, 101, 97, 100, 1)]
 
 
 @pytest.mark.parametrize(("candles", "minutes"), [(15, 1), (5, 3), (3, 5)])
@@ -120,9 +116,7 @@ def test_detail_that_is_not_finer_or_does_not_divide_the_bars_is_refused(minutes
 
 def test_detail_of_another_time_is_refused():
     words = refusal(detail_frame(PARTS, START + timedelta(days=1)))
-    assert words == (
-        "TEST: the detail covers none of the bars wholly. Give finer candles of the same time."
-    )
+    assert words == ("TEST: the detail covers none of the bars wholly. Give finer candles of the same time.")
 
 
 def test_detail_that_is_torn_in_every_bar_is_refused():
@@ -177,9 +171,7 @@ def test_torn_bar_is_told_and_has_no_detail(missing):
     assert inside(data, 2) == []
     assert len(inside(data, 1)) == len(inside(data, 3)) == 3
     assert (data.detail.covered, data.detail.torn, data.detail.differing) == (2, 1, 0)
-    assert data.warnings == [
-        "TEST: bars without detail, matched as a whole: 2 (1 of them known in part)"
-    ]
+    assert data.warnings == ["TEST: bars without detail, matched as a whole: 2 (1 of them known in part)"]
 
 
 @pytest.mark.parametrize(
@@ -336,10 +328,13 @@ def minute_candles(draw):
     for _ in range(15 * draw(st.integers(1, 4))):
         jump, move, up, down, volume = draw(
             st.tuples(
-                st.sampled_from([0, 0, 0, 2, -3]), st.integers(-5, 5), st.integers(0, 3), st.integers(0, 3),
+                st.sampled_from([0, 0, 0, 2, -3]),
+                st.integers(-5, 5),
+                st.integers(0, 3),
+                st.integers(0, 3),
                 st.sampled_from([0.0, 1.0, 2.5]),
             )
-        )  # fmt: skip
+        )
         open_, close = at + jump, at + jump + move
         rows.append((open_, max(open_, close) + up, min(open_, close) - down, close, volume))
         at = close

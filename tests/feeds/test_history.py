@@ -334,9 +334,14 @@ def downloads():
         pytest.skip("this system cannot fork")
     paths = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
     process = subprocess.Popen(
-        [sys.executable, "-c", DOWNLOADS], env=os.environ | {"PYTHONPATH": paths}, cwd=ROOT, text=True, bufsize=1,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-c", DOWNLOADS],
+        env=os.environ | {"PYTHONPATH": paths},
+        cwd=ROOT,
+        text=True,
+        bufsize=1,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
 
     def order(*words):
         print(*words, file=process.stdin, flush=True)

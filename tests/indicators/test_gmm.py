@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 pytest.importorskip("sklearn")
 
-from sklearn.mixture import GaussianMixture  # noqa: E402
+import itertools
 
-from feeds.synthetic import sample_market  # noqa: E402
-from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run  # noqa: E402
-from gridv4_bt.config import load_config  # noqa: E402
-from gridv4_bt.core.mixture import (  # noqa: E402
+from sklearn.mixture import GaussianMixture
+
+from feeds.synthetic import sample_market
+from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
+from gridv4_bt.config import load_config
+from gridv4_bt.core.mixture import (
     STATES,
     Mixture,
     match_components,
@@ -27,10 +29,10 @@ from gridv4_bt.core.mixture import (  # noqa: E402
     state_probabilities,
     stay,
 )
-from gridv4_bt.core.regime import Regime  # noqa: E402
-from gridv4_bt.errors import ConfigError  # noqa: E402
-from gridv4_bt.indicators import GMMRegime, RollingVolatility, gmm  # noqa: E402
-from gridv4_bt.indicators.gmm import FitError, feature_row, fit_mixture  # noqa: E402
+from gridv4_bt.core.regime import Regime
+from gridv4_bt.errors import ConfigError
+from gridv4_bt.indicators import GMMRegime, RollingVolatility, gmm
+from gridv4_bt.indicators.gmm import FitError, feature_row, fit_mixture
 
 ROOT = Path(__file__).resolve().parents[2]
 NAN = math.nan
@@ -201,7 +203,7 @@ def test_a_new_state_comes_at_once_and_stays():
 def test_no_two_changes_within_the_least_stay(candidates, dwell):
     states = run_stay(candidates, dwell)
     changes = [index for index in range(1, len(states)) if states[index] != states[index - 1]]
-    assert all(later - earlier >= dwell for earlier, later in zip(changes, changes[1:], strict=False))
+    assert all(later - earlier >= dwell for earlier, later in itertools.pairwise(changes))
 
 
 @given(st.lists(st.sampled_from(STATES), max_size=40), st.sampled_from(STATES), st.integers(1, 9))
@@ -409,7 +411,7 @@ def test_two_runs_and_any_number_of_threads_give_the_same_bits(capsys):
     exec(BITS, {})
     here = capsys.readouterr().out
     for threads in ("1", "2"):
-        environment = os.environ | {name: threads for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+        environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
         done = subprocess.run(
             [sys.executable, "-c", BITS], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120
         )

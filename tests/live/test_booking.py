@@ -102,8 +102,11 @@ def contents(book: Book):
     account = book.account
     return (
         [(leg.tracker.fills, leg.exits, leg.stop, leg.entries) for leg in book.legs],
-        account.closed, account.fills, account.maker_executions, account.taker_executions,
-    )  # fmt: skip
+        account.closed,
+        account.fills,
+        account.maker_executions,
+        account.taker_executions,
+    )
 
 
 @settings(max_examples=300, deadline=None)

@@ -39,8 +39,9 @@ def test_a_refusal_inside_a_batch_is_an_answer_and_not_sent_again(market, monkey
         failed = list(executor.place_all(orders))
         assert session.connection.calls - before == 2
     assert [(order.key.ref, failure.reaction, failure.code) for order, failure in failed] == [
-        (7, Reaction.FEWER_ORDERS, -2025), (8, Reaction.FEWER_ORDERS, -2025),
-    ]  # fmt: skip
+        (7, Reaction.FEWER_ORDERS, -2025),
+        (8, Reaction.FEWER_ORDERS, -2025),
+    ]
     assert [order.standing for order in orders] == [Standing.OPEN] * 6 + [Standing.DONE] * 2
 
 

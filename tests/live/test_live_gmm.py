@@ -4,7 +4,8 @@ import pytest
 from live_market import LIVELY, differences, rows
 
 from gridv4_bt.exchange.server import ServerThread
-from gridv4_bt.record.run_folder import write_equity, write_trades
+from gridv4_bt.record.equity import write_equity
+from gridv4_bt.record.trades import write_trades
 
 pytest.importorskip("sklearn")
 

@@ -13,8 +13,10 @@ def order(purpose, number, became=None):
 def test_a_trade_names_the_order_that_executed_and_a_stop_by_what_it_became():
     registry = OrderRegistry()
     waiting, triggered, take_profit = (
-        order(Purpose.STOP, "7"), order(Purpose.STOP, "8", became="31"), order(Purpose.EXIT, "7"),
-    )  # fmt: skip
+        order(Purpose.STOP, "7"),
+        order(Purpose.STOP, "8", became="31"),
+        order(Purpose.EXIT, "7"),
+    )
     triggered.id += "2"
     for one in (waiting, triggered, take_profit):
         registry.add(one)

@@ -79,8 +79,9 @@ def test_a_leg_is_closed_in_a_book_too_thin_for_market_orders(market):
             session.flatten()
         assert not book.long.tracker.ids and not book.short.tracker.ids
         assert [event["price"] > 0.0 for event in events(scene, "order") if event.get("label") == "manual"] == [
-            True, *[False] * (len(held) - 1)
-        ]  # fmt: skip
+            True,
+            *[False] * (len(held) - 1),
+        ]
 
 
 def flattened_against(market, answer):

@@ -21,7 +21,9 @@ LONG = PositionSide.LONG
 
 def a_reconciler(events, **executor):
     executor = SimpleNamespace(connection=SimpleNamespace(clock=None), **executor)
-    return Reconciler(executor, SimpleNamespace(last=0, before=[]), "g4", lambda kind, **f: events.append((kind, f)), since=0)
+    return Reconciler(
+        executor, SimpleNamespace(last=0, before=[]), "g4", lambda kind, **f: events.append((kind, f)), since=0
+    )
 
 
 def test_commission_in_bnb_is_converted_and_remembered():

@@ -13,7 +13,8 @@ from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.connection import RECV_WINDOW_MS, Unreachable
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id, parse_id
 from gridv4_bt.live.own_orders import Order, Standing
-from gridv4_bt.record.run_folder import write_equity, write_trades
+from gridv4_bt.record.equity import write_equity
+from gridv4_bt.record.trades import write_trades
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 
@@ -169,8 +170,15 @@ def test_no_lost_answer_changes_what_is_traded(market, tmp_path, faults):
 
 
 def test_what_somebody_does_by_hand_is_adopted_and_told(market):
-    hand = {"kind": "by_hand", "on": "/fapi/v1/klines", "skip": 5, "symbol": SYMBOL, "side": "BUY",
-            "positionSide": "LONG", "quantity": 0.05}  # fmt: skip
+    hand = {
+        "kind": "by_hand",
+        "on": "/fapi/v1/klines",
+        "skip": 5,
+        "symbol": SYMBOL,
+        "side": "BUY",
+        "positionSide": "LONG",
+        "quantity": 0.05,
+    }
     # While the bot finds out whose trade it is, the exchange does not answer: the trade must not be lost.
     silent = {"kind": "gateway", "on": "GET /fapi/v1/order", "times": 6}
     scene = market(bars=10, faults=[hand, silent])
@@ -221,9 +229,8 @@ def test_an_account_in_one_way_mode_that_is_not_flat_is_refused(market):
     scene = market(bars=5)
     with ServerThread(scene.api) as server:
         server.call(lambda: scene.exchange.trade_by_hand(SYMBOL, "BUY", "BOTH", 0.01))
-        with pytest.raises(LiveError, match="one-way mode and not flat"):
-            with scene.session(server.url):
-                pass
+        with pytest.raises(LiveError, match="one-way mode and not flat"), scene.session(server.url):
+            pass
         assert scene.exchange.hedge_mode is False
 
 

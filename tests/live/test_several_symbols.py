@@ -13,7 +13,8 @@ from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.messages import error_reply, json_reply
 from gridv4_bt.exchange.refusals import ApiError
 from gridv4_bt.exchange.server import ServerThread
-from gridv4_bt.record.run_folder import write_equity, write_trades
+from gridv4_bt.record.equity import write_equity
+from gridv4_bt.record.trades import write_trades
 
 SECOND = "ETHUSDT"
 

@@ -145,8 +145,13 @@ def test_at_another_broker_there_are_the_figures_of_the_equity():
     found = results(trader(broker=bt.brokers.BackBroker(cash=1_000.0)))
     there = {name for name, analysis in found.items() if analysis}
     assert there == {
-        "EquityDrawdown", "PassivbotMetrics", "RecoveryTimes", "ReturnsByPeriod", "RiskRatios", "RunSummary",
-    }  # fmt: skip
+        "EquityDrawdown",
+        "PassivbotMetrics",
+        "RecoveryTimes",
+        "ReturnsByPeriod",
+        "RiskRatios",
+        "RunSummary",
+    }
     assert "win_rate" not in found["RunSummary"]
 
 

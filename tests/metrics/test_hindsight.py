@@ -49,9 +49,7 @@ def test_a_cut_fill_that_comes_back_would_have_closed_at_its_own_exit():
     net = 2.0 * (97.0 - ENTRY) - 0.5
     # held: the exit at 100, a maker fee there in place of the taker fee at 97
     held = 2.0 * (100.0 - ENTRY) - (0.5 - 2.0 * 97.0 * 0.01) - 2.0 * 100.0 * 0.001
-    assert found == pytest.approx(
-        {"trades": 1, "net": net, "held": held, "saved": net - held, "came_back": 1.0}
-    )
+    assert found == pytest.approx({"trades": 1, "net": net, "held": held, "saved": net - held, "came_back": 1.0})
 
 
 def test_a_cut_fill_that_does_not_come_back_is_sold_at_market_96_bars_later():

@@ -131,6 +131,13 @@ def test_a_level_without_a_closing_has_no_win_rate():
     run = record([100.0] * 4, ladder=placed(4, 1), open_fills=[still_open(101.0, side=SHORT)])
     found = measure(recording(run), "levels")
     assert found["+1"] == {
-        "reached": 0, "fills": 1, "trades": 0, "win_rate": None, "gross": 0.0, "fees": 0.0, "funding": 0.0, "net": 0.0,
-    }  # fmt: skip
+        "reached": 0,
+        "fills": 1,
+        "trades": 0,
+        "win_rate": None,
+        "gross": 0.0,
+        "fees": 0.0,
+        "funding": 0.0,
+        "net": 0.0,
+    }
     assert blocked([record([100.0])]) == {}

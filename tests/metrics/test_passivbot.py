@@ -137,5 +137,6 @@ def test_legs_are_positions_of_their_own():
     found = passivbot_metrics(recording(record([100.0] * 20, trades=trades)))
     assert (found["position_held_hours_max"], found["win_rate"]) == (2.0, 1.0)
     assert {event.leg for event in executions(recording(record([100.0] * 20, trades=trades)))} == {
-        ("TEST", int(LONG)), ("TEST", int(SHORT)),
-    }  # fmt: skip
+        ("TEST", int(LONG)),
+        ("TEST", int(SHORT)),
+    }

@@ -94,8 +94,13 @@ def test_trades_are_grouped_by_label_side_and_regime():
     ]
     assert grouped(trades, "label")["stop2"]["net"] == -4.0
     assert grouped(trades, "side")["long"] == {
-        "trades": 1, "win_rate": 1.0, "gross": 2.0, "fees": 0.0, "funding": 0.0, "net": 2.0,
-    }  # fmt: skip
+        "trades": 1,
+        "win_rate": 1.0,
+        "gross": 2.0,
+        "fees": 0.0,
+        "funding": 0.0,
+        "net": 2.0,
+    }
     assert sorted(grouped(trades, "regime")) == ["BREAKOUT_DOWN", "DOWNTREND", "NOISE"]
 
 

@@ -52,10 +52,15 @@ def test_fee_drag_is_fees_over_the_gross_of_the_winners():
     found = costs([run])
     assert found == pytest.approx(
         {
-            "gross_profit": 5.0, "grid_profit": 4.0, "fees": 2.5, "funding": 0.0,
-            "fee_drag": 0.5, "fees_of_grid_profit": 0.625, "funding_of_grid_profit": 0.0,
+            "gross_profit": 5.0,
+            "grid_profit": 4.0,
+            "fees": 2.5,
+            "funding": 0.0,
+            "fee_drag": 0.5,
+            "fees_of_grid_profit": 0.625,
+            "funding_of_grid_profit": 0.0,
         }
-    )  # fmt: skip
+    )
 
 
 def test_funding_is_told_apart_by_side_and_by_direction():

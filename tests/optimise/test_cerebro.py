@@ -128,8 +128,10 @@ def test_state_of_a_broker_never_reaches_another_trial(jobs, options):
     cerebro.optstrategy(Holding, size=[1, 2, 3])
     # Bought at 13, worth 15 at the end; each trial has the 1,000 of a first run.
     assert [trial[0].analyzers.value.get_analysis()["value"] for trial in cerebro.run(maxcpus=jobs)] == [
-        1_002.0, 1_004.0, 1_006.0,
-    ]  # fmt: skip
+        1_002.0,
+        1_004.0,
+        1_006.0,
+    ]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

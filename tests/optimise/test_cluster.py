@@ -16,8 +16,8 @@ pytest.importorskip("distributed")
 pytest.importorskip("optuna")
 pytest.importorskip("scipy")
 
-from gridv4_bt.optimise.cluster import Cluster  # noqa: E402
-from gridv4_bt.optimise.study import Search  # noqa: E402
+from gridv4_bt.optimise.cluster import Cluster
+from gridv4_bt.optimise.study import Search
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -7,17 +7,11 @@ from gridv4_bt.optimise.folds import Fold, walk_forward_folds
 
 def test_anchored_folds_by_hand():
     # 20 days, 10 of them before the first test, of which 2 are purged.
-    assert walk_forward_folds(100, 119, 2, "anchored") == [
-        Fold((100, 107), (110, 114)),
-        Fold((100, 112), (115, 119)),
-    ]
+    assert walk_forward_folds(100, 119, 2, "anchored") == [Fold((100, 107), (110, 114)), Fold((100, 112), (115, 119))]
 
 
 def test_rolling_folds_keep_the_length_of_the_first():
-    assert walk_forward_folds(100, 119, 2, "rolling") == [
-        Fold((100, 107), (110, 114)),
-        Fold((105, 112), (115, 119)),
-    ]
+    assert walk_forward_folds(100, 119, 2, "rolling") == [Fold((100, 107), (110, 114)), Fold((105, 112), (115, 119))]
 
 
 @given(

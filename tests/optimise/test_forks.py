@@ -122,9 +122,13 @@ except KeyboardInterrupt:
     sys.exit(130)
 """
     process = subprocess.Popen(
-        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         start_new_session=True,
-    )  # fmt: skip
+    )
     for _ in range(3):
         process.stdout.readline()
     os.killpg(process.pid, signal.SIGINT)  # the forks too, as a terminal does it

@@ -9,11 +9,11 @@ from fake_market import MARKETS, Here, space
 pytest.importorskip("optuna")
 pytest.importorskip("scipy")
 
-from gridv4_bt.optimise.folds import Fold  # noqa: E402
-from gridv4_bt.optimise.guards import Guards, judge, measure, neighbours_of  # noqa: E402
-from gridv4_bt.optimise.study import Search, best_of  # noqa: E402
-from gridv4_bt.optimise.walkforward import FoldResult  # noqa: E402
-from gridv4_bt.validation.overfitting import Overfitting, ReturnInterval  # noqa: E402
+from gridv4_bt.optimise.folds import Fold
+from gridv4_bt.optimise.guards import Guards, judge, measure, neighbours_of
+from gridv4_bt.optimise.study import Search, best_of
+from gridv4_bt.optimise.walkforward import FoldResult
+from gridv4_bt.validation.overfitting import Overfitting, ReturnInterval
 
 NONE = np.empty(0)
 GOOD = Guards(
@@ -89,17 +89,18 @@ def test_neighbours_are_one_parameter_a_little_off_within_the_space():
         }
     )
     winner = {"k": 4.0, "gamma": 0.2, "levels": 12, "floor_pct": 0.015, "horizon": 48, "regime": "none"}
-    changed = [
-        (name, one[name]) for one in neighbours_of(some, winner) for name in winner if one[name] != winner[name]
-    ]
+    changed = [(name, one[name]) for one in neighbours_of(some, winner) for name in winner if one[name] != winner[name]]
     factor = 16.0**0.05
     assert changed == [
-        ("k", pytest.approx(4.0 / factor)), ("k", pytest.approx(4.0 * factor)),
+        ("k", pytest.approx(4.0 / factor)),
+        ("k", pytest.approx(4.0 * factor)),
         ("gamma", pytest.approx(0.7)),  # 0.2 - 0.5 lies outside
         ("levels", 10),
-        ("floor_pct", pytest.approx(0.014)), ("floor_pct", pytest.approx(0.016)),
-        ("horizon", 24), ("horizon", 96),
-    ]  # fmt: skip
+        ("floor_pct", pytest.approx(0.014)),
+        ("floor_pct", pytest.approx(0.016)),
+        ("horizon", 24),
+        ("horizon", 96),
+    ]
 
 
 def searched(**changes):

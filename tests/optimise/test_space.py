@@ -119,11 +119,7 @@ def test_a_strict_limit_is_broken_where_it_is_touched():
 
 def test_objectives_are_means_or_the_worst_of_all_symbols_and_windows():
     cells = [{"sharpe": 1.0, "max_drawdown": 0.1}, {"sharpe": None, "max_drawdown": 0.3}]
-    objectives = space(
-        objectives=[
-            {"figure": "sharpe"}, {"figure": "max_drawdown"},
-        ]
-    ).objectives  # fmt: skip
+    objectives = space(objectives=[{"figure": "sharpe"}, {"figure": "max_drawdown"}]).objectives
     assert [one.value(cells) for one in objectives] == [0.5, pytest.approx(0.2)]
     worst = [one.model_copy(update={"over": "worst"}) for one in objectives]
     assert [one.value(cells) for one in worst] == [0.0, 0.3]

@@ -125,27 +125,30 @@ def test_a_trial_that_fails_is_kept_with_its_reason():
 def test_contradictions_of_parameters_fail_as_trials():
     some = space({"sampler": "grid"}, parameters={"stop1_atr": {"choices": [4.0, 9.0]}})
     assert [trial.error for trial in run(some).trials] == [
-        None, "stop1_atr = 9.0 against stop2_atr = 6.0: stage 2 must lie farther away than stage 1",
-    ]  # fmt: skip
+        None,
+        "stop1_atr = 9.0 against stop2_atr = 6.0: stage 2 must lie farther away than stage 1",
+    ]
 
 
 def test_best_are_the_front_first_and_by_the_first_objective():
-    some = space({"sampler": "grid"}, objectives=[{"figure": "sharpe"}, {"figure": "max_drawdown"}], parameters={
-        "k": {"choices": [2.0, 3.0]}, "levels": {"choices": [2, 4, 12]},
-    })  # fmt: skip
+    some = space(
+        {"sampler": "grid"},
+        objectives=[{"figure": "sharpe"}, {"figure": "max_drawdown"}],
+        parameters={"k": {"choices": [2.0, 3.0]}, "levels": {"choices": [2, 4, 12]}},
+    )
     search = run(some)
     # 12 levels break the limit; 2 levels risk less than 4 and earn as much.
     assert [trial.params for trial in pareto(some, best_of(some, search.trials))] == [{"k": 3.0, "levels": 2}]
     assert [(trial.params["k"], trial.params["levels"]) for trial in best_of(some, search.trials)] == [
-        (3.0, 2), (3.0, 4), (2.0, 2), (2.0, 4),
-    ]  # fmt: skip
+        (3.0, 2),
+        (3.0, 4),
+        (2.0, 2),
+        (2.0, 4),
+    ]
 
 
 def test_limits_hold_in_every_market_or_in_the_one_window_named():
-    some = space(
-        windows=[{"name": "a"}, {"name": "b"}],
-        limits=["max_drawdown < 0.1", "fills_per_day > 1 in b"],
-    )
+    some = space(windows=[{"name": "a"}, {"name": "b"}], limits=["max_drawdown < 0.1", "fills_per_day > 1 in b"])
     figures = {
         ("X", "a"): {"max_drawdown": 0.05, "fills_per_day": 0.5},
         ("X", "b"): {"max_drawdown": 0.2, "fills_per_day": 3.0},
@@ -153,8 +156,9 @@ def test_limits_hold_in_every_market_or_in_the_one_window_named():
         ("Y", "b"): {"max_drawdown": 0.05, "fills_per_day": 1.5},
     }
     assert violations(some, figures) == {
-        "max_drawdown < 0.1": pytest.approx(1.0), "fills_per_day > 1 in b": pytest.approx(-0.5),
-    }  # fmt: skip
+        "max_drawdown < 0.1": pytest.approx(1.0),
+        "fills_per_day > 1 in b": pytest.approx(-0.5),
+    }
 
 
 def test_a_portfolio_is_the_mean_of_its_symbols_on_every_day():

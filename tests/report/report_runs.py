@@ -77,10 +77,20 @@ def long_record(rows: int = 162_000, levels: int = 10, trades: int = 5_000) -> S
         times = (int(columns["time"][row]), int(columns["time"][row + int(rng.integers(1, 99))]))
         closed.append(
             ClosedTrade(
-                number, "BTCUSDT", PositionSide.LONG, TradeLabel.GRID, 0, *times, 0.002, entry, entry + change,
-                0.002 * change, 0.05, 0.01 * change,
+                number,
+                "BTCUSDT",
+                PositionSide.LONG,
+                TradeLabel.GRID,
+                0,
+                *times,
+                0.002,
+                entry,
+                entry + change,
+                0.002 * change,
+                0.05,
+                0.01 * change,
             )
-        )  # fmt: skip
+        )
     record = SymbolRecord("BTCUSDT", "rules", rows, log, close, ladder, np.empty((0, 3)), closed)
     record.open = np.concatenate(([close[0]], close[:-1])) + np.round(rng.random(rows), 1)
     record.high = np.maximum(record.open, close) + np.round(np.abs(rng.standard_normal(rows)) * 60.0, 1)
@@ -90,7 +100,7 @@ def long_record(rows: int = 162_000, levels: int = 10, trades: int = 5_000) -> S
 
 def packed(page: str) -> tuple[dict[str, Any], bytes]:
     """Return what a page computes with: the description and the columns' bytes."""
-    block = re.search(r'<script type="application/octet-stream" id="data">(.*?)</script>', page, re.S)
+    block = re.search(r'<script type="application/octet-stream" id="data">(.*?)</script>', page, re.DOTALL)
     assert block is not None
     return unpack(from_text(block[1]))
 

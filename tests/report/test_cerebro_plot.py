@@ -199,7 +199,11 @@ assert matplotlib.get_backend().lower() == "qtagg"
     (tmp_path / "d.csv").write_text("date,open,high,low,close,volume\n" + rows)
     environment = {"PYTHONPATH": str(ROOT), "PATH": ""}  # and so no DISPLAY
     done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", code], cwd=tmp_path, env=environment, capture_output=True,
-        text=True, timeout=60,
-    )  # fmt: skip
+        [sys.executable, "-W", "error::UserWarning", "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert (done.returncode, done.stderr) == (0, "")

@@ -9,7 +9,7 @@ import typer
 
 from gridv4_bt.cli.common import run_app
 from gridv4_bt.cli.compare import compare_runs
-from gridv4_bt.record.run_folder import TRADE_COLUMNS
+from gridv4_bt.record.trades import TRADE_COLUMNS
 from gridv4_bt.report.compare import equity_figure, read_runs, run_names
 
 #: Three trades of a day with equity 100, 101, 99, 102 at noon, 13:00, 14:00, 15:00.
@@ -30,10 +30,17 @@ def make_run(tmp_path):
         folder.mkdir(parents=True)
         times = [f"2024-01-01T{hour + number}:00:00Z" for number in range(len(equity))]
         summary = {
-            "symbols": ["BTCUSDT"], "bars": 40, "from": times[0] if times else None, "to": times[-1] if times else None,
-            "start_equity": 100.0, "net_return": 0.02, "trades": len(trades), "sharpe": 1.5,
-            "by_label": {"grid": {"trades": 1, "net": 0.9}, "stop1": {"trades": 1, "net": -2.09}}, "seconds": 1.0,
-        }  # fmt: skip
+            "symbols": ["BTCUSDT"],
+            "bars": 40,
+            "from": times[0] if times else None,
+            "to": times[-1] if times else None,
+            "start_equity": 100.0,
+            "net_return": 0.02,
+            "trades": len(trades),
+            "sharpe": 1.5,
+            "by_label": {"grid": {"trades": 1, "net": 0.9}, "stop1": {"trades": 1, "net": -2.09}},
+            "seconds": 1.0,
+        }
         (folder / "summary.json").write_text(json.dumps(summary | figures))
         (folder / "config.toml").write_text(config)
         (folder / "trades.csv").write_text("".join(f"{row}\n" for row in (",".join(TRADE_COLUMNS), *trades)))

@@ -78,9 +78,13 @@ def test_the_price_shows_entries_by_side_and_closings_by_label():
     ]
     still_open = ("LONG", Fill(5, 1.0, 99.0, START, 0, 0.01, 0.0, 0.0))
     assert marks(figure_of(record(20, trades, open_fills=[still_open]))) == {
-        "LONG entry  2": 2, "SHORT entry  3": 3, "closed: grid  1": 1, "closed: stop1  1": 1, "closed: stop2  1": 1,
+        "LONG entry  2": 2,
+        "SHORT entry  3": 3,
+        "closed: grid  1": 1,
+        "closed: stop1  1": 1,
+        "closed: stop2  1": 1,
         "closed: pruned  2": 2,
-    }  # fmt: skip
+    }
 
 
 def test_every_label_has_a_line_of_its_own_with_its_times_and_its_net_profit():

@@ -172,7 +172,7 @@ def test_funding_paid_ends_at_what_the_summary_says():
 
 
 def test_the_page_loads_nothing(page):
-    outside = re.sub(r'<script type="application/octet-stream".*?</script>', "", page, flags=re.S)
+    outside = re.sub(r'<script type="application/octet-stream".*?</script>', "", page, flags=re.DOTALL)
     assert not re.search(r"https?://", outside)
     assert not re.search(r'(?:src|href)="(?!#|data:,)', outside)
 

@@ -201,8 +201,19 @@ def test_the_decisions_of_a_bar_are_told(reader):
     text = reader.tab.inner_text("#trace")
     assert f"Bar {row + 1:,}, {stamp} UTC" in text
     assert f"fill {trade.trade_id} closed ({trade.label})" in text
-    for step in ("Regime", "Circuit breaker", "Stop loss", "Margin", "Pruning", "Anchor", "Value at risk", "Grid",
-                 "Orders", "Funding", "Equity"):  # fmt: skip
+    for step in (
+        "Regime",
+        "Circuit breaker",
+        "Stop loss",
+        "Margin",
+        "Pruning",
+        "Anchor",
+        "Value at risk",
+        "Grid",
+        "Orders",
+        "Funding",
+        "Equity",
+    ):
         assert step in text
     assert reader.tab.locator("#trace ol.steps > li").count() == 11
     assert reader.tab.locator("#trace table tbody tr").count() == record.ladder.shape[1]

@@ -96,8 +96,15 @@ class BruteForce:
                 continue
             cut = [price for side, price, bar in self.cut if side == sign and self.bars < bar + c.reopen_bars]
             wanted = self._wanted(
-                sign, self.anchor + shift, spacing_pct, close, close + shift - sign * spread / 2, notional * tilt,
-                c.max_inventory * equity - held[sign] * close, [fill.price for fill in fills[sign]], cut,
+                sign,
+                self.anchor + shift,
+                spacing_pct,
+                close,
+                close + shift - sign * spread / 2,
+                notional * tilt,
+                c.max_inventory * equity - held[sign] * close,
+                [fill.price for fill in fills[sign]],
+                cut,
             )
             expected, place = {}, {}
             for level, (price, qty) in wanted.items():

@@ -111,10 +111,20 @@ def watched(script: Callable | None) -> tuple[type[GridStrategyV4], list[Moment]
             row = dict(zip(LOG_COLUMNS, self.log[-len(LOG_COLUMNS) :], strict=True))
             moments.append(
                 Moment(
-                    round((data.datetime[0] - 719_163) * 86_400_000), data.close[0], self.atr[0], self.zscore[0],
-                    self.sigma[0], self.kama[-1], self.regime_fsm.regime[-1], broker.state(data).funding_rate, before,
-                    {sign: LegView.of(leg) for sign, leg in legs.items()}, len(account.closed), account.wallet,
-                    account.start + account.gross - account.fees - account.funding, row,
+                    round((data.datetime[0] - 719_163) * 86_400_000),
+                    data.close[0],
+                    self.atr[0],
+                    self.zscore[0],
+                    self.sigma[0],
+                    self.kama[-1],
+                    self.regime_fsm.regime[-1],
+                    broker.state(data).funding_rate,
+                    before,
+                    {sign: LegView.of(leg) for sign, leg in legs.items()},
+                    len(account.closed),
+                    account.wallet,
+                    account.start + account.gross - account.fees - account.funding,
+                    row,
                 )  # fmt: skip
             )
 
@@ -127,9 +137,15 @@ def plain_market() -> Callable[..., Market]:
 
     def make(**changes) -> Market:
         facts = dict(
-            symbol="BTCUSDT", tick=0.1, step=0.001, min_qty=0.001, min_notional=5.0,
-            brackets=(Bracket(0.0, 1e12, 0.004, 0.0),), max_leverages=(125.0,), as_of="test",
-        )  # fmt: skip
+            symbol="BTCUSDT",
+            tick=0.1,
+            step=0.001,
+            min_qty=0.001,
+            min_notional=5.0,
+            brackets=(Bracket(0.0, 1e12, 0.004, 0.0),),
+            max_leverages=(125.0,),
+            as_of="test",
+        )
         return Market(**{**facts, **changes})
 
     return make

@@ -23,10 +23,12 @@ BACK = (9_930, 10_000, 9_930, 10_000)
 
 def rates(*rows):
     """Funding from (row of the candles, rate)."""
-    return pd.DataFrame({
-        "time": [pd.Timestamp(START_MS + row * BAR_MS, unit="ms", tz="UTC") for row, _ in rows],
-        "rate": [float(rate) for _, rate in rows],
-    })
+    return pd.DataFrame(
+        {
+            "time": [pd.Timestamp(START_MS + row * BAR_MS, unit="ms", tz="UTC") for row, _ in rows],
+            "rate": [float(rate) for _, rate in rows],
+        }
+    )
 
 
 UNFUNDED = rates((0, 0))

@@ -237,9 +237,7 @@ def test_a_symbol_that_starts_later_trades_from_its_own_start(sample, random_bar
     late = random_bars(seed=9, bars=800, price=3_000.0)
     late["time"] = sample.candles["time"].iloc[400:1_200].to_numpy()
     late["time"] = pd.to_datetime(late["time"], utc=True)
-    early, later, _ = share_wallet(
-        ("BTCUSDT", sample.candles.iloc[:1_200], sample.funding), ("ETHUSDT", late, None)
-    )
+    early, later, _ = share_wallet(("BTCUSDT", sample.candles.iloc[:1_200], sample.funding), ("ETHUSDT", late, None))
     log = np.frombuffer(later.log).reshape(-1, COLUMNS)
     assert log[0, 0] == late["time"].iloc[96].timestamp() * 1000
     # The first symbol does not wait for it: until then it trades as if alone.
@@ -250,9 +248,7 @@ def test_a_symbol_that_starts_later_trades_from_its_own_start(sample, random_bar
 
 def test_a_symbol_that_ends_earlier_leaves_the_other_trading(sample, random_bars):
     short = random_bars(seed=9, bars=500, price=3_000.0)
-    one, other, _ = share_wallet(
-        ("BTCUSDT", sample.candles.iloc[:1_000], sample.funding), ("ETHUSDT", short, None)
-    )
+    one, other, _ = share_wallet(("BTCUSDT", sample.candles.iloc[:1_000], sample.funding), ("ETHUSDT", short, None))
     rows = [len(strategy.log) // COLUMNS for strategy in (one, other)]
     assert rows == [1_000 - 96, 500 - 96]
 

@@ -9,7 +9,7 @@ def follow(run, orders=True):
     for moment in run.moments:
         oracle.check(moment)
     assert dict(run.strategy.blocked_reasons()) == {key: count for key, count in oracle.reasons.items() if count}
-    assert not orders or oracle.kept > 0 and oracle.replaced > 0
+    assert not orders or (oracle.kept > 0 and oracle.replaced > 0)
     return oracle
 
 

@@ -6,21 +6,14 @@ import typer
 
 pytest.importorskip("sklearn")
 
-from feeds.synthetic import sample_market  # noqa: E402
-from gridv4_bt.backtest import SymbolData, make_feeds  # noqa: E402
-from gridv4_bt.cli.common import run_app  # noqa: E402
-from gridv4_bt.cli.regimes import show_regimes  # noqa: E402
-from gridv4_bt.config import load_config  # noqa: E402
-from gridv4_bt.core.regime import Regime  # noqa: E402
-from gridv4_bt.errors import DataError  # noqa: E402
-from gridv4_bt.validation.regimes import (  # noqa: E402
-    agreement,
-    confusion,
-    filter_regimes,
-    plot_regimes,
-    state_figures,
-    stays,
-)
+from feeds.synthetic import sample_market
+from gridv4_bt.backtest import SymbolData, make_feeds
+from gridv4_bt.cli.common import run_app
+from gridv4_bt.cli.regimes import show_regimes
+from gridv4_bt.config import load_config
+from gridv4_bt.core.regime import Regime
+from gridv4_bt.errors import DataError
+from gridv4_bt.validation.regimes import agreement, confusion, filter_regimes, plot_regimes, state_figures, stays
 
 NOISE, UP, DOWN, BREAK_UP, BREAK_DOWN = 0, 1, -1, 2, -2
 #: A mixture that is fitted after 6 days.

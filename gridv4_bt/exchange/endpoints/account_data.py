@@ -15,9 +15,14 @@ def user_trades(exchange: Exchange, params: Params) -> Any:
     """List trades by cursor or by time."""
     symbol = exchange.book(params.text("symbol")).symbol
     order_id = params.integer("orderId")
-    rows = page(exchange, params, exchange.ledger.trades, "fromId", 500, lambda trade: (
-        trade.symbol == symbol and order_id in (None, trade.order_id)
-    ))  # fmt: skip
+    rows = page(
+        exchange,
+        params,
+        exchange.ledger.trades,
+        "fromId",
+        500,
+        lambda trade: trade.symbol == symbol and order_id in (None, trade.order_id),
+    )
     market = exchange.books[symbol].market
     return [answers.trade_answer(trade, market) for trade in rows]
 
@@ -99,19 +104,30 @@ def set_leverage(exchange: Exchange, params: Params) -> Any:
 def symbol_config(exchange: Exchange, params: Params) -> Any:
     """Return leverage and margin type of symbols."""
     return [
-        {"symbol": book.symbol, "marginType": "ISOLATED" if book.symbol in exchange.isolated else "CROSSED",
-         "isAutoAddMargin": False, "leverage": int(book.leverage), "maxNotionalValue": number(book.max_notional)}
+        {
+            "symbol": book.symbol,
+            "marginType": "ISOLATED" if book.symbol in exchange.isolated else "CROSSED",
+            "isAutoAddMargin": False,
+            "leverage": int(book.leverage),
+            "maxNotionalValue": number(book.max_notional),
+        }
         for book in books(exchange, params)
-    ]  # fmt: skip
+    ]
 
 
 @endpoint("GET", "v1/accountConfig", weight=5)
 def account_config(exchange: Exchange, params: Params) -> Any:
     """Return the modes of the account."""
     return {
-        "feeTier": 0, "canTrade": True, "canDeposit": True, "canWithdraw": True,
-        "dualSidePosition": exchange.hedge_mode, "updateTime": 0, "multiAssetsMargin": False, "tradeGroupId": -1,
-    }  # fmt: skip
+        "feeTier": 0,
+        "canTrade": True,
+        "canDeposit": True,
+        "canWithdraw": True,
+        "dualSidePosition": exchange.hedge_mode,
+        "updateTime": 0,
+        "multiAssetsMargin": False,
+        "tradeGroupId": -1,
+    }
 
 
 @endpoint("GET", "v1/commissionRate", weight=20)

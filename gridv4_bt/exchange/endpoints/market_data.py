@@ -67,10 +67,22 @@ def klines(exchange: Exchange, params: Params) -> Any:
         ends = rows[:, 0] + step
         rows = rows[(ends < tape.moment_end) | (ends > exchange.now)]
     return [
-        [int(time), number(open_), number(high), number(low), number(close), number(volume), int(time) + step - 1,
-         number(volume * close), 0, "0", "0", "0"]
+        [
+            int(time),
+            number(open_),
+            number(high),
+            number(low),
+            number(close),
+            number(volume),
+            int(time) + step - 1,
+            number(volume * close),
+            0,
+            "0",
+            "0",
+            "0",
+        ]
         for time, open_, high, low, close, volume in rows.tolist()
-    ]  # fmt: skip
+    ]
 
 
 @endpoint("GET", "v1/premiumIndex", weight=without_symbol(1, 10), signed=False)
@@ -78,16 +90,18 @@ def premium_index(exchange: Exchange, params: Params) -> Any:
     """Return mark price and funding; the rate is the latest settled, because the next is known from the future here."""
     rows = []
     for book in books(exchange, params):
-        rows.append({
-            "symbol": book.symbol,
-            "markPrice": number(book.price),
-            "indexPrice": number(book.price),
-            "estimatedSettlePrice": number(book.price),
-            "lastFundingRate": number(book.settled[-1].rate if book.settled else 0.0),
-            "interestRate": "0.00010000",
-            "nextFundingTime": book.next_settlement(exchange.now),
-            "time": exchange.now,
-        })  # fmt: skip
+        rows.append(
+            {
+                "symbol": book.symbol,
+                "markPrice": number(book.price),
+                "indexPrice": number(book.price),
+                "estimatedSettlePrice": number(book.price),
+                "lastFundingRate": number(book.settled[-1].rate if book.settled else 0.0),
+                "interestRate": "0.00010000",
+                "nextFundingTime": book.next_settlement(exchange.now),
+                "time": exchange.now,
+            }
+        )
     return _one_or_all(rows, params)
 
 
@@ -110,10 +124,17 @@ def funding_rate(exchange: Exchange, params: Params) -> Any:
 def book_ticker(exchange: Exchange, params: Params) -> Any:
     """Return bid and ask, which are both the last price."""
     rows = [
-        {"symbol": book.symbol, "bidPrice": number(book.price), "bidQty": "1", "askPrice": number(book.price),
-         "askQty": "1", "time": exchange.now, "lastUpdateId": exchange.now}
+        {
+            "symbol": book.symbol,
+            "bidPrice": number(book.price),
+            "bidQty": "1",
+            "askPrice": number(book.price),
+            "askQty": "1",
+            "time": exchange.now,
+            "lastUpdateId": exchange.now,
+        }
         for book in books(exchange, params)
-    ]  # fmt: skip
+    ]
     return _one_or_all(rows, params)
 
 
@@ -134,24 +155,26 @@ def ticker_day(exchange: Exchange, params: Params) -> Any:
         bars = book.candles(book.interval, exchange.now - DAY_MS, exchange.now, exchange.tape.over).tolist()
         volume, value = plain_sum(bar[5] for bar in bars), plain_sum(bar[5] * bar[4] for bar in bars)
         opened = bars[0][1]
-        rows.append({
-            "symbol": book.symbol,
-            "priceChange": number(book.price - opened),
-            "priceChangePercent": number(100.0 * (book.price / opened - 1.0)),
-            "weightedAvgPrice": number(value / volume if volume else book.price),
-            "lastPrice": number(book.price),
-            "lastQty": "0",
-            "openPrice": number(opened),
-            "highPrice": number(max(bar[2] for bar in bars)),
-            "lowPrice": number(min(bar[3] for bar in bars)),
-            "volume": number(volume),
-            "quoteVolume": number(value),
-            "openTime": int(bars[0][0]),
-            "closeTime": exchange.now,
-            "firstId": 0,
-            "lastId": 0,
-            "count": 0,
-        })  # fmt: skip
+        rows.append(
+            {
+                "symbol": book.symbol,
+                "priceChange": number(book.price - opened),
+                "priceChangePercent": number(100.0 * (book.price / opened - 1.0)),
+                "weightedAvgPrice": number(value / volume if volume else book.price),
+                "lastPrice": number(book.price),
+                "lastQty": "0",
+                "openPrice": number(opened),
+                "highPrice": number(max(bar[2] for bar in bars)),
+                "lowPrice": number(min(bar[3] for bar in bars)),
+                "volume": number(volume),
+                "quoteVolume": number(value),
+                "openTime": int(bars[0][0]),
+                "closeTime": exchange.now,
+                "firstId": 0,
+                "lastId": 0,
+                "count": 0,
+            }
+        )
     return _one_or_all(rows, params)
 
 

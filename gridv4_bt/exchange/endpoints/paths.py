@@ -31,9 +31,12 @@ ENDPOINTS: dict[tuple[str, str], Endpoint] = {}
 
 
 def endpoint(
-    method: str, *paths: str, weight: int | Callable[[Params], int] = 1, signed: bool = True,
+    method: str,
+    *paths: str,
+    weight: int | Callable[[Params], int] = 1,
+    signed: bool = True,
     orders: int | Callable[[Params], int] = 0,
-) -> Callable[[Handler], Handler]:  # fmt: skip
+) -> Callable[[Handler], Handler]:
     """Serve paths with the function below; `weight` and `orders` count against the limits."""
 
     def serve(handler: Handler) -> Handler:

@@ -16,10 +16,11 @@ from gridv4_bt.engine import exits, guards, ladder, liquidation, position, pruni
 from gridv4_bt.engine import matching as rules_of_matching
 from gridv4_bt.engine.ladder import Blocked
 from gridv4_bt.engine.market import MarketHistory
-from gridv4_bt.engine.sweep import exchange, fills, guarding, matching, quoting, reading
-from gridv4_bt.engine.sweep import state as records
-from gridv4_bt.engine.sweep.exchange import next_bar
-from gridv4_bt.engine.sweep.guarding import (
+from gridv4_bt.errors import ConfigError
+from gridv4_bt.optimise.kernel import exchange, fills, guarding, matching, quoting, reading
+from gridv4_bt.optimise.kernel import state as records
+from gridv4_bt.optimise.kernel.exchange import next_bar
+from gridv4_bt.optimise.kernel.guarding import (
     check_circuit_breaker,
     check_liquidation,
     check_stop_loss,
@@ -28,9 +29,9 @@ from gridv4_bt.engine.sweep.guarding import (
     trail_anchor,
     update_regime,
 )
-from gridv4_bt.engine.sweep.quoting import generate_grid, match_orders
-from gridv4_bt.engine.sweep.reading import DAY_MS, keep_trades, log_equity, note_regime, read_bar
-from gridv4_bt.engine.sweep.state import (
+from gridv4_bt.optimise.kernel.quoting import generate_grid, match_orders
+from gridv4_bt.optimise.kernel.reading import DAY_MS, keep_trades, log_equity, note_regime, read_bar
+from gridv4_bt.optimise.kernel.state import (
     BRACKET,
     CLOSE,
     COOLING,
@@ -48,7 +49,6 @@ from gridv4_bt.engine.sweep.state import (
     Side,
     State,
 )
-from gridv4_bt.errors import ConfigError
 
 #: The modules whose functions the kernel is made of, and those whose functions it calls when something happens.
 MADE_OF = (
@@ -64,12 +64,8 @@ def trade(inputs, state):
     bars, news, tally, trace = inputs.bars, state.news, state.tally, state.trace
     kelly, returns, by_label = state.kelly, state.returns, state.by_label
     legs, found = state.legs, state.found
-    long = Side(
-        legs[0], state.fills[0], state.closes[0], state.cooling[0], state.taken[0], state.orders[0], found[1]
-    )
-    short = Side(
-        legs[1], state.fills[1], state.closes[1], state.cooling[1], state.taken[1], state.orders[1], found[2]
-    )
+    long = Side(legs[0], state.fills[0], state.closes[0], state.cooling[0], state.taken[0], state.orders[0], found[1])
+    short = Side(legs[1], state.fills[1], state.closes[1], state.cooling[1], state.taken[1], state.orders[1], found[2])
     rule = 0
     rules = inputs.rules[0]
     brackets = inputs.brackets[rules.first : rules.end]
@@ -116,9 +112,7 @@ def kernel():
     return compiled(trade, MADE_OF, CALLED, nogil=True)
 
 
-def new_state(
-    config: GridConfig, cash: float, days: int, log_shape: tuple[int, int], room: int, trades: int
-) -> State:
+def new_state(config: GridConfig, cash: float, days: int, log_shape: tuple[int, int], room: int, trades: int) -> State:
     """Return the state of an account before its first bar.
 
     Parameters

@@ -24,7 +24,7 @@ from gridv4_bt.engine.matching import (
     trades_through,
 )
 from gridv4_bt.engine.position import unrealized_pnl
-from gridv4_bt.engine.sweep.fills import (
+from gridv4_bt.optimise.kernel.fills import (
     cancel_orders,
     close_fill,
     entries_changed,
@@ -32,7 +32,7 @@ from gridv4_bt.engine.sweep.fills import (
     note_first_exit,
     open_fill,
 )
-from gridv4_bt.engine.sweep.state import GRID, LIQUIDATION, STOP2
+from gridv4_bt.optimise.kernel.state import GRID, LIQUIDATION, STOP2
 
 
 def match(p, wallet, bar, brackets, long, short, news):

@@ -5,8 +5,8 @@ from gridv4_bt.engine.exits import exits_stay, shared_slack, wanted_exit
 from gridv4_bt.engine.guards import COOLDOWN_FACTOR, cools_down, entry_blocks
 from gridv4_bt.engine.ladder import PLACED, plan_ladder
 from gridv4_bt.engine.matching import INFINITY
-from gridv4_bt.engine.sweep.exchange import rest_entries
-from gridv4_bt.engine.sweep.fills import cancel_entries, note_first_exit, take_totals
+from gridv4_bt.optimise.kernel.exchange import rest_entries
+from gridv4_bt.optimise.kernel.fills import cancel_entries, note_first_exit, take_totals
 
 NEVER = 2**62
 
@@ -71,8 +71,11 @@ def kelly_now(p, known, returns):
         known.known = 1
         known.multiplier = kelly_multiplier(
             returns[: known.returns],
-            window=p.kelly_window, min_trades=p.kelly_min_trades, floor=p.kelly_floor, cap=p.kelly_cap,
-        )  # fmt: skip
+            window=p.kelly_window,
+            min_trades=p.kelly_min_trades,
+            floor=p.kelly_floor,
+            cap=p.kelly_cap,
+        )
     return known.multiplier
 
 

@@ -5,8 +5,8 @@ from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.engine.matching import INFINITY
 from gridv4_bt.engine.position import net_pnl
 from gridv4_bt.engine.pruning import gap_price, underwater_price
-from gridv4_bt.engine.sweep.fills import note_first_exit
-from gridv4_bt.engine.sweep.state import GMM_REGIME, GRID, KAMA_REGIME, STOP2
+from gridv4_bt.optimise.kernel.fills import note_first_exit
+from gridv4_bt.optimise.kernel.state import GMM_REGIME, GRID, KAMA_REGIME, STOP2
 
 
 def read_bar(p, wallet, now, bar, sigma, before, long, short, news, kelly, returns, by_label):

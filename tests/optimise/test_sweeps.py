@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import gridv4_bt.sweep as module
+import gridv4_bt.optimise.sweeps as module
 from feeds.synthetic import SYMBOL, sample_market
 from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.config import GridConfig
@@ -124,9 +124,11 @@ def real(shared_data):
         row = int(candles["time"].searchsorted(pd.Timestamp(first, tz="UTC")))
         mark = shared_data / "mark" / f"{symbol}-mark-1h.parquet"
         data = SymbolData(
-            symbol, candles.iloc[row : row + bars].reset_index(drop=True),
-            shared_data / "funding" / f"{symbol}-funding.parquet", mark if mark.exists() else None,
-        )  # fmt: skip
+            symbol,
+            candles.iloc[row : row + bars].reset_index(drop=True),
+            shared_data / "funding" / f"{symbol}-funding.parquet",
+            mark if mark.exists() else None,
+        )
         return data, SweepMarket.of(make_feeds([data])[0], rules), rules
 
     return read
@@ -183,9 +185,12 @@ def test_rules_that_change_while_something_is_held(sample, market):
     times = market.bars["time"]
     old = load_market(SYMBOL)
     strict = replace(
-        old, tick=old.tick * 10, min_notional=old.min_notional * 4, brackets=(Bracket(0.0, 1e12, 0.05, 0.0),),
+        old,
+        tick=old.tick * 10,
+        min_notional=old.min_notional * 4,
+        brackets=(Bracket(0.0, 1e12, 0.05, 0.0),),
         max_leverages=(20.0,),
-    )  # fmt: skip
+    )
     changes = range(300, 2_300, 40)  # bars; many, so that some come while fills are open
     history = MarketHistory(
         ((0, old), *((int(times[bar]), (strict, old)[number % 2]) for number, bar in enumerate(changes)))
@@ -253,7 +258,7 @@ def test_the_inside_of_bars_is_refused(market, mode):
 
 
 def test_without_numba_it_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("gridv4_bt.engine.sweep.kernel.available", lambda: False)
+    monkeypatch.setattr("gridv4_bt.optimise.kernel.kernel.available", lambda: False)
     with pytest.raises(ConfigError, match=r"pip install 'gridstrategy-v4\[fast\]'"):
         check_sweepable(GridConfig())
 

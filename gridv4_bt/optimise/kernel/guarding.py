@@ -5,23 +5,15 @@ The rules are those of `gridv4_bt.engine.guards` and `pruning`, which the strate
 
 from gridv4_bt.core.grid import grid_spacing
 from gridv4_bt.core.risk import portfolio_var
-from gridv4_bt.engine.guards import (
-    beyond_stop1,
-    must_delever,
-    must_halt,
-    stays_halted,
-    stop1_qty,
-    stop2_price,
-    trailed,
-)
+from gridv4_bt.engine.guards import beyond_stop1, must_delever, must_halt, stays_halted, stop1_qty, stop2_price, trailed
 from gridv4_bt.engine.matching import INFINITY
 from gridv4_bt.engine.position import realized_pnl, worst_fill
 from gridv4_bt.engine.pruning import FUNDING_SHARE, MAX_AGE_MS, deviates, offset_index, prune_reason
-from gridv4_bt.engine.sweep.exchange import maintenance
-from gridv4_bt.engine.sweep.fills import cancel_entries, close_at_market
-from gridv4_bt.engine.sweep.matching import liquidation_range, unrealized
-from gridv4_bt.engine.sweep.reading import count_stop
-from gridv4_bt.engine.sweep.state import DELEVER, MARGIN_CALL, NO_REGIME, OFFSET, PRUNED, STOP1, STOP2
+from gridv4_bt.optimise.kernel.exchange import maintenance
+from gridv4_bt.optimise.kernel.fills import cancel_entries, close_at_market
+from gridv4_bt.optimise.kernel.matching import liquidation_range, unrealized
+from gridv4_bt.optimise.kernel.reading import count_stop
+from gridv4_bt.optimise.kernel.state import DELEVER, MARGIN_CALL, NO_REGIME, OFFSET, PRUNED, STOP1, STOP2
 
 
 def update_regime(p, now):
@@ -151,9 +143,8 @@ def prune_side(wallet, now, side):
     for i in range(leg.fills):
         fill = side.fills[i]
         reason = prune_reason(
-            leg.sign, now.close, now.time, deviated,
-            fill.price, fill.qty, fill.time, fill.spacing_pct, fill.funding,
-        )  # fmt: skip
+            leg.sign, now.close, now.time, deviated, fill.price, fill.qty, fill.time, fill.spacing_pct, fill.funding
+        )
         if reason:
             close_at_market(wallet, side, i, fill.qty, PRUNED[reason])
 

@@ -1,11 +1,11 @@
-"""The simulated exchange of a sweep: `HedgeBroker` for one symbol, on the records of `gridv4_bt.engine.sweep.state`."""
+"""The simulated exchange of a sweep: `HedgeBroker` for one symbol, on the records of `gridv4_bt.optimise.kernel.state`."""
 
 from gridv4_bt.core.risk import maintenance_margin
 from gridv4_bt.engine.ladder import MARGIN, MAX_POSITION, PLACE, PLACED, REPLACE
 from gridv4_bt.engine.matching import stop_hit
 from gridv4_bt.engine.position import settle_fills
-from gridv4_bt.engine.sweep.fills import entries_changed
-from gridv4_bt.engine.sweep.matching import fills, is_safe, match, note_prices, unrealized
+from gridv4_bt.optimise.kernel.fills import entries_changed
+from gridv4_bt.optimise.kernel.matching import fills, is_safe, match, note_prices, unrealized
 
 
 def next_bar(p, wallet, bar, rate, brackets, long, short, news):

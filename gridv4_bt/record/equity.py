@@ -1,0 +1,92 @@
+"""equity.csv: one row a bar. Times are ISO 8601 UTC."""
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+from numpy.typing import NDArray
+
+from gridv4_bt.core.regime import Regime
+from gridv4_bt.engine.columns import EQUITY_COLUMNS
+from gridv4_bt.errors import DataError
+from gridv4_bt.record.run_record import SymbolRecord
+
+
+def write_equity(path: Path, records: Sequence[SymbolRecord]) -> None:
+    """Write one row a bar; with several symbols one row a bar and symbol, its name in a last column."""
+    header = list(EQUITY_COLUMNS) + (["symbol"] if len(records) > 1 else [])
+    tables = [_equity_table(record, len(records) > 1) for record in records]
+    table = pa.concat_tables(tables)
+    if len(records) > 1:
+        table = table.sort_by("time")
+    with path.open("wb") as file:
+        file.write((",".join(header) + "\n").encode())
+        _write_rows(table, file)
+
+
+def equity_rows(record: SymbolRecord, name: bool) -> bytes:
+    """Return the rows of a record as they stand in equity.csv, with the symbol in a last column if `name`."""
+    rows = io.BytesIO()
+    _write_rows(_equity_table(record, name), rows)
+    return rows.getvalue()
+
+
+def _write_rows(table: pa.Table, file: BinaryIO) -> None:
+    pa_csv.write_csv(table, file, pa_csv.WriteOptions(include_header=False, quoting_style="none"))
+
+
+def _equity_table(record: SymbolRecord, name: bool) -> pa.Table:
+    columns: dict[str, Any] = {}
+    for column in EQUITY_COLUMNS:
+        values = record.column(column)
+        if column == "time":
+            seconds = values.astype(np.int64).astype("datetime64[ms]")
+            columns[column] = np.char.add(np.datetime_as_string(seconds, unit="s"), "Z")
+        elif column == "regime":
+            names = {code.value: code.name for code in Regime}
+            columns[column] = [names[int(code)] for code in values]
+        elif column in ("halted", "resting_orders"):
+            columns[column] = values.astype(np.int64)
+        elif column in ("liquidation_down", "liquidation_up"):
+            columns[column] = pa.array(values, mask=np.isinf(values))  # an empty cell: no such price
+        else:
+            columns[column] = values
+    if name:
+        columns["symbol"] = [record.symbol] * len(record.log)
+    return pa.table(columns)
+
+
+def read_equity(path: Path) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
+    """Return times (ms) and equity of all rows; with several symbols there is one of each at a time.
+
+    Raises
+    ------
+    DataError
+        The file is missing, damaged, or cannot be read.
+    """
+    columns = {"time": pa.string(), "equity": pa.float64()}
+    options = pa_csv.ConvertOptions(column_types=columns, include_columns=list(columns), strings_can_be_null=False)
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(file.tell() - 1, 0))
+            whole = file.read() == b"\n"
+        table = pa_csv.read_csv(path, convert_options=options)
+        times = np.array([text.removesuffix("Z") for text in table["time"].to_pylist()], dtype="datetime64[ms]")
+        equity = table["equity"].to_numpy()
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing; a run's folder holds it") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (pa.ArrowException, ValueError) as error:
+        raise DataError(f"{path}: damaged: {str(error).splitlines()[0]}") from None
+    if not whole:
+        raise DataError(f"{path}: damaged: ends within a row")
+    if np.any(times[1:] < times[:-1]) or np.isnan(equity).any() or np.isnat(times).any():
+        raise DataError(f"{path}: damaged: times that do not rise or cells that are empty")
+    return times, equity

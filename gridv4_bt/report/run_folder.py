@@ -1,0 +1,77 @@
+"""A run's folder: summary.json, trades.csv, equity.csv, returns.csv, config.toml, overview.png and report.html.
+
+Times are ISO 8601 UTC. Everything is written to a folder beside the target first and moved into place
+at the end, so that a full disk or Ctrl-C leaves no half-written run behind.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gridv4_bt.config import GridConfig, config_as_toml
+from gridv4_bt.errors import ConfigError
+from gridv4_bt.metrics.recorder import SymbolRecord
+from gridv4_bt.metrics.summary import daily_returns, wallet_curve
+from gridv4_bt.record.equity import write_equity
+from gridv4_bt.record.trades import write_trades
+from gridv4_bt.report.overview import plot_overview
+from gridv4_bt.report.page import write_report
+
+RUN_FILES = ("summary.json", "trades.csv", "equity.csv", "returns.csv", "config.toml", "overview.png", "report.html")
+
+
+def check_folder(folder: Path, known: Sequence[str] = RUN_FILES) -> None:
+    """Refuse a target that is a file, or a folder that holds anything but an earlier run, whose files are `known`.
+
+    Raises
+    ------
+    ConfigError
+        Naming what is in the way.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"--out {folder}: is a file; name a folder")
+    foreign = sorted(path.name for path in folder.glob("*") if path.name not in known) if folder.is_dir() else []
+    if foreign:
+        raise ConfigError(f"--out {folder}: holds other files ({foreign[0]}); name a new or empty folder")
+
+
+def write_run(
+    folder: Path, records: Sequence[SymbolRecord], summary: dict[str, Any], config: GridConfig, plot: bool
+) -> None:
+    """Write all files of a run. `plot` adds the picture and the page."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        (draft / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        (draft / "config.toml").write_text(config_as_toml(config), encoding="utf-8")
+        write_trades(draft / "trades.csv", records)
+        write_equity(draft / "equity.csv", records)
+        write_returns(draft / "returns.csv", records, summary["start_equity"])
+        if plot:
+            plot_overview(records, summary, draft / "overview.png")
+            write_report(draft / "report.html", records, summary, config)
+        folder.mkdir(exist_ok=True)
+        for name in RUN_FILES:
+            if (draft / name).exists():
+                os.replace(draft / name, folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def write_returns(path: Path, records: Sequence[SymbolRecord], start_equity: float) -> None:
+    """Write date and return of each UTC day traded, a fraction, for pyfolio, quantstats and the like.
+
+    ``pandas.read_csv(path, index_col=0, parse_dates=True)["return"]`` is what they take.
+    """
+    days, returns = daily_returns(*wallet_curve(records), start_equity)
+    dates = np.datetime_as_string(days.astype("datetime64[D]"))
+    rows = "".join(f"{date},{change!r}\n" for date, change in zip(dates.tolist(), returns.tolist(), strict=True))
+    path.write_text("date,return\n" + rows, encoding="utf-8")
