@@ -26,9 +26,10 @@ from gridv4_bt.config import load_config
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.live.paper import history_bars, paper_place
 from gridv4_bt.live.runner import Plan, Session
+from presets import BUSY
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-CONFIG = load_config(None, ["floor_pct=0.003", "k=0.8", "levels=5"])
+CONFIG = load_config(BUSY, ["floor_pct=0.003", "k=0.8", "levels=5"])
 QUARTER = pd.Timedelta(minutes=15)
 
 
@@ -62,10 +63,13 @@ def hold(data: list[SymbolData], console: Console) -> bool:
     rules = {feed.p.name: load_market_history(feed.p.name) for feed in feeds}
     began = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        with paper_place(feeds, rules, CONFIG, 10_000.0, threading.Event()) as place:
-            with Session(Plan(list(rules), CONFIG, Path(folder)), place, lambda title, text: None) as session:
-                session.prepare()
-                session.run()
+        plan = Plan(list(rules), CONFIG, Path(folder))
+        with (
+            paper_place(feeds, rules, CONFIG, 10_000.0, threading.Event()) as place,
+            Session(plan, place, lambda title, text: None) as session,
+        ):
+            session.prepare()
+            session.run()
         seconds = time.process_time() - began
         found = audit(Path(folder))
     console.print(audit_table(found, 0.0))

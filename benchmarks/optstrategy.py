@@ -24,9 +24,13 @@ from feeds.candles import CandleFeed
 from feeds.tables import CandleTable, FundingTable
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.compat import FastCerebro
+from gridv4_bt.config import load_config
 from gridv4_bt.metrics.analyzers import RiskRatios
 from gridv4_bt.optimise.cerebro import OptCerebro, compile_rules
+from presets import BUSY
 from strategies.grid_v4 import GridStrategyV4
+
+BUSY_VALUES = load_config(BUSY).model_dump()
 
 
 def cpu_seconds() -> float:
@@ -64,14 +68,14 @@ def report(days: int = 14, trials: int = 20, rounds: int = 5) -> None:
         found = []
         for k in ks:
             cerebro = build(FastCerebro)
-            cerebro.addstrategy(GridStrategyV4, k=k)
+            cerebro.addstrategy(GridStrategyV4, **BUSY_VALUES | {"k": k})
             found.append(cerebro.run())
         return found
 
     def optimised(kind: type[bt.Cerebro], jobs: int, **options: object) -> Callable[[], object]:
         def work() -> object:
             cerebro = build(kind, **options)
-            cerebro.optstrategy(GridStrategyV4, k=ks)
+            cerebro.optstrategy(GridStrategyV4, **BUSY_VALUES | {"k": ks})
             return cerebro.run(maxcpus=jobs)
 
         return work

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
+from busy import BUSY_FILE
 
 pytest.importorskip("aiohttp")
 
@@ -40,7 +41,7 @@ class Market:
     second: str = ""  #: another symbol in the same wallet: a later stretch, at a fifteenth of the price
 
     def __post_init__(self):
-        self.config = load_config(None, list(self.settings))
+        self.config = load_config(BUSY_FILE, list(self.settings))
         self.data = self._data()
         feeds = make_feeds(self.data)
         start = int(feeds[0].candles.time[history_bars(self.config)])

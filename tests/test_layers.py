@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 #: The rows, top first; what stands in one row does not import each other. A room is a folder or a single module.
 ROWS = (
-    ("gridv4_bt.core", "gridv4_bt.errors"),
+    ("gridv4_bt.core", "gridv4_bt.errors", "presets"),
     ("gridv4_bt.config", "gridv4_bt.compat", "gridv4_bt.compiled"),
     ("gridv4_bt.engine", "gridv4_bt.indicators"),
     ("feeds", "brokers", "strategies"),
@@ -49,7 +49,7 @@ SOCKET_ROOMS = (
 def modules():
     """Return every module of the product by its name, with its source."""
     found = {}
-    for folder in ("gridv4_bt", "strategies", "brokers", "feeds"):
+    for folder in ("gridv4_bt", "strategies", "brokers", "feeds", "presets"):
         for path in (ROOT / folder).rglob("*.py"):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             found[name.removesuffix(".__init__")] = path.read_text(encoding="utf-8")

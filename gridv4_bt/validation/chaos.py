@@ -35,6 +35,7 @@ from gridv4_bt.live.ids import Purpose, parse_id
 from gridv4_bt.live.live_strategy import LiveGrid
 from gridv4_bt.live.paper import PaperClock, history_bars, place_at
 from gridv4_bt.live.runner import Plan, Session
+from presets import BUSY
 
 #: Out of so many bars the last ones are calm: no fault, no kill.
 CYCLE, CALM = 25, 4
@@ -141,7 +142,7 @@ def run_seed(seed: int, bars: int, folder: Path, trouble: float = 0.03, kills_pe
     result = Result(seed)
     folder.mkdir(parents=True)
     # Small levels near to each other trade often.
-    config = load_config(None, ["floor_pct=0.003", "k=0.8", "levels=5"])
+    config = load_config(BUSY, ["floor_pct=0.003", "k=0.8", "levels=5"])
     (folder / "chaos.toml").write_text(config_as_toml(config), encoding="utf-8")
     needed = history_bars(config) + bars
     market = sample_market(seed=seed, days=needed // 96 + 10)

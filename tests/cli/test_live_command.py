@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from busy import BUSY_FILE
 
 pytest.importorskip("aiohttp")
 
@@ -112,7 +113,7 @@ MINE = Keys("KEYKEYKEYKEY0123456789", "SECRETSECRET9876543210")
 def test_no_key_is_in_any_file_log_alert_or_error(tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     logging.getLogger("gridv4.live").propagate = True
-    config = load_config(None, ["floor_pct=0.003", "k=0.8"])
+    config = load_config(BUSY_FILE, ["floor_pct=0.003", "k=0.8"])
     market = sample_market(days=5)
     data = [SymbolData(SYMBOL, market.candles.iloc[:112].reset_index(drop=True), market.funding)]
     feeds = make_feeds(data)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from busy import BUSY_FILE
 
 pytest.importorskip("aiohttp")
 
@@ -53,7 +54,7 @@ def exchange():
     """A local exchange that knows my key, and spoils some answers."""
     market = sample_market(days=12)
     feeds = make_feeds([SymbolData(SYMBOL, market.candles, market.funding)])
-    api = open_api(feeds, load_config(None, []), start_ms=int(feeds[0].candles.time[1_100]))
+    api = open_api(feeds, load_config(BUSY_FILE, []), start_ms=int(feeds[0].candles.time[1_100]))
     api._key, api._secret = MY_KEY, MY_SECRET
     kinds = ("lost_after", "html", "unknown", "cut", "gateway", "unavailable")
     api.faults = Faults([Fault(kind=kind, times=1, on="*", skip=7 + 3 * n) for n, kind in enumerate(kinds)])

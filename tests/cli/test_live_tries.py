@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from busy import BUSY_FILE
 
 pytest.importorskip("aiohttp")
 
@@ -44,7 +45,7 @@ def exchange(candles):
     """A local exchange that waits to be told, with a bit more history than a session reads."""
     data = [SymbolData(SYMBOL, candles.candles.iloc[:1_130], candles.funding)]
     feeds = make_feeds(data)
-    api = open_api(feeds, load_config(None, []), start_ms=int(feeds[0].candles.time[1_100]))
+    api = open_api(feeds, load_config(BUSY_FILE, []), start_ms=int(feeds[0].candles.time[1_100]))
     with ServerThread(api) as server:
         server.api = api
         yield server

@@ -6,10 +6,10 @@ import json
 from urllib.parse import urlencode
 
 import pandas as pd
+from busy import busy
 from scripted import OTHER, START, TEST, candle_frame
 
 from feeds.candles import CandleFeed
-from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.market import MarketHistory
 from gridv4_bt.exchange.api import KEY, SECRET
 from gridv4_bt.exchange.exchange import Exchange
@@ -41,7 +41,7 @@ def make_exchange(bars=None, symbols=("TESTUSDT",), funding=((0, 0.0),), cash=10
         for name, some in zip(symbols, each, strict=True)
     ]
     participation = options.pop("participation", float("inf"))
-    config = GridConfig(**{"slippage": 0.0002, "maker_fee": 0.0002, "taker_fee": 0.0005, "leverage": 5.0} | options)
+    config = busy(**{"slippage": 0.0002, "maker_fee": 0.0002, "taker_fee": 0.0005, "leverage": 5.0} | options)
     return Exchange(feeds, rules, config, cash, START_MS + first * QUARTER, participation)
 
 

@@ -4,11 +4,12 @@ from collections import Counter
 
 import pandas as pd
 import pytest
+from busy import busy
 
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
 from gridv4_bt.compat import FastCerebro
-from gridv4_bt.config import GridConfig, backtrader_params
+from gridv4_bt.config import backtrader_params
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.exchange.exchange import Exchange
 from strategies.grid_v4 import GridStrategyV4
@@ -121,7 +122,7 @@ def test_grid_through_the_fall_of_ftx(shared_data, symbol, first, days):
     span = (candles["time"] >= begin) & (candles["time"] < begin + pd.Timedelta(days=days))
     candles = without_gaps(candles[span].reset_index(drop=True))
     rules = {symbol: load_market_history(symbol)}
-    config = GridConfig(regime="none", k=0.8, floor_pct=0.003, order_pct=0.05)
+    config = busy(regime="none", k=0.8, floor_pct=0.003, order_pct=0.05)
 
     def feed():
         return CandleFeed(dataname=candles, name=symbol, funding=funding)

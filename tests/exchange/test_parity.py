@@ -7,12 +7,12 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 import pytest
+from busy import busy
 from paper_exchange import QUARTER
 
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
 from feeds.synthetic import sample_market
-from gridv4_bt.config import GridConfig
 from gridv4_bt.core.grid import round_down
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.exchange.exchange import Exchange
@@ -236,7 +236,7 @@ def test_random_orders_of_two_symbols(seed):
         return [feed_of(name, frame) for name, frame in frames.items()]
 
     first = int(frames["BTCUSDT"]["time"].iloc[1].timestamp() * 1000)
-    exchange, orders, strategy = both(feeds, rules, GridConfig(), 50_000.0, seed, bars - 2, 8_000.0, first)
+    exchange, orders, strategy = both(feeds, rules, busy(), 50_000.0, seed, bars - 2, 8_000.0, first)
     assert_same(exchange, orders, strategy)
     assert len(exchange.ledger.trades) > 40 and exchange.account.funding != 0.0
 
@@ -251,7 +251,7 @@ def test_random_orders_in_the_week_of_a_crash(shared_data, symbol, seed, liquida
     week = (candles["time"] >= begin) & (candles["time"] < begin + pd.Timedelta(days=7))
     candles = candles[week].reset_index(drop=True)
     rules = {symbol: load_market_history(symbol)}
-    config = GridConfig(intrabar=intrabar, leverage=10.0)
+    config = busy(intrabar=intrabar, leverage=10.0)
 
     def feeds():
         return [feed_of(symbol, candles, funding)]
@@ -274,7 +274,7 @@ def test_random_orders_matched_by_the_minutes_inside_the_bars():
 
     first = int(market.candles["time"].iloc[1].timestamp() * 1000)
     exchange, orders, strategy = both(
-        feeds, rules, GridConfig(intrabar="detail"), 50_000.0, 3, len(market.candles) - 2, 8_000.0, first
+        feeds, rules, busy(intrabar="detail"), 50_000.0, 3, len(market.candles) - 2, 8_000.0, first
     )
     assert_same(exchange, orders, strategy)
     assert len(exchange.ledger.trades) > 40

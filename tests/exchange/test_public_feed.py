@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from busy import busy
 from paper_exchange import Rest
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "feeds"))  # where the fake exchange is
@@ -13,7 +14,6 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "feeds"))  # where the
 from fake_exchange import HOUR, MINUTE, FakeExchange, connector, settled, truth
 
 from feeds.exchange import Unavailable
-from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.exchange.api import Api
 from gridv4_bt.exchange.control import respond
@@ -40,7 +40,7 @@ def follow(market):
     with market.serving() as url:
         feed = PublicFeed(connector(url)("binanceusdm"), ["BTC/USDT:USDT"], lambda: market.now / 1000, HISTORY_MS)
         feeds = feed.feeds()
-        exchange = Exchange(feeds, {"BTCUSDT": load_market_history("BTCUSDT")}, GridConfig(), 10_000.0, NOW - 30_000)
+        exchange = Exchange(feeds, {"BTCUSDT": load_market_history("BTCUSDT")}, busy(), 10_000.0, NOW - 30_000)
         rest = Rest(Api(exchange, go_on=feed))
 
         def pass_minutes(count, seen=True):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from busy import BUSY_FILE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -511,7 +512,7 @@ def market():
 
 
 def trade(market: SymbolData, regime: str, **options):
-    cerebro = make_cerebro(make_feeds([market], **options), load_config(settings=[f"regime={regime}"]), 10_000.0)
+    cerebro = make_cerebro(make_feeds([market], **options), load_config(BUSY_FILE, [f"regime={regime}"]), 10_000.0)
     return run(cerebro), cerebro.runstrats[0][0]
 
 

@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from busy import BUSY_FILE
 
 pytest.importorskip("aiohttp")
 
@@ -20,7 +21,7 @@ from gridv4_bt.live.paper import PaperClock
 def serve(go_on=None) -> ServerThread:
     market = sample_market(days=2)
     feeds = make_feeds([SymbolData(SYMBOL, market.candles, market.funding)])
-    return ServerThread(open_api(feeds, load_config(None, []), go_on=go_on))
+    return ServerThread(open_api(feeds, load_config(BUSY_FILE, []), go_on=go_on))
 
 
 def test_a_stepped_market_is_moved_on_by_waiting():

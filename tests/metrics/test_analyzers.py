@@ -5,6 +5,7 @@ import inspect
 import backtrader as bt
 import numpy as np
 import pytest
+from busy import BUSY
 from scripted import FREE, QUARTER, START_MS, TEST, candle_feed, flat
 
 from brokers.hedge import HedgeBroker
@@ -46,7 +47,7 @@ def grid_cerebro(market) -> bt.Cerebro:
 @pytest.fixture(scope="module")
 def grid(market):
     cerebro = grid_cerebro(market)
-    cerebro.addstrategy(GridStrategyV4, levels=6)
+    cerebro.addstrategy(GridStrategyV4, **BUSY | {"levels": 6})
     cerebro.addanalyzer(RunRecorder, _name="record")
     return cerebro.run()[0]
 
@@ -184,7 +185,7 @@ def equal(one, other) -> bool:
 @pytest.mark.parametrize("processes", [1, 2])
 def test_trials_of_optstrategy_have_the_analyses_of_direct_runs(market, grid, processes):
     cerebro = grid_cerebro(market)
-    cerebro.optstrategy(GridStrategyV4, levels=[4, 6])
+    cerebro.optstrategy(GridStrategyV4, **BUSY | {"levels": [4, 6]})
     cerebro.addanalyzer(RunRecorder, _name="record")
     trials = [trial for (trial,) in cerebro.run(maxcpus=processes)]
     assert [trial.p.levels for trial in trials] == [4, 6]
@@ -198,7 +199,7 @@ def test_a_run_that_ends_before_it_trades_has_analyses(market):
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.setbroker(HedgeBroker())
     cerebro.adddata(CandleFeed(dataname=market.candles.iloc[:90], name=SYMBOL))
-    cerebro.addstrategy(GridStrategyV4)
+    cerebro.addstrategy(GridStrategyV4, **BUSY)
     found = results(watch(cerebro).run()[0])
     assert found["RiskRatios"] == found["PassivbotMetrics"] == {}
     assert (found["RunSummary"]["trades"], found["RunSummary"]["max_drawdown"]) == (0, 0.0)
@@ -209,7 +210,7 @@ def test_the_wallets_of_two_grids_are_one(market):
     cerebro.setbroker(HedgeBroker(cash=100_000.0))
     for name, first in (("ONEUSDT", 0), ("TWOUSDT", 200)):
         cerebro.adddata(CandleFeed(dataname=market.candles.iloc[first:].reset_index(drop=True), name=name))
-        cerebro.addstrategy(GridStrategyV4, symbol=name)
+        cerebro.addstrategy(GridStrategyV4, symbol=name, **BUSY)
     one, two = watch(cerebro).run()
     ends = {results(strategy)["EquityDrawdown"]["equity"][-1] for strategy in (one, two)}
     assert ends == {one.broker.getvalue()}

@@ -5,6 +5,7 @@ import math
 import backtrader as bt
 import numpy as np
 import pytest
+from busy import BUSY
 from made_runs import SHORT, closed, placed, record, recording, still_open, without
 
 from brokers.hedge import HedgeBroker
@@ -40,7 +41,9 @@ def noted(request):
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.setbroker(HedgeBroker(cash=1_000_000.0, intrabar=request.param))
     cerebro.adddata(CandleFeed(dataname=market.candles, funding=market.funding, name=SYMBOL))
-    cerebro.addstrategy(Noting, floor_pct=0.003, k=1.0, gamma=1.0, order_pct=0.01, intrabar=request.param)
+    cerebro.addstrategy(
+        Noting, **BUSY | {"floor_pct": 0.003, "k": 1.0, "gamma": 1.0, "order_pct": 0.01, "intrabar": request.param}
+    )
     cerebro.addanalyzer(RunRecorder, _name="record")
     return cerebro.run()[0]
 

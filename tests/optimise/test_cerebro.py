@@ -9,6 +9,7 @@ from pathlib import Path
 import backtrader as bt
 import pandas as pd
 import pytest
+from busy import BUSY
 
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
@@ -58,12 +59,12 @@ def test_trials_are_what_single_runs_are_for_any_number_of_jobs(market):
     plain = []
     for k in KS:
         cerebro = build(market, FastCerebro(stdstats=False))
-        cerebro.addstrategy(GridStrategyV4, k=k, levels=4)
+        cerebro.addstrategy(GridStrategyV4, **BUSY | {"k": k, "levels": 4})
         plain.append(analyses(cerebro.run()))
     assert len({str(one) for one in plain}) == len(KS)
     for jobs in (1, 2, 4):
         cerebro = build(market)
-        cerebro.optstrategy(GridStrategyV4, k=KS, levels=4)
+        cerebro.optstrategy(GridStrategyV4, **BUSY | {"k": KS, "levels": 4})
         results = cerebro.run(maxcpus=jobs)
         assert [analyses(trial) for trial in results] == plain
         assert [trial.params for trial in results] == [[{"k": k, "levels": 4}] for k in KS]

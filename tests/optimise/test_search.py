@@ -9,11 +9,12 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from busy import busy
 
 from feeds.synthetic import sample_market
 from gridv4_bt.__main__ import main
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
-from gridv4_bt.config import GridConfig, load_config
+from gridv4_bt.config import load_config
 
 pytest.importorskip("optuna")
 pytest.importorskip("scipy")
@@ -102,7 +103,7 @@ def traded(folder: Path, params: dict, first: str | date, last: str | date) -> d
     """Figures of a run of our own."""
     data = SymbolData("BTCUSDT", folder / "BTCUSDT-15m.csv")
     feeds = make_feeds([data], start=date.fromisoformat(str(first)), end=date.fromisoformat(str(last)))
-    return run(make_cerebro(feeds, GridConfig(order_pct=0.04, **params), 10_000.0)).summary
+    return run(make_cerebro(feeds, busy(order_pct=0.04, **params), 10_000.0)).summary
 
 
 def test_with_one_job_and_started_again_in_the_middle_it_ends_in_the_same_bytes(folder, found, capsys):
@@ -237,7 +238,7 @@ def test_the_sweep_evaluates_a_market_as_backtrader_does(folder):
     [feed] = make_feeds([SymbolData("BTCUSDT", folder / "BTCUSDT-15m.csv")])
     span = (SymbolData("BTCUSDT", feed.candles), date(2024, 3, 1), date(2024, 3, 12), 10_000.0)
     markets = [make_market(*span, engine) for engine in ("sweep", "backtrader")]
-    for config in (GridConfig(), GridConfig(k=1.2, levels=4, regime="none")):
+    for config in (busy(), busy(k=1.2, levels=4, regime="none")):
         swept, run_ = (market.evaluate(config) for market in markets)
         assert swept.figures == pytest.approx(run_.figures, rel=1e-9, abs=1e-12)
         assert swept.days.tolist() == run_.days.tolist()

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from busy import busy
 
 import gridv4_bt.optimise.sweeps as module
 from feeds.synthetic import SYMBOL, sample_market
@@ -37,9 +38,9 @@ RECKLESS = dict(
     fill_rule="through",
 )  # fmt: skip
 EXTREMES = [
-    (GridConfig(**RECKLESS), 10_000.0),
+    (busy(**RECKLESS), 10_000.0),
     (
-        GridConfig(
+        busy(
             k=2.7, floor_pct=0.004, gamma=0.0, max_inventory=15, kelly_min_trades=1, kelly_window=20, stop1_atr=1.5,
             stop2_atr=4.5, offset_spacings=0.5, maker_fee=-0.0001, taker_fee=0.002, breakout_slope=0.56,
             trend_slope=0.016,
@@ -47,14 +48,14 @@ EXTREMES = [
         3e7,
     ),
     (
-        GridConfig(
+        busy(
             k=3.3, floor_pct=0.002, levels=20, gamma=0.5, horizon=400, order_pct=0.2, max_inventory=15, stop1_atr=50,
             stop2_atr=60, var_pct=0.02, leverage=20, sigma_bars=200, offset_spacings=0, fill_rule="through",
             breakout_slope=0.28, trend_slope=0.033, hysteresis=0.78,
         ),
         300.0,
     ),
-    (GridConfig(), 90.0),
+    (busy(), 90.0),
 ]  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def random_config(draw: random.Random, **fixed) -> GridConfig:
         trend_slope=draw.uniform(0.01, 0.14), hysteresis=draw.uniform(0.2, 1.0), kelly_min_trades=draw.choice((1, 20)),
         funding_hours=draw.choice((1.0, 8.0)), slippage=draw.choice((0.0, 0.002)),
     )  # fmt: skip
-    return GridConfig(**{**values, **fixed})
+    return busy(**{**values, **fixed})
 
 
 def assert_same(result: SweepResult, reference: RunResult) -> None:
@@ -138,7 +139,7 @@ def real(shared_data):
 
 
 def test_default_parameters_on_the_sample_market(sample, market):
-    result = both(sample, GridConfig(), 10_000.0, market)
+    result = both(sample, busy(), 10_000.0, market)
     assert result.trades > 20 and len(result.days) == 24
 
 
@@ -151,13 +152,13 @@ def test_random_parameters_on_the_sample_market(sample, market):
 def test_synthetic_funding(sample):
     data = replace(sample, funding=None)
     market = SweepMarket.of(make_feeds([data])[0])
-    funding = {both(data, GridConfig(funding_hours=hours), 1e4, market).funding for hours in (1.0, 8.0)}
+    funding = {both(data, busy(funding_hours=hours), 1e4, market).funding for hours in (1.0, 8.0)}
     assert len(funding) == 2 and 0.0 not in funding
 
 
 def test_mixture_of_gaussians(sample, market):
     pytest.importorskip("sklearn")
-    config = GridConfig(regime="gmm", gmm_window=480, floor_pct=0.004, k=1.0)
+    config = busy(regime="gmm", gmm_window=480, floor_pct=0.004, k=1.0)
     result = both(sample, config, 10_000.0, market)
     assert len(np.unique(result.log[:, 6])) > 1  # regimes
 
@@ -195,7 +196,7 @@ def test_rules_that_change_while_something_is_held(sample, market):
     history = MarketHistory(
         ((0, old), *((int(times[bar]), (strict, old)[number % 2]) for number, bar in enumerate(changes)))
     )
-    config = GridConfig(regime="none", k=0.5, floor_pct=0.002, order_pct=0.2)
+    config = busy(regime="none", k=0.5, floor_pct=0.002, order_pct=0.2)
     dated = SweepMarket.of(make_feeds([sample])[0], history)
     [result] = sweep(dated, [config], log=True, closed=True)
     cerebro = make_cerebro(make_feeds([sample]), config, 10_000.0)
@@ -219,12 +220,12 @@ def test_results_come_in_order_and_threads_change_nothing(market):
 
 
 def test_log_and_trades_are_kept_on_request_only(market):
-    [result] = sweep(market, [GridConfig()])
+    [result] = sweep(market, [busy()])
     assert result.log is None and result.closed is None
 
 
 def test_a_run_that_needs_more_room_gets_it(market, monkeypatch):
-    config = GridConfig(**RECKLESS)
+    config = busy(**RECKLESS)
     [ample] = sweep(market, [config], closed=True)
     monkeypatch.setattr(module, "ROOM", 1)
     [tight] = sweep(market, [config], closed=True)
@@ -232,10 +233,10 @@ def test_a_run_that_needs_more_room_gets_it(market, monkeypatch):
 
 
 def test_a_market_survives_pickling_with_its_signals(market):
-    market.prepare([GridConfig(sigma_bars=50)])
+    market.prepare([busy(sigma_bars=50)])
     copy = pickle.loads(pickle.dumps(market))
     assert copy.sigma(50)[0] is copy.sigma(50)[0]
-    [one], [other] = sweep(market, [GridConfig(sigma_bars=50)]), sweep(copy, [GridConfig(sigma_bars=50)])
+    [one], [other] = sweep(market, [busy(sigma_bars=50)]), sweep(copy, [busy(sigma_bars=50)])
     assert one.end_equity == other.end_equity != 10_000.0
 
 
@@ -254,26 +255,26 @@ def test_money_adds_up(market):
 @pytest.mark.parametrize("mode", ["path", "detail"])
 def test_the_inside_of_bars_is_refused(market, mode):
     with pytest.raises(ConfigError, match=f"intrabar: .*'{mode}'.*Backtrader"):
-        sweep(market, [GridConfig(), GridConfig(intrabar=mode)])
+        sweep(market, [busy(), busy(intrabar=mode)])
 
 
 def test_without_numba_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr("gridv4_bt.optimise.kernel.kernel.available", lambda: False)
     with pytest.raises(ConfigError, match=r"pip install 'gridstrategy-v4\[fast\]'"):
-        check_sweepable(GridConfig())
+        check_sweepable(busy())
 
 
 def test_a_leverage_the_rules_do_not_allow(sample):
     low = replace(load_market(SYMBOL), max_leverages=(3.0,) * len(load_market(SYMBOL).brackets))
     market = SweepMarket.of(make_feeds([sample])[0], MarketHistory(((0, low),)))
     with pytest.raises(ConfigError, match="leverage: -4028 5 is not valid for .*, which allows 3 at most"):
-        sweep(market, [GridConfig()])
+        sweep(market, [busy()])
 
 
 def test_too_few_bars(sample):
     short = replace(sample, candles=sample.candles.iloc[:60])
     with pytest.raises(DataError, match="60 bars are too few: warm-up needs 97"):
-        sweep(SweepMarket.of(make_feeds([short])[0]), [GridConfig()])
+        sweep(SweepMarket.of(make_feeds([short])[0]), [busy()])
 
 
 def test_a_symbol_the_rules_do_not_know(sample, tmp_path):

@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from busy import busy
 
 from feeds.synthetic import sample_market
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.cli.backtest import main
-from gridv4_bt.config import GridConfig, load_config
+from gridv4_bt.config import load_config
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.trials import TrialRow, best_first, combinations, count, parse_axes
 
@@ -120,7 +121,7 @@ def test_every_combination_is_the_backtest_with_these_parameters(backtest, candl
     returns = [float(row["net_return"]) for row in rows]
     assert returns == sorted(returns, reverse=True)
     for row in rows:
-        config = GridConfig(levels=4, k=float(row["k"]), leverage=float(row["leverage"]))
+        config = busy(levels=4, k=float(row["k"]), leverage=float(row["leverage"]))
         summary = run(make_cerebro(make_feeds([SymbolData("BTCUSDT", candles)]), config, 20_000.0)).summary
         for name in ("net_return", "max_drawdown", "trades", "fees"):
             assert float(row[name]) == summary[name]

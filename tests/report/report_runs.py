@@ -6,17 +6,17 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from busy import busy
 
 from feeds.synthetic import sample_market
 from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
-from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.ladder import KEEP, PLACE, REPLACE, TRACE_ACTIONS, Blocked
 from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
 from gridv4_bt.metrics.recorder import SymbolRecord
 from gridv4_bt.report.packing import from_text, unpack
 
-CONFIG = GridConfig(levels=6, order_pct=0.2, k=1.5, floor_pct=0.006)
+CONFIG = busy(levels=6, order_pct=0.2, k=1.5, floor_pct=0.006)
 BAR_MS = 900_000
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import backtrader as bt
 import numpy as np
 import pytest
+from busy import BUSY
 from matplotlib import pyplot
 
 from brokers.hedge import HedgeBroker
@@ -27,7 +28,7 @@ def ran(symbols=("BTCUSDT",), days=8, **cerebro_options):
     for symbol in symbols:
         candles = sample_market(days=days, start="2024-03-01").candles
         cerebro.adddata(CandleFeed(dataname=candles, name=symbol))
-        cerebro.addstrategy(GridStrategyV4, symbol=symbol)
+        cerebro.addstrategy(GridStrategyV4, symbol=symbol, **BUSY)
     cerebro.setbroker(HedgeBroker(cash=100_000.0))
     cerebro.run()
     return cerebro

@@ -7,6 +7,7 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 import pytest
+from busy import BUSY
 
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
@@ -166,7 +167,7 @@ def trade(plain_market) -> Callable[..., Run]:
         cerebro.setbroker(HedgeBroker(cash=cash, markets={market.symbol: market}, **own, **(exchange or {})))
         cerebro.adddata(CandleFeed(dataname=candles, funding=funding, name=market.symbol))
         kind, moments = watched(script)
-        cerebro.addstrategy(kind, **params)
+        cerebro.addstrategy(kind, **BUSY | params)
         return Run(cerebro.run()[0], moments)
 
     return run

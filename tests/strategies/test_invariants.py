@@ -6,6 +6,7 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 import pytest
+from busy import BUSY
 
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
@@ -163,7 +164,7 @@ def test_watching_changes_nothing(sample, on_sample, plain_market):
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.setbroker(HedgeBroker(markets={"BTCUSDT": plain_market()}))
     cerebro.adddata(CandleFeed(dataname=sample.candles, funding=sample.funding, name="BTCUSDT"))
-    cerebro.addstrategy(GridStrategyV4)
+    cerebro.addstrategy(GridStrategyV4, **BUSY)
     assert cerebro.run()[0].log.tobytes() == on_sample.strategy.log.tobytes()
 
 
@@ -173,7 +174,7 @@ def test_optstrategy_with_one_and_two_processes_agree(sample):
         cerebro.setbroker(HedgeBroker())
         cerebro.adddata(CandleFeed(dataname=sample.candles.iloc[:1_200], funding=sample.funding, name="SAMPLEUSDT"))
         cerebro.addanalyzer(Summary, _name="summary")
-        cerebro.optstrategy(GridStrategyV4, order_pct=[0.02, 0.05])
+        cerebro.optstrategy(GridStrategyV4, **BUSY | {"order_pct": [0.02, 0.05]})
         return [trial[0].analyzers.summary.get_analysis() for trial in cerebro.run()]
 
     alone, together = sweep(1), sweep(2)
@@ -202,7 +203,7 @@ def share_wallet(*feeds):
     cerebro.setbroker(HedgeBroker(cash=10_000.0))
     for name, candles, funding in feeds:
         cerebro.adddata(CandleFeed(dataname=candles, funding=funding, name=name))
-        cerebro.addstrategy(GridStrategyV4, symbol=name)
+        cerebro.addstrategy(GridStrategyV4, symbol=name, **BUSY)
     cerebro.addstrategy(Auditor)
     strategies = cerebro.run()
     assert checked

@@ -6,11 +6,11 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 import pytest
+from busy import busy
 
 from brokers.hedge import HedgeBroker
 from feeds.synthetic import SYMBOL, sample_market
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds
-from gridv4_bt.config import GridConfig, make_config
 from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.validation.bias import cut, cut_times, lookahead, shortest_enough, tables, warm_up
 from gridv4_bt.validation.decisions import DecisionRecord, DecisionRecorder, Difference, first_difference
@@ -56,7 +56,7 @@ def at(row: int) -> int:
 
 def trading(kind: type[GridStrategyV4] = GridStrategyV4, **parameters) -> Callable[..., bt.Cerebro]:
     """A way to build a backtest of the strategy, or of a flawed relative of it."""
-    config = GridConfig(**parameters)
+    config = busy(**parameters)
 
     def build(data: Sequence[SymbolData], history: int = 0) -> bt.Cerebro:
         cerebro = bt.Cerebro(stdstats=False)
@@ -72,7 +72,7 @@ def trading(kind: type[GridStrategyV4] = GridStrategyV4, **parameters) -> Callab
 
 def decide(rows, **parameters) -> DecisionRecord:
     """The decisions of a backtest of one symbol."""
-    cerebro = make_cerebro(make_feeds(market(rows)), make_config(parameters), 10_000.0)
+    cerebro = make_cerebro(make_feeds(market(rows)), busy(**parameters), 10_000.0)
     cerebro.addanalyzer(DecisionRecorder, _name="decisions")
     return cerebro.run()[0].analyzers.decisions.record
 
@@ -319,7 +319,7 @@ def test_funding_that_a_short_warm_up_cannot_know_is_told_as_such():
 
 
 def daily_funding(data: Sequence[SymbolData], history: int) -> bt.Cerebro:
-    return make_cerebro(make_feeds(data), GridConfig(funding_hours=24.0, warm_up=history), 10_000.0)
+    return make_cerebro(make_feeds(data), busy(funding_hours=24.0, warm_up=history), 10_000.0)
 
 
 def test_all_symbols_begin_to_trade_at_the_same_bar():

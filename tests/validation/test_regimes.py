@@ -3,6 +3,7 @@ import sys
 import numpy as np
 import pytest
 import typer
+from busy import BUSY_FILE, busy
 
 pytest.importorskip("sklearn")
 
@@ -30,7 +31,7 @@ def candles(tmp_path_factory):
 @pytest.fixture(scope="module")
 def record(candles):
     [feed] = make_feeds([SymbolData("BTCUSDT", candles)])
-    return filter_regimes(feed, load_config(settings=SETTINGS))
+    return filter_regimes(feed, load_config(BUSY_FILE, SETTINGS))
 
 
 # --- figures by hand
@@ -98,7 +99,7 @@ def test_the_record_begins_with_the_first_fit(record):
 def test_too_few_bars_for_a_fit_are_refused(candles):
     [feed] = make_feeds([SymbolData("BTCUSDT", candles)])
     with pytest.raises(DataError, match=r"no mixture could be fitted to 1,152 bars .*3,072"):
-        filter_regimes(feed, load_config())
+        filter_regimes(feed, busy())
 
 
 def test_the_picture_is_the_same_twice(record, tmp_path):
