@@ -1,4 +1,4 @@
-"""Measures of volatility and of distance in volatilities: Wilder's ATR, the circuit breaker's z, sigma."""
+"""Volatility: Wilder's ATR, the circuit breaker's z, and sigma."""
 
 import itertools
 import math
@@ -16,7 +16,7 @@ _BLOCK = 2_048  # windows
 
 
 def true_ranges(highs: Sequence[float], lows: Sequence[float], previous_closes: Sequence[float]) -> Floats:
-    """Return each bar's range, stretched to the close before it; price units."""
+    """Return each bar's range, extended to the close of the bar before; price units."""
     return np.maximum(highs, previous_closes) - np.minimum(lows, previous_closes)
 
 
@@ -28,7 +28,7 @@ def squared_deviations(values: Floats, period: int) -> Floats:
     count = len(values) - period + 1
     squares = np.zeros(count)
     total, deviation = np.empty(_BLOCK), np.empty(_BLOCK)
-    # Window by window would be many short sums; all windows at once would leave the processor's cache.
+    # Block by block: window by window means many short sums, and all windows at once do not fit the processor's cache.
     for begin in range(0, count, _BLOCK):
         size = min(_BLOCK, count - begin)
         mean, apart, summed = total[:size], deviation[:size], squares[begin : begin + size]
@@ -102,11 +102,11 @@ class WilderATR(FastIndicator):
 
 
 class ZScore(FastIndicator):
-    """Distance of the close from its simple average in ATRs: the circuit breaker's measure.
+    """The circuit breaker's z: the distance of the close from its simple moving average, in ATRs.
 
     `z = (C - SMA(period)) / ATR(atr_period)`, dimensionless; 0 when ATR is 0. The numerator is computed as the mean of
-    `C - C_i`, so that an unmoving window gives exactly 0 however small ATR has become. `ZScore(data)` builds its own
-    ATR; `ZScore(data, atr)` reads its owner's, and then `atr_period` is not used. First value when window and ATR are
+    `C - C_i`, so that a window without any move gives exactly 0 however small ATR is. `ZScore(data)` builds its own
+    ATR; `ZScore(data, atr)` uses the given one and ignores `atr_period`. First value when window and ATR are
     full (bar 19, counted from 0, with the defaults).
     Source: this project (SPEC, section 2).
     """

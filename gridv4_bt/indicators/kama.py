@@ -1,4 +1,4 @@
-"""Kaufman's efficiency ratio and adaptive moving average, and the regime read from the average's slope."""
+"""Kaufman's efficiency ratio and adaptive moving average (KAMA), and the regime from KAMA's slope."""
 
 import itertools
 from collections.abc import Sequence
@@ -23,13 +23,13 @@ SLOWEST = 2.0 / (30 + 1)
 
 
 def efficiency_ratio(closes: Sequence[float]) -> float:
-    """Return net move over path of one window of closes, 0 to 1; 0 when nothing moved."""
+    """Return the net move divided by the path of one window of closes, 0 to 1; 0 when nothing moved."""
     path = 0.0
     for previous, close in itertools.pairwise(closes):
         path += abs(close - previous)
     if path == 0.0:
         return 0.0
-    # A straight line's path may come out an ulp shorter than its net move.
+    # By rounding a straight line's path may be shorter than its net move.
     return min(abs(closes[-1] - closes[0]) / path, 1.0)
 
 
@@ -51,7 +51,7 @@ def smoothing_constant(ratio: Ratio) -> Ratio:
 
 
 class EfficiencyRatio(FastIndicator):
-    """Kaufman's efficiency ratio: how much of the path over n bars was progress.
+    """Kaufman's efficiency ratio: the net move over n bars divided by the path.
 
     `er = abs(C_t - C_{t-n}) / sum(abs(C_i - C_{i-1}), i = t-n+1..t)`, dimensionless, 0 (all noise, or no move at all)
     to 1 (a straight line). First value at bar n (counted from 0).
@@ -113,7 +113,7 @@ class KAMA(FastIndicator):
         self.l.kama[0] = smoothing.adaptive_step(previous, self.data[0], constant)
 
     def _run(self, seed: Sequence[float], start: int, end: int) -> None:
-        """Average the bars start to end, the first of them from `seed`'s value of the bar before."""
+        """Set the average of the bars start to end; `seed` holds the value of the bar before the first."""
         n = self.p.n
         closes = np.array(self.data.array[start - n : end])
         if len(closes) <= n:
@@ -128,12 +128,12 @@ class KAMA(FastIndicator):
 class RegimeFSM(FastIndicator):
     """The regime from KAMA's slope, with hysteresis and an ADX veto.
 
-    `RegimeFSM(data)` builds its own averages; `RegimeFSM(data, kama, atr, adx)` reads those of its owner, and then
-    `n`, `atr_period` and `adx_period` are not used.
+    `RegimeFSM(data)` builds its own indicators; `RegimeFSM(data, kama, atr, adx)` uses the given ones and ignores `n`,
+    `atr_period` and `adx_period`.
 
     Lines: `slope = (KAMA - previous KAMA) / ATR` in ATRs per bar; `regime`, a `gridv4_bt.core.regime.Regime` code.
-    The state machine (`next_state`) runs on the slope alone from the first bar that has one, also while ADX is still
-    warming up; `veto` is applied to what the line shows. Both lines begin when KAMA of the bar before, ATR and ADX are
+    The state machine (`next_state`) runs on the slope alone from the first bar that has one, also during the warm-up of
+    ADX; `veto` is applied to the line only. Both lines begin when KAMA of the bar before, ATR and ADX are
     known (bar 27, counted from 0, with the defaults).
     Source: this project (SPEC, section 2).
     """
@@ -162,7 +162,7 @@ class RegimeFSM(FastIndicator):
             self.kama, self.atr, self.adx = self.datas[1:]
         else:
             raise ConfigError("RegimeFSM takes (data) or (data, kama, atr, adx), nothing in between")
-        for line in self.lines:
+        for line in self.l:
             line.updateminperiod(max(self.kama._minperiod + 1, self.atr._minperiod, self.adx._minperiod))
         self._state = int(Regime.NOISE)
 
