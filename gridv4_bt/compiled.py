@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import platformdirs
+from numpy.typing import NDArray
 
 
 @cache
@@ -32,7 +33,7 @@ def buffer(length: int, whole: bool = False) -> MutableSequence[Any]:
     return np.zeros(length, dtype=np.int64 if whole else np.float64)
 
 
-def column(values: Sequence[float]) -> Sequence[float]:
+def column(values: Sequence[float] | NDArray[np.float64]) -> Sequence[float]:
     """Return numbers in the array type that is fastest for the rules."""
     return np.asarray(values, dtype=np.float64) if available() else list(values)
 

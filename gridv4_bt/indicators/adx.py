@@ -64,7 +64,7 @@ class WilderADX(FastIndicator):
 
     def _seed(self, highs: Sequence[float], lows: Sequence[float]) -> float:
         """Return the first ADX, from the first `2*period` bars, and set the smoothed moves."""
-        period = self.p.period
+        period: int = self.p.period
         plus, minus = directional_moves(highs, lows)
         self._plus = self._minus = 0.0
         for up, down in zip(plus[: period - 1], minus):
@@ -76,13 +76,13 @@ class WilderADX(FastIndicator):
                 total += index
         return total / period
 
-    def _average(self, adx: float, plus: Sequence[float], minus: Sequence[float]) -> Sequence[float]:
+    def _average(self, adx: float, plus: Floats, minus: Floats) -> Sequence[float]:
         """Return ADX after each of the moves; `adx` is the value before them."""
         averages = buffer(len(plus))
         compiled(smoothing.wilder, (smoothing,))(adx, self._indices(plus, minus), self.p.period, averages)
         return averages
 
-    def _indices(self, plus: Sequence[float], minus: Sequence[float]) -> Sequence[float]:
+    def _indices(self, plus: Floats, minus: Floats) -> Sequence[float]:
         """Update the smoothed moves and return each bar's DX, NaN where it is undefined."""
         indices = buffer(len(plus))
         run = compiled(smoothing.directional_indices, (smoothing,))

@@ -95,10 +95,11 @@ class WilderATR(FastIndicator):
 
     def _seed(self, highs: Sequence[float], lows: Sequence[float], previous_closes: Sequence[float]) -> float:
         """Return the mean of the first `period` true ranges."""
+        period: int = self.p.period
         total = 0.0
         for value in true_ranges(highs, lows, previous_closes):
             total += value
-        return total / self.p.period
+        return total / period
 
 
 class ZScore(FastIndicator):

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,15 +194,15 @@ class RegimeFSM(FastIndicator):
         self._state = next_state(self._state, slope, p.breakout_slope, p.trend_slope, p.hysteresis)
         return slope
 
-    def _run(self, start: int, end: int) -> tuple[Sequence[float], list[float]]:
+    def _run(self, start: int, end: int) -> tuple[Sequence[float], list[Any]]:
         """Run the state machine over the bars start to end and return each bar's slope and state."""
         p = self.p
         breakout_slope, trend_slope, hysteresis = p.breakout_slope, p.trend_slope, p.hysteresis
         moves = np.diff(self.kama.array[start - 1 : end])
         atr = np.array(self.atr.array[start:end])
-        slopes = np.zeros_like(moves)
-        np.divide(moves, atr, out=slopes, where=(atr != 0.0) | (moves != 0.0))  # as `normalized_slope`
-        slopes = column(slopes)
+        ratios = np.zeros_like(moves)
+        np.divide(moves, atr, out=ratios, where=(atr != 0.0) | (moves != 0.0))  # as `normalized_slope`
+        slopes = column(ratios)
         states = buffer(len(slopes))
         run = compiled(regime.run_states, (regime,))
         self._state = run(self._state, slopes, breakout_slope, trend_slope, hysteresis, states)
