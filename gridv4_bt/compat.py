@@ -1,7 +1,7 @@
-"""The one place where Backtrader 1.9.78.123 is adapted; everything else uses it as documented.
+"""Adaptations of Backtrader 1.9.78.123 to newer Pythons, and faster versions of its loops.
 
-An adaptation belongs here only when it changes no result: with and without it every line, order and
-analyzer value is the same. It takes less time, or works on a Python that is newer than Backtrader.
+None of them changes a result: lines, orders and analyses are the same with and without. Elsewhere Backtrader is used as
+documented.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import gc
 import itertools
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from itertools import islice
 from types import SimpleNamespace
@@ -23,23 +23,23 @@ from gridv4_bt.core.time import DAY_MS
 
 
 class UtcDatetime(dt.datetime):
-    """The `datetime` that Backtrader's modules see: its two deprecated UTC methods, by today's means."""
+    """A `datetime` for Backtrader's modules, without the deprecation warnings of its two UTC methods."""
 
     @classmethod
     def utcnow(cls) -> dt.datetime:
-        """Return the present time in UTC, without a time zone."""
+        """Return the present UTC time, without a time zone."""
         return dt.datetime.now(dt.UTC).replace(tzinfo=None)
 
     @classmethod
     def utcfromtimestamp(cls, seconds: float) -> dt.datetime:
-        """Return a time of the epoch in UTC, without a time zone."""
+        """Return the UTC time of seconds since 1970, without a time zone."""
         return dt.datetime.fromtimestamp(seconds, dt.UTC).replace(tzinfo=None)
 
 
 class Count:
-    """An `itertools.count` that can be pickled, which from Python 3.14 on the original cannot.
+    """A picklable `itertools.count`; from Python 3.14 on the original cannot be pickled.
 
-    Backtrader keeps one in every Cerebro and strategy, and `optstrategy` pickles both.
+    Every Cerebro and strategy has one, and `optstrategy` pickles both.
     """
 
     def __init__(self, start: int = 0, step: int = 1) -> None:
@@ -56,12 +56,12 @@ class Count:
 
 
 def product(*pools: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
-    """Return the combinations of `itertools.product` by an iterator that can be pickled."""
+    """Return a picklable iterator over the combinations of `itertools.product`."""
     return iter(list(itertools.product(*pools)))
 
 
 def _use_todays_python() -> None:
-    # Each module looks these names up in itself at every call.
+    # The modules look these names up at every call.
     import_module("backtrader.cerebro").datetime = SimpleNamespace(**vars(dt) | {"datetime": UtcDatetime})
     for name in ("resamplerfilter", "feeds.csvgeneric"):
         import_module(f"backtrader.{name}").datetime = UtcDatetime
@@ -72,16 +72,24 @@ def _use_todays_python() -> None:
 
 _use_todays_python()
 
+
+def takes_params(init: Callable[[Any], None]) -> Callable[..., None]:
+    """Let mypy accept a class called with data feeds and parameters that its `__init__` does not name.
+
+    Backtrader's metaclass takes them out of the call, into `self.datas` and `self.p`, before `__init__` sees it.
+    """
+    return init
+
+
 _TIME = bt.dataseries.DataSeries.DateTime
 
 
 # A plain mixin named before the feed class would give the feed every line twice, so this is a feed itself.
 class FastAdvance(bt.feed.DataBase):
-    """Base of our feeds: moves to the next bar without tick copies.
+    """Base class of feeds of closed bars, which need no ticks.
 
-    Backtrader copies every line of every new bar into `tick_open`, `tick_high`, ... for feeds that
-    update a bar while it forms. A feed of finished bars needs none of it: the stock broker takes the
-    line itself when a tick is None.
+    Backtrader copies the prices of every new bar into `tick_open`, `tick_high`, ... for feeds that update a bar while
+    it forms. Where a tick is None its broker uses the line itself.
     """
 
     tick_open: float | None = None
@@ -90,19 +98,20 @@ class FastAdvance(bt.feed.DataBase):
     tick_close: float | None = None
 
     def advance_peek(self) -> float:
-        """Time of the next preloaded bar in Backtrader's days, or infinity after the last one."""
+        """Return the time of the next preloaded bar in Backtrader's days, infinity after the last one."""
         clock = self.lines.lines[_TIME]
         if clock.lencount < len(clock.array) - clock.extension:
-            return clock.array[clock._idx + 1]
+            time: float = clock.array[clock._idx + 1]
+            return time
         return math.inf
 
-    def advance(self, size: int = 1, datamaster=None, ticks: bool = True) -> None:
-        """Move all lines `size` bars on; with a datamaster or bounded memory, as Backtrader does it."""
+    def advance(self, size: int = 1, datamaster: Any = None, ticks: bool = True) -> None:
+        """Move all lines on by `size` bars."""
         lines = self.lines.lines
         if datamaster is not None or lines[_TIME].mode:
             super().advance(size, datamaster, ticks)
             return
-        # Ticks left by Cerebro's bar-by-bar loop would be taken for this bar's prices.
+        # Cerebro's bar-by-bar loop leaves ticks, which the broker would take for this bar's prices.
         if self.tick_close is not None:
             self._tick_nullify()
         index = lines[_TIME]._idx + size
@@ -121,20 +130,20 @@ def epoch_ms(days: float) -> int:
 
 
 class LineReader:
-    """Reads the values of some lines of one clock bar after bar, and of others (`before`) at the bar before.
+    """Reader of the values of lines with one clock: `line[0]` of some, `line[-1]` of others (`before`).
 
-    `line[0]` and `line[-1]` for each of them take three calls a line; this takes one for all, because it walks along
-    the lines. It finds its place again whenever the bar is not the next one.
+    Indexing takes three calls a line; an iterator over the lines takes one for all. It is made anew whenever the bar is
+    not the one after the last bar read.
     """
 
     def __init__(self, *lines: bt.LineBuffer, before: Sequence[bt.LineBuffer] = ()) -> None:
         self._lines = [(line, 0) for line in lines] + [(line, -1) for line in before]
         self._clock = lines[0]
-        self._index = -2  # next to no bar
+        self._index = -2  # no bar comes after it
         self._walk: Iterator[tuple[float, ...]] = iter(())
 
     def read(self) -> tuple[float, ...]:
-        """Return the values at the clock's bar, in the order of the lines, then those of the bar before."""
+        """Return the lines' values at the clock's bar, then those of `before` at the bar before."""
         index = self._clock._idx
         if index != self._index + 1 or self._clock.mode:  # lines of bounded memory are moved all the time
             self._walk = zip(*(islice(line.array, line._idx + ago, None) for line, ago in self._lines), strict=False)
@@ -143,43 +152,42 @@ class LineReader:
 
 
 class FastIndicator(bt.Indicator):
-    """Base of our indicators: makes room for all bars of a preloaded run at once instead of one by one."""
+    """Base class of indicators that allocates all bars of a preloaded run at once."""
 
     def forward(self, value: float = math.nan, size: int = 1) -> None:
-        """Move on by `size` bars that hold `value`."""
+        """Append `size` bars that hold `value`."""
         lines = self.lines.lines
         if size == 1 or any(line.mode for line in lines):
             super().forward(value, size)
             return
-        room = array("d", [value]) * size
+        values = array("d", [value]) * size
         for line in lines:
             line._idx += size
             line.lencount += size
-            line.array.extend(room)
+            line.array.extend(values)
 
 
 class RunningAnalyzers(bt.metabase.ItemCollection):
-    """A strategy's analyzers while bars are running, without those that only look at the end.
+    """The analyzers of a running strategy, without those that are `only_at_end`.
 
-    Backtrader walks through the plain collection three times a bar, by index until an IndexError.
+    Backtrader iterates over them three times a bar; its plain collection does so by index until an IndexError.
     """
 
     def __iter__(self) -> Iterator[bt.Analyzer]:
         return iter(self._running)
 
     def select(self) -> None:
-        """Find out which analyzers want to see the bars."""
+        """Select the analyzers that are called at every bar."""
         self._running = [item for item in self._items if not getattr(item, "only_at_end", False)]
 
 
 class FastCerebro(bt.Cerebro):
-    """A Cerebro that walks through a single preloaded feed without what several feeds, timers and writers need."""
+    """A Cerebro with a shorter loop for a single preloaded feed without timers and writers."""
 
-    def run(self, **kwargs: Any) -> list:
-        """Run; the garbage collector looks at what the run makes and not again and again at all that was there before.
+    def run(self, **kwargs: Any) -> list[Any]:
+        """Run with all earlier objects hidden from the garbage collector.
 
-        The libraries alone are a quarter of a million objects, and a look at all of them takes as long as thousands
-        of bars.
+        The libraries alone have a quarter of a million objects; a pass over them takes as long as thousands of bars.
         """
         gc.freeze()
         try:
@@ -208,11 +216,10 @@ class FastCerebro(bt.Cerebro):
 
 
 class FastStrategy(bt.Strategy):
-    """Base of our strategies: steps from bar to bar in a preloaded run without the general loops.
+    """Base class of strategies with a shorter step from bar to bar in a preloaded run.
 
-    Backtrader walks through every line of every indicator by three nested calls a bar, does the same for
-    the strategy's own line of times, and asks again whether the minimum period is over when it has been for
-    years. Notifications, analyzers, observers and `next` are called exactly as in `bt.Strategy`.
+    Backtrader moves every line of every indicator by three nested calls a bar, and checks the minimum period at each.
+    Notifications, analyzers, observers and `next` are called exactly as in `bt.Strategy`.
     """
 
     def _start(self) -> None:
@@ -226,8 +233,8 @@ class FastStrategy(bt.Strategy):
         self._groups = tuple(groups.values())
         self._is_watched = bool(list(self.analyzers) or self._lineiterators[bt.LineIterator.ObsType])
         stock = (bt.Strategy.notify_cashvalue, bt.Strategy.notify_fund)
-        told = (self.notify_cashvalue, self.notify_fund)
-        overridden = any(getattr(own, "__func__", own) is not empty for own, empty in zip(told, stock, strict=True))
+        own = (self.notify_cashvalue, self.notify_fund)
+        overridden = any(getattr(one, "__func__", one) is not empty for one, empty in zip(own, stock, strict=True))
         self._hears_cash = overridden or bool(list(self.analyzers) or self._slave_analyzers)
 
     def _stop(self) -> None:
@@ -254,10 +261,10 @@ class FastStrategy(bt.Strategy):
         times.array[times._idx] = dt
         for binding in times.bindings:
             binding[0] = dt
-        # Wallet and value are told every bar; where nobody listens only orders and trades are left to tell.
+        # Where nothing receives wallet and value, which change every bar, only orders and trades are notified.
         if self._hears_cash or self._orderspending or self._tradespending:
             self._notify()
-        # Feeds only get longer: once the minimum period is over it stays over.
+        # Feeds only get longer: once reached, the minimum period stays reached.
         status = self._minperstatus if self._minperstatus < 0 else self._getminperstatus()
         if status < 0:
             self.next()

@@ -1,9 +1,8 @@
-"""Compile the rules that run every bar, where numba is installed; without it they run as they are.
+"""Compilation by numba, where installed, of the rules that run every bar.
 
-The rules are plain functions on numbers and flat arrays. Compiled or not they give the same bits, so this
-changes nothing but the time a backtest takes. The machine code is kept between runs in the user's
-cache directory, in a folder named after the rules' source: numba itself would not notice a change in
-a function that the compiled one calls.
+The rules are plain functions on numbers and flat arrays; compiled or not they give the same bits. The machine code is
+cached in the user's cache directory, in a folder named after a hash of the rules' source, because numba does not notice
+a change in a function that the compiled one calls.
 """
 
 import hashlib
@@ -14,41 +13,43 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import platformdirs
+from numpy.typing import NDArray
 
 
 @cache
 def available() -> bool:
-    """Tell whether numba is installed."""
+    """Return whether numba is installed."""
     return find_spec("numba") is not None
 
 
-def buffer(length: int, whole: bool = False) -> MutableSequence:
-    """Return zeros, floats or whole numbers, in the kind of array that the rules are fastest with."""
+def buffer(length: int, whole: bool = False) -> MutableSequence[Any]:
+    """Return zeros, floats or whole numbers, in the array type that is fastest for the rules."""
     if not available():
         return [0 if whole else 0.0] * length
     return np.zeros(length, dtype=np.int64 if whole else np.float64)
 
 
-def column(values: Sequence[float]) -> Sequence[float]:
-    """Return numbers in the kind of array that the rules are fastest with."""
+def column(values: Sequence[float] | NDArray[np.float64]) -> Sequence[float]:
+    """Return numbers in the array type that is fastest for the rules."""
     return np.asarray(values, dtype=np.float64) if available() else list(values)
 
 
 def octets(memory: bytearray) -> MutableSequence[int]:
-    """Return the bytes of a piece of memory in the kind of array that the rules are fastest with."""
+    """Return a view of memory as bytes, in the array type that is fastest for the rules."""
     return np.frombuffer(memory, dtype=np.uint8) if available() else memory
 
 
 def floats(memory: bytearray) -> MutableSequence[float]:
-    """Return the floats that a piece of memory holds in the kind of array that the rules are fastest with."""
+    """Return a view of memory as floats, in the array type that is fastest for the rules."""
     return np.frombuffer(memory) if available() else memoryview(memory).cast("d")
 
 
 def rows(memory: bytearray, count: int) -> Sequence[MutableSequence[float]]:
-    """Return the floats that a piece of memory holds, as so many rows."""
+    """Return a view of memory as `count` rows of floats."""
     numbers = floats(memory)
     length = len(numbers) // count
     if available():
@@ -57,28 +58,28 @@ def rows(memory: bytearray, count: int) -> Sequence[MutableSequence[float]]:
 
 
 def table(rows: int, length: int) -> Sequence[MutableSequence[float]]:
-    """Return rows of zeros in the kind of array that the rules are fastest with."""
+    """Return rows of zeros in the array type that is fastest for the rules."""
     if not available():
         return [[0.0] * length for _ in range(rows)]
     return np.zeros((rows, length))
 
 
-def plain(array: MutableSequence) -> list:
-    """Return the values of a buffer, or of a table by rows, as Python numbers."""
+def plain(array: Sequence[Any]) -> list[Any]:
+    """Return the values of a buffer, or the rows of a table, as Python numbers."""
     return array.tolist() if hasattr(array, "tolist") else list(array)
 
 
 @cache
 def compiled(
-    rule: Callable, made_of: tuple[ModuleType, ...], calls: tuple[ModuleType, ...] = (), nogil: bool = False
-) -> Callable:
+    rule: Callable[..., Any], made_of: tuple[ModuleType, ...], calls: tuple[ModuleType, ...] = (), nogil: bool = False
+) -> Callable[..., Any]:
     """Return a rule compiled by numba, or the rule itself where numba is missing.
 
     Parameters
     ----------
-    made_of : the modules whose functions become part of it, its own included.
-    calls : those whose functions are called, because they are long, needed in many places and seldom run.
-    nogil : whether it lets go of Python's lock.
+    made_of : modules whose functions are inlined, the rule's own included.
+    calls : modules whose functions are called, because they are long, used in many places and seldom run.
+    nogil : release Python's global lock while it runs.
     """
     if not available():
         return rule
@@ -92,7 +93,7 @@ def compiled(
     folder = _cache_folder(made_of + calls)
     numba.config.CACHE_DIR = str(folder or "")
     try:
-        # Without counting references to arrays, which would take longer than the rules: none of them makes an array.
+        # _nrt=False: no rule creates an array, and counting references would take longer than the rules.
         return numba.njit(rule, cache=folder is not None, nogil=nogil, _nrt=False)
     finally:
         numba.config.CACHE_DIR = before
@@ -100,7 +101,7 @@ def compiled(
 
 @cache
 def _register(module: ModuleType, forceinline: bool) -> None:
-    """Let compiled code call the functions of a module; to Python they stay what they are."""
+    """Make the functions of a module callable from compiled code; for Python they do not change."""
     from numba.extending import register_jitable
 
     for function in vars(module).values():
@@ -109,7 +110,7 @@ def _register(module: ModuleType, forceinline: bool) -> None:
 
 
 def _cache_folder(modules: tuple[ModuleType, ...]) -> Path | None:
-    """Return where machine code of exactly these modules is kept; None if nothing can be written there."""
+    """Return the cache folder of these modules' machine code; None if it cannot be written."""
     source = "".join(inspect.getsource(module) for module in (sys.modules[__name__], *modules))
     name = hashlib.sha256(source.encode()).hexdigest()[:16]
     folder = Path(platformdirs.user_cache_dir("gridv4")) / "compiled" / name

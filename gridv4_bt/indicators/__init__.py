@@ -1,4 +1,4 @@
-"""Backtrader indicators; each gives the same bits bar by bar (`next`) and over a whole feed (`once`)."""
+"""Backtrader indicators with the same bits bar by bar (`next`) and vectorised (`once`)."""
 
 from gridv4_bt.indicators.adx import WilderADX
 from gridv4_bt.indicators.atr import RollingVolatility, WilderATR, ZScore

@@ -1,11 +1,11 @@
-"""Wilder's average directional index: how strong a trend is, whatever its direction."""
+"""Wilder's average directional index: the strength of a trend, whatever its direction."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridv4_bt.compat import FastIndicator
+from gridv4_bt.compat import FastIndicator, takes_params
 from gridv4_bt.compiled import buffer, column, compiled, plain
 from gridv4_bt.core import smoothing
 
@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 
 def directional_moves(highs: Sequence[float], lows: Sequence[float]) -> tuple[Floats, Floats]:
-    """Return the +DM and the -DM of every bar but the first, price units: the larger outward move counts, else 0."""
+    """Return +DM and -DM of every bar but the first, price units: the larger outward move counts, the other is 0."""
     up = np.diff(highs)
     down = -np.diff(lows)
     plus = np.where((up > down) & (up > 0.0), up, 0.0)
@@ -24,8 +24,8 @@ def directional_moves(highs: Sequence[float], lows: Sequence[float]) -> tuple[Fl
 class WilderADX(FastIndicator):
     """Wilder's average directional index, 0 (no trend) to 100.
 
-    `DX = 100 * abs(+DI - -DI) / (+DI + -DI)`, DI = smoothed DM / smoothed true range. The true range stands below
-    both DI and cancels, so it is not computed. Smoothed DM: the sum of the first `period - 1` moves, then
+    `DX = 100 * abs(+DI - -DI) / (+DI + -DI)`, DI = smoothed DM / smoothed true range. The true range divides both DI
+    and cancels, so it is not computed. Smoothed DM: the sum of the first `period - 1` moves, then
     `prev - prev/period + DM`. ADX: the mean of the first `period` DX, then `(prev*(period-1) + DX) / period`. A bar
     whose smoothed DM are both 0 has no DX: it adds 0 to the first mean and later leaves ADX as it was. First value at
     bar `2*period - 1` (counted from 0). All this as in TA-Lib's ADX.
@@ -37,6 +37,7 @@ class WilderADX(FastIndicator):
     plotinfo = dict(subplot=True, plotyhlines=[25.0])
     plotlines = dict(adx=dict(color="tab:gray"))
 
+    @takes_params
     def __init__(self) -> None:
         super().__init__()
         self.addminperiod(2 * self.p.period)
@@ -62,8 +63,8 @@ class WilderADX(FastIndicator):
             np.frombuffer(adx)[start:end] = self._average(adx[start - 1], plus, minus)
 
     def _seed(self, highs: Sequence[float], lows: Sequence[float]) -> float:
-        """Return the first ADX from the first `2*period` bars and start the smoothed moves."""
-        period = self.p.period
+        """Return the first ADX, from the first `2*period` bars, and set the smoothed moves."""
+        period: int = self.p.period
         plus, minus = directional_moves(highs, lows)
         self._plus = self._minus = 0.0
         for up, down in zip(plus[: period - 1], minus):
@@ -75,14 +76,14 @@ class WilderADX(FastIndicator):
                 total += index
         return total / period
 
-    def _average(self, adx: float, plus: Sequence[float], minus: Sequence[float]) -> Sequence[float]:
-        """Return ADX after each of the moves, `adx` being the value before them."""
+    def _average(self, adx: float, plus: Floats, minus: Floats) -> Sequence[float]:
+        """Return ADX after each of the moves; `adx` is the value before them."""
         averages = buffer(len(plus))
         compiled(smoothing.wilder, (smoothing,))(adx, self._indices(plus, minus), self.p.period, averages)
         return averages
 
-    def _indices(self, plus: Sequence[float], minus: Sequence[float]) -> Sequence[float]:
-        """Smooth the moves into the running ones and return each bar's DX, NaN where it is undefined."""
+    def _indices(self, plus: Floats, minus: Floats) -> Sequence[float]:
+        """Update the smoothed moves and return each bar's DX, NaN where it is undefined."""
         indices = buffer(len(plus))
         run = compiled(smoothing.directional_indices, (smoothing,))
         self._plus, self._minus = run(self._plus, self._minus, column(plus), column(minus), self.p.period, indices)

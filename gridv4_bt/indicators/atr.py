@@ -1,4 +1,4 @@
-"""Measures of volatility and of distance in volatilities: Wilder's ATR, the circuit breaker's z, sigma."""
+"""Volatility: Wilder's ATR, the circuit breaker's z, and sigma."""
 
 import itertools
 import math
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gridv4_bt.compat import FastIndicator
+from gridv4_bt.compat import FastIndicator, takes_params
 from gridv4_bt.compiled import buffer, column, compiled
 from gridv4_bt.core import smoothing
 
@@ -16,7 +16,7 @@ _BLOCK = 2_048  # windows
 
 
 def true_ranges(highs: Sequence[float], lows: Sequence[float], previous_closes: Sequence[float]) -> Floats:
-    """Return each bar's range, stretched to the close before it; price units."""
+    """Return each bar's range, extended to the close of the bar before; price units."""
     return np.maximum(highs, previous_closes) - np.minimum(lows, previous_closes)
 
 
@@ -28,7 +28,7 @@ def squared_deviations(values: Floats, period: int) -> Floats:
     count = len(values) - period + 1
     squares = np.zeros(count)
     total, deviation = np.empty(_BLOCK), np.empty(_BLOCK)
-    # Window by window would be many short sums; all windows at once would leave the processor's cache.
+    # Block by block: window by window means many short sums, and all windows at once do not fit the processor's cache.
     for begin in range(0, count, _BLOCK):
         size = min(_BLOCK, count - begin)
         mean, apart, summed = total[:size], deviation[:size], squares[begin : begin + size]
@@ -63,6 +63,7 @@ class WilderATR(FastIndicator):
     plotinfo = dict(subplot=True)
     plotlines = dict(atr=dict(color="tab:brown"))
 
+    @takes_params
     def __init__(self) -> None:
         super().__init__()
         self.addminperiod(self.p.period + 1)
@@ -94,18 +95,19 @@ class WilderATR(FastIndicator):
 
     def _seed(self, highs: Sequence[float], lows: Sequence[float], previous_closes: Sequence[float]) -> float:
         """Return the mean of the first `period` true ranges."""
+        period: int = self.p.period
         total = 0.0
         for value in true_ranges(highs, lows, previous_closes):
             total += value
-        return total / self.p.period
+        return total / period
 
 
 class ZScore(FastIndicator):
-    """Distance of the close from its simple average in ATRs: the circuit breaker's measure.
+    """The circuit breaker's z: the distance of the close from its simple moving average, in ATRs.
 
     `z = (C - SMA(period)) / ATR(atr_period)`, dimensionless; 0 when ATR is 0. The numerator is computed as the mean of
-    `C - C_i`, so that an unmoving window gives exactly 0 however small ATR has become. `ZScore(data)` builds its own
-    ATR; `ZScore(data, atr)` reads its owner's, and then `atr_period` is not used. First value when window and ATR are
+    `C - C_i`, so that a window without any move gives exactly 0 however small ATR is. `ZScore(data)` builds its own
+    ATR; `ZScore(data, atr)` uses the given one and ignores `atr_period`. First value when window and ATR are
     full (bar 19, counted from 0, with the defaults).
     Source: this project (SPEC, section 2).
     """
@@ -115,6 +117,7 @@ class ZScore(FastIndicator):
     plotinfo = dict(subplot=True, plotyhlines=[-3.0, -1.0, 0.0], plotyticks=[-3.0, 0.0, 3.0])
     plotlines = dict(z=dict(color="tab:blue"))
 
+    @takes_params
     def __init__(self) -> None:
         super().__init__()
         self.atr = self.datas[1] if len(self.datas) > 1 else WilderATR(self.data, period=self.p.atr_period)
@@ -156,6 +159,7 @@ class RollingVolatility(FastIndicator):
     plotinfo = dict(subplot=True)
     plotlines = dict(sigma=dict(color="tab:green", _plotvalue=False, _plotvaluetag=False))
 
+    @takes_params
     def __init__(self) -> None:
         super().__init__()
         self.addminperiod(self.p.period + 1)

@@ -1,4 +1,4 @@
-"""The regime from a Gaussian mixture: the unsupervised alternative to `RegimeFSM`."""
+"""The regime from a Gaussian mixture, the unsupervised alternative to `RegimeFSM`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridv4_bt.compat import FastIndicator, epoch_ms
+from gridv4_bt.compat import FastIndicator, epoch_ms, takes_params
 from gridv4_bt.core.mixture import (
     NOISE,
     STATES,
@@ -33,28 +33,28 @@ from gridv4_bt.indicators.kama import EfficiencyRatio
 
 DRIFT, LOG_SIGMA = 0, 1  #: columns of the features, the third is the efficiency ratio
 COMPONENTS = range(2, 6)
-#: Every so many refits, by the clock, the fits forget the ones before.
+#: Number of refits, by the clock, after which a fit starts anew instead of from the one before.
 RESTART = 10
-#: Of fixed seed; never drawn from, as every fit is told where to start, and making a new one takes a tenth of a fit.
+#: Never drawn from, because every fit is given its start; creating one takes a tenth of the time of a fit.
 RANDOM = np.random.RandomState(0)
 TOLERANCE = 2e-3  #: gain of the mean log-likelihood below which a fit has converged
 MAX_ITERATIONS = 300
 #: Added to the variances of the standardised features, so that no component shrinks to a point.
 REGULARISATION = 1e-3
-#: Share of a window's rows that must be usable.
+#: Least share of a window's rows that must have all features.
 USABLE = 0.5
-_STILL = 1e-9  # standard deviation of a feature that did not move
+_STILL = 1e-9  # standard deviation up to which a feature did not move
 _UNKNOWN = (math.nan,) * 3
 
 
 @cache
 def _scikit_learn() -> tuple[Any, Any, Any]:
-    """Return scikit-learn's GaussianMixture, its config_context and the handle on the threads of its linear algebra.
+    """Return scikit-learn's GaussianMixture and config_context, and a controller of its linear algebra's threads.
 
     Raises
     ------
     ConfigError
-        It is not installed.
+        scikit-learn is not installed.
     """
     try:
         from sklearn import config_context
@@ -68,10 +68,10 @@ def _scikit_learn() -> tuple[Any, Any, Any]:
 
 
 def feature_row(close: float, earlier: float, sigma: float, ratio: float, scale: float) -> tuple[float, float, float]:
-    """Return drift, log of sigma and efficiency ratio of one bar; NaN where sigma or a price makes no sense.
+    """Return drift, log of sigma and efficiency ratio of one bar; NaN where sigma or a price is not positive.
 
-    Drift is the log return since `earlier` in standard deviations of a random walk: `scale` is the root of the bars
-    between. It is dimensionless, around 1 by chance alone.
+    Drift is the log return since `earlier` in standard deviations of a random walk, where `scale` is the square root of
+    the bars between; it is dimensionless, and around 1 by chance alone.
     """
     if not (sigma > 0.0 and close > 0.0 and earlier > 0.0 and ratio == ratio):
         return _UNKNOWN
@@ -80,27 +80,27 @@ def feature_row(close: float, earlier: float, sigma: float, ratio: float, scale:
 
 @dataclass(frozen=True)
 class Fit:
-    """A mixture with the `Regime` codes of its components."""
+    """A mixture and the `Regime` codes of its components."""
 
     mixture: Mixture
     names: list[int]
 
 
 class FitError(Exception):
-    """A window cannot be fitted; the message is the name of the warning that is counted."""
+    """A window cannot be fitted; the message is the name of the warning."""
 
 
 def fit_mixture(rows: NDArray[np.float64], components: int, before: Mixture | None = None) -> tuple[Mixture, float]:
-    """Fit a mixture of `components` to rows of features; return it and its BIC.
+    """Fit a mixture of `components` to rows of features; return it and its BIC (NaN with `before`).
 
-    Nothing is drawn at random: the start is `before`, or equally large groups of the rows by drift.
+    Nothing is random: the fit starts from `before`, or from groups of equal size by drift.
 
     Raises
     ------
     FitError
         The rows do not move, or the likelihood still grows after `MAX_ITERATIONS`.
     """
-    GaussianMixture, config_context, threads = _scikit_learn()
+    model_type, config_context, threads = _scikit_learn()
     centre, spread = rows.mean(axis=0), rows.std(axis=0)
     if not spread.min() > _STILL:
         raise FitError("gmm_flat_window")
@@ -114,8 +114,8 @@ def fit_mixture(rows: NDArray[np.float64], components: int, before: Mixture | No
         weights = before.weights
         means = (before.means - centre) / spread
         variances = before.variances / spread**2
-    # A warm start from attributes: initial values given as parameters cost as much to check as an iteration.
-    model = GaussianMixture(
+    # The start is set as attributes: checking it as parameters takes as long as an iteration.
+    model = model_type(
         components,
         covariance_type="diag",
         tol=TOLERANCE,
@@ -127,7 +127,7 @@ def fit_mixture(rows: NDArray[np.float64], components: int, before: Mixture | No
     model.weights_, model.means_ = weights / weights.sum(), means
     model.precisions_cholesky_ = 1.0 / np.sqrt(variances)
     model.converged_, model.lower_bound_ = False, -math.inf
-    # One thread, because more of them may add up in another order.
+    # One thread: several may add in another order.
     with (
         threads.limit(limits=1),
         config_context(assume_finite=True, skip_parameter_validation=True),
@@ -145,35 +145,34 @@ def fit_mixture(rows: NDArray[np.float64], components: int, before: Mixture | No
 
 
 class GMMRegime(FastIndicator):
-    """The regime as the most probable component of a Gaussian mixture that is refitted as time goes on.
+    """The regime as the most probable component of a Gaussian mixture, refitted on a trailing window.
 
     Features of a closed bar: drift = `ln(C_t / C_{t-span}) / (sigma * sqrt(span))`, `ln(sigma)`, and the efficiency
     ratio. A mixture with diagonal covariances is fitted to them, standardised by the window's own mean and deviation;
-    its components get their names from their means (`name_components`), its posterior gives the candidate, and the
-    state it brings stays at least `dwell` bars (`stay`). `GMMRegime(data)` builds its own sigma over `sigma_bars`;
-    `GMMRegime(data, sigma)` reads its owner's.
+    the regimes of its components follow from their means (`name_components`), its posterior gives the candidate, and a
+    state lasts at least `dwell` bars (`stay`). `GMMRegime(data)` builds its own sigma over `sigma_bars`;
+    `GMMRegime(data, sigma)` uses the given one.
 
     Lines: `regime`, a `gridv4_bt.core.regime.Regime` code; `noise`, `up`, `down`, `break_up`, `break_down`, the
-    probabilities of the five states, NaN as long as there is no fit. All begin with the features (bar 96, counted from
-    0, with the defaults), and the regime is NOISE as long as there is no fit.
+    probabilities of the five states, NaN without a fit. All begin with the features (bar 96, counted from 0, with the
+    defaults); without a fit the regime is NOISE.
 
     When it is fitted: at the first bar of every `refit` bars of the clock (of `minutes` each, since 1970: with the
     defaults the bar that opens at 00:00 UTC), on the `window` bars that end with that bar, and it is used from that
-    bar on. So the fit at a bar saw nothing after it, and the days on which it happens are the same wherever the data
-    begins. Neighbouring bars share most of their return and volatility, so of the window only every `stride`-th bar
-    is fitted, counted back from the last: that halves the time. 1 takes all; the shares of the states stay about the
-    same, but a quarter of the single bars get another one, as they do whenever a fit ends at another optimum.
+    bar on. So a fit uses nothing after its bar, and its days are the same wherever the data begins. Neighbouring bars
+    share most of their return and volatility, so only every `stride`-th bar of the window is fitted, counted back from
+    the last, in half the time. With `stride` 1 the shares of the states are about the same, but a quarter of the bars
+    get another one, as they do whenever a fit ends at another optimum.
 
-    A fit starts from the one before and its components inherit the names of those they continue: hysteresis, see
-    `name_components`. A chain of fits would remember for ever where the data began, so every tenth fit, by the clock
-    again, starts anew from the window alone. A session with `window + 10 * refit` bars behind its first sigma (3,936
-    bars in all with the defaults) therefore has the fits of a session with more, to the last bit, and the same regime
-    as soon as one candidate has led for twice `dwell` bars. `components` 0 lets the BIC choose their number, 2 to 5,
-    whenever the chain starts anew.
+    A fit starts from the one before, and its components have the hysteresis of those they continue (`name_components`).
+    A chain of fits depends on where the data begins, so every tenth fit, by the clock again, starts anew from the
+    window alone. A session with `window + 10 * refit` bars after its first sigma (3,936 bars in all with the defaults)
+    therefore has the fits of a session with more, to the last bit, and the same regime once one candidate has led for
+    twice `dwell` bars. With `components` 0 the BIC chooses their number, 2 to 5, whenever the chain starts anew.
 
-    What cannot be fitted gives NOISE until the next fit, and is counted in `warnings`: `gmm_too_few_bars`,
-    `gmm_unusable_bars` (less than half of the window has features), `gmm_flat_window`, `gmm_not_converged`; a bar
-    without features (sigma 0, no price) is NOISE itself and a `gmm_unusable_bar`.
+    A window that cannot be fitted gives NOISE until the next fit, and is counted in `warnings`: `gmm_too_few_bars`,
+    `gmm_unusable_bars` (less than half of the window has features), `gmm_flat_window`, `gmm_not_converged`. A bar
+    without features (sigma 0, no price) is NOISE and counted as `gmm_unusable_bar`.
 
     Raises
     ------
@@ -208,6 +207,7 @@ class GMMRegime(FastIndicator):
         break_down=dict(_plotskip=True),
     )
 
+    @takes_params
     def __init__(self) -> None:
         super().__init__()
         _scikit_learn()
@@ -219,7 +219,7 @@ class GMMRegime(FastIndicator):
         own = len(self.datas) == 1
         self.sigma = RollingVolatility(self.data, period=self.p.sigma_bars) if own else self.datas[1]
         needed = max(self.data._minperiod + self.p.span, self.ratio._minperiod, self.sigma._minperiod)
-        for line in self.lines:
+        for line in self.l:
             line.updateminperiod(needed)
         self.warnings: Counter[str] = Counter()
         self._fit: Fit | None = None
@@ -241,11 +241,11 @@ class GMMRegime(FastIndicator):
             self._block = block
             self._refit(block, self._rows)
         [regime], probabilities = self._read(np.array([row]))
-        for line, value in zip(self.lines, (regime, *probabilities[0].tolist()), strict=True):
+        for line, value in zip(self.l, (regime, *probabilities[0].tolist()), strict=True):
             line[0] = value
 
     def oncestart(self, start: int, end: int) -> None:
-        """Leave the first bar to `once`: a window may begin with it."""
+        """Do nothing: `once` computes the first bar too, because a window may begin with it."""
 
     def once(self, start: int, end: int) -> None:
         start -= 1
@@ -258,7 +258,7 @@ class GMMRegime(FastIndicator):
         rows = np.array([feature_row(*values, scale) for values in zip(*columns, *signals, strict=True)])
         blocks = [self._block_of(time) for time in self.data.datetime.array[start - 1 : end]]
         refits = [index for index in range(end - start) if blocks[index + 1] != blocks[index]]
-        lines = [np.frombuffer(line.array)[start:end] for line in self.lines]
+        lines = [np.frombuffer(line.array)[start:end] for line in self.l]
         firsts = sorted({0, *refits})
         for first, last in zip(firsts, [*firsts[1:], end - start], strict=True):
             if blocks[first + 1] != blocks[first]:
@@ -268,11 +268,12 @@ class GMMRegime(FastIndicator):
                 line[first:last] = values
 
     def _block_of(self, days: float) -> int:
-        """Return in which `refit` bars of the clock a bar lies, counted since 1970."""
-        return epoch_ms(days) // (self.p.refit * self.p.minutes * MINUTE_MS)
+        """Return the number of the block of `refit` bars that a bar lies in, counted since 1970."""
+        length: int = self.p.refit * self.p.minutes * MINUTE_MS
+        return epoch_ms(days) // length
 
     def _refit(self, block: int, window: Sequence[tuple[float, float, float]] | NDArray[np.float64]) -> None:
-        """Fit the rows of the bars up to now, at most `window` of them; without success there is no fit."""
+        """Fit the rows of the bars up to now, at most `window` of them; after a failure there is no fit."""
         before = None if block % RESTART == 0 else self._fit
         self._fit = None
         try:
@@ -280,7 +281,9 @@ class GMMRegime(FastIndicator):
         except FitError as error:
             self.warnings[str(error)] += 1
 
-    def _fit_window(self, window: Sequence | NDArray[np.float64], before: Fit | None) -> Fit:
+    def _fit_window(
+        self, window: Sequence[tuple[float, float, float]] | NDArray[np.float64], before: Fit | None
+    ) -> Fit:
         p = self.p
         if len(window) < p.window:
             raise FitError("gmm_too_few_bars")
@@ -303,7 +306,7 @@ class GMMRegime(FastIndicator):
         return name_components(drifts, volatilities, self.p.trend, self.p.breakout, before, self.p.hysteresis)
 
     def _read(self, rows: NDArray[np.float64]) -> tuple[list[int], NDArray[np.float64]]:
-        """Return the regime and the probabilities of the states at bars of one fit."""
+        """Return the regimes and the probabilities of the states at bars of one fit."""
         probabilities = np.full((len(rows), len(STATES)), math.nan)
         candidates: list[int | None] = [None] * len(rows)
         if self._fit is not None:

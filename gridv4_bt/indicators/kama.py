@@ -1,13 +1,13 @@
-"""Kaufman's efficiency ratio and adaptive moving average, and the regime read from the average's slope."""
+"""Kaufman's efficiency ratio and adaptive moving average (KAMA), and the regime from KAMA's slope."""
 
 import itertools
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridv4_bt.compat import FastIndicator
+from gridv4_bt.compat import FastIndicator, takes_params
 from gridv4_bt.compiled import buffer, column, compiled, plain
 from gridv4_bt.core import regime, smoothing
 from gridv4_bt.core.regime import ADX_FLOOR, Regime, next_state, normalized_slope, veto
@@ -23,13 +23,13 @@ SLOWEST = 2.0 / (30 + 1)
 
 
 def efficiency_ratio(closes: Sequence[float]) -> float:
-    """Return net move over path of one window of closes, 0 to 1; 0 when nothing moved."""
+    """Return the net move divided by the path of one window of closes, 0 to 1; 0 when nothing moved."""
     path = 0.0
     for previous, close in itertools.pairwise(closes):
         path += abs(close - previous)
     if path == 0.0:
         return 0.0
-    # A straight line's path may come out an ulp shorter than its net move.
+    # By rounding a straight line's path may be shorter than its net move.
     return min(abs(closes[-1] - closes[0]) / path, 1.0)
 
 
@@ -51,7 +51,7 @@ def smoothing_constant(ratio: Ratio) -> Ratio:
 
 
 class EfficiencyRatio(FastIndicator):
-    """Kaufman's efficiency ratio: how much of the path over n bars was progress.
+    """Kaufman's efficiency ratio: the net move over n bars divided by the path.
 
     `er = abs(C_t - C_{t-n}) / sum(abs(C_i - C_{i-1}), i = t-n+1..t)`, dimensionless, 0 (all noise, or no move at all)
     to 1 (a straight line). First value at bar n (counted from 0).
@@ -63,6 +63,7 @@ class EfficiencyRatio(FastIndicator):
     plotinfo = dict(subplot=True, plotyhlines=[0.0, 0.5, 1.0])
     plotlines = dict(er=dict(color="tab:purple"))
 
+    @takes_params
     def __init__(self) -> None:
         super().__init__()
         self.addminperiod(self.p.n + 1)
@@ -90,6 +91,7 @@ class KAMA(FastIndicator):
     plotinfo = dict(subplot=False)
     plotlines = dict(kama=dict(color="tab:orange", linewidth=1.2))
 
+    @takes_params
     def __init__(self) -> None:
         super().__init__()
         self.addminperiod(self.p.n + 1)
@@ -111,7 +113,7 @@ class KAMA(FastIndicator):
         self.l.kama[0] = smoothing.adaptive_step(previous, self.data[0], constant)
 
     def _run(self, seed: Sequence[float], start: int, end: int) -> None:
-        """Average the bars start to end, the first of them from `seed`'s value of the bar before."""
+        """Set the average of the bars start to end; `seed` holds the value of the bar before the first."""
         n = self.p.n
         closes = np.array(self.data.array[start - n : end])
         if len(closes) <= n:
@@ -126,12 +128,12 @@ class KAMA(FastIndicator):
 class RegimeFSM(FastIndicator):
     """The regime from KAMA's slope, with hysteresis and an ADX veto.
 
-    `RegimeFSM(data)` builds its own averages; `RegimeFSM(data, kama, atr, adx)` reads those of its owner, and then
-    `n`, `atr_period` and `adx_period` are not used.
+    `RegimeFSM(data)` builds its own indicators; `RegimeFSM(data, kama, atr, adx)` uses the given ones and ignores `n`,
+    `atr_period` and `adx_period`.
 
     Lines: `slope = (KAMA - previous KAMA) / ATR` in ATRs per bar; `regime`, a `gridv4_bt.core.regime.Regime` code.
-    The state machine (`next_state`) runs on the slope alone from the first bar that has one, also while ADX is still
-    warming up; `veto` is applied to what the line shows. Both lines begin when KAMA of the bar before, ATR and ADX are
+    The state machine (`next_state`) runs on the slope alone from the first bar that has one, also during the warm-up of
+    ADX; `veto` is applied to the line only. Both lines begin when KAMA of the bar before, ATR and ADX are
     known (bar 27, counted from 0, with the defaults).
     Source: this project (SPEC, section 2).
     """
@@ -149,6 +151,7 @@ class RegimeFSM(FastIndicator):
     plotinfo = dict(subplot=True, plotymargin=0.15, plotyticks=[int(code) for code in sorted(Regime)])
     plotlines = dict(regime=dict(color="tab:red", drawstyle="steps-post"), slope=dict(_plotskip=True))
 
+    @takes_params
     def __init__(self) -> None:
         super().__init__()
         if len(self.datas) == 1:
@@ -159,7 +162,7 @@ class RegimeFSM(FastIndicator):
             self.kama, self.atr, self.adx = self.datas[1:]
         else:
             raise ConfigError("RegimeFSM takes (data) or (data, kama, atr, adx), nothing in between")
-        for line in self.lines:
+        for line in self.l:
             line.updateminperiod(max(self.kama._minperiod + 1, self.atr._minperiod, self.adx._minperiod))
         self._state = int(Regime.NOISE)
 
@@ -191,15 +194,15 @@ class RegimeFSM(FastIndicator):
         self._state = next_state(self._state, slope, p.breakout_slope, p.trend_slope, p.hysteresis)
         return slope
 
-    def _run(self, start: int, end: int) -> tuple[Sequence[float], list[float]]:
+    def _run(self, start: int, end: int) -> tuple[Sequence[float], list[Any]]:
         """Run the state machine over the bars start to end and return each bar's slope and state."""
         p = self.p
         breakout_slope, trend_slope, hysteresis = p.breakout_slope, p.trend_slope, p.hysteresis
         moves = np.diff(self.kama.array[start - 1 : end])
         atr = np.array(self.atr.array[start:end])
-        slopes = np.zeros_like(moves)
-        np.divide(moves, atr, out=slopes, where=(atr != 0.0) | (moves != 0.0))  # as `normalized_slope`
-        slopes = column(slopes)
+        ratios = np.zeros_like(moves)
+        np.divide(moves, atr, out=ratios, where=(atr != 0.0) | (moves != 0.0))  # as `normalized_slope`
+        slopes = column(ratios)
         states = buffer(len(slopes))
         run = compiled(regime.run_states, (regime,))
         self._state = run(self._state, slopes, breakout_slope, trend_slope, hysteresis, states)

@@ -122,7 +122,7 @@ def test_wallet_and_equity_are_those_of_every_bar(known):
     assert equity == pytest.approx(EQUITY)
 
 
-def test_trade_is_one_bullet_with_its_fees_and_funding(known):
+def test_trade_is_one_fill_with_its_fees_and_funding(known):
     trades = known.strategy.trades
     assert [(trade.tradeid, trade.pnl) for trade in trades] == [(2, 8.0), (1, 0.0), (3, -15.0)]
     assert [trade.pnlcomm for trade in trades] == pytest.approx([SHORT_1, LONG_2, SHORT_3])
@@ -175,7 +175,7 @@ def test_sqn_is_about_net_pnl(known):
 
 
 def test_transactions_are_the_net_of_each_bar(known):
-    # bar 2: 2 - 1; bar 9: 1 - 1, nothing left to tell
+    # bar 2: 2 - 1; bar 9: 1 - 1, nothing left to notify
     seen = dict(analysis(known, "transactions").items())
     assert seen == {
         moment(2): [[1.0, 100.0, 0, "TEST", -100.0]],
@@ -794,7 +794,7 @@ def test_money_is_conserved_and_the_legs_never_touch(bars, orders, rate, cash, f
     cerebro.addstrategy(Anything, choices=orders)
     [strategy] = cerebro.run()
     account = cerebro.broker.account
-    # Backtrader's own trades, open ones included, tell the same story; only unpaid funding is not in them
+    # Backtrader's own trades, open ones included, agree; only unpaid funding is not in them
     trades = [trade for kept in strategy._trades[strategy.data].values() for trade in kept]
     legs = [cerebro.broker.leg(strategy.data, side).tracker for side in (LONG, SHORT)]
     unpaid = math.fsum(paid for tracker in legs for paid in tracker.fundings)

@@ -75,7 +75,7 @@ def opening(side=LONG, size=1.0, feed=0):
 
 
 def protect(side=LONG, stop=None, exit=None, feed=0):
-    """Let a stop of the leg, and an exit for all its fills, stand."""
+    """Place a stop of the leg and an exit for each of its fills."""
 
     def place(strategy):
         broker, data = strategy.broker, strategy.datas[feed]
@@ -87,7 +87,7 @@ def protect(side=LONG, stop=None, exit=None, feed=0):
 
 
 def rest(side, *prices, qty=1.0):
-    """Let entries rest at levels 1, 2, ... of a side."""
+    """Place entries at levels 1, 2, ... of a side."""
     entries = {-int(side) * number: Entry(price, qty, 0.01) for number, price in enumerate(prices, 1)}
 
     def place(strategy):
@@ -306,7 +306,7 @@ def test_fill_takes_no_profit_before_a_decision_has_placed_its_exit(run, mode):
     assert [bar for bar, size, _ in done.strategy.executions() if size < 0.0] == [3, 4]
 
 
-def test_closing_limit_that_stands_takes_a_fill_of_an_earlier_minute_but_not_of_its_own(run):
+def test_resting_closing_limit_takes_a_fill_of_an_earlier_minute_but_not_of_its_own(run):
     # the only fill is sold at the open; 97 is filled with a limit to sell at 99 already standing
     def orders(strategy):
         strategy.sell(size=1.0, exectype=LIMIT, price=99.0, positionSide="LONG")
@@ -417,7 +417,7 @@ def test_stop_limit_triggered_in_one_minute_may_fill_in_the_next(run, mode, at):
 
 
 def test_stop_limit_does_not_fill_in_the_minute_that_triggers_it(run):
-    # 96 is above the first candle's close, but the candle does not tell what came first
+    # 96 is above the first candle's close, but the candle does not show what came first
     bar = [(100, 100, 94, 95.5), (95.5, 95.8, 95, 95.5), (95.5, 95.9, 95, 95.5)]
     done = run(stop_limit(95.0, 96.0), [feed(*flat(2), bar, (96, 97, 95, 96))], broker=by("detail"))
     assert done.strategy.executions()[1:] == [(4, -1.0, 96.0)]
@@ -649,7 +649,7 @@ def test_symbol_without_detail_is_matched_as_a_whole_at_the_first_minute(run):
     assert done.account.wallet == 210.0
 
 
-def test_symbol_with_torn_detail_stands_beside_one_whose_detail_is_whole(run):
+def test_symbol_with_torn_detail_trades_beside_one_whose_detail_is_whole(run):
     # TEST has no candle of minute 5 and is matched as a whole: it falls at the first minute
     feeds = [
         candle_feed([*flat(2), merged(FALLING), merged(CALM)], detail={3: [FALLING[0], None, FALLING[2]], 4: CALM}),
@@ -767,7 +767,7 @@ def decide(data, choices, broker, **options):
 
 
 def told(broker, strategy):
-    return strategy.values, strategy.orders, broker.account.closed, broker.ambiguous_bars
+    return strategy.values, strategy.orders, broker.account.closed, broker.ambiguous_bars  # noqa: PD011
 
 
 RANDOM = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -783,7 +783,7 @@ def test_money_is_conserved_and_no_leg_is_negative_in_any_way(bars, choices, rat
     for mode in MODES:
         settings_ = {"cash": cash, "fill_rule": fill_rule, "intrabar": mode, "leverage": 20.0}
         broker, strategy = decide(feed(*bars, funding=funding), choices, settings_)
-        # every bar was checked on its way; Backtrader's own trades tell the same story at the end
+        # every bar was checked on its way; Backtrader's own trades agree at the end
         trades = [trade for kept in strategy._trades[strategy.data].values() for trade in kept]
         trackers = [broker.leg(strategy.data, side).tracker for side in (LONG, SHORT)]
         unpaid = math.fsum(paid for tracker in trackers for paid in tracker.fundings)
@@ -813,7 +813,7 @@ def test_detail_that_is_the_path_gives_the_path(bars, choices, cash, fill_rule):
             )
             for trade in broker.account.closed
         ]
-        outcomes.append((strategy.values, strategy.orders, closed, broker.ambiguous_bars))
+        outcomes.append((strategy.values, strategy.orders, closed, broker.ambiguous_bars))  # noqa: PD011
     assert outcomes[0] == outcomes[1]
 
 

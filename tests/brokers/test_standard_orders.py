@@ -1,4 +1,4 @@
-"""What any Backtrader strategy may order. Fees: maker 0.02 %, taker 0.05 %; slippage 0.02 %."""
+"""Orders of any Backtrader strategy. Fees: maker 0.02 %, taker 0.05 %; slippage 0.02 %."""
 
 from datetime import timedelta
 
@@ -146,7 +146,7 @@ def test_stop_limit_without_a_limit_price_takes_its_stop_price(run):
     assert run(stop_limit(95.0, None), bars).strategy.executions()[1] == (5, -1.0, 95.0)
 
 
-# --- how long an order stands
+# --- how long an order rests
 
 
 @pytest.mark.parametrize(("reached_at", "last"), [(3, "Completed"), (4, "Expired")])

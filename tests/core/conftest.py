@@ -1,4 +1,4 @@
-"""Compile a module of `core` with numba exactly as it stands, to compare it with plain Python."""
+"""Compile a module of `core` with numba, unchanged, to compare it with plain Python."""
 
 from types import FunctionType, ModuleType, SimpleNamespace
 

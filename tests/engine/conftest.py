@@ -35,7 +35,7 @@ def new_exchange(start=10_000.0, fill_rule="touch", symbols=("X",), costs=None, 
 
 
 def show(book, open_, high, low, close, volume=1.0):
-    """Put the next 15-minute bar before a book."""
+    """Give a book its next 15-minute bar."""
     bar = book.bar
     bar.time += 900_000
     bar.open, bar.high, bar.low, bar.close, bar.volume = map(float, (open_, high, low, close, volume))

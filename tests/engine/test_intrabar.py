@@ -1,4 +1,4 @@
-"""What may have happened inside a bar: its path as three moves, and what the order of prices may change at all.
+"""The order of prices inside a bar: its path as three moves, and what the order of prices may change at all.
 
 The laws let a book meet the same bar in three ways: as a whole, by its path, and by finer candles in turn. Fees:
 maker 0.02 %, taker 0.05 %; slippage 0.02 %.

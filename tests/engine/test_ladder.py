@@ -123,7 +123,7 @@ PRICES = [98.14, 96.14, 94.23]
 QTYS = [10.189, 10.401, 10.612]  # 1,000 of notional each
 
 
-OLD_SPACING = 0.015  # of the grid that placed what stands
+OLD_SPACING = 0.015  # of the grid that placed what rests
 UNTOUCHED = (-1.0, -2.0, -3.0)
 
 

@@ -198,7 +198,7 @@ def test_two_symbols_on_one_wallet_go_together_each_at_its_own_price(make_exchan
 
 
 def test_what_the_wallet_cannot_pay_is_given_back_at_the_symbol_that_lost_it(make_exchange):
-    # X loses 10,000 of 5,000; Y has the larger quantity and stands at its entry
+    # X loses 10,000 of 5,000; Y has the larger quantity and is at its entry
     exchange = make_exchange(start=5_000.0, symbols=("X", "Y"))
     first, second = exchange.books
     hold(first, LONG, 1.0, 50_000.0)
@@ -211,7 +211,7 @@ def test_what_the_wallet_cannot_pay_is_given_back_at_the_symbol_that_lost_it(mak
     assert_flat_and_conserved(exchange)
 
 
-def test_everything_that_stands_is_cancelled(make_exchange):
+def test_every_open_order_is_cancelled(make_exchange):
     exchange = make_exchange(start=110.0)
     book = exchange.book
     fill = hold(book, LONG, 10.0, 100.0)

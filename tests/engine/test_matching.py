@@ -212,7 +212,7 @@ def test_bar_without_volume_fills_nothing(exchange):
     exchange.match(book)
     assert (book.long.tracker.ids, exchange.account.closed) == ([fill], [])
     assert (book.long.resting_orders(), book.short.resting_orders()) == (3, 0)
-    # and all of it still stands when trading resumes
+    # and all of it still rests when trading resumes
     exchange.show(book, 100, 100, 100, 100)
     exchange.match(book)
     assert [trade.label for trade in exchange.account.closed] == [TradeLabel.GAP]
@@ -427,7 +427,7 @@ def test_close_oldest_leaves_no_dust_of_summed_lots(exchange):
     assert (len(exchange.account.closed), book.long.tracker.ids) == (2, [])
 
 
-def test_cancel_orders_takes_everything_that_stands(exchange):
+def test_cancel_orders_cancels_every_open_order(exchange):
     book = exchange.book
     fill = hold(exchange, LONG, 1.0, 100.0)
     book.long.place(-1, Entry(98.0, 1.0, 0.01))
@@ -579,7 +579,7 @@ streams = st.lists(st.tuples(st.lists(st.tuples(st.booleans(), orders), max_size
 
 
 def apply(exchange, leg, kind, price, number):
-    """Change the standing orders of one leg as a strategy might."""
+    """Change the open orders of one leg as a strategy might."""
     tracker = leg.tracker
     level = -leg.sign * number
     if kind == "place":

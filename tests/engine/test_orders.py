@@ -14,7 +14,7 @@ MARKET_RULES = load_market("ETHUSDT")
 
 
 class Told:
-    """Keeps what it is told: (name of the order, signed qty, price), and the refusals."""
+    """Keeps executions as (name of the order, signed qty, price), and refusals."""
 
     def __init__(self):
         self.fills, self.refusals = [], []
@@ -29,7 +29,7 @@ class Told:
 
 
 class Api:
-    """A book with single orders, and bars of hand."""
+    """A book with single orders, and given bars."""
 
     def __init__(self, participation=float("inf")):
         self.told = Told()
@@ -113,7 +113,7 @@ def test_one_way_stop_turns_the_position():
     assert api.held == (0.0, 0.5)
 
 
-def test_resting_limits_share_a_part_of_the_volume_in_lots_and_the_rest_stands():
+def test_resting_limits_share_a_part_of_the_volume_in_lots_and_the_remainder_rests():
     # 10 % of 25.006 is 2.5006; the lot is 0.001
     api = Api(participation=0.1)
     api.rest("near", LONG, True, 99.0, qty=2.0)

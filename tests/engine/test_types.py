@@ -21,7 +21,7 @@ def tracker(side, *fills):
     return leg
 
 
-def test_every_bullet_is_kept_with_all_its_fields_oldest_first():
+def test_every_fill_is_kept_with_all_its_fields_oldest_first():
     first = fill(7, 0.1, 100.0, time=900_000, regime=-2, spacing_pct=0.02, funding=0.5, fee=0.002)
     second = fill(9, 0.1, 100.0)
     leg = tracker(LONG, first, second)

@@ -11,7 +11,7 @@ from gridv4_bt.engine.venue import Venue, moments, timeline
 
 
 class Parted(Book):
-    """A book whose bar happens in parts that are given by hand."""
+    """A book whose bar has the given parts."""
 
     def __init__(self, symbol, account, parts, volume=1.0):
         super().__init__(load_market(symbol), account, Costs(0.0, 0.0, 0.0), FILL_RULES["touch"])
@@ -38,7 +38,7 @@ class Silent:
         book.account.executions.clear()
 
 
-def test_parts_of_all_symbols_come_in_order_of_time_and_the_whole_bar_stands_again_at_the_end():
+def test_parts_of_all_symbols_come_in_order_of_time_and_the_whole_bar_comes_back_at_the_end():
     account = Account(1e6)
     fine = Parted("BTCUSDT", account, [bar(0), bar(1, volume=0.0), bar(2)])
     coarse = Parted("ETHUSDT", account, [bar(0)])
