@@ -13,7 +13,7 @@ from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.booking import BarBooking, book_bars
 from gridv4_bt.live.connection import Refused, Unreachable
 from gridv4_bt.live.own_orders import Execution
-from gridv4_bt.live.reconciliation import Mismatch, Reconciler
+from gridv4_bt.live.reconciler import Mismatch, Reconciler
 
 #: The ledger may differ from the exchange's wallet by this much through rounding, quote.
 _WALLET_NOISE = 0.01
@@ -51,7 +51,7 @@ class Bookkeeper:
         """
         reconciler, bookings = self._reconciler, []
         for book in fresh:
-            executions = reconciler.book_until(book.symbol, book.bar.time + BAR_MS)
+            executions = reconciler.pop_executions(book.symbol, book.bar.time + BAR_MS)
             bookings.append(BarBooking(book, reconciler.orders, executions))
         book_bars(bookings)
         if compare:
@@ -61,7 +61,7 @@ class Bookkeeper:
                 book.rules_changed(market)
             for notice in booking.notices:
                 self.log("alert", what="reconciled", text=notice)
-            reconciler.tidy(book)
+            reconciler.forget_settled(book)
 
     def carry_out(self, book: FeedBook) -> None:
         """Bring the exchange in line with what is wanted of a symbol."""
@@ -125,7 +125,7 @@ class Bookkeeper:
         ours, theirs = account.wallet, self._reconciler.executor.wallet() - self._reconciler.foreign_fees
         for book in books:
             for leg in book.legs:
-                held = self._reconciler.holdings[book.symbol][leg.side]
+                held = self._reconciler.positions[book.symbol][leg.side]
                 ours -= leg.sign * leg.tracker.cost
                 theirs -= leg.sign * held.qty * held.entry
         difference = theirs - ours

@@ -55,7 +55,7 @@ class CCXTStore:
 
     def getdata(self, dataname: str, name: str | None = None, **params: Any) -> LiveFeed:
         """Return a live feed of closed 15m candles of ccxt's symbol `dataname`."""
-        self.connection.ask(self.exchange.load_markets)
+        self.connection.call(self.exchange.load_markets)
         market = self.exchange.market(dataname)
         source = CandleSource(self.exchange, dataname, self.clock, self.connection.log)
         return LiveFeed(source=source, name=name or market["id"], **params)
@@ -70,52 +70,52 @@ class CCXTStore:
 
     def get_balance(self) -> tuple[float, float]:
         """Read and return cash and value of the currency, also as `_cash` and `_value`."""
-        balance = self.connection.ask(self.exchange.fetch_balance)
+        balance = self.connection.call(self.exchange.fetch_balance)
         self._cash = float(balance["free"].get(self.currency) or 0.0)
         self._value = float(balance["total"].get(self.currency) or 0.0)
         return self._cash, self._value
 
     def get_wallet_balance(self, currency: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return ccxt's balance."""
-        return self.connection.ask(lambda: self.exchange.fetch_balance(dict(params or {})))
+        return self.connection.call(lambda: self.exchange.fetch_balance(dict(params or {})))
 
     def fetch_ohlcv(
         self, symbol: str, timeframe: str, since: int | None, limit: int, params: Mapping[str, Any] | None = None
     ) -> list[list[float]]:
         """Return candles; the last row may be the bar that is still forming."""
-        return self.connection.ask(
+        return self.connection.call(
             lambda: self.exchange.fetch_ohlcv(symbol, timeframe, since, limit, dict(params or {}))
         )
 
     def fetch_order(self, oid: str, symbol: str) -> dict[str, Any]:
         """Return an order."""
-        return self.connection.ask(lambda: self.exchange.fetch_order(oid, symbol))
+        return self.connection.call(lambda: self.exchange.fetch_order(oid, symbol))
 
     def fetch_open_orders(self, symbol: str | None = None) -> list[dict[str, Any]]:
         """Return open orders, without the conditional ones."""
-        return self.connection.ask(lambda: self.exchange.fetch_open_orders(symbol))
+        return self.connection.call(lambda: self.exchange.fetch_open_orders(symbol))
 
     def fetch_trades(self, symbol: str) -> list[dict[str, Any]]:
         """Return the market's latest trades."""
-        return self.connection.ask(lambda: self.exchange.fetch_trades(symbol))
+        return self.connection.call(lambda: self.exchange.fetch_trades(symbol))
 
     def create_order(
         self, symbol: str, order_type: str, side: str, amount: float, price: float | None, params: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Send an order once; an unknown outcome is an error and never sent again."""
-        return self.connection.try_once(
+        return self.connection.call_once(
             lambda: self.exchange.create_order(symbol, order_type, side, amount, price, dict(params)), is_order=True
         )
 
     def cancel_order(self, order_id: str, symbol: str) -> dict[str, Any]:
         """Cancel an order."""
-        return self.connection.ask(lambda: self.exchange.cancel_order(order_id, symbol))
+        return self.connection.call(lambda: self.exchange.cancel_order(order_id, symbol))
 
     def private_end_point(self, type: str, endpoint: str, params: Mapping[str, Any]) -> Any:
         """Call a private path as ccxt names it: ``private_end_point("Get", "/account/config", {})``."""
         path = endpoint.replace("/", "_").replace("{", "").replace("}", "")
         method = getattr(self.exchange, f"private_{type.lower()}{path.lower()}")
-        return self.connection.ask(lambda: method(params))
+        return self.connection.call(lambda: method(params))
 
 
 def ccxtbt_client(currency: str, config: Mapping[str, Any], demo: bool = False) -> ccxt.Exchange:

@@ -118,7 +118,7 @@ def classify(error: Exception, headers: Mapping[str, str] | None = None, now_ms:
     return Failure(R.UNKNOWN, None, text)
 
 
-def refusal(answer: Mapping[str, Any]) -> Failure:
+def classify_refusal(answer: Mapping[str, Any]) -> Failure:
     """Say what the refusal of one order of a batch means: ``{"code": ..., "msg": ...}``."""
     code = int(answer["code"])
     return Failure(BY_CODE.get(code, R.SKIP), code, str(answer.get("msg", ""))[:200])

@@ -23,6 +23,7 @@ from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.config import GridConfig, config_as_toml, load_config
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.core.time import BAR_MS, HOUR_MS
+from gridv4_bt.engine.history import history_bars
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import LiveError
@@ -32,9 +33,9 @@ from gridv4_bt.exchange.faults import Faults, random_faults
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.connection import Unreachable
 from gridv4_bt.live.ids import Purpose, parse_id
-from gridv4_bt.live.live_strategy import LiveGrid
-from gridv4_bt.live.paper import PaperClock, history_bars, place_at
-from gridv4_bt.live.runner import Plan, Session
+from gridv4_bt.live.live_strategy import LiveStrategy
+from gridv4_bt.live.paper import PaperClock, gateway_at
+from gridv4_bt.live.runner import Session, SessionPlan
 
 #: Out of so many bars the last ones are calm: no fault, no kill.
 CYCLE, CALM = 25, 4
@@ -66,7 +67,7 @@ class CheckedSession(Session):
 
     report: Path
 
-    def decided(self, strategy: LiveGrid, bar: int) -> None:
+    def decided(self, strategy: LiveStrategy, bar: int) -> None:
         """Compare the books before anything is sent."""
         super().decided(strategy, bar)
         account = self.broker.account
@@ -79,17 +80,17 @@ class CheckedSession(Session):
         with self.report.open("a", encoding="utf-8") as file:
             file.write(json.dumps(found) + "\n")
 
-    def carried_out(self, strategy: LiveGrid) -> None:
+    def carried_out(self, strategy: LiveStrategy) -> None:
         """See that every open leg has its stop."""
         super().carried_out(strategy)
         if not is_calm(self.broker.bar_time(strategy.feed) + BAR_MS):
             return
         broken = []
         symbol = strategy.market.symbol
-        held = self.reconciler.executor.holdings(symbol)
+        held = self.reconciler.executor.positions(symbol)
         stops = {
             (name.side, info.get("closePosition"))
-            for one, info in self.reconciler.executor.open_ids(symbol).items()
+            for one, info in self.reconciler.executor.open_orders(symbol).items()
             if (name := parse_id(one)) is not None and name.purpose is Purpose.STOP
         }
         for side in PositionSide:
@@ -98,10 +99,10 @@ class CheckedSession(Session):
         with self.report.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"stops": True, "broken": broken}) + "\n")
 
-    def _compare(self, strategy: LiveGrid) -> list[str]:
+    def _compare(self, strategy: LiveStrategy) -> list[str]:
         broken = []
         symbol = strategy.market.symbol
-        held = self.reconciler.executor.holdings(symbol)
+        held = self.reconciler.executor.positions(symbol)
         account = self.broker.account
         close = strategy.feed.close[0]
         theirs = self.reconciler.executor.wallet()
@@ -244,8 +245,8 @@ def _live(url: str, folder: str) -> None:
     config: GridConfig = load_config(path / "chaos.toml")
     stop = threading.Event()
     clock = PaperClock(url, float("inf"), stop)
-    place = place_at(url, clock, stop)
-    with CheckedSession(Plan([SYMBOL], config, path / "state"), place, lambda title, text: None) as session:
+    gateway = gateway_at(url, clock, stop)
+    with CheckedSession(SessionPlan([SYMBOL], config, path / "state"), gateway, lambda title, text: None) as session:
         session.report = path / "chaos.jsonl"
         try:
             session.prepare()
