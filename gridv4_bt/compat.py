@@ -11,7 +11,7 @@ import gc
 import itertools
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from itertools import islice
 from types import SimpleNamespace
@@ -71,6 +71,15 @@ def _use_todays_python() -> None:
 
 
 _use_todays_python()
+
+
+def takes_params(init: Callable[[Any], None]) -> Callable[..., None]:
+    """Let mypy accept a class called with data feeds and parameters that its `__init__` does not name.
+
+    Backtrader's metaclass takes them out of the call, into `self.datas` and `self.p`, before `__init__` sees it.
+    """
+    return init
+
 
 _TIME = bt.dataseries.DataSeries.DateTime
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gridv4_bt.compat import FastIndicator
+from gridv4_bt.compat import FastIndicator, takes_params
 from gridv4_bt.compiled import buffer, column, compiled, plain
 from gridv4_bt.core import smoothing
 
@@ -37,6 +37,7 @@ class WilderADX(FastIndicator):
     plotinfo = dict(subplot=True, plotyhlines=[25.0])
     plotlines = dict(adx=dict(color="tab:gray"))
 
+    @takes_params
     def __init__(self) -> None:
         super().__init__()
         self.addminperiod(2 * self.p.period)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gridv4_bt.compat import FastIndicator
+from gridv4_bt.compat import FastIndicator, takes_params
 from gridv4_bt.compiled import buffer, column, compiled
 from gridv4_bt.core import smoothing
 
@@ -63,6 +63,7 @@ class WilderATR(FastIndicator):
     plotinfo = dict(subplot=True)
     plotlines = dict(atr=dict(color="tab:brown"))
 
+    @takes_params
     def __init__(self) -> None:
         super().__init__()
         self.addminperiod(self.p.period + 1)
@@ -115,6 +116,7 @@ class ZScore(FastIndicator):
     plotinfo = dict(subplot=True, plotyhlines=[-3.0, -1.0, 0.0], plotyticks=[-3.0, 0.0, 3.0])
     plotlines = dict(z=dict(color="tab:blue"))
 
+    @takes_params
     def __init__(self) -> None:
         super().__init__()
         self.atr = self.datas[1] if len(self.datas) > 1 else WilderATR(self.data, period=self.p.atr_period)
@@ -156,6 +158,7 @@ class RollingVolatility(FastIndicator):
     plotinfo = dict(subplot=True)
     plotlines = dict(sigma=dict(color="tab:green", _plotvalue=False, _plotvaluetag=False))
 
+    @takes_params
     def __init__(self) -> None:
         super().__init__()
         self.addminperiod(self.p.period + 1)

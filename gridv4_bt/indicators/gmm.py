@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridv4_bt.compat import FastIndicator, epoch_ms
+from gridv4_bt.compat import FastIndicator, epoch_ms, takes_params
 from gridv4_bt.core.mixture import (
     NOISE,
     STATES,
@@ -208,6 +208,7 @@ class GMMRegime(FastIndicator):
         break_down=dict(_plotskip=True),
     )
 
+    @takes_params
     def __init__(self) -> None:
         super().__init__()
         _scikit_learn()

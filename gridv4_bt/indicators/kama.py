@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gridv4_bt.compat import FastIndicator
+from gridv4_bt.compat import FastIndicator, takes_params
 from gridv4_bt.compiled import buffer, column, compiled, plain
 from gridv4_bt.core import regime, smoothing
 from gridv4_bt.core.regime import ADX_FLOOR, Regime, next_state, normalized_slope, veto
@@ -63,6 +63,7 @@ class EfficiencyRatio(FastIndicator):
     plotinfo = dict(subplot=True, plotyhlines=[0.0, 0.5, 1.0])
     plotlines = dict(er=dict(color="tab:purple"))
 
+    @takes_params
     def __init__(self) -> None:
         super().__init__()
         self.addminperiod(self.p.n + 1)
@@ -90,6 +91,7 @@ class KAMA(FastIndicator):
     plotinfo = dict(subplot=False)
     plotlines = dict(kama=dict(color="tab:orange", linewidth=1.2))
 
+    @takes_params
     def __init__(self) -> None:
         super().__init__()
         self.addminperiod(self.p.n + 1)
@@ -149,6 +151,7 @@ class RegimeFSM(FastIndicator):
     plotinfo = dict(subplot=True, plotymargin=0.15, plotyticks=[int(code) for code in sorted(Regime)])
     plotlines = dict(regime=dict(color="tab:red", drawstyle="steps-post"), slope=dict(_plotskip=True))
 
+    @takes_params
     def __init__(self) -> None:
         super().__init__()
         if len(self.datas) == 1:

@@ -1,0 +1,3 @@
+from .lineiterator import LineIterator
+
+class Observer(LineIterator): ...

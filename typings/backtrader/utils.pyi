@@ -1,0 +1,6 @@
+import datetime
+
+from .metabase import AutoOrderedDict as AutoOrderedDict
+
+def date2num(dt: datetime.date, tz: datetime.tzinfo | None = None) -> float: ...
+def num2date(x: float, tz: datetime.tzinfo | None = None, naive: bool = True) -> datetime.datetime: ...
