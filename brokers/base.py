@@ -1,8 +1,7 @@
-"""What a strategy may ask of a hedge-mode broker, simulated or live.
+"""The interface of a hedge-mode broker, simulated or live.
 
-LONG and SHORT are separate legs (Binance's ``positionSide``); a leg is a list of single fills. The
-strategy hands over the orders it wants; the broker changes only what differs and fills come back
-through `Leg` and `closed_trades`.
+LONG and SHORT are separate legs (Binance's ``positionSide``), each a list of fills. The strategy gives the broker the
+orders it wants; the broker changes only what differs. Fills come back in `Leg` and `closed_trades`.
 """
 
 from abc import abstractmethod
@@ -19,88 +18,88 @@ from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
 
 
 class SymbolState(Protocol):
-    """What the exchange says of one symbol; kept up to date, to be read only."""
+    """The market data and rules of one symbol; kept up to date by the broker, read only."""
 
-    bar: Bar  #: the latest
-    market: Market  #: filters and notional brackets as they are now
-    funding_rate: float  #: latest settled, NaN before the first
-    settlements: int  #: how many there were
+    bar: Bar  #: the latest bar
+    market: Market  #: filters and notional brackets in force
+    funding_rate: float  #: of the latest settlement, NaN before the first
+    settlements: int  #: number of funding settlements so far
 
 
 class LiveBooks(Protocol):
-    """What `brokers.live.LiveHedgeBroker` asks of a live session: the exchange's side of its books."""
+    """The exchange's side of a live session, as `brokers.live.LiveHedgeBroker` needs it."""
 
     def log(self, kind: str, **fields: Any) -> None:
-        """Note what happened."""
+        """Log an event."""
 
     def poll(self, symbols: Sequence[str]) -> int | None:
-        """Ask what has become of every order; return the exchange's time, ms, or None if it does not answer."""
+        """Query the state of all orders; return the exchange's time, ms, or None if it does not answer."""
 
     def settled(self, symbol: str, time: int, paid: float) -> None:
-        """Note what a settlement of funding has cost in the books."""
+        """Record the funding, quote, that the books paid in a settlement."""
 
     def take_in(self, account: Account, books: Sequence[Book], fresh: Sequence[Book], compare: bool) -> None:
-        """Book what was executed until the close of the new bars; `compare`: then adopt what the exchange holds."""
+        """Book the executions up to the close of the new bars; if `compare`, then adopt the exchange's positions."""
 
     def carry_out(self, book: Book) -> None:
-        """Bring the exchange in line with what is wanted of a symbol."""
+        """Place and cancel orders until the exchange has those wanted of a symbol."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return what must survive of orders and trades, as JSON can hold it."""
+        """Return the state of orders and trades that a restart needs, as JSON values."""
 
 
 class HedgeModeBroker(bt.BrokerBase):
-    """Interface of `HedgeBroker` and of the live broker beyond Backtrader's own."""
+    """Abstract base of the hedge-mode brokers, beyond Backtrader's own interface."""
 
     @abstractmethod
     def state(self, data: bt.AbstractDataBase) -> SymbolState:
-        """Return what is known of a feed's symbol; it is the same object all through a run."""
+        """Return the state of a feed's symbol; the same object all through a run."""
 
     @abstractmethod
     def leg(self, data: bt.AbstractDataBase, side: PositionSide) -> Leg:
-        """Return a leg with its open fills and resting orders, to be read only."""
+        """Return a leg with its open fills and open orders, to be read only."""
 
     @abstractmethod
     def confirm(self, data: bt.AbstractDataBase, owner: bt.Strategy, regime: int) -> None:
-        """Name the strategy that is told of executions and the regime new fills will carry."""
+        """Set the strategy that is notified of executions and the `Regime` code of new fills."""
 
     @abstractmethod
     def rest_entries(self, data: bt.AbstractDataBase) -> dict[int, Blocked]:
-        """Make the entries stand that both legs' `orders` hold, and return why levels were refused, by level.
+        """Place the entries in both legs' `orders`, and return the reason for each level that is refused.
 
-        The legs' `actions` say for each level what has changed. A refused level is empty afterwards.
+        The legs' `actions` hold what has changed at each level. A refused level is empty afterwards.
         """
 
     @abstractmethod
     def cancel_entries(self, data: bt.AbstractDataBase, side: PositionSide) -> None:
-        """Cancel all resting entries of a leg."""
+        """Cancel all entries of a leg."""
 
     @abstractmethod
     def set_exits(self, data: bt.AbstractDataBase, side: PositionSide, prices: Mapping[int, float]) -> None:
-        """Make one post-only exit stand for each given fill id, at that price, for all of the fill."""
+        """Replace a leg's exits: a post-only order for the whole fill at each price, by fill id."""
 
     @abstractmethod
     def set_stop(self, data: bt.AbstractDataBase, side: PositionSide, price: float | None) -> None:
-        """Let a stop that closes the whole leg stand at a price, or none."""
+        """Set the stop price of a whole leg; None removes the stop."""
 
     @abstractmethod
     def close_fill(
         self, data: bt.AbstractDataBase, side: PositionSide, fill_id: int, qty: float, label: TradeLabel
     ) -> bool:
-        """Close part of a fill at market; False if so much of it is being closed already."""
+        """Close part of a fill at market; return False if the whole fill is being closed already."""
 
     @abstractmethod
     def closed_trades(self) -> Sequence[ClosedTrade]:
-        """Return the list of all trades closed in the account, oldest first; it is the same object, growing."""
+        """Return all closed trades of the account, oldest first; the same list all through a run."""
 
     @abstractmethod
     def maintenance_margin(self) -> float:
-        """Return what the whole account must keep as equity at the last closes, quote."""
+        """Return the maintenance margin of the whole account at the last closes, quote."""
 
     @abstractmethod
     def liquidation_range(self, data: bt.AbstractDataBase) -> tuple[float, float]:
-        """Return the symbol's prices (down, up) at which the account is liquidated; 0 and infinity for none."""
+        """Return the prices (down, up) of a symbol at which the account is liquidated; 0 and infinity for none."""
 
     @abstractmethod
     def liquidations(self) -> int:
-        """Return how often the account has been liquidated so far."""
+        """Return the number of liquidations so far."""

@@ -1,12 +1,13 @@
-"""HedgeBroker: the simulated exchange, in place of Backtrader's netting broker.
+"""HedgeBroker: a simulated exchange in hedge mode, in place of Backtrader's netting broker.
 
-It keeps LONG and SHORT apart as lists of single fills, matches one bar after another by the rules of
-`gridv4_bt.engine.matching`, charges fees and funding, and tells Backtrader of every execution with
-its own ``tradeid``, so that the built-in analyzers and observers see each fill as one trade.
+LONG and SHORT are separate lists of fills. The broker matches bar after bar by the rules of
+`gridv4_bt.engine.matching`, charges fees and funding, and reports every execution to Backtrader with its own
+``tradeid``, so that the built-in analyzers and observers see each fill as one trade.
 """
 
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import backtrader as bt
 
@@ -27,31 +28,30 @@ from gridv4_bt.engine.types import LOT_NOISE, ClosedTrade, PositionSide, TradeLa
 from gridv4_bt.engine.venue import Venue, timeline
 from gridv4_bt.errors import ConfigError, MarketError
 
-#: The parameters of Backtrader's orders that may come with ``buy`` and ``sell`` beside size and prices.
+#: The parameters of Backtrader's orders that ``buy`` and ``sell`` accept beside size and prices.
 ORDER_PARAMS = (
     "exectype", "valid", "tradeid", "oco", "trailamount", "trailpercent", "parent", "transmit",
 )  # fmt: skip
 
 
 class HedgeBroker(HedgeModeBroker):
-    """Simulated cross-margin exchange in hedge mode.
+    """A simulated cross-margin account in hedge mode.
 
     Parameters
     ----------
-    cash : starting wallet, quote.
-    markets : `Market` or `MarketHistory` by symbol, where the packaged table is not to be used.
+    cash : wallet at the start, quote.
+    markets : `Market` or `MarketHistory` by symbol, in place of the packaged table.
     The others are those of `gridv4_bt.config`, section exchange.
 
-    ``getcash()`` is the wallet, ``getvalue()`` the equity at the last closes, and
-    ``getvalue([data])`` the unrealised PnL of one symbol, so that cash and all symbols add up to the
-    equity.
+    ``getcash()`` is the wallet, ``getvalue()`` the equity at the last closes, ``getvalue([data])`` the unrealised PnL
+    of one symbol: wallet and all symbols add up to the equity.
     """
 
     params = (("cash", 10000.0), ("markets", None), *backtrader_params("exchange"))
     book_type = FeedBook
 
     def start(self) -> None:
-        """Create all state anew; Backtrader calls this before every run, also between trials."""
+        """Reset the account; Backtrader calls this before every run."""
         super().start()
         if self.p.intrabar not in MODES:
             raise ConfigError(f"intrabar: {self.p.intrabar!r} is none of {', '.join(MODES)}")
@@ -64,24 +64,24 @@ class HedgeBroker(HedgeModeBroker):
         self._reporter = ExecutionReporter(self._notifications)
         self._standard = StandardOrders(self)
         self._venue = Venue(self.account, self._standard.singles, self.p.liquidation_fee, self._report)
-        self._value = self.p.cash
+        self._value: float = self.p.cash
         self._held_notional = 0.0  # of all positions at the last closes
         self._range_key: tuple[Market, float, int, int] | None = None
         self._range = (0.0, INFINITY)
-        self.ambiguous_bars = 0  #: how often the order of prices inside the bars decided what fills
+        self.ambiguous_bars = 0  #: bars in which the order of prices inside decided what fills
 
     # --- Backtrader's broker interface
 
     def getcommissioninfo(self, data: bt.AbstractDataBase) -> bt.CommInfoBase:
-        """Return the fee scheme of a perpetual: profit is linear in the price."""
+        """Return the commission scheme of a linear perpetual."""
         return self._reporter.comminfo
 
     def getcash(self) -> float:
-        """Return the wallet: start + realised - fees - funding."""
+        """Return the wallet, quote: start + realised PnL - fees - funding."""
         return self.account.wallet
 
     def getvalue(self, datas: Sequence[bt.AbstractDataBase] | None = None) -> float:
-        """Return the equity, or the unrealised PnL of the given feeds alone."""
+        """Return the equity, or the unrealised PnL of some feeds, quote."""
         if datas is None:
             return self._value
         books = (self._books[data] for data in datas if data in self._books)
@@ -103,44 +103,69 @@ class HedgeBroker(HedgeModeBroker):
 
     @property
     def positions(self) -> dict[bt.AbstractDataBase, bt.Position]:
-        """The net position of every feed that was ever traded; other feeds have an empty one."""
+        """The net position of each feed ever traded; an empty one for any other feed."""
         return defaultdict(bt.Position, {data: self.getposition(data) for data in self._books})
 
     def get_notification(self) -> bt.Order | None:
-        """Return the next order that something happened to, or None."""
+        """Return the next order whose status has changed, or None."""
         return self._notifications.popleft() if self._notifications else None
 
-    def buy(self, owner, data, size, price=None, plimit=None, **kwargs) -> bt.Order:
+    def buy(
+        self,
+        owner: bt.Strategy,
+        data: bt.AbstractDataBase,
+        size: float,
+        price: float | None = None,
+        plimit: float | None = None,
+        **kwargs: Any,
+    ) -> bt.Order:
         """Place a buy order; ``positionSide="LONG"`` opens, ``"SHORT"`` closes (see `StandardOrders`)."""
         return self._place(bt.BuyOrder, owner, data, size, price, plimit, kwargs)
 
-    def sell(self, owner, data, size, price=None, plimit=None, **kwargs) -> bt.Order:
+    def sell(
+        self,
+        owner: bt.Strategy,
+        data: bt.AbstractDataBase,
+        size: float,
+        price: float | None = None,
+        plimit: float | None = None,
+        **kwargs: Any,
+    ) -> bt.Order:
         """Place a sell order; ``positionSide="SHORT"`` opens, ``"LONG"`` closes (see `StandardOrders`)."""
         return self._place(bt.SellOrder, owner, data, size, price, plimit, kwargs)
 
-    def _place(self, kind, owner, data, size, price, plimit, kwargs) -> bt.Order:
-        # What Backtrader's orders have no parameter for is the user's, such as positionSide: it goes to order.info.
+    def _place(
+        self,
+        kind: type[bt.Order],
+        owner: bt.Strategy,
+        data: bt.AbstractDataBase,
+        size: float,
+        price: float | None,
+        plimit: float | None,
+        kwargs: dict[str, Any],
+    ) -> bt.Order:
+        # Arguments that Backtrader's orders do not have, such as positionSide, go to order.info.
         params = {name: kwargs.pop(name) for name in ORDER_PARAMS if name in kwargs}
         order = kind(owner=owner, data=data, size=size, price=price, pricelimit=plimit, **params)
         order.addinfo(**kwargs)
         return self.submit(order)
 
     def submit(self, order: bt.Order) -> bt.Order:
-        """Check an order as the exchange would and let it stand, or reject it with a reason."""
+        """Accept an order that passes the exchange's checks, or reject it with the reason."""
         order.addcomminfo(self._reporter.comminfo)
         self._standard.submit(order, self._book(order.data))
         return order
 
     def cancel(self, order: bt.Order) -> bool:
-        """Cancel a standing order; False if it does not stand any more."""
+        """Cancel an open order and return whether it was still open."""
         return self._standard.cancel(order)
 
     def notify(self, order: bt.Order) -> None:
-        """Queue an order's new state for its owner."""
+        """Queue a notification of an order's status for its owner."""
         self._notifications.append(order.clone())
 
     def next(self) -> None:
-        """Match the new bar of every symbol; phase by phase, because the wallet is shared."""
+        """Match the new bars of all symbols phase by phase, because they share the wallet."""
         busy = bool(self._standard.alive)
         fresh = []
         for book in self._all:
@@ -182,10 +207,10 @@ class HedgeBroker(HedgeModeBroker):
         return refused
 
     def _refuse_entries(self, book: FeedBook) -> dict[int, Blocked]:
-        """Empty the levels whose new order the exchange refuses: LONG before SHORT, the nearest first served."""
+        """Empty the levels whose new order the exchange refuses; LONG comes before SHORT, the nearest level first."""
         leverage = self.p.leverage
         free = self.available_margin()
-        room = {leg.side: self.position_room(book, leg) for leg in book.legs}
+        capacity = {leg.side: self.position_capacity(book, leg) for leg in book.legs}
         new = []
         for leg in book.legs:
             for i, action in enumerate(leg.actions):
@@ -193,16 +218,16 @@ class HedgeBroker(HedgeModeBroker):
                     notional = leg.prices[i] * leg.qtys[i]
                     new.append((leg, i, notional))
                     free += notional / leverage
-                    room[leg.side] += notional
+                    capacity[leg.side] += notional
         refused = {}
         for leg, i, notional in new:
             level = -leg.sign * (i + 1)
-            if notional > room[leg.side]:
+            if notional > capacity[leg.side]:
                 refused[level] = Blocked.MAX_POSITION
             elif notional / leverage > free:
                 refused[level] = Blocked.MARGIN
             else:
-                room[leg.side] -= notional
+                capacity[leg.side] -= notional
                 free -= notional / leverage
                 continue
             leg.prices[i] = 0.0
@@ -263,16 +288,17 @@ class HedgeBroker(HedgeModeBroker):
         return self.account.liquidations
 
     def available_margin(self) -> float:
-        """Return the equity that neither positions nor opening orders bind, quote."""
+        """Return the equity that is not initial margin of positions or opening orders, quote."""
         notional = self._held_notional
         for book in self._all:
             notional += book.long.entry_notional + book.short.entry_notional
             if self._standard.alive:
                 notional += self._standard.open_notional(book)
-        return self._value - notional / self.p.leverage
+        bound: float = notional / self.p.leverage
+        return self._value - bound
 
-    def position_room(self, book: FeedBook, leg: Leg) -> float:
-        """Return the notional by which a leg and its opening orders may grow at the leverage chosen, quote."""
+    def position_capacity(self, book: FeedBook, leg: Leg) -> float:
+        """Return the notional by which a leg with its opening orders may grow at the broker's leverage, quote."""
         bound = leg.bound_notional(book.bar.close)
         if self._standard.alive:
             bound += self._standard.open_notional(book, leg.side)
@@ -305,7 +331,8 @@ class HedgeBroker(HedgeModeBroker):
                     f"{max(book.market.max_leverages):g} at most"
                 )
             self._books[data] = book
-            self._all = self._venue.books = tuple(self._books.values())
+            self._all = tuple(self._books.values())
+            self._venue.books = self._all
         return book
 
     def _report(self, book: FeedBook) -> None:

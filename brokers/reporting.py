@@ -1,7 +1,7 @@
-"""Telling Backtrader of executions in its own words: completed orders with execution bits.
+"""Executions of the ladder as Backtrader orders: completed, with their execution bits.
 
-The ladder's orders are plain tuples; a Backtrader order is made only when one executes. Making it
-the ordinary way costs more than all the matching of a bar, so it is copied from a template.
+Backtrader orders are created only for executions, and copied from a template, because Backtrader's constructor takes
+longer than the matching of a bar.
 """
 
 from collections import deque
@@ -9,12 +9,13 @@ from collections import deque
 import backtrader as bt
 from backtrader.order import OrderData
 
+from brokers.feed_book import FeedBook
 from gridv4_bt.engine.account import Execution
 from gridv4_bt.engine.types import TradeLabel
 
 
 class PerpetualCommInfo(bt.CommInfoBase):
-    """A linear perpetual: profit is size times price difference, value is the notional."""
+    """The commission scheme of a linear perpetual: PnL is size times price difference, value is the notional."""
 
     params = (("stocklike", False), ("commtype", bt.CommInfoBase.COMM_PERC), ("percabs", True))
 
@@ -24,20 +25,20 @@ class PerpetualCommInfo(bt.CommInfoBase):
 
 
 class ExecutionReporter:
-    """Turn executions into Backtrader orders, one order and one ``tradeid`` a fill."""
+    """Queues executions as Backtrader orders, each with the ``tradeid`` of its fill."""
 
     def __init__(self, queue: deque[bt.Order]) -> None:
         self.comminfo = PerpetualCommInfo()
         self._queue = queue
         self._templates: dict[tuple[int, bool], bt.Order] = {}
 
-    def report(self, book, execution: Execution) -> None:
+    def report(self, book: FeedBook, execution: Execution) -> None:
         """Queue a completed order for an execution of a ladder order."""
         size = execution.qty * int(execution.side)
         if not execution.opens:
             size = -size
         template = self._template(book, size > 0.0)
-        order = object.__new__(type(template))  # copy.copy() of an order takes longer than all of the matching
+        order = object.__new__(type(template))  # copy.copy() takes longer than the matching of a bar
         order.__dict__.update(template.__dict__)
         order.ref = next(bt.Order.refbasis)
         order.tradeid = execution.fill_id
@@ -53,7 +54,7 @@ class ExecutionReporter:
         order.info["label"] = execution.label
         self._queue.append(order)
 
-    def _template(self, book, is_buy: bool) -> bt.Order:
+    def _template(self, book: FeedBook, is_buy: bool) -> bt.Order:
         key = (id(book), is_buy)
         template = self._templates.get(key)
         if template is None:
@@ -65,9 +66,9 @@ class ExecutionReporter:
 
 
 def executed_data(execution: Execution, when: float, size: float) -> OrderData:
-    """Return the ``executed`` part of an order with the one execution bit still to be told.
+    """Return the ``executed`` data of an order, with its one execution bit pending.
 
-    The costs of a closing bit hold its funding as well, so that ``trade.pnlcomm`` is the net PnL.
+    The commission of a closing bit includes its funding, so that ``trade.pnlcomm`` is the net PnL.
     """
     value = execution.qty * execution.price
     executed = OrderData(when, remsize=size)

@@ -1,17 +1,21 @@
-"""Orders that any Backtrader strategy places with ``self.buy`` and ``self.sell``.
+"""Orders that a Backtrader strategy places with ``self.buy`` and ``self.sell``.
 
-They are single orders of the engine (`gridv4_bt.engine.orders`), told to Backtrader in its own words:
+They are matched as single orders of the engine (`gridv4_bt.engine.orders`):
 
-* Market at the next open; Limit always at its limit price; Stop at the worse of stop and open.
-* ``positionSide="LONG" | "SHORT"`` chooses the leg. Without it an order first reduces the opposite leg,
-  if one is open, and else opens its own: what a strategy written for a netting broker means.
+* Market fills at the next open, Limit always at its limit price, Stop at the worse of stop and open.
+* ``positionSide="LONG" | "SHORT"`` chooses the leg. Without it an order closes the opposite leg if that is open, else
+  it opens its own, as a strategy written for a netting broker expects.
 * Closing orders take the oldest fills first and are reduce-only: one larger than its leg is rejected.
-* What is not supported (Close, trailing stops, OCO, brackets) is rejected with the reason in
-  ``order.info.reason``, in the exchange's vocabulary where it has a word for it.
+* Close, trailing stops, OCO and brackets are not supported. The reason of a rejection is in ``order.info.reason``, with
+  the exchange's code.
 """
+
+from typing import Any, Protocol
 
 import backtrader as bt
 
+from brokers.feed_book import FeedBook
+from gridv4_bt.engine.matching import Book, Leg
 from gridv4_bt.engine.orders import (
     OrderType,
     Refusal,
@@ -34,16 +38,31 @@ _TYPES = {
 }
 
 
-class StandardOrders:
-    """The standing standard orders of a `HedgeBroker`."""
+class MarginBroker(Protocol):
+    """A broker with an initial margin, as far as its standard orders need it."""
 
-    def __init__(self, broker) -> None:
+    p: Any  #: Backtrader's parameters, with `leverage`
+
+    def notify(self, order: bt.Order) -> None:
+        """Queue a notification of an order's status for its owner."""
+
+    def position_capacity(self, book: FeedBook, leg: Leg) -> float:
+        """Return the notional by which a leg with its opening orders may grow, quote."""
+
+    def available_margin(self) -> float:
+        """Return the equity that is not initial margin of positions or opening orders, quote."""
+
+
+class StandardOrders:
+    """The open standard orders of a broker."""
+
+    def __init__(self, broker: MarginBroker) -> None:
         self._broker = broker
         self.singles = SingleOrders(self)
         self.alive: list[SingleOrder] = self.singles.alive
 
-    def submit(self, order: bt.Order, book) -> None:
-        """Accept an order or reject it, and tell its owner."""
+    def submit(self, order: bt.Order, book: FeedBook) -> None:
+        """Accept or reject an order and notify its owner."""
         order.submit(self._broker)
         self._broker.notify(order)
         try:
@@ -64,7 +83,7 @@ class StandardOrders:
         self.alive.append(single)
 
     def cancel(self, order: bt.Order) -> bool:
-        """Take a standing order back."""
+        """Cancel an order and return whether it was open."""
         # The strategy may hold a clone, which equals its original by its reference.
         for single in self.alive:
             if single.reference == order:
@@ -74,26 +93,26 @@ class StandardOrders:
         return False
 
     def expire(self) -> None:
-        """Drop the orders whose ``valid`` has passed."""
+        """Remove the orders whose ``valid`` has passed."""
         for single in [single for single in self.alive if single.reference.expire()]:
             self.alive.remove(single)
             self._broker.notify(single.reference)
 
-    def open_notional(self, book, side: PositionSide | None = None) -> float:
-        """Return the notional of the standing opening orders of a symbol, or of one side of it, quote."""
+    def open_notional(self, book: FeedBook, side: PositionSide | None = None) -> float:
+        """Return the notional of the open orders that open in a symbol, or in one side of it, quote."""
         return self.singles.open_notional(book, side, book.data.close[0])
 
-    # --- what the engine tells of single orders
+    # --- events of single orders (see `gridv4_bt.engine.orders.Owner`)
 
-    def executed(self, single: SingleOrder, book) -> None:
-        """Tell the owner of an order of its executions.
+    def executed(self, single: SingleOrder, book: Book) -> None:
+        """Notify the owner of an order of each of its executions.
 
-        One notification for each fill, because Backtrader files all bits of a notification under one tradeid and
-        every fill is a trade of its own.
+        Each fill has its own notification, because it is a trade of its own and Backtrader books all execution bits of
+        a notification under one ``tradeid``.
         """
-        order = single.reference
+        order: bt.Order = single.reference
         sign = 1.0 if order.isbuy() else -1.0
-        when = book.data.datetime[0]
+        when = order.data.datetime[0]
         for execution in book.account.executions:
             size = sign * execution.qty
             value = execution.qty * execution.price
@@ -112,29 +131,30 @@ class StandardOrders:
         book.account.executions.clear()
 
     def refused(self, single: SingleOrder, refusal: Refusal) -> None:
-        """Tell the owner that an order that stood cannot be executed."""
+        """Reject an open order that cannot be executed."""
         self._reject(single.reference, refusal)
 
     def triggered(self, single: SingleOrder) -> None:
-        """Let the owner's StopLimit be a limit order."""
-        order = single.reference
+        """Turn a StopLimit into a Limit order."""
+        order: bt.Order = single.reference
         order.exectype = bt.Order.Limit
         order.created.price = single.price
         order.triggered = True
 
     def cancelled(self, single: SingleOrder) -> None:
-        """Tell the owner that an order was cancelled."""
+        """Mark an order as cancelled and notify its owner."""
         single.reference.cancel()
         self._broker.notify(single.reference)
 
     # ---
 
-    def _side(self, order: bt.Order, book) -> PositionSide:
+    def _side(self, order: bt.Order, book: FeedBook) -> PositionSide:
         name = order.info.get("positionSide")
         if name:
             return PositionSide[name] if isinstance(name, str) else PositionSide(name)
         own, opposite = (book.long, book.short) if order.isbuy() else (book.short, book.long)
-        return opposite.side if opposite.tracker.ids else own.side
+        leg = opposite if opposite.tracker.ids else own
+        return leg.side
 
     def _unsupported(self, order: bt.Order) -> Refusal | None:
         if order.exectype not in _TYPES:
@@ -143,7 +163,7 @@ class StandardOrders:
             return Refusal(-1116, "Invalid orderType", ": OCO and bracket orders are not supported")
         return None
 
-    def _refusal(self, single: SingleOrder, book) -> Refusal | None:
+    def _refusal(self, single: SingleOrder, book: FeedBook) -> Refusal | None:
         last_price = book.data.close[0]
         refusal = filter_refusal(single, book.market, last_price)
         if refusal is not None:
@@ -154,7 +174,7 @@ class StandardOrders:
         return opening_refusal(
             single.qty * order_price(single, last_price),
             book.market,
-            broker.position_room(book, leg_of(single, book)),
+            broker.position_capacity(book, leg_of(single, book)),
             broker.available_margin(),
             broker.p.leverage,
         )
@@ -166,7 +186,7 @@ class StandardOrders:
 
 
 def _single(order: bt.Order, symbol: str, side: PositionSide) -> SingleOrder:
-    """Return what the engine matches; a StopLimit without a limit price takes its stop price."""
+    """Return the engine's order; a StopLimit without a limit price has its stop price as limit."""
     kind, price = _TYPES[order.exectype], order.created.price
     limit = order.created.pricelimit or price if kind is OrderType.STOP else price
     return SingleOrder(symbol, side, order.isbuy(), kind, abs(order.size), price=limit, trigger=price, reference=order)

@@ -1,10 +1,10 @@
-"""Funding: the synthetic rate for data without one, the tilt it gives to sizes, its timetable.
+"""Funding: a synthetic rate for data without one, the size tilt, and the times of settlements.
 
 A rate is a fraction of the notional per settlement; when it is positive, LONG pays SHORT.
 """
 
 RATE_LIMIT = 0.003
-# Share of the last eight hours' return that shows up as premium of the perpetual over its index.
+# Share of the return since the last settlement that becomes the perpetual's premium over its index.
 MOMENTUM_TO_PREMIUM = 0.02
 
 
@@ -32,14 +32,14 @@ def synthetic_rate(premium: float, interest: float = 0.0001, clamp: float = 0.00
 
 
 def premium_proxy(last_close: float, close_before: float) -> float:
-    """Return a premium estimate from momentum alone, a fraction.
+    """Return an estimate of the premium from momentum alone, a fraction.
 
-    Buyers who chase a move pay up for the perpetual, so the premium follows the return of the
-    period before the settlement. `close_before` is the close one funding period before `last_close`.
+    Buyers who chase a move pay more for the perpetual than for the coin, so the premium follows the return of the
+    funding period. `close_before` is the close one funding period before `last_close`.
     """
     return MOMENTUM_TO_PREMIUM * (last_close / close_before - 1.0)
 
 
 def settles_between(previous_ms: int, now_ms: int, interval_ms: int) -> bool:
-    """Tell whether a regular settlement (multiples of the interval, UTC) lies in (previous, now]."""
+    """Return whether a settlement, at a multiple of the interval in UTC, lies in (previous, now]."""
     return now_ms // interval_ms > previous_ms // interval_ms

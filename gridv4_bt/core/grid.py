@@ -21,11 +21,12 @@ def grid_spacing(atr: float, price: float, k: float, floor_pct: float) -> float:
 def level_price(centre: float, spacing_pct: float, level: int) -> float:
     """Return the raw price of a level: ``centre*(1 + spacing_pct)**level``."""
     # A float as exponent: compiled, a whole number would be multiplied out and end in other bits.
-    return centre * (1.0 + spacing_pct) ** float(level)
+    factor: float = (1.0 + spacing_pct) ** float(level)
+    return centre * factor
 
 
 def round_boundary(price: float) -> float:
-    """Return the step between the round numbers people watch around a price.
+    """Return the distance between the round numbers around a price.
 
     A tenth of the price's decade (10 at 500, 1 at 50), 1000 at most.
     """
@@ -41,7 +42,7 @@ def round_boundary(price: float) -> float:
 
 
 def nudge_round_number(price: float, is_buy: bool, pct: float = ROUND_NUMBER_PCT) -> float:
-    """Move a level that lies too near to a round number away from it.
+    """Return a level's price, moved away from a round number that lies too near.
 
     Parameters
     ----------
@@ -51,9 +52,8 @@ def nudge_round_number(price: float, is_buy: bool, pct: float = ROUND_NUMBER_PCT
 
     Returns
     -------
-    The price itself, or the price exactly `pct` away from the number on the side it was on.
-    Stops and limits of others cluster on round numbers: a buy just above one is
-    filled before them, a sell just below one as well.
+    The price itself, or the price exactly `pct` away from the number on the side it was on. Others' stops and limits
+    cluster on round numbers: a buy just above one, or a sell just below it, fills before they do.
     """
     low, high, moved_to = nudge_window(price, pct)
     if moved_to == 0.0:
@@ -66,10 +66,7 @@ def nudge_round_number(price: float, is_buy: bool, pct: float = ROUND_NUMBER_PCT
 
 
 def nudge_window(price: float, pct: float = ROUND_NUMBER_PCT) -> tuple[float, float, float]:
-    """Return the range around a price that the nudge treats alike, and the price it moves to, 0 if none.
-
-    Inside the open range all prices are moved to that one price, or none is moved.
-    """
+    """Return the range of prices (low, high) around a price that are nudged alike, and to what price; 0 for none."""
     boundary = round_boundary(price)
     number = floor(price / boundary + 0.5) * boundary
     below, above = number * (1.0 - pct), number * (1.0 + pct)
@@ -81,12 +78,12 @@ def nudge_window(price: float, pct: float = ROUND_NUMBER_PCT) -> tuple[float, fl
 
 
 def round_down(value: float, step: float) -> float:
-    """Return the largest multiple of `step` that is not above `value` (exchange tick or lot)."""
+    """Return the largest multiple of a tick or lot that is not above a value."""
     return _multiple(floor(value / step * _STEP_NOISE + _STEP_EPS), step)
 
 
 def round_up(value: float, step: float) -> float:
-    """Return the smallest multiple of `step` that is not below `value`."""
+    """Return the smallest multiple of a tick or lot that is not below a value."""
     return _multiple(-floor(-value / step / _STEP_NOISE + _STEP_EPS), step)
 
 
@@ -111,10 +108,10 @@ def exit_price(
     ----------
     side_sign : +1 LONG, -1 SHORT.
     fill_price, spacing_pct : of the fill; the target is one of its own spacings away.
-    shift : reservation price minus mid; applied only where it brings the exit nearer.
+    shift : reservation price minus mid; applied only where it brings the exit nearer to the price.
     maker_fee : of both the entry and the exit; the result is never worse than break-even after both.
-    last_price : latest close. The order is post-only, so a target already passed
-        becomes one tick beyond the last price, which is better than the target.
+    last_price : latest close. The order is post-only: where the price has passed the target, the exit rests one tick
+        beyond the last price, which is better than the target.
     tick : price step of the market.
     """
     target = fill_price * (1.0 + side_sign * spacing_pct)

@@ -1,4 +1,4 @@
-"""Avellaneda-Stoikov market making: where to centre the quotes, given what is already held.
+"""Avellaneda-Stoikov market making: the centre of the quotes and their distance, given the inventory.
 
 Source: M. Avellaneda, S. Stoikov, "High-frequency trading in a limit order book",
 Quantitative Finance 8(3), 2008, equations 29 and 30.
@@ -13,8 +13,8 @@ def normalized_inventory(position: float, max_inventory: float) -> float:
     Parameters
     ----------
     position : long qty minus short qty, base units.
-    max_inventory : qty that counts as full, base units; 0 or less means that nothing may be
-        held, and the result is then the sign of the position.
+    max_inventory : largest position allowed, base units. At 0 or below no position is allowed, and the result is the
+        sign of the position.
     """
     if max_inventory <= 0.0:
         return float((position > 0.0) - (position < 0.0))
@@ -22,7 +22,7 @@ def normalized_inventory(position: float, max_inventory: float) -> float:
 
 
 def reservation_price(mid: float, q: float, gamma: float, sigma: float, horizon: float) -> float:
-    """Return the price at which one more unit is neither wanted nor feared.
+    """Return the reservation price: the mid price, shifted against the inventory held.
 
     ``r = mid - q*gamma*sigma**2*horizon`` with `q` the normalized inventory, `gamma` the risk
     aversion per unit of price, `sigma` the absolute volatility (price units per sqrt(bar)) and
@@ -34,8 +34,8 @@ def reservation_price(mid: float, q: float, gamma: float, sigma: float, horizon:
 def optimal_spread(gamma: float, sigma: float, horizon: float, kappa: float) -> float:
     """Return the full distance between the best buy and the best sell, price units.
 
-    ``gamma*sigma**2*horizon + (2/gamma)*ln(1 + gamma/kappa)``; `kappa` is the decay of the fill
-    rate per unit of price. Without risk aversion (gamma 0) its limit is ``2/kappa``.
+    ``gamma*sigma**2*horizon + (2/gamma)*ln(1 + gamma/kappa)``; `kappa` is the decay of the fill rate per unit of price.
+    At gamma 0 (no risk aversion) the second term is its limit ``2/kappa``.
     """
     risk = gamma * sigma * sigma * horizon
     if gamma < 1e-16 * kappa:  # the limit of the logarithm to the last bit; 2/gamma may be infinite here

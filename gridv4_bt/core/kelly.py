@@ -1,4 +1,4 @@
-"""Fractional Kelly sizing from the trades closed so far.
+"""Fractional Kelly sizing from closed trades.
 
 Source: J. L. Kelly, "A New Interpretation of Information Rate", 1956, in its form for
 unequal average win and loss: ``K = W/L - (1 - W)/A``.
@@ -23,16 +23,17 @@ def kelly_multiplier(
     floor: float = 0.25,
     cap: float = 2.0,
 ) -> float:
-    """Return the size multiplier earned by the last `window` trades.
+    """Return the size multiplier that follows from the last `window` trades.
 
     Parameters
     ----------
     returns : net PnL divided by entry notional of each closed trade, oldest first.
     fraction : share of the full Kelly bet.
-    window, min_trades : how many trades count, and how few say nothing yet (the result is 1).
-    floor, cap : bounds of the result. Without losses the cap holds, without wins the floor.
+    window : number of trades that count.
+    min_trades : with fewer trades the result is 1.
+    floor, cap : bounds of the result; without losses it is the cap, without wins the floor.
 
-    A trade that made exactly nothing counts as a loss of 0.
+    A trade with a return of 0 is a loss of 0.
     """
     total = len(returns)
     if total < min_trades:

@@ -1,7 +1,7 @@
-"""A Gaussian mixture of market regimes: its posterior, the names of its components, and the least stay in a state.
+"""A Gaussian mixture of market regimes: its posterior, the regimes of its components, and the shortest stay in one.
 
-Plain arrays only; how a mixture is fitted is not known here. All that a bar's regime is read from is computed element
-by element and in a fixed order, so that one bar alone and a block of bars give the same bits.
+Plain arrays; fitting is done in `gridv4_bt.indicators.gmm`. Values are computed element by element in a fixed order, so
+that one bar alone and a block of bars give the same bits.
 """
 
 import math
@@ -25,7 +25,7 @@ _LOG_2PI = math.log(2.0 * math.pi)
 
 @dataclass(frozen=True)
 class Mixture:
-    """Gaussian components with independent features."""
+    """A Gaussian mixture with diagonal covariances."""
 
     weights: NDArray[np.float64]  #: shape (components,), sum 1
     means: NDArray[np.float64]  #: shape (components, features), in the features' own units
@@ -54,7 +54,10 @@ def posteriors(mixture: Mixture, rows: NDArray[np.float64]) -> NDArray[np.float6
 
 
 def state_probabilities(components: NDArray[np.float64], names: Sequence[int]) -> NDArray[np.float64]:
-    """Add up the posteriors of the components of each name, shape (rows, 5) in the order of `STATES`."""
+    """Return the probability of each regime, shape (rows, 5) in the order of `STATES`.
+
+    It is the sum of the posteriors of the components of that regime; `names` holds the `Regime` code of each component.
+    """
     states = np.zeros((len(components), len(STATES)))
     for index, name in enumerate(names):
         states[:, STATES.index(name)] += components[:, index]
@@ -62,8 +65,9 @@ def state_probabilities(components: NDArray[np.float64], names: Sequence[int]) -
 
 
 def most_probable(states: NDArray[np.float64]) -> list[int]:
-    """Return the `Regime` code of the most probable state of each row of `state_probabilities`."""
-    return _CODES[states.argmax(axis=1)].tolist()
+    """Return the `Regime` code of the most probable regime in each row of `state_probabilities`."""
+    codes: list[int] = _CODES[states.argmax(axis=1)].tolist()
+    return codes
 
 
 def name_components(
@@ -76,17 +80,17 @@ def name_components(
 ) -> list[int]:
     """Return the `Regime` code of each component.
 
-    The component that drifts least is NOISE, and so is any that drifts less than `trend`; the others are trends of
-    their sign. Of the trends of each sign that drift at least `breakout`, the most volatile is the BREAKOUT.
+    The component with the smallest drift is NOISE, and so is any with less drift than `trend`; the others are trends of
+    their sign. Of the trends of one sign with at least the drift `breakout` the most volatile is the BREAKOUT.
 
     Parameters
     ----------
     drifts : mean drift of each component; in standard deviations of a random walk over the same bars.
     volatilities : mean of each component's volatility or of its logarithm; only the order counts.
-    trend, breakout : the size from which a drift is a trend, may be a breakout.
-    before : the codes that the same components had in the fit before, None without one.
-    hysteresis : factor on the thresholds of a direction or a breakout that a component has already, and on the drift
-        of one that was NOISE; below 1 it makes a name easier to keep than to get.
+    trend, breakout : absolute drift from which a component is a trend, or may be a breakout.
+    before : the codes of the same components in the fit before, None without one.
+    hysteresis : factor on the thresholds of the direction or breakout that a component already has, and on the drift of
+        one that was NOISE; below 1 it makes a regime easier to keep than to enter.
     """
     count = len(drifts)
     known = [NOISE] * count if before is None else list(before)
@@ -111,14 +115,14 @@ def name_components(
 
 
 def match_components(before: Mixture, after: Mixture) -> list[int]:
-    """Return for each component of `after` the one of `before` that it continues.
+    """Return for each component of `after` the index of the component of `before` that it continues.
 
-    Both have as many components. The pairs are those whose means lie nearest to each other in all, measured in the
-    components' own spreads.
+    Both have the same number of components. The sum of distances between the means of the pairs, measured in the
+    components' own variances, is the smallest possible.
     """
     spread = before.variances[None] + after.variances[:, None]
     distance = ((after.means[:, None] - before.means[None]) ** 2 / spread).sum(axis=2)
-    nearest = distance.argmin(axis=1).tolist()
+    nearest: list[int] = distance.argmin(axis=1).tolist()
     if len(set(nearest)) == len(nearest):
         return nearest
     rows = distance.tolist()
@@ -127,10 +131,10 @@ def match_components(before: Mixture, after: Mixture) -> list[int]:
 
 
 def stay(state: int, held: int, candidate: int, dwell: int) -> tuple[int, int]:
-    """Return the state after a bar and for how many bars it has ruled, this one included.
+    """Return the state after a bar and how many bars it has lasted, this one included.
 
-    The candidate takes over once the state has ruled for `dwell` bars: at once after a quiet time, so that a breakout
-    need not wait, but never twice within `dwell` bars.
+    The candidate replaces a state that has lasted `dwell` bars or more, so that a breakout after a quiet time counts at
+    once, but the state never changes twice within `dwell` bars.
     """
     if candidate != state and held >= dwell:
         return candidate, 1

@@ -1,14 +1,14 @@
-"""The market regime as a state machine over the slope of KAMA; plain numbers only, so that it compiles."""
+"""The market regime as a state machine over the slope of KAMA; plain numbers, so that numba compiles it."""
 
 import math
 from collections.abc import MutableSequence, Sequence
 from enum import IntEnum
 
-ADX_FLOOR = 25.0  #: below which a trend is not believed
+ADX_FLOOR = 25.0  #: a trend with a weaker ADX is NOISE
 
 
 class Regime(IntEnum):
-    """What the market is doing; the sign is the direction, 2 a breakout."""
+    """The market regime; its sign is the direction, 2 is a breakout."""
 
     #: No direction: both sides may add inventory.
     NOISE = 0
@@ -16,16 +16,16 @@ class Regime(IntEnum):
     UPTREND = 1
     #: Only SHORT may add inventory.
     DOWNTREND = -1
-    #: Nothing may be added; the trailing rule may follow the price up.
+    #: Neither side may add inventory; the trailing rule may move the anchor up.
     BREAKOUT_UP = 2
-    #: Nothing may be added.
+    #: Neither side may add inventory.
     BREAKOUT_DOWN = -2
 
 
 def normalized_slope(kama: float, previous_kama: float, atr: float) -> float:
     """Return KAMA's move over one bar in ATRs: `(kama - previous_kama) / atr`.
 
-    Without any range (`atr` 0) a still average has slope 0 and a moving one an infinite slope of its sign.
+    At `atr` 0 the slope of a moving KAMA is infinite, that of a KAMA that does not move is 0.
     """
     move = kama - previous_kama
     if atr == 0.0:
@@ -39,8 +39,8 @@ def next_state(state: int, slope: float, breakout_slope: float, trend_slope: flo
     Parameters
     ----------
     state: the state after the bar before, a `Regime` code.
-    slope: KAMA's move over the bar in ATRs; NaN (not known yet) resets to NOISE.
-    breakout_slope, trend_slope: the size from which a slope is a breakout, a trend; in ATRs per bar.
+    slope: KAMA's move over the bar in ATRs; NaN (not known yet) gives NOISE.
+    breakout_slope, trend_slope: absolute slope from which the state is a breakout or a trend, ATRs per bar.
     hysteresis: factor on the trend threshold while the state has the slope's sign, and on the breakout threshold
         while it is a breakout of that sign; below 1 it makes a state easier to keep than to enter.
     """
@@ -76,13 +76,13 @@ def run_states(
 
 
 def veto(state: int, adx: float, adx_floor: float) -> int:
-    """Return the regime to trade on: a trend without strength is NOISE, a breakout needs none.
+    """Return the regime to trade on: a trend with a weak ADX becomes NOISE, a breakout stays.
 
     Parameters
     ----------
-    state: the state machine's state, a `Regime` code; it is not changed by the veto.
-    adx: average directional index, 0 to 100; NaN (not known yet) gives NOISE whatever the state.
-    adx_floor: ADX below which a trend is not believed.
+    state: the state of the state machine, a `Regime` code.
+    adx: average directional index, 0 to 100; NaN (not known yet) gives NOISE.
+    adx_floor: ADX below which a trend becomes NOISE.
     """
     if adx != adx:
         return 0

@@ -1,7 +1,7 @@
 """Risk arithmetic of a cross-margined hedge-mode account: tiered margin, liquidation prices, value at risk.
 
-Money is in the quote currency, quantity in the base, price in quote per base. Everything takes and returns plain
-floats; `maintenance_margin`, `safe_interval`, `portfolio_var` and their helpers compile under numba as they are.
+Money is in quote, quantities in base units, prices in quote per base. All functions take and return plain floats;
+`maintenance_margin`, `safe_interval`, `portfolio_var` and their helpers compile under numba.
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Bracket(NamedTuple):
-    """One row of the exchange's leverage table, valid for notionals in [floor, cap)."""
+    """One row of the exchange's table of notional brackets, for notionals in [floor, cap)."""
 
     floor: float  #: lowest notional of the row, quote
     cap: float  #: first notional of the next row, quote
@@ -19,10 +19,10 @@ class Bracket(NamedTuple):
 
 
 def maintenance_margin(notional: float, brackets: Sequence[Bracket]) -> float:
-    """Return the maintenance margin of one leg: `abs(notional)*rate - amount` of the bracket the notional is in.
+    """Return the maintenance margin of one leg, quote: `abs(notional)*rate - amount` of the notional's bracket.
 
-    The formula is Binance's. Each positionSide is looked up by its own notional; a notional above the last cap uses
-    the last bracket.
+    This is Binance's formula. Each positionSide has the bracket of its own notional; above the last cap it is the last
+    bracket.
     """
     size = abs(notional)
     rate, amount = _rate_and_amount(size, brackets)
@@ -34,15 +34,15 @@ def liquidation_prices(
 ) -> tuple[float | None, float | None]:
     """Return the prices (down, up) of one symbol at which equity equals the maintenance margin of both its legs.
 
-    The account is liquidated at price p exactly when `p <= down` or `p >= up`; None stands for a side on which no
-    positive price liquidates. The current price is not needed, see `safe_interval` for the reason. A book that is
-    under water at every price gives the price of the smallest deficit twice, or (None, 0.0) if that is zero, so the
-    rule above still calls every price a liquidation. A book without position gives (None, None) at any wallet.
+    The account is liquidated at price p exactly when `p <= down` or `p >= up`; None means that no positive price on
+    that side liquidates. The current price is not needed (see `safe_interval`). A book that every price liquidates
+    gives the price of the smallest deficit twice, or (None, 0.0) if that price is 0. A book without a position gives
+    (None, None) whatever the wallet.
 
     Parameters
     ----------
-    wallet : balance in quote. With other symbols in the same wallet add their unrealised profit less their maintenance
-        margin, held constant.
+    wallet : balance, quote. With other symbols in the same wallet add their unrealised PnL minus their maintenance
+        margin, both constant.
     long_qty, short_qty : base units, both >= 0
     long_entry, short_entry : average entry price of each leg, ignored when its quantity is 0
     brackets : a table that passed `gridv4_bt.engine.market.check_brackets`
@@ -54,18 +54,18 @@ def liquidation_prices(
 def safe_interval(
     wallet: float, long_qty: float, long_entry: float, short_qty: float, short_entry: float, brackets: Sequence[Bracket]
 ) -> tuple[float, float]:
-    """Return the open interval of prices (down, up) that keep the account alive; 0.0 and inf are no limit.
+    """Return the open interval of prices (down, up) at which the account is not liquidated; 0.0 and inf are no limit.
 
-    Parameters as in `liquidation_prices`. An empty interval (down == up) is a book that no price can save; it sits at
-    the price of the smallest deficit.
+    Parameters as in `liquidation_prices`. An empty interval (down == up) is a book that is liquidated at every price;
+    it lies at the price of the smallest deficit.
 
-    Why there is one interval: the margin of a leg is the highest of its bracket lines (rates never decrease, amounts
-    are continuous), so convex in the notional, which like equity is linear in the price. The excess
+    There is only one interval: the margin of a leg is the highest of its bracket lines (rates never decrease, amounts
+    are continuous), so it is convex in the notional, which like equity is linear in the price. The excess
     `f(p) = equity - margin` is thus concave and piecewise linear, and `f > 0` holds on one open interval.
 
-    Why the search is exact and ends: it solves the line of a bracket pair for its root, takes the brackets at that
-    root, and repeats until price and brackets agree (Newton's method). Every line lies on or above f, so roots close in
-    from outside and never cross; each step leaves a bracket for good, which happens at most 2*len(brackets) times.
+    The search is exact and ends: it solves the line of a pair of brackets for its root, takes the brackets at that
+    root, and repeats until price and brackets agree (Newton's method). Every line lies on or above f, so the roots
+    approach from outside and never cross; each step leaves a bracket for good, at most 2*len(brackets) times.
     """
     if long_qty == 0.0 and short_qty == 0.0:
         return 0.0, math.inf
@@ -106,7 +106,7 @@ def portfolio_var(net_notional: float, sigma: float, periods: float = 96, z: flo
 
 
 def _rate_and_amount(notional: float, brackets: Sequence[Bracket]) -> tuple[float, float]:
-    """Return the (rate, amount) of the bracket that holds a notional >= 0."""
+    """Return (rate, amount) of the bracket of a notional >= 0."""
     for row in brackets:
         if notional < row.cap:
             return row.rate, row.amount
@@ -117,14 +117,14 @@ def _rate_and_amount(notional: float, brackets: Sequence[Bracket]) -> tuple[floa
 def _line(
     price: float, base: float, long_qty: float, short_qty: float, brackets: Sequence[Bracket]
 ) -> tuple[float, float]:
-    """Return (excess at price 0, slope) of the straight piece of equity - margin that holds `price`."""
+    """Return (excess at price 0, slope) of the piece of equity - margin at a price."""
     long_rate, long_amount = _rate_and_amount(long_qty * price, brackets)
     short_rate, short_amount = _rate_and_amount(short_qty * price, brackets)
     return base + long_amount + short_amount, long_qty * (1.0 - long_rate) - short_qty * (1.0 + short_rate)
 
 
 def _smallest_deficit(base: float, long_qty: float, short_qty: float, brackets: Sequence[Bracket]) -> float:
-    """Return the price at which equity - margin is highest: a concave function of straight pieces peaks at a kink."""
+    """Return the price at which equity - margin, concave and piecewise linear, is highest: a bracket's floor, or 0."""
     best, best_price = base, 0.0
     for row in brackets:
         for qty in (long_qty, short_qty):

@@ -1,6 +1,6 @@
-"""Recursive averages over flat arrays: each value needs the one before, so these are loops.
+"""Recursive averages over flat arrays, as loops: each value needs the one before.
 
-Plain numbers only; compiled they give the same bits. `out` is set to the average after each value.
+Compiled they give the same bits. `out` receives the average after each value.
 """
 
 from collections.abc import MutableSequence, Sequence
@@ -14,7 +14,7 @@ def wilder_step(average: float, value: float, period: int) -> float:
 
 
 def wilder(average: float, values: Sequence[float], period: int, out: MutableSequence[float]) -> None:
-    """Run Wilder's average over values; NaN, a value that is not defined, leaves it as it was."""
+    """Set `out` to Wilder's average after each value; a NaN leaves the average as it was."""
     for i in range(len(values)):
         if values[i] == values[i]:
             average = wilder_step(average, values[i], period)
@@ -22,12 +22,12 @@ def wilder(average: float, values: Sequence[float], period: int, out: MutableSeq
 
 
 def adaptive_step(average: float, value: float, constant: float) -> float:
-    """Return an average that moves by the fraction `constant` towards a value."""
+    """Return an average moved by the fraction `constant` towards a value."""
     return average + constant * (value - average)
 
 
 def adaptive(average: float, values: Sequence[float], constants: Sequence[float], out: MutableSequence[float]) -> None:
-    """Run an average whose constant changes from value to value."""
+    """Set `out` to the average after each value; each value has its own constant."""
     for i in range(len(values)):
         average = adaptive_step(average, values[i], constants[i])
         out[i] = average
@@ -41,7 +41,9 @@ def directional_indices(
     period: int,
     out: MutableSequence[float],
 ) -> tuple[float, float]:
-    """Smooth directional moves, set `out` to Wilder's DX (0 to 100, NaN where both are 0) and return what is smoothed.
+    """Set `out` to Wilder's DX after each bar and return the smoothed moves (plus, minus) of the last bar.
+
+    DX is 0 to 100, NaN where both smoothed moves are 0.
 
     ``smoothed = smoothed - smoothed/period + move``, ``DX = 100*abs(plus - minus)/(plus + minus)`` of the smoothed.
     """

@@ -1,4 +1,4 @@
-"""One cross-margin wallet: every quote unit that moves is booked here, and only here."""
+"""One cross-margin wallet; all its bookings are made here."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ _TOTALS = (
 
 
 class Execution(NamedTuple):
-    """One execution as it is told to the owner of the order."""
+    """One execution, as it is reported to the owner of the order."""
 
     symbol: str
     side: PositionSide
@@ -22,17 +22,17 @@ class Execution(NamedTuple):
     qty: float  #: base units, always positive
     price: float
     fee: float  #: quote, of this execution
-    costs: float  #: quote: fee if it opens; entry is already charged, so exit fee plus funding if it closes
-    gross: float  #: quote, realised by it; 0 if it opens
+    costs: float  #: quote: the fee if it opens; the exit fee plus the funding of the part if it closes
+    gross: float  #: realised PnL before costs, quote; 0 if it opens
     label: TradeLabel
     maker: bool
 
 
 class Account:
-    """Wallet, running totals and the executions not yet reported.
+    """The wallet, its totals and the executions not yet reported.
 
-    ``wallet = start + gross - fees - funding`` holds after every booking; the wallet is moved by each
-    amount on its own and not computed from the totals, so the identity is a check.
+    After every booking ``wallet = start + gross - fees - funding``. Each amount is added to the wallet on its own, so
+    that the identity is a check.
     """
 
     def __init__(self, start: float) -> None:
@@ -41,7 +41,7 @@ class Account:
         self.gross = 0.0  #: realised PnL before costs
         self.fees = 0.0
         self.funding = 0.0  #: paid; negative if received
-        self.fills = 0  #: fills opened so far, also the last fill id
+        self.fills = 0  #: fills opened so far; also the id of the last one
         self.maker_executions = 0
         self.taker_executions = 0
         self.liquidations = 0
@@ -84,7 +84,7 @@ class Account:
         fee: float,
         maker: bool,
     ) -> int:
-        """Book an entry whose fee is known, quote, and return the new fill's id."""
+        """Book an entry at a given fee, quote, and return the new fill's id."""
         self.fills += 1
         leg.add(Fill(self.fills, qty, price, time, regime, spacing_pct, 0.0, fee))
         self.wallet -= fee
@@ -107,7 +107,7 @@ class Account:
         fee_rate: float,
         maker: bool,
     ) -> ClosedTrade:
-        """Book the closing of `qty` of the fill at `index` of the leg and return the trade."""
+        """Close `qty` of the fill at `index` of a leg and return the trade."""
         part = leg.close(index, qty)
         fee = fee_of(part.qty, price, fee_rate)
         return self.book_close(symbol, leg.side, part, price, time, label, fee, maker)
@@ -123,7 +123,7 @@ class Account:
         fee: float,
         maker: bool,
     ) -> ClosedTrade:
-        """Book what `PositionTracker.close` has taken out of a leg, with a fee that is known, quote."""
+        """Book the part that `PositionTracker.close` returned, at a given fee, quote, and return the trade."""
         qty = part.qty
         gross = realized_pnl(int(side), qty, part.price, price)
         self.wallet += gross
@@ -142,13 +142,13 @@ class Account:
         return trade
 
     def settle_funding(self, leg: PositionTracker, mark: float, rate: float) -> None:
-        """Charge one funding settlement to a leg."""
+        """Charge a funding settlement to a leg."""
         paid = leg.settle_funding(mark, rate)
         self.wallet -= paid
         self.funding += paid
 
     def correct_funding(self, legs: Sequence[PositionTracker], paid: float) -> None:
-        """Charge funding beyond what was settled, quote, shared among the open fills by quantity."""
+        """Charge funding that no settlement has booked, quote, shared among the open fills by quantity."""
         self.wallet -= paid
         self.funding += paid
         held = plain_sum(leg.qty for leg in legs)

@@ -1,8 +1,8 @@
-"""What may have happened inside a bar: the ways to match it.
+"""The order of prices inside a bar, and so the bars that it is matched by.
 
-* ``pessimistic``: the bar as a whole, by the rules of `gridv4_bt.engine.matching`: the worse order decides.
-* ``path``: as three moves, open-low-high-close if it closed at or above its open, else open-high-low-close.
-* ``detail``: by the finer candles inside it, one after another.
+* ``pessimistic``: the whole bar, by the rules of `gridv4_bt.engine.matching`: adverse before favourable.
+* ``path``: three moves, open-low-high-close if it closed at or above its open, else open-high-low-close.
+* ``detail``: the finer candles inside it, one after another.
 """
 
 import itertools
@@ -16,7 +16,7 @@ MODES: tuple[str, ...] = get_args(Intrabar)
 
 
 def path_parts(bar: Bar) -> list[Bar]:
-    """Return the bar as three moves, each a bar in one direction; the times count the moves in milliseconds."""
+    """Return the three moves of a bar as bars; each opens 1 ms after the one before."""
     turns = (bar.low, bar.high) if bar.close >= bar.open else (bar.high, bar.low)
     corners = (bar.open, *turns, bar.close)
     parts = []
@@ -40,7 +40,7 @@ def path_parts(bar: Bar) -> list[Bar]:
 
 
 def share_mark(bar: Bar, parts: list[Bar]) -> None:
-    """Let the mark of the parts have the extremes of the bar's mark where the price has its own."""
+    """Give the bar's extreme mark prices to the parts with its extreme prices."""
     keep_mark_within(bar, parts)
     for part in parts:
         if part.low == bar.low:
@@ -50,13 +50,13 @@ def share_mark(bar: Bar, parts: list[Bar]) -> None:
 
 
 def keep_mark_within(bar: Bar, parts: list[Bar]) -> None:
-    """Keep the mark of the parts within that of their bar."""
+    """Clamp the mark prices of the parts to those of their bar."""
     for part in parts:
         part.mark_low = min(max(part.mark_low, bar.mark_low), bar.mark_high)
         part.mark_high = min(max(part.mark_high, bar.mark_low), bar.mark_high)
 
 
 def make_up(parts: list[Bar], bar: Bar) -> bool:
-    """Tell whether the parts have the open, the extremes and the close of a bar."""
+    """Return whether the parts together have the open, high, low and close of a bar."""
     low, high = min(part.low for part in parts), max(part.high for part in parts)
     return (parts[0].open, high, low, parts[-1].close) == (bar.open, bar.high, bar.low, bar.close)

@@ -1,7 +1,7 @@
-"""When the exchange takes a cross-margin account over, and at what prices.
+"""Liquidation of a cross-margin account: when it happens, and at what prices.
 
-All symbols share the wallet. Inside a bar the order of prices is unknown, so every symbol is looked at
-where it hurts most, all at the same time: at the low or the high of the mark, whichever leaves less.
+All symbols share the wallet. As the order of prices inside a bar is unknown, all symbols count at their worst price at
+the same time: the low or the high of the mark, whichever leaves less.
 """
 
 from collections.abc import Sequence
@@ -37,21 +37,21 @@ def reserve_at_worst(
     short_qty: float,
     short_cost: float,
 ) -> float:
-    """Return the least unrealised PnL within a bar minus `rate` of everything held at its high, quote."""
+    """Return the least unrealised PnL within a bar minus `rate` times the notional of both legs at its high, quote."""
     net = long_qty - short_qty
     pnl = min(net * mark_low, net * mark_high) - long_cost + short_cost
     return -(rate * (long_qty + short_qty) * mark_high) + pnl
 
 
 def price_at_open(open_: float, mark_low: float, mark_high: float) -> float:
-    """Return the mark price when a bar opens: the open, as far as the mark went there."""
+    """Return the mark price at a bar's open: the open, clamped to the range of the mark."""
     return min(max(open_, mark_low), mark_high)
 
 
 def takeover_price(falls: bool, open_: float, mark_low: float, mark_high: float, down: float, up: float) -> float:
-    """Return at which price the exchange takes a symbol over: its liquidation price, the open if the bar opened beyond.
+    """Return the price at which a symbol is liquidated: its liquidation price, or the open where the bar opened beyond.
 
-    `falls` tells whether the low of the mark leaves less than the high, `down` and `up` are the liquidation prices.
+    `falls`: the low of the mark leaves less than the high. `down` and `up` are the liquidation prices.
     """
     if falls:
         return min(open_, down) if down >= mark_low else mark_low
@@ -59,12 +59,12 @@ def takeover_price(falls: bool, open_: float, mark_low: float, mark_high: float,
 
 
 def bankruptcy_price(price: float, equity: float, net_qty: float) -> float:
-    """Return the price that leaves an account nothing, where closing its net quantity at `price` leaves `equity`."""
+    """Return the price at which closing a net quantity leaves equity 0, if closing it at `price` leaves `equity`."""
     return price - equity / net_qty
 
 
 def is_unhedged(long_qty: float, short_qty: float) -> bool:
-    """Tell whether a price changes what closing both legs brings."""
+    """Return whether the legs differ, so that the price decides what closing both brings."""
     return abs(long_qty - short_qty) > LOT_NOISE * long_qty
 
 
@@ -78,14 +78,14 @@ def excess(book: Book, price: float) -> float:
 
 
 def worst_excess(book: Book) -> float:
-    """Return the least `excess` within the bar: it is concave in the price, so an extreme has it."""
+    """Return the least `excess` within the bar; as it is concave in the price, it is at an extreme."""
     bar = book.bar
     return min(excess(book, bar.mark_low), excess(book, bar.mark_high))
 
 
 def is_safe(account: Account, books: Sequence[Book]) -> bool:
-    """Tell whether the wallet stays above all maintenance margins through the bars of all symbols."""
-    # Asking for the last bracket's rate, the highest, on everything is enough at all but high leverage.
+    """Return whether equity stays above the maintenance margin through the bars of all symbols."""
+    # First with the highest rate, that of the last bracket, on everything: cheap, and enough at all but high leverage.
     reserve = account.wallet
     flat = True
     for book in books:
@@ -101,9 +101,9 @@ def is_safe(account: Account, books: Sequence[Book]) -> bool:
 
 
 def is_safe_at_open(account: Account, books: Sequence[Book], fresh: Sequence[Book]) -> bool:
-    """Tell whether the wallet is above all maintenance margins when the new bars open.
+    """Return whether equity is above the maintenance margin when the new bars open.
 
-    The symbols that are not `fresh` have no new bar and stand at their last close.
+    Symbols that are not `fresh` have no new bar and count at their last close.
     """
     equity = account.wallet
     for book in books:
@@ -116,7 +116,7 @@ def is_safe_at_open(account: Account, books: Sequence[Book], fresh: Sequence[Boo
 def liquidation_range(account: Account, books: Sequence[Book], book: Book, worst: bool) -> tuple[float, float]:
     """Return the prices (down, up) of one symbol at which the account is liquidated; 0 and infinity for none.
 
-    The others stand at the extreme of their bar if `worst`, else at their close.
+    The other symbols count at the worst price of their bar if `worst`, else at their close.
     """
     wallet = account.wallet
     for other in books:
@@ -136,9 +136,9 @@ def liquidation_range(account: Account, books: Sequence[Book], book: Book, worst
 def liquidate(account: Account, books: Sequence[Book], fee_rate: float) -> None:
     """Close everything, cancel all orders and mark the account as liquidated.
 
-    A symbol goes at its liquidation price, or at the open if the bar opened beyond. What the wallet
-    cannot pay the user does not owe: first the fee is cut, then the price is the bankruptcy price, at
-    which the exchange's insurance fund takes over.
+    A symbol is closed at its liquidation price, or at the open where the bar opened beyond. The user does not owe what
+    the wallet cannot pay: first the fee is cut, then the price is the bankruptcy price, at which the exchange's
+    insurance fund takes over.
     """
     prices = {}
     for book in books:
@@ -147,7 +147,7 @@ def liquidate(account: Account, books: Sequence[Book], fee_rate: float) -> None:
     equity = account.wallet + plain_sum(book.unrealized(prices[book.symbol]) for book in books)
     notional = plain_sum((leg.tracker.qty * prices[book.symbol]) for book in books for leg in book.legs)
     if equity < 0.0:
-        # What equal legs bring no price changes.
+        # Of equal legs no price changes the PnL.
         unhedged = [book for book in books if is_unhedged(book.long.tracker.qty, book.short.tracker.qty)]
         if unhedged:
             loser = min(unhedged, key=lambda book: book.unrealized(prices[book.symbol]))

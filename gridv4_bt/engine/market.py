@@ -1,6 +1,6 @@
-"""What the exchange says about one market: order filters and leverage brackets, now and by date.
+"""The exchange's rules of one market, now and by date: order filters and notional brackets.
 
-The packaged facts are in `gridv4_bt/markets.json`; a file given by the user replaces all or part of them.
+The packaged rules are in `gridv4_bt/markets.json`; a user's file replaces all or part of them.
 """
 
 import itertools
@@ -17,12 +17,18 @@ from typing import Any
 from gridv4_bt.core.risk import Bracket
 from gridv4_bt.errors import MarketError
 
-DEFAULT = "DEFAULT"  #: the packaged entry for a symbol without one of its own; stricter than any real market known
+DEFAULT = "DEFAULT"  #: packaged entry for symbols without their own; stricter than any real market known
 
 
 @dataclass(frozen=True)
 class Market:
-    """The rules of one perpetual; a market whose numbers contradict each other cannot be built (`MarketError`)."""
+    """The rules of one perpetual.
+
+    Raises
+    ------
+    MarketError
+        The numbers are out of range or contradict each other.
+    """
 
     symbol: str  #: the exchange's name, e.g. BTCUSDT
     tick: float  #: smallest price step, quote per base
@@ -47,9 +53,9 @@ class Market:
             raise MarketError(f"{self.symbol}: expected a maximum leverage of 1 or more for each bracket")
 
     def max_notional(self, leverage: float) -> float:
-        """Return the largest notional of a leg at an initial leverage, quote; 0 if no bracket allows that leverage.
+        """Return the largest notional of a leg at an initial leverage, quote.
 
-        It is the cap of the last bracket that does.
+        It is the cap of the last bracket that allows the leverage, 0 if none does.
         """
         caps = [row.cap for row, most in zip(self.brackets, self.max_leverages, strict=True) if most >= leverage]
         return max(caps, default=0.0)
@@ -57,7 +63,7 @@ class Market:
 
 @dataclass(frozen=True)
 class MarketHistory:
-    """One market through time: its rules and from when (UTC milliseconds, ascending) each of them was in force."""
+    """The rules of one market by date: (in force from, rules), times in ms, ascending."""
 
     changes: tuple[tuple[int, Market], ...]
 
@@ -67,11 +73,11 @@ class MarketHistory:
             raise MarketError("a market history needs at least one entry, in ascending order of time")
 
     def at(self, time_ms: int) -> Market:
-        """Return the rules in force at a time; before the first known ones, the first."""
+        """Return the rules in force at a time; before the first known change, the first rules."""
         return self.changes[max(self._known(time_ms) - 1, 0)][1]
 
     def next_change(self, time_ms: int) -> float:
-        """Return when the rules change for the first time after a time, UTC ms; infinity if never."""
+        """Return the time of the next change of rules after a time, ms; infinity if there is none."""
         index = self._known(time_ms)
         return self.changes[index][0] if index < len(self.changes) else math.inf
 
@@ -83,12 +89,12 @@ def check_brackets(brackets: Sequence[Bracket]) -> None:
     """Refuse a table that does not describe a continuous, convex margin.
 
     Brackets must be contiguous from 0, rates non-decreasing within (0, 1), and
-    `amount[i] = amount[i-1] + floor[i]*(rate[i] - rate[i-1])` to 1e-6 relative, which starts at 0.
+    `amount[i] = amount[i-1] + floor[i]*(rate[i] - rate[i-1])` to 1e-6 relative, starting at 0.
 
     Raises
     ------
     MarketError
-        Naming the bracket (counted from 1) and the value it should have.
+        Names the bracket (counted from 1) and the value expected.
     """
     if not brackets:
         raise MarketError("the bracket table is empty; at least one bracket is needed")
@@ -112,7 +118,7 @@ def exchange_symbol(symbol: str) -> str:
     Raises
     ------
     MarketError
-        If it is not settled in its quote currency, is a dated future or not a symbol at all.
+        It is not settled in its quote currency, is a dated future or no symbol at all.
     """
     pair, _, settle = symbol.partition(":")
     base, slash, quote = pair.partition("/")
@@ -123,14 +129,14 @@ def exchange_symbol(symbol: str) -> str:
 
 
 def is_listed(symbol: str) -> bool:
-    """Tell whether the packaged table knows a symbol; if not it is traded with the DEFAULT."""
+    """Return whether the packaged table has a symbol; others are traded with its DEFAULT."""
     return exchange_symbol(symbol) in _packaged_table()["symbols"]
 
 
 def load_market(symbol: str, path: Path | None = None) -> Market:
     """Return a symbol's rules from the packaged table, updated from a file if one is given.
 
-    A symbol that the packaged table lacks gets its DEFAULT. What a file may be, and what it replaces:
+    A symbol that the packaged table lacks gets its DEFAULT. A file may be, and replaces:
 
     - a table in the shape of `markets.json`: everything; a symbol it lacks gets the DEFAULT of that file;
     - `{"as_of", "symbols": {symbol: [{notionalFloor, notionalCap, maintMarginRate, maintAmount, maxLeverage}]}}`, or
@@ -140,7 +146,7 @@ def load_market(symbol: str, path: Path | None = None) -> Market:
     Raises
     ------
     MarketError
-        If the file cannot be read, is of another shape, lacks the symbol or contradicts itself.
+        The file cannot be read, has another shape, lacks the symbol or contradicts itself.
     """
     name = exchange_symbol(symbol)
     packaged = _market_from_table(name, _packaged_table())
@@ -159,14 +165,14 @@ def load_market_history(symbol: str, path: Path | None = None) -> MarketHistory:
     """Return a symbol's rules by date.
 
     A history file is `{"symbols": {symbol: [{"first_seen": ISO 8601, "tiers": [...], "tick", "step", "min_qty",
-    "min_notional"}]}}`: each entry holds what has changed then, a time without zone is UTC; what no entry says yet is
-    as in the packaged table. Any file of `load_market`, or none, gives rules that never change.
+    "min_notional"}]}}`: each entry holds what changed at that time (without a zone: UTC). Before the first entry with
+    a value the packaged table's holds. Any file of `load_market`, or none, gives rules that never change.
 
     Raises
     ------
     MarketError
-        If the file cannot be read, is of another shape, lacks the symbol or holds a table that is not continuous;
-        the message names the date and the bracket.
+        The file cannot be read, has another shape, lacks the symbol or holds a table that is not continuous; the
+        message names the date and the bracket.
     """
     market = load_market(symbol)
     if path is None:
@@ -187,7 +193,7 @@ def load_market_history(symbol: str, path: Path | None = None) -> MarketHistory:
 
 
 def _is_history(content: Any, name: str) -> bool:
-    """Tell whether a file's content has dated entries; about a symbol that it lacks, whether its others have."""
+    """Return whether a file's content has dated entries, of a symbol or, if that is missing, of its first one."""
     symbols = content.get("symbols") if isinstance(content, dict) else None
     if not isinstance(symbols, dict):
         return False
@@ -196,7 +202,8 @@ def _is_history(content: Any, name: str) -> bool:
 
 
 def _packaged_table() -> dict[str, Any]:
-    return json.loads(files("gridv4_bt").joinpath("markets.json").read_text("utf-8"))
+    table: dict[str, Any] = json.loads(files("gridv4_bt").joinpath("markets.json").read_text("utf-8"))
+    return table
 
 
 def _read_json(path: Path) -> Any:
@@ -213,7 +220,7 @@ def _find(name: str, symbols: dict[str, Any]) -> Any:
 
 
 def _updated(market: Market, content: Any) -> Market:
-    """Return `market` with what a file of any known shape says about it."""
+    """Return a market with the rules of a file of any known shape."""
     if isinstance(content, dict) and "brackets" in content:  # the exchange's answer for a single symbol
         content = [content]
     if isinstance(content, list):
@@ -248,7 +255,7 @@ def _market_from_table(name: str, table: dict[str, Any]) -> Market:
 
 
 def _with_brackets(market: Market, tiers: list[dict[str, Any]], as_of: str) -> Market:
-    """Replace the brackets by rows in the names of the exchange's answer or of the dated files."""
+    """Return a market with other brackets, named as in the exchange's answer or as in dated files."""
     rows = sorted(tiers, key=lambda tier: float(tier["notionalFloor"]))
     answer = "cum" in rows[0]
     rate, amount, leverage = (
@@ -266,7 +273,7 @@ def _with_brackets(market: Market, tiers: list[dict[str, Any]], as_of: str) -> M
 
 
 def _with_filters(market: Market, entry: dict[str, Any], as_of: str) -> Market:
-    """Replace the filters by those of one symbol of an exchangeInfo answer."""
+    """Return a market with the filters of its symbol in an exchangeInfo answer."""
     filters = {rule["filterType"]: rule for rule in entry["filters"]}
     lot = filters["LOT_SIZE"]
     return replace(
@@ -280,18 +287,19 @@ def _with_filters(market: Market, entry: dict[str, Any], as_of: str) -> Market:
 
 
 def _first_seen(entry: dict[str, Any]) -> int:
-    """Return from when a dated entry is in force, UTC ms."""
+    """Return the time from which a dated entry is in force, ms."""
     seen = datetime.fromisoformat(entry["first_seen"])
     return round((seen if seen.tzinfo else seen.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _dated_change(market: Market, entry: dict[str, Any]) -> Market:
-    """Return the rules before with what a dated entry changes."""
+    """Return a market with the changes of a dated entry."""
     seen = entry["first_seen"]
     try:
         if "tiers" in entry:
             market = _with_brackets(market, entry["tiers"], seen)
-        filters = {name: float(entry[name]) for name in ("tick", "step", "min_qty", "min_notional") if name in entry}
+        names = ("tick", "step", "min_qty", "min_notional")
+        filters: dict[str, Any] = {name: float(entry[name]) for name in names if name in entry}
         if filters:
             brackets = market.as_of.partition("; brackets ")[2]
             market = replace(market, **filters, as_of=f"filters {seen}; brackets {brackets}")

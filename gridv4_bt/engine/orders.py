@@ -1,7 +1,7 @@
-"""Single orders: each placed, refused and matched on its own, in the exchange's vocabulary.
+"""Single orders: all orders but those of the grid's ladder, in the exchange's vocabulary.
 
-The grid's ladder is matched by `gridv4_bt.engine.matching`; these are all other orders, from a Backtrader strategy or
-through the exchange's interface. They obey the same rules in the same phases:
+They come from other Backtrader strategies or through the exchange's REST interface. The rules and phases are those of
+`gridv4_bt.engine.matching`:
 
 * MARKET at the open; LIMIT always at its limit price; STOP_MARKET at the worse of stop and open; a triggered STOP is
   a limit order from the next bar on.
@@ -14,7 +14,7 @@ through the exchange's interface. They obey the same rules in the same phases:
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gridv4_bt.core.grid import round_down
 from gridv4_bt.core.sums import plain_sum
@@ -33,7 +33,7 @@ class OrderType(StrEnum):
 
 
 class Refusal(NamedTuple):
-    """Why the exchange does not take an order."""
+    """The exchange's reason for refusing an order."""
 
     code: int
     text: str  #: the exchange's words
@@ -45,7 +45,7 @@ class Refusal(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class SingleOrder:
-    """An order that stands by itself."""
+    """An order that is not part of the ladder."""
 
     symbol: str
     side: PositionSide | None  #: positionSide; None in one-way mode
@@ -55,8 +55,10 @@ class SingleOrder:
     price: float = 0.0  #: limit price
     trigger: float = 0.0  #: stop price
     reduce_only: bool = False  #: of one-way mode: never opens
-    reference: object = None  #: what its owner knows it by
-    marketable: bool = False  #: its limit price crossed the market when it was placed or triggered: a taker
+    reference: Any = None  #: the owner's own object for it
+    marketable: bool = (
+        False  #: its limit price was at or through the market when placed or triggered, so it pays the taker fee
+    )
     triggered_at: int = -1  #: open time of the bar that triggered it, ms
     remaining: float = field(init=False)  #: base units not executed yet
 
@@ -65,23 +67,23 @@ class SingleOrder:
 
 
 class Owner(Protocol):
-    """Is told what becomes of single orders."""
+    """The receiver of events of single orders."""
 
     def executed(self, order: SingleOrder, book: Book) -> None:
-        """Take note of `book.account.executions`, all of this order, and clear them."""
+        """Handle and clear `book.account.executions`, all of which are of this order."""
 
     def refused(self, order: SingleOrder, refusal: Refusal) -> None:
-        """Take note that a standing order could not be executed and is gone."""
+        """Handle an open order that could not be executed and is gone."""
 
     def triggered(self, order: SingleOrder) -> None:
-        """Take note that a STOP is a limit order now."""
+        """Handle a STOP that has become a limit order."""
 
     def cancelled(self, order: SingleOrder) -> None:
-        """Take note that a liquidation cancelled the order."""
+        """Handle an order that a liquidation has cancelled."""
 
 
 def leg_of(order: SingleOrder, book: Book) -> Leg:
-    """Return the leg that an order works on now."""
+    """Return the leg that an order would open or close now."""
     if order.side is not None:
         return book.leg(order.side)
     own, opposite = (book.long, book.short) if order.is_buy else (book.short, book.long)
@@ -89,7 +91,7 @@ def leg_of(order: SingleOrder, book: Book) -> Leg:
 
 
 def opens(order: SingleOrder, book: Book) -> bool:
-    """Tell whether an order adds to its leg."""
+    """Return whether an order adds to its leg."""
     return order.is_buy == (leg_of(order, book).side is PositionSide.LONG)
 
 
@@ -98,7 +100,7 @@ def _is_multiple(value: float, step: float) -> bool:
 
 
 def filter_refusal(order: SingleOrder, market: Market, last_price: float) -> Refusal | None:
-    """Return why an order does not fit the market's filters, or None; note whether it is marketable."""
+    """Return why an order breaks the market's filters, or None; set `marketable` of a limit order."""
     qty = order.qty
     if not qty >= market.min_qty:
         return Refusal(-4004, "Quantity less than min quantity.", f" It is {market.min_qty}")
@@ -121,27 +123,27 @@ def filter_refusal(order: SingleOrder, market: Market, last_price: float) -> Ref
 
 
 def closing_refusal(order: SingleOrder, book: Book) -> Refusal | None:
-    """Return why an order cannot close what it should, or None."""
+    """Return why a closing order is refused, or None."""
     held = leg_of(order, book).tracker.qty
     enough = held > 0.0 if order.side is None else held >= order.qty * (1.0 - LOT_NOISE)
     return None if enough else Refusal(-2022, "ReduceOnly Order is rejected.", f" The leg holds {held}")
 
 
 def opening_refusal(
-    notional: float, market: Market, room: float, free_margin: float, leverage: float
+    notional: float, market: Market, capacity: float, free_margin: float, leverage: float
 ) -> Refusal | None:
-    """Return why the account cannot open an order, or None. All amounts are quote.
+    """Return why an opening order is refused, or None. Amounts are quote.
 
     Parameters
     ----------
     notional : of the order.
-    room : by which the leg may grow at the leverage chosen.
-    free_margin : equity that nothing binds.
+    capacity : notional by which the leg may grow at this leverage.
+    free_margin : equity that no position or opening order uses.
     """
     if notional < market.min_notional:
         least = f"{market.min_notional:g} (unless you choose reduce only)."
         return Refusal(-4164, f"Order's notional must be no smaller than {least}")
-    if notional > room:
+    if notional > capacity:
         text = "Exceeded the maximum allowable position at current leverage."
         return Refusal(-2027, text, f" Allowed is {market.max_notional(leverage):,.0f}")
     if notional / leverage > free_margin:
@@ -150,22 +152,22 @@ def opening_refusal(
 
 
 class SingleOrders:
-    """The standing single orders of an account; `alive` is in order of placement.
+    """The open single orders of an account; `alive` is in order of placement.
 
     Parameters
     ----------
-    owner : is told of executions.
-    participation : share of a bar's volume that resting limit orders get, in order of matching; infinity fills all.
+    owner : receives executions, refusals and cancellations.
+    participation : share of a bar's volume that limit orders can fill, in order of matching; infinity is no limit.
     """
 
     def __init__(self, owner: Owner, participation: float = INFINITY) -> None:
         self.alive: list[SingleOrder] = []
         self._owner = owner
         self._participation = participation
-        self._left: dict[str, float] = {}  # base units that the bar's volume still fills, by symbol
+        self._left: dict[str, float] = {}  # base units that the bar's volume can still fill, by symbol
 
     def open_notional(self, book: Book, side: PositionSide | None, last_price: float) -> float:
-        """Return the notional of the standing opening orders of a symbol, or of one side of it, quote."""
+        """Return the notional of the open orders that open in a symbol, or in one side of it, quote."""
         return plain_sum(
             order_price(order, last_price) * order.remaining
             for order in self.alive
@@ -173,23 +175,23 @@ class SingleOrders:
         )
 
     def cancel_all(self) -> None:
-        """Take all orders away, as a liquidation does."""
+        """Cancel all orders, as a liquidation does."""
         for order in list(self.alive):
             self.alive.remove(order)
             self._owner.cancelled(order)
 
     def fill_market_orders(self, book: Book) -> None:
-        """Phase 2."""
+        """Fill market orders at the open (phase 2)."""
         for order in self._of(book, OrderType.MARKET):
             self.execute_at_market(order, book)
 
     def execute_at_market(self, order: SingleOrder, book: Book) -> None:
-        """Fill a standing order at the bar's open, worse by the slippage."""
+        """Fill an open order at the bar's open, worse by the slippage."""
         price = market_price(order.is_buy, book.bar.open, book.costs.slippage)
         self.execute(order, book, price, order.remaining, maker=False)
 
     def fill_entries(self, book: Book, down: float = 0.0, up: float = INFINITY) -> None:
-        """Phase 3: limit orders that open, met before the liquidation prices `down` and `up`."""
+        """Fill limit orders that open (phase 3), as far as the liquidation prices `down` and `up`."""
         self._left[book.symbol] = self._participation * book.bar.volume
         entries = [order for order in self._of(book, OrderType.LIMIT) if opens(order, book)]
         for order in sorted(entries, key=_distance):
@@ -197,9 +199,9 @@ class SingleOrders:
                 self._execute_limit(order, book)
 
     def fill_stops(self, book: Book, down: float = 0.0, up: float = INFINITY) -> None:
-        """Phase 4: stops; a triggered STOP becomes a limit order from the next bar on.
+        """Trigger stops (phase 4) that the market meets before the liquidation prices `down` and `up`.
 
-        Only the stops that the market meets before the liquidation prices `down` and `up`.
+        A triggered STOP is a limit order from the next bar on.
         """
         bar = book.bar
         for order in self._by_leg(book, self._of(book, OrderType.STOP_MARKET, OrderType.STOP)):
@@ -225,7 +227,7 @@ class SingleOrders:
             self.execute(order, book, price, order.remaining, maker=False)
 
     def fill_exits(self, book: Book) -> None:
-        """Phase 5: limit orders that close, if their fills stood before the bar and the leg was not stopped."""
+        """Fill limit orders that close (phase 5), if their fills are older than the bar and the leg was not stopped."""
         for order in self._by_leg(book, self._of(book, OrderType.LIMIT)):
             leg = leg_of(order, book)
             if opens(order, book) or leg.side in book.stopped or not self._reached(order, book):
@@ -238,7 +240,7 @@ class SingleOrders:
                 self._execute_limit(order, book)
 
     def execute(self, order: SingleOrder, book: Book, price: float, qty: float, *, maker: bool) -> None:
-        """Fill `qty` of a standing order at a price; refuse it if its leg holds too little to be closed."""
+        """Fill `qty` of an open order at a price, or refuse it if its leg holds less than it closes."""
         leg = leg_of(order, book)
         to_open = qty
         if not opens(order, book):
@@ -287,14 +289,14 @@ class SingleOrders:
 
 
 def order_price(order: SingleOrder, last_price: float) -> float:
-    """Return the price at which an order is valued while it stands."""
+    """Return the price at which an open order is valued."""
     if order.type is OrderType.MARKET:
         return last_price
     return order.price if order.type is OrderType.LIMIT else order.trigger
 
 
 def _distance(order: SingleOrder) -> tuple[bool, float]:
-    """Return a key that sorts entries as the market meets them, LONG before SHORT."""
+    """Return a key that sorts entries LONG before SHORT, then nearest to the market first."""
     return not order.is_buy, -order.price if order.is_buy else order.price
 
 

@@ -1,17 +1,17 @@
 """The arithmetic of a leg's fills, on plain numbers and flat arrays.
 
-`PositionTracker`, `Account` and the compiled sweep book by these very functions, in this very order of operations.
+`PositionTracker`, `Account` and the compiled sweep all book by these functions and so give the same bits.
 """
 
 from collections.abc import MutableSequence, Sequence
 
-#: Lots are decimal, floats are not: 0.013 - 0.007 - 0.006 leaves 1.7e-18. Quantities that differ by less
-#: than this share are the same, and no fill that small is left open.
+#: Lots are decimal, floats are not: 0.013 - 0.007 - 0.006 leaves 1.7e-18. Quantities that differ by less than this
+#: share are equal, and no rest that small stays open.
 LOT_NOISE = 1e-9
 
 
 def sum_fills(qtys: Sequence[float], prices: Sequence[float], count: int) -> tuple[float, float]:
-    """Return quantity (base) and cost (quote) of the first `count` fills, summed anew so that they never drift."""
+    """Return the quantity (base units) and cost (quote) of the first `count` fills."""
     qty = cost = 0.0
     for index in range(count):
         qty += qtys[index]
@@ -20,17 +20,17 @@ def sum_fills(qtys: Sequence[float], prices: Sequence[float], count: int) -> tup
 
 
 def unrealized_pnl(side_sign: int, qty: float, cost: float, price: float) -> float:
-    """Return the unrealised PnL of a leg at a price, before costs of closing, quote."""
+    """Return the unrealised PnL of a leg at a price, before the cost of closing, quote."""
     return side_sign * (qty * price - cost)
 
 
 def realized_pnl(side_sign: int, qty: float, entry: float, price: float) -> float:
-    """Return what closing `qty` at a price brings before fees and funding, quote."""
+    """Return the PnL of closing `qty` at a price, before fees and funding, quote."""
     return side_sign * (price - entry) * qty
 
 
 def net_pnl(gross: float, fees: float, funding: float) -> float:
-    """Return what a closed trade brought after fees and the funding it paid, quote."""
+    """Return the PnL of a closed trade after fees and funding, quote."""
     return gross - fees - funding
 
 
@@ -53,17 +53,17 @@ def settle_fills(
 
 
 def part_of(amount: float, qty: float, open_qty: float) -> float:
-    """Return how much of a fill's fee or funding goes with `qty` of the `open_qty`, quote."""
+    """Return the share of a fill's fee or funding that belongs to `qty` of the `open_qty`, quote."""
     return amount * (qty / open_qty)
 
 
 def takes_all(qty: float, open_qty: float) -> bool:
-    """Tell whether closing `qty` of a fill closes all of it, but for the noise of floats."""
+    """Return whether closing `qty` of a fill closes all of it, up to `LOT_NOISE`."""
     return qty >= open_qty * (1.0 - LOT_NOISE)
 
 
 def worst_fill(side_sign: int, price: float, prices: Sequence[float], qtys: Sequence[float], count: int) -> int:
-    """Return the index of the fill that loses most money at a price; the oldest of equals."""
+    """Return the index of the fill with the largest loss in quote at a price; of equals the oldest."""
     worst = 0
     least = realized_pnl(side_sign, qtys[0], prices[0], price)
     for index in range(1, count):

@@ -1,4 +1,4 @@
-"""The vocabulary of positions: sides, labels, fills, closed trades, and the tracker of one leg."""
+"""Sides, trade labels, fills, closed trades, and the fills of one leg."""
 
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
@@ -14,9 +14,11 @@ from gridv4_bt.engine.position import (
     worst_fill,
 )
 
+__all__ = ["LOT_NOISE", "ClosedTrade", "Fill", "PositionSide", "PositionTracker", "TradeLabel"]
+
 
 class PositionSide(IntEnum):
-    """Binance's ``positionSide``; the value is the sign of a price rise's profit."""
+    """Binance's ``positionSide``; the value is `side_sign`, the sign of the profit when the price rises."""
 
     LONG = 1
     SHORT = -1
@@ -46,28 +48,28 @@ class Fill(NamedTuple):
     qty: float  #: base units still open
     price: float  #: entry price
     time: int  #: open time of the bar it filled in, ms
-    regime: int  #: regime code that ruled when its order stood
-    spacing_pct: float  #: grid spacing it was placed with, fraction of price
+    regime: int  #: `Regime` code of the last decision before it filled
+    spacing_pct: float  #: spacing of the ladder that placed its order, fraction of price
     funding: float  #: funding paid so far for the open qty, quote; negative if received
     fee: float  #: entry fee that belongs to the open qty, quote
 
 
 class ClosedTrade(NamedTuple):
-    """One closing execution against one fill; a part-closed fill gives several."""
+    """The closing of one fill or of a part of it; a fill closed in parts gives several."""
 
     trade_id: int  #: id of the fill
     symbol: str
     side: PositionSide
     label: TradeLabel
-    regime: int  #: regime code the fill was opened in
+    regime: int  #: `Regime` code of the fill
     open_time: int  #: ms
     close_time: int  #: ms
     qty: float  #: base units closed
     entry: float  #: price
     exit: float  #: price
     gross: float  #: quote, before fees and funding
-    fees: float  #: quote, entry share and exit
-    funding: float  #: quote paid while open, share of the closed qty
+    fees: float  #: quote, of the exit and this part's share of the entry
+    funding: float  #: quote, paid while open by the closed qty
 
     @property
     def net(self) -> float:
@@ -78,9 +80,9 @@ class ClosedTrade(NamedTuple):
 class PositionTracker:
     """The open fills of one positionSide of one symbol, oldest first.
 
-    The fills are kept as columns (``ids``, ``qtys``, ``prices``, ...), one flat list per field of
-    `Fill`, because the rules that run every bar work on flat arrays. ``qty`` and ``cost`` are
-    summed anew at every change, so they never drift. ``version`` counts changes of the fills.
+    Fills are kept as columns (``ids``, ``qtys``, ``prices``, ...), one list for each field of `Fill`, because the rules
+    that run every bar work on flat arrays. ``qty`` and ``cost`` are summed anew at every change, so they never drift;
+    ``version`` counts the changes.
     """
 
     __slots__ = (
@@ -118,7 +120,7 @@ class PositionTracker:
         return len(self.ids)
 
     def fill(self, index: int) -> Fill:
-        """Return the fill at a position of the columns."""
+        """Return the fill at an index of the columns."""
         return Fill(
             self.ids[index],
             self.qtys[index],
@@ -141,11 +143,11 @@ class PositionTracker:
         return self.cost / self.qty if self.qty > 0.0 else float("nan")
 
     def unrealized(self, price: float) -> float:
-        """Return the unrealised PnL at a price, before costs of closing."""
+        """Return the unrealised PnL at a price, before the cost of closing, quote."""
         return unrealized_pnl(self.sign, self.qty, self.cost, price)
 
     def worst(self, price: float) -> int:
-        """Return the index of the fill that loses most money at a price; the oldest of equals."""
+        """Return the index of the fill with the largest loss in quote at a price; of equals the oldest."""
         return worst_fill(self.sign, price, self.prices, self.qtys, len(self.ids))
 
     def add(self, fill: Fill) -> None:
@@ -171,13 +173,13 @@ class PositionTracker:
     def close(self, index: int, qty: float) -> Fill:
         """Take `qty` out of the fill at `index` and return the closed part.
 
-        A qty that differs from all of the fill by float noise takes all of it. Entry fee and funding go with
-        the part in proportion; all that is left goes with the last one.
+        A qty within `LOT_NOISE` of the whole fill closes the whole fill. Its entry fee and funding are shared in
+        proportion; the last part takes the rest.
 
         Raises
         ------
         ValueError
-            More is to be closed than is open, or nothing.
+            `qty` is not above 0, or more than is open.
         """
         open_qty = self.qtys[index]
         if not 0.0 < qty <= open_qty * (1.0 + LOT_NOISE):
@@ -205,13 +207,10 @@ class PositionTracker:
         return part
 
     def settle_funding(self, mark: float, rate: float) -> float:
-        """Charge one settlement to every fill and return the sum paid, quote.
-
-        Each pays ``side_sign*qty*mark*rate``; negative means received.
-        """
+        """Charge ``side_sign*qty*mark*rate`` to every fill and return the sum, quote; negative means received."""
         return settle_fills(self.sign, mark, rate, self.qtys, self.fundings, len(self.qtys))
 
-    def _columns(self) -> tuple[list, ...]:
+    def _columns(self) -> tuple[list[int] | list[float], ...]:
         return (self.ids, self.qtys, self.prices, self.times, self.regimes, self.spacings, self.fundings, self.fees)
 
     def _sum(self) -> None:

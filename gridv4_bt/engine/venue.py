@@ -1,11 +1,11 @@
-"""One exchange account through a bar: every symbol passes a phase before any enters the next.
+"""The matching of one account through a bar, phase by phase: a phase ends for all symbols before the next begins.
 
-The order of events is that of the specification: the account may be taken over at the open, market orders, entries,
-stops or liquidation, exits. The grid's ladder of a symbol has its turn before the single orders of it.
+The phases: liquidation at the open, market orders, entries, stops or liquidation, exits. Of a symbol, the orders of the
+grid's ladder are matched before its single orders.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.liquidation import is_safe, is_safe_at_open, liquidate, liquidation_range
@@ -14,22 +14,23 @@ from gridv4_bt.engine.orders import SingleOrders
 
 
 class Divisible(Protocol):
-    """A book whose bar may be matched in parts."""
+    """A book whose bar can be matched in parts."""
 
     bar: Bar
 
     def parts(self) -> Sequence[Bar]:
-        """Return the bars to match one after another in place of the whole, at least one."""
+        """Return the bars to match one after another in place of the whole bar, at least one."""
 
     def stand_at(self, part: Bar | None) -> None:
-        """Match against a part from now on, or against the whole again."""
+        """Match against a part of the bar from now on, or with None against the whole."""
 
 
 B = TypeVar("B", bound=Divisible)
+M = TypeVar("M", bound=Book)
 
 
 def moments(fresh: Sequence[B]) -> list[tuple[int, list[tuple[B, Bar]]]]:
-    """Return what is matched one after another in the new bars of some books: its open time, and the parts by book."""
+    """Return the parts of the books' new bars in order of time: (open time, [(book, part), ...])."""
     parts: dict[int, list[tuple[B, Bar]]] = {}
     for book in fresh:
         if book.bar.volume > 0.0:
@@ -39,7 +40,7 @@ def moments(fresh: Sequence[B]) -> list[tuple[int, list[tuple[B, Bar]]]]:
 
 
 def timeline(fresh: Sequence[B]) -> Iterator[list[B]]:
-    """Let the books stand at one part of their new bars after another; give those that trade in it."""
+    """Move the books from part to part of their new bars and yield, at each, those with volume in it."""
     found = moments(fresh)
     if not found:
         yield []  # nothing is traded, but the mark may liquidate
@@ -50,40 +51,42 @@ def timeline(fresh: Sequence[B]) -> Iterator[list[B]]:
 
 
 def stand_at(parts: Sequence[tuple[B, Bar]]) -> list[B]:
-    """Let the books stand at their parts and return those that trade in them."""
+    """Move books to parts of their bars and return those with volume in them."""
     for book, part in parts:
         book.stand_at(part)
     return [book for book, part in parts if part.volume > 0.0]
 
 
-class Venue:
-    """The books of one account.
+class Venue(Generic[M]):
+    """The matching engine of one account.
 
     Parameters
     ----------
-    report : is called when orders of a book's ladder, or a liquidation, may have been executed.
+    singles : the account's single orders.
+    liquidation_fee : fraction of the notional.
+    report : called with a book after each phase that may have executed its ladder's orders, and after a liquidation.
     """
 
     def __init__(
-        self, account: Account, singles: SingleOrders, liquidation_fee: float, report: Callable[[Book], None]
+        self, account: Account, singles: SingleOrders, liquidation_fee: float, report: Callable[[M], None]
     ) -> None:
         self.account = account
         self.singles = singles
-        self.books: tuple[Book, ...] = ()
+        self.books: tuple[M, ...] = ()
         self._liquidation_fee = liquidation_fee
         self._report = report
 
-    def open(self, books: Sequence[Book]) -> None:
-        """Phases 1 and 2 of the books that trade: the exchange takes over, or market orders have their turn."""
+    def open(self, books: Sequence[M]) -> None:
+        """Liquidate at the open where needed, then fill market orders (phases 1 and 2)."""
         if not is_safe(self.account, self.books) and not is_safe_at_open(self.account, self.books, books):
-            self._liquidate()  # before any order of ours
+            self._liquidate()  # before any order of the account
         for book in books:
             book.fill_market_orders()
             self._report(book)
             self.singles.fill_market_orders(book)
 
-    def trade(self, books: Sequence[Book]) -> None:
-        """Phases 3 to 5 of the books that trade: what happens inside the bar."""
+    def trade(self, books: Sequence[M]) -> None:
+        """Fill entries, stops and exits, and liquidate where needed (phases 3 to 5)."""
         singles = self.singles
         safe = is_safe(self.account, self.books)
         for book in books:
