@@ -6,7 +6,7 @@ the strategy wants are placed at the end of its bar. Both happen behind `brokers
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, cast
 
 import backtrader as bt
 
@@ -18,6 +18,12 @@ from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.engine.matching import INFINITY, MarketClose
 from gridv4_bt.engine.types import Fill, TradeLabel
 from gridv4_bt.errors import ConfigError
+
+
+class LiveData(Protocol):
+    """A feed that delivers the bars of the market as they close."""
+
+    is_current: bool  #: whether the bar delivered last is the latest the exchange has closed
 
 
 class LiveHedgeBroker(HedgeBroker):
@@ -41,8 +47,16 @@ class LiveHedgeBroker(HedgeBroker):
         self.has_begun = False  #: whether the bot may have orders or positions at the exchange
         self._polled = 0  # exchange time of the last poll, ms
 
-    def buy(self, owner, data, size, price=None, plimit=None, **kwargs) -> bt.Order:
-        """Refuse: see `submit`."""
+    def buy(
+        self,
+        owner: bt.Strategy,
+        data: bt.AbstractDataBase,
+        size: float,
+        price: float | None = None,
+        plimit: float | None = None,
+        **kwargs: Any,
+    ) -> bt.Order:
+        """Refuse an order that is not the grid's, as `submit`."""
         return self.submit(None)
 
     sell = buy
@@ -63,7 +77,8 @@ class LiveHedgeBroker(HedgeBroker):
         if saved is not None and any(epoch_ms(book.data.datetime[0]) > _saved_bar(saved, book) for book in self._all):
             self._restore(saved)  # before funding is charged to what is held
         fresh = [book for book in self._all if self._next_bar(book)]
-        if self._saved is not None and any(book.bar.time == _saved_bar(saved, book) for book in fresh):
+        saved = self._saved
+        if saved is not None and any(book.bar.time == _saved_bar(saved, book) for book in fresh):
             self._restore(saved)
         if fresh and self._saved is None:
             self._take_in(fresh)
@@ -90,7 +105,7 @@ class LiveHedgeBroker(HedgeBroker):
         return True
 
     def _take_in(self, fresh: list[FeedBook]) -> None:
-        live = all(book.data.is_current for book in fresh)
+        live = all(cast(LiveData, book.data).is_current for book in fresh)
         # After an outage the executions of all missed bars are read before the first of them is booked.
         if live or (self.has_begun and self._polled < fresh[0].bar.time + BAR_MS):
             self._poll()
@@ -107,7 +122,7 @@ class LiveHedgeBroker(HedgeBroker):
 
     # --- for the session
 
-    def may_decide(self, data: bt.AbstractDataBase) -> bool:
+    def may_decide(self, data: LiveData) -> bool:
         """Return whether the latest bar is current and the exchange's side of it is known."""
         return data.is_current and self.is_reachable and self._saved is None
 

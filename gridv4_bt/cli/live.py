@@ -46,7 +46,7 @@ NEEDS_A_PERSON = 3
 FAILED_CHECK = 4
 AS_THEY_WERE = "Orders and stops at the exchange stay as they are."
 BARS_A_DAY = 96
-_WATCH = 60.0  #: seconds between looks for a leg that was opened since the last candle
+_WATCH = 60.0  #: seconds between checks for a leg that was opened since the last candle
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -179,14 +179,14 @@ def _make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _failures(tell: Callable[[str], None], folder: Path) -> Iterator[None]:
-    """Say why a session ends that cannot go on, and end the program with its exit code.
+def _failures(alert: Callable[[str], None], folder: Path) -> Iterator[None]:
+    """Alert and print why a session cannot go on, and end the program with the exit code of the failure.
 
     Parameters
     ----------
-    tell : called with the text that a person gets.
+    alert : called with the text.
     """
-    code = SYSTEM_FAILED  # what may pass by itself: a supervisor starts again
+    code = SYSTEM_FAILED  # it may pass by itself: a supervisor starts again
     try:
         yield
         return
@@ -200,16 +200,16 @@ def _failures(tell: Callable[[str], None], folder: Path) -> Iterator[None]:
         what = f"{failure.filename or folder}: {failure.strerror or failure}"
         text = f"{what}. See to it, then start again. {AS_THEY_WERE}"
     except GridV4Error as failure:
-        tell(str(failure))
+        alert(str(failure))
         raise
     except Exception as failure:
-        tell(f"{type(failure).__name__}: {_without_secrets(str(failure))}. This is a bug. {AS_THEY_WERE}")
+        alert(f"{type(failure).__name__}: {_without_secrets(str(failure))}. This is a bug. {AS_THEY_WERE}")
         raise
     except KeyboardInterrupt:
         typer.echo("ended at once: orders stand as they were; the state of the last bar is saved", err=True)
         raise SystemExit(INTERRUPTED) from None
     text = " ".join(text.split())
-    tell(text)
+    alert(text)
     typer.echo(f"halted: {text}", err=True)
     raise typer.Exit(code)
 
@@ -251,7 +251,7 @@ def _gateway(
     symbol: list[str], paper: bool, speed: float, days: int, start: str, cash: float, cache_dir: Path | None,
     demo: bool, endpoint: str, store: str, config: GridConfig, folder: Path, stop: threading.Event, console: Console,
 ) -> Iterator[tuple[Gateway, list[str]]]:  # fmt: skip
-    """Give the place where the session trades, and the symbols."""
+    """Yield the gateway of the session and the exchange's names of the symbols."""
     if paper:
         rules = None
         if symbol:
@@ -295,11 +295,13 @@ def _midnight(moment: date) -> datetime:
 
 
 def _check(plan: SessionPlan, gateway: Gateway, console: Console) -> None:
-    """Look at account and markets; the state directory is only read, and a bot may be at work in it."""
+    """Run the pre-flight check; it only reads the state directory, in which a bot may be running."""
     saved = StateFile(plan.folder, gateway.name).peek() or {}
-    with tempfile.TemporaryDirectory() as empty:
-        with Session(replace(plan, folder=Path(empty)), gateway, lambda title, text: None) as session:
-            findings = run_preflight(session.connect(), plan.config, saved.get("bot", session.bot))
+    with (
+        tempfile.TemporaryDirectory() as empty,
+        Session(replace(plan, folder=Path(empty)), gateway, lambda title, text: None) as session,
+    ):
+        findings = run_preflight(session.connect(), plan.config, saved.get("bot", session.bot))
     table = Table("check", "", "found", title=f"{gateway.name}: nothing was changed")
     for finding in findings:
         table.add_row(finding.name, "ok" if finding.passed else "NO", finding.text)
@@ -316,7 +318,7 @@ def _without_secrets(text: str) -> str:
 
 @contextmanager
 def _signals(stop: threading.Event) -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the session after what it is doing; the second one ends it at once."""
+    """Make SIGINT and SIGTERM stop the session after its current step; a second one ends the process at once."""
 
     def end(number: int, frame: object) -> None:
         if stop.is_set():
@@ -332,7 +334,7 @@ def _signals(stop: threading.Event) -> Iterator[None]:
 
 
 def _log_to(console: Console) -> None:
-    """Write plain lines where there is no terminal."""
+    """Log warnings to a terminal and plain lines elsewhere."""
     for name in ("ccxt", "urllib3", "requests", "apprise"):  # they would write down requests whole
         logging.getLogger(name).setLevel(logging.ERROR)
     log = logging.getLogger("gridv4.live")

@@ -1,5 +1,8 @@
 """GridStrategyV4 in a live session: it decides at current bars only, and the session places its orders."""
 
+from typing import cast
+
+from feeds.live import LiveFeed
 from strategies.grid_v4 import GridStrategyV4
 from strategies.snapshot import restore_snapshot
 
@@ -18,7 +21,8 @@ class LiveStrategy(GridStrategyV4):
     def start(self) -> None:
         super().start()
         self.session = self.p.session
-        self.feed.warm_up_bars = self._first_bar
+        self._live_feed = cast(LiveFeed, self.feed)
+        self._live_feed.warm_up_bars = self._first_bar
         self._decided = 0  # open time of the bar decided last, ms
         saved = self.session.saved_decision(self.market.symbol)
         if saved is not None:
@@ -38,7 +42,7 @@ class LiveStrategy(GridStrategyV4):
             return
         self._seen = bars
         time = self.broker.bar_time(self.feed)
-        if not self.broker.may_decide(self.feed):
+        if not self.broker.may_decide(self._live_feed):
             if self._decided and time > self._decided:
                 self._count += 1  # missed bars count for cooldowns
             return
@@ -51,7 +55,7 @@ class LiveStrategy(GridStrategyV4):
 
     def _alert_short_history(self, bars: int) -> None:
         """Alert once if the exchange's history is too short to decide on."""
-        if bars < self._first_bar and self.feed.is_current and not self._waits:
+        if bars < self._first_bar and self._live_feed.is_current and not self._waits:
             self._waits = True
             self.session.event(
                 "alert",

@@ -84,7 +84,7 @@ class SessionLog:
         self._files = {name: (folder / name).open("ab") for name in (*_RECORDS, "orders.jsonl")}
         self._series: dict[str, Any] = {}
         self._newest: dict[str, int] = {}
-        self._events = logging.Logger("events")  # noqa: LOG001: each session writes to its own file
+        self._events = logging.Logger("events")  # noqa: LOG001 (a named one would be shared by sessions)
         handler = _EventFile(folder / "events.jsonl", maxBytes=_EVENT_BYTES, backupCount=_EVENT_FILES, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(message)s"))
         self._events.addHandler(handler)

@@ -1,4 +1,4 @@
-"""`run_live.py --check`: is everything in place? It asks and changes nothing."""
+"""The pre-flight check, `run_live.py --check`: read-only checks of account, key and markets."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from gridv4_bt.live.executor import Executor
 from gridv4_bt.live.ids import parse_id
 
 _LARGEST_CLOCK_ERROR_MS = 500
-#: Weight of a candle without any change of orders: klines, both lists of open orders, trades, positions, balance.
+#: Request weight of a candle without order changes: klines, both lists of open orders, trades, positions, balance.
 _WEIGHT_PER_CANDLE = 1 + 1 + 1 + 5 + 5 + 5
 
 
@@ -25,7 +25,7 @@ class Finding(NamedTuple):
 
 
 def run_preflight(executor: Executor, config: GridConfig, bot: str) -> list[Finding]:
-    """Return what was found about clock, key, modes, order sizes, foreign orders and rate limits."""
+    """Return the findings about clock, key, modes, order sizes, foreign orders and rate limits."""
     checks = (_clock, _key, _hedge_mode, _leverage, _sizes, _orders, _budget)
     findings: list[Finding] = []
     for check in checks:
@@ -73,7 +73,7 @@ def _leverage(executor: Executor, config: GridConfig, bot: str) -> Iterator[Find
 
 
 def _sizes(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
-    """Hold the smallest and the usual order of a level against the market's minima."""
+    """Compare the smallest and the usual order of a level with the market's minimum."""
     wallet = executor.wallet()
     for symbol, market in executor.markets.items():
         price = executor.price(executor.unified_symbol(symbol))

@@ -332,10 +332,14 @@ class Session:
             first = max(self._first.get(symbol, end), end - LONGEST_MEMORY_BARS * BAR_MS)
             if (end - first) // BAR_MS <= config.warm_up:  # a new symbol, or a config that needs a longer history
                 first = 0
-            feed = LiveFeed(
-                source=source, since=first, known=tuple(self.log.candles(symbol)), on_candle=self._received, name=symbol
-            )
-            cerebro.adddata(feed)
+            params: dict[str, Any] = {
+                "source": source,
+                "since": first,
+                "known": tuple(self.log.candles(symbol)),
+                "on_candle": self._received,
+                "name": symbol,
+            }
+            cerebro.adddata(LiveFeed(**params))
             cerebro.addstrategy(LiveStrategy, symbol=symbol, session=self, **values)
         return cerebro
 

@@ -1,4 +1,4 @@
-"""What a person sees of a running session: a screen on a terminal, else a line a bar."""
+"""The display of a running session: a screen on a terminal, otherwise a line a bar."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ _EVERY_S = 0.25
 
 @contextmanager
 def status_display(console: Console) -> Iterator[Callable[[Session, str], None]]:
-    """Give what shows a session after each bar."""
+    """Yield a function that displays a session after each bar."""
     if not console.is_terminal or console.quiet:
         yield _line
         return

@@ -219,10 +219,13 @@ def test_a_transfer_is_followed_and_told(market):
 
 def test_two_bots_never_work_in_one_state_directory(market):
     scene = market(bars=5)
-    with ServerThread(scene.api) as server, scene.session(server.url):
-        with pytest.raises(ConfigError, match="another bot works here"):
-            with scene.session(server.url):
-                pass
+    with (
+        ServerThread(scene.api) as server,
+        scene.session(server.url),
+        pytest.raises(ConfigError, match="another bot works here"),
+        scene.session(server.url),
+    ):
+        pass
 
 
 def test_an_account_in_one_way_mode_that_is_not_flat_is_refused(market):
@@ -234,8 +237,8 @@ def test_an_account_in_one_way_mode_that_is_not_flat_is_refused(market):
         assert scene.exchange.hedge_mode is False
 
 
-def test_an_intent_of_a_killed_process_is_given_up_only_when_it_would_come_too_late(market):
-    """An order that was sent with the last breath may still be on its way when the next process asks for it."""
+def test_an_order_of_a_killed_process_is_given_up_only_when_it_would_come_too_late(market):
+    """An order that was sent just before the kill may still arrive after the next process has queried it."""
     scene = market(bars=12)
     with ServerThread(scene.api) as server:
         with scene.session(server.url, 3) as session:
@@ -253,9 +256,8 @@ def test_an_intent_of_a_killed_process_is_given_up_only_when_it_would_come_too_l
 
 def test_a_wrong_key_halts_with_a_cure(market):
     scene = market(bars=5, faults=[{"kind": "error", "code": -2015, "status": 401, "on": "/fapi/v1/positionSide/dual"}])
-    with ServerThread(scene.api) as server, pytest.raises(LiveError, match="check the key"):
-        with scene.session(server.url):
-            pass
+    with ServerThread(scene.api) as server, pytest.raises(LiveError, match="check the key"), scene.session(server.url):
+        pass
 
 
 def test_a_clock_that_goes_wrong_at_the_start_is_set_right(market):
