@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -143,14 +144,16 @@ def live(
                 _check(plan, gateway, console)
             return
         notify = stack.enter_context(notifier(*read_settings(Path.cwd(), NOTIFY)))
-        show = stack.enter_context(status_display(console)) if not flatten else None
-        watchers = [lambda one: show(session, one)]
+        watchers: list[Callable[[str], None]] = []
 
         def on_bar(one: str) -> None:
             for watch in watchers:
                 watch(one)
 
+        show = stack.enter_context(status_display(console)) if not flatten else None
         session = stack.enter_context(Session(plan, gateway, notify, on_bar))
+        if show is not None:
+            watchers.append(partial(show, session))
         if metrics:
             stack.callback(serve_metrics(session.monitor, metrics))
         with _failures(session.halted, folder):
@@ -267,8 +270,8 @@ def _gateway(
             data = read_symbols([], [], [], [], console)
         feeds = make_feeds(data)
         bars = min(history_bars(config) + BARS_A_DAY * days, *(len(feed.candles) for feed in feeds))
-        last = min(int(feed.candles.time[bars - 1]) for feed in feeds)
-        feeds = make_feeds(data, end=datetime.fromtimestamp(last / 1000.0, UTC).replace(tzinfo=None))
+        last_ms = min(int(feed.candles.time[bars - 1]) for feed in feeds)
+        feeds = make_feeds(data, end=datetime.fromtimestamp(last_ms / 1000.0, UTC).replace(tzinfo=None))
         markets = {feed.p.name: load_market_history(feed.p.name, rules) for feed in feeds}
         with paper_gateway(feeds, markets, config, cash, stop, speed, folder) as gateway:
             yield gateway, list(markets)
@@ -285,8 +288,8 @@ def _gateway(
     keys = read_keys(Path.cwd())
     client = make_client(keys, demo=demo)
     if store == "ccxtbt":
-        config = {"apiKey": keys.key, "secret": keys.secret, "timeout": client.timeout, "options": client.options}
-        client = ccxtbt_client("USDT", config, demo)
+        settings = {"apiKey": keys.key, "secret": keys.secret, "timeout": client.timeout, "options": client.options}
+        client = ccxtbt_client("USDT", settings, demo)
     yield Gateway("demo" if demo else "binance", client, WallClock(stop), stop, _WATCH), exchange_symbols(symbol)
 
 

@@ -114,9 +114,10 @@ class CheckedSession(Session):
             broken.append(f"equity {equity:.4f}, at the exchange {theirs:.4f}")
         if abs(account.start - _CASH) > 1e-6:
             broken.append(f"the wallet was corrected: start {account.start:.4f}")
-        for side in strategy.sides:
-            if abs(side.tracker.qty - held[side.side].qty) > 1e-9:
-                broken.append(f"{side.side.name} {side.tracker.qty:g}, at the exchange {held[side.side].qty:g}")
+        for ours in strategy.sides:
+            qty, theirs_qty = ours.tracker.qty, held[ours.side].qty
+            if abs(qty - theirs_qty) > 1e-9:
+                broken.append(f"{ours.side.name} {qty:g}, at the exchange {theirs_qty:g}")
         trades = self.reconciler.executor.trades(symbol, -1)
         fees = plain_sum(trade.fee for trade in trades)
         if abs(account.fees - fees) > 1e-6:
@@ -152,7 +153,7 @@ def run_seed(seed: int, bars: int, folder: Path, fault_rate: float = 0.03, kills
     feeds = make_feeds([SymbolData(SYMBOL, candles, market.funding)])
     start = int(feeds[0].candles.time[history_bars(config)])
     exchange = Exchange(feeds, {SYMBOL: load_market_history(SYMBOL)}, config, _CASH, start)
-    storm = _Storm(exchange, rng, random_faults(seed, fault_rate), kills_per_bar, result)
+    storm = _Storm(rng, random_faults(seed, fault_rate), kills_per_bar, result)
     api = Api(exchange, faults=storm, go_on=storm.go_on)
     storm.api = api
     context = multiprocessing.get_context("forkserver")
@@ -183,18 +184,16 @@ def run_seed(seed: int, bars: int, folder: Path, fault_rate: float = 0.03, kills
 class _Storm(Faults):
     """The faults and kills of a seed outside the calm bars."""
 
-    def __init__(
-        self, exchange: Exchange, rng: random.Random, faults: Faults, kills_per_bar: float, result: Result
-    ) -> None:
-        self._exchange = exchange
+    api: Api  #: the front of the exchange, set once it is made
+
+    def __init__(self, rng: random.Random, faults: Faults, kills_per_bar: float, result: Result) -> None:
         self._rng = rng
         self._faults = faults
         self._result = result
         self._mean = _REQUESTS_PER_BAR / kills_per_bar if kills_per_bar else float("inf")
         self.requests = 0
         self._until_kill = self._draw()
-        self.process: Any = None
-        self.api: Api | None = None
+        self.process: Any = None  #: of the bot
 
     def _draw(self) -> float:
         return self._rng.expovariate(1.0 / self._mean) if self._mean < float("inf") else float("inf")
