@@ -23,3 +23,14 @@ def test_a_trade_names_the_order_that_executed_and_a_stop_by_what_it_became():
     assert registry.by_exchange_id("7") is take_profit  # not the stop whose own number, of another series, is the same
     assert registry.by_exchange_id("31") is triggered
     assert registry.by_exchange_id("8") is None
+
+
+def test_state_and_journal_keep_the_names_they_have_always_had():
+    stop = order(Purpose.STOP, "8", became="31")
+    stored = stop.to_json()
+    assert (stored["standing"], stored["number"], stored["became"]) == ("doubt", "8", "31")
+    assert list(stored) == [
+        "id", "key", "qty", "price", "spacing_pct", "label", "standing", "number", "became", "sent", "filled",
+        "executed",
+    ]  # fmt: skip
+    assert Order.from_json(stored) == stop
