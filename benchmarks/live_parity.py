@@ -23,9 +23,10 @@ from gridv4_bt.audit.audit import audit
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.cli.audit import audit_table
 from gridv4_bt.config import load_config
+from gridv4_bt.engine.history import history_bars
 from gridv4_bt.engine.market import load_market_history
-from gridv4_bt.live.paper import history_bars, paper_place
-from gridv4_bt.live.runner import Plan, Session
+from gridv4_bt.live.paper import paper_gateway
+from gridv4_bt.live.runner import Session, SessionPlan
 from presets import BUSY
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -63,9 +64,9 @@ def hold(data: list[SymbolData], console: Console) -> bool:
     rules = {feed.p.name: load_market_history(feed.p.name) for feed in feeds}
     began = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        plan = Plan(list(rules), CONFIG, Path(folder))
+        plan = SessionPlan(list(rules), CONFIG, Path(folder))
         with (
-            paper_place(feeds, rules, CONFIG, 10_000.0, threading.Event()) as place,
+            paper_gateway(feeds, rules, CONFIG, 10_000.0, threading.Event()) as place,
             Session(plan, place, lambda title, text: None) as session,
         ):
             session.prepare()

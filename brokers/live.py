@@ -1,12 +1,12 @@
 """LiveHedgeBroker: the broker of the backtest with the exchange in place of its matching.
 
-Books, fills, wallet and the rules by which orders are refused are those of `HedgeBroker`: a strategy does not know
-which of the two it has. Executions come from the exchange and are booked bar by bar in the simulated exchange's order;
-what the strategy wants is carried out at the end of its bar. Both lie behind `brokers.base.LiveBooks`.
+Books, fills, wallet and the rules that refuse orders are those of `HedgeBroker`: a strategy does not know which of the
+two it has. Executions come from the exchange and are booked bar by bar in the simulated exchange's order; the orders
+the strategy wants are placed at the end of its bar. Both happen behind `brokers.base.LiveBooks`.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, cast
 
 import backtrader as bt
 
@@ -20,35 +20,49 @@ from gridv4_bt.engine.types import Fill, TradeLabel
 from gridv4_bt.errors import ConfigError
 
 
+class LiveData(Protocol):
+    """A feed that delivers the bars of the market as they close."""
+
+    is_current: bool  #: whether the bar delivered last is the latest the exchange has closed
+
+
 class LiveHedgeBroker(HedgeBroker):
     """Hedge-mode broker over an exchange account.
 
     Parameters
     ----------
-    exchange : the exchange's side of the books.
-    saved : what `to_json` of the session before returned, None for a fresh start.
-    The others are those of `HedgeBroker`; ``cash`` is the wallet at a fresh start.
+    exchange : books and places what happens at the exchange.
+    saved : the result of `to_json` in the previous session, None for a new bot.
+    The others are those of `HedgeBroker`; ``cash`` is the wallet of a new bot.
     """
 
     params = (("exchange", None), ("saved", None))
 
     def start(self) -> None:
-        """Begin a session."""
+        """Start a session."""
         super().start()
         self._exchange: LiveBooks = self.p.exchange
         self._saved: dict[str, Any] | None = self.p.saved
-        self.is_reachable = True  #: the exchange answered at this bar
-        self.has_begun = False  # there may be something of ours at the exchange
-        self._polled = 0  # exchange time, ms
+        self.is_reachable = True  #: whether the exchange has answered at this bar
+        self.has_begun = False  #: whether the bot may have orders or positions at the exchange
+        self._polled = 0  # exchange time of the last poll, ms
 
-    def buy(self, owner, data, size, price=None, plimit=None, **kwargs) -> bt.Order:
-        """Refuse: see `submit`."""
+    def buy(
+        self,
+        owner: bt.Strategy,
+        data: bt.AbstractDataBase,
+        size: float,
+        price: float | None = None,
+        plimit: float | None = None,
+        **kwargs: Any,
+    ) -> bt.Order:
+        """Refuse an order that is not the grid's, as `submit`."""
         return self.submit(None)
 
     sell = buy
 
     def submit(self, order: bt.Order | None) -> bt.Order:
-        """Refuse an order other than the grid's.
+        """Refuse an order that is not the grid's.
 
         Raises
         ------
@@ -58,19 +72,20 @@ class LiveHedgeBroker(HedgeBroker):
         raise ConfigError("the live broker carries out GridStrategyV4's orders only; use HedgeBroker for others")
 
     def next(self) -> None:
-        """Take in the new bar of every symbol and book what the exchange has executed until its close."""
+        """Read the new bar of every symbol and book what the exchange has executed until its close."""
         saved = self._saved
         if saved is not None and any(epoch_ms(book.data.datetime[0]) > _saved_bar(saved, book) for book in self._all):
             self._restore(saved)  # before funding is charged to what is held
         fresh = [book for book in self._all if self._next_bar(book)]
-        if self._saved is not None and any(book.bar.time == _saved_bar(saved, book) for book in fresh):
+        saved = self._saved
+        if saved is not None and any(book.bar.time == _saved_bar(saved, book) for book in fresh):
             self._restore(saved)
         if fresh and self._saved is None:
             self._take_in(fresh)
         self._revalue()
 
     def _next_bar(self, book: FeedBook) -> bool:
-        """Read a symbol's new bar, if there is one, and note what was paid in the settlement at its open."""
+        """Read a symbol's new bar, if there is one, and log the funding paid at its open."""
         settlements, before = book.settlements, self.account.funding
         if not book.next_bar():
             return False
@@ -90,8 +105,8 @@ class LiveHedgeBroker(HedgeBroker):
         return True
 
     def _take_in(self, fresh: list[FeedBook]) -> None:
-        live = all(book.data.is_current for book in fresh)
-        # After an outage the executions of all bars missed are asked for before the first of them is booked.
+        live = all(cast(LiveData, book.data).is_current for book in fresh)
+        # After an outage the executions of all missed bars are read before the first of them is booked.
         if live or (self.has_begun and self._polled < fresh[0].bar.time + BAR_MS):
             self._poll()
         self._exchange.take_in(self.account, self._all, fresh, compare=live and self.is_reachable)
@@ -105,10 +120,10 @@ class LiveHedgeBroker(HedgeBroker):
             self.has_begun = True
             self._polled = polled
 
-    # --- what the session asks
+    # --- for the session
 
-    def may_decide(self, data: bt.AbstractDataBase) -> bool:
-        """Tell whether the bar delivered last is current and the exchange's side of it is known."""
+    def may_decide(self, data: LiveData) -> bool:
+        """Return whether the latest bar is current and the exchange's side of it is known."""
         return data.is_current and self.is_reachable and self._saved is None
 
     def books(self) -> Sequence[FeedBook]:
@@ -120,23 +135,21 @@ class LiveHedgeBroker(HedgeBroker):
         return self._book(data).bar.time
 
     def carry_out(self, data: bt.AbstractDataBase) -> None:
-        """Bring the exchange in line with what is wanted of a symbol."""
+        """Place and cancel what differs between the exchange and a symbol's books."""
         self._exchange.carry_out(self._book(data))
 
     def to_json(self) -> dict[str, Any]:
-        """Return books and orders as JSON can hold them."""
-        account = self.account
+        """Return books and orders as a JSON object."""
         return {
-            "account": {name: getattr(account, name) for name in _ACCOUNT},
+            "account": self.account.totals(),
             "books": {book.symbol: _book_state(book) for book in self._all},
             "desk": self._exchange.to_json(),
         }
 
-    # --- going on from a saved state
+    # --- restoring a saved state
 
     def _restore(self, saved: dict[str, Any]) -> None:
-        for name in _ACCOUNT:
-            setattr(self.account, name, saved["account"][name])
+        self.account.restore(saved["account"])
         for book in self._all:
             if book.symbol in saved["books"]:
                 _restore_book(book, saved["books"][book.symbol])
@@ -144,13 +157,8 @@ class LiveHedgeBroker(HedgeBroker):
         self.has_begun = True
 
 
-_ACCOUNT = (
-    "start", "wallet", "gross", "fees", "funding", "fills", "maker_executions", "taker_executions", "liquidations",
-)  # fmt: skip
-
-
 def _saved_bar(saved: dict[str, Any], book: FeedBook) -> float:
-    """Return the open time of the bar that was booked last, infinity for a symbol that is new."""
+    """Return the open time of the last booked bar, infinity for a new symbol."""
     return saved["books"][book.symbol]["bar"] if book.symbol in saved["books"] else INFINITY
 
 

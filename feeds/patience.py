@@ -9,6 +9,7 @@ from typing import TypeVar
 import tenacity
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 #: A server that wants a longer wait than this has banned the address; nobody should sit through it. Seconds.
 LONGEST_WAIT = 300.0
@@ -67,7 +68,7 @@ class Patience:
         return self._pause(state) if asked is None else asked
 
 
-def retry_after(headers: Mapping[str, str] | None, default: float | None) -> float | None:
+def retry_after(headers: Mapping[str, str] | None, default: D) -> float | D:
     """Return how many seconds the server of an HTTP answer wants to be left alone, the default if it does not say."""
     text = (headers or {}).get("Retry-After", "")
     return float(text) if text.isdigit() else default

@@ -12,14 +12,12 @@ from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
 from gridv4_bt.compat import FastCerebro
 from gridv4_bt.config import GridConfig, backtrader_params
+from gridv4_bt.engine.history import warm_up_bars
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.errors import DataError
 from gridv4_bt.metrics.recorder import RunRecorder, SymbolRecord
 from gridv4_bt.metrics.summary import summarize
 from strategies.grid_v4 import GridStrategyV4
-
-# RegimeFSM needs ADX(14): 28 bars; the strategy also looks one bar back.
-WARM_UP = 29
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ def run(cerebro: bt.Cerebro) -> RunResult:
     if not any(len(record.log) for record in records):
         bars = max((record.bars for record in records), default=0)
         config = strategies[0].config if strategies else GridConfig()
-        needed = max(WARM_UP, config.sigma_bars + 1, config.warm_up + 1)
+        needed = warm_up_bars(config)
         raise DataError(f"{bars} bars are too few: warm-up needs {needed}. Give a longer span.")
     summary = summarize(records, recorders[0].wallet)
     summary["seconds"] = round(time.perf_counter() - began, 3)

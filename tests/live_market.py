@@ -15,13 +15,14 @@ pytest.importorskip("aiohttp")
 from feeds.synthetic import SYMBOL, sample_market
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.config import load_config
+from gridv4_bt.engine.history import history_bars
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.exchange.api import Api
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
-from gridv4_bt.live.paper import PaperClock, history_bars, place_at
-from gridv4_bt.live.runner import Plan, Session
+from gridv4_bt.live.paper import PaperClock, gateway_at
+from gridv4_bt.live.runner import Session, SessionPlan
 
 #: Small steps, so that much happens in few bars.
 LIVELY = ("floor_pct=0.003", "k=0.8", "levels=4")
@@ -72,7 +73,7 @@ class Market:
     def session(self, url, until=None, **plan):
         """Give a prepared session; `until`: it is asked to stop after so many bars."""
         clock = PaperClock(url, float("inf"), self.stop)
-        place = replace(place_at(url, clock, self.stop), watch=self.watch)
+        gateway = replace(gateway_at(url, clock, self.stop), watch=self.watch)
 
         def on_bar(symbol):
             if until is not None and one.bars >= until:
@@ -80,7 +81,7 @@ class Market:
 
         notify = lambda title, text: self.alerts.append(f"{title}: {text}")  # noqa: E731
         symbols = [one.symbol for one in self.data]
-        with Session(Plan(symbols, self.config, self.folder, **plan), place, notify, on_bar) as one:
+        with Session(SessionPlan(symbols, self.config, self.folder, **plan), gateway, notify, on_bar) as one:
             one.prepare()
             yield one
         self.stop.clear()

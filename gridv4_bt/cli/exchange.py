@@ -25,14 +25,13 @@ from gridv4_bt.cli.market_options import (
 )
 from gridv4_bt.config import load_config
 from gridv4_bt.core.time import BAR_MS, DAY_MS, moment, time_ms
+from gridv4_bt.engine.history import history_bars, with_live_history
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.exchange.api import KEY, SECRET, Api, open_api
 from gridv4_bt.exchange.faults import read_faults
 from gridv4_bt.exchange.public_feed import PublicFeed
 from gridv4_bt.exchange.replay_clock import RunningClock
 from gridv4_bt.exchange.server import Server, serve
-from gridv4_bt.live.paper import history_bars
-from gridv4_bt.live.runner import with_history
 
 Port = Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.", min=0, max=65_535)]
 Speed = Annotated[
@@ -92,7 +91,9 @@ def run_exchange(
     if live:
         if data or start or speed or database or parameters.intrabar != "pessimistic":
             raise ConfigError("--live goes with neither --data, --from, --speed, --database nor another intrabar")
-        history_ms = history_bars(with_history(parameters)) * BAR_MS + DAY_MS  # enough for run_live.py to begin at once
+        history_ms = (
+            history_bars(with_live_history(parameters)) * BAR_MS + DAY_MS
+        )  # enough for run_live.py to begin at once
         feed = PublicFeed(PublicExchange(make_client("binanceusdm")), live, history_ms=history_ms)
         feeds = feed.feeds()
         api = open_api(feeds, parameters, start_ms=int(feeds[0].candles.time[-1]), go_on=feed, **common)

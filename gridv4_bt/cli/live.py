@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ from gridv4_bt.cli.download import load_symbols, market_rules
 from gridv4_bt.cli.market_options import CacheDir, Cash, Config, Quiet, Settings, check_cash, parse_time, read_symbols
 from gridv4_bt.config import GridConfig, load_config
 from gridv4_bt.core.time import BAR_MS
+from gridv4_bt.engine.history import history_bars, with_live_history
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.errors import ConfigError, GridV4Error, LiveError
 from gridv4_bt.live.ccxt_client import KEY, SECRET, make_client, read_keys, read_settings
@@ -33,11 +35,11 @@ from gridv4_bt.live.ccxt_store import ccxtbt_client
 from gridv4_bt.live.clock import WallClock
 from gridv4_bt.live.connection import Refused, Unreachable
 from gridv4_bt.live.monitor import NOTIFY, notifier, serve_metrics
-from gridv4_bt.live.paper import PaperClock, history_bars, paper_place, place_at
-from gridv4_bt.live.preflight import examine
-from gridv4_bt.live.runner import Place, Plan, Session, names, with_history
+from gridv4_bt.live.paper import PaperClock, gateway_at, paper_gateway
+from gridv4_bt.live.preflight import run_preflight
+from gridv4_bt.live.runner import Gateway, Session, SessionPlan, exchange_symbols
 from gridv4_bt.live.state import StateFile
-from gridv4_bt.live.status import shown
+from gridv4_bt.live.status import status_display
 
 #: Exit codes beside 0 (stopped, or the paper market is over) and 2 (bad input).
 SYSTEM_FAILED = 1
@@ -45,7 +47,7 @@ NEEDS_A_PERSON = 3
 FAILED_CHECK = 4
 AS_THEY_WERE = "Orders and stops at the exchange stay as they are."
 BARS_A_DAY = 96
-_WATCH = 60.0  #: seconds between looks for a leg that was opened since the last candle
+_WATCH = 60.0  #: seconds between checks for a leg that was opened since the last candle
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -109,7 +111,7 @@ def live(
     environment or in .env. Ctrl-C takes back the entries, leaves exits and stops, and saves. Exit codes: 0 stopped, 1
     the system failed, 2 bad input, 3 a person is needed, 4 --check has found something.
     """
-    parameters = with_history(load_config(config, setting))
+    parameters = with_live_history(load_config(config, setting))
     _check_options(symbol, paper, demo, endpoint, store, dead_man, max_drift, cash)
     console = Console(quiet=quiet)
     _log_to(console)
@@ -118,8 +120,8 @@ def live(
     folder = state_dir or Path("data") / f"{kind}_state"
     _make_folder(folder)
     with ExitStack() as stack:
-        place, symbols = stack.enter_context(
-            _place(
+        gateway, symbols = stack.enter_context(
+            _gateway(
                 symbol,
                 paper,
                 _speed(speed),
@@ -136,20 +138,22 @@ def live(
                 console,
             )
         )
-        plan = Plan(symbols, parameters, folder, once)
+        plan = SessionPlan(symbols, parameters, folder, once)
         if check:
             with _failures(lambda text: None, folder):
-                _check(plan, place, console)
+                _check(plan, gateway, console)
             return
         notify = stack.enter_context(notifier(*read_settings(Path.cwd(), NOTIFY)))
-        show = stack.enter_context(shown(console)) if not flatten else None
-        watchers = [lambda one: show(session, one)]
+        watchers: list[Callable[[str], None]] = []
 
         def on_bar(one: str) -> None:
             for watch in watchers:
                 watch(one)
 
-        session = stack.enter_context(Session(plan, place, notify, on_bar))
+        show = stack.enter_context(status_display(console)) if not flatten else None
+        session = stack.enter_context(Session(plan, gateway, notify, on_bar))
+        if show is not None:
+            watchers.append(partial(show, session))
         if metrics:
             stack.callback(serve_metrics(session.monitor, metrics))
         with _failures(session.halted, folder):
@@ -161,7 +165,7 @@ def live(
             with _signals(stop):
                 session.prepare()
                 if dead_man:
-                    session.watch_over(dead_man)
+                    session.arm_dead_man_switch(dead_man)
                 if max_drift:
                     watchers.append(DailyAudit(session, max_drift).carried_out)
                 session.run()
@@ -178,14 +182,14 @@ def _make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _failures(tell: Callable[[str], None], folder: Path) -> Iterator[None]:
-    """Say why a session ends that cannot go on, and end the program with its exit code.
+def _failures(alert: Callable[[str], None], folder: Path) -> Iterator[None]:
+    """Alert and print why a session cannot go on, and end the program with the exit code of the failure.
 
     Parameters
     ----------
-    tell : called with the text that a person gets.
+    alert : called with the text.
     """
-    code = SYSTEM_FAILED  # what may pass by itself: a supervisor starts again
+    code = SYSTEM_FAILED  # it may pass by itself: a supervisor starts again
     try:
         yield
         return
@@ -199,16 +203,16 @@ def _failures(tell: Callable[[str], None], folder: Path) -> Iterator[None]:
         what = f"{failure.filename or folder}: {failure.strerror or failure}"
         text = f"{what}. See to it, then start again. {AS_THEY_WERE}"
     except GridV4Error as failure:
-        tell(str(failure))
+        alert(str(failure))
         raise
     except Exception as failure:
-        tell(f"{type(failure).__name__}: {_without_secrets(str(failure))}. This is a bug. {AS_THEY_WERE}")
+        alert(f"{type(failure).__name__}: {_without_secrets(str(failure))}. This is a bug. {AS_THEY_WERE}")
         raise
     except KeyboardInterrupt:
         typer.echo("ended at once: orders stand as they were; the state of the last bar is saved", err=True)
         raise SystemExit(INTERRUPTED) from None
     text = " ".join(text.split())
-    tell(text)
+    alert(text)
     typer.echo(f"halted: {text}", err=True)
     raise typer.Exit(code)
 
@@ -246,11 +250,11 @@ def _speed(text: str) -> float:
 
 
 @contextmanager
-def _place(
+def _gateway(
     symbol: list[str], paper: bool, speed: float, days: int, start: str, cash: float, cache_dir: Path | None,
     demo: bool, endpoint: str, store: str, config: GridConfig, folder: Path, stop: threading.Event, console: Console,
-) -> Iterator[tuple[Place, list[str]]]:  # fmt: skip
-    """Give the place where the session trades, and the symbols."""
+) -> Iterator[tuple[Gateway, list[str]]]:  # fmt: skip
+    """Yield the gateway of the session and the exchange's names of the symbols."""
     if paper:
         rules = None
         if symbol:
@@ -266,11 +270,11 @@ def _place(
             data = read_symbols([], [], [], [], console)
         feeds = make_feeds(data)
         bars = min(history_bars(config) + BARS_A_DAY * days, *(len(feed.candles) for feed in feeds))
-        last = min(int(feed.candles.time[bars - 1]) for feed in feeds)
-        feeds = make_feeds(data, end=datetime.fromtimestamp(last / 1000.0, UTC).replace(tzinfo=None))
+        last_ms = min(int(feed.candles.time[bars - 1]) for feed in feeds)
+        feeds = make_feeds(data, end=datetime.fromtimestamp(last_ms / 1000.0, UTC).replace(tzinfo=None))
         markets = {feed.p.name: load_market_history(feed.p.name, rules) for feed in feeds}
-        with paper_place(feeds, markets, config, cash, stop, speed, folder) as place:
-            yield place, list(markets)
+        with paper_gateway(feeds, markets, config, cash, stop, speed, folder) as gateway:
+            yield gateway, list(markets)
         return
     if endpoint:
         endpoint = endpoint.rstrip("/")
@@ -279,27 +283,29 @@ def _place(
         except (OSError, ValueError, LookupError):
             cause = "no local exchange answers there; start it with gridv4 exchange"
             raise OSError(errno.ECONNREFUSED, cause, f"--endpoint {endpoint}") from None
-        yield place_at(endpoint, clock, stop, name=endpoint), names(symbol)
+        yield gateway_at(endpoint, clock, stop, name=endpoint), exchange_symbols(symbol)
         return
     keys = read_keys(Path.cwd())
     client = make_client(keys, demo=demo)
     if store == "ccxtbt":
-        config = {"apiKey": keys.key, "secret": keys.secret, "timeout": client.timeout, "options": client.options}
-        client = ccxtbt_client("USDT", config, demo)
-    yield Place("demo" if demo else "binance", client, WallClock(stop), stop, _WATCH), names(symbol)
+        settings = {"apiKey": keys.key, "secret": keys.secret, "timeout": client.timeout, "options": client.options}
+        client = ccxtbt_client("USDT", settings, demo)
+    yield Gateway("demo" if demo else "binance", client, WallClock(stop), stop, _WATCH), exchange_symbols(symbol)
 
 
 def _midnight(moment: date) -> datetime:
     return moment if isinstance(moment, datetime) else datetime.combine(moment, time())
 
 
-def _check(plan: Plan, place: Place, console: Console) -> None:
-    """Look at account and markets; the state directory is only read, and a bot may be at work in it."""
-    saved = StateFile(plan.folder, place.name).peek() or {}
-    with tempfile.TemporaryDirectory() as empty:
-        with Session(replace(plan, folder=Path(empty)), place, lambda title, text: None) as session:
-            findings = examine(session.connect(), plan.config, saved.get("bot", session.bot))
-    table = Table("check", "", "found", title=f"{place.name}: nothing was changed")
+def _check(plan: SessionPlan, gateway: Gateway, console: Console) -> None:
+    """Run the pre-flight check; it only reads the state directory, in which a bot may be running."""
+    saved = StateFile(plan.folder, gateway.name).peek() or {}
+    with (
+        tempfile.TemporaryDirectory() as empty,
+        Session(replace(plan, folder=Path(empty)), gateway, lambda title, text: None) as session,
+    ):
+        findings = run_preflight(session.connect(), plan.config, saved.get("bot", session.bot))
+    table = Table("check", "", "found", title=f"{gateway.name}: nothing was changed")
     for finding in findings:
         table.add_row(finding.name, "ok" if finding.passed else "NO", finding.text)
     console.print(table)
@@ -315,7 +321,7 @@ def _without_secrets(text: str) -> str:
 
 @contextmanager
 def _signals(stop: threading.Event) -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the session after what it is doing; the second one ends it at once."""
+    """Make SIGINT and SIGTERM stop the session after its current step; a second one ends the process at once."""
 
     def end(number: int, frame: object) -> None:
         if stop.is_set():
@@ -331,7 +337,7 @@ def _signals(stop: threading.Event) -> Iterator[None]:
 
 
 def _log_to(console: Console) -> None:
-    """Write plain lines where there is no terminal."""
+    """Log warnings to a terminal and plain lines elsewhere."""
     for name in ("ccxt", "urllib3", "requests", "apprise"):  # they would write down requests whole
         logging.getLogger(name).setLevel(logging.ERROR)
     log = logging.getLogger("gridv4.live")

@@ -1,11 +1,15 @@
 """One cross-margin wallet; all its bookings are made here."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.position import fee_of, realized_pnl
 from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide, PositionTracker, TradeLabel
+
+_TOTALS = (
+    "start", "wallet", "gross", "fees", "funding", "fills", "maker_executions", "taker_executions", "liquidations",
+)  # fmt: skip
 
 
 class Execution(NamedTuple):
@@ -43,6 +47,15 @@ class Account:
         self.liquidations = 0
         self.closed: list[ClosedTrade] = []
         self.executions: list[Execution] = []
+
+    def totals(self) -> dict[str, Any]:
+        """Return wallet and running totals by name, to be saved."""
+        return {name: getattr(self, name) for name in _TOTALS}
+
+    def restore(self, totals: Mapping[str, Any]) -> None:
+        """Set wallet and running totals to saved ones."""
+        for name in _TOTALS:
+            setattr(self, name, totals[name])
 
     def open_fill(
         self,

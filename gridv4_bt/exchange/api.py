@@ -12,6 +12,7 @@ from pathlib import Path
 
 from feeds.candles import CandleFeed
 from gridv4_bt.config import GridConfig
+from gridv4_bt.engine.history import REPLAY_BARS
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.matching import INFINITY
 from gridv4_bt.exchange import control, fault_effects
@@ -26,7 +27,6 @@ from gridv4_bt.exchange.refusals import ApiError
 
 KEY, SECRET = "paper", "paper-secret"
 _PAGED = ("/fapi/v1/openOrders", "/fapi/v1/userTrades", "/fapi/v1/income")
-HISTORY = 1_500  #: bars before trading begins, as many as one request for candles may ask for
 _LOG = logging.getLogger(__name__)
 
 
@@ -170,7 +170,7 @@ def open_api(
 
     Parameters
     ----------
-    start_ms : where trading begins, UTC; by default after `HISTORY` bars, or half of them if there are fewer than
+    start_ms : where trading begins, UTC; by default after `REPLAY_BARS` bars, or half of them if there are fewer than
         twice as many.
     rules : a file of brackets or filters in place of the packaged table (see `load_market_history`).
     database : file that keeps the state; what it holds already goes on.
@@ -183,7 +183,7 @@ def open_api(
     """
     if start_ms is None:
         times = feeds[0].candles.time
-        start_ms = int(times[min(HISTORY, len(times) // 2)])
+        start_ms = int(times[min(REPLAY_BARS, len(times) // 2)])
     markets = {feed.p.name: load_market_history(feed.p.name, rules) for feed in feeds}
     exchange = Exchange(feeds, markets, config, cash, start_ms, participation)
     store = Database(database) if database is not None else None

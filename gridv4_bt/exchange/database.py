@@ -13,9 +13,6 @@ from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.records import AlgoOrder, Income, Order, Position, Trade
 
 TABLES = ("orders", "algos", "trades", "incomes")
-_TOTALS = (
-    "start", "wallet", "gross", "fees", "funding", "fills", "maker_executions", "taker_executions", "liquidations",
-)  # fmt: skip
 
 
 class Database:
@@ -116,7 +113,7 @@ def snapshot(exchange: Exchange) -> dict[str, Any]:
         "isolated": sorted(exchange.isolated),
         "countdowns": exchange.countdowns,
         "ids": exchange.registry.ids,
-        "account": {name: getattr(exchange.account, name) for name in _TOTALS},
+        "account": exchange.account.totals(),
         "symbols": {symbol: _symbol_state(exchange, symbol) for symbol in exchange.books},
     }
 
@@ -158,8 +155,7 @@ def restore(exchange: Exchange, state: Mapping[str, Any], rows: Mapping[str, Ite
             for fill in kept[leg.side.name]["fills"]:
                 leg.tracker.add(Fill(*fill))
             positions[symbol, leg.side] = Position(*kept[leg.side.name]["position"])
-    for name, value in state["account"].items():
-        setattr(exchange.account, name, value)
+    exchange.account.restore(state["account"])
     exchange.ledger.restore(
         [Trade(**row) for row in rows["trades"]], [Income(**row) for row in rows["incomes"]], positions
     )

@@ -1,24 +1,24 @@
-"""What the exchange has executed in one bar, booked as the simulated exchange would have booked it.
+"""The booking of a bar's executions in the order of the simulated exchange.
 
-The executions of a bar enter the books in the order of the simulated exchange (market closes, entries, stops, exits)
-and not in the order of their times: so the same executions give the same fills, ids and wallet, and a live session
-can be held against its backtest fill by fill.
+A bar's executions are booked by phase (market closes, entries, stops, exits) and not by time, as in a backtest: the
+same executions give the same fills, ids and wallet, so a live session can be compared with its backtest fill by fill.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.engine.matching import Book, Leg
-from gridv4_bt.engine.types import LOT_NOISE, TradeLabel
-from gridv4_bt.live.ids import Purpose, parse_id
-from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, Standing
+from gridv4_bt.engine.position import LOT_NOISE
+from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.live.ids import Purpose
+from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, OrderStatus
 
-#: How the exchange names its own orders that close a position by force.
+#: Prefixes of the client order ids under which the exchange closes a position by force.
 FORCED = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
-#: Spacing of a fill that no grid of ours has placed, if its leg has none to take over.
+#: Spacing of an adopted fill, fraction of the price, if its leg has no fill whose spacing it could take.
 _UNKNOWN_SPACING = 0.01
 
 
@@ -26,25 +26,31 @@ _UNKNOWN_SPACING = 0.01
 class Part:
     """All executions of one order within one bar."""
 
-    order: Order | None  #: None for an order that is not ours
     first: Execution
     qty: float = 0.0
     price: float = 0.0  #: mean, weighted by quantity
     fee: float = 0.0
 
     def bar_time(self, now: int) -> int:
-        """Return the open time of the bar it fell into; `now` is that of the bar being booked. Both ms."""
+        """Return the open time of the bar of the first execution; `now` is that of the bar being booked. Both ms."""
         return min(self.first.time // BAR_MS * BAR_MS, now)
 
     def add(self, execution: Execution) -> None:
-        """Take one more execution in."""
+        """Add an execution."""
         total = self.qty + execution.qty
         if self.qty == 0.0:
             self.price = execution.price
-        elif execution.price != self.price:  # equal prices stay exactly what they are
+        elif execution.price != self.price:  # a mean of equal prices would differ in the last bits
             self.price = (self.price * self.qty + execution.price * execution.qty) / total
         self.qty = total
         self.fee += execution.fee
+
+
+@dataclass(slots=True)
+class OwnPart(Part):
+    """All executions of one order of the bot within one bar."""
+
+    order: Order = field(kw_only=True)
 
 
 class BarBooking:
@@ -54,21 +60,25 @@ class BarBooking:
         self._book = book
         self._account = book.account
         self._orders = orders
-        self.notices: list[str] = []  #: what a person should know
-        self._parts: dict[Purpose | None, list[Part]] = defaultdict(list)
-        found: dict[tuple, Part] = {}
+        self.notices: list[str] = []  #: messages for a person
+        own: dict[str, OwnPart] = {}
+        foreign: dict[tuple[str, PositionSide, bool], Part] = {}
         for execution in executions:
             order = orders.get(execution.order_id)
-            whose = (execution.foreign, execution.side, execution.is_buy) if order is None else (order.id,)
-            if whose not in found:
-                found[whose] = Part(order, execution)
-                self._parts[None if order is None else order.key.purpose].append(found[whose])
-            found[whose].add(execution)
-        for parts in self._parts.values():
-            parts.sort(key=_canonical)
+            part: Part
+            if order is None:
+                whose = (execution.foreign, execution.side, execution.is_buy)
+                part = foreign.setdefault(whose, Part(execution))
+            else:
+                part = own.setdefault(order.id, OwnPart(execution, order=order))
+            part.add(execution)
+        self._parts: dict[Purpose, list[OwnPart]] = defaultdict(list)
+        for own_part in sorted(own.values(), key=_rank):
+            self._parts[own_part.order.key.purpose].append(own_part)
+        self._foreign = sorted(foreign.values(), key=lambda part: (-int(part.first.side), part.first.trade_id))
 
     def closes(self) -> None:
-        """Phase 2 of the simulated exchange: closes at market."""
+        """Book phase 2 of the simulated exchange: closes at market."""
         for part in self._parts[Purpose.CLOSE]:
             leg = self._book.leg(part.order.key.side)
             label = TradeLabel(part.order.label)
@@ -76,7 +86,7 @@ class BarBooking:
             self._close_oldest(leg, left, part, label)
 
     def entries(self) -> None:
-        """Phase 3: every execution of an entry opens a fill."""
+        """Book phase 3: every executed entry opens a fill."""
         for part in self._parts[Purpose.ENTRY]:
             order = part.order
             leg = self._book.leg(order.key.side)
@@ -84,12 +94,12 @@ class BarBooking:
             i = order.key.ref - 1
             if self._orders.current(order.key) is order and i < leg.levels and leg.prices[i] > 0.0:
                 leg.qtys[i] -= part.qty
-                if order.standing is Standing.DONE or leg.qtys[i] <= LOT_NOISE * order.qty:
+                if order.status is OrderStatus.DONE or leg.qtys[i] <= LOT_NOISE * order.qty:
                     leg.prices[i] = 0.0
                 leg.entries_changed()
 
     def stops(self) -> None:
-        """Phase 4: a stop closes what its leg held when the market met it."""
+        """Book phase 4: a stop closes what its leg held when it was triggered."""
         leaving = self._leaving_by_exit()
         for part in self._parts[Purpose.STOP]:
             leg = self._book.leg(part.order.key.side)
@@ -98,7 +108,7 @@ class BarBooking:
             met = [tracker.ids[i] for i in self._book.stoppable(leg, part.price)]
             shares = {fill_id: held[fill_id] for fill_id in met}
             left = part.qty - plain_sum(shares.values())
-            if abs(left) > LOT_NOISE * part.qty:  # it has met other fills than a bar can tell: the oldest first
+            if abs(left) > LOT_NOISE * part.qty:  # the bar does not say which fills it closed: the oldest first
                 shares, left = _oldest_first(held, part.qty)
             for fill_id, qty in shares.items():
                 self._close_fill(leg, fill_id, qty, part, TradeLabel.STOP2)
@@ -106,13 +116,13 @@ class BarBooking:
             leg.stop = None
 
     def exits(self) -> None:
-        """Phase 5: take profits; after them what others have done to the account."""
+        """Book phase 5: take profits, then the executions of foreign orders."""
         for part in self._parts[Purpose.EXIT]:
             leg = self._book.leg(part.order.key.side)
             left = self._close_fill(leg, part.order.key.ref, part.qty, part, TradeLabel.GRID)
             self._close_oldest(leg, left, part, TradeLabel.GRID)
-        for part in self._parts[None]:
-            self._book_foreign(part)
+        for foreign in self._foreign:
+            self._book_foreign(foreign)
         self._book.orders_changed()
 
     # ---
@@ -150,7 +160,7 @@ class BarBooking:
         )
 
     def _close_fill(self, leg: Leg, fill_id: int, qty: float, part: Part, label: TradeLabel) -> float:
-        """Close a fill as far as it reaches and return what is left of the quantity."""
+        """Close up to a quantity of a fill and return the rest of the quantity."""
         tracker = leg.tracker
         if fill_id not in tracker.ids:
             return qty
@@ -172,7 +182,7 @@ class BarBooking:
         return left if left > LOT_NOISE * qty else 0.0
 
     def _close_oldest(self, leg: Leg, qty: float, part: Part, label: TradeLabel) -> None:
-        """Close a quantity that belongs to no fill of its own, the oldest fills first."""
+        """Close a quantity that belongs to no particular fill, the oldest fills first."""
         while qty > 0.0 and leg.tracker.ids:
             qty = self._close_fill(leg, leg.tracker.ids[0], qty, part, label)
         if qty > 0.0:
@@ -182,14 +192,14 @@ class BarBooking:
 
 
 def book_bars(bookings: Sequence[BarBooking]) -> None:
-    """Book all symbols' bars; phase by phase, because the wallet is shared."""
+    """Book the bars of all symbols phase by phase, because they share the wallet."""
     for phase in (BarBooking.closes, BarBooking.entries, BarBooking.stops, BarBooking.exits):
         for booking in bookings:
             phase(booking)
 
 
 def _oldest_first(held: Mapping[int, float], qty: float) -> tuple[dict[int, float], float]:
-    """Share a quantity among fills, oldest first; return the shares and what is left over."""
+    """Distribute a quantity over fills, oldest first; return the share of each and the rest."""
     shares: dict[int, float] = {}
     for fill_id, most in held.items():
         if most > 0.0 and qty > 0.0:
@@ -198,10 +208,8 @@ def _oldest_first(held: Mapping[int, float], qty: float) -> tuple[dict[int, floa
     return shares, qty
 
 
-def _canonical(part: Part) -> tuple:
-    """Return the place of an order among those of its purpose: LONG first; levels outwards, fills as they came."""
-    if part.order is None:
-        return (-int(part.first.side), part.first.trade_id)
+def _rank(part: OwnPart) -> tuple[int, int, int]:
+    """Return the rank of an order among those of its purpose: LONG first; levels outwards, fills as they came."""
     side, purpose, ref = part.order.key[1:]
-    generation = parse_id(part.order.id).generation
+    generation = part.order.generation
     return (-int(side), generation, ref) if purpose is Purpose.CLOSE else (-int(side), ref, generation)

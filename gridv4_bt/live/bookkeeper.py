@@ -1,6 +1,6 @@
-"""What the exchange has done, taken into the books: executions are booked, holdings and wallet are compared.
+"""The bookkeeper: books the exchange's executions, and corrects positions, funding and wallet by the exchange's.
 
-The exchange is the truth: what it holds and the books do not know is adopted, what it does not hold is written off.
+The exchange is the truth: a position that the books do not know is adopted, one that it does not have is written off.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.booking import BarBooking, book_bars
 from gridv4_bt.live.connection import Refused, Unreachable
 from gridv4_bt.live.own_orders import Execution
-from gridv4_bt.live.reconciliation import Mismatch, Reconciler
+from gridv4_bt.live.reconciler import Mismatch, Reconciler
 
-#: The ledger may differ from the exchange's wallet by this much through rounding, quote.
+#: Difference from the exchange's wallet that rounding explains, quote.
 _WALLET_NOISE = 0.01
 
 
@@ -25,10 +25,10 @@ class Bookkeeper:
     def __init__(self, reconciler: Reconciler) -> None:
         self._reconciler = reconciler
         self.log = reconciler.log
-        self._wallet_difference = 0.0  # of the exchange's wallet from ours when it was compared last, quote
+        self._wallet_difference = 0.0  # from the exchange's wallet at the last comparison, quote
 
     def poll(self, symbols: Sequence[str]) -> int | None:
-        """Ask what has become of every order; return the exchange's time, ms, or None if it does not answer."""
+        """Update every order; return the exchange's time, ms, or None if it does not answer."""
         try:
             self._reconciler.poll(symbols)
         except (Unreachable, Refused) as failure:
@@ -37,21 +37,21 @@ class Bookkeeper:
         return self._reconciler.executor.connection.clock.now()
 
     def settled(self, symbol: str, time: int, paid: float) -> None:
-        """Note what a settlement of funding has cost in the books, to compare it with the exchange's income."""
+        """Add a funding settlement and what the books have paid, to compare it with the exchange's income."""
         self._reconciler.funding.settled(symbol, time, paid)
 
     def take_in(self, account: Account, books: Sequence[FeedBook], fresh: Sequence[FeedBook], compare: bool) -> None:
-        """Book what was executed until the close of the new bars.
+        """Book the executions until the close of the new bars.
 
         Parameters
         ----------
         books : of all symbols.
         fresh : those with a new bar.
-        compare : whether legs and wallet are then held against the exchange's.
+        compare : whether legs and wallet are then compared with the exchange's.
         """
         reconciler, bookings = self._reconciler, []
         for book in fresh:
-            executions = reconciler.book_until(book.symbol, book.bar.time + BAR_MS)
+            executions = reconciler.pop_executions(book.symbol, book.bar.time + BAR_MS)
             bookings.append(BarBooking(book, reconciler.orders, executions))
         book_bars(bookings)
         if compare:
@@ -61,17 +61,17 @@ class Bookkeeper:
                 book.rules_changed(market)
             for notice in booking.notices:
                 self.log("alert", what="reconciled", text=notice)
-            reconciler.tidy(book)
+            reconciler.forget_settled(book)
 
     def carry_out(self, book: FeedBook) -> None:
-        """Bring the exchange in line with what is wanted of a symbol."""
+        """Place and cancel what differs between the exchange and a symbol's books."""
         try:
             self._reconciler.carry_out(book)
         except (Unreachable, Refused) as failure:
             self.log("alert", what="not_carried_out", symbol=book.symbol, text=str(failure))
 
     def to_json(self) -> dict[str, Any]:
-        """Return what must survive of orders and trades, as JSON can hold it."""
+        """Return the state of orders and trades as a JSON object."""
         return self._reconciler.to_json()
 
     def _reconcile(self, account: Account, books: Sequence[FeedBook], fresh: Sequence[FeedBook]) -> None:
@@ -79,13 +79,13 @@ class Bookkeeper:
             for mismatch in self._reconciler.mismatches(fresh):
                 self._adopt(next(book for book in books if book.symbol == mismatch.symbol), mismatch)
             self._correct_funding(account, books)
-            if len(fresh) == len(books):  # else what others hold was not asked for
+            if len(fresh) == len(books):  # else not all positions were read
                 self._compare_wallet(account, books)
         except (Unreachable, Refused) as failure:
             self.log("alert", what="not_reconciled", text=str(failure))
 
     def _adopt(self, book: FeedBook, mismatch: Mismatch) -> None:
-        """Take over what the exchange holds and we do not know; write off what it does not hold."""
+        """Adopt the quantity that the exchange has more than the books, or write off what it has less."""
         difference = mismatch.theirs.qty - mismatch.ours
         opens = difference > 0.0
         is_buy = opens == (mismatch.side is PositionSide.LONG)
@@ -108,29 +108,29 @@ class Bookkeeper:
             )
 
     def _correct_funding(self, account: Account, books: Sequence[FeedBook]) -> None:
-        """Charge what the exchange has charged, where the books have computed another amount."""
+        """Correct the funding of settlements for which the exchange has charged another amount."""
         for symbol, time, computed, paid in self._reconciler.funding.differences():
             trackers = [leg.tracker for book in books if book.symbol == symbol for leg in book.legs]
-            account.correct_funding(trackers, paid - computed)  # a symbol not traded any more has none
+            account.correct_funding(trackers, paid - computed)  # none of a symbol that is not traded any more
             self.log("alert", what="funding_differs", symbol=symbol, time=time, computed=computed, paid=paid)
 
     def _compare_wallet(self, account: Account, books: Sequence[FeedBook]) -> None:
-        """Follow transfers in and out; what funding and trades explain is booked already or will be.
+        """Correct the wallet by a difference that funding and trades do not explain, such as a transfer.
 
-        The exchange realises profits against a leg's average entry, the books against the fill that is closed. What
-        both agree on is the wallet less what the positions have cost: equity at a price of zero.
+        The exchange realises profits against a leg's average entry, the books against the fill that is closed. So the
+        wallets are compared less the cost of the positions: the equity at a price of zero.
         """
         if (books[0].bar.time + BAR_MS) % HOUR_MS == 0 or self._reconciler.unbooked:
             return  # a settlement at the close belongs to the next bar
         ours, theirs = account.wallet, self._reconciler.executor.wallet() - self._reconciler.foreign_fees
         for book in books:
             for leg in book.legs:
-                held = self._reconciler.holdings[book.symbol][leg.side]
+                held = self._reconciler.positions[book.symbol][leg.side]
                 ours -= leg.sign * leg.tracker.cost
                 theirs -= leg.sign * held.qty * held.entry
         difference = theirs - ours
         before, self._wallet_difference = self._wallet_difference, difference
-        # What is on its way explains itself by the next candle; only what stays is a transfer.
+        # A late trade explains itself by the next candle; only a difference that stays is a transfer.
         if abs(difference) <= _WALLET_NOISE or abs(difference - before) > _WALLET_NOISE:
             return
         self.log("alert", what="wallet_differs", wallet=account.wallet, difference=difference)

@@ -1,4 +1,4 @@
-"""The ccxt client of a live session, and where its keys come from."""
+"""The ccxt client of a live session and its API key."""
 
 import os
 from pathlib import Path
@@ -13,11 +13,11 @@ from gridv4_bt.live.connection import RECV_WINDOW_MS
 KEY, SECRET = "BINANCE_API_KEY", "BINANCE_API_SECRET"
 _OPTIONS = {
     "defaultType": "swap", "defaultSubType": "linear", "fetchMarkets": {"types": ["linear"]},
-    # Without these ccxt asks for spot currencies at start, which a futures-only key may not.
+    # Without these ccxt requests spot currencies at start, for which a futures-only key has no permission.
     "fetchCurrencies": False, "fetchMargins": False,
     "recvWindow": RECV_WINDOW_MS, "adjustForTimeDifference": True,
     "fetchOpenOrders": {"warnWithoutSymbol": False},
-    # ccxt would send a market order again whose answer was lost, and it would be executed twice.
+    # Else ccxt would send a market order whose answer was lost again, and it would be executed twice.
     "maxRetriesOnFailure": 0,
 }  # fmt: skip
 
@@ -31,11 +31,12 @@ class Keys(NamedTuple):
     def __repr__(self) -> str:
         return "Keys(...)"
 
-    __str__ = __repr__
+    def __str__(self) -> str:
+        return repr(self)
 
 
 def read_settings(folder: Path, *names: str) -> list[str]:
-    """Return variables of the environment, or those of the file .env in a folder; empty texts if one is in neither."""
+    """Return variables of the environment, or of the file .env in a folder; empty texts for those in neither."""
     found = [os.environ.get(name, "").strip() for name in names]
     if not all(found):
         try:
@@ -48,12 +49,12 @@ def read_settings(folder: Path, *names: str) -> list[str]:
 
 
 def read_keys(folder: Path) -> Keys:
-    """Return the keys of the environment, or of the file .env in a folder.
+    """Return the API key of the environment, or of the file .env in a folder.
 
     Raises
     ------
     ConfigError
-        There are none.
+        There is none.
     """
     key, secret = read_settings(folder, KEY, SECRET)
     if not (key and secret):
@@ -65,11 +66,11 @@ def read_keys(folder: Path) -> Keys:
 
 
 def make_client(keys: Keys, session: requests.Session | None = None, demo: bool = False) -> ccxt.Exchange:
-    """Return the client.
+    """Return a ccxt client of Binance USDⓈ-M.
 
     Parameters
     ----------
-    session : carries the requests, such as one that leads to a local exchange; None: the network.
+    session : sends the requests, such as one that leads to a local exchange; None: the network.
     demo : trade in the exchange's demo environment.
     """
     settings = {

@@ -1,6 +1,6 @@
-"""CCXTStore: the interface of ccxtbt's store, over the project's own connection.
+"""CCXTStore: the interface of ccxtbt's store over the project's own connection.
 
-For programs written for ccxtbt: the same constructor and calls, but a request is sent again only where that is safe.
+For programs written for ccxtbt: the same constructor and calls, but a request is repeated only where that is safe.
 """
 
 import threading
@@ -17,14 +17,14 @@ from gridv4_bt.live.connection import Connection
 
 
 class CCXTStore:
-    """A ccxt exchange as ccxtbt's programs expect it.
+    """A Backtrader store with the interface of ccxtbt's `CCXTStore`.
 
     Parameters
     ----------
     exchange : name of a ccxt exchange, or a client.
     currency : whose balance `get_balance` reads.
     config : of the ccxt client.
-    retries, debug : taken for compatibility; the connection decides what may be asked again.
+    retries, debug : for compatibility only; the connection decides what may be repeated.
     sandbox : use the exchange's test environment.
     """
 
@@ -54,14 +54,15 @@ class CCXTStore:
         self._broker: bt.BrokerBase | None = None
 
     def getdata(self, dataname: str, name: str | None = None, **params: Any) -> LiveFeed:
-        """Return a live feed of closed 15m candles of ccxt's symbol `dataname`."""
-        self.connection.ask(self.exchange.load_markets)
+        """Return a live feed of the closed 15m candles of ccxt's symbol `dataname`."""
+        self.connection.call(self.exchange.load_markets)
         market = self.exchange.market(dataname)
         source = CandleSource(self.exchange, dataname, self.clock, self.connection.log)
-        return LiveFeed(source=source, name=name or market["id"], **params)
+        own: dict[str, Any] = {"source": source, "name": name or market["id"]}
+        return LiveFeed(**own, **params)
 
     def getbroker(self, broker: bt.BrokerBase | None = None) -> bt.BrokerBase:
-        """Return the broker given once, such as the `LiveHedgeBroker` of a session."""
+        """Return the broker that was given before, such as the `LiveHedgeBroker` of a session."""
         if broker is not None:
             self._broker = broker
         if self._broker is None:
@@ -70,52 +71,53 @@ class CCXTStore:
 
     def get_balance(self) -> tuple[float, float]:
         """Read and return cash and value of the currency, also as `_cash` and `_value`."""
-        balance = self.connection.ask(self.exchange.fetch_balance)
+        balance = self.connection.call(self.exchange.fetch_balance)
         self._cash = float(balance["free"].get(self.currency) or 0.0)
         self._value = float(balance["total"].get(self.currency) or 0.0)
         return self._cash, self._value
 
     def get_wallet_balance(self, currency: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return ccxt's balance."""
-        return self.connection.ask(lambda: self.exchange.fetch_balance(dict(params or {})))
+        balance: dict[str, Any] = self.connection.call(lambda: self.exchange.fetch_balance(dict(params or {})))
+        return balance
 
     def fetch_ohlcv(
         self, symbol: str, timeframe: str, since: int | None, limit: int, params: Mapping[str, Any] | None = None
     ) -> list[list[float]]:
-        """Return candles; the last row may be the bar that is still forming."""
-        return self.connection.ask(
+        """Return candles; the last row may be the current bar, which is still open."""
+        return self.connection.call(
             lambda: self.exchange.fetch_ohlcv(symbol, timeframe, since, limit, dict(params or {}))
         )
 
     def fetch_order(self, oid: str, symbol: str) -> dict[str, Any]:
         """Return an order."""
-        return self.connection.ask(lambda: self.exchange.fetch_order(oid, symbol))
+        return self.connection.call(lambda: self.exchange.fetch_order(oid, symbol))
 
     def fetch_open_orders(self, symbol: str | None = None) -> list[dict[str, Any]]:
-        """Return open orders, without the conditional ones."""
-        return self.connection.ask(lambda: self.exchange.fetch_open_orders(symbol))
+        """Return the open orders, without conditional ones."""
+        return self.connection.call(lambda: self.exchange.fetch_open_orders(symbol))
 
     def fetch_trades(self, symbol: str) -> list[dict[str, Any]]:
-        """Return the market's latest trades."""
-        return self.connection.ask(lambda: self.exchange.fetch_trades(symbol))
+        """Return the latest public trades of a symbol."""
+        return self.connection.call(lambda: self.exchange.fetch_trades(symbol))
 
     def create_order(
         self, symbol: str, order_type: str, side: str, amount: float, price: float | None, params: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Send an order once; an unknown outcome is an error and never sent again."""
-        return self.connection.try_once(
+        """Send an order once; if its outcome is unknown, an error is raised and it is not sent again."""
+        return self.connection.call_once(
             lambda: self.exchange.create_order(symbol, order_type, side, amount, price, dict(params)), is_order=True
         )
 
     def cancel_order(self, order_id: str, symbol: str) -> dict[str, Any]:
         """Cancel an order."""
-        return self.connection.ask(lambda: self.exchange.cancel_order(order_id, symbol))
+        return self.connection.call(lambda: self.exchange.cancel_order(order_id, symbol))
 
     def private_end_point(self, type: str, endpoint: str, params: Mapping[str, Any]) -> Any:
         """Call a private path as ccxt names it: ``private_end_point("Get", "/account/config", {})``."""
         path = endpoint.replace("/", "_").replace("{", "").replace("}", "")
         method = getattr(self.exchange, f"private_{type.lower()}{path.lower()}")
-        return self.connection.ask(lambda: method(params))
+        return self.connection.call(lambda: method(params))
 
 
 def ccxtbt_client(currency: str, config: Mapping[str, Any], demo: bool = False) -> ccxt.Exchange:
@@ -123,8 +125,8 @@ def ccxtbt_client(currency: str, config: Mapping[str, Any], demo: bool = False) 
 
     Parameters
     ----------
-    currency, config : as the store takes them; keys and demo reach the client only once it is made, because the store
-        would ask for the balance at once, and of the real exchange.
+    currency, config : as of the store; keys and demo mode are set after its construction, because the store requests
+        the balance at once, from the real exchange.
 
     Raises
     ------

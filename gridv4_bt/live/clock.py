@@ -1,4 +1,4 @@
-"""The exchange's clock, and waiting that a signal can end."""
+"""The exchange's clock, and waits that a signal ends."""
 
 import threading
 import time
@@ -8,44 +8,44 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the exchange's time and waits."""
+    """The exchange's clock."""
 
     def now(self) -> int:
         """Return the exchange's time, ms UTC."""
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Wait; return at once when the session is asked to stop."""
+        """Wait; return early if the session is to stop."""
         ...
 
     def wait_until(self, time_ms: int) -> bool:
-        """Wait for a time of the exchange's clock; False if the session is to stop or the market has ended."""
+        """Wait until a time, ms; return False if the session is to stop or the market has ended."""
         ...
 
     @property
     def ended(self) -> bool:
-        """Tell whether the session is to stop or the market has ended."""
+        """Return whether the session is to stop or the market has ended."""
         ...
 
-    def every(self, seconds: float, errand: Callable[[], None]) -> None:
-        """Run an errand so often while waiting."""
+    def every(self, seconds: float, task: Callable[[], None]) -> None:
+        """Run a task at an interval while waiting."""
         ...
 
 
 @dataclass
-class _Errand:
+class _PeriodicTask:
     pause: float  # seconds
     run: Callable[[], None]
     due: float  # monotonic time, seconds
 
 
 class WallClock:
-    """This machine's clock set right by the exchange's."""
+    """The machine's clock, corrected by its difference from the exchange's."""
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
         self.ahead = 0  #: ms by which this machine's clock is ahead of the exchange's
-        self._errands: list[_Errand] = []
+        self._tasks: list[_PeriodicTask] = []
 
     @property
     def ended(self) -> bool:
@@ -57,19 +57,19 @@ class WallClock:
     def sleep(self, seconds: float) -> None:
         self._stop.wait(max(seconds, 0.0))
 
-    def every(self, seconds: float, errand: Callable[[], None]) -> None:
-        """Run an errand so often while waiting."""
-        self._errands.append(_Errand(seconds, errand, time.monotonic() + seconds))
+    def every(self, seconds: float, task: Callable[[], None]) -> None:
+        """Run a task at an interval while waiting."""
+        self._tasks.append(_PeriodicTask(seconds, task, time.monotonic() + seconds))
 
     def wait_until(self, time_ms: int) -> bool:
         while not self._stop.is_set():
-            for errand in self._errands:
-                if time.monotonic() >= errand.due:
-                    errand.run()
-                    errand.due = time.monotonic() + errand.pause
+            for task in self._tasks:
+                if time.monotonic() >= task.due:
+                    task.run()
+                    task.due = time.monotonic() + task.pause
             left = (time_ms - self.now()) / 1000.0
             if left <= 0.0:
                 return True
-            pauses = (errand.pause for errand in self._errands)
-            self._stop.wait(min(left, 60.0, *pauses))  # a clock that was set meanwhile is noticed
+            pauses = (task.pause for task in self._tasks)
+            self._stop.wait(min(left, 60.0, *pauses))  # so that a change of the machine's clock is noticed
         return False

@@ -1,6 +1,6 @@
-"""Questions to the exchange: asked again where that is safe, never faster than it allows, never guessed."""
+"""Requests to the exchange: repeated only where that is safe, and never faster than its rate limits allow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import ccxt
@@ -12,17 +12,17 @@ from gridv4_bt.live.clock import Clock
 from gridv4_bt.live.failures import Failure, Reaction, classify
 
 T = TypeVar("T")
-#: ``log(kind, **fields)`` notes what happened.
+#: ``log(kind, **fields)`` writes an event.
 Log = Callable[..., None]
 
 RECV_WINDOW_MS = 5_000
-#: Longer silences than this are not sat through inside one question: the bar goes on without the answer. Seconds.
+#: A request that would have to wait longer, seconds, fails instead: the bar goes on without the answer.
 LONGEST_WAIT = 120.0
-_REPEATED = {Reaction.UNKNOWN, Reaction.RETRY, Reaction.WAIT, Reaction.RESYNC_CLOCK}
+_RETRIED = {Reaction.UNKNOWN, Reaction.RETRY, Reaction.WAIT, Reaction.RESYNC_CLOCK}
 
 
 class Refused(Exception):
-    """The exchange has refused a request; `failure` says what that means."""
+    """The exchange has refused a request; `failure` says why and what to do."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.text)
@@ -30,11 +30,11 @@ class Refused(Exception):
 
 
 class Unreachable(Exception):
-    """The exchange does not answer, however often it is asked."""
+    """The exchange has not answered after all retries."""
 
 
 class Connection:
-    """One ccxt client, with the patience, the clock and the bookkeeping of a careful user.
+    """One ccxt client with retries, the exchange's clock, rate limits and counters.
 
     Parameters
     ----------
@@ -47,36 +47,36 @@ class Connection:
         self.clock = clock
         self.log = log
         self.calls = 0  #: requests so far
-        self.failures = 0  #: of them without a good answer
-        self.weight = 0  #: used in the current minute, as the exchange counts
+        self.failures = 0  #: requests that failed
+        self.weight = 0  #: request weight used in the current minute, as the exchange counts it
         self._quiet_until = 0
         self._no_orders_until = 0
         self._patience = Patience(clock.sleep, attempts=6)
 
-    def ask(self, question: Callable[[], T]) -> T:
-        """Return the answer to a question that may be asked twice.
+    def call(self, request: Callable[[], T]) -> T:
+        """Return the answer to a request that may be repeated: a query, a cancel, a setting.
 
         Raises
         ------
         Refused
-            The exchange has answered no.
+            The exchange refuses the request.
         Unreachable
-            No answer, after several attempts.
+            No answer after several attempts.
         LiveError
-            Nothing can be asked without a person: keys, rights, the account's mode.
+            A person is needed: keys, permissions, the account's mode.
         """
         try:
-            return self._patience(lambda: self._ask_once(question))
+            return self._patience(lambda: self._attempt(request))
         except Passing as failure:
             raise Unreachable(str(failure)) from failure
 
-    def try_once(self, question: Callable[[], T], is_order: bool = False) -> T:
-        """Ask once, waiting first if the exchange wants silence.
+    def call_once(self, request: Callable[[], T], is_order: bool = False) -> T:
+        """Send a request once, after waiting for a rate limit or ban to pass.
 
         Raises
         ------
         Refused
-            With what the failure means; nothing is sent again here.
+            It failed in any way; it is not repeated.
         """
         quiet_until = max(self._quiet_until, self._no_orders_until) if is_order else self._quiet_until
         wait = (quiet_until - self.clock.now()) / 1000.0
@@ -89,7 +89,7 @@ class Connection:
         client.last_json_response = client.last_http_response = client.last_response_headers = None
         self.calls += 1
         try:
-            answer = question()
+            answer = request()
             if client.last_http_response is not None and client.last_json_response is None:
                 raise Refused(Failure(Reaction.UNKNOWN, None, "the answer is not JSON"))
         except Refused as refused:
@@ -103,24 +103,24 @@ class Connection:
         return answer
 
     def resync(self) -> None:
-        """Set the clock by the exchange's.
+        """Synchronise the clock with the exchange's.
 
         Raises
         ------
         Unreachable
-            It does not tell its time.
+            The exchange does not answer.
         """
-        self.ask(self.client.load_time_difference)
+        self.call(self.client.load_time_difference)
         difference = self.client.options.get("timeDifference") or 0
         if hasattr(self.clock, "ahead"):
             self.clock.ahead = difference
         self.log("clock_set", ahead_ms=difference)
 
-    def _ask_once(self, question: Callable[[], T]) -> T:
+    def _attempt(self, request: Callable[[], T]) -> T:
         resynced = False
         while True:
             try:
-                return self.try_once(question)
+                return self.call_once(request)
             except Refused as refused:
                 failure = refused.failure
                 if failure.reaction is Reaction.RESYNC_CLOCK and not resynced:
@@ -128,8 +128,8 @@ class Connection:
                     self._resync_or_pass()
                     continue
                 if failure.reaction in (Reaction.HALT, Reaction.RESYNC_CLOCK):
-                    raise LiveError(halted(failure)) from refused
-                if failure.reaction in _REPEATED:
+                    raise LiveError(halt_text(failure)) from refused
+                if failure.reaction in _RETRIED:
                     raise Passing(failure.text, failure.wait or None) from refused
                 raise
 
@@ -160,20 +160,20 @@ class Connection:
             self.clock.sleep(pause)
 
 
-class MarketQuestions(Exchange):
-    """What an exchange tells of its markets, asked over a live connection: with its clock and at its pace."""
+class MarketQueries(Exchange):
+    """The exchange's public market data, queried over a live connection."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection.client, connection.clock.sleep)
         self._connection = connection
 
     def ask(self, question: Callable[[], T]) -> T:
-        """Return the answer; raises as `Connection.ask`."""
-        return self._connection.ask(question)
+        """Return the answer; raises as `Connection.call`."""
+        return self._connection.call(question)
 
 
-def halted(failure: Failure) -> str:
-    """Return what a person is told when nothing can be done without one."""
+def halt_text(failure: Failure) -> str:
+    """Return the message of a failure that only a person can resolve."""
     cures: dict[int | None, str] = {
         -2015: "check the key, its futures permission and its list of addresses",
         -2014: "check the key",
@@ -186,9 +186,9 @@ def halted(failure: Failure) -> str:
     return f"{failure.text}: {cure}. Orders and stops at the exchange stay as they are."
 
 
-def answer_of(value: Any, *names: str) -> Any:
-    """Return the first of the named fields of a raw answer that is there; None if none is."""
+def first_field(answer: Mapping[str, Any], *names: str) -> Any:
+    """Return the first of the named fields that a raw answer has and that is not empty; None if none is."""
     for name in names:
-        if value.get(name) not in (None, ""):
-            return value[name]
+        if answer.get(name) not in (None, ""):
+            return answer[name]
     return None

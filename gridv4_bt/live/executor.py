@@ -1,64 +1,64 @@
-"""Every call that changes something at the exchange.
+"""Every request that changes something at the exchange.
 
-An order can never exist twice: its client id is unique in the bot's life, it is in the journal before it is sent, and
-an outcome that is not known is asked for by that id until it is, or the leg waits.
+No order is ever doubled: its client order id is unique in the bot's life and in the journal before the order is sent.
+If the outcome is unknown, the order is queried by that id; its leg gets no new orders until the answer is known.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from gridv4_bt.engine.market import Market
 from gridv4_bt.errors import ConfigError, LiveError
-from gridv4_bt.live.account_queries import AccountQuestions
-from gridv4_bt.live.connection import LONGEST_WAIT, RECV_WINDOW_MS, Connection, Refused, Unreachable, answer_of
-from gridv4_bt.live.failures import Failure, Reaction, refusal
+from gridv4_bt.live.account_queries import AccountQueries, RawAnswer
+from gridv4_bt.live.connection import LONGEST_WAIT, RECV_WINDOW_MS, Connection, Refused, Unreachable, first_field
+from gridv4_bt.live.failures import Failure, Reaction, classify_refusal
 from gridv4_bt.live.ids import Purpose
-from gridv4_bt.live.own_orders import Order, Standing
+from gridv4_bt.live.own_orders import Order, OrderStatus
 from gridv4_bt.live.quantise import price_text, quantity_text
 
-#: A request this much older than its time stamp is refused by the exchange, so an order still unknown then never was.
+#: The exchange refuses a request this long after its timestamp, ms: an order it does not know by then never existed.
 SURELY_LATE_MS = RECV_WINDOW_MS + 3_000
-_LOOKS = (0.2, 0.5, 1.0, 2.0, 3.0, 3.0, 5.0)  # seconds before each look for an order
+_QUERY_PAUSES = (0.2, 0.5, 1.0, 2.0, 3.0, 3.0, 5.0)  # seconds before each query for an order
 _ATTEMPTS = 3
 _BATCH, _CANCEL_BATCH = 5, 10  # the exchange's limits
-#: Failures that are answered by more than giving up the order.
-_ANSWERED = {
+#: Failures of a batch after which an order of it is sent again alone.
+_SENT_AGAIN = {
     Reaction.UNKNOWN, Reaction.ADOPT, Reaction.RESYNC_CLOCK, Reaction.REQUANTISE, Reaction.RETRY, Reaction.WAIT,
     Reaction.WAIT_ORDERS,
 }  # fmt: skip
 
 
-class Executor(AccountQuestions):
-    """The account of one bot at the exchange.
+class Executor(AccountQueries):
+    """Sets up one bot's account, places and cancels its orders.
 
     Parameters
     ----------
-    read_markets : asks the exchange for filters and brackets, by its symbols.
+    read_markets : returns the exchange's filters and notional brackets, by its symbols.
     """
 
     def __init__(self, connection: Connection, read_markets: Callable[[], dict[str, Market]]) -> None:
         super().__init__(connection)
         self._read_markets = read_markets
-        self.markets = read_markets()  #: by the exchange's symbol; read again when it refuses what was rounded by them
+        self.markets = read_markets()  #: by the exchange's symbol; read again when a filter refuses an order
 
     # --- set-up
 
     def set_up(self, leverage: float) -> None:
-        """Verify hedge mode, cross margin and leverage; set what differs where nothing is held, refuse elsewhere.
+        """Verify hedge mode, cross margin and leverage; set what differs if the account or symbol is flat.
 
         Raises
         ------
         ConfigError
-            The leverage is no whole number.
+            The leverage is not a whole number.
         LiveError
-            A mode differs and cannot be changed while something is held or ordered.
+            A mode differs and cannot be changed because of open positions or orders.
         """
         if leverage != int(leverage):
             raise ConfigError(f"leverage: the exchange takes whole numbers only, got {leverage:g}")
-        ask = self.connection.ask
         if not self.is_hedged():
-            if not all(map(self._is_flat, self.markets)) or ask(self._client.fetch_open_orders):
+            if not all(map(self._is_flat, self.markets)) or self.connection.call(self._client.fetch_open_orders):
                 raise LiveError(
                     "the account is in one-way mode and not flat: close all positions and orders, or switch on hedge "
                     "mode at the exchange (Preferences, Position Mode). No order was sent."
@@ -67,25 +67,25 @@ class Executor(AccountQuestions):
             if not self.is_hedged():
                 raise LiveError("the exchange does not switch the account to hedge mode. No order was sent.")
         for symbol in self.markets:
-            name = self.unified(symbol)
+            name = self.unified_symbol(symbol)
             config = self.symbol_config(symbol)
             is_flat = self._is_flat(symbol)
             if config["marginType"].upper() not in ("CROSSED", "CROSS"):
                 if not is_flat:
                     raise LiveError(f"{symbol} is margined as {config['marginType']} and not flat; close it first.")
-                self._set(lambda name=name: self._client.set_margin_mode("cross", name))
+                self._set(partial(self._client.set_margin_mode, "cross", name))
             if int(config["leverage"]) != int(leverage):
                 if not is_flat:
                     raise LiveError(
                         f"{symbol} has leverage {config['leverage']} and is not flat; --set leverage="
                         f"{config['leverage']}, or close it first. No order was sent."
                     )
-                self._set(lambda name=name: self._client.set_leverage(int(leverage), name))
+                self._set(partial(self._client.set_leverage, int(leverage), name))
 
     # --- orders
 
     def place_all(self, orders: Sequence[Order]) -> Iterator[tuple[Order, Failure]]:
-        """Send resting limit orders, as many as possible in one call; give those that do not stand, with the reason."""
+        """Send limit orders, in batches; yield those that are not open afterwards, with the reason."""
         for first in range(0, len(orders), _BATCH):
             group = orders[first : first + _BATCH]
             if len(group) == 1:
@@ -96,61 +96,42 @@ class Executor(AccountQuestions):
             yield from self._place_batch(group)
 
     def place(self, order: Order) -> Failure | None:
-        """Send an order that is in the journal; None if the exchange has it.
+        """Send an order that is in the journal; return None if the exchange has accepted it.
 
-        If not, the order is done without any execution, or in doubt where the failure is `Reaction.UNKNOWN`.
+        After a failure the order is done and nothing of it was executed, or its status is unknown if the failure is
+        `Reaction.UNKNOWN`.
         """
         failure = None
-        resynced = reread = False
+        corrected: set[Reaction] = set()
         for attempt in range(_ATTEMPTS):
-            order.standing = Standing.DOUBT
-            order.sent = self.connection.clock.now()
-            try:
-                answer = self.connection.try_once(lambda: self._create(order), is_order=True)
-                if answer.get("id") is not None:
-                    self._take(order, answer["info"])
-                    return None
-                failure = Failure(Reaction.UNKNOWN, None, "the answer has no order id")
-            except Refused as refused:
-                failure = refused.failure
+            failure = self._send(order)
+            if failure is None:
+                return None
             if failure.wait > LONGEST_WAIT:
-                break  # after so long the next bar plans anew
-            match failure.reaction:
-                case Reaction.UNKNOWN | Reaction.ADOPT:
-                    exists = self.look(order)
-                    if exists:
-                        self.connection.log("order_adopted", id=order.id, after=failure.text)
-                        return None
-                    if exists is None:
-                        return Failure(Reaction.UNKNOWN, failure.code, failure.text)
-                case Reaction.RESYNC_CLOCK if not resynced:
-                    resynced = True
-                    try:
-                        self.connection.resync()
-                    except Unreachable:
-                        break
-                case Reaction.REQUANTISE if not reread:
-                    reread = True
-                    if not self._rules_changed(order.key.symbol):
-                        break
-                case Reaction.RETRY | Reaction.WAIT | Reaction.WAIT_ORDERS if attempt + 1 < _ATTEMPTS:
-                    self.connection.clock.sleep(failure.wait or 0.5 * 2**attempt)
-                case _:
-                    break
-        order.standing, order.executed = Standing.DONE, 0.0
+                break  # the next bar decides anew
+            if failure.reaction in (Reaction.UNKNOWN, Reaction.ADOPT):
+                exists = self.find_order(order)
+                if exists:
+                    self.connection.log("order_adopted", id=order.id, after=failure.text)
+                    return None
+                if exists is None:
+                    return Failure(Reaction.UNKNOWN, failure.code, failure.text)
+            elif not self._may_send_again(order, failure, attempt, corrected):
+                break
+        order.status, order.executed = OrderStatus.DONE, 0.0
         return failure
 
-    def look(self, order: Order) -> bool | None:
-        """Find out whether an order in doubt exists: True, and it is brought up to date; False; None: still unknown.
+    def find_order(self, order: Order) -> bool | None:
+        """Query an order of unknown status: True if it exists, and it is updated; False if not; None if still unknown.
 
-        It never existed only if it cannot be found after the time in which the exchange would still accept it.
+        It does not exist only if the exchange does not know it after the time in which it could still arrive.
         """
         clock = self.connection.clock
         absent = False
-        for pause in _LOOKS:
+        for pause in _QUERY_PAUSES:
             clock.sleep(pause)
             try:
-                self._take(order, self.connection.try_once(lambda: self._query(order)))
+                self._take(order, self.connection.call_once(lambda: self._query(order)))
                 return True
             except Refused as refused:
                 absent = refused.failure.reaction is Reaction.GONE
@@ -159,9 +140,9 @@ class Executor(AccountQuestions):
         return None
 
     def refresh(self, order: Order) -> None:
-        """Ask what has become of an order.
+        """Query an order and update it.
 
-        An order the exchange does not know any more is done; it was executed as far as its trades say.
+        An order that the exchange does not know any more is done; its trades say how much was executed.
 
         Raises
         ------
@@ -169,20 +150,22 @@ class Executor(AccountQuestions):
             No answer.
         """
         try:
-            self._take(order, self.connection.ask(lambda: self._query(order)))
-            if order.became is not None and order.standing is Standing.DONE:
-                info = self.order_info(order.key.symbol, order.became)
+            self._take(order, self.connection.call(lambda: self._query(order)))
+            if order.triggered_id is not None and order.status is OrderStatus.DONE:
+                info = self.order_info(order.key.symbol, order.triggered_id)
                 order.executed = order.filled if info is None else _executed(info)
         except Refused as refused:
             if refused.failure.reaction is not Reaction.GONE:
                 raise Unreachable(refused.failure.text) from refused
-            if order.standing is Standing.DOUBT and self.connection.clock.now() - order.sent <= SURELY_LATE_MS:
+            if order.status is OrderStatus.UNKNOWN and self.connection.clock.now() - order.sent <= SURELY_LATE_MS:
                 return
-            order.standing, order.executed = Standing.DONE, order.filled
+            order.status, order.executed = OrderStatus.DONE, order.filled
 
     def cancel_all(self, orders: Sequence[Order]) -> None:
-        """Take orders of one symbol back, as many as possible in one call; afterwards each is as after `cancel`."""
-        together = [order for order in orders if order.key.purpose is not Purpose.STOP and order.number is not None]
+        """Cancel orders of one symbol, in batches; each ends as after `cancel`."""
+        together = [
+            order for order in orders if order.key.purpose is not Purpose.STOP and order.exchange_id is not None
+        ]
         if len(together) == 1:
             together.clear()
         unreachable: list[str] = []
@@ -191,18 +174,18 @@ class Executor(AccountQuestions):
             if not self._cancel_batch(batch):
                 unreachable.extend(order.id for order in batch)
         for order in orders:
-            if order not in together or (order.standing is not Standing.DONE and order.id not in unreachable):
+            if order not in together or (order.status is not OrderStatus.DONE and order.id not in unreachable):
                 self.cancel(order)
 
     def cancel(self, order: Order) -> None:
-        """Take an order back; afterwards it is done, with what was executed before, or in doubt.
+        """Cancel an order; afterwards it is done, with its executed quantity, or its status is unknown.
 
-        Cancelling twice does no harm, so it is tried until there is an answer.
+        Cancelling twice does no harm, so the request is repeated until there is an answer.
         """
         try:
-            answer = self.connection.ask(lambda: self._cancel_request(order))
+            answer = self.connection.call(lambda: self._cancel_request(order))
             if order.key.purpose is Purpose.STOP:
-                order.standing, order.executed = Standing.DONE, order.filled
+                order.status, order.executed = OrderStatus.DONE, order.filled
             else:
                 self._take_cancelled(order, answer["info"])
             return
@@ -213,20 +196,55 @@ class Executor(AccountQuestions):
         try:
             self.refresh(order)
         except Unreachable:
-            order.standing = Standing.DOUBT
+            order.status = OrderStatus.UNKNOWN
             return
-        if order.standing is Standing.OPEN and reaction is not Reaction.UNKNOWN:
+        if order.status is OrderStatus.OPEN and reaction is not Reaction.UNKNOWN:
             self.connection.log("cancel_refused", id=order.id)
 
-    def sign_of_life(self, symbol: str, seconds: int) -> None:
-        """Let the exchange cancel a symbol's plain orders unless this is called again within some seconds."""
+    def countdown_cancel_all(self, symbol: str, seconds: int) -> None:
+        """Make the exchange cancel a symbol's plain orders unless this is called again in time; 0 seconds: never."""
         request = {"symbol": symbol, "countdownTime": 1000 * seconds}
-        self.connection.ask(lambda: self._client.fapiPrivatePostCountdownCancelAll(request))
+        self.connection.call(lambda: self._client.fapiPrivatePostCountdownCancelAll(request))
 
     # ---
 
+    def _send(self, order: Order) -> Failure | None:
+        order.status = OrderStatus.UNKNOWN
+        order.sent = self.connection.clock.now()
+        try:
+            answer = self.connection.call_once(lambda: self._create(order), is_order=True)
+        except Refused as refused:
+            return refused.failure
+        if answer.get("id") is None:
+            return Failure(Reaction.UNKNOWN, None, "the answer has no order id")
+        self._take(order, answer["info"])
+        return None
+
+    def _may_send_again(self, order: Order, failure: Failure, attempt: int, corrected: set[Reaction]) -> bool:
+        """Remove the cause of a failure, or wait for it to pass; return whether the order is worth another attempt.
+
+        Parameters
+        ----------
+        corrected : causes that were removed in an earlier attempt; none is removed twice.
+        """
+        match failure.reaction:
+            case Reaction.RESYNC_CLOCK if failure.reaction not in corrected:
+                corrected.add(failure.reaction)
+                try:
+                    self.connection.resync()
+                except Unreachable:
+                    return False
+                return True
+            case Reaction.REQUANTISE if failure.reaction not in corrected:
+                corrected.add(failure.reaction)
+                return self._rules_changed(order.key.symbol)
+            case Reaction.RETRY | Reaction.WAIT | Reaction.WAIT_ORDERS if attempt + 1 < _ATTEMPTS:
+                self.connection.clock.sleep(failure.wait or 0.5 * 2**attempt)
+                return True
+        return False
+
     def _rules_changed(self, symbol: str) -> bool:
-        """Read the markets again; tell whether a symbol's rules are others than those we had."""
+        """Read the markets again; return whether the filters or brackets of a symbol have changed."""
         before = self.markets[symbol]
         try:
             self.markets = self._read_markets()
@@ -236,24 +254,25 @@ class Executor(AccountQuestions):
         return self.markets[symbol] != before
 
     def _is_flat(self, symbol: str) -> bool:
-        answer = self.connection.ask(lambda: self._client.fetch_positions([self.unified(symbol)]))
+        answer = self.connection.call(lambda: self._client.fetch_positions([self.unified_symbol(symbol)]))
         return not any(float(position["info"]["positionAmt"]) for position in answer)
 
-    def _set(self, request) -> None:
+    def _set(self, request: Callable[[], object]) -> None:
+        """Send a setting; one that is in force already is no error."""
         try:
-            self.connection.ask(request)
+            self.connection.call(request)
         except Refused as refused:
             if refused.failure.reaction is not Reaction.SUCCESS:
                 raise LiveError(f"the exchange refuses: {refused.failure.text}. No order was sent.") from refused
 
     def _request(self, order: Order) -> tuple[str, str, str, str | None, str | None, dict[str, Any]]:
-        """Return symbol, type, side, amount, price and params as ccxt takes them."""
+        """Return symbol, type, side, amount, price and params of ccxt's `create_order`."""
         market = self.markets[order.key.symbol]
         params: dict[str, Any] = {"positionSide": order.key.side.name, "newClientOrderId": order.id}
         side = "buy" if order.is_buy else "sell"
-        name = self.unified(order.key.symbol)
+        name = self.unified_symbol(order.key.symbol)
         if order.key.purpose is Purpose.STOP:
-            # Rounded away from the market, so that it is never met earlier than meant.
+            # Rounded away from the market, so that it never triggers earlier than wanted.
             trigger = price_text(order.price, market.tick, not order.is_buy)
             params = {
                 "positionSide": order.key.side.name,
@@ -271,22 +290,23 @@ class Executor(AccountQuestions):
         return name, "limit", side, quantity, price_text(order.price, market.tick, order.is_buy), params
 
     def _create(self, order: Order) -> dict[str, Any]:
-        name, kind, side, quantity, price, params = self._request(order)
-        return self._client.create_order(name, kind, side, quantity, price, params)
+        answer: dict[str, Any] = self._client.create_order(*self._request(order))
+        return answer
 
     def _place_batch(self, orders: Sequence[Order]) -> Iterator[tuple[Order, Failure]]:
-        # ccxt's create_orders sorts the answers by time and so loses which order was refused; the exchange's own answer
-        # has them in the order of the request.
-        def send() -> list[dict[str, Any]]:
+        # ccxt's create_orders sorts the answers by time, which loses which order was refused; the exchange answers in
+        # the order of the request.
+        def send() -> list[RawAnswer]:
             requests = [self._client.create_order_request(*self._request(order)) for order in orders]
-            return self._client.fapiPrivatePostBatchOrders({"batchOrders": requests})
+            answers: list[RawAnswer] = self._client.fapiPrivatePostBatchOrders({"batchOrders": requests})
+            return answers
 
         now = self.connection.clock.now()
         for order in orders:
-            order.standing, order.sent = Standing.DOUBT, now
+            order.status, order.sent = OrderStatus.UNKNOWN, now
         was_sent = True
         try:
-            answers = self.connection.try_once(send, is_order=True)
+            answers = self.connection.call_once(send, is_order=True)
         except Refused as refused:
             answers = []
             was_sent = refused.failure.reaction is Reaction.UNKNOWN
@@ -296,71 +316,71 @@ class Executor(AccountQuestions):
             if answer.get("clientOrderId") == order.id and answer.get("orderId"):
                 self._take(order, answer)
                 continue
-            failure = refusal(answer) if "code" in answer else None
+            failure = classify_refusal(answer) if "code" in answer else None
             if was_sent and (failure is None or failure.reaction is Reaction.UNKNOWN):
-                exists = self.look(order)
+                exists = self.find_order(order)
                 if exists is None:
                     yield order, Failure(Reaction.UNKNOWN, None, "the outcome of a batch is unknown")
                 if exists is not False:
                     continue
-            if failure is not None and failure.reaction not in _ANSWERED:
-                order.standing, order.executed = Standing.DONE, 0.0
+            if failure is not None and failure.reaction not in _SENT_AGAIN:
+                order.status, order.executed = OrderStatus.DONE, 0.0
                 yield order, failure
                 continue
             failure = self.place(order)  # alone it gets an answer of its own
             if failure is not None:
                 yield order, failure
 
-    def _query(self, order: Order) -> dict[str, Any]:
-        name = self.unified(order.key.symbol)
-        if order.key.purpose is Purpose.STOP:
-            return self._client.fetch_order(None, name, {"trigger": True, "clientAlgoId": order.id})["info"]
-        return self._client.fetch_order(None, name, {"origClientOrderId": order.id})["info"]
+    def _query(self, order: Order) -> RawAnswer:
+        is_stop = order.key.purpose is Purpose.STOP
+        params = {"trigger": True, "clientAlgoId": order.id} if is_stop else {"origClientOrderId": order.id}
+        answer: RawAnswer = self._client.fetch_order(None, self.unified_symbol(order.key.symbol), params)["info"]
+        return answer
 
     def _cancel_request(self, order: Order) -> dict[str, Any]:
-        name = self.unified(order.key.symbol)
-        if order.key.purpose is Purpose.STOP:
-            return self._client.cancel_order(None, name, {"trigger": True, "clientAlgoId": order.id})
-        return self._client.cancel_order(None, name, {"clientOrderId": order.id})
+        is_stop = order.key.purpose is Purpose.STOP
+        params = {"trigger": True, "clientAlgoId": order.id} if is_stop else {"clientOrderId": order.id}
+        answer: dict[str, Any] = self._client.cancel_order(None, self.unified_symbol(order.key.symbol), params)
+        return answer
 
     def _cancel_batch(self, orders: Sequence[Order]) -> bool:
-        """Cancel plain orders; those that the answer does not tell of stay as they are. False if there is no answer."""
-        request = {"symbol": orders[0].key.symbol, "orderidlist": [order.number for order in orders]}
+        """Cancel plain orders; those missing in the answer stay as they are. Return False if there is no answer."""
+        request = {"symbol": orders[0].key.symbol, "orderidlist": [order.exchange_id for order in orders]}
         try:
-            answers = self.connection.ask(lambda: self._client.fapiPrivateDeleteBatchOrders(request))
+            answers = self.connection.call(lambda: self._client.fapiPrivateDeleteBatchOrders(request))
         except Refused:
             return True
         except Unreachable:
             for order in orders:
-                order.standing = Standing.DOUBT
+                order.status = OrderStatus.UNKNOWN
             return False
-        told = {answer.get("clientOrderId"): answer for answer in answers}
+        cancelled = {answer.get("clientOrderId"): answer for answer in answers}
         for order in orders:
-            if order.id in told:
-                self._take_cancelled(order, told[order.id])
+            if order.id in cancelled:
+                self._take_cancelled(order, cancelled[order.id])
         return True
 
-    def _take_cancelled(self, order: Order, info: dict[str, Any]) -> None:
+    def _take_cancelled(self, order: Order, info: RawAnswer) -> None:
         self._take(order, info)
-        if order.standing is Standing.OPEN:  # the answer holds the state before
-            order.standing, order.executed = Standing.DONE, _executed(info)
+        if order.status is OrderStatus.OPEN:  # the answer shows the order as it was before
+            order.status, order.executed = OrderStatus.DONE, _executed(info)
 
-    def _take(self, order: Order, info: dict[str, Any]) -> None:
-        """Bring an order up to date with the exchange's answer about it."""
+    def _take(self, order: Order, info: RawAnswer) -> None:
+        """Update an order by the exchange's answer about it."""
         if order.key.purpose is Purpose.STOP:
-            order.number = str(answer_of(info, "algoId") or order.number)
-            actual = answer_of(info, "actualOrderId")
+            order.exchange_id = str(first_field(info, "algoId") or order.exchange_id)
+            actual = first_field(info, "actualOrderId")
             if actual and str(actual) != "0":
-                order.became = str(actual)
-            order.standing = Standing.OPEN if info.get("algoStatus", "NEW") == "NEW" else Standing.DONE
-            order.executed = None if order.standing is Standing.OPEN else order.filled
+                order.triggered_id = str(actual)
+            order.status = OrderStatus.OPEN if info.get("algoStatus", "NEW") == "NEW" else OrderStatus.DONE
+            order.executed = None if order.status is OrderStatus.OPEN else order.filled
             return
-        order.number = str(info["orderId"])
+        order.exchange_id = str(info["orderId"])
         if info["status"] in ("NEW", "PARTIALLY_FILLED"):
-            order.standing, order.executed = Standing.OPEN, None
+            order.status, order.executed = OrderStatus.OPEN, None
         else:
-            order.standing, order.executed = Standing.DONE, _executed(info)
+            order.status, order.executed = OrderStatus.DONE, _executed(info)
 
 
-def _executed(info: dict[str, Any]) -> float:
-    return float(answer_of(info, "executedQty") or 0.0)
+def _executed(info: RawAnswer) -> float:
+    return float(first_field(info, "executedQty") or 0.0)

@@ -1,7 +1,7 @@
-"""What an error of the exchange means and what is done about it: the code decides first, ccxt's class second.
+"""Error codes of the exchange and the reaction to each: the code decides first, ccxt's exception class second.
 
-ccxt's classes are not enough: -2023 (being liquidated) comes as something to try again, "only closing is
-allowed" as a wrong key, and a body that was cut in two as a plain ExchangeError although the order lives.
+ccxt's classes are not enough: it reports -2023 (being liquidated) as temporary, "only closing is allowed" as a wrong
+key, and an incomplete body as a plain ExchangeError although the order exists.
 """
 
 import re
@@ -17,31 +17,31 @@ from feeds.patience import retry_after
 
 
 class Reaction(StrEnum):
-    """What is done about a failure."""
+    """The reaction to a failure."""
 
-    UNKNOWN = "unknown"  #: the request may have been carried out: ask for its client id
-    RETRY = "retry"  #: it was not carried out: wait a little and send it again
-    WAIT = "wait"  #: too many requests: send nothing until told
-    WAIT_ORDERS = "wait_orders"  #: too many orders: place nothing for a while, everything else may go on
-    RESYNC_CLOCK = "resync_clock"  #: set the clock by the exchange's and send it again once
-    REPRICE = "reprice"  #: a post-only order would have crossed: a tick away, or at the next bar
-    GONE = "gone"  #: the order does not stand any more; what became of it must be asked
-    ADOPT = "adopt"  #: an earlier attempt lives under this id
-    SUCCESS = "success"  #: it is as wanted already
-    SKIP = "skip"  #: not at this price or size: nothing for now, the next bar plans anew
-    REQUANTISE = "requantise"  #: filters have changed: load the markets and round again, once
+    UNKNOWN = "unknown"  #: the request may have been executed: query the order by its client id
+    RETRY = "retry"  #: it was not executed: wait a little and send it again
+    WAIT = "wait"  #: too many requests: send nothing for a while
+    WAIT_ORDERS = "wait_orders"  #: too many orders: place none for a while, other requests may go on
+    RESYNC_CLOCK = "resync_clock"  #: synchronise the clock and send it again once
+    REPRICE = "reprice"  #: a post-only order would have crossed: place it a tick away, or at the next bar
+    GONE = "gone"  #: the order is not open any more: query it
+    ADOPT = "adopt"  #: an earlier attempt has this id: query it
+    SUCCESS = "success"  #: already set as requested
+    SKIP = "skip"  #: not at this price or size: give up, the next bar decides anew
+    REQUANTISE = "requantise"  #: the filters have changed: read the markets and round again, once
     SMALLER = "smaller"  #: the book is too thin for this market order
-    STOP_ADDING = "stop_adding"  #: nothing that opens is accepted: no more entries for now
-    FEWER_ORDERS = "fewer_orders"  #: too many open orders: those farthest away must go
-    CLOSE_NOW = "close_now"  #: the price is through the stop already: close at market
-    RESYNC = "resync"  #: the position is smaller than we think: read positions and trades
-    HALT = "halt"  #: nothing can be done without a person
+    STOP_ADDING = "stop_adding"  #: the exchange accepts no entries for now
+    FEWER_ORDERS = "fewer_orders"  #: too many open orders: cancel the entry farthest from the market
+    CLOSE_NOW = "close_now"  #: the price has passed the stop: close at market
+    RESYNC = "resync"  #: the position is smaller than the books say: read positions and trades
+    HALT = "halt"  #: a person is needed
     BUG = "bug"  #: the request was wrong: never send it again
 
 
 R = Reaction
 
-#: Every code that means something of its own. BINANCE's official list, and what was measured.
+#: Codes of Binance's official list and of measurements; any other code is `Reaction.SKIP`.
 BY_CODE: Mapping[int, Reaction] = {
     -1000: R.UNKNOWN, -1001: R.UNKNOWN, -1006: R.UNKNOWN, -1007: R.UNKNOWN,
     -1003: R.WAIT, -1015: R.WAIT_ORDERS, -1008: R.RETRY,
@@ -65,26 +65,26 @@ BY_CODE: Mapping[int, Reaction] = {
 
 _CODE = re.compile(r'"code"\s*:\s*"?(-?\d+)')
 _BANNED_UNTIL = re.compile(r"banned until (\d{13})")
-#: Seconds of silence where the exchange does not say how long.
+#: Seconds to wait if the exchange does not say how long: after a rate limit, after the firewall.
 _PAUSE, _FIREWALL_PAUSE = 60.0, 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One request that failed, understood."""
+    """The reason of a failed request and the reaction to it."""
 
     reaction: Reaction
-    code: int | None  #: the exchange's, where its answer had one
-    text: str  #: for the log: the exchange's message without what was asked
-    wait: float = 0.0  #: seconds to leave the exchange alone
+    code: int | None  #: the exchange's error code, None without one
+    text: str  #: for the log: the exchange's message without the request
+    wait: float = 0.0  #: seconds to send nothing
 
 
 def classify(error: Exception, headers: Mapping[str, str] | None = None, now_ms: int = 0) -> Failure:
-    """Say what a failed request means.
+    """Return the failure that an exception of ccxt means.
 
     Parameters
     ----------
-    error : what ccxt raised.
+    error : raised by ccxt.
     headers : of the answer, for Retry-After.
     now_ms : the exchange's clock, for "banned until".
     """
@@ -104,7 +104,7 @@ def classify(error: Exception, headers: Mapping[str, str] | None = None, now_ms:
     if code == -1015:
         return Failure(R.WAIT_ORDERS, code, text, retry_after(headers, 10.0))
     if code == -1001 and "Service Unavailable" in words:
-        return Failure(R.RETRY, code, text)  # a documented failure, unlike the other two of this code
+        return Failure(R.RETRY, code, text)  # documented as not executed, unlike the others of this code
     if code is not None:
         return Failure(BY_CODE.get(code, R.SKIP), code, text)
     if isinstance(error, ccxt.AuthenticationError) and not isinstance(error, ccxt.PermissionDenied):
@@ -114,17 +114,17 @@ def classify(error: Exception, headers: Mapping[str, str] | None = None, now_ms:
             return Failure(R.RETRY, None, text)
         return Failure(R.UNKNOWN, None, text)
     if isinstance(error, ccxt.BaseError):
-        return Failure(R.BUG, None, text)  # ccxt refused it itself, nothing was sent
+        return Failure(R.BUG, None, text)  # raised by ccxt itself, nothing was sent
     return Failure(R.UNKNOWN, None, text)
 
 
-def refusal(answer: Mapping[str, Any]) -> Failure:
-    """Say what the refusal of one order of a batch means: ``{"code": ..., "msg": ...}``."""
+def classify_refusal(answer: Mapping[str, Any]) -> Failure:
+    """Return the failure of one order of a batch, from its answer ``{"code": ..., "msg": ...}``."""
     code = int(answer["code"])
     return Failure(BY_CODE.get(code, R.SKIP), code, str(answer.get("msg", ""))[:200])
 
 
 def _message(words: str) -> str:
-    """Return the exchange's answer without the address asked, which holds the signature."""
+    """Return the exchange's answer without the URL, which contains the signature."""
     start = words.find("{")
     return (words[start:] if start >= 0 else re.sub(r"https?://\S+", "", words))[:200]

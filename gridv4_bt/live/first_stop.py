@@ -1,21 +1,21 @@
-"""Between two candles: a leg that has just been opened gets its stop at once, not only when the candle closes.
+"""The first stop of a leg: placed between two candles, not only at the next candle's close.
 
-A stop for a whole leg rests from the first decision on that finds the leg held. Until then, up to a candle long, only
-the size of the entries would bound what a crash costs.
+The strategy decides on a stop at the first candle that finds the leg open. Until then, up to 15 minutes, only the size
+of the entries would limit the loss in a crash.
 """
 
 from gridv4_bt.engine.guards import stop2_price
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.connection import Log, Refused, Unreachable
-from gridv4_bt.live.reconciliation import Reconciler
+from gridv4_bt.live.reconciler import Reconciler
 
 
-class Guard:
-    """Rests the first stop of a leg.
+class FirstStop:
+    """Places the first stop of every leg that was opened since the last candle.
 
     Parameters
     ----------
-    stop2_atr : distance of stage 2 from the average entry, in ATR.
+    stop2_atr : distance of the stage 2 stop from the average entry, ATR.
     log : ``log(kind, **fields)``.
     """
 
@@ -23,22 +23,22 @@ class Guard:
         self._reconciler = reconciler
         self._stop2_atr = stop2_atr
         self._log = log
-        self._atr: dict[str, float] = {}  # of the last decision, by symbol
+        self._atr: dict[str, float] = {}  # at the last decision, by symbol
 
     def decided(self, symbol: str, atr: float) -> None:
-        """Note the ATR of the bar that was decided last, quote."""
+        """Set the ATR, quote, of the bar that was decided last."""
         self._atr[symbol] = atr
 
-    def look(self) -> None:
-        """Rest a stop for every leg that was opened since the last candle.
+    def check(self) -> None:
+        """Place a stop for every leg that was opened since the last candle.
 
         Raises
         ------
         LiveError
-            Nothing can be done without a person.
+            A person is needed.
         """
         for symbol, atr in self._atr.items():
-            sides = [side for side in PositionSide if atr > 0.0 and self._reconciler.may_be_bare(symbol, side)]
+            sides = [side for side in PositionSide if atr > 0.0 and self._reconciler.may_lack_stop(symbol, side)]
             if sides:
                 try:
                     self._protect(symbol, sides, atr)
@@ -47,10 +47,11 @@ class Guard:
 
     def _protect(self, symbol: str, sides: list[PositionSide], atr: float) -> None:
         executor = self._reconciler.executor
-        held = executor.holdings(symbol)
+        positions = executor.positions(symbol)
         for side in sides:
-            if held[side].qty > 0.0:
+            position = positions[side]
+            if position.qty > 0.0:
                 tick = executor.markets[symbol].tick
-                price = stop2_price(int(side), held[side].entry, atr, self._stop2_atr, tick)
+                price = stop2_price(int(side), position.entry, atr, self._stop2_atr, tick)
                 self._reconciler.order_sync.rest_stop(symbol, side, price)
-                self._log("first_stop", symbol=symbol, side=side.name, qty=held[side].qty, price=price)
+                self._log("first_stop", symbol=symbol, side=side.name, qty=position.qty, price=price)

@@ -1,7 +1,7 @@
-"""Funding as the books have charged it, held against the exchange's income.
+"""The funding charged by the books, compared with the exchange's income.
 
-An income row tells symbol, time and amount, but neither positionSide nor fill. So what a fill pays is computed at
-every settlement, and the sum is compared here with what was paid.
+An income row has symbol, time and amount, but neither positionSide nor fill. So the books compute what each fill pays,
+and the sum of a settlement is compared with the income here.
 """
 
 from collections import defaultdict
@@ -9,42 +9,42 @@ from typing import Any, NamedTuple
 
 from feeds.tables import FUNDING_JITTER_MS
 from gridv4_bt.core.time import BAR_MS
-from gridv4_bt.live.account_queries import AccountQuestions
+from gridv4_bt.live.account_queries import AccountQueries
 
 #: The exchange rounds each payment to 8 decimals.
 _ROUNDING = 1e-6
 
 
 class FundingDifference(NamedTuple):
-    """A settlement of which the exchange has taken another amount than the books; negative if it was received."""
+    """A settlement for which exchange and books have charged different amounts; negative if received."""
 
     symbol: str
-    time: int  #: open of the bar it belongs to, ms
+    time: int  #: open time of its bar, ms
     computed: float  #: by the books, quote
     paid: float  #: at the exchange, quote
 
 
 class FundingCheck:
-    """The settlements that have not been found in the income yet."""
+    """The settlements not yet found in the income."""
 
-    def __init__(self, account: AccountQuestions) -> None:
+    def __init__(self, account: AccountQueries) -> None:
         self._account = account
         self._open: dict[tuple[str, int], float] = {}  # charged by the books, by symbol and bar
-        self._seen: dict[tuple[str, int], float] = {}  # differences at the look before
+        self._last: dict[tuple[str, int], float] = {}  # differences at the last query
 
     def settled(self, symbol: str, time: int, paid: float) -> None:
-        """Note what the books have charged, quote, at the settlement at a bar's open; 0 if nothing was held."""
+        """Add a settlement at a bar's open and what the books have charged, quote; 0 if nothing was held."""
         self._open[symbol, time] = paid
 
     def differences(self) -> list[FundingDifference]:
-        """Ask for the income of the open settlements; return what differs.
+        """Query the income of the open settlements and return what differs.
 
-        A page may be older than its question, so a difference counts when it is seen twice.
+        The answer may be stale, so a difference counts once two queries in a row show it.
 
         Raises
         ------
         Unreachable
-            No answer; everything stays open.
+            No answer; all settlements stay open.
         """
         if not self._open:
             return []
@@ -55,19 +55,19 @@ class FundingCheck:
         for key, charged in list(self._open.items()):
             difference = paid[key] - charged
             agrees = abs(difference) <= _ROUNDING
-            if agrees or abs(difference - self._seen.get(key, float("inf"))) <= _ROUNDING:
+            if agrees or abs(difference - self._last.get(key, float("inf"))) <= _ROUNDING:
                 del self._open[key]
-                self._seen.pop(key, None)
+                self._last.pop(key, None)
                 if not agrees:
                     found.append(FundingDifference(*key, charged, paid[key]))
             else:
-                self._seen[key] = difference
+                self._last[key] = difference
         return found
 
     def to_json(self) -> list[list[Any]]:
-        """Return the open settlements as JSON can hold them."""
+        """Return the open settlements as JSON arrays."""
         return [[*key, paid] for key, paid in self._open.items()]
 
     def load(self, data: list[list[Any]]) -> None:
-        """Take in what `to_json` made."""
+        """Set the open settlements to those of `to_json`."""
         self._open = {(symbol, time): paid for symbol, time, paid in data}

@@ -1,7 +1,7 @@
-"""Client order ids: who placed an order, for what, and which attempt it was, readable from the order alone.
+"""Client order ids, from which bot, symbol, leg and purpose of an order can be read.
 
 `g4a7f.BTCUSDT.EL3.1z` is the bot g4a7f's entry at LONG level 3, generation 71. A generation is used once in the life
-of a bot, so no two of its orders share an id, and an order found at the exchange says which intent it serves.
+of a bot, so no two of its orders share an id.
 """
 
 import hashlib
@@ -28,26 +28,26 @@ class Purpose(StrEnum):
 
 
 class OrderKey(NamedTuple):
-    """What an order is for, whichever attempt it is."""
+    """What an order is for; every attempt to place it has the same key and an id of its own."""
 
     symbol: str  #: the exchange's name
     side: PositionSide
     purpose: Purpose
-    ref: int  #: grid level counted from 1, or fill id; 0 for what the leg has one of
+    ref: int  #: of an entry its grid level from 1, of an exit or close its fill id; 0 for the stop of the leg
 
 
 class OrderId(NamedTuple):
-    """The parts of a client order id; the symbol as `symbol_tag` shortens it."""
+    """The parts of a client order id."""
 
     bot: str
-    tag: str
+    tag: str  #: the symbol, see `symbol_tag`
     side: PositionSide
     purpose: Purpose
     ref: int
     generation: int
 
     def serves(self, key: OrderKey) -> bool:
-        """Tell whether the order was placed for a key."""
+        """Return whether the order was placed for a key."""
         return (self.tag, self.side, self.purpose, self.ref) == (symbol_tag(key.symbol), *key[1:])
 
 
@@ -57,8 +57,8 @@ def make_id(bot: str, key: OrderKey, generation: int) -> str:
     Raises
     ------
     ValueError
-        The exchange would not take the id: a bot name of other than 1 to 6 small letters and digits, or a number
-        beyond six digits of base 36.
+        The exchange would refuse the id: the bot's name is not 1 to 6 small letters and digits, or a number has more
+        than six digits in base 36.
     """
     leg = f"{key.purpose}{key.side.name[0]}{_base36(key.ref)}"
     text = f"{bot}.{symbol_tag(key.symbol)}.{leg}.{_base36(generation)}"
@@ -68,7 +68,7 @@ def make_id(bot: str, key: OrderKey, generation: int) -> str:
 
 
 def parse_id(text: str | None) -> OrderId | None:
-    """Return the parts of an id made by `make_id`, or None for an order of anybody else."""
+    """Return the parts of an id made by `make_id`, None for any other id."""
     match = _OURS.fullmatch(text or "")
     if match is None:
         return None
@@ -77,8 +77,22 @@ def parse_id(text: str | None) -> OrderId | None:
     return OrderId(bot, tag, leg, Purpose(purpose), int(ref, 36), int(generation, 36))
 
 
+def parse_own_id(text: str) -> OrderId:
+    """Return the parts of an id made by `make_id`.
+
+    Raises
+    ------
+    ValueError
+        The id is of another form.
+    """
+    parsed = parse_id(text)
+    if parsed is None:
+        raise ValueError(f"{text!r} is no client order id of ours")
+    return parsed
+
+
 def symbol_tag(symbol: str) -> str:
-    """Return a symbol in at most 12 letters and digits; a longer one ends in a hash of all of it."""
+    """Return a symbol in at most 12 letters and digits; a longer one is cut and ends in a hash of the whole."""
     plain = re.sub(r"[^A-Z0-9]", "", symbol.upper())
     if len(plain) <= 12 and plain == symbol:
         return plain

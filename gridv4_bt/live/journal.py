@@ -1,7 +1,7 @@
-"""The intent journal: what is about to be sent is on the disk before it is sent.
+"""The order journal: every order is on the disk before it is sent.
 
-Whatever happens between an order and its answer, the next start finds the order's id here and asks the exchange for
-it. One JSON object a line, numbered; what a saved state already knows is dropped now and then.
+If the process dies between an order and its answer, the next session finds the order's id here and queries it. One
+numbered JSON object a line; records that a saved state includes are dropped once the file is large.
 """
 
 import json
@@ -17,19 +17,19 @@ _COMPACT_BYTES = 1_000_000
 
 
 class Journal:
-    """Append-only records of one bot, each with a number that only grows."""
+    """The journal of one bot: append-only records with increasing numbers."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._path = folder / NAME
-        #: the records of the sessions before, in order; a last line that a crash cut in two is none
+        #: records of previous sessions, in order, without an incomplete last line
         self.before = list(_records(self._path))
         self.last = self.before[-1]["n"] if self.before else 0  #: number of the newest record
         self._rewrite(self.before)
         self._file = self._path.open("a", encoding="utf-8")
 
     def write(self, records: Iterable[dict[str, Any]]) -> None:
-        """Append records and force them to the disk before returning."""
+        """Append records and flush them to the disk."""
         for record in records:
             self.last += 1
             self._file.write(json.dumps({"n": self.last} | record, separators=(",", ":")) + "\n")
@@ -37,7 +37,7 @@ class Journal:
         os.fsync(self._file.fileno())
 
     def forget_until(self, number: int) -> None:
-        """Drop the records up to a number once the file has become large."""
+        """Drop the records up to a number, if the file is large."""
         if self._path.stat().st_size < _COMPACT_BYTES:
             return
         self._file.close()

@@ -1,15 +1,18 @@
-"""GridStrategyV4 in a live session: it decides at current bars only, and somebody carries out what it has decided."""
+"""GridStrategyV4 in a live session: it decides at current bars only, and the session places its orders."""
 
+from typing import cast
+
+from feeds.live import LiveFeed
 from strategies.grid_v4 import GridStrategyV4
 from strategies.snapshot import restore_snapshot
 
 
-class LiveGrid(GridStrategyV4):
-    """Decide once at each closed bar, never on history, and never twice on the same bar.
+class LiveStrategy(GridStrategyV4):
+    """GridStrategyV4 that decides once at each closed bar, never on history and never twice on the same bar.
 
     Parameters
     ----------
-    session : the `gridv4_bt.live.runner.Session` that is told of each decision.
+    session : the `gridv4_bt.live.runner.Session` that saves each decision.
     The others are those of `GridStrategyV4`.
     """
 
@@ -18,7 +21,8 @@ class LiveGrid(GridStrategyV4):
     def start(self) -> None:
         super().start()
         self.session = self.p.session
-        self.feed.warm_up_bars = self._first_bar
+        self._live_feed = cast(LiveFeed, self.feed)
+        self._live_feed.warm_up_bars = self._first_bar
         self._decided = 0  # open time of the bar decided last, ms
         saved = self.session.saved_decision(self.market.symbol)
         if saved is not None:
@@ -29,18 +33,18 @@ class LiveGrid(GridStrategyV4):
 
     def prenext(self) -> None:
         super().prenext()
-        self._tell_wait(len(self.feed))
+        self._alert_short_history(len(self.feed))
 
     def next(self) -> None:
         bars = self._clock.lencount
         if bars == self._seen or bars < self._first_bar:
-            self._tell_wait(bars)
+            self._alert_short_history(bars)
             return
         self._seen = bars
         time = self.broker.bar_time(self.feed)
-        if not self.broker.may_decide(self.feed):
+        if not self.broker.may_decide(self._live_feed):
             if self._decided and time > self._decided:
-                self._count += 1  # the bars missed count for cooldowns
+                self._count += 1  # missed bars count for cooldowns
             return
         if time > self._decided:
             super().next()
@@ -49,9 +53,9 @@ class LiveGrid(GridStrategyV4):
         self.broker.carry_out(self.feed)
         self.session.carried_out(self)
 
-    def _tell_wait(self, bars: int) -> None:
-        """Tell once that the exchange's history is too short to decide on."""
-        if bars < self._first_bar and self.feed.is_current and not self._waits:
+    def _alert_short_history(self, bars: int) -> None:
+        """Alert once if the exchange's history is too short to decide on."""
+        if bars < self._first_bar and self._live_feed.is_current and not self._waits:
             self._waits = True
             self.session.event(
                 "alert",

@@ -1,18 +1,18 @@
-"""What a session leaves behind: trades and equity as a backtest writes them, candles and orders as they came, events.
+"""The record files of a session: trades and equity as of a backtest, candles and orders as received, events.
 
 The files of a state directory:
 
 ==================  ================================================================================================
 trades.csv          as a backtest's
-equity.csv          as a backtest's, a row for each bar traded
+equity.csv          as a backtest's, a row for each decided bar
 candles-SYMBOL.csv  closed bars as received: time, open, high, low, close, volume
 funding-SYMBOL.csv  settlements as received: time, rate, mark
-orders.jsonl        every order, refusal, cancel, fill and funding payment, and all else that an audit asks for
-events.jsonl        everything, for people; rotating
+orders.jsonl        every order, refusal, cancel, fill and funding payment, and what else an audit needs
+events.jsonl        every event; rotating
 config.toml         the parameters
 ==================  ================================================================================================
 
-None of them ever holds a key: what is written is asked for field by field, and never a request.
+None of them ever holds a key: events are written field by field, and no request is written.
 """
 
 import csv
@@ -39,7 +39,7 @@ from gridv4_bt.record.run_record import SymbolRecord
 from gridv4_bt.record.trades import TRADE_COLUMNS, trade_row
 
 _EVENT_BYTES, _EVENT_FILES = 10_000_000, 5
-#: Events that are kept for good, because a session is audited by them.
+#: Events that are also written to orders.jsonl, because an audit reads them.
 _KEPT = {
     "order", "order_failed", "order_adopted", "cancel", "fill", "fee_converted", "funding", "doubt_resolved",
     "leg_in_doubt", "first_stop", "stray_order", "trades_late", "candle_late", "candle_missing", "candle_unavailable",
@@ -54,17 +54,17 @@ logger = logging.getLogger("gridv4.live")
 
 class _EventFile(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
-        raise  # a full disk ends the session; logging would print and go on
+        raise  # noqa: PLE0704 (logging calls this in an exception handler): a full disk ends the session
 
 
 class SessionLog:
-    """The record of one bot's sessions in its state directory.
+    """The record files of one bot in its state directory.
 
     Parameters
     ----------
-    sizes : length of the files in bytes when the state was saved that the session goes on from; what was written
-        after it is written again. Empty for a new bot: files of another one are moved aside.
-    named : whether rows of equity.csv name their symbol, as a backtest of several symbols does.
+    sizes : length of the files in bytes when the restored state was saved; they are cut to it, because the bars after
+        it are written again. Empty for a new bot: files of another one are moved aside.
+    named : whether equity.csv has a column ``symbol``, as in a backtest of several symbols.
     """
 
     def __init__(self, folder: Path, sizes: dict[str, int], named: bool) -> None:
@@ -84,13 +84,13 @@ class SessionLog:
         self._files = {name: (folder / name).open("ab") for name in (*_RECORDS, "orders.jsonl")}
         self._series: dict[str, Any] = {}
         self._newest: dict[str, int] = {}
-        self._events = logging.Logger("events")
+        self._events = logging.Logger("events")  # noqa: LOG001 (a named one would be shared by sessions)
         handler = _EventFile(folder / "events.jsonl", maxBytes=_EVENT_BYTES, backupCount=_EVENT_FILES, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(message)s"))
         self._events.addHandler(handler)
 
     def sizes(self) -> dict[str, int]:
-        """Return how long the files are now, bytes."""
+        """Return the length of the files, bytes."""
         return {name: self._files[name].tell() for name in _RECORDS}
 
     def trades(self, trades: Sequence[ClosedTrade]) -> None:
@@ -104,7 +104,7 @@ class SessionLog:
         self._write("equity.csv", equity_rows(record, self._named))
 
     def candle(self, symbol: str, candle: Candle) -> None:
-        """Append a bar as it was received, unless it is there already."""
+        """Append a received candle, unless it is in the file already."""
         newest = self._newest.get(symbol)
         if newest is None:
             newest = self._newest[symbol] = max((one.time for one in self.candles(symbol)), default=-1)
@@ -118,7 +118,7 @@ class SessionLog:
             self._append(f"funding-{symbol}.csv", _FUNDING_COLUMNS, (iso(candle.time), candle.funding, mark))
 
     def candles(self, symbol: str) -> Iterator[Candle]:
-        """Return the bars received in the sessions before."""
+        """Return the candles received in previous sessions."""
         funding = {
             row["time"]: (float(row["rate"]), float(row["mark"] or "nan"))
             for row in self._rows(f"funding-{symbol}.csv", len(_FUNDING_COLUMNS))
@@ -129,7 +129,7 @@ class SessionLog:
             yield Candle(opened, *numbers, *funding.get(row["time"], ()))
 
     def event(self, kind: str, **fields: Any) -> None:
-        """Note what happened."""
+        """Write an event."""
         line = json.dumps({"at": iso(int(time.time() * 1000)), "kind": kind} | fields, default=str)
         self._events.info(line)
         if kind in _KEPT:
@@ -164,15 +164,15 @@ class SessionLog:
         if path.exists():
             with path.open(encoding="utf-8", newline="") as file:
                 for row in csv.DictReader(file):
-                    if len(row) == width and None not in row.values():  # a line cut by a crash is none
+                    if len(row) == width and None not in row.values():  # else a crash has cut the line
                         yield row
 
 
 def move_aside(folder: Path) -> None:
-    """Put the files of other sessions into a folder of their own, where nobody goes on from them."""
+    """Move the files of previous sessions into a folder ``before-...``."""
     series = _series(folder)
     if not series and not any((folder / name).exists() for name in (STATE, PREVIOUS)):
-        return  # no session has come as far as to its first candle
+        return  # no session has received a candle yet
     names = [*_RECORDS, "orders.jsonl", "config.toml", JOURNAL, STATE, PREVIOUS]
     found = [*series, *(folder / name for name in names if (folder / name).exists())]
     target = unused(folder / time.strftime("before-%Y%m%d-%H%M%S", time.gmtime()))
@@ -187,7 +187,7 @@ def _series(folder: Path) -> list[Path]:
 
 
 def _mend(path: Path) -> None:
-    """Take away a last line that a crash or a full disk has cut, so that the next one does not go on in it."""
+    """Remove an incomplete last line, left by a crash or a full disk."""
     if not path.exists():
         return
     with path.open("rb+") as file:

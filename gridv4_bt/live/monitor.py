@@ -1,6 +1,6 @@
-"""Someone who watches: alerts to a person, a heartbeat for a watchdog, figures for Prometheus.
+"""Monitoring: alerts to a person, a heartbeat for a watchdog, figures for Prometheus.
 
-What each alert means and what to do about it stands in docs/live.md.
+docs/live.md explains each alert and what to do about it.
 """
 
 import json
@@ -17,11 +17,11 @@ from typing import Any
 
 from gridv4_bt.errors import ConfigError
 
-#: Environment variable with the addresses to notify, separated by blanks; they may hold secrets.
+#: Environment variable with the Apprise addresses to notify, separated by blanks; they may contain secrets.
 NOTIFY = "GRIDV4_NOTIFY"
-_SAME_ALERT_S = 3_600.0  # one alert of a kind and symbol in this time
+_REPEAT_S = 3_600.0  # seconds before an alert of the same kind and symbol is sent again
 _CALLS_WATCHED = 200
-_LAST_WORDS_S = 15.0  # for messages that are still being sent at the end
+_SEND_S = 15.0  # longest wait for messages that are still being sent at the end
 _ALERTS = {
     "candle_late": "stale_candle", "candle_missing": "stale_candle", "candles_missing": "stale_candle",
     "trades_late": "desync", "leg_in_doubt": "desync", "stray_order": "desync",
@@ -30,16 +30,16 @@ _ALERTS = {
 
 @dataclass(frozen=True)
 class Limits:
-    """From where on a person is told."""
+    """The limits beyond which an alert is sent."""
 
     drawdown: float = 0.10  #: fraction of the highest equity
     margin_ratio: float = 0.5  #: maintenance margin / equity
     liquidation: float = 0.10  #: distance to the nearest liquidation price, fraction of the price
-    error_rate: float = 0.2  #: failed requests among the latest
+    error_rate: float = 0.2  #: share of failed requests among the latest
 
 
 class Monitor:
-    """Watches one session.
+    """The monitor of one session.
 
     Parameters
     ----------
@@ -47,43 +47,47 @@ class Monitor:
     """
 
     def __init__(
-        self, folder: Path, limits: Limits, notify: Callable[[str, str], None], monotonic=time.monotonic
+        self,
+        folder: Path,
+        limits: Limits,
+        notify: Callable[[str, str], None],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = folder / "heartbeat.json"
         self._limits = limits
         self._notify = notify
         self._monotonic = monotonic
-        self._told: dict[tuple[str, str], float] = {}
+        self._sent: dict[tuple[str, str], float] = {}
         self._peak = 0.0
         self._calls: deque[tuple[int, int]] = deque(maxlen=_CALLS_WATCHED)
-        self.figures: dict[str, float] = {}  #: the latest, by name
+        self.figures: dict[str, float] = {}  #: of the latest bar, by name
         self.alerts = 0
 
     def event(self, kind: str, **fields: Any) -> None:
-        """Look at an event of the session."""
+        """Send an alert if an event calls for one."""
         if kind == "alert":
             self.alert(fields.pop("what"), **fields)
         elif kind in _ALERTS:
             self.alert(_ALERTS[kind], event=kind, **fields)
 
     def alert(self, what: str, **fields: Any) -> None:
-        """Tell a person, but not the same again and again."""
+        """Send an alert, unless one of the same kind and symbol was sent within the last hour."""
         key = (what, str(fields.get("symbol", "")))
         now = self._monotonic()
-        if now - self._told.get(key, -_SAME_ALERT_S) < _SAME_ALERT_S:
+        if now - self._sent.get(key, -_REPEAT_S) < _REPEAT_S:
             return
-        self._told[key] = now
+        self._sent[key] = now
         self.alerts += 1
         text = ", ".join(f"{name} {value}" for name, value in fields.items())
         self._notify(f"GridStrategyV4: {what.replace('_', ' ')}", text or what)
 
     def bar(self, row: Mapping[str, float], calls: int, failures: int) -> None:
-        """Look at a bar that was traded.
+        """Update the figures by a decided bar and send the alerts they call for.
 
         Parameters
         ----------
         row : one row of equity.csv by column.
-        calls, failures : requests so far, and those without a good answer.
+        calls, failures : requests so far, and those that failed.
         """
         limits = self._limits
         equity = row["equity"]
@@ -110,7 +114,7 @@ class Monitor:
             self.alert("error_rate", rate=f"{error_rate:.0%}")
 
     def beat(self, **fields: Any) -> None:
-        """Write the heartbeat: a watchdog sees by its age whether the bot is alive."""
+        """Write the heartbeat file, whose age shows a watchdog whether the bot is alive."""
         draft = self._path.with_suffix(".tmp")
         draft.write_text(json.dumps({"at": int(time.time())} | fields) + "\n", encoding="utf-8")
         os.replace(draft, self._path)
@@ -118,14 +122,14 @@ class Monitor:
 
 @contextmanager
 def notifier(addresses: str) -> Iterator[Callable[[str, str], None]]:
-    """Give what tells a person: Apprise with the given addresses, or the log alone without any.
+    """Yield a function that sends a message to all addresses by Apprise, or only logs it if there are none.
 
-    What is under way at the end is waited for: the last message says why the bot stands still.
+    The end waits for messages that are still being sent: the last one says why the bot has stopped.
 
     Raises
     ------
     ConfigError
-        Apprise is not installed, or it does not know an address.
+        Apprise is not installed or does not understand an address.
     """
     log = logging.getLogger("gridv4.live")
     if not addresses.split():
@@ -140,25 +144,25 @@ def notifier(addresses: str) -> Iterator[Callable[[str, str], None]]:
         if not service.add(address):
             raise ConfigError(f"{NOTIFY}: Apprise does not understand address number {number}")
 
-    under_way: list[threading.Thread] = []
+    sending: list[threading.Thread] = []
 
     def notify(title: str, text: str) -> None:
         log.warning("%s: %s", title, text)
         # A slow service must not hold up trading.
         thread = threading.Thread(target=service.notify, kwargs={"title": title, "body": text}, daemon=True)
         thread.start()
-        under_way[:] = [*filter(threading.Thread.is_alive, under_way), thread]
+        sending[:] = [*filter(threading.Thread.is_alive, sending), thread]
 
     try:
         yield notify
     finally:
-        until = time.monotonic() + _LAST_WORDS_S
-        for thread in under_way:
+        until = time.monotonic() + _SEND_S
+        for thread in sending:
             thread.join(max(until - time.monotonic(), 0.0))
 
 
 def serve_metrics(monitor: Monitor, port: int) -> Callable[[], None]:
-    """Serve the figures to Prometheus on 127.0.0.1 and return what ends it.
+    """Serve the figures to Prometheus on 127.0.0.1 and return a function that stops it.
 
     Raises
     ------
@@ -173,7 +177,7 @@ def serve_metrics(monitor: Monitor, port: int) -> Callable[[], None]:
         raise ConfigError("--metrics needs prometheus_client: pip install 'gridstrategy-v4[live]'") from None
 
     class Figures(Collector):
-        def collect(self):
+        def collect(self) -> Iterator[GaugeMetricFamily]:
             for name, value in monitor.figures.items():
                 yield GaugeMetricFamily(f"gridv4_{name}", f"GridStrategyV4: {name.replace('_', ' ')}", value=value)
 

@@ -1,46 +1,47 @@
-"""What must change at the exchange so that it stands as the books want it: a difference, computed without asking."""
+"""The difference between a leg's orders at the exchange and those its books want, computed without any request."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.matching import Book, Leg, MarketClose
-from gridv4_bt.engine.types import LOT_NOISE, PositionSide
+from gridv4_bt.engine.position import LOT_NOISE
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.ids import OrderKey, Purpose
-from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, Standing
+from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, OrderStatus
 
 NewOrder = Callable[..., Order]
 
 
 @dataclass
-class Difference:
+class LegDiff:
     """The changes of one leg, in the order in which they are safe."""
 
-    stop: Order | None = None  #: to be placed before anything else, before the one it replaces is cancelled
+    stop: Order | None = None  #: placed first, before the one it replaces is cancelled
     cancels: list[Order] = field(default_factory=list)
     closes: list[tuple[MarketClose, Order]] = field(default_factory=list)
     exits: list[Order] = field(default_factory=list)
     entries: list[Order] = field(default_factory=list)
-    obsolete_stops: list[Order] = field(default_factory=list)  #: once a new one stands, or the leg is flat
+    obsolete_stops: list[Order] = field(default_factory=list)  #: cancelled once a new one is open, or the leg is flat
 
 
 class Unbooked:
-    """Executions the exchange has told of and the books have not reached yet."""
+    """Executions of one symbol that are known and not booked yet."""
 
     def __init__(self, executions: list[Execution], symbol: str) -> None:
         self._executions = [item for item in executions if item.symbol == symbol]
 
     def of_order(self, order: Order) -> float:
-        """Return how much of an order they are, base units."""
+        """Return the unbooked quantity of an order, base units."""
         return plain_sum(item.qty for item in self._executions if item.order_id == order.id)
 
     def change(self, side: PositionSide) -> float:
-        """Return by how much they change what a leg holds, base units."""
+        """Return by how much booking them will change the quantity of a leg, base units."""
         return plain_sum(item.qty if item.opens else -item.qty for item in self._executions if item.side is side)
 
 
 def close_orders(leg: Leg, symbol: str, orders: OrderRegistry) -> list[Order | None]:
-    """Return the order that was sent for each of a leg's closes at market, None for one not sent yet."""
+    """Return the order of each of a leg's closes at market, None where none was sent yet."""
     sent = list(orders.of(symbol, leg.side, Purpose.CLOSE))
     found: list[Order | None] = []
     for close in leg.closes:
@@ -51,76 +52,118 @@ def close_orders(leg: Leg, symbol: str, orders: OrderRegistry) -> list[Order | N
     return found
 
 
-def difference(book: Book, leg: Leg, orders: OrderRegistry, unbooked: Unbooked, new: NewOrder) -> Difference:
+def diff_leg(book: Book, leg: Leg, orders: OrderRegistry, unbooked: Unbooked, new: NewOrder) -> LegDiff:
     """Return what must change for one leg.
 
     Parameters
     ----------
     new : ``new(key, qty, price, spacing_pct=..., label=...)`` makes an order with an id of its own.
     """
-    symbol, side, tracker = book.symbol, leg.side, leg.tracker
-    change = Difference()
-    wanted: set[str] = set()  # ids that stay
+    return _LegDiffer(book, leg, orders, unbooked, new).diff()
 
-    held = tracker.qty + unbooked.change(side)
-    stop_key = OrderKey(symbol, side, Purpose.STOP, 0)
-    stop = orders.current(stop_key)
-    if leg.stop is not None and held > 0.0:
-        if stop is not None and stop.standing is not Standing.DONE and stop.price == leg.stop:
-            wanted.add(stop.id)
+
+class _LegDiffer:
+    """Compares the orders of one leg with what its books want."""
+
+    def __init__(self, book: Book, leg: Leg, orders: OrderRegistry, unbooked: Unbooked, new: NewOrder) -> None:
+        self._symbol = book.symbol
+        self._leg = leg
+        self._orders = orders
+        self._unbooked = unbooked
+        self._new = new
+        self._diff = LegDiff()
+        self._kept: set[str] = set()  # ids of the orders that stay
+        self._leaving: dict[int, float] = {}  # base units of each fill that are being closed
+
+    def diff(self) -> LegDiff:
+        """Return what must change; new orders are made in the order in which their generations count."""
+        self._compare_stop()
+        self._compare_closes()
+        self._compare_exits()
+        self._compare_entries()
+        self._collect_cancels()
+        return self._diff
+
+    def _key(self, purpose: Purpose, ref: int) -> OrderKey:
+        return OrderKey(self._symbol, self._leg.side, purpose, ref)
+
+    def _compare_stop(self) -> None:
+        leg = self._leg
+        held = leg.tracker.qty + self._unbooked.change(leg.side)
+        key = self._key(Purpose.STOP, 0)
+        stop = self._orders.current(key)
+        if leg.stop is None or not held > 0.0:
+            return
+        if stop is not None and _may_be_open(stop) and stop.price == leg.stop:
+            self._kept.add(stop.id)
         else:
-            change.stop = new(stop_key, float("inf"), leg.stop)
+            self._diff.stop = self._new(key, float("inf"), leg.stop)
 
-    leaving: dict[int, float] = {}  # base units of each fill that are on their way out
-    for order in orders.of(symbol, side, Purpose.EXIT):
-        leaving[order.key.ref] = leaving.get(order.key.ref, 0.0) + unbooked.of_order(order)
-    for close, order in zip(leg.closes, close_orders(leg, symbol, orders), strict=True):
-        free = tracker.qtys[tracker.ids.index(close.fill_id)] - leaving.get(close.fill_id, 0.0)
-        qty = min(close.qty, free)
-        leaving[close.fill_id] = leaving.get(close.fill_id, 0.0) + qty
-        if order is not None:
-            wanted.add(order.id)
-        elif qty > LOT_NOISE * close.qty:
-            key = OrderKey(symbol, side, Purpose.CLOSE, close.fill_id)
-            change.closes.append((close, new(key, qty, 0.0, label=str(close.label))))
+    def _compare_closes(self) -> None:
+        leg, tracker, leaving = self._leg, self._leg.tracker, self._leaving
+        for order in self._orders.of(self._symbol, leg.side, Purpose.EXIT):
+            leaving[order.key.ref] = leaving.get(order.key.ref, 0.0) + self._unbooked.of_order(order)
+        for close, sent in zip(leg.closes, close_orders(leg, self._symbol, self._orders), strict=True):
+            free = tracker.qtys[tracker.ids.index(close.fill_id)] - leaving.get(close.fill_id, 0.0)
+            qty = min(close.qty, free)
+            leaving[close.fill_id] = leaving.get(close.fill_id, 0.0) + qty
+            if sent is not None:
+                self._kept.add(sent.id)
+            elif qty > LOT_NOISE * close.qty:
+                key = self._key(Purpose.CLOSE, close.fill_id)
+                self._diff.closes.append((close, self._new(key, qty, 0.0, label=str(close.label))))
 
-    for fill_id, price in leg.exits.items():
-        key = OrderKey(symbol, side, Purpose.EXIT, fill_id)
-        open_qty = tracker.qtys[tracker.ids.index(fill_id)]
-        qty = open_qty - leaving.get(fill_id, 0.0)
-        if qty <= LOT_NOISE * open_qty:
-            continue
-        order = orders.current(key)
-        if order is not None and _stands(order) and order.price == price and _same(order.remaining, qty):
-            wanted.add(order.id)
-        else:
-            change.exits.append(new(key, qty, price))
-
-    for i in range(leg.levels):
-        price, qty = float(leg.prices[i]), float(leg.qtys[i])
-        if price == 0.0:
-            continue
-        key = OrderKey(symbol, side, Purpose.ENTRY, i + 1)
-        order = orders.current(key)
-        if order is not None and order.price == price and _same(order.remaining + unbooked.of_order(order), qty):
-            if _stands(order) or unbooked.of_order(order) > 0.0:
-                wanted.add(order.id)
+    def _compare_exits(self) -> None:
+        tracker = self._leg.tracker
+        for fill_id, price in self._leg.exits.items():
+            key = self._key(Purpose.EXIT, fill_id)
+            open_qty = tracker.qtys[tracker.ids.index(fill_id)]
+            qty = open_qty - self._leaving.get(fill_id, 0.0)
+            if qty <= LOT_NOISE * open_qty:
                 continue
-        change.entries.append(new(key, qty, price, spacing_pct=float(leg.spacings[i])))
+            order = self._orders.current(key)
+            if (
+                order is not None
+                and _may_be_open(order)
+                and order.price == price
+                and _is_same_qty(order.remaining, qty)
+            ):
+                self._kept.add(order.id)
+            else:
+                self._diff.exits.append(self._new(key, qty, price))
 
-    for order in orders.of(symbol, side):
-        if order.id in wanted or order.standing is Standing.DONE:
-            continue
-        if order.key.purpose is Purpose.STOP:
-            change.obsolete_stops.append(order)
-        elif order.key.purpose is not Purpose.CLOSE:
-            change.cancels.append(order)
-    return change
+    def _compare_entries(self) -> None:
+        leg = self._leg
+        for i in range(leg.levels):
+            price, qty = float(leg.prices[i]), float(leg.qtys[i])
+            if price == 0.0:
+                continue
+            key = self._key(Purpose.ENTRY, i + 1)
+            order = self._orders.current(key)
+            if order is not None and self._serves_entry(order, price, qty):
+                self._kept.add(order.id)
+            else:
+                self._diff.entries.append(self._new(key, qty, price, spacing_pct=float(leg.spacings[i])))
+
+    def _serves_entry(self, order: Order, price: float, qty: float) -> bool:
+        """Return whether an entry is the wanted one: open, or executed and not yet booked."""
+        executed = self._unbooked.of_order(order)
+        is_wanted = order.price == price and _is_same_qty(order.remaining + executed, qty)
+        return is_wanted and (_may_be_open(order) or executed > 0.0)
+
+    def _collect_cancels(self) -> None:
+        for order in self._orders.of(self._symbol, self._leg.side):
+            if order.id in self._kept or not _may_be_open(order):
+                continue
+            if order.key.purpose is Purpose.STOP:
+                self._diff.obsolete_stops.append(order)
+            elif order.key.purpose is not Purpose.CLOSE:
+                self._diff.cancels.append(order)
 
 
-def _stands(order: Order) -> bool:
-    return order.standing is not Standing.DONE
+def _may_be_open(order: Order) -> bool:
+    return order.status is not OrderStatus.DONE
 
 
-def _same(one: float, other: float) -> bool:
+def _is_same_qty(one: float, other: float) -> bool:
     return abs(one - other) <= LOT_NOISE * max(one, other)

@@ -1,25 +1,29 @@
-"""The orders of one bot that may stand at the exchange, and the executions not yet in its books."""
+"""The orders of one bot that may be open at the exchange, and the executions not yet in its books."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-from gridv4_bt.engine.types import LOT_NOISE, PositionSide
-from gridv4_bt.live.ids import OrderKey, Purpose
+from gridv4_bt.engine.position import LOT_NOISE
+from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.live.ids import OrderKey, Purpose, parse_own_id
+
+_STORED = {"status": "standing", "exchange_id": "number", "triggered_id": "became"}  # field names in journal and state
+_FIELDS = {stored: name for name, stored in _STORED.items()}
 
 
-class Standing(StrEnum):
-    """What is known of an order."""
+class OrderStatus(StrEnum):
+    """The status of an order, as far as the exchange has confirmed it. The values are those of journal and state."""
 
-    DOUBT = "doubt"  #: sent, or about to be; the answer is missing
+    UNKNOWN = "doubt"  #: sent, or about to be, or being cancelled; the answer is missing
     OPEN = "open"
-    DONE = "done"  #: it does not stand any more; its executions may still be on their way
+    DONE = "done"  #: not open any more; its trades may still be on their way
 
 
 @dataclass(slots=True)
 class Order:
-    """One order of ours, from the intent on."""
+    """One order of the bot, from the moment it is planned."""
 
     id: str  #: client order id
     key: OrderKey
@@ -27,106 +31,113 @@ class Order:
     price: float  #: limit or trigger price; 0 at market
     spacing_pct: float = 0.0  #: of the grid that placed an entry
     label: str = ""  #: why a close closes
-    standing: Standing = Standing.DOUBT
-    number: str | None = None  #: the exchange's order id; of a stop its algo id
-    became: str | None = None  #: the exchange's id of the order that a stop has triggered
-    sent: int = 0  #: exchange time when it was sent last, ms
+    status: OrderStatus = OrderStatus.UNKNOWN
+    exchange_id: str | None = None  #: orderId; of a stop its algoId
+    triggered_id: str | None = None  #: orderId of the order that a stop has triggered
+    sent: int = 0  #: exchange time of the last attempt to send it, ms
     filled: float = 0.0  #: base units seen in trades
-    executed: float | None = None  #: base units the exchange says were executed, None as long as it is open
+    executed: float | None = None  #: executedQty, base units; None as long as it is open
+
+    @property
+    def generation(self) -> int:
+        """Return the number of the order in the bot's life."""
+        return parse_own_id(self.id).generation
 
     @property
     def is_buy(self) -> bool:
-        """Tell whether it buys: opens LONG or closes SHORT."""
+        """Return whether it buys: opens LONG or closes SHORT."""
         return (self.key.side is PositionSide.LONG) == (self.key.purpose is Purpose.ENTRY)
 
     @property
     def remaining(self) -> float:
-        """Return what is still to be executed, base units."""
+        """Return the quantity still to be filled, base units."""
         return self.qty - self.filled
 
     @property
-    def unseen(self) -> float:
-        """Return what was executed by the exchange's word and is not among the trades yet, base units."""
+    def awaited_qty(self) -> float:
+        """Return the executed quantity whose trades have not been read yet, base units."""
         return max((self.executed or 0.0) - self.filled, 0.0)
 
     @property
     def is_settled(self) -> bool:
-        """Tell that it is over and all its executions are known."""
-        return self.standing is Standing.DONE and self.unseen <= LOT_NOISE * max(self.filled, 1e-12)
+        """Return whether the order is done and all its trades are known."""
+        return self.status is OrderStatus.DONE and self.awaited_qty <= LOT_NOISE * max(self.filled, 1e-12)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
-        return asdict(self) | {"key": [self.key.symbol, int(self.key.side), str(self.key.purpose), self.key.ref]}
+        """Return the order as a JSON object, for journal and state."""
+        key = [self.key.symbol, int(self.key.side), str(self.key.purpose), self.key.ref]
+        return {_STORED.get(name, name): value for name, value in asdict(self).items()} | {"key": key}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Order":
-        """Return what `to_json` made."""
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Return the order of a JSON object made by `to_json`."""
+        fields = {_FIELDS.get(name, name): value for name, value in data.items()}
         symbol, side, purpose, ref = data["key"]
         key = OrderKey(symbol, PositionSide(side), Purpose(purpose), ref)
-        return cls(**data | {"key": key, "standing": Standing(data["standing"])})
+        return cls(**fields | {"key": key, "status": OrderStatus(data["standing"])})
 
 
 class Execution(NamedTuple):
-    """One trade of the account, as the exchange reports it."""
+    """One trade of the account."""
 
     trade_id: int
-    order_id: str | None  #: client order id of an order of ours, None for anybody else's
+    order_id: str | None  #: client order id of an order of the bot, None for a foreign order
     symbol: str
     side: PositionSide
     is_buy: bool
     qty: float
     price: float
-    fee: float  #: in quote, converted where it was charged in another asset
+    fee: float  #: quote, converted if it was charged in another asset
     maker: bool
     time: int  #: ms
-    foreign: str = ""  #: client order id of an order that is not ours: by hand, or the exchange's own
+    foreign: str = ""  #: client order id of a foreign order: placed by hand, or by the exchange
 
     @property
     def opens(self) -> bool:
-        """Tell whether it adds to its leg."""
+        """Return whether it adds to its leg."""
         return self.is_buy == (self.side is PositionSide.LONG)
 
     @classmethod
-    def from_json(cls, values: list[Any]) -> "Execution":
-        """Return what JSON made of it."""
+    def from_json(cls, values: list[Any]) -> Self:
+        """Return the execution of a JSON array."""
         trade_id, order_id, symbol, side, *rest = values
         return cls(trade_id, order_id, symbol, PositionSide(side), *rest)
 
 
 class OrderRegistry:
-    """All orders of the bot that are not settled, by id, and the one that serves each intent."""
+    """All orders of the bot that are not settled, and which of them currently serves each `OrderKey`."""
 
     def __init__(self) -> None:
         self._orders: dict[str, Order] = {}
         self._current: dict[OrderKey, Order] = {}
 
     def add(self, order: Order) -> None:
-        """Take an order in; it now serves its intent."""
+        """Add an order; it becomes the current one of its key."""
         self._orders[order.id] = order
         self._current[order.key] = order
 
     def get(self, order_id: str | None) -> Order | None:
-        """Return an order by its client order id."""
+        """Return the order with a client order id, None if there is none."""
         return self._orders.get(order_id or "")
 
-    def by_number(self, number: str) -> Order | None:
-        """Return an order by the exchange's id of what trades; a conditional order's own id is counted apart."""
+    def by_exchange_id(self, exchange_id: str) -> Order | None:
+        """Return the order whose trades carry this orderId; a stop trades under the id of the order it triggers."""
         for order in self._orders.values():
-            if number == (order.became if order.key.purpose is Purpose.STOP else order.number):
+            if exchange_id == (order.triggered_id if order.key.purpose is Purpose.STOP else order.exchange_id):
                 return order
         return None
 
     def current(self, key: OrderKey) -> Order | None:
-        """Return the order that serves an intent, if it may still stand or has executions to come."""
+        """Return the current order of a key: one that may be open or still has trades to come."""
         return self._current.get(key)
 
     def release(self, order: Order) -> None:
-        """Let another order serve the intent, the newest that may still stand; this one is only waited for."""
+        """Make the newest other order of the same key that may be open the current one; this one is only waited for."""
         if self._current.get(order.key) is not order:
             return
         del self._current[order.key]
         for other in self._orders.values():
-            if other.key == order.key and other is not order and other.standing is not Standing.DONE:
+            if other.key == order.key and other is not order and other.status is not OrderStatus.DONE:
                 self._current[order.key] = other
 
     def drop(self, order: Order) -> None:
@@ -135,25 +146,25 @@ class OrderRegistry:
         self._orders.pop(order.id, None)
 
     def of(self, symbol: str, side: PositionSide | None = None, purpose: Purpose | None = None) -> list[Order]:
-        """Return the orders of a symbol, of a leg, of a purpose, in the order they were placed."""
+        """Return the orders of a symbol, or of one leg or purpose of it, in the order they were placed."""
         return [
             order
             for order in self._orders.values()
             if order.key.symbol == symbol and side in (None, order.key.side) and purpose in (None, order.key.purpose)
         ]
 
-    def in_doubt(self, symbol: str, side: PositionSide) -> bool:
-        """Tell whether the fate of any order of a leg is unknown."""
-        return any(order.standing is Standing.DOUBT for order in self.of(symbol, side))
+    def has_unknown(self, symbol: str, side: PositionSide) -> bool:
+        """Return whether the status of any order of a leg is unknown."""
+        return any(order.status is OrderStatus.UNKNOWN for order in self.of(symbol, side))
 
     def __iter__(self) -> Iterator[Order]:
         return iter(list(self._orders.values()))
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return all orders as JSON can hold them."""
+        """Return all orders as JSON objects."""
         return [order.to_json() for order in self._orders.values()]
 
     def load(self, data: Iterable[dict[str, Any]]) -> None:
-        """Take in what `to_json` made."""
+        """Add the orders of JSON objects made by `to_json`."""
         for item in data:
             self.add(Order.from_json(item))

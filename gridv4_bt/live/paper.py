@@ -1,4 +1,4 @@
-"""Paper trading: the real client against a local exchange, whose clock the session moves on if it does not run."""
+"""Paper trading: the real ccxt client against a local exchange, whose clock the session advances."""
 
 import threading
 import time
@@ -11,9 +11,9 @@ import requests
 
 from feeds.candles import CandleFeed
 from feeds.live import SETTLE_MS
-from gridv4_bt.backtest import WARM_UP
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import MINUTE_MS
+from gridv4_bt.engine.history import history_bars
 from gridv4_bt.engine.market import MarketHistory
 from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.exchange.api import KEY, SECRET, Api
@@ -25,19 +25,20 @@ from gridv4_bt.live.ccxt_client import Keys, make_client
 from gridv4_bt.live.clock import Clock
 from gridv4_bt.live.connection import Unreachable
 from gridv4_bt.live.logger import move_aside
-from gridv4_bt.live.runner import Place
+from gridv4_bt.live.runner import Gateway
 
+_KEYS = Keys(KEY, SECRET)
 _MARKET = "exchange.sqlite"  # the account of the local exchange
 _PATIENCE = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds
 
 
 class PaperClock:
-    """The clock of a local exchange; waiting moves it on, unless it goes on by itself.
+    """The clock of a local exchange; waiting advances it, unless it runs by itself.
 
     Parameters
     ----------
     base : address of the exchange.
-    speed : how many times faster than real a stepped one runs; infinity never waits.
+    speed : how many times faster than real time it is advanced; infinity never waits.
     """
 
     def __init__(self, base: str, speed: float, stop: threading.Event) -> None:
@@ -45,7 +46,7 @@ class PaperClock:
         self._speed = speed
         self._stop = stop
         self._over = False
-        self._errands: list[tuple[int, Callable[[], None]]] = []  # pause in ms and what is done
+        self._tasks: list[tuple[int, Callable[[], None]]] = []  # interval in ms, and the task
         state = self._server.state()
         self._now = int(state["time"])
         self._runs = state["speed"] > 0.0  # by itself
@@ -54,7 +55,7 @@ class PaperClock:
 
     @property
     def ended(self) -> bool:
-        """Tell whether the session is to stop or the candles have ended."""
+        """Return whether the session is to stop or the candles have ended."""
         return self._stop.is_set() or self._over
 
     def now(self) -> int:
@@ -64,23 +65,23 @@ class PaperClock:
         return self._now
 
     def sleep(self, seconds: float) -> None:
-        """Let the market go on."""
+        """Advance the market by some seconds."""
         if seconds > 0.0:
             self._advance(self.now() + round(1000 * seconds))
 
-    def every(self, seconds: float, errand: Callable[[], None]) -> None:
-        """Run an errand so often while waiting."""
-        self._errands.append((round(1000 * seconds), errand))
+    def every(self, seconds: float, task: Callable[[], None]) -> None:
+        """Run a task at an interval while waiting."""
+        self._tasks.append((round(1000 * seconds), task))
 
     def wait_until(self, time_ms: int) -> bool:
-        """Let the market go on to a time; False if the session is to stop or the candles end before."""
+        """Advance the market to a time; return False if the session is to stop or the candles end before."""
         while self._now < time_ms and not self.ended:
             part = time_ms - self._now
             if self._speed != float("inf"):
                 part = min(part, MINUTE_MS)
-            for pause, errand in self._errands:
+            for pause, task in self._tasks:
                 part = min(part, pause)
-                errand()
+                task()
             self._stop.wait(part / 1000.0 / self._speed)
             before = self._now
             self._advance(self._now + part)
@@ -105,21 +106,15 @@ class PaperClock:
             try:
                 return question()
             except (requests.RequestException, ValueError):
-                time.sleep(pause)  # it is being started again
+                time.sleep(pause)  # the exchange may be restarting
         try:
             return question()
         except requests.RequestException:
             raise Unreachable("the local exchange is gone") from None
 
 
-def history_bars(config: GridConfig) -> int:
-    """Return a number of bars that warms up all indicators of a config."""
-    mixture = config.gmm_window + config.gmm_span if config.regime == "gmm" else 0
-    return max(WARM_UP, config.warm_up + 1, mixture + config.sigma_bars + 1)
-
-
 @contextmanager
-def paper_place(
+def paper_gateway(
     feeds: Sequence[CandleFeed],
     rules: Mapping[str, MarketHistory],
     config: GridConfig,
@@ -127,14 +122,14 @@ def paper_place(
     stop: threading.Event,
     speed: float = float("inf"),
     folder: Path | None = None,
-) -> Iterator[Place]:
-    """Serve recorded candles as an exchange on 127.0.0.1 and give the place to trade there.
+) -> Iterator[Gateway]:
+    """Serve recorded candles as an exchange on 127.0.0.1 and yield the gateway to it.
 
     Trading begins once the history is long enough for the indicators.
 
     Parameters
     ----------
-    folder : state directory; a market that was left there goes on, one that has ended makes room for a new one.
+    folder : state directory; a market that was left there goes on, one that has ended is replaced by a new one.
 
     Raises
     ------
@@ -150,14 +145,14 @@ def paper_place(
     store = None if folder is None else _open(folder, exchange)
     try:
         with ServerThread(Api(exchange, store=store)) as server:
-            yield place_at(server.url, PaperClock(server.url, speed, stop), stop)
+            yield gateway_at(server.url, PaperClock(server.url, speed, stop), stop)
     finally:
         if store is not None:
             store.close()
 
 
 def _open(folder: Path, exchange: Exchange) -> Database:
-    """Return the database of a market that has not ended; a bot is moved aside whose market is over or gone."""
+    """Return the database of the market; the files of a bot whose market has ended or is gone are moved aside."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _MARKET
     if path.exists():
@@ -179,10 +174,8 @@ def _open(folder: Path, exchange: Exchange) -> Database:
     return Database(path)
 
 
-def place_at(
-    url: str, clock: Clock, stop: threading.Event, keys: Keys = Keys(KEY, SECRET), name: str = "paper"
-) -> Place:
-    """Return the place of a local exchange."""
+def gateway_at(url: str, clock: Clock, stop: threading.Event, keys: Keys = _KEYS, name: str = "paper") -> Gateway:
+    """Return the gateway to a local exchange."""
     client = make_client(keys, wired_session(url))
     client.milliseconds = clock.now
-    return Place(name, client, clock, stop)
+    return Gateway(name, client, clock, stop)

@@ -1,4 +1,4 @@
-"""`run_live.py --check`: is everything in place? It asks and changes nothing."""
+"""The pre-flight check, `run_live.py --check`: read-only checks of account, key and markets."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from gridv4_bt.live.executor import Executor
 from gridv4_bt.live.ids import parse_id
 
 _LARGEST_CLOCK_ERROR_MS = 500
-#: Weight of a candle without any change of orders: klines, both lists of open orders, trades, positions, balance.
+#: Request weight of a candle without order changes: klines, both lists of open orders, trades, positions, balance.
 _WEIGHT_PER_CANDLE = 1 + 1 + 1 + 5 + 5 + 5
 
 
@@ -24,8 +24,8 @@ class Finding(NamedTuple):
     text: str  #: what was found, and what to do if it did not pass
 
 
-def examine(executor: Executor, config: GridConfig, bot: str) -> list[Finding]:
-    """Return what was found about clock, key, modes, order sizes, foreign orders and rate limits."""
+def run_preflight(executor: Executor, config: GridConfig, bot: str) -> list[Finding]:
+    """Return the findings about clock, key, modes, order sizes, foreign orders and rate limits."""
     checks = (_clock, _key, _hedge_mode, _leverage, _sizes, _orders, _budget)
     findings: list[Finding] = []
     for check in checks:
@@ -39,7 +39,7 @@ def examine(executor: Executor, config: GridConfig, bot: str) -> list[Finding]:
 def _clock(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
     connection: Connection = executor.connection
     began = time.monotonic()
-    theirs = connection.ask(connection.client.fetch_time)
+    theirs = connection.call(connection.client.fetch_time)
     lag = (time.monotonic() - began) * 1000.0
     ahead = connection.clock.now() - theirs
     passed = abs(ahead) <= _LARGEST_CLOCK_ERROR_MS + lag
@@ -49,7 +49,7 @@ def _clock(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding
 
 def _key(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
     client = executor.connection.client
-    account = executor.connection.ask(client.fapiPrivateGetAccountConfig)
+    account = executor.connection.call(client.fapiPrivateGetAccountConfig)
     trades = str(account.get("canTrade", "")).lower() == "true"
     withdraws = str(account.get("canWithdraw", "")).lower() == "true"
     yield Finding("key may trade", trades, "yes" if trades else "no: give it the permission to trade futures")
@@ -73,10 +73,10 @@ def _leverage(executor: Executor, config: GridConfig, bot: str) -> Iterator[Find
 
 
 def _sizes(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
-    """Hold the smallest and the usual order of a level against the market's minima."""
+    """Compare the smallest and the usual order of a level with the market's minimum."""
     wallet = executor.wallet()
     for symbol, market in executor.markets.items():
-        price = executor.price(executor.unified(symbol))
+        price = executor.price(executor.unified_symbol(symbol))
         usual = wallet * config.order_pct * kelly_multiplier((), min_trades=config.kelly_min_trades)
         smallest = usual * config.kelly_floor * 0.5 * 0.75  # after a cooldown, on the side that pays funding
         least = max(market.min_notional, market.min_qty * price)
@@ -87,8 +87,8 @@ def _sizes(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding
 
 def _orders(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
     for symbol in executor.markets:
-        others = [one for one in executor.open_ids(symbol) if (name := parse_id(one)) is None or name.bot != bot]
-        held = {side.name: leg.qty for side, leg in executor.holdings(symbol).items() if leg.qty}
+        others = [one for one in executor.open_orders(symbol) if (name := parse_id(one)) is None or name.bot != bot]
+        held = {side.name: leg.qty for side, leg in executor.positions(symbol).items() if leg.qty}
         cure = "" if not others else "; they are left alone, but bind margin: cancel them if they are forgotten"
         yield Finding(f"{symbol} foreign orders", not others, f"{len(others)}{cure}")
         text = ", ".join(f"{side} {qty:g}" for side, qty in held.items()) or "none"

@@ -1,6 +1,6 @@
-"""Prices and quantities on the market's grid, as the decimal text the exchange is sent.
+"""Prices on the tick and quantities on the step, as the decimal text of a request.
 
-ccxt rounds prices half up and truncates quantities: a buy could end a tick above what was meant.
+ccxt rounds prices half up: a buy could end a tick above the wanted price.
 """
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -10,12 +10,12 @@ _NOISE = Decimal("1e-6")
 
 
 def price_text(price: float, tick: float, is_buy: bool) -> str:
-    """Return a price on the tick: a buy's rounded down, a sell's up, never past what was meant."""
+    """Return a price on the tick, a buy's rounded down and a sell's up."""
     return _on_grid(price, tick, ROUND_FLOOR if is_buy else ROUND_CEILING)
 
 
 def quantity_text(qty: float, step: float) -> str:
-    """Return a quantity on the lot, rounded down."""
+    """Return a quantity on the step, rounded down."""
     return _on_grid(qty, step, ROUND_FLOOR)
 
 

@@ -1,4 +1,4 @@
-"""One live session from lock to shut-down: what is read at the start, saved at every bar, done at the end."""
+"""A live session, from the lock of its state directory to its safe end."""
 
 import json
 import logging
@@ -16,78 +16,77 @@ import filelock
 import numpy as np
 
 from brokers.live import LiveHedgeBroker
-from feeds.live import CandleSource, LiveFeed
+from feeds.live import Candle, CandleSource, LiveFeed
 from gridv4_bt.config import GridConfig, backtrader_params, config_as_toml
 from gridv4_bt.core.time import BAR_MS, iso
 from gridv4_bt.engine.columns import LOG_COLUMNS
+from gridv4_bt.engine.history import LONGEST_MEMORY_BARS
 from gridv4_bt.engine.market import Market, exchange_symbol, load_market
 from gridv4_bt.errors import ConfigError, LiveError
 from gridv4_bt.live.bookkeeper import Bookkeeper
 from gridv4_bt.live.clock import Clock
-from gridv4_bt.live.connection import Connection, MarketQuestions, Refused, Unreachable
+from gridv4_bt.live.connection import Connection, MarketQueries, Refused, Unreachable
 from gridv4_bt.live.executor import Executor
-from gridv4_bt.live.first_stop import Guard
+from gridv4_bt.live.first_stop import FirstStop
 from gridv4_bt.live.journal import Journal
-from gridv4_bt.live.live_strategy import LiveGrid
+from gridv4_bt.live.live_strategy import LiveStrategy
 from gridv4_bt.live.logger import SessionLog
 from gridv4_bt.live.monitor import Limits, Monitor
-from gridv4_bt.live.own_orders import Standing
-from gridv4_bt.live.reconciliation import Reconciler
+from gridv4_bt.live.own_orders import OrderStatus
+from gridv4_bt.live.reconciler import Reconciler
 from gridv4_bt.live.state import StateFile
 from gridv4_bt.record.run_record import SymbolRecord
 from strategies.snapshot import take_snapshot
 
 logger = logging.getLogger("gridv4.live")
-#: At a restart history begins where it began first, so that the indicators are the same, but never earlier than this:
-#: what is older than so many bars no indicator remembers.
-_LONGEST_HISTORY = 10_000
-#: Bars of history before the first decision, by regime filter, from which on longer ones decide alike.
-_HISTORY = {"kama": 1_000, "gmm": 4_000}
-_LAST_TRIES_S = (1.0, 2.0, 4.0)  # pauses before entries are cancelled once more at the end
+_CANCEL_PAUSES_S = (1.0, 2.0, 4.0)  # before entries are cancelled once more at the end
 _BOT_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 @dataclass
-class Place:
-    """Where a session trades, and by what."""
+class Gateway:
+    """The connection to the exchange where a session trades."""
 
-    name: str  #: such as ``paper`` or a host; states of another place are foreign
+    name: str  #: such as ``paper`` or a host; the state of another gateway is foreign
     client: ccxt.Exchange
     clock: Clock
     stop: threading.Event
-    watch: float = 0.0  #: seconds between looks for legs without a stop; 0: at candles only
+    watch: float = 0.0  #: seconds between checks for legs without a stop; 0: at candles only
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a session is to do."""
+class SessionPlan:
+    """The settings of a session."""
 
     symbols: Sequence[str]  #: the exchange's names
     config: GridConfig
     folder: Path  #: state directory
-    once: bool = False  #: stop after one decision, leaving everything as it stands
+    once: bool = False  #: stop after one decision and leave all orders open
     limits: Limits = field(default_factory=Limits)
 
 
 class Session:
-    """One session of one bot. Use as a context manager: the state directory is locked inside.
+    """One session of one bot, a context manager that keeps the state directory locked.
 
     Parameters
     ----------
-    notify : told of alerts, see `gridv4_bt.live.monitor.notifier`.
-    on_bar : called after each bar that was decided, with the symbol.
+    notify : called with title and text of each alert, see `gridv4_bt.live.monitor.notifier`.
+    on_bar : called with the symbol after each decided bar.
     """
+
+    reconciler: Reconciler  #: made by `prepare`
+    broker: LiveHedgeBroker  #: made by `prepare`
 
     def __init__(
         self,
-        plan: Plan,
-        place: Place,
+        plan: SessionPlan,
+        gateway: Gateway,
         notify: Callable[[str, str], None],
         on_bar: Callable[[str], None] = lambda symbol: None,
     ) -> None:
         self.plan = plan
-        self.place = place
-        self.clock = place.clock
+        self.gateway = gateway
+        self.clock = gateway.clock
         self.bars = 0  #: decided in this session
         self._on_bar = on_bar
         plan.folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +95,7 @@ class Session:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
             raise ConfigError(f"{plan.folder}: another bot works here; stop it, or name another --state-dir") from None
-        self._file = StateFile(plan.folder, place.name)
+        self._file = StateFile(plan.folder, gateway.name)
         loaded = self._file.load()
         self.saved = loaded.content
         saved = self.saved or {}
@@ -108,12 +107,10 @@ class Session:
         self.bot = saved.get("bot") or "g4" + "".join(secrets.choice(_BOT_LETTERS) for _ in range(4))
         self._decisions: dict[str, dict[str, Any]] = saved.get("strategies", {})
         self._first: dict[str, int] = saved.get("first", {})  # open time of the first bar of history, by symbol
-        self._is_watched = False  # by the dead man's switch
+        self._is_armed = False  # the dead man's switch
         self._trades_written = 0
-        self._journaled = 0  # number of the newest record that the state before the newest knows
-        self.connection = Connection(place.client, place.clock, self.event)
-        self.reconciler: Reconciler | None = None
-        self.broker: LiveHedgeBroker | None = None
+        self._journaled = 0  # number of the newest journal record that the previous state includes
+        self.connection = Connection(gateway.client, gateway.clock, self.event)
 
     def __enter__(self) -> Self:
         return self
@@ -124,12 +121,12 @@ class Session:
         self._lock.release()
 
     def event(self, kind: str, **fields: Any) -> None:
-        """Note what happened, and alert a person where that is called for."""
+        """Write an event to the logs and send an alert if it calls for one."""
         self.log.event(kind, clock=iso(self.clock.now()), **fields)
         self.monitor.event(kind, **fields)
 
     def halted(self, text: str) -> None:
-        """Tell a person that the session cannot go on, even if it cannot be written down."""
+        """Send the alert that the session cannot go on, even if it cannot be written to the logs."""
         try:
             self.event("alert", what="halted", text=text)
         except OSError:
@@ -138,12 +135,12 @@ class Session:
     # --- start
 
     def connect(self) -> Executor:
-        """Read the markets and set the clock; changes nothing at the exchange.
+        """Read the markets and synchronise the clock; change nothing at the exchange.
 
         Raises
         ------
         LiveError
-            The exchange refuses the keys, or lists a symbol no more.
+            The exchange refuses the keys, or does not list a symbol any more.
         Unreachable
             It does not answer.
         """
@@ -152,7 +149,7 @@ class Session:
         return executor
 
     def prepare(self) -> None:
-        """Connect, verify the account's modes, and take up what the session before has left."""
+        """Connect, verify the account's modes and restore the state of the previous session."""
         executor = self.connect()
         executor.set_up(self.plan.config.leverage)
         now = self.clock.now()
@@ -164,17 +161,17 @@ class Session:
         (self.plan.folder / "config.toml").write_text(config_as_toml(self.plan.config), encoding="utf-8")
         self.event(
             "session",
-            place=self.place.name,
+            place=self.gateway.name,
             bot=self.bot,
             symbols=list(self.plan.symbols),
             wallet=cash,
             time=iso(now),
             resumed=self.saved is not None,
         )
-        self._tell_left_alone()
-        self._guard = Guard(self.reconciler, self.plan.config.stop2_atr, self.event)
-        if self.place.watch:
-            self.clock.every(self.place.watch, self._guard.look)
+        self._alert_left_alone()
+        self._first_stop = FirstStop(self.reconciler, self.plan.config.stop2_atr, self.event)
+        if self.gateway.watch:
+            self.clock.every(self.gateway.watch, self._first_stop.check)
         self._cerebro = self._make_cerebro(executor, cash)
 
     def run(self) -> None:
@@ -183,34 +180,34 @@ class Session:
         Raises
         ------
         LiveError
-            Nothing can be done without a person.
+            A person is needed.
         """
         self._cerebro.run()
         if not self.plan.once:
             self.stop_adding()
 
     def stop_adding(self) -> None:
-        """Take back all entries; exits and stops stay where they are.
+        """Cancel all entries; exits and stops stay open.
 
         Raises
         ------
         Unreachable
-            Some entries may still stand; a next session takes them up.
+            Some entries may still be open; the next session takes them over.
         """
-        for pause in (0.0, *_LAST_TRIES_S):
-            time.sleep(pause)  # the session's clock waits no more
+        for pause in (0.0, *_CANCEL_PAUSES_S):
+            time.sleep(pause)  # the session's clock does not wait any more
             left = self.reconciler.stop_adding(self.plan.symbols)
             if not left:
                 break
-        if self._is_watched:
-            self._sign_of_life(0)  # else it would take the exits, too
+        if self._is_armed:
+            self._renew_dead_man_switch(0)  # it would cancel the exits too
         self.save()
-        self.event("session", place=self.place.name, stopped=True, bars=self.bars)
+        self.event("session", place=self.gateway.name, stopped=True, bars=self.bars)
         if left:
             raise Unreachable(f"{left} entries could not be cancelled and may be filled: cancel them there")
 
     def flatten(self) -> None:
-        """Cancel the bot's orders and close what the account holds of its symbols; booked at the next start."""
+        """Cancel the bot's orders and close the positions of its symbols; the next session books it."""
         self.reconciler.poll(self.plan.symbols)
         failed = []
         for symbol in self.plan.symbols:
@@ -220,33 +217,33 @@ class Session:
                 failed.append(str(failure))
         if failed:
             raise LiveError(" ".join(failed))
-        self.event("session", place=self.place.name, flattened=True)
+        self.event("session", place=self.gateway.name, flattened=True)
 
-    def watch_over(self, seconds: int) -> None:
-        """Let the exchange cancel all plain orders of our symbols if no sign of life comes for a while.
+    def arm_dead_man_switch(self, seconds: int) -> None:
+        """Make the exchange cancel all plain orders of the symbols if the bot is gone for some seconds.
 
-        It cancels entries and exits; conditional orders, so the stops, stay. Renewed three times within the span, and
-        called off when the session stops in order.
+        It cancels entries and exits; conditional orders, so the stops, stay. The bot renews the switch three times
+        within the span and disarms it when the session ends in order.
         """
-        self._is_watched = True
-        self._sign_of_life(seconds)
-        self.clock.every(seconds / 3.0, lambda: self._sign_of_life(seconds))
+        self._is_armed = True
+        self._renew_dead_man_switch(seconds)
+        self.clock.every(seconds / 3.0, lambda: self._renew_dead_man_switch(seconds))
 
-    def _sign_of_life(self, seconds: int) -> None:
+    def _renew_dead_man_switch(self, seconds: int) -> None:
         for symbol in self.plan.symbols:
             try:
-                self.reconciler.executor.sign_of_life(symbol, seconds)
+                self.reconciler.executor.countdown_cancel_all(symbol, seconds)
             except (Refused, Unreachable, LiveError) as failure:
                 self.event("alert", what="dead_man", symbol=symbol, text=str(failure))
 
     # --- what a strategy reports
 
     def saved_decision(self, symbol: str) -> dict[str, Any] | None:
-        """Return bar and snapshot of the last decision of the session before."""
+        """Return bar and snapshot of a symbol's last decision in the previous session, None if there is none."""
         return self._decisions.get(symbol)
 
-    def decided(self, strategy: LiveGrid, bar: int) -> None:
-        """Record a decision: everything is on the disk before anything is sent."""
+    def decided(self, strategy: LiveStrategy, bar: int) -> None:
+        """Save a decision, before any order of it is sent."""
         symbol = strategy.market.symbol
         self._decisions[symbol] = {"bar": bar, "snapshot": take_snapshot(strategy)}
         row = np.array(strategy.log[-len(LOG_COLUMNS) :])
@@ -256,20 +253,20 @@ class Session:
         figures = dict(zip(LOG_COLUMNS, row.tolist(), strict=True))
         self.monitor.bar(figures, self.connection.calls, self.connection.failures)
 
-    def carried_out(self, strategy: LiveGrid) -> None:
-        """Note that the exchange stands as decided."""
-        self._guard.decided(strategy.market.symbol, strategy.atr[0])
+    def carried_out(self, strategy: LiveStrategy) -> None:
+        """Update watch, heartbeat and screen once the orders of a decision are placed."""
+        self._first_stop.decided(strategy.market.symbol, strategy.atr[0])
         figures = self.monitor.figures
         adding = self.reconciler.order_sync.adding
         self.monitor.beat(time=self.clock.now(), bars=self.bars, equity=figures.get("equity"), adding=adding)
-        if figures:  # else this bar was decided by the session before
+        if figures:  # else the previous session decided this bar
             self._on_bar(strategy.market.symbol)
         if self.plan.once:
-            self.place.stop.set()
+            self.gateway.stop.set()
 
     def save(self) -> None:
         """Write the state."""
-        begun = self.broker is not None and self.broker.has_begun  # else its books are still empty
+        begun = self.broker.has_begun  # else its books are still empty
         self._file.save(
             {
                 "bot": self.bot,
@@ -284,11 +281,11 @@ class Session:
 
     # ---
 
-    def _tell_left_alone(self) -> None:
-        """Tell of symbols that were traded here before, are not any more, and have orders or positions still."""
+    def _alert_left_alone(self) -> None:
+        """Alert of orders and positions of symbols that the previous session traded and this one does not."""
         books = ((self.saved or {}).get("broker") or {}).get("books", {})
         held = {symbol for symbol, book in books.items() if any(leg["fills"] for leg in book["legs"])}
-        ordered = {order.key.symbol for order in self.reconciler.orders if order.standing is not Standing.DONE}
+        ordered = {order.key.symbol for order in self.reconciler.orders if order.status is not OrderStatus.DONE}
         for symbol in sorted((held | ordered) - set(self.plan.symbols)):
             self.event(
                 "alert",
@@ -298,8 +295,8 @@ class Session:
             )
 
     def _read_markets(self) -> dict[str, Market]:
-        self.connection.ask(lambda: self.place.client.load_markets(True))
-        exchange = MarketQuestions(self.connection)
+        self.connection.call(lambda: self.gateway.client.load_markets(True))
+        exchange = MarketQueries(self.connection)
         rules = {symbol: exchange.rules(symbol) for symbol in self.plan.symbols}
         path = self.plan.folder / "markets.json"  # in the shape of the packaged table
         path.write_text(json.dumps({"symbols": rules}, indent=1) + "\n", encoding="utf-8")
@@ -330,37 +327,33 @@ class Session:
         cerebro.setbroker(self.broker)
         end = self.clock.now() // BAR_MS * BAR_MS
         for symbol in self.plan.symbols:
-            source = CandleSource(self.place.client, executor.unified(symbol), self.clock, self.event)
-            first = max(self._first.get(symbol, end), end - _LONGEST_HISTORY * BAR_MS)
+            source = CandleSource(self.gateway.client, executor.unified_symbol(symbol), self.clock, self.event)
+            # The history of the first session, so that the indicators are the same.
+            first = max(self._first.get(symbol, end), end - LONGEST_MEMORY_BARS * BAR_MS)
             if (end - first) // BAR_MS <= config.warm_up:  # a new symbol, or a config that needs a longer history
                 first = 0
-            feed = LiveFeed(
-                source=source, since=first, known=tuple(self.log.candles(symbol)), on_candle=self._received, name=symbol
-            )
-            cerebro.adddata(feed)
-            cerebro.addstrategy(LiveGrid, symbol=symbol, session=self, **values)
+            params: dict[str, Any] = {
+                "source": source,
+                "since": first,
+                "known": tuple(self.log.candles(symbol)),
+                "on_candle": self._received,
+                "name": symbol,
+            }
+            cerebro.adddata(LiveFeed(**params))
+            cerebro.addstrategy(LiveStrategy, symbol=symbol, session=self, **values)
         return cerebro
 
-    def _received(self, symbol: str, candle) -> None:
+    def _received(self, symbol: str, candle: Candle) -> None:
         self._first[symbol] = min(self._first.get(symbol, candle.time), candle.time)
         self.log.candle(symbol, candle)
 
 
-def with_history(config: GridConfig) -> GridConfig:
-    """Return a config whose warm-up lets all averages forget where they began.
-
-    A backtest of the recorded candles by this config begins to trade at the very same bar.
-    """
-    bars = _HISTORY["gmm" if config.regime == "gmm" else "kama"]
-    return config.model_copy(update={"warm_up": max(config.warm_up, bars)})
-
-
-def names(symbols: Sequence[str]) -> list[str]:
-    """Return the exchange's names of symbols, each once.
+def exchange_symbols(symbols: Sequence[str]) -> list[str]:
+    """Return the exchange's names of symbols, without repetitions.
 
     Raises
     ------
     MarketError
-        One is no linear perpetual.
+        A symbol is not a linear perpetual.
     """
     return list(dict.fromkeys(map(exchange_symbol, symbols)))

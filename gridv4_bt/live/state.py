@@ -1,7 +1,7 @@
-"""state.json: what a session must know to go on after a kill at any instruction.
+"""state.json: the state from which a session is restored, even after a kill at any instruction.
 
-A file is never changed in place: the new one is written beside it, forced to the disk and moved over it, and the one
-before is kept. What cannot be trusted is set aside under another name, never overwritten.
+A file is never changed in place: the new one is written beside it, flushed to the disk and moved over it, and the
+previous one is kept. A damaged or foreign file is renamed, never overwritten.
 """
 
 import hashlib
@@ -20,19 +20,19 @@ NAME, PREVIOUS = "state.json", "state.previous.json"
 
 @dataclass(frozen=True)
 class Loaded:
-    """What was found in a state directory."""
+    """The state found in a state directory."""
 
-    content: dict[str, Any] | None  #: None if there is no state to go on from
-    notices: tuple[str, ...]  #: what a person should know about it
+    content: dict[str, Any] | None  #: None without a usable state
+    notices: tuple[str, ...]  #: messages for a person
 
 
 class StateFile:
-    """The state of one bot.
+    """The state files of one bot.
 
     Parameters
     ----------
     folder : the state directory; it must exist.
-    place : where the bot trades, such as ``paper`` or a host name; a state of another place is foreign.
+    place : name of the gateway, such as ``paper`` or a host name; a state of another one is foreign.
     """
 
     def __init__(self, folder: Path, place: str) -> None:
@@ -42,12 +42,12 @@ class StateFile:
         self._previous = folder / PREVIOUS
 
     def save(self, content: dict[str, Any]) -> None:
-        """Replace the state; after a crash either the old or the new one is there, whole.
+        """Replace the state; after a crash either the old or the new one is there, complete.
 
         Raises
         ------
         OSError
-            The disk is full or gone; the state before is untouched.
+            The disk is full or gone; the previous state is untouched.
         """
         text = json.dumps(content, allow_nan=True, separators=(",", ":"))
         head = {"version": VERSION, "place": self._place, "checksum": _checksum(text)}
@@ -63,12 +63,12 @@ class StateFile:
         sync_folder(self._folder)
 
     def load(self) -> Loaded:
-        """Return the newest state that can be trusted; what cannot is set aside.
+        """Return the newest readable state; set damaged and foreign ones aside.
 
         Raises
         ------
         StateError
-            There were states and none of them can be read: to go on would be to forget positions.
+            There are states and none of them can be read: positions would be forgotten.
         """
         damaged: dict[Path, Exception] = {}
         for path in (self._path, self._previous):
@@ -100,7 +100,7 @@ class StateFile:
         return Loaded(None, ())
 
     def peek(self) -> dict[str, Any] | None:
-        """Return the newest state that can be trusted and leave all files as they are; None if there is none."""
+        """Return the newest readable state, None if there is none; all files stay as they are."""
         for path in (self._path, self._previous):
             try:
                 return self._read(path)
@@ -118,7 +118,8 @@ class StateFile:
             raise ValueError("its checksum does not match")
         if head["place"] != self._place:
             raise _Foreign(f"belongs to {head['place']}, not to {self._place}")
-        return json.loads(text)
+        content: dict[str, Any] = json.loads(text)
+        return content
 
 
 class _Foreign(Exception):
@@ -126,7 +127,7 @@ class _Foreign(Exception):
 
 
 def sync_folder(folder: Path) -> None:
-    """Force a folder's names to the disk, so that a move survives a power cut."""
+    """Flush a folder's entries to the disk, so that a move survives a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -139,7 +140,7 @@ def _checksum(text: str) -> str:
 
 
 def unused(path: Path) -> Path:
-    """Return the path, with a number if it is taken."""
+    """Return the path, with a number added if it exists."""
     found, number = path, 1
     while found.exists():
         number += 1

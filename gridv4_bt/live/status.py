@@ -1,4 +1,4 @@
-"""What a person sees of a running session: a screen on a terminal, else a line a bar."""
+"""The display of a running session: a screen on a terminal, otherwise a line a bar."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -17,8 +17,8 @@ _EVERY_S = 0.25
 
 
 @contextmanager
-def shown(console: Console) -> Iterator[Callable[[Session, str], None]]:
-    """Give what shows a session after each bar."""
+def status_display(console: Console) -> Iterator[Callable[[Session, str], None]]:
+    """Yield a function that displays a session after each bar."""
     if not console.is_terminal or console.quiet:
         yield _line
         return
@@ -37,7 +37,7 @@ def _line(session: Session, symbol: str) -> None:
 
 def _screen(session: Session) -> Table:
     f = session.monitor.figures
-    table = Table(title=f"GridStrategyV4 on {session.place.name}", show_header=False, min_width=64)
+    table = Table(title=f"GridStrategyV4 on {session.gateway.name}", show_header=False, min_width=64)
     rows = {
         "bar": f"{moment(int(1000 * f['bar_time_seconds']))} UTC, {session.bars:,} decided",
         "equity": f"{f['equity']:,.2f} USDT, wallet {f['wallet']:,.2f}, drawdown {f['drawdown']:.1%}",

@@ -1,7 +1,7 @@
-"""Chaos: a live session among random faults, killed at random moments, held against the exchange's own ledger.
+"""Chaos test: a live session under random faults and kills, compared with the exchange's own ledger.
 
-The exchange runs here; the bot runs in processes of its own that get SIGKILL, some while a request is being served,
-some a moment later, wherever they are. Between the storms come calm bars, in which books and exchange must agree.
+The exchange runs in this process; the bot runs in child processes that get SIGKILL during a request or a moment after
+it. Between the faults come calm bars, at which books and exchange must agree.
 """
 
 import json
@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,37 +24,38 @@ from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.config import GridConfig, config_as_toml, load_config
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.core.time import BAR_MS, HOUR_MS
+from gridv4_bt.engine.history import history_bars
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import LiveError
 from gridv4_bt.exchange.api import Api
 from gridv4_bt.exchange.exchange import Exchange
-from gridv4_bt.exchange.faults import Faults, random_faults
+from gridv4_bt.exchange.faults import Fault, Faults, random_faults
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.connection import Unreachable
 from gridv4_bt.live.ids import Purpose, parse_id
-from gridv4_bt.live.live_strategy import LiveGrid
-from gridv4_bt.live.paper import PaperClock, history_bars, place_at
-from gridv4_bt.live.runner import Plan, Session
+from gridv4_bt.live.live_strategy import LiveStrategy
+from gridv4_bt.live.paper import PaperClock, gateway_at
+from gridv4_bt.live.runner import Session, SessionPlan
 from presets import BUSY
 
-#: Out of so many bars the last ones are calm: no fault, no kill.
+#: Of every `CYCLE` bars the last `CALM` are calm: no fault, no kill.
 CYCLE, CALM = 25, 4
-_REQUESTS_PER_BAR = 10  # about; kills are drawn among requests
+_REQUESTS_PER_BAR = 10  # about; a kill is drawn at each request
 _LONGEST_RUN_S = 600.0
 _CASH = 10_000.0
 _HALTED = 3  # exit code
-_PATIENCE = 5  # of who starts it again, with halts in one seed
+_RESTARTS = 5  # after halts, in one seed
 
 
 @dataclass
 class Result:
-    """What one seed showed."""
+    """The result of one seed."""
 
     seed: int
-    bars: int = 0  #: decided, in all processes together
+    bars: int = 0  #: decided by all processes together
     kills: int = 0
-    halts: int = 0  #: times it could not go on, said so, and was started again
+    halts: int = 0  #: how often the session halted and was started again
     faults: Counter[str] = field(default_factory=Counter)
     requests: int = 0
     fills: int = 0
@@ -63,12 +65,12 @@ class Result:
 
 
 class CheckedSession(Session):
-    """A session that compares itself with the exchange at calm bars and writes down what it finds."""
+    """A session that compares its books with the exchange at calm bars and writes the differences to a file."""
 
     report: Path
 
-    def decided(self, strategy: LiveGrid, bar: int) -> None:
-        """Compare the books before anything is sent."""
+    def decided(self, strategy: LiveStrategy, bar: int) -> None:
+        """Compare the books with the exchange before any order is sent."""
         super().decided(strategy, bar)
         account = self.broker.account
         found = {"bar": bar, "fills": account.fills, "broken": []}
@@ -80,17 +82,17 @@ class CheckedSession(Session):
         with self.report.open("a", encoding="utf-8") as file:
             file.write(json.dumps(found) + "\n")
 
-    def carried_out(self, strategy: LiveGrid) -> None:
-        """See that every open leg has its stop."""
+    def carried_out(self, strategy: LiveStrategy) -> None:
+        """Check that every open leg has a stop."""
         super().carried_out(strategy)
         if not is_calm(self.broker.bar_time(strategy.feed) + BAR_MS):
             return
         broken = []
         symbol = strategy.market.symbol
-        held = self.reconciler.executor.holdings(symbol)
+        held = self.reconciler.executor.positions(symbol)
         stops = {
             (name.side, info.get("closePosition"))
-            for one, info in self.reconciler.executor.open_ids(symbol).items()
+            for one, info in self.reconciler.executor.open_orders(symbol).items()
             if (name := parse_id(one)) is not None and name.purpose is Purpose.STOP
         }
         for side in PositionSide:
@@ -99,10 +101,10 @@ class CheckedSession(Session):
         with self.report.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"stops": True, "broken": broken}) + "\n")
 
-    def _compare(self, strategy: LiveGrid) -> list[str]:
+    def _compare(self, strategy: LiveStrategy) -> list[str]:
         broken = []
         symbol = strategy.market.symbol
-        held = self.reconciler.executor.holdings(symbol)
+        held = self.reconciler.executor.positions(symbol)
         account = self.broker.account
         close = strategy.feed.close[0]
         theirs = self.reconciler.executor.wallet()
@@ -113,9 +115,10 @@ class CheckedSession(Session):
             broken.append(f"equity {equity:.4f}, at the exchange {theirs:.4f}")
         if abs(account.start - _CASH) > 1e-6:
             broken.append(f"the wallet was corrected: start {account.start:.4f}")
-        for side in strategy.sides:
-            if abs(side.tracker.qty - held[side.side].qty) > 1e-9:
-                broken.append(f"{side.side.name} {side.tracker.qty:g}, at the exchange {held[side.side].qty:g}")
+        for ours in strategy.sides:
+            qty, theirs_qty = ours.tracker.qty, held[ours.side].qty
+            if abs(qty - theirs_qty) > 1e-9:
+                broken.append(f"{ours.side.name} {qty:g}, at the exchange {theirs_qty:g}")
         trades = self.reconciler.executor.trades(symbol, -1)
         fees = plain_sum(trade.fee for trade in trades)
         if abs(account.fees - fees) > 1e-6:
@@ -124,16 +127,16 @@ class CheckedSession(Session):
 
 
 def is_calm(time_ms: int) -> bool:
-    """Tell whether a time lies in a calm stretch."""
+    """Return whether a time, ms, lies in calm bars."""
     return time_ms // BAR_MS % CYCLE >= CYCLE - CALM
 
 
-def run_seed(seed: int, bars: int, folder: Path, trouble: float = 0.03, kills_per_bar: float = 0.03) -> Result:
-    """Let one bot live through one seed's storms.
+def run_seed(seed: int, bars: int, folder: Path, fault_rate: float = 0.03, kills_per_bar: float = 0.03) -> Result:
+    """Run one bot under the faults and kills of one seed.
 
     Parameters
     ----------
-    trouble : share of requests that meet a fault outside the calm bars.
+    fault_rate : share of requests with a fault outside the calm bars.
     kills_per_bar : how often the process is killed, on average.
     """
     began = time.perf_counter()
@@ -141,7 +144,7 @@ def run_seed(seed: int, bars: int, folder: Path, trouble: float = 0.03, kills_pe
     rng = random.Random(seed)
     result = Result(seed)
     folder.mkdir(parents=True)
-    # Small levels near to each other trade often.
+    # Levels near to each other trade often.
     config = load_config(BUSY, ["floor_pct=0.003", "k=0.8", "levels=5"])
     (folder / "chaos.toml").write_text(config_as_toml(config), encoding="utf-8")
     needed = history_bars(config) + bars
@@ -151,7 +154,7 @@ def run_seed(seed: int, bars: int, folder: Path, trouble: float = 0.03, kills_pe
     feeds = make_feeds([SymbolData(SYMBOL, candles, market.funding)])
     start = int(feeds[0].candles.time[history_bars(config)])
     exchange = Exchange(feeds, {SYMBOL: load_market_history(SYMBOL)}, config, _CASH, start)
-    storm = _Storm(exchange, rng, random_faults(seed, trouble), kills_per_bar, result)
+    storm = _Storm(rng, random_faults(seed, fault_rate), kills_per_bar, result)
     api = Api(exchange, faults=storm, go_on=storm.go_on)
     storm.api = api
     context = multiprocessing.get_context("forkserver")
@@ -165,7 +168,7 @@ def run_seed(seed: int, bars: int, folder: Path, trouble: float = 0.03, kills_pe
             storm.process = None
             if process.exitcode == -signal.SIGKILL:
                 continue
-            if process.exitcode == _HALTED and result.halts < _PATIENCE:
+            if process.exitcode == _HALTED and result.halts < _RESTARTS:
                 result.halts += 1
                 continue
             if process.exitcode != 0:
@@ -180,20 +183,18 @@ def run_seed(seed: int, bars: int, folder: Path, trouble: float = 0.03, kills_pe
 
 
 class _Storm(Faults):
-    """The faults of a seed outside the calm bars, and the kills."""
+    """The faults and kills of a seed outside the calm bars."""
 
-    def __init__(
-        self, exchange: Exchange, rng: random.Random, faults: Faults, kills_per_bar: float, result: Result
-    ) -> None:
-        self._exchange = exchange
+    api: Api  #: the front of the exchange, set once it is made
+
+    def __init__(self, rng: random.Random, faults: Faults, kills_per_bar: float, result: Result) -> None:
         self._rng = rng
         self._faults = faults
         self._result = result
         self._mean = _REQUESTS_PER_BAR / kills_per_bar if kills_per_bar else float("inf")
         self.requests = 0
         self._until_kill = self._draw()
-        self.process: Any = None
-        self.api: Api | None = None
+        self.process: Any = None  #: of the bot
 
     def _draw(self) -> float:
         return self._rng.expovariate(1.0 / self._mean) if self._mean < float("inf") else float("inf")
@@ -209,11 +210,11 @@ class _Storm(Faults):
             self._result.kills += 1
             process = self.process
             if self._rng.random() < 0.5:
-                _kill(process)  # this request is still carried out
+                _kill(process)  # this request is still executed
             else:
                 threading.Timer(self._rng.uniform(0.0, 0.03), _kill, (process,)).start()
 
-    def draw(self, method, path, applies):
+    def draw(self, method: str, path: str, applies: Callable[[Fault], bool]) -> Fault | None:
         if is_calm(self.api.exchange.now):
             return None
         fault = self._faults.draw(method, path, applies)
@@ -223,7 +224,7 @@ class _Storm(Faults):
 
 
 def _one_order_per_intent(exchange: Exchange, result: Result) -> None:
-    """Note where two orders stand for one intent."""
+    """Note where two open orders serve one purpose."""
     intents = Counter(
         name[:5] for order in exchange.registry.open_orders() if (name := parse_id(order.client_id)) is not None
     )
@@ -239,14 +240,14 @@ def _kill(process: Any) -> None:
 
 
 def _live(url: str, folder: str) -> None:
-    """Run one session until the market ends; this is the process that is killed."""
+    """Run one session until the market ends, in the process that is killed."""
     logging.getLogger("gridv4.live").setLevel(logging.CRITICAL)
     path = Path(folder)
     config: GridConfig = load_config(path / "chaos.toml")
     stop = threading.Event()
     clock = PaperClock(url, float("inf"), stop)
-    place = place_at(url, clock, stop)
-    with CheckedSession(Plan([SYMBOL], config, path / "state"), place, lambda title, text: None) as session:
+    gateway = gateway_at(url, clock, stop)
+    with CheckedSession(SessionPlan([SYMBOL], config, path / "state"), gateway, lambda title, text: None) as session:
         session.report = path / "chaos.jsonl"
         try:
             session.prepare()

@@ -27,8 +27,8 @@ from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.ccxt_client import KEY, SECRET, Keys, read_keys
-from gridv4_bt.live.paper import PaperClock, place_at
-from gridv4_bt.live.runner import Plan, Session
+from gridv4_bt.live.paper import PaperClock, gateway_at
+from gridv4_bt.live.runner import Session, SessionPlan
 
 SCRIPT = Path(__file__).resolve().parents[2] / "run_live.py"
 
@@ -36,7 +36,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "run_live.py"
 @pytest.fixture
 def short_market(monkeypatch):
     """Let --paper take a few bars of history only."""
-    monkeypatch.setattr(command, "with_history", lambda config: config)
+    monkeypatch.setattr(command, "with_live_history", lambda config: config)
     monkeypatch.setattr(command, "BARS_A_DAY", 12)
 
 
@@ -84,7 +84,7 @@ def test_paper_trades_and_goes_on_and_begins_anew(tmp_path, short_market):
     assert len(list(state.glob("before-*"))) == 1
 
 
-def test_the_doctor_looks_and_changes_nothing(tmp_path, short_market):
+def test_the_preflight_check_looks_and_changes_nothing(tmp_path, short_market):
     result = run("--paper", "--check", "--state-dir", tmp_path / "state")
     assert result.exit_code == command.FAILED_CHECK  # the paper account starts in one-way mode
     assert "hedge mode" in result.output and "nothing was changed" in result.output
@@ -123,8 +123,8 @@ def test_no_key_is_in_any_file_log_alert_or_error(tmp_path, caplog):
     alerts = []
     with ServerThread(Api(exchange, key=MINE.key, secret=MINE.secret, faults=faults)) as server:
         stop = threading.Event()
-        place = place_at(server.url, PaperClock(server.url, float("inf"), stop), stop, MINE)
-        plan = Plan([SYMBOL], config, tmp_path / "state")
+        place = gateway_at(server.url, PaperClock(server.url, float("inf"), stop), stop, MINE)
+        plan = SessionPlan([SYMBOL], config, tmp_path / "state")
         with Session(plan, place, lambda title, text: alerts.append(title + text)) as session:
             session.prepare()
             session.run()

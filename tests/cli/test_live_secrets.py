@@ -43,8 +43,8 @@ live.main()
 """
 BUG = """
 def bug(self):
-    self.place.client.session = wired_session(None)
-    self.place.client.fetch_balance()
+    self.gateway.client.session = wired_session(None)
+    self.gateway.client.fetch_balance()
 Session.run = bug
 """
 

@@ -63,7 +63,7 @@ def run(exchange, tmp_path):
     return call
 
 
-def standing(exchange) -> list:
+def open_orders(exchange) -> list:
     orders = exchange.api.exchange.registry.open_orders()
     return [name for order in orders if (name := parse_id(order.client_id)) is not None]
 
@@ -129,13 +129,13 @@ def test_without_candles_at_the_start_it_ends_with_1_and_the_cure(run, exchange,
     exchange.api.faults = Faults([Fault(kind="gateway", on="/fapi/v1/klines", times=0)])
     code, said = run("--once")
     assert code == 1 and "keeps failing" in said and "start again" in said
-    assert "halted" in alerts(tmp_path / "state") and standing(exchange) == []
+    assert "halted" in alerts(tmp_path / "state") and open_orders(exchange) == []
 
 
 # --- the doctor
 
 
-def test_the_doctor_names_each_thing_that_is_wrong(run, exchange, tmp_path):
+def test_the_preflight_check_names_each_thing_that_is_wrong(run, exchange, tmp_path):
     market = exchange.api.exchange
     exchange.call(lambda: market.trade_by_hand(SYMBOL, "BUY", "BOTH", 0.01))
     exchange.call(lambda: setattr(market.books[SYMBOL], "leverage", 3))
@@ -146,7 +146,7 @@ def test_the_doctor_names_each_thing_that_is_wrong(run, exchange, tmp_path):
     assert table["clock"] == table["key may trade"] == table["wallet"] == "ok"
 
 
-def test_the_doctor_leaves_a_state_alone_and_looks_while_a_bot_works(run, exchange, tmp_path):
+def test_the_preflight_check_leaves_a_state_alone_and_looks_while_a_bot_works(run, exchange, tmp_path):
     assert run("--once")[0] == 0
     state = tmp_path / "state"
     kept = state / "state.json"
@@ -169,18 +169,18 @@ def test_the_doctor_leaves_a_state_alone_and_looks_while_a_bot_works(run, exchan
 def test_other_levels_and_another_symbol_are_taken_up(run, exchange, tmp_path):
     state = tmp_path / "state"
     assert run("--once")[0] == 0
-    assert len(standing(exchange)) == 20
+    assert len(open_orders(exchange)) == 20
     exchange.call(lambda: exchange.api.exchange.advance_bars(1))
     assert run("--once", "--set", "levels=4", "--set", "regime=none")[0] == 0
-    assert len(standing(exchange)) == 8
+    assert len(open_orders(exchange)) == 8
     exchange.call(lambda: exchange.api.exchange.advance_bars(1))
     assert run("--once", "--set", "levels=12", "--set", "regime=none")[0] == 0
-    assert len(standing(exchange)) == 24
+    assert len(open_orders(exchange)) == 24
     code, said = run("--once", symbol="ETHUSDT")
     assert "Try SAMPLE/USDT:USDT" in said
-    assert len(standing(exchange)) == 24 and (state / "state.json").exists()
+    assert len(open_orders(exchange)) == 24 and (state / "state.json").exists()
     assert run("--flatten")[0] == 0
-    assert standing(exchange) == []
+    assert open_orders(exchange) == []
 
 
 def test_damaged_states_are_refused_until_a_person_has_looked(run, exchange, tmp_path):
@@ -190,7 +190,7 @@ def test_damaged_states_are_refused_until_a_person_has_looked(run, exchange, tmp
     for _ in range(2):
         _, said = run("--once")
         assert "No good state is left" in said
-    assert len(standing(exchange)) == 20
+    assert len(open_orders(exchange)) == 20
 
 
 def test_starts_that_come_to_nothing_leave_no_heap_of_folders(run, exchange, tmp_path):
@@ -231,7 +231,7 @@ def test_a_signal_during_the_start_ends_it_in_order(exchange, tmp_path):
         bot.send_signal(signal.SIGTERM)
         said, _ = bot.communicate(timeout=60)
     assert bot.returncode == 0, said
-    assert standing(exchange) == []
+    assert open_orders(exchange) == []
 
 
 def test_the_second_signal_ends_at_once(exchange, tmp_path):

@@ -11,7 +11,7 @@ from gridv4_bt.engine.matching import FILL_RULES, Bar, Book, Costs, Entry, Marke
 from gridv4_bt.engine.types import PositionSide, TradeLabel
 from gridv4_bt.live.booking import BarBooking, book_bars
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
-from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, Standing
+from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, OrderStatus
 
 COSTS = Costs(0.0002, 0.0005, 0.0002)
 SYMBOL = "BTCUSDT"
@@ -28,7 +28,7 @@ def orders_of(book: Book) -> tuple[OrderRegistry, dict]:
     def add(key: OrderKey, qty: float, price: float, label: str = "", spacing: float = 0.0):
         nonlocal number
         number += 1
-        order = Order(make_id("g4", key, number), key, qty, price, spacing, label, standing=Standing.OPEN)
+        order = Order(make_id("g4", key, number), key, qty, price, spacing, label, status=OrderStatus.OPEN)
         orders.add(order)
         by_work[key[1:], label] = order
 
@@ -118,7 +118,7 @@ def test_books_equal_the_simulated_ones_whatever_the_order_of_reports(scene, shu
     executions = simulate(simulated, bar, by_work)
     # What the exchange tells apart is one order at a time; a stop's parts have one price.
     for order in orders:
-        order.standing = Standing.DONE if any(one.order_id == order.id for one in executions) else Standing.OPEN
+        order.status = OrderStatus.DONE if any(one.order_id == order.id for one in executions) else OrderStatus.OPEN
     shuffle.shuffle(executions)
     live.bar = bar
     book_bars([BarBooking(live, orders, executions)])
@@ -152,7 +152,7 @@ def test_the_parts_of_an_order_within_a_bar_are_one_fill_at_their_mean_price():
     book, orders = one_fill(), OrderRegistry()
     book.long.place(-2, Entry(98.0, 0.003, 0.02))
     key = OrderKey(SYMBOL, PositionSide.LONG, Purpose.ENTRY, 2)
-    order = Order(make_id("g4", key, 1), key, 0.003, 98.0, 0.02, standing=Standing.OPEN)
+    order = Order(make_id("g4", key, 1), key, 0.003, 98.0, 0.02, status=OrderStatus.OPEN)
     orders.add(order)
     parts = [execution(order.id, 0.001, 98.0, opens=True, number=n, fee=fee) for n, fee in ((1, 0.5), (2, 0.25))]
     book_bars([BarBooking(book, orders, parts)])
@@ -165,7 +165,7 @@ def test_a_partly_filled_exit_leaves_the_rest_of_the_fill_with_its_exit():
     book, orders = one_fill(), OrderRegistry()
     book.long.exits[1] = 101.0
     key = OrderKey(SYMBOL, PositionSide.LONG, Purpose.EXIT, 1)
-    order = Order(make_id("g4", key, 1), key, 0.004, 101.0, standing=Standing.OPEN)
+    order = Order(make_id("g4", key, 1), key, 0.004, 101.0, status=OrderStatus.OPEN)
     orders.add(order)
     book_bars([BarBooking(book, orders, [execution(order.id, 0.001, 101.0, opens=False)])])
     assert abs(book.long.tracker.qty - 0.003) < 1e-12

@@ -7,9 +7,9 @@ from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange import exchange as exchange_module
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
-from gridv4_bt.live.failures import Reaction, refusal
+from gridv4_bt.live.failures import Reaction, classify_refusal
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
-from gridv4_bt.live.own_orders import Order, Standing
+from gridv4_bt.live.own_orders import Order, OrderStatus
 
 
 def entries(prices, qty=0.01):
@@ -22,7 +22,7 @@ def two(executor):
     return entries([round(last * 0.9, 1), round(last * 0.8, 1)])
 
 
-def two_standing(executor):
+def two_open(executor):
     orders = two(executor)
     assert list(executor.place_all(orders)) == []
     return orders
@@ -42,7 +42,7 @@ def test_a_refusal_inside_a_batch_is_an_answer_and_not_sent_again(market, monkey
         (7, Reaction.FEWER_ORDERS, -2025),
         (8, Reaction.FEWER_ORDERS, -2025),
     ]
-    assert [order.standing for order in orders] == [Standing.OPEN] * 6 + [Standing.DONE] * 2
+    assert [order.status for order in orders] == [OrderStatus.OPEN] * 6 + [OrderStatus.DONE] * 2
 
 
 def test_orders_are_taken_back_ten_at_a_time_and_one_that_is_gone_is_asked_for(market):
@@ -62,25 +62,25 @@ def test_orders_are_taken_back_ten_at_a_time_and_one_that_is_gone_is_asked_for(m
         # 13 orders: two batches, and for the one that is gone a cancel of its own and the question what became of it
         assert session.connection.calls - before == 4
         assert scene.exchange.registry.open_orders() == []
-    assert {order.standing for order in (orders[0], *more)} == {Standing.DONE}
+    assert {order.status for order in (orders[0], *more)} == {OrderStatus.DONE}
     assert {order.executed for order in more} == {0.0}
 
 
-def test_a_batch_of_cancels_that_is_not_answered_is_in_doubt(market):
+def test_orders_of_an_unanswered_batch_of_cancels_are_unknown(market):
     scene = market(bars=4, faults=[{"kind": "gateway", "on": "DELETE /fapi/v1/batchOrders", "times": 0}])
     with ServerThread(scene.api) as server, scene.session(server.url) as session:
         executor = session.reconciler.executor
-        orders = two_standing(executor)
+        orders = two_open(executor)
         executor.cancel_all(orders)
-        assert [order.standing for order in orders] == [Standing.DOUBT] * 2
+        assert [order.status for order in orders] == [OrderStatus.UNKNOWN] * 2
         executor.cancel_all(orders[:1])  # alone it takes another way
-        assert [order.standing for order in orders] == [Standing.DONE, Standing.DOUBT]
+        assert [order.status for order in orders] == [OrderStatus.DONE, OrderStatus.UNKNOWN]
 
 
 def test_a_refusal_of_a_batch_says_what_it_means():
-    failure = refusal({"code": -2019, "msg": "Margin is insufficient."})
+    failure = classify_refusal({"code": -2019, "msg": "Margin is insufficient."})
     assert (failure.reaction, failure.code, failure.text) == (Reaction.STOP_ADDING, -2019, "Margin is insufficient.")
-    assert refusal({"code": "-99999"}).reaction is Reaction.SKIP
+    assert classify_refusal({"code": "-99999"}).reaction is Reaction.SKIP
 
 
 def test_an_unknown_outcome_inside_a_batch_is_asked_for_and_not_sent_again(market):
@@ -103,19 +103,19 @@ def test_an_unknown_outcome_inside_a_batch_is_asked_for_and_not_sent_again(marke
         scene.api.serve = unknown
         assert list(executor.place_all(orders)) == []
         assert sent == ["/fapi/v1/batchOrders"]
-        assert [order.standing for order in orders] == [Standing.OPEN, Standing.DONE]
+        assert [order.status for order in orders] == [OrderStatus.OPEN, OrderStatus.DONE]
         assert len(scene.exchange.registry.open_orders()) == 1
 
 
-def test_orders_in_doubt_that_a_batch_of_cancels_does_not_find_are_asked_for(market):
+def test_unknown_orders_missing_in_a_batch_of_cancels_are_queried(market):
     scene = market(bars=4)
     with ServerThread(scene.api) as server, scene.session(server.url) as session:
         executor = session.reconciler.executor
-        orders = two_standing(executor)
+        orders = two_open(executor)
         scene.api.faults = Faults([Fault(kind="lost_after", on="DELETE /fapi/v1/batchOrders", times=6)])
         executor.cancel_all(orders)
         executor.cancel_all(orders)
-        assert [order.standing for order in orders] == [Standing.DONE] * 2
+        assert [order.status for order in orders] == [OrderStatus.DONE] * 2
 
 
 def test_a_ban_is_told_and_not_sat_through_with_an_order_in_hand(market):
@@ -127,5 +127,5 @@ def test_a_ban_is_told_and_not_sat_through_with_an_order_in_hand(market):
         before = session.clock.now()
         assert executor.place(order).reaction is Reaction.WAIT
         assert session.clock.now() - before < 1_000
-    assert order.standing is Standing.DONE and scene.exchange.registry.open_orders() == []
+    assert order.status is OrderStatus.DONE and scene.exchange.registry.open_orders() == []
     assert any("silenced" in alert for alert in scene.alerts)

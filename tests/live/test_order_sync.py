@@ -20,10 +20,10 @@ from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.ids import Purpose, parse_id
 from gridv4_bt.live.order_diff import Unbooked
 from gridv4_bt.live.order_sync import OrderSync
-from gridv4_bt.live.own_orders import Execution, OrderRegistry, Standing
+from gridv4_bt.live.own_orders import Execution, OrderRegistry, OrderStatus
 
 
-def standing(scene, purpose):
+def open_for(scene, purpose):
     names = [(parse_id(order.client_id), order) for order in scene.exchange.registry.open_orders()]
     return [(name, order) for name, order in names if name.purpose is purpose]
 
@@ -59,9 +59,9 @@ def test_where_the_exchange_takes_no_more_orders_the_farthest_entries_give_way(m
     book = scene.exchange.books[SYMBOL]
     fills = sum(len(leg.tracker.ids) for leg in session.broker.books()[0].legs)
     assert fills and any("order refused" in alert for alert in scene.alerts)
-    exits = standing(scene, Purpose.EXIT)
+    exits = open_for(scene, Purpose.EXIT)
     assert sum(order.qty for _, order in exits) == pytest.approx(book.long.tracker.qty + book.short.tracker.qty)
-    levels = [name.ref for name, _ in standing(scene, Purpose.ENTRY)]
+    levels = [name.ref for name, _ in open_for(scene, Purpose.ENTRY)]
     assert levels and max(levels) < 4
 
 
@@ -129,34 +129,34 @@ def test_a_leg_that_was_closed_in_part_only_is_not_said_to_be_flat(market):
     check_protected(scene)
 
 
-class Standstill:
-    """An executor whose orders all stand and whose cancels all succeed."""
+class InstantExecutor:
+    """An executor whose orders are all accepted and whose cancels all succeed."""
 
     def place_all(self, orders):
         for order in orders:
-            order.standing = Standing.OPEN
+            order.status = OrderStatus.OPEN
         return []
 
     def place(self, order):
-        order.standing = Standing.OPEN
+        order.status = OrderStatus.OPEN
 
     def refresh(self, order):
         pass
 
     def cancel_all(self, orders):
         for order in orders:
-            order.standing, order.executed = Standing.DONE, order.filled
+            order.status, order.executed = OrderStatus.DONE, order.filled
 
 
 @pytest.fixture
 def leg():
-    """A LONG leg of two fills at a dealer whose stop stands."""
+    """A LONG leg of two fills whose stop is open."""
     book = Book(load_market(SYMBOL), Account(10_000.0), Costs(0.0, 0.0, 0.0), FILL_RULES["touch"])
     book.bar = Bar(900_000)
     for qty in (0.01, 0.004):
         book.account.open_fill(SYMBOL, book.long.tracker, qty, 100.0, 0, 0, 0.01, 0.0, True)
     book.long.stop = 90.0
-    scene = SimpleNamespace(book=book, leg=book.long, orders=OrderRegistry(), executor=Standstill())
+    scene = SimpleNamespace(book=book, leg=book.long, orders=OrderRegistry(), executor=InstantExecutor())
     journal = SimpleNamespace(write=lambda records: None)
     scene.order_sync = OrderSync(scene.executor, journal, "g4", scene.orders, lambda kind, **fields: None)
     scene.carry_out = lambda *executions: scene.order_sync.carry_out(book, Unbooked(list(executions), SYMBOL))
@@ -169,10 +169,10 @@ def test_a_close_of_which_some_trades_are_late_does_not_take_the_stop_of_what_is
     leg.leg.closes.append(MarketClose(1, 0.01, TradeLabel.OLDEST))
     leg.carry_out()
     [close] = leg.orders.of(SYMBOL, PositionSide.LONG, Purpose.CLOSE)
-    close.standing, close.executed, close.filled = Standing.DONE, 0.01, 0.006
+    close.status, close.executed, close.filled = OrderStatus.DONE, 0.01, 0.006
     leg.leg.tracker.close(0, 0.006)  # 0.004 of it are booked later; the fill of 0.004 stays
     leg.carry_out()
-    assert leg.stop.standing is Standing.OPEN
+    assert leg.stop.status is OrderStatus.OPEN
 
 
 def test_what_an_exit_took_before_is_not_taken_from_a_close_again(leg):
@@ -201,6 +201,6 @@ def test_a_stop_stays_where_the_leg_was_opened_again_after_the_candle(leg):
         leg.leg.tracker.close(0, leg.leg.tracker.qtys[0])
     leg.leg.stop = None
     leg.carry_out(opened)
-    assert leg.stop.standing is Standing.OPEN
+    assert leg.stop.status is OrderStatus.OPEN
     leg.carry_out()
-    assert leg.stop.standing is Standing.DONE
+    assert leg.stop.status is OrderStatus.DONE

@@ -12,7 +12,7 @@ from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.connection import RECV_WINDOW_MS, Unreachable
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id, parse_id
-from gridv4_bt.live.own_orders import Order, Standing
+from gridv4_bt.live.own_orders import Order, OrderStatus
 from gridv4_bt.record.equity import write_equity
 from gridv4_bt.record.trades import write_trades
 
@@ -69,7 +69,7 @@ def test_stopping_takes_back_the_entries_and_leaves_exits_and_stops(market):
 
 
 def test_entries_that_cannot_be_taken_back_are_told(market, monkeypatch):
-    monkeypatch.setattr("gridv4_bt.live.runner._LAST_TRIES_S", (0.0, 0.0))
+    monkeypatch.setattr("gridv4_bt.live.runner._CANCEL_PAUSES_S", (0.0, 0.0))
     scene = market()
     with ServerThread(scene.api) as server, scene.session(server.url, 20) as session:
         session._cerebro.run()
@@ -86,29 +86,29 @@ def test_entries_that_cannot_be_taken_back_are_told(market, monkeypatch):
 
 def test_the_dead_mans_switch_is_called_off_by_an_orderly_stop_only(market):
     scene = market(settings=(*LIVELY, "regime=none"))
-    standing = lambda: {parse_id(o.client_id).purpose for o in scene.exchange.registry.open_orders()}  # noqa: E731
+    open_purposes = lambda: {parse_id(o.client_id).purpose for o in scene.exchange.registry.open_orders()}  # noqa: E731
     with ServerThread(scene.api) as server:
         with scene.session(server.url, 20) as session:
-            session.watch_over(60)
+            session.arm_dead_man_switch(60)
             session.run()
         assert scene.exchange.countdowns == {}
         server.call(lambda: scene.exchange.advance(scene.exchange.now + 300_000))
-        assert standing() == {"X"}
+        assert open_purposes() == {"X"}
         with scene.session(server.url, 2) as session:
-            session.watch_over(60)
+            session.arm_dead_man_switch(60)
             session._cerebro.run()  # and then it is gone
-            assert "E" in standing() and scene.exchange.countdowns
+            assert "E" in open_purposes() and scene.exchange.countdowns
             session.save()
         server.call(lambda: scene.exchange.advance(scene.exchange.now + 61_000))
         held = [leg for leg in scene.exchange.books[SYMBOL].legs if leg.tracker.ids]
-        assert standing() == set() and all(leg.stop is not None for leg in held)
+        assert open_purposes() == set() and all(leg.stop is not None for leg in held)
         with scene.session(server.url, 2) as session:
             session._cerebro.run()
-            assert "E" in standing()
+            assert "E" in open_purposes()
             assert held_equals(session, scene)
 
 
-def test_flatten_closes_all_and_leaves_nothing_standing(market):
+def test_flatten_closes_all_and_leaves_no_open_order(market):
     scene = market()
     with ServerThread(scene.api) as server:
         with scene.session(server.url, 20) as session:
@@ -219,10 +219,13 @@ def test_a_transfer_is_followed_and_told(market):
 
 def test_two_bots_never_work_in_one_state_directory(market):
     scene = market(bars=5)
-    with ServerThread(scene.api) as server, scene.session(server.url):
-        with pytest.raises(ConfigError, match="another bot works here"):
-            with scene.session(server.url):
-                pass
+    with (
+        ServerThread(scene.api) as server,
+        scene.session(server.url),
+        pytest.raises(ConfigError, match="another bot works here"),
+        scene.session(server.url),
+    ):
+        pass
 
 
 def test_an_account_in_one_way_mode_that_is_not_flat_is_refused(market):
@@ -234,8 +237,8 @@ def test_an_account_in_one_way_mode_that_is_not_flat_is_refused(market):
         assert scene.exchange.hedge_mode is False
 
 
-def test_an_intent_of_a_killed_process_is_given_up_only_when_it_would_come_too_late(market):
-    """An order that was sent with the last breath may still be on its way when the next process asks for it."""
+def test_an_order_of_a_killed_process_is_given_up_only_when_it_would_come_too_late(market):
+    """An order that was sent just before the kill may still arrive after the next process has queried it."""
     scene = market(bars=12)
     with ServerThread(scene.api) as server:
         with scene.session(server.url, 3) as session:
@@ -244,18 +247,17 @@ def test_an_intent_of_a_killed_process_is_given_up_only_when_it_would_come_too_l
             lost = Order(make_id(session.bot, key, session.reconciler.order_sync.generation + 1), key, 0.01, 30_000.0)
             session.journal.write([{"orders": [lost.to_json()]}])
         with scene.session(server.url) as session:
-            assert session.reconciler.orders.get(lost.id).standing is Standing.DOUBT
+            assert session.reconciler.orders.get(lost.id).status is OrderStatus.UNKNOWN
             before = session.clock.now()
             session.reconciler.poll([SYMBOL])
             assert session.clock.now() - before > RECV_WINDOW_MS
-            assert session.reconciler.orders.get(lost.id).standing is Standing.DONE
+            assert session.reconciler.orders.get(lost.id).status is OrderStatus.DONE
 
 
 def test_a_wrong_key_halts_with_a_cure(market):
     scene = market(bars=5, faults=[{"kind": "error", "code": -2015, "status": 401, "on": "/fapi/v1/positionSide/dual"}])
-    with ServerThread(scene.api) as server, pytest.raises(LiveError, match="check the key"):
-        with scene.session(server.url):
-            pass
+    with ServerThread(scene.api) as server, pytest.raises(LiveError, match="check the key"), scene.session(server.url):
+        pass
 
 
 def test_a_clock_that_goes_wrong_at_the_start_is_set_right(market):

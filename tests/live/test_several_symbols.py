@@ -122,9 +122,9 @@ def test_a_symbol_without_its_first_candle_leaves_the_other_alone(pair, spoilt):
 
     def answer(request, serve):
         reply = serve()
-        if request.path.endswith("/klines") and request.params.values["symbol"] == SECOND:
-            if scene.exchange.now < first + 2 * BAR_MS:
-                return json_reply(200, [row for row in json.loads(reply.body) if row[0] < first - BAR_MS])
+        is_second = request.path.endswith("/klines") and request.params.values["symbol"] == SECOND
+        if is_second and scene.exchange.now < first + 2 * BAR_MS:
+            return json_reply(200, [row for row in json.loads(reply.body) if row[0] < first - BAR_MS])
         return reply
 
     spoilt(scene, answer)

@@ -10,7 +10,7 @@ from gridv4_bt.validation.chaos import run_seed
 @pytest.mark.parametrize("first", [1, 5, 9])
 def test_books_and_exchange_agree_after_every_storm(tmp_path, first):
     seeds = range(first, first + 4)
-    results = [run_seed(seed, 26, tmp_path / str(seed), trouble=0.1, kills_per_bar=0.05) for seed in seeds]
+    results = [run_seed(seed, 26, tmp_path / str(seed), fault_rate=0.1, kills_per_bar=0.05) for seed in seeds]
     assert [result.broken for result in results] == [[]] * 4
     assert all(result.bars >= 24 and result.checks for result in results)
     assert sum(result.kills for result in results) >= 1

@@ -10,11 +10,11 @@ from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.market import load_market
 from gridv4_bt.engine.matching import FILL_RULES, Bar, Book, Costs, Entry, MarketClose
 from gridv4_bt.engine.types import PositionSide, TradeLabel
-from gridv4_bt.live.account_queries import Holding, Trade
+from gridv4_bt.live.account_queries import Position, Trade
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
-from gridv4_bt.live.order_diff import Unbooked, difference
-from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, Standing
-from gridv4_bt.live.reconciliation import Reconciler
+from gridv4_bt.live.order_diff import Unbooked, diff_leg
+from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, OrderStatus
+from gridv4_bt.live.reconciler import Reconciler
 
 LONG = PositionSide.LONG
 
@@ -37,7 +37,7 @@ def test_commission_in_bnb_is_converted_and_remembered():
 
 
 class Scene:
-    """A LONG leg with a fill, an exit, a stop and two entries, all standing at the exchange as wanted."""
+    """A LONG leg with a fill, an exit, a stop and two entries, all open at the exchange as wanted."""
 
     def __init__(self) -> None:
         self.book = Book(load_market("BTCUSDT"), Account(10_000.0), Costs(0.0, 0.0, 0.0), FILL_RULES["touch"])
@@ -49,7 +49,7 @@ class Scene:
         self.leg.place(-2, Entry(98.0, 0.02, 0.01))
         self.orders, self.unbooked, self.number = OrderRegistry(), [], 0
         for order in self.wanted():
-            order.standing = Standing.OPEN
+            order.status = OrderStatus.OPEN
             self.orders.add(order)
 
     def new(self, key, qty, price, spacing_pct=0.0, label=""):
@@ -57,7 +57,7 @@ class Scene:
         return Order(make_id("g4", key, self.number), key, qty, price, spacing_pct, label)
 
     def change(self):
-        return difference(self.book, self.leg, self.orders, Unbooked(self.unbooked, "BTCUSDT"), self.new)
+        return diff_leg(self.book, self.leg, self.orders, Unbooked(self.unbooked, "BTCUSDT"), self.new)
 
     def wanted(self):
         change = self.change()
@@ -102,7 +102,7 @@ def test_a_level_whose_entry_has_just_filled_gets_no_second_one():
     scene = Scene()
     entry = scene.order(Purpose.ENTRY, 1)
     scene.execute(entry, 0.02)
-    entry.standing, entry.executed = Standing.DONE, 0.02
+    entry.status, entry.executed = OrderStatus.DONE, 0.02
     assert not any(all_of(scene.change()))
 
 
@@ -140,9 +140,9 @@ def closed(scene, close, executed):
     scene.leg.closes.append(close)
     [(_, order)] = scene.change().closes
     scene.orders.add(order)
-    order.standing, order.executed, order.filled = Standing.DONE, executed, executed
+    order.status, order.executed, order.filled = OrderStatus.DONE, executed, executed
     scene.leg.tracker.close(0, executed)
-    reconciler.tidy(scene.book)
+    reconciler.forget_settled(scene.book)
     return order
 
 
@@ -173,7 +173,7 @@ def test_an_intent_that_never_reached_the_exchange_gives_way_to_the_order_before
     before = scene.order(Purpose.STOP, 0)
     lost = scene.new(before.key, float("inf"), 91.0)
     scene.orders.add(lost)
-    lost.standing, lost.executed = Standing.DONE, 0.0
+    lost.status, lost.executed = OrderStatus.DONE, 0.0
     scene.orders.drop(lost)
     assert scene.order(Purpose.STOP, 0) is before
 
@@ -181,10 +181,10 @@ def test_an_intent_that_never_reached_the_exchange_gives_way_to_the_order_before
 def test_a_mismatch_is_told_although_its_liquidation_price_moves():
     looks = iter(range(100))
 
-    def holdings(symbol):
-        return {LONG: Holding(0.03, 100.0, 50.0 + next(looks)), PositionSide.SHORT: Holding(0.0, 0.0, 0.0)}
+    def positions(symbol):
+        return {LONG: Position(0.03, 100.0, 50.0 + next(looks)), PositionSide.SHORT: Position(0.0, 0.0, 0.0)}
 
-    reconciler = a_reconciler([], holdings=holdings, last_trade_id=lambda symbol: 7, trades=lambda symbol, after: [])
+    reconciler = a_reconciler([], positions=positions, last_trade_id=lambda symbol: 7, trades=lambda symbol, after: [])
     reconciler._clock = SimpleNamespace(sleep=lambda seconds: None)
     [found] = reconciler.mismatches([Scene().book])
     assert (found.side, found.ours, found.theirs.qty) == (LONG, 0.01, 0.03)
@@ -200,17 +200,17 @@ def test_trades_of_the_time_in_one_way_mode_are_passed_over(market):
     assert scene.live(until=2).bars == 2
 
 
-def test_a_leg_may_be_bare_when_the_last_entry_was_filled_as_it_was_taken_back():
+def test_a_leg_may_lack_a_stop_when_its_last_entry_was_filled_while_being_cancelled():
     scene = Scene()
     reconciler = a_reconciler([])
     reconciler.orders = scene.orders
-    assert not reconciler.may_be_bare("BTCUSDT", LONG)
+    assert not reconciler.may_lack_stop("BTCUSDT", LONG)
     reconciler.orders.drop(scene.order(Purpose.STOP, 0))
     for order in scene.orders.of("BTCUSDT", LONG, Purpose.ENTRY):
-        order.standing, order.executed = Standing.DONE, 0.02
-    assert reconciler.may_be_bare("BTCUSDT", LONG)
+        order.status, order.executed = OrderStatus.DONE, 0.02
+    assert reconciler.may_lack_stop("BTCUSDT", LONG)
     for order in scene.orders.of("BTCUSDT", LONG, Purpose.ENTRY):
         reconciler.orders.drop(order)
-    assert not reconciler.may_be_bare("BTCUSDT", LONG)
-    reconciler.holdings["BTCUSDT"] = {LONG: Holding(0.03, 100.0, 0.0)}
-    assert reconciler.may_be_bare("BTCUSDT", LONG)
+    assert not reconciler.may_lack_stop("BTCUSDT", LONG)
+    reconciler.positions["BTCUSDT"] = {LONG: Position(0.03, 100.0, 0.0)}
+    assert reconciler.may_lack_stop("BTCUSDT", LONG)

@@ -1,0 +1,21 @@
+"""How many bars come before the first decision."""
+
+import pytest
+
+from gridv4_bt.config import load_config
+from gridv4_bt.engine.history import history_bars, warm_up_bars, with_live_history
+
+
+@pytest.mark.parametrize(
+    ("settings", "backtest", "all_indicators", "live"),
+    [
+        (["sigma_bars=20"], 29, 29, 1_000),  # ADX(14) needs 28 bars and the strategy one more
+        ([], 97, 97, 1_000),  # the volatility needs 96 returns
+        (["warm_up=2000"], 2_001, 2_001, 2_000),
+        (["regime=gmm", "gmm_window=2880", "gmm_span=16"], 97, 2_880 + 16 + 97, 4_000),
+    ],
+)
+def test_history_is_as_long_as_the_longest_need(settings, backtest, all_indicators, live):
+    config = load_config(None, settings)
+    assert (warm_up_bars(config), history_bars(config)) == (backtest, all_indicators)
+    assert with_live_history(config).warm_up == live
