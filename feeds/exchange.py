@@ -66,7 +66,7 @@ class Unavailable(OSError):
     """The exchange cannot be reached, or does not answer as it should however often it is asked."""
 
 
-class Exchange:
+class MarketDataClient:
     """Asks one exchange for public data, with patience.
 
     Parameters

@@ -29,7 +29,7 @@ from gridv4_bt.errors import DataError
 
 if TYPE_CHECKING:  # importing ccxt takes a second, which a run from the cache does not need
     from feeds.archive import Archive
-    from feeds.exchange import Exchange
+    from feeds.exchange import MarketDataClient
 
 #: Called with what is loaded, and how many months of it are done and wanted.
 Progress = Callable[[str, int, int], None]
@@ -58,11 +58,11 @@ class History:
     warnings: list[str]
 
 
-def connect(exchange: str) -> Exchange:
+def connect(exchange: str) -> MarketDataClient:
     """Return a connection to an exchange."""
-    from feeds.exchange import Exchange, make_client
+    from feeds.exchange import MarketDataClient, make_client
 
-    return Exchange(make_client(exchange))
+    return MarketDataClient(make_client(exchange))
 
 
 def load_history(
@@ -76,7 +76,7 @@ def load_history(
     kinds: tuple[str, ...] = ("candles", "funding", "mark"),
     refill: bool = False,
     progress: Progress = lambda what, done, wanted: None,
-    connect: Callable[[str], Exchange] = connect,
+    connect: Callable[[str], MarketDataClient] = connect,
 ) -> History:
     """Return the history of a perpetual, downloading what the cache lacks.
 
@@ -150,11 +150,11 @@ class _Loader:
     folder: Path
     name: str
     symbol: str
-    connect: Callable[[], Exchange]
+    connect: Callable[[], MarketDataClient]
     refill: bool
     progress: Progress
     warnings: list[str] = field(default_factory=list)
-    _remote: Exchange | None = None
+    _remote: MarketDataClient | None = None
     _archive: Archive | None = None
     _now: int = 0
 
@@ -294,7 +294,7 @@ class _Loader:
             self.warnings += archive.warnings
             archive.warnings = []
 
-    def _connected(self) -> Exchange:
+    def _connected(self) -> MarketDataClient:
         if self._remote is None:
             remote = self.connect()
             self._now = remote.server_time()

@@ -15,7 +15,7 @@ import backtrader as bt
 import ccxt
 import numpy as np
 
-from feeds.exchange import Exchange, Unavailable
+from feeds.exchange import MarketDataClient, Unavailable
 from feeds.series import Series
 from feeds.tables import FUNDING_JITTER_MS
 from gridv4_bt.compat import EPOCH_DAYS
@@ -40,7 +40,7 @@ class Candle(NamedTuple):
     mark: float = math.nan  #: mark price of the settlement
 
 
-class Clock(Protocol):
+class FeedClock(Protocol):
     """The exchange's clock."""
 
     def now(self) -> int: ...
@@ -60,8 +60,8 @@ class CandleSource:
     log : ``log(kind, **fields)`` is told of candles that are late or missing.
     """
 
-    def __init__(self, client: ccxt.Exchange, name: str, clock: Clock, log: Callable[..., None]) -> None:
-        self._exchange = Exchange(client, clock.sleep)
+    def __init__(self, client: ccxt.Exchange, name: str, clock: FeedClock, log: Callable[..., None]) -> None:
+        self._exchange = MarketDataClient(client, clock.sleep)
         self._client = client
         self._name = name
         self.clock = clock

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gridv4_bt.audit.compared_fills import Fill
+from gridv4_bt.audit.compared_fills import ComparedFill
 from gridv4_bt.core.time import BAR_MS
 
 #: Relative difference that is rounding: the exchange tells one fee for a stop that closes many fills, for example.
@@ -17,11 +17,11 @@ _NEAR_BARS = 4
 class Pair:
     """A fill of both sides, or of one alone."""
 
-    live: Fill | None
-    backtest: Fill | None
+    live: ComparedFill | None
+    backtest: ComparedFill | None
 
     @property
-    def fill(self) -> Fill:
+    def fill(self) -> ComparedFill:
         """The one there is, the live one if both are."""
         return self.live or self.backtest
 
@@ -49,7 +49,7 @@ def same(one: float, other: float) -> bool:
     return one == other or abs(one - other) <= ROUNDING * max(abs(one), abs(other))
 
 
-def align(live: Sequence[Fill], backtest: Sequence[Fill], near: float) -> list[Pair]:
+def align(live: Sequence[ComparedFill], backtest: Sequence[ComparedFill], near: float) -> list[Pair]:
     """Line up fills: those of one bar first, then those some bars apart.
 
     Parameters
@@ -63,8 +63,8 @@ def align(live: Sequence[Fill], backtest: Sequence[Fill], near: float) -> list[P
 
 
 def _nearest(
-    live: Sequence[Fill], backtest: Sequence[Fill], bars: int, near: float
-) -> tuple[list[Pair], list[Fill], list[Fill]]:
+    live: Sequence[ComparedFill], backtest: Sequence[ComparedFill], bars: int, near: float
+) -> tuple[list[Pair], list[ComparedFill], list[ComparedFill]]:
     """Pair what is most alike, at most so many bars apart, and return the pairs and what is left of both."""
     there = defaultdict(list)
     for j, other in enumerate(backtest):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridv4_bt.audit.align import Pair, align, same
-from gridv4_bt.audit.causes import Difference, explain
+from gridv4_bt.audit.causes import FillDifference, explain
 from gridv4_bt.audit.compared_fills import Payment
 from gridv4_bt.audit.session import SessionRecord, read_session
 from gridv4_bt.audit.session_backtest import Replay, replay
@@ -21,7 +21,7 @@ class Audit:
     session: SessionRecord
     replay: Replay
     pairs: list[Pair]  #: all fills of both sides
-    differences: list[Difference]
+    differences: list[FillDifference]
     payments: list[tuple[Payment | None, Payment | None]]  #: funding of live and backtest, by symbol and time
     times: NDArray[np.int64]  #: bars at whose end both sides have an equity, open times in ms
     live: NDArray[np.float64]  #: equity at each of them, quote

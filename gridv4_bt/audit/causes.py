@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from gridv4_bt.audit.align import ROUNDING, Pair
-from gridv4_bt.audit.compared_fills import Fill
-from gridv4_bt.audit.session import Event, SessionRecord
+from gridv4_bt.audit.compared_fills import ComparedFill
+from gridv4_bt.audit.session import OrderEvent, SessionRecord
 from gridv4_bt.core.time import BAR_MS, DAY_MS
 from gridv4_bt.engine.market import exchange_symbol
 from gridv4_bt.engine.types import PositionSide
@@ -65,7 +65,7 @@ _ALERTS = {
 
 
 @dataclass(frozen=True)
-class Difference:
+class FillDifference:
     """One pair of fills that are not the same, and why."""
 
     pair: Pair
@@ -84,7 +84,7 @@ class _Evidence:
     purpose: Purpose | None = None  #: None: all orders
     ref: int = 0  #: of a closing order, 0: any
 
-    def is_about(self, fill: Fill) -> bool:
+    def is_about(self, fill: ComparedFill) -> bool:
         """Tell whether it may have kept a fill from happening, or brought it about.
 
         What became of one order tells on those that take its place for a day: an order of another price now rests.
@@ -100,7 +100,7 @@ class _Evidence:
         )
 
 
-def explain(session: SessionRecord, pairs: Sequence[Pair], records: Sequence[SymbolRecord]) -> list[Difference]:
+def explain(session: SessionRecord, pairs: Sequence[Pair], records: Sequence[SymbolRecord]) -> list[FillDifference]:
     """Return every pair that differs with its cause, oldest first."""
     by_bar: dict[int, list[Pair]] = {}
     for pair in pairs:
@@ -109,7 +109,7 @@ def explain(session: SessionRecord, pairs: Sequence[Pair], records: Sequence[Sym
     evidence = _evidence(session)
     parted = _parted(session, records)
     bars = sorted({*by_bar, *parted, *(one.bar for one in evidence)})
-    found: list[Difference] = []
+    found: list[FillDifference] = []
     root: Cause | None = None  # what has parted the books, None while they are the same
     for bar in bars:
         # The orders of a bar were decided on at the bar before.
@@ -122,7 +122,7 @@ def explain(session: SessionRecord, pairs: Sequence[Pair], records: Sequence[Sym
             follows = cause is None and was_parted
             if cause is None:
                 cause = (root or Cause.UNEXPLAINED) if was_parted else Cause.UNEXPLAINED
-            found.append(Difference(pair, cause, follows))
+            found.append(FillDifference(pair, cause, follows))
             if not follows:
                 root = cause
         if bar in parted and root is None:
@@ -147,7 +147,7 @@ def _own_cause(session: SessionRecord, pair: Pair, evidence: Sequence[_Evidence]
     return Cause.FEE_RATE if differences == ("fee",) else None
 
 
-def _is_partial(session: SessionRecord, live: Fill) -> bool:
+def _is_partial(session: SessionRecord, live: ComparedFill) -> bool:
     """Tell whether an order has filled in more parts than one bar's, or not to its end."""
     sent = [one.fields["qty"] for one in session.events if one.kind == "order" and one.fields["id"] == live.order]
     return bool(sent) and live.qty < sent[-1] * (1.0 - ROUNDING) and live.purpose is not Purpose.STOP
@@ -171,7 +171,7 @@ def _evidence(session: SessionRecord) -> list[_Evidence]:
     return sorted(found, key=lambda one: one.bar)
 
 
-def _told(event: Event, session: SessionRecord) -> list[_Evidence]:
+def _told(event: OrderEvent, session: SessionRecord) -> list[_Evidence]:
     fields = event.fields
     if event.kind in ("order_failed", "doubt_resolved", "stray_order"):
         name = parse_id(fields["id"])

@@ -8,7 +8,7 @@ from gridv4_bt.live.ids import Purpose
 
 
 @dataclass(frozen=True, slots=True)
-class Fill:
+class ComparedFill:
     """All executions of one order within one bar."""
 
     symbol: str
@@ -40,9 +40,9 @@ class Payment:
     paid: float  #: quote; negative if received
 
 
-def merge(fills: Iterable[Fill], identity) -> list[Fill]:
+def merge(fills: Iterable[ComparedFill], identity) -> list[ComparedFill]:
     """Join the executions that have the same `identity(fill)`, in the order of the first of each."""
-    found: dict[tuple, Fill] = {}
+    found: dict[tuple, ComparedFill] = {}
     for fill in fills:
         key = identity(fill)
         before = found.get(key)

@@ -21,7 +21,7 @@ from gridv4_bt.metrics.performance import Array
 from gridv4_bt.metrics.whole_run import Recording, wallet_curve
 
 
-class Event(NamedTuple):
+class PassivbotFill(NamedTuple):
     """An entry or a closing."""
 
     time: int  #: ms
@@ -150,7 +150,7 @@ def _of_fills(recording: Recording) -> dict[str, float | None]:
     }
 
 
-def executions(recording: Recording) -> list[Event]:
+def executions(recording: Recording) -> list[PassivbotFill]:
     """Return all entries and closings in the order in which the exchange matches them: by bar, then market orders,
     entries, stops, exits.
     """
@@ -159,18 +159,18 @@ def executions(recording: Recording) -> list[Event]:
         fees: dict[int, float] = {fill.id: fill.fee for _, fill in record.open_fills}
         columns = (table.id, table.time, table.sign, table.qty, table.price)
         for fill, time, sign, qty, price in zip(*(column.tolist() for column in columns), strict=True):
-            events.append(Event(time, 3, (record.symbol, sign), qty, price, 0.0, fees.get(fill, 0.0)))
+            events.append(PassivbotFill(time, 3, (record.symbol, sign), qty, price, 0.0, fees.get(fill, 0.0)))
         for trade in record.trades:
             phase = _PHASES.get(trade.label, 2)
             leg = (record.symbol, int(trade.side))
-            events.append(Event(trade.close_time, phase, leg, -trade.qty, trade.exit, trade.gross, trade.fees))
+            events.append(PassivbotFill(trade.close_time, phase, leg, -trade.qty, trade.exit, trade.gross, trade.fees))
     return sorted(events, key=lambda event: event[:2])
 
 
 _PHASES = {TradeLabel.STOP2: 4, TradeLabel.LIQUIDATION: 4, TradeLabel.GRID: 5, TradeLabel.MANUAL: 5}
 
 
-def _positions(events: Sequence[Event], end: int, days: float) -> dict[str, float | None]:
+def _positions(events: Sequence[PassivbotFill], end: int, days: float) -> dict[str, float | None]:
     held: dict[tuple[str, int], float] = {}
     began: dict[tuple[str, int], int] = {}
     latest: dict[tuple[str, int], int] = {}

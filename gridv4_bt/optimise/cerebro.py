@@ -42,7 +42,7 @@ from strategies.grid_v4 import GridStrategyV4
 Variant = tuple[type[bt.Strategy], tuple[Any, ...], dict[str, Any]]
 
 
-class Trial(list):
+class OptTrial(list):
     """The strategies of one trial: parameters ``p`` and ``analyzers`` of each; none if it failed."""
 
     def __init__(self, number: int, params: list[dict[str, Any]], strategies: Iterable[Any], error: str | None) -> None:
@@ -96,13 +96,13 @@ class OptResults(Sequence):
             return [self[i] for i in range(*index.indices(len(self)))]
         return self._read(self._places[sorted(self._places)[index]])
 
-    def __iter__(self) -> Iterator[Trial]:
+    def __iter__(self) -> Iterator[OptTrial]:
         return (self._read(self._places[number]) for number in sorted(self._places))
 
-    def _read(self, place: int) -> Trial:
+    def _read(self, place: int) -> OptTrial:
         self._file.seek(place)
         number, params, pickled, error = pickle.load(self._file)
-        return Trial(number, params, [] if pickled is None else pickle.loads(pickled), error)
+        return OptTrial(number, params, [] if pickled is None else pickle.loads(pickled), error)
 
 
 class Grid:
@@ -128,7 +128,7 @@ class OptCerebro(FastCerebro):
     """A Cerebro whose `optstrategy` runs every trial in a fork that shares the data.
 
     Without `optstrategy` it is a `FastCerebro`. With it `run` returns an `OptResults`: like Backtrader's list of
-    lists, but on disk. A trial that fails is an empty `Trial` with its ``error``, the others go on. Callbacks
+    lists, but on disk. A trial that fails is an empty `OptTrial` with its ``error``, the others go on. Callbacks
     (`optcallback`) are called here, in the order in which trials finish. The results are the same for any `maxcpus`.
 
     Parameters beside Cerebro's

@@ -19,7 +19,7 @@ from gridv4_bt.optimise.figures import Evaluation, of_run
 from gridv4_bt.optimise.space import Space
 
 
-class Market(Protocol):
+class TrialMarket(Protocol):
     """What trials need of the data. It survives pickling."""
 
     def prepare(self, configs: Sequence[GridConfig]) -> None:
@@ -30,7 +30,7 @@ class Market(Protocol):
 
 
 #: By symbol and name of the window.
-Markets = Mapping[tuple[str, str], Market]
+Markets = Mapping[tuple[str, str], TrialMarket]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def load_symbols(space: Space) -> tuple[list[SymbolData], str]:
     return loaded, digest.hexdigest()[:16]
 
 
-def make_market(data: SymbolData, first: date | None, last: date | None, cash: float, engine: str) -> Market:
+def make_market(data: SymbolData, first: date | None, last: date | None, cash: float, engine: str) -> TrialMarket:
     """Return a symbol's market between two days.
 
     Raises

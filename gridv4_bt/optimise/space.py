@@ -136,7 +136,7 @@ class Limit(_Table):
         return 1e-12 if touches else over
 
 
-class Search(_Table):
+class SearchSettings(_Table):
     """How parameter sets are proposed, and how many."""
 
     sampler: Literal["grid", "random", "sobol", "tpe", "nsga2"] = "tpe"
@@ -167,7 +167,7 @@ class Space(_Table):
     parameters: dict[str, Parameter] = Field(min_length=1)
     limits: tuple[Limit, ...] = ()
     fixed: dict[str, Any] = {}
-    search: Search = Search()
+    search: SearchSettings = SearchSettings()
     folds: Folds = Folds()
     cash: float = Field(10_000.0, gt=0)
 

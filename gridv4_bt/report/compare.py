@@ -22,7 +22,7 @@ from gridv4_bt.errors import DataError
 from gridv4_bt.metrics.performance import last_of_each
 from gridv4_bt.metrics.summary import drawdowns
 from gridv4_bt.record.equity import read_equity
-from gridv4_bt.record.reading import read_text
+from gridv4_bt.record.run_files import read_text
 from gridv4_bt.record.trades import read_trades
 
 Array = NDArray[np.float64]

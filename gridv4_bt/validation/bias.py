@@ -25,9 +25,9 @@ from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.validation.decisions import (
     DECISIONS,
     SIGNALS,
+    DecisionDifference,
     DecisionRecord,
     DecisionRecorder,
-    Difference,
     first_difference,
 )
 
@@ -47,7 +47,7 @@ class CutRun:
 
     last: int  #: open time of the last bar of the data, ms
     bars: int  #: bars compared, all symbols together
-    difference: Difference | None  #: the first one
+    difference: DecisionDifference | None  #: the first one
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class WarmUpRun:
     warm_up: int  #: bars of history before trading begins
     first: int  #: open time of the first traded bar, ms
     bars: int  #: bars compared, all symbols together
-    difference: Difference | None  #: the first one of the decisions; the signals' values do not count
+    difference: DecisionDifference | None  #: the first one of the decisions; the signals' values do not count
     signals: dict[str, float]  #: largest relative difference of each of `SIGNALS`
     regimes: int  #: bars with another regime
 
@@ -237,7 +237,9 @@ def _possible_cuts(data: Sequence[SymbolData], whole: Sequence[DecisionRecord]) 
     return possible
 
 
-def _earliest(expected: Sequence[DecisionRecord], found: Sequence[DecisionRecord], **options: Any) -> Difference | None:
+def _earliest(
+    expected: Sequence[DecisionRecord], found: Sequence[DecisionRecord], **options: Any
+) -> DecisionDifference | None:
     """Return the first difference of any symbol."""
     pairs = zip(expected, found, strict=True)
     differences = [first_difference(*pair, **options) for pair in pairs]

@@ -176,7 +176,7 @@ class DecisionRecorder(bt.Analyzer):
 
 
 @dataclass(frozen=True)
-class Difference:
+class DecisionDifference:
     """The first thing two runs did not do alike."""
 
     time: int  #: open time of the bar, ms
@@ -194,7 +194,7 @@ class Difference:
 
 def first_difference(
     expected: DecisionRecord, found: DecisionRecord, fields: Iterable[str] = tuple(STEPS), until: int | None = None
-) -> Difference | None:
+) -> DecisionDifference | None:
     """Return the first difference of two runs of a symbol, None if they are alike to the last bit.
 
     Parameters
@@ -222,7 +222,7 @@ def first_difference(
     if row == both or times[row] != others[row]:
         decided = [row < len(record) and record[row] == bar for record in (times, others)]
         words = ["decided" if did else "no decision" for did in decided]
-        return Difference(bar, expected.symbol, "bar", "bar", *words)
+        return DecisionDifference(bar, expected.symbol, "bar", "bar", *words)
     return _describe(expected, found, row, fields)
 
 
@@ -258,7 +258,7 @@ def _bar_time(times: NDArray[np.int64], others: NDArray[np.int64], row: int) -> 
     return min((int(record[row]) for record in (times, others) if row < len(record)), default=None)
 
 
-def _first_trade(expected: DecisionRecord, found: DecisionRecord, end: int) -> Difference | None:
+def _first_trade(expected: DecisionRecord, found: DecisionRecord, end: int) -> DecisionDifference | None:
     """Return the first difference of the trades closed up to a bar that opens at `end`, ms."""
     closed = [[trade for trade in record.trades if trade.close_time <= end] for record in (expected, found)]
     for index in range(max(map(len, closed))):
@@ -266,7 +266,7 @@ def _first_trade(expected: DecisionRecord, found: DecisionRecord, end: int) -> D
         if pair[0] != pair[1]:
             time = min(trade.close_time for trade in pair if trade is not None)
             words = [_trade_in_words(trade) for trade in pair]
-            return Difference(time, expected.symbol, "trade", f"closed trade {index + 1}", *words)
+            return DecisionDifference(time, expected.symbol, "trade", f"closed trade {index + 1}", *words)
     return None
 
 
@@ -279,7 +279,7 @@ def _trade_in_words(trade: ClosedTrade | None) -> str:
     )
 
 
-def _describe(expected: DecisionRecord, found: DecisionRecord, row: int, fields: set[str]) -> Difference:
+def _describe(expected: DecisionRecord, found: DecisionRecord, row: int, fields: set[str]) -> DecisionDifference:
     """Return the first field, in the order of `STEPS`, that differs at a row."""
     time = int(expected.time[row])
     for field in STEPS:
@@ -288,11 +288,11 @@ def _describe(expected: DecisionRecord, found: DecisionRecord, row: int, fields:
         if field in _PART_OF:
             difference = _leg_difference(expected, found, row, _PART_OF[field])
             if difference is not None:
-                return Difference(time, expected.symbol, field, *difference)
+                return DecisionDifference(time, expected.symbol, field, *difference)
             continue
         a, b = float(expected.column(field)[row]), float(found.column(field)[row])
         if a != b and not (a != a and b != b):
-            return Difference(time, expected.symbol, field, field, _number(field, a), _number(field, b))
+            return DecisionDifference(time, expected.symbol, field, field, _number(field, a), _number(field, b))
     raise ValueError(f"row {row} is alike")
 
 
