@@ -148,8 +148,8 @@ def _next_kind(chance: float, odds: dict[str, float], height: float) -> str:
     for kind, odd in tilted.items():
         left -= odd
         if left < 0:
-            break
-    return kind
+            return kind
+    return kind  # rounding can leave a rest
 
 
 def _slow_noise(rng: np.random.Generator, size: int, half_life: int) -> np.ndarray:

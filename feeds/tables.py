@@ -173,7 +173,7 @@ def read_funding(source: Source) -> FundingTable:
     rows = _read_rows(source, ("rate",))
     rows.time = on_the_minute(rows.time)
     rows.check_order("Sort the file by time and drop repeated settlements.")
-    rate = rows.values["rate"]
+    rate = rows.numbers["rate"]
     rows.refuse(
         ~(np.abs(rate) < 1),
         lambda row: f"rate {rows.raw('rate', row)} is not a number between -1 and 1",
@@ -200,10 +200,10 @@ class _Rows:
         self.where = where
         self._frame = frame
         self.time = self._read_time()
-        self.values = {field: self._read_floats(field) for field in fields}
+        self.numbers = {field: self._read_floats(field) for field in fields}
 
     def raw(self, column: str, row: int) -> str:
-        """What the source holds in a cell, as text."""
+        """Return a cell of the source as text."""
         return str(self._frame[column].iloc[row])
 
     def refuse(self, bad: np.ndarray, reason: Callable[[int], str], cure: str) -> None:
@@ -325,7 +325,7 @@ def _usual_interval(rows: _Rows, what: str) -> int:
 
 def _check_volume(rows: _Rows) -> None:
     """Refuse volumes that are no numbers of 0 or more."""
-    volume = rows.values["volume"]
+    volume = rows.numbers["volume"]
     rows.refuse(
         ~(np.isfinite(volume) & (volume >= 0)),
         lambda row: f"volume {rows.raw('volume', row)} is not a number of 0 or more",
@@ -336,16 +336,16 @@ def _check_volume(rows: _Rows) -> None:
 def _check_prices(rows: _Rows) -> None:
     """Refuse prices that are no positive numbers, and candles whose open or close is not inside."""
     for field in ("open", "high", "low", "close"):
-        price = rows.values[field]
+        price = rows.numbers[field]
         rows.refuse(
             ~(np.isfinite(price) & (price > 0)),
             lambda row, field=field: f"{field} {rows.raw(field, row)} is not a positive number",
             "Download the row again.",
         )
-    low, high = rows.values["low"], rows.values["high"]
+    low, high = rows.numbers["low"], rows.numbers["high"]
     rows.refuse(high < low, lambda row: f"high {high[row]} is below low {low[row]}", "Check the order of the columns.")
     for field in ("open", "close"):
-        price = rows.values[field]
+        price = rows.numbers[field]
         rows.refuse(
             (price < low) | (price > high),
             lambda row, field=field, price=price: f"{field} {price[row]} is outside low {low[row]} to high {high[row]}",
@@ -381,6 +381,7 @@ def _fill_flat(table: CandleTable) -> CandleTable:
 
 
 def most_common(steps: np.ndarray) -> int:
+    """Return the most frequent of some differences of times, ms; the smallest one of a tie."""
     values, counts = np.unique(steps, return_counts=True)
     return int(values[counts.argmax()])
 

@@ -193,7 +193,8 @@ class OptCerebro(FastCerebro):
             return strategies
 
         path = self.p.optfile
-        results = OptResults(tempfile.TemporaryFile() if path is None else Path(path).open("wb+"))
+        file = tempfile.TemporaryFile() if path is None else Path(path).open("wb+")  # noqa: SIM115 (the results close it)
+        results = OptResults(file)
         total = math.prod(grid.size if isinstance(grid, Grid) else len(grid) for grid in grids)
         try:
             outcomes = forked(work, _combined(grids), self.p.maxcpus or os.cpu_count() or 1)

@@ -180,10 +180,20 @@ class Space(_Table):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Space:
+        self._check_repeats()
+        self._check_windows()
+        self._check_fixed()
+        for name, parameter in self.parameters.items():
+            self._check_parameter(name, parameter)
+        return self
+
+    def _check_repeats(self) -> None:
         for what, names in (("symbols", self.symbols), ("windows", self.windows), ("objectives", self.objectives)):
             keys = [getattr(one, "name", None) or one.figure for one in names]
             if len(set(keys)) < len(keys):
                 raise ValueError(f"{what}: {max(keys, key=keys.count)} is given twice")
+
+    def _check_windows(self) -> None:
         if not self.search_windows:
             raise ValueError('windows: at least one needs use = "search"')
         for test in self.test_windows:
@@ -194,21 +204,25 @@ class Space(_Table):
         for limit in self.limits:
             if limit.window is not None and limit.window not in searched:
                 raise ValueError(f"limits: {limit.text!r}: no search window has this name")
+
+    def _check_fixed(self) -> None:
         for name, value in self.fixed.items():
             if name in self.parameters:
                 raise ValueError(f"fixed: {name} is searched already")
             _check(f"fixed.{name}", name, value)
-        for name, parameter in self.parameters.items():
-            where = f"parameters.{name}"
-            for value in parameter.choices or (parameter.low, parameter.high):
-                _check(where, name, value)
-            if not parameter.choices and self.is_whole(name):
-                numbers = (parameter.low, parameter.high, 1 if parameter.step is None else parameter.step)
-                if any(float(number) != int(number) for number in numbers):
-                    raise ValueError(f"{where}: whole numbers are needed")
-            elif not parameter.choices and parameter.step is None and self.search.sampler == "grid":
-                raise ValueError(f"{where}: the grid sampler needs a step or choices")
-        return self
+
+    def _check_parameter(self, name: str, parameter: Parameter) -> None:
+        where = f"parameters.{name}"
+        for value in parameter.choices or (parameter.low, parameter.high):
+            _check(where, name, value)
+        if parameter.choices:
+            return
+        if self.is_whole(name):
+            numbers = (parameter.low, parameter.high, 1 if parameter.step is None else parameter.step)
+            if any(float(number) != int(number) for number in numbers):
+                raise ValueError(f"{where}: whole numbers are needed")
+        elif parameter.step is None and self.search.sampler == "grid":
+            raise ValueError(f"{where}: the grid sampler needs a step or choices")
 
     @property
     def search_windows(self) -> tuple[Window, ...]:

@@ -214,13 +214,14 @@ def plot_equity(runs: Sequence[StoredRun], path: Path) -> None:
     """Draw every run's return since its own start, and its drawdown, on one axis of time, into a PNG file."""
     with style.context("default"):
         figure = equity_figure(runs)
-        draft = tempfile.NamedTemporaryFile(dir=path.parent, suffix=".png", delete=False)
+        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".png")
+        draft = Path(name)
         try:
-            with draft:
-                figure.savefig(draft, dpi=100, format="png")
-            os.replace(draft.name, path)
+            with os.fdopen(handle, "wb") as file:
+                figure.savefig(file, dpi=100, format="png")
+            os.replace(draft, path)
         except BaseException:
-            os.unlink(draft.name)
+            draft.unlink()
             raise
 
 
