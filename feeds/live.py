@@ -41,7 +41,7 @@ class Candle(NamedTuple):
 
 
 class FeedClock(Protocol):
-    """The exchange's clock."""
+    """The exchange's clock, by which a feed waits."""
 
     def now(self) -> int: ...
     def sleep(self, seconds: float) -> None: ...
@@ -57,7 +57,7 @@ class CandleSource:
     ----------
     client : a ccxt client; public calls only.
     name : ccxt's name of the symbol.
-    log : ``log(kind, **fields)`` is told of candles that are late or missing.
+    log : ``log(kind, **fields)`` is called for candles that are late or missing.
     """
 
     def __init__(self, client: ccxt.Exchange, name: str, clock: FeedClock, log: Callable[..., None]) -> None:
@@ -116,7 +116,7 @@ class CandleSource:
                 return None
 
     def _closed(self, time: int) -> list[Candle]:
-        """Return the candle of an open time, if it is there, and look whether the one before is still as given out."""
+        """Return the candle of an open time, if it is there; log a revision of the one before."""
         before = self._newest
         if before is None or before.time != time - BAR_MS:
             return self.history(time, time + BAR_MS)
@@ -200,11 +200,11 @@ class LiveFeed(bt.feed.DataBase):
         self.is_current = False  #: the bar delivered last is the last one the exchange has closed
 
     def islive(self) -> bool:
-        """Tell Cerebro to go bar by bar."""
+        """Return True, so that Cerebro goes bar by bar."""
         return True
 
     def haslivedata(self) -> bool:
-        """Tell Cerebro that the feed waits by itself."""
+        """Return True: the feed waits by itself."""
         return True
 
     def start(self) -> None:

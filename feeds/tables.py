@@ -107,7 +107,7 @@ class MarkTable:
 
 
 def interval_ms(text: str) -> int:
-    """Length in ms of an interval such as "1m", "15m", "4h" or "1d"."""
+    """Return the length in ms of an interval such as "1m", "15m", "4h" or "1d"."""
     match = re.fullmatch(r"([1-9]\d*)([mhd])", text)
     if match is None:
         raise DataError(f"interval {text!r} is unknown: use minutes, hours or days like 15m, 4h, 1d")
@@ -115,7 +115,7 @@ def interval_ms(text: str) -> int:
 
 
 def symbol_name(path: str | Path) -> str:
-    """Symbol of a file: its name before the first "-" or "." (BTCUSDT-15m.parquet: BTCUSDT)."""
+    """Return the symbol of a file: its name before the first "-" or "." (BTCUSDT-15m.parquet: BTCUSDT)."""
     return re.split(r"[-.]", Path(path).name, maxsplit=1)[0]
 
 
@@ -194,7 +194,7 @@ def read_mark(source: Source) -> MarkTable:
 
 
 class _Rows:
-    """Columns of one source while they are checked, and the words for what is wrong with them."""
+    """The columns of one source under check, and the errors that name their bad rows."""
 
     def __init__(self, where: str, frame: pd.DataFrame, fields: tuple[str, ...]) -> None:
         self.where = where
@@ -274,7 +274,7 @@ def _read_rows(source: Source, fields: tuple[str, ...]) -> _Rows:
 
 
 def _read_frame(source: Source) -> tuple[str, pd.DataFrame]:
-    """Name for messages and content of a source."""
+    """Return the name of a source for messages, and its content."""
     if isinstance(source, pd.DataFrame):
         return "DataFrame", source
     if not isinstance(source, str | Path):
@@ -354,7 +354,7 @@ def _check_prices(rows: _Rows) -> None:
 
 
 def _refuse_gaps(rows: _Rows, missing: np.ndarray) -> None:
-    """Raise when bars are missing; `missing[i]` counts those between row i and row i + 1 (from 0)."""
+    """Refuse missing bars; `missing[i]` counts those between row i and row i + 1 (from 0)."""
     gaps = np.flatnonzero(missing)
     if not len(gaps):
         return

@@ -1,4 +1,4 @@
-"""Two lists of fills lined up: which of them are the same, which only one side has."""
+"""Pairs of the fills of a live session and of its backtest, and the fills only one of them has."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class Pair:
 
     @property
     def fill(self) -> ComparedFill:
-        """The one there is, the live one if both are."""
+        """The live fill, else that of the backtest."""
         return self.live or self.backtest
 
     @property
@@ -32,7 +32,7 @@ class Pair:
 
     @property
     def differences(self) -> tuple[str, ...]:
-        """What differs: ``missed`` or ``extra``, or any of qty, price, fee, time."""
+        """Names of what differs: ``missed`` or ``extra``, or any of qty, price, fee, time."""
         live, backtest = self.live, self.backtest
         if live is None:
             return ("missed",)
@@ -45,12 +45,12 @@ class Pair:
 
 
 def same(one: float, other: float) -> bool:
-    """Tell whether two amounts differ by rounding at most."""
+    """Return whether two amounts differ by rounding at most."""
     return one == other or abs(one - other) <= ROUNDING * max(abs(one), abs(other))
 
 
 def align(live: Sequence[ComparedFill], backtest: Sequence[ComparedFill], near: float) -> list[Pair]:
-    """Line up fills: those of one bar first, then those some bars apart.
+    """Pair the fills of both sides: those of one bar first, then those some bars apart.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def align(live: Sequence[ComparedFill], backtest: Sequence[ComparedFill], near: 
 def _nearest(
     live: Sequence[ComparedFill], backtest: Sequence[ComparedFill], bars: int, near: float
 ) -> tuple[list[Pair], list[ComparedFill], list[ComparedFill]]:
-    """Pair what is most alike, at most so many bars apart, and return the pairs and what is left of both."""
+    """Pair the most alike fills at most so many bars apart; return the pairs and what is left of both sides."""
     there = defaultdict(list)
     for j, other in enumerate(backtest):
         there[other.key, other.bar].append(j)

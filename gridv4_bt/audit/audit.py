@@ -1,4 +1,4 @@
-"""The audit of a session: replayed, lined up, explained, summed up."""
+"""The audit of a session: pairs of fills, causes of their differences, and the drift of the equity."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,20 +54,20 @@ class Audit:
 
     @property
     def is_identical(self) -> bool:
-        """Tell whether nothing differs but by rounding."""
+        """Whether nothing differs but by rounding."""
         funded = all(one and other and same(one.paid, other.paid) for one, other in self.payments)
         rounded = all(same(one, other) for one, other in zip(self.live, self.backtest, strict=True))
         return not self.differences and funded and rounded and len(self.times) == self.bars[0] == self.bars[1]
 
     @property
     def bars(self) -> tuple[int, int]:
-        """How many bars live session and backtest have decided at."""
+        """Number of bars at which the live session and the backtest have decided."""
         ours = {int(time) for rows in self.session.rows.values() for time in rows.index}
         return len(ours), len(_equity(self.replay)[0])
 
 
 def audit(folder: Path) -> Audit:
-    """Audit a state directory of `run_live.py`; the bot may be at work in it.
+    """Audit a state directory of `run_live.py`, also while the bot is running.
 
     Raises
     ------

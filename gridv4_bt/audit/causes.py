@@ -1,8 +1,8 @@
-"""Why a fill of the live session is not as in the backtest: one name for each difference, from the session's records.
+"""Causes of the differences between a live session's fills and its backtest, from the session's records.
 
-A difference has a cause of its own where the records tell of one: the refusal of that very order, a candle that was
-revised, an hour without the exchange. Otherwise, if the books of both sides were not the same already when the order
-was decided on, it follows from what has parted them. What has neither is unexplained.
+A difference has a cause of its own where the records name one: a refusal of that order, a revised candle, an hour
+without the exchange. Otherwise, if the positions of both sides already differed when the order was decided on, it
+follows from their first difference. Anything else is unexplained.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from gridv4_bt.record.run_record import SymbolRecord
 
 
 class Cause(StrEnum):
-    """Why live differs from the backtest."""
+    """The cause of a difference between live and backtest."""
 
     PARTIAL_FILL = "partial_fill"  #: the market took only a part of an order
     POST_ONLY_REJECT = "post_only_reject"  #: the order would have taken from the market when it arrived
@@ -66,7 +66,7 @@ _ALERTS = {
 
 @dataclass(frozen=True)
 class FillDifference:
-    """One pair of fills that are not the same, and why."""
+    """A pair of fills that differ, and the cause."""
 
     pair: Pair
     cause: Cause
@@ -75,7 +75,7 @@ class FillDifference:
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What the records tell of one bar."""
+    """A cause that the session's records name at one bar, and the orders it concerns."""
 
     bar: int
     cause: Cause
@@ -85,9 +85,9 @@ class _Evidence:
     ref: int = 0  #: of a closing order, 0: any
 
     def is_about(self, fill: ComparedFill) -> bool:
-        """Tell whether it may have kept a fill from happening, or brought it about.
+        """Return whether it may have prevented or caused a fill.
 
-        What became of one order tells on those that take its place for a day: an order of another price now rests.
+        The outcome of an order affects those that replace it for a day, because an order at another price rests.
         """
         is_order = self.purpose is not None
         since = fill.bar - self.bar
@@ -148,7 +148,7 @@ def _own_cause(session: SessionRecord, pair: Pair, evidence: Sequence[_Evidence]
 
 
 def _is_partial(session: SessionRecord, live: ComparedFill) -> bool:
-    """Tell whether an order has filled in more parts than one bar's, or not to its end."""
+    """Return whether an order has filled over more than one bar, or not fully."""
     sent = [one.fields["qty"] for one in session.events if one.kind == "order" and one.fields["id"] == live.order]
     return bool(sent) and live.qty < sent[-1] * (1.0 - ROUNDING) and live.purpose is not Purpose.STOP
 
@@ -201,7 +201,7 @@ def _told(event: OrderEvent, session: SessionRecord) -> list[_Evidence]:
 
 
 def _parted(session: SessionRecord, records: Sequence[SymbolRecord]) -> set[int]:
-    """Return the bars at whose end the books of both sides are not the same, or one side has decided nothing."""
+    """Return the bars at whose end the positions of both sides differ, or only one side has decided."""
     found: set[int] = set()
     for record in records:
         live = session.rows[record.symbol]

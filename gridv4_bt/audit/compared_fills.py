@@ -1,4 +1,4 @@
-"""The fills of both sides in one shape: all executions of one order within one bar."""
+"""The fills of live session and backtest in one form: all executions of one order within one bar."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

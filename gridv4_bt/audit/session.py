@@ -1,4 +1,4 @@
-"""What a live or paper session wrote into its state directory, read back and checked."""
+"""The records of a live or paper session, read from its state directory and checked."""
 
 import io
 import json
@@ -62,17 +62,17 @@ class SessionRecord:
 
     @property
     def rules(self) -> Path:
-        """The markets' filters and brackets as the session found them."""
+        """The file of the markets' filters and brackets that the session used."""
         return self.folder / "markets.json"
 
 
 def read_session(folder: Path) -> SessionRecord:
-    """Read a state directory of `run_live.py`; the bot may be at work in it.
+    """Read a state directory of `run_live.py`, also while the bot is running.
 
     Raises
     ------
     DataError
-        It is none, nothing was traded yet, or a file is damaged; the message names it.
+        The folder is no state directory, no bar was decided yet, or a file is damaged; the message names it.
     """
     _check(folder)
     table = _equity(folder / "equity.csv")  # first: what belongs to its last bar is in the other files already
@@ -147,7 +147,7 @@ def _equity(path: Path) -> pd.DataFrame:
 
 
 def _data(folder: Path, symbol: str, end: int) -> SymbolData:
-    """Return what was received of a symbol up to the bar of the last decision, whose open time is `end`."""
+    """Return the data received of a symbol up to the bar of the last decision, whose open time is `end`."""
     path = folder / f"candles-{symbol}.csv"
     if not path.is_file():
         raise DataError(f"{folder}: holds no candles of {symbol}, which the session traded; the folder is not whole")

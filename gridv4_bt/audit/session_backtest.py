@@ -1,4 +1,4 @@
-"""The backtest of what a session lived through: same candles, funding, rules, parameters and wallet."""
+"""The backtest of a session: the same candles, funding, rules, parameters and wallet."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from gridv4_bt.record.run_record import SymbolRecord
 
 @dataclass(frozen=True)
 class Replay:
-    """What the backtest of a session did."""
+    """The result of the backtest of a session."""
 
     records: list[SymbolRecord]
     summary: dict[str, Any]
@@ -54,7 +54,7 @@ class ReplayBroker(HedgeBroker):
         self._transfers = dict(self.p.transfers or {})
 
     def next(self) -> None:
-        """Match the new bars; then the owner's transfers reach the wallet."""
+        """Match the new bars, then book the owner's transfers."""
         super().next()
         for book in self._all:
             amount = self._transfers.pop(book.bar.time, 0.0)
@@ -79,7 +79,7 @@ def replay(session: SessionRecord) -> Replay:
     Raises
     ------
     DataError
-        What it has received is too little for a decision.
+        The session has received too few bars for a decision.
     """
     feeds = make_feeds(session.data)
     cerebro = make_cerebro(
@@ -113,5 +113,5 @@ def _fill(book: FeedBook, execution: Execution) -> ComparedFill:
 
 
 def _order_of(fill: ComparedFill) -> tuple:
-    """What the executions of one order share: only a stop of a whole leg, or a liquidation, closes several fills."""
+    """Return the key of one order's executions; only a stop of a whole leg or a liquidation closes several fills."""
     return (fill.symbol, fill.bar, fill.side, fill.purpose, fill.price, id(fill) if fill.ref else 0)

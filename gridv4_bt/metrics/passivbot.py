@@ -1,4 +1,4 @@
-"""A run's figures under the names passivbot gives them, so that results can be held side by side.
+"""A run's figures under passivbot's names and formulas, for comparison with its results.
 
 Formulas from passivbot's `passivbot-rust/src/analysis.rs` (GitHub, enarjord/passivbot), as of 2026. What differs:
 passivbot sees a bar a minute and this the bars of the run; the wallet at a fill is the one at the end of its bar; a
@@ -22,7 +22,7 @@ from gridv4_bt.metrics.whole_run import Recording, wallet_curve
 
 
 class PassivbotFill(NamedTuple):
-    """An entry or a closing."""
+    """One entry or closing, which passivbot both calls fills."""
 
     time: int  #: ms
     phase: int  #: within a bar: the exchange's order
@@ -151,8 +151,9 @@ def _of_fills(recording: Recording) -> dict[str, float | None]:
 
 
 def executions(recording: Recording) -> list[PassivbotFill]:
-    """Return all entries and closings in the order in which the exchange matches them: by bar, then market orders,
-    entries, stops, exits.
+    """Return all entries and closings in the order in which the exchange matches them.
+
+    That is by bar, and within a bar market orders, entries, stops, exits.
     """
     events = []
     for record, table in zip(recording.records, recording.fills, strict=True):
@@ -205,7 +206,7 @@ def _positions(events: Sequence[PassivbotFill], end: int, days: float) -> dict[s
 
 
 def _shares(values: Array, of: Array) -> Array:
-    """Return the values over others, 0 where those are not above 0: a wallet that was liquidated."""
+    """Return the ratios of two columns, 0 where the divisor is not above 0: a wallet that was liquidated."""
     return np.divide(values, of, out=np.zeros(len(values)), where=of > 0.0)
 
 

@@ -11,7 +11,7 @@
 
 Backtrader takes the whole grid at once, sends every trial a pickled copy of the Cerebro with its data, and keeps all
 results in memory; with one process all trials share one broker object. Here a trial is a fork: it shares the data
-that was loaded once, begins with nothing that another trial has left, and its result goes to disk.
+that was loaded once, is not affected by other trials, and writes its result to disk.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Grid:
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """Number of combinations."""
         return math.prod(len(values) for values in (*self._args, *self._kwargs.values()))
 
     def __iter__(self) -> Iterator[Variant]:
@@ -153,7 +153,7 @@ class OptCerebro(FastCerebro):
         Raises
         ------
         ConfigError
-            Whole strategies were asked for (`optreturn`); they live and die with their trial's process.
+            Whole strategies were asked for (`optreturn=False`); they exist only in the process of their trial.
         """
         if not self._dooptimize:
             return super().run(**kwargs)
@@ -222,7 +222,7 @@ def _combined(grids: Sequence[Iterable[Variant]]) -> Iterator[tuple[Variant, ...
 
 
 def _release(analyzer: bt.Analyzer) -> None:
-    """Let go of the strategy and its data, also in the analyzers of an analyzer, which Backtrader forgets."""
+    """Drop the strategy and data of nested analyzers, which Backtrader does not drop."""
     for child in analyzer._children:
         child.strategy = child._parent = None
         for name in [name for name in vars(child) if name.startswith("data")]:
@@ -232,7 +232,7 @@ def _release(analyzer: bt.Analyzer) -> None:
 
 @cache
 def compile_rules() -> None:
-    """Compile or load the rules of GridStrategyV4 by a run of a day, or every fork would do it anew."""
+    """Compile or load the rules of GridStrategyV4 by a run of one day, so that the forks need not."""
     cerebro = FastCerebro(stdstats=False)
     cerebro.adddata(still_market())
     cerebro.setbroker(HedgeBroker())
@@ -241,7 +241,7 @@ def compile_rules() -> None:
 
 
 def still_market() -> CandleFeed:
-    """Return the feed of a market that stands still, just long enough to trade in."""
+    """Return a feed of constant candles, just long enough to trade in."""
     time = pd.date_range("2024-01-01", periods=120, freq="15min")
     frame = pd.DataFrame({"time": time, "open": 100.0, "high": 101.0, "low": 99.0, "close": 100.0, "volume": 1.0})
     return CandleFeed(dataname=frame, name="STILL")

@@ -20,10 +20,10 @@ from gridv4_bt.optimise.space import Space
 
 
 class TrialMarket(Protocol):
-    """What trials need of the data. It survives pickling."""
+    """The data of one symbol and window, on which trials run. It can be pickled."""
 
     def prepare(self, configs: Sequence[GridConfig]) -> None:
-        """Do what all these configs share, once, before the work is spread."""
+        """Compute what these configs share, once, before the trials are distributed."""
 
     def evaluate(self, config: GridConfig) -> Evaluation:
         """Run one parameter set from the window's first bar to its last, with a wallet of its own."""

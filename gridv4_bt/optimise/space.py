@@ -42,7 +42,7 @@ class Window(_Table):
     use: Literal["search", "test"] = "search"  #: a test window is seen by the finalists alone, after the search
 
     def overlaps(self, other: Window) -> bool:
-        """Tell whether both have a day in common."""
+        """Return whether both have a day in common."""
         begins = max(one.first or date.min for one in (self, other))
         ends = min(one.last or date.max for one in (self, other))
         return begins <= ends
@@ -75,7 +75,7 @@ class Parameter(_Table):
 
 
 class Objective(_Table):
-    """A figure to make as good as it gets, over all symbols and search windows."""
+    """A figure to optimise over all symbols and search windows."""
 
     figure: str
     over: Literal["mean", "worst"] = "mean"
@@ -89,7 +89,7 @@ class Objective(_Table):
 
     @property
     def more_is_better(self) -> bool:
-        """Whether it is to grow."""
+        """Whether a larger value is better."""
         return FIGURES[self.figure]
 
     def value(self, cells: list[Figures]) -> float:
@@ -231,16 +231,16 @@ class Space(_Table):
 
     @property
     def test_windows(self) -> tuple[Window, ...]:
-        """The windows it does not see."""
+        """The windows the search does not see."""
         return tuple(window for window in self.windows if window.use == "test")
 
     @staticmethod
     def is_whole(name: str) -> bool:
-        """Tell whether a parameter takes whole numbers only."""
+        """Return whether a parameter takes whole numbers only."""
         return GridConfig.model_fields[name].annotation is int
 
     def fingerprint(self, data: str) -> str:
-        """Return a name for everything that decides what a trial's number means; `data` names the data's content."""
+        """Return a hash of everything the results of numbered trials depend on; `data` is the hash of the data."""
         later = {"search": {"trials", "finalists", "tried_before", "storage"}, "folds": True}
         content = self.model_dump(mode="json", exclude=later)
         content["windows"] = [one for one in content["windows"] if one["use"] == "search"]

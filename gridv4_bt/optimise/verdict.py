@@ -1,4 +1,4 @@
-"""All guards against overfitting put to one search, and the verdict they add up to."""
+"""The guards against overfitting applied to a search, and the verdict on its winner."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ GOOD_PLATEAU = 0.6
 
 @dataclass(frozen=True)
 class Guards:
-    """What each guard found; None where there was nothing to measure."""
+    """The results of the guards; None where there was nothing to measure."""
 
     overfitting: Overfitting | None
     deflated_sharpe: float
@@ -53,7 +53,7 @@ def measure(
     neighbours: Sequence[float | None],
     folds: Mapping[str, Sequence[FoldResult]],
 ) -> Guards:
-    """Put all guards to the trials that were evaluated.
+    """Apply all guards to the trials that were evaluated.
 
     `neighbours` are the first objective of the winner's neighbours, None for one that failed or broke a limit.
     """
@@ -126,7 +126,7 @@ def _next_to(places: Sequence[float], index: int, distance: int) -> list[float]:
 
 @dataclass(frozen=True)
 class VerdictCheck:
-    """One question to the result."""
+    """One question about the result, and its answer."""
 
     question: str
     answer: str
@@ -136,7 +136,7 @@ class VerdictCheck:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Would it survive?"""
+    """Whether the winner is expected to earn on data it was not chosen on, and the checks that decide it."""
 
     answer: str  #: yes, doubtful or no
     sentence: str
@@ -238,5 +238,5 @@ def _summed_up(checks: list[VerdictCheck]) -> Verdict:
 
 
 def nothing_fits(reason: str) -> Verdict:
-    """Return the verdict on a search in which nothing was worth a second look."""
+    """Return the verdict on a search without a winner."""
     return Verdict("no", f"No: {reason}", [])

@@ -1,4 +1,4 @@
-"""Walk-forward: search each fold's past anew, trade what follows with what was best, and join the parts."""
+"""Walk-forward: search the training days of each fold, trade its test days with the best trial, join the tests."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ Watch = Callable[[Search, str], None]
 
 @dataclass(frozen=True)
 class FoldResult:
-    """One fold: what its past chose, and what that made of its future."""
+    """One fold: the parameters chosen on its training days, and their returns on its test days."""
 
     fold: Fold
     params: Values | None  #: None: nothing kept the limits, so nothing was traded
-    objective: float | None  #: the first one, in the past
+    objective: float | None  #: the first one, on the training days
     days: NDArray[np.int64]
-    returns: NDArray[np.float64]  #: in the future, the mean of the symbols
+    returns: NDArray[np.float64]  #: on the test days, the mean of the symbols
 
     @property
     def total(self) -> float:
-        """The compound return in the future."""
+        """Compound return on the test days."""
         return float(np.prod(1.0 + self.returns) - 1.0)
 
 

@@ -1,7 +1,7 @@
-"""Two ways in which a backtest deceives its owner, and how to find them.
+"""Look-ahead and warm-up bias of a backtest, found by running it again on cut data.
 
 Look-ahead: a decision that uses what came after its bar. The backtest is run again on data that ends early; a
-decision that changes was made with knowledge of the future.
+decision that changes used the future.
 
 Warm-up: averages remember where they began, so a live session that starts with too little history decides otherwise
 than the backtest. The backtest is run again with less history before the same first traded bar.
@@ -63,7 +63,7 @@ class WarmUpRun:
 
 
 def tables(feeds: Sequence[CandleFeed], start_ms: int | None = None, end_ms: int | None = None) -> list[SymbolData]:
-    """Return the checked tables of feeds, to be cut and fed again.
+    """Return the checked tables of feeds, cut to a span.
 
     Parameters
     ----------
@@ -202,8 +202,9 @@ def warm_up(
 
 
 def shortest_enough(runs: Sequence[WarmUpRun]) -> int | None:
-    """Return the shortest warm-up from which on all longer ones decide the same, bars; None if even the second longest
-    decides otherwise than the longest.
+    """Return the shortest warm-up from which on all longer ones decide the same, bars.
+
+    None if even the second longest decides otherwise than the longest.
     """
     enough = None
     for run in reversed(runs[:-1]):

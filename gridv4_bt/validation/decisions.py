@@ -1,4 +1,4 @@
-"""What a GridStrategyV4 decided at every bar, and the first bar at which two runs decided otherwise."""
+"""The decisions of a GridStrategyV4 at every bar, and the first bar at which those of two runs differ."""
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +25,7 @@ _LABELS = tuple(TradeLabel)
 
 
 class _Part(NamedTuple):
-    """One kind of thing that stands for a leg at a bar's end, as rows of `width` numbers; the first `keys` name one."""
+    """One part of a leg's state at a bar's end, as rows of `width` numbers; the first `keys` identify a row."""
 
     field: str
     keys: int
@@ -135,7 +135,7 @@ class DecisionRecord:
 
 
 class DecisionRecorder(bt.Analyzer):
-    """Record what one GridStrategyV4 decides at every bar: its log, its signals, and all orders that then stand.
+    """Record what one GridStrategyV4 decides at every bar: its log, its signals, and all open orders.
 
     ``record`` is a `DecisionRecord`; it exists once the run has ended. A part of a leg that is as at the bar before
     costs no memory, so that a year of 15-minute bars takes some tens of MB.
@@ -177,7 +177,7 @@ class DecisionRecorder(bt.Analyzer):
 
 @dataclass(frozen=True)
 class DecisionDifference:
-    """The first thing two runs did not do alike."""
+    """The first decision in which two runs differ."""
 
     time: int  #: open time of the bar, ms
     symbol: str
@@ -227,7 +227,7 @@ def first_difference(
 
 
 def _state(leg: Leg, before: _LegState) -> _LegState:
-    """Return what stands for a leg; a part that is as before is the very same object."""
+    """Return the state of a leg; an unchanged part is the same object as before."""
     state = []
     for part, old in zip(_PARTS, before, strict=True):
         new = array("d", part.read(leg)).tobytes()
