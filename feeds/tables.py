@@ -148,8 +148,8 @@ def read_candles(source: Source, *, interval: str = "15m", gaps: str = "refuse",
     if not name and not isinstance(source, pd.DataFrame):
         name = symbol_name(source)
     if not missing.any():
-        return CandleTable(name, length, rows.time, **rows.values)
-    return _fill_flat(CandleTable(name, length, rows.time, **rows.values))
+        return CandleTable(name, length, rows.time, **rows.numbers)
+    return _fill_flat(CandleTable(name, length, rows.time, **rows.numbers))
 
 
 def read_detail(source: Source) -> DetailTable:
@@ -161,7 +161,7 @@ def read_detail(source: Source) -> DetailTable:
     length = _usual_interval(rows, "finer candles")
     _check_prices(rows)
     _check_volume(rows)
-    return DetailTable(length, rows.time, **rows.values)
+    return DetailTable(length, rows.time, **rows.numbers)
 
 
 def read_funding(source: Source) -> FundingTable:
@@ -190,7 +190,7 @@ def read_mark(source: Source) -> MarkTable:
     rows = _read_rows(source, ("open", "high", "low", "close"))
     length = _usual_interval(rows, "mark candles")
     _check_prices(rows)
-    return MarkTable(length, rows.time, **rows.values)
+    return MarkTable(length, rows.time, **rows.numbers)
 
 
 class _Rows:

@@ -26,7 +26,7 @@ class ComparedFill:
 
     @property
     def key(self) -> tuple[str, PositionSide, Purpose | None, bool]:
-        """What two fills must share to be the same."""
+        """The fields that fills of the same order share."""
         return (self.symbol, self.side, self.purpose, self.is_buy)
 
 

@@ -150,7 +150,7 @@ class SearchSettings(_Table):
 
 
 class Folds(_Table):
-    """The walk-forward: within the first search window, each fold is searched anew."""
+    """The walk-forward: within the first search window, each fold is searched by itself."""
 
     count: int = Field(4, ge=1, le=100)
     purge_days: int = Field(2, ge=0, le=365)
