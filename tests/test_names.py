@@ -13,7 +13,7 @@ COMMANDS = "gridv4_bt/cli/"
 #: File names that several rooms share.
 MODULES = {
     "__init__.py": "Python's own name",
-    "exchange.py": "in feeds the exchange's public data; in exchange the local Binance; in the kernel its compiled orders",
+    "exchange.py": "in feeds its public data; in exchange the local Binance; in the kernel the compiled HedgeBroker",
     "live.py": "in brokers and feeds the live twin of the simulated broker and of the feed of files",
     "matching.py": "the kernel's compiled text of engine/matching.py",
     "state.py": "what is held between two bars, by a live session and by the kernel",

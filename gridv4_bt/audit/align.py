@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gridv4_bt.audit.compared_fills import ComparedFill
 from gridv4_bt.core.time import BAR_MS
 
-#: Relative difference that is rounding: the exchange tells one fee for a stop that closes many fills, for example.
+#: Relative difference that is rounding: the exchange reports one fee for a stop that closes many fills, for example.
 ROUNDING = 1e-9
 #: An order may have filled this many bars earlier or later on the other side and still be the same one.
 _NEAR_BARS = 4

@@ -36,7 +36,7 @@ class Cause(StrEnum):
     FIRST_STOP = "first_stop"  #: a leg opened since the last candle had a stop, in the backtest only after it
     OUTAGE = "outage"  #: nothing was decided or nothing could be sent
     CANDLE_REVISED = "candle_revised"  #: the exchange has changed a candle after it was received
-    MANUAL_TRADE = "manual_trade"  #: somebody else has traded in the account
+    MANUAL_TRADE = "manual_trade"  #: a trade of the account that the bot did not place
     FORCED_CLOSE = "forced_close"  #: the exchange has closed the position: liquidation, ADL, delisting
     SLIPPAGE = "slippage"  #: the price of an order that took from the market
     FEE_RATE = "fee_rate"  #: the account pays other fees than the parameters say

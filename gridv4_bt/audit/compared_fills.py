@@ -13,7 +13,7 @@ class ComparedFill:
 
     symbol: str
     side: PositionSide
-    purpose: Purpose | None  #: None: no order of the bot, but somebody's by hand or the exchange's own
+    purpose: Purpose | None  #: None: no order of the bot, but one by hand or the exchange's own
     ref: int  #: of a closing order the id of its fill, as its own books count; 0 where it closes more than one
     bar: int  #: open time of the bar it happened in, ms
     qty: float  #: base units
@@ -26,7 +26,7 @@ class ComparedFill:
 
     @property
     def key(self) -> tuple[str, PositionSide, Purpose | None, bool]:
-        """The fields that fills of the same order share."""
+        """The fields in which two fills must agree to be paired."""
         return (self.symbol, self.side, self.purpose, self.is_buy)
 
 

@@ -107,7 +107,7 @@ STEPS = {
 #: All but the indicators' values.
 DECISIONS = tuple(field for field in STEPS if field not in SIGNALS)
 
-#: What stands for one leg: a string of bytes for each of `_PARTS`; LONG and SHORT make a bar.
+#: The state of one leg: a string of bytes for each of `_PARTS`; LONG and SHORT make a bar.
 _LegState = tuple[bytes, ...]
 
 
