@@ -21,13 +21,11 @@ MODULES = {
 #: Class names that several modules share.
 CLASSES = {
     "Bar": "one bar, as matching needs it and as the strategy's steps do",
-    "Candle": "a closed candle, as feeds deliver it and as the local exchange replays it",
     "Execution": "the exchange's word: of a simulated order, and of a live one",
     "Income": "the exchange's word: in the local exchange's ledger, and as a live session reads it",
     "Limits": "the bounds that an exchange and a monitor each watch",
     "Order": "the exchange's word: in the local exchange, and as a live session tracks its own",
     "Trade": "the exchange's word: in the local exchange, and as a live session reads it",
-    "Window": "a span of time: of the exchange's rate limits, and of a search's data",
 }
 
 

@@ -33,7 +33,7 @@ class Symbol(_Table):
     mark: Path | None = None
 
 
-class Window(_Table):
+class DateWindow(_Table):
     """A span of UTC days, both ends included; the ends of the data where they are left out."""
 
     name: str = Field(min_length=1)
@@ -41,7 +41,7 @@ class Window(_Table):
     last: date | None = Field(None, alias="to")
     use: Literal["search", "test"] = "search"  #: a test window is seen by the finalists alone, after the search
 
-    def overlaps(self, other: Window) -> bool:
+    def overlaps(self, other: DateWindow) -> bool:
         """Return whether both have a day in common."""
         begins = max(one.first or date.min for one in (self, other))
         ends = min(one.last or date.max for one in (self, other))
@@ -162,7 +162,7 @@ class Space(_Table):
     """A whole space file."""
 
     symbols: tuple[Symbol, ...] = Field(min_length=1)
-    windows: tuple[Window, ...] = Field(min_length=1)
+    windows: tuple[DateWindow, ...] = Field(min_length=1)
     objectives: tuple[Objective, ...] = Field(min_length=1)
     parameters: dict[str, Parameter] = Field(min_length=1)
     limits: tuple[Limit, ...] = ()
@@ -225,12 +225,12 @@ class Space(_Table):
             raise ValueError(f"{where}: the grid sampler needs a step or choices")
 
     @property
-    def search_windows(self) -> tuple[Window, ...]:
+    def search_windows(self) -> tuple[DateWindow, ...]:
         """The windows the search sees; the first is the one of the walk-forward and the guards."""
         return tuple(window for window in self.windows if window.use == "search")
 
     @property
-    def test_windows(self) -> tuple[Window, ...]:
+    def test_windows(self) -> tuple[DateWindow, ...]:
         """The windows the search does not see."""
         return tuple(window for window in self.windows if window.use == "test")
 

@@ -14,7 +14,7 @@ from gridv4_bt.core.time import DAY_MS, end_ms, time_ms
 from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.optimise.folds import Fold, walk_forward_folds
 from gridv4_bt.optimise.markets import Markets, make_market
-from gridv4_bt.optimise.space import Space, Window
+from gridv4_bt.optimise.space import DateWindow, Space
 from gridv4_bt.optimise.study import Search, best_of, portfolio
 from gridv4_bt.optimise.workers import Values, Workers
 
@@ -40,7 +40,7 @@ class FoldResult:
         return float(np.prod(1.0 + self.returns) - 1.0)
 
 
-def make_markets(space: Space, symbols: Sequence[SymbolData], windows: Iterable[Window], engine: str) -> Markets:
+def make_markets(space: Space, symbols: Sequence[SymbolData], windows: Iterable[DateWindow], engine: str) -> Markets:
     """Return the markets of all symbols in some windows, the first window's first."""
     return {
         (data.symbol, window.name): make_market(data, window.first, window.last, space.cash, engine)
@@ -117,9 +117,9 @@ def walk_forward(
     return results
 
 
-def _window(space: Space, first: int, last: int) -> Window:
+def _window(space: Space, first: int, last: int) -> DateWindow:
     """Return the days as a window that has the name of the one they are part of, so that its limits hold."""
-    return Window(name=space.search_windows[0].name, **{"from": day_of(first), "to": day_of(last)})
+    return DateWindow(name=space.search_windows[0].name, **{"from": day_of(first), "to": day_of(last)})
 
 
 def day_of(day: int) -> date:
