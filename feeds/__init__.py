@@ -1,0 +1,1 @@
+"""Market data: candles, funding and mark prices from files, an exchange's history or a live session."""

@@ -22,7 +22,7 @@ _MICROSECONDS = 100_000_000_000_000  # a time above this is in microseconds
 
 
 class Archive:
-    """Reads months from the archive, and what cannot be had there is simply not there.
+    """A reader of the archive; months that cannot be had there are missing, without an error.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
 """Downloaded series on disk: one Parquet file a month, and a manifest that says what each holds and its checksum.
 
-A month is stored under a name that its content decides, then the manifest names it: whatever interrupts this, the
-manifest stands for files that are whole. A file that is not what the manifest says is set aside, never overwritten.
+A month is stored under a hash of its content, then the manifest names it, so that after any interruption the manifest
+names whole files only. A file that does not match the manifest is set aside, never overwritten.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Damaged(Exception):
 
 @dataclass(frozen=True)
 class Month:
-    """What the manifest says about one month."""
+    """The manifest's entry of one month."""
 
     #: file name
     file: str
@@ -72,12 +72,12 @@ class SeriesCache:
 
     @property
     def until(self) -> int:
-        """Before which time rows may be known at all, ms UTC; 0 without any."""
+        """Time before which rows may be known, ms UTC; 0 without any."""
         return max((month.until for month in self.months.values()), default=0)
 
     @property
     def loaded(self) -> int:
-        """When something was loaded for the last time, ms UTC by the exchange's clock; 0 if never."""
+        """Time of the last download, ms UTC by the exchange's clock; 0 if never."""
         return max((month.loaded for month in self.months.values()), default=0)
 
     def load(self) -> None:
@@ -123,7 +123,7 @@ class SeriesCache:
             raise Damaged(f"{path}: {error}") from error
 
     def store(self, month: str, rows: pd.DataFrame, source: str, loaded: int, until: int, holes: list[Span]) -> None:
-        """Write a month, then the manifest that names it; the month's file before goes."""
+        """Write a month, then the manifest that names it; delete the month's previous file."""
         buffer = io.BytesIO()
         rows.to_parquet(buffer, index=False)
         content = buffer.getvalue()
@@ -211,7 +211,7 @@ def update_table(path: Path, symbol: str, entry: dict[str, Any]) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that, whatever happens, it is there in full or not at all.
+    """Write a file in full or, after any failure, not at all.
 
     Raises
     ------
@@ -221,7 +221,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with _writing(path):
         try:
-            with open(temporary, "wb") as file:
+            with temporary.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -247,7 +247,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Name file and cure in what the system says."""
+    """Add the file and the cure to an error of the system."""
     try:
         yield
     except OSError as error:

@@ -30,7 +30,7 @@ _SHOWN_SPANS = 3
 
 
 def backtrader_days(time_ms: np.ndarray) -> np.ndarray:
-    """Backtrader's date numbers of times in ms; on whole minutes the very floats of `bt.date2num`."""
+    """Return Backtrader's date numbers of times in ms; on whole minutes the very floats of `bt.date2num`."""
     return EPOCH_DAYS + time_ms / DAY_MS
 
 
@@ -151,7 +151,7 @@ class CandleFeed(FastAdvance):
         return True
 
     def _wanted_rows(self) -> slice:
-        """Rows of the bars between `fromdate` and `todate`; an error if there are none."""
+        """Return the rows of the bars between `fromdate` and `todate`; refuse an empty span."""
         first, end = 0, len(self._days)
         if self.p.fromdate is not None:
             first = self._days.searchsorted(bt.date2num(self.p.fromdate))
@@ -207,7 +207,7 @@ class CandleFeed(FastAdvance):
 
 
 def _funding_line(bars: np.ndarray, funding: FundingTable) -> np.ndarray:
-    """Sum of the rates settled in (previous bar's open, this bar's open], NaN where there are none."""
+    """Return the sums of the rates settled in (previous bar's open, this bar's open], NaN where there are none."""
     inside = (funding.time >= bars[0]) & (funding.time <= bars[-1])
     bar = bars.searchsorted(funding.time[inside])
     total = np.full(len(bars), np.nan)
@@ -217,13 +217,13 @@ def _funding_line(bars: np.ndarray, funding: FundingTable) -> np.ndarray:
 
 
 def _mark_line(bars: np.ndarray, mark: MarkTable) -> np.ndarray:
-    """Open of the mark candle that opens when the bar opens, else NaN."""
+    """Return the open of the mark candle that opens when the bar opens, else NaN."""
     row = np.minimum(mark.time.searchsorted(bars), len(mark) - 1)
     return np.where(mark.time[row] == bars, mark.open[row], np.nan)
 
 
 def _mark_extremes(candles: CandleTable, mark: MarkTable) -> tuple[np.ndarray, np.ndarray]:
-    """Highest and lowest mark price within each bar, NaN for bars without a mark candle."""
+    """Return highest and lowest mark price within each bar, NaN for bars without a mark candle."""
     bar = (mark.time - candles.time[0]) // candles.interval_ms
     inside = (bar >= 0) & (bar < len(candles))
     high, low = np.full((2, len(candles)), np.nan)
@@ -233,6 +233,6 @@ def _mark_extremes(candles: CandleTable, mark: MarkTable) -> tuple[np.ndarray, n
 
 
 def _end_of(limit: date) -> float:
-    """Backtrader's number of an upper limit; a date without a time means its whole day."""
+    """Return Backtrader's number of an upper limit; a date without a time means its whole day."""
     days = bt.date2num(limit)
     return days if isinstance(limit, datetime) else days + 1 - 1 / DAY_MS

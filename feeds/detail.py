@@ -82,7 +82,7 @@ class Detail:
 
 
 def _extremes(table: DetailTable, mark: MarkTable) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest mark price within each finer candle, NaN for those without one."""
+    """Return lowest and highest mark price within each finer candle, NaN for those without one."""
     row = table.time.searchsorted(mark.time, side="right") - 1
     inside = (row >= 0) & (mark.time - table.time[np.maximum(row, 0)] < table.interval_ms)
     low, high = np.full((2, len(table.time)), np.nan)

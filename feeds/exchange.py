@@ -63,15 +63,15 @@ def make_client(exchange: str, session: requests.Session | None = None) -> ccxt.
 
 
 class Unavailable(OSError):
-    """The exchange cannot be reached, or does not answer as it should however often it is asked."""
+    """The exchange cannot be reached, or does not answer correctly after repeated requests."""
 
 
-class Exchange:
-    """Asks one exchange for public data, with patience.
+class MarketDataClient:
+    """A client of the public data of one exchange, which repeats failed requests.
 
     Parameters
     ----------
-    client: a ccxt client such as that of `make_client`; with a key it also tells its brackets
+    client: a ccxt client such as that of `make_client`; with a key it also loads the brackets
     sleep: waits for seconds
     """
 
@@ -114,7 +114,7 @@ class Exchange:
         return self._markets[name]
 
     def first_time(self, symbol: str, series: Series) -> int | None:
-        """Return the time of the exchange's first row, or of the listing if it does not tell; None without any row."""
+        """Return the time of the exchange's first row, or of the listing if it has none; None without any row."""
         market = self.market(symbol)
         listed = market.get("created") or _OLDEST_MS
         if self.client.id == "binanceusdm":  # answers oldest first; its listing dates are later than its first bars
@@ -213,7 +213,7 @@ class Exchange:
         return series.clean(series.table(table), (first, end or int(table[-1, 0]) + 1 if len(table) else end))
 
     def ask(self, question: Callable[[], T]) -> T:
-        """Return an answer of the exchange; give up at once without a network, and late after that."""
+        """Return an answer of the exchange; give up early while it has never answered, late after that."""
         try:
             answer = self.patience(lambda: self._ask_once(question), None if self._answered else 3)
         except Passing as failure:

@@ -29,7 +29,7 @@ from gridv4_bt.errors import DataError
 
 if TYPE_CHECKING:  # importing ccxt takes a second, which a run from the cache does not need
     from feeds.archive import Archive
-    from feeds.exchange import Exchange
+    from feeds.exchange import MarketDataClient
 
 #: Called with what is loaded, and how many months of it are done and wanted.
 Progress = Callable[[str, int, int], None]
@@ -42,7 +42,7 @@ _ARCHIVE_READERS = 4
 
 @dataclass(frozen=True)
 class History:
-    """What was asked for."""
+    """The history of one perpetual."""
 
     #: the exchange's name: BTCUSDT
     symbol: str
@@ -58,11 +58,11 @@ class History:
     warnings: list[str]
 
 
-def connect(exchange: str) -> Exchange:
+def connect(exchange: str) -> MarketDataClient:
     """Return a connection to an exchange."""
-    from feeds.exchange import Exchange, make_client
+    from feeds.exchange import MarketDataClient, make_client
 
-    return Exchange(make_client(exchange))
+    return MarketDataClient(make_client(exchange))
 
 
 def load_history(
@@ -76,7 +76,7 @@ def load_history(
     kinds: tuple[str, ...] = ("candles", "funding", "mark"),
     refill: bool = False,
     progress: Progress = lambda what, done, wanted: None,
-    connect: Callable[[str], Exchange] = connect,
+    connect: Callable[[str], MarketDataClient] = connect,
 ) -> History:
     """Return the history of a perpetual, downloading what the cache lacks.
 
@@ -90,7 +90,7 @@ def load_history(
     cache_dir: default: `gridv4/history` in the user's cache directory
     kinds: which of candles (always needed), funding and mark
     refill: ask once more for the bars that the exchange did not have when it was asked
-    progress: told about every month
+    progress: called for every month
     connect: makes the connection when the cache does not suffice; default: the real one
 
     Raises
@@ -131,7 +131,7 @@ def load_history(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """The span that is asked for."""
+    """The requested span."""
 
     symbol: str
     first: int | None  #: ms UTC; None: from the first row on
@@ -145,16 +145,16 @@ class _Wanted:
 
 @dataclass
 class _Loader:
-    """Loads the series of one symbol; connects when the cache does not suffice, and once."""
+    """A loader of the series of one symbol, which connects once and only if the cache does not suffice."""
 
     folder: Path
     name: str
     symbol: str
-    connect: Callable[[], Exchange]
+    connect: Callable[[], MarketDataClient]
     refill: bool
     progress: Progress
     warnings: list[str] = field(default_factory=list)
-    _remote: Exchange | None = None
+    _remote: MarketDataClient | None = None
     _archive: Archive | None = None
     _now: int = 0
 
@@ -294,7 +294,7 @@ class _Loader:
             self.warnings += archive.warnings
             archive.warnings = []
 
-    def _connected(self) -> Exchange:
+    def _connected(self) -> MarketDataClient:
         if self._remote is None:
             remote = self.connect()
             self._now = remote.server_time()
@@ -350,14 +350,14 @@ class _Loader:
 
 
 def _closed(series: Series, now: int) -> int:
-    """Return before which time all rows are final."""
+    """Return the time before which all rows are final."""
     if series.kind == "funding":
         return now - _SETTLED_MS
     return (now - _CLOSED_MS) // series.step_ms * series.step_ms
 
 
 def _known_until(series: Series, rows: pd.DataFrame, span: Span, holes: list[Span], now: int) -> tuple[int, list[Span]]:
-    """Return up to where a month is known, and its holes; what is missing at the end of today may come yet."""
+    """Return the time up to which a month is known, and its holes; rows missing at today's end are not holes yet."""
     end = span[1]
     if holes and holes[-1][1] == end and now - end < DAY_MS:
         return holes[-1][0], holes[:-1]

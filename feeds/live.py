@@ -15,7 +15,7 @@ import backtrader as bt
 import ccxt
 import numpy as np
 
-from feeds.exchange import Exchange, Unavailable
+from feeds.exchange import MarketDataClient, Unavailable
 from feeds.series import Series
 from feeds.tables import FUNDING_JITTER_MS
 from gridv4_bt.compat import EPOCH_DAYS
@@ -27,7 +27,7 @@ _PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)  # seconds between two looks for a candle t
 _CANDLES = Series("candles", BAR_MS)
 
 
-class Candle(NamedTuple):
+class ClosedCandle(NamedTuple):
     """One closed bar; the times are open times, ms UTC."""
 
     time: int
@@ -40,8 +40,8 @@ class Candle(NamedTuple):
     mark: float = math.nan  #: mark price of the settlement
 
 
-class Clock(Protocol):
-    """The exchange's clock."""
+class FeedClock(Protocol):
+    """The exchange's clock, by which a feed waits."""
 
     def now(self) -> int: ...
     def sleep(self, seconds: float) -> None: ...
@@ -57,18 +57,18 @@ class CandleSource:
     ----------
     client : a ccxt client; public calls only.
     name : ccxt's name of the symbol.
-    log : ``log(kind, **fields)`` is told of candles that are late or missing.
+    log : ``log(kind, **fields)`` is called for candles that are late or missing.
     """
 
-    def __init__(self, client: ccxt.Exchange, name: str, clock: Clock, log: Callable[..., None]) -> None:
-        self._exchange = Exchange(client, clock.sleep)
+    def __init__(self, client: ccxt.Exchange, name: str, clock: FeedClock, log: Callable[..., None]) -> None:
+        self._exchange = MarketDataClient(client, clock.sleep)
         self._client = client
         self._name = name
         self.clock = clock
         self.log = log
-        self._newest: Candle | None = None  # given out last
+        self._newest: ClosedCandle | None = None  # given out last
 
-    def history(self, first: int, end: int) -> list[Candle]:
+    def history(self, first: int, end: int) -> list[ClosedCandle]:
         """Return the closed candles with open times in [`first`, `end`), oldest first, holes left out.
 
         Raises
@@ -81,15 +81,15 @@ class CandleSource:
             self._newest = candles[-1]
         return candles
 
-    def _candles(self, first: int, end: int) -> list[Candle]:
+    def _candles(self, first: int, end: int) -> list[ClosedCandle]:
         if end <= first:
             return []
         rows, holes = self._exchange.rows(self._name, _CANDLES, (first, end))
         for hole in holes:
             self.log("candles_missing", symbol=self._name, first=iso(hole[0]), end=iso(hole[1]))
-        return [Candle(int(row[0]), *map(float, row[1:])) for row in rows.to_numpy().tolist()]
+        return [ClosedCandle(int(row[0]), *map(float, row[1:])) for row in rows.to_numpy().tolist()]
 
-    def wait_for(self, time: int, patience_ms: int) -> Candle | None:
+    def wait_for(self, time: int, patience_ms: int) -> ClosedCandle | None:
         """Return the candle of an open time once it is closed; None if the session ends or it does not come.
 
         It is waited for until `patience_ms` after its close.
@@ -115,8 +115,8 @@ class CandleSource:
             if not self.clock.wait_until(self.clock.now() + int(1000 * pause)):
                 return None
 
-    def _closed(self, time: int) -> list[Candle]:
-        """Return the candle of an open time, if it is there, and look whether the one before is still as given out."""
+    def _closed(self, time: int) -> list[ClosedCandle]:
+        """Return the candle of an open time, if it is there; log a revision of the one before."""
         before = self._newest
         if before is None or before.time != time - BAR_MS:
             return self.history(time, time + BAR_MS)
@@ -129,11 +129,11 @@ class CandleSource:
             self._newest = candles[time]
         return self._with_funding([*candles.values()])
 
-    def _with_funding(self, candles: list[Candle]) -> list[Candle]:
+    def _with_funding(self, candles: list[ClosedCandle]) -> list[ClosedCandle]:
         if not candles:
             return []
         settled = self._settlements(candles[0].time - BAR_MS + 1, candles[-1].time)
-        found: list[Candle] = []
+        found: list[ClosedCandle] = []
         for candle in candles:
             rate = mark = math.nan
             while settled and settled[0][0] <= candle.time:
@@ -175,7 +175,7 @@ class LiveFeed(bt.feed.DataBase):
     since : open time (ms) of the first bar wanted; 0: as many bars as `warm_up_bars` says, up to the last closed one
     known : candles received in an earlier session; those in their span are not asked for again
     patience : seconds after its close for which a candle is waited for
-    on_candle : called with each `Candle` before it is delivered
+    on_candle : called with each `ClosedCandle` before it is delivered
 
     Lines: funding and mark as in `CandleFeed`.
     """
@@ -200,16 +200,16 @@ class LiveFeed(bt.feed.DataBase):
         self.is_current = False  #: the bar delivered last is the last one the exchange has closed
 
     def islive(self) -> bool:
-        """Tell Cerebro to go bar by bar."""
+        """Return True, so that Cerebro goes bar by bar."""
         return True
 
     def haslivedata(self) -> bool:
-        """Tell Cerebro that the feed waits by itself."""
+        """Return True: the feed waits by itself."""
         return True
 
     def start(self) -> None:
         super().start()
-        self._history: deque[Candle] | None = None
+        self._history: deque[ClosedCandle] | None = None
         self._next = 0  # open time of the bar to be delivered next, ms
         self._target = 0  # and of the bar that is waited for
         self._announced = False
@@ -233,12 +233,12 @@ class LiveFeed(bt.feed.DataBase):
             self.p.on_candle(self._name, candle)
         line = self.lines
         line.datetime[0] = EPOCH_DAYS + candle.time / DAY_MS
-        for name, value in zip(Candle._fields[1:], candle[1:], strict=True):
+        for name, value in zip(ClosedCandle._fields[1:], candle[1:], strict=True):
             getattr(line, name)[0] = value
         line.openinterest[0] = 0.0
         return True
 
-    def _wait(self) -> Candle | None:
+    def _wait(self) -> ClosedCandle | None:
         """Wait for the next candle; those that were missing before it come first, if the exchange has them by now."""
         source = self.p.source
         candle = source.wait_for(self._target, int(1000 * self.p.patience))

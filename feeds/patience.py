@@ -1,4 +1,4 @@
-"""Ask a server again after a failure that may pass, no faster than it allows."""
+"""Repeated requests to a server after failures that may pass, no faster than it allows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Passing(Exception):
 
 
 class Patience:
-    """Repeats a question, which must not change anything at the server.
+    """A policy of repeating a request, which must not change anything at the server.
 
     Parameters
     ----------

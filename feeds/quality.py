@@ -1,4 +1,4 @@
-"""What a person should know about data before believing what a backtest makes of it."""
+"""Checks of market data for what may mislead a backtest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST_PAUSE_MS = 8 * HOUR_MS
 
 @dataclass(frozen=True)
 class Check:
-    """One question to the data and its answer."""
+    """One check of the data and its finding."""
 
     #: what is looked for
     name: str
@@ -33,7 +33,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Quality:
-    """All answers about one symbol."""
+    """All checks of one symbol."""
 
     symbol: str
     #: open time of the first and the last bar, ms UTC

@@ -1,4 +1,4 @@
-"""Candles, mark candles and funding as time series: their columns, months, holes, and rows nobody can trust."""
+"""Candles, mark candles and funding as time series: their columns, months, holes, and invalid rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LONGEST_PAUSE_MS = 8 * HOUR_MS
 
 
 class BadRows(ValueError):
-    """Rows of an answer or a file contradict themselves or are none."""
+    """The rows of an answer or file are invalid or contradict each other."""
 
 
 @dataclass(frozen=True)

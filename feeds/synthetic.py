@@ -48,7 +48,7 @@ _WEEKEND_VOLUME = 0.7  # on top of the calmer mood
 
 @dataclass(frozen=True)
 class _Spell:
-    """One kind of weather of the market."""
+    """One kind of market phase, such as calm or a crash."""
 
     #: shortest and longest duration, hours
     hours: tuple[float, float]
@@ -71,7 +71,7 @@ _SPELLS = {
 
 @dataclass(frozen=True, eq=False)
 class SampleMarket:
-    """A synthetic market; read `NOTICE` aloud before showing any result of it."""
+    """A synthetic market; show `NOTICE` with any result of it."""
 
     #: 15m candles: time (bar open, UTC), open, high, low, close, volume
     candles: pd.DataFrame
@@ -120,7 +120,7 @@ def sample_market(seed: int = 4, days: int = 365, start: str = "2024-01-01") -> 
 
 
 def _weather(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Drift (log return) and volatility multiple of every minute, from a chain of spells."""
+    """Return drift (log return) and volatility multiple of every minute, from a chain of spells."""
     drift, sigma = np.empty(size), np.empty(size)
     kind, begin, height = "calm", 0, 0.0
     while begin < size:
@@ -148,12 +148,12 @@ def _next_kind(chance: float, odds: dict[str, float], height: float) -> str:
     for kind, odd in tilted.items():
         left -= odd
         if left < 0:
-            break
-    return kind
+            return kind
+    return kind  # rounding can leave a rest
 
 
 def _slow_noise(rng: np.random.Generator, size: int, half_life: int) -> np.ndarray:
-    """Mean-reverting noise of unit variance, one value a minute; half-life in minutes."""
+    """Return mean-reverting noise of unit variance, one value a minute; half-life in minutes."""
     steps = size // MINUTES_PER_BAR + 1
     keep = 0.5 ** (MINUTES_PER_BAR / half_life)
     pushes = rng.standard_normal(steps)
@@ -163,14 +163,14 @@ def _slow_noise(rng: np.random.Generator, size: int, half_life: int) -> np.ndarr
 
 
 def _student_4(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Student-t with 4 degrees of freedom, scaled to unit variance."""
+    """Draw Student-t with 4 degrees of freedom, scaled to unit variance."""
     # Two uniforms make the chi-square of 4 degrees: -2*ln(u*v). 1 - u is never 0.
     chi_square = -2 * np.log((1 - rng.random(size)) * (1 - rng.random(size)))
     return rng.standard_normal(size) / np.sqrt(chi_square / 4) / np.sqrt(2)
 
 
 def _daily(hourly: tuple[float, ...], minute: np.ndarray) -> np.ndarray:
-    """An hourly profile as a smooth factor for every minute; the hour's value sits in its middle."""
+    """Return an hourly profile as a smooth factor for every minute; the hour's value is that of its middle."""
     centres = 60 * np.arange(24) + 30
     day = np.interp(np.arange(MINUTES_PER_DAY), centres, hourly, period=MINUTES_PER_DAY)
     return day[minute % MINUTES_PER_DAY]
@@ -179,7 +179,7 @@ def _daily(hourly: tuple[float, ...], minute: np.ndarray) -> np.ndarray:
 def _minute_prices(
     rng: np.random.Generator, log_close: np.ndarray, sigma: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Open, high, low, close of every minute in ticks (int64).
+    """Return open, high, low, close of every minute in ticks (int64).
 
     Highest and lowest are those of a Brownian path from open to close, drawn from their exact laws.
     """
@@ -201,7 +201,7 @@ def _minute_prices(
 def _aggregate(
     open_: np.ndarray, high: np.ndarray, low: np.ndarray, close: np.ndarray, lots: np.ndarray
 ) -> tuple[np.ndarray, ...]:
-    """Candles of 15 minutes from those of one."""
+    """Return candles of 15 minutes from those of one."""
     shape = (-1, MINUTES_PER_BAR)
     return (
         open_[::MINUTES_PER_BAR],
@@ -215,7 +215,7 @@ def _aggregate(
 def _frame(
     first_ms: int, step: int, open_: np.ndarray, high: np.ndarray, low: np.ndarray, close: np.ndarray, lots: np.ndarray
 ) -> pd.DataFrame:
-    """Candles as a DataFrame; `step` minutes a bar, prices in ticks, volume in lots."""
+    """Return candles as a DataFrame; `step` minutes a bar, prices in ticks, volume in lots."""
     return pd.DataFrame(
         {
             "time": _times(first_ms, step, len(open_)),
@@ -234,7 +234,7 @@ def _times(first_ms: int, step: int, size: int) -> pd.DatetimeIndex:
 
 
 def _funding(rng: np.random.Generator, first_ms: int, log_close: np.ndarray) -> pd.DataFrame:
-    """Funding at every settlement, from a premium that reverts to its mean and follows momentum."""
+    """Return funding at every settlement, from a premium that reverts to its mean and follows momentum."""
     settled = np.arange(0, len(log_close), MINUTES_PER_SETTLEMENT)
     momentum = log_close[settled] - log_close[np.maximum(settled - MINUTES_PER_DAY, 0)]
     pushes = 0.0045 * momentum + 0.0003 * rng.standard_normal(len(settled))

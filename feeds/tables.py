@@ -107,7 +107,7 @@ class MarkTable:
 
 
 def interval_ms(text: str) -> int:
-    """Length in ms of an interval such as "1m", "15m", "4h" or "1d"."""
+    """Return the length in ms of an interval such as "1m", "15m", "4h" or "1d"."""
     match = re.fullmatch(r"([1-9]\d*)([mhd])", text)
     if match is None:
         raise DataError(f"interval {text!r} is unknown: use minutes, hours or days like 15m, 4h, 1d")
@@ -115,7 +115,7 @@ def interval_ms(text: str) -> int:
 
 
 def symbol_name(path: str | Path) -> str:
-    """Symbol of a file: its name before the first "-" or "." (BTCUSDT-15m.parquet: BTCUSDT)."""
+    """Return the symbol of a file: its name before the first "-" or "." (BTCUSDT-15m.parquet: BTCUSDT)."""
     return re.split(r"[-.]", Path(path).name, maxsplit=1)[0]
 
 
@@ -148,8 +148,8 @@ def read_candles(source: Source, *, interval: str = "15m", gaps: str = "refuse",
     if not name and not isinstance(source, pd.DataFrame):
         name = symbol_name(source)
     if not missing.any():
-        return CandleTable(name, length, rows.time, **rows.values)
-    return _fill_flat(CandleTable(name, length, rows.time, **rows.values))
+        return CandleTable(name, length, rows.time, **rows.numbers)
+    return _fill_flat(CandleTable(name, length, rows.time, **rows.numbers))
 
 
 def read_detail(source: Source) -> DetailTable:
@@ -161,7 +161,7 @@ def read_detail(source: Source) -> DetailTable:
     length = _usual_interval(rows, "finer candles")
     _check_prices(rows)
     _check_volume(rows)
-    return DetailTable(length, rows.time, **rows.values)
+    return DetailTable(length, rows.time, **rows.numbers)
 
 
 def read_funding(source: Source) -> FundingTable:
@@ -173,7 +173,7 @@ def read_funding(source: Source) -> FundingTable:
     rows = _read_rows(source, ("rate",))
     rows.time = on_the_minute(rows.time)
     rows.check_order("Sort the file by time and drop repeated settlements.")
-    rate = rows.values["rate"]
+    rate = rows.numbers["rate"]
     rows.refuse(
         ~(np.abs(rate) < 1),
         lambda row: f"rate {rows.raw('rate', row)} is not a number between -1 and 1",
@@ -190,20 +190,20 @@ def read_mark(source: Source) -> MarkTable:
     rows = _read_rows(source, ("open", "high", "low", "close"))
     length = _usual_interval(rows, "mark candles")
     _check_prices(rows)
-    return MarkTable(length, rows.time, **rows.values)
+    return MarkTable(length, rows.time, **rows.numbers)
 
 
 class _Rows:
-    """Columns of one source while they are checked, and the words for what is wrong with them."""
+    """The columns of one source under check, and the errors that name their bad rows."""
 
     def __init__(self, where: str, frame: pd.DataFrame, fields: tuple[str, ...]) -> None:
         self.where = where
         self._frame = frame
         self.time = self._read_time()
-        self.values = {field: self._read_floats(field) for field in fields}
+        self.numbers = {field: self._read_floats(field) for field in fields}
 
     def raw(self, column: str, row: int) -> str:
-        """What the source holds in a cell, as text."""
+        """Return a cell of the source as text."""
         return str(self._frame[column].iloc[row])
 
     def refuse(self, bad: np.ndarray, reason: Callable[[int], str], cure: str) -> None:
@@ -274,7 +274,7 @@ def _read_rows(source: Source, fields: tuple[str, ...]) -> _Rows:
 
 
 def _read_frame(source: Source) -> tuple[str, pd.DataFrame]:
-    """Name for messages and content of a source."""
+    """Return the name of a source for messages, and its content."""
     if isinstance(source, pd.DataFrame):
         return "DataFrame", source
     if not isinstance(source, str | Path):
@@ -325,7 +325,7 @@ def _usual_interval(rows: _Rows, what: str) -> int:
 
 def _check_volume(rows: _Rows) -> None:
     """Refuse volumes that are no numbers of 0 or more."""
-    volume = rows.values["volume"]
+    volume = rows.numbers["volume"]
     rows.refuse(
         ~(np.isfinite(volume) & (volume >= 0)),
         lambda row: f"volume {rows.raw('volume', row)} is not a number of 0 or more",
@@ -336,16 +336,16 @@ def _check_volume(rows: _Rows) -> None:
 def _check_prices(rows: _Rows) -> None:
     """Refuse prices that are no positive numbers, and candles whose open or close is not inside."""
     for field in ("open", "high", "low", "close"):
-        price = rows.values[field]
+        price = rows.numbers[field]
         rows.refuse(
             ~(np.isfinite(price) & (price > 0)),
             lambda row, field=field: f"{field} {rows.raw(field, row)} is not a positive number",
             "Download the row again.",
         )
-    low, high = rows.values["low"], rows.values["high"]
+    low, high = rows.numbers["low"], rows.numbers["high"]
     rows.refuse(high < low, lambda row: f"high {high[row]} is below low {low[row]}", "Check the order of the columns.")
     for field in ("open", "close"):
-        price = rows.values[field]
+        price = rows.numbers[field]
         rows.refuse(
             (price < low) | (price > high),
             lambda row, field=field, price=price: f"{field} {price[row]} is outside low {low[row]} to high {high[row]}",
@@ -354,7 +354,7 @@ def _check_prices(rows: _Rows) -> None:
 
 
 def _refuse_gaps(rows: _Rows, missing: np.ndarray) -> None:
-    """Raise when bars are missing; `missing[i]` counts those between row i and row i + 1 (from 0)."""
+    """Refuse missing bars; `missing[i]` counts those between row i and row i + 1 (from 0)."""
     gaps = np.flatnonzero(missing)
     if not len(gaps):
         return
@@ -381,6 +381,7 @@ def _fill_flat(table: CandleTable) -> CandleTable:
 
 
 def most_common(steps: np.ndarray) -> int:
+    """Return the most frequent of some differences of times, ms; the smallest one of a tie."""
     values, counts = np.unique(steps, return_counts=True)
     return int(values[counts.argmax()])
 

@@ -33,7 +33,7 @@ class SymbolData:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a backtest leaves behind."""
+    """The records and the summary of a backtest."""
 
     records: list[SymbolRecord]
     summary: dict[str, Any]  #: content of summary.json

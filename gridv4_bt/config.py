@@ -155,7 +155,7 @@ def make_config(values: Mapping[str, Any]) -> GridConfig:
 
 
 def check_parameter(name: str, value: Any) -> Any:
-    """Return a value as the parameter has it; whether it goes with the others is not asked.
+    """Return a value converted to the parameter's type; its fit with other parameters is not checked.
 
     Raises
     ------

@@ -22,4 +22,4 @@ class StateError(GridV4Error):
 
 
 class LiveError(GridV4Error):
-    """A live session cannot go on without a person."""
+    """A live session cannot go on without intervention."""

@@ -1,1 +1,1 @@
-"""Live held against backtest: what a session did, replayed and lined up fill by fill."""
+"""The audit of a live session: its replay as a backtest, compared fill by fill."""

@@ -1,13 +1,13 @@
-"""Two lists of fills lined up: which of them are the same, which only one side has."""
+"""Pairs of the fills of a live session and of its backtest, and the fills only one of them has."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gridv4_bt.audit.compared_fills import Fill
+from gridv4_bt.audit.compared_fills import ComparedFill
 from gridv4_bt.core.time import BAR_MS
 
-#: Relative difference that is rounding: the exchange tells one fee for a stop that closes many fills, for example.
+#: Relative difference that is rounding: the exchange reports one fee for a stop that closes many fills, for example.
 ROUNDING = 1e-9
 #: An order may have filled this many bars earlier or later on the other side and still be the same one.
 _NEAR_BARS = 4
@@ -17,12 +17,12 @@ _NEAR_BARS = 4
 class Pair:
     """A fill of both sides, or of one alone."""
 
-    live: Fill | None
-    backtest: Fill | None
+    live: ComparedFill | None
+    backtest: ComparedFill | None
 
     @property
-    def fill(self) -> Fill:
-        """The one there is, the live one if both are."""
+    def fill(self) -> ComparedFill:
+        """The live fill, else that of the backtest."""
         return self.live or self.backtest
 
     @property
@@ -32,7 +32,7 @@ class Pair:
 
     @property
     def differences(self) -> tuple[str, ...]:
-        """What differs: ``missed`` or ``extra``, or any of qty, price, fee, time."""
+        """Names of what differs: ``missed`` or ``extra``, or any of qty, price, fee, time."""
         live, backtest = self.live, self.backtest
         if live is None:
             return ("missed",)
@@ -45,12 +45,12 @@ class Pair:
 
 
 def same(one: float, other: float) -> bool:
-    """Tell whether two amounts differ by rounding at most."""
+    """Return whether two amounts differ by rounding at most."""
     return one == other or abs(one - other) <= ROUNDING * max(abs(one), abs(other))
 
 
-def align(live: Sequence[Fill], backtest: Sequence[Fill], near: float) -> list[Pair]:
-    """Line up fills: those of one bar first, then those some bars apart.
+def align(live: Sequence[ComparedFill], backtest: Sequence[ComparedFill], near: float) -> list[Pair]:
+    """Pair the fills of both sides: those of one bar first, then those some bars apart.
 
     Parameters
     ----------
@@ -63,9 +63,9 @@ def align(live: Sequence[Fill], backtest: Sequence[Fill], near: float) -> list[P
 
 
 def _nearest(
-    live: Sequence[Fill], backtest: Sequence[Fill], bars: int, near: float
-) -> tuple[list[Pair], list[Fill], list[Fill]]:
-    """Pair what is most alike, at most so many bars apart, and return the pairs and what is left of both."""
+    live: Sequence[ComparedFill], backtest: Sequence[ComparedFill], bars: int, near: float
+) -> tuple[list[Pair], list[ComparedFill], list[ComparedFill]]:
+    """Pair the most alike fills at most so many bars apart; return the pairs and what is left of both sides."""
     there = defaultdict(list)
     for j, other in enumerate(backtest):
         there[other.key, other.bar].append(j)

@@ -1,4 +1,4 @@
-"""The audit of a session: replayed, lined up, explained, summed up."""
+"""The audit of a session: pairs of fills, causes of their differences, and the drift of the equity."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridv4_bt.audit.align import Pair, align, same
-from gridv4_bt.audit.causes import Difference, explain
+from gridv4_bt.audit.causes import FillDifference, explain
 from gridv4_bt.audit.compared_fills import Payment
 from gridv4_bt.audit.session import SessionRecord, read_session
 from gridv4_bt.audit.session_backtest import Replay, replay
@@ -21,7 +21,7 @@ class Audit:
     session: SessionRecord
     replay: Replay
     pairs: list[Pair]  #: all fills of both sides
-    differences: list[Difference]
+    differences: list[FillDifference]
     payments: list[tuple[Payment | None, Payment | None]]  #: funding of live and backtest, by symbol and time
     times: NDArray[np.int64]  #: bars at whose end both sides have an equity, open times in ms
     live: NDArray[np.float64]  #: equity at each of them, quote
@@ -54,20 +54,20 @@ class Audit:
 
     @property
     def is_identical(self) -> bool:
-        """Tell whether nothing differs but by rounding."""
+        """Whether nothing differs but by rounding."""
         funded = all(one and other and same(one.paid, other.paid) for one, other in self.payments)
         rounded = all(same(one, other) for one, other in zip(self.live, self.backtest, strict=True))
         return not self.differences and funded and rounded and len(self.times) == self.bars[0] == self.bars[1]
 
     @property
     def bars(self) -> tuple[int, int]:
-        """How many bars live session and backtest have decided at."""
+        """Number of bars at which the live session and the backtest have decided."""
         ours = {int(time) for rows in self.session.rows.values() for time in rows.index}
         return len(ours), len(_equity(self.replay)[0])
 
 
 def audit(folder: Path) -> Audit:
-    """Audit a state directory of `run_live.py`; the bot may be at work in it.
+    """Audit a state directory of `run_live.py`, also while the bot is running.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Why a fill of the live session is not as in the backtest: one name for each difference, from the session's records.
+"""Causes of the differences between a live session's fills and its backtest, from the session's records.
 
-A difference has a cause of its own where the records tell of one: the refusal of that very order, a candle that was
-revised, an hour without the exchange. Otherwise, if the books of both sides were not the same already when the order
-was decided on, it follows from what has parted them. What has neither is unexplained.
+A difference has a cause of its own where the records name one: a refusal of that order, a revised candle, an hour
+without the exchange. Otherwise, if the positions of both sides already differed when the order was decided on, it
+follows from their first difference. Anything else is unexplained.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from gridv4_bt.audit.align import ROUNDING, Pair
-from gridv4_bt.audit.compared_fills import Fill
-from gridv4_bt.audit.session import Event, SessionRecord
+from gridv4_bt.audit.compared_fills import ComparedFill
+from gridv4_bt.audit.session import OrderEvent, SessionRecord
 from gridv4_bt.core.time import BAR_MS, DAY_MS
 from gridv4_bt.engine.market import exchange_symbol
 from gridv4_bt.engine.types import PositionSide
@@ -25,7 +25,7 @@ from gridv4_bt.record.run_record import SymbolRecord
 
 
 class Cause(StrEnum):
-    """Why live differs from the backtest."""
+    """The cause of a difference between live and backtest."""
 
     PARTIAL_FILL = "partial_fill"  #: the market took only a part of an order
     POST_ONLY_REJECT = "post_only_reject"  #: the order would have taken from the market when it arrived
@@ -36,7 +36,7 @@ class Cause(StrEnum):
     FIRST_STOP = "first_stop"  #: a leg opened since the last candle had a stop, in the backtest only after it
     OUTAGE = "outage"  #: nothing was decided or nothing could be sent
     CANDLE_REVISED = "candle_revised"  #: the exchange has changed a candle after it was received
-    MANUAL_TRADE = "manual_trade"  #: somebody else has traded in the account
+    MANUAL_TRADE = "manual_trade"  #: a trade of the account that the bot did not place
     FORCED_CLOSE = "forced_close"  #: the exchange has closed the position: liquidation, ADL, delisting
     SLIPPAGE = "slippage"  #: the price of an order that took from the market
     FEE_RATE = "fee_rate"  #: the account pays other fees than the parameters say
@@ -65,8 +65,8 @@ _ALERTS = {
 
 
 @dataclass(frozen=True)
-class Difference:
-    """One pair of fills that are not the same, and why."""
+class FillDifference:
+    """A pair of fills that differ, and the cause."""
 
     pair: Pair
     cause: Cause
@@ -75,7 +75,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What the records tell of one bar."""
+    """A cause that the session's records name at one bar, and the orders it concerns."""
 
     bar: int
     cause: Cause
@@ -84,10 +84,10 @@ class _Evidence:
     purpose: Purpose | None = None  #: None: all orders
     ref: int = 0  #: of a closing order, 0: any
 
-    def is_about(self, fill: Fill) -> bool:
-        """Tell whether it may have kept a fill from happening, or brought it about.
+    def is_about(self, fill: ComparedFill) -> bool:
+        """Return whether it may have prevented or caused a fill.
 
-        What became of one order tells on those that take its place for a day: an order of another price now rests.
+        The outcome of an order affects those that replace it for a day, because an order at another price rests.
         """
         is_order = self.purpose is not None
         since = fill.bar - self.bar
@@ -100,7 +100,7 @@ class _Evidence:
         )
 
 
-def explain(session: SessionRecord, pairs: Sequence[Pair], records: Sequence[SymbolRecord]) -> list[Difference]:
+def explain(session: SessionRecord, pairs: Sequence[Pair], records: Sequence[SymbolRecord]) -> list[FillDifference]:
     """Return every pair that differs with its cause, oldest first."""
     by_bar: dict[int, list[Pair]] = {}
     for pair in pairs:
@@ -109,7 +109,7 @@ def explain(session: SessionRecord, pairs: Sequence[Pair], records: Sequence[Sym
     evidence = _evidence(session)
     parted = _parted(session, records)
     bars = sorted({*by_bar, *parted, *(one.bar for one in evidence)})
-    found: list[Difference] = []
+    found: list[FillDifference] = []
     root: Cause | None = None  # what has parted the books, None while they are the same
     for bar in bars:
         # The orders of a bar were decided on at the bar before.
@@ -122,7 +122,7 @@ def explain(session: SessionRecord, pairs: Sequence[Pair], records: Sequence[Sym
             follows = cause is None and was_parted
             if cause is None:
                 cause = (root or Cause.UNEXPLAINED) if was_parted else Cause.UNEXPLAINED
-            found.append(Difference(pair, cause, follows))
+            found.append(FillDifference(pair, cause, follows))
             if not follows:
                 root = cause
         if bar in parted and root is None:
@@ -147,8 +147,8 @@ def _own_cause(session: SessionRecord, pair: Pair, evidence: Sequence[_Evidence]
     return Cause.FEE_RATE if differences == ("fee",) else None
 
 
-def _is_partial(session: SessionRecord, live: Fill) -> bool:
-    """Tell whether an order has filled in more parts than one bar's, or not to its end."""
+def _is_partial(session: SessionRecord, live: ComparedFill) -> bool:
+    """Return whether an order has filled over more than one bar, or not fully."""
     sent = [one.fields["qty"] for one in session.events if one.kind == "order" and one.fields["id"] == live.order]
     return bool(sent) and live.qty < sent[-1] * (1.0 - ROUNDING) and live.purpose is not Purpose.STOP
 
@@ -171,7 +171,7 @@ def _evidence(session: SessionRecord) -> list[_Evidence]:
     return sorted(found, key=lambda one: one.bar)
 
 
-def _told(event: Event, session: SessionRecord) -> list[_Evidence]:
+def _told(event: OrderEvent, session: SessionRecord) -> list[_Evidence]:
     fields = event.fields
     if event.kind in ("order_failed", "doubt_resolved", "stray_order"):
         name = parse_id(fields["id"])
@@ -201,7 +201,7 @@ def _told(event: Event, session: SessionRecord) -> list[_Evidence]:
 
 
 def _parted(session: SessionRecord, records: Sequence[SymbolRecord]) -> set[int]:
-    """Return the bars at whose end the books of both sides are not the same, or one side has decided nothing."""
+    """Return the bars at whose end the positions of both sides differ, or only one side has decided."""
     found: set[int] = set()
     for record in records:
         live = session.rows[record.symbol]

@@ -1,4 +1,4 @@
-"""The fills of both sides in one shape: all executions of one order within one bar."""
+"""The fills of live session and backtest in one form: all executions of one order within one bar."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -8,12 +8,12 @@ from gridv4_bt.live.ids import Purpose
 
 
 @dataclass(frozen=True, slots=True)
-class Fill:
+class ComparedFill:
     """All executions of one order within one bar."""
 
     symbol: str
     side: PositionSide
-    purpose: Purpose | None  #: None: no order of the bot, but somebody's by hand or the exchange's own
+    purpose: Purpose | None  #: None: no order of the bot, but one by hand or the exchange's own
     ref: int  #: of a closing order the id of its fill, as its own books count; 0 where it closes more than one
     bar: int  #: open time of the bar it happened in, ms
     qty: float  #: base units
@@ -26,7 +26,7 @@ class Fill:
 
     @property
     def key(self) -> tuple[str, PositionSide, Purpose | None, bool]:
-        """What two fills must share to be the same."""
+        """The fields in which two fills must agree to be paired."""
         return (self.symbol, self.side, self.purpose, self.is_buy)
 
 
@@ -40,9 +40,9 @@ class Payment:
     paid: float  #: quote; negative if received
 
 
-def merge(fills: Iterable[Fill], identity) -> list[Fill]:
+def merge(fills: Iterable[ComparedFill], identity) -> list[ComparedFill]:
     """Join the executions that have the same `identity(fill)`, in the order of the first of each."""
-    found: dict[tuple, Fill] = {}
+    found: dict[tuple, ComparedFill] = {}
     for fill in fills:
         key = identity(fill)
         before = found.get(key)

@@ -1,4 +1,4 @@
-"""A session that audits itself once a day."""
+"""The daily audit of a running session."""
 
 from collections import Counter
 
@@ -9,7 +9,7 @@ from gridv4_bt.live.runner import Session
 
 
 class DailyAudit:
-    """Audits a session after its first bar of each UTC day and tells a person of a drift beyond a bound.
+    """An audit of a session after its first bar of each UTC day; a drift beyond a bound raises an alert.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class DailyAudit:
         self._day = session.clock.now() // DAY_MS
 
     def carried_out(self, symbol: str) -> None:
-        """Look at the clock once the last symbol of a bar stands as decided."""
+        """Audit the session if a UTC day has begun and the orders of the bar's last symbol are carried out."""
         session = self._session
         day = session.clock.now() // DAY_MS
         if day == self._day or symbol != session.plan.symbols[-1]:

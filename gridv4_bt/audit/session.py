@@ -1,4 +1,4 @@
-"""What a live or paper session wrote into its state directory, read back and checked."""
+"""The records of a live or paper session, read from its state directory and checked."""
 
 import io
 import json
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from feeds.tables import CandleTable, FundingTable, MarkTable, read_candles, read_funding
-from gridv4_bt.audit.compared_fills import Fill, Payment, merge
+from gridv4_bt.audit.compared_fills import ComparedFill, Payment, merge
 from gridv4_bt.backtest import SymbolData
 from gridv4_bt.config import GridConfig, load_config
 from gridv4_bt.core.regime import Regime
@@ -30,7 +30,7 @@ _NEEDED = ("orders.jsonl", "equity.csv", "trades.csv", "config.toml", "markets.j
 
 
 @dataclass(frozen=True)
-class Event:
+class OrderEvent:
     """One line of orders.jsonl."""
 
     kind: str
@@ -53,26 +53,26 @@ class SessionRecord:
     wallet: float  #: at the first start, quote
     symbols: tuple[str, ...]
     data: tuple[SymbolData, ...]  #: candles and funding as received
-    fills: tuple[Fill, ...]
+    fills: tuple[ComparedFill, ...]
     payments: tuple[Payment, ...]
-    events: tuple[Event, ...]
+    events: tuple[OrderEvent, ...]
     transfers: Mapping[int, float]  #: what the wallet was corrected by, quote, by the bar's open time (ms)
     rows: Mapping[str, pd.DataFrame]  #: equity.csv by symbol, times in ms, as index
     trades: int  #: rows of trades.csv
 
     @property
     def rules(self) -> Path:
-        """The markets' filters and brackets as the session found them."""
+        """The file of the markets' filters and brackets that the session used."""
         return self.folder / "markets.json"
 
 
 def read_session(folder: Path) -> SessionRecord:
-    """Read a state directory of `run_live.py`; the bot may be at work in it.
+    """Read a state directory of `run_live.py`, also while the bot is running.
 
     Raises
     ------
     DataError
-        It is none, nothing was traded yet, or a file is damaged; the message names it.
+        The folder is no state directory, no bar was decided yet, or a file is damaged; the message names it.
     """
     _check(folder)
     table = _equity(folder / "equity.csv")  # first: what belongs to its last bar is in the other files already
@@ -116,13 +116,13 @@ def _check(folder: Path) -> None:
         raise DataError(f"{folder}: holds no live session ({what} is missing); name the --state-dir of run_live.py")
 
 
-def _events(path: Path) -> Iterator[Event]:
+def _events(path: Path) -> Iterator[OrderEvent]:
     with path.open(encoding="utf-8") as file:
         lines = file.readlines()
     for number, line in enumerate(lines, start=1):
         try:
             fields = json.loads(line)
-            yield Event(fields.pop("kind"), _ms(fields.pop("clock")), fields)
+            yield OrderEvent(fields.pop("kind"), _ms(fields.pop("clock")), fields)
         except (ValueError, LookupError, TypeError, AttributeError):
             if number < len(lines):  # the last one may have been cut by a crash, or is being written
                 raise DataError(f"{path}: damaged: line {number} is none that a session writes") from None
@@ -147,7 +147,7 @@ def _equity(path: Path) -> pd.DataFrame:
 
 
 def _data(folder: Path, symbol: str, end: int) -> SymbolData:
-    """Return what was received of a symbol up to the bar of the last decision, whose open time is `end`."""
+    """Return the data received of a symbol up to the bar of the last decision, whose open time is `end`."""
     path = folder / f"candles-{symbol}.csv"
     if not path.is_file():
         raise DataError(f"{folder}: holds no candles of {symbol}, which the session traded; the folder is not whole")
@@ -182,7 +182,7 @@ def _settlements(path: Path, first: int) -> tuple[FundingTable, MarkTable | None
     return funding, MarkTable(8 * HOUR_MS, funding.time[known], *marks)
 
 
-def _fills(events: tuple[Event, ...]) -> list[Fill]:
+def _fills(events: tuple[OrderEvent, ...]) -> list[ComparedFill]:
     trades = {}  # a trade is told again after a crash; the last time is when it entered the books
     for event in events:
         if event.kind == "fill":
@@ -190,18 +190,18 @@ def _fills(events: tuple[Event, ...]) -> list[Fill]:
     return merge(map(_fill, trades.values()), lambda fill: (fill.symbol, fill.bar, fill.side, fill.is_buy, fill.order))
 
 
-def _fill(event: Event) -> Fill:
+def _fill(event: OrderEvent) -> ComparedFill:
     fields = event.fields
     name = parse_id(fields["order"])
     bar = fields["time"] // BAR_MS * BAR_MS
-    return Fill(
+    return ComparedFill(
         symbol=fields["symbol"], side=PositionSide[fields["side"]], purpose=name.purpose if name else None,
         ref=name.ref if name else 0, bar=bar, qty=fields["qty"], price=fields["price"], fee=fields["fee"],
         maker=fields["maker"], is_buy=fields["buy"], order=fields["order"], booked=max(bar, event.bar - BAR_MS),
     )  # fmt: skip
 
 
-def _payments(events: tuple[Event, ...]) -> list[Payment]:
+def _payments(events: tuple[OrderEvent, ...]) -> list[Payment]:
     found: dict[tuple[str, int], Payment] = {}
     for event in events:
         one = event.fields
@@ -214,7 +214,7 @@ def _payments(events: tuple[Event, ...]) -> list[Payment]:
     return list(found.values())
 
 
-def _transfers(events: tuple[Event, ...]) -> dict[int, float]:
+def _transfers(events: tuple[OrderEvent, ...]) -> dict[int, float]:
     return {
         event.bar - BAR_MS: event.fields["difference"]
         for event in events

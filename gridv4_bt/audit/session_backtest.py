@@ -1,11 +1,11 @@
-"""The backtest of what a session lived through: same candles, funding, rules, parameters and wallet."""
+"""The backtest of a session: the same candles, funding, rules, parameters and wallet."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from brokers.feed_book import FeedBook
 from brokers.hedge import HedgeBroker
-from gridv4_bt.audit.compared_fills import Fill, Payment, merge
+from gridv4_bt.audit.compared_fills import ComparedFill, Payment, merge
 from gridv4_bt.audit.session import SessionRecord
 from gridv4_bt.backtest import make_cerebro, make_feeds, run
 from gridv4_bt.engine.account import Execution
@@ -16,11 +16,11 @@ from gridv4_bt.record.run_record import SymbolRecord
 
 @dataclass(frozen=True)
 class Replay:
-    """What the backtest of a session did."""
+    """The result of the backtest of a session."""
 
     records: list[SymbolRecord]
     summary: dict[str, Any]
-    fills: list[Fill]
+    fills: list[ComparedFill]
     payments: list[Payment]
 
 
@@ -49,12 +49,12 @@ class ReplayBroker(HedgeBroker):
     def start(self) -> None:
         """Begin a run."""
         super().start()
-        self.fills: list[Fill] = []
+        self.fills: list[ComparedFill] = []
         self.payments: list[Payment] = []
         self._transfers = dict(self.p.transfers or {})
 
     def next(self) -> None:
-        """Match the new bars; then the owner's transfers reach the wallet."""
+        """Match the new bars, then book the owner's transfers."""
         super().next()
         for book in self._all:
             amount = self._transfers.pop(book.bar.time, 0.0)
@@ -79,7 +79,7 @@ def replay(session: SessionRecord) -> Replay:
     Raises
     ------
     DataError
-        What it has received is too little for a decision.
+        The session has received too few bars for a decision.
     """
     feeds = make_feeds(session.data)
     cerebro = make_cerebro(
@@ -94,7 +94,7 @@ def replay(session: SessionRecord) -> Replay:
     return Replay(result.records, result.summary, merge(broker.fills, _order_of), broker.payments)
 
 
-def _fill(book: FeedBook, execution: Execution) -> Fill:
+def _fill(book: FeedBook, execution: Execution) -> ComparedFill:
     purpose: Purpose | None = Purpose.CLOSE
     ref = execution.fill_id
     if execution.opens:
@@ -105,13 +105,13 @@ def _fill(book: FeedBook, execution: Execution) -> Fill:
         purpose, ref = None, 0
     elif execution.label is TradeLabel.STOP2 and execution.side in book.stopped:
         purpose, ref = Purpose.STOP, 0
-    return Fill(
+    return ComparedFill(
         symbol=execution.symbol, side=execution.side, purpose=purpose, ref=ref, bar=book.bar.time, qty=execution.qty,
         price=execution.price, fee=execution.fee, maker=execution.maker,
         is_buy=execution.opens == (execution.side > 0), booked=book.bar.time,
     )  # fmt: skip
 
 
-def _order_of(fill: Fill) -> tuple:
-    """What the executions of one order share: only a stop of a whole leg, or a liquidation, closes several fills."""
+def _order_of(fill: ComparedFill) -> tuple:
+    """Return the key of one order's executions; only a stop of a whole leg or a liquidation closes several fills."""
     return (fill.symbol, fill.bar, fill.side, fill.purpose, fill.price, id(fill) if fill.ref else 0)

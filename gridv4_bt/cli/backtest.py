@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from feeds.candles import CandleFeed
+from feeds.history import History
 from feeds.quality import examine
 from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.cli.common import run_app
@@ -114,22 +115,16 @@ def backtest(
         raise ConfigError("--symbol downloads its data; give either --symbol, or --data with its companions")
     if lived is not None:
         symbols = lived.data
-        if lived.transfers:
-            amount = sum(lived.transfers.values())
-            console.print(f"[yellow]left out: the session's wallet was corrected by {amount:+,.2f} meanwhile[/]")
+        _print_transfers(lived, console)
     elif symbol:
         histories = load_symbols(symbol, first, last, console, exchange=exchange, cache_dir=cache_dir, gaps=gaps)
-        symbols = [SymbolData(one.symbol, one.candles, one.funding, one.mark) for one in histories]
         brackets = brackets if brackets is not None else market_rules(histories)
-        for one in symbols:
-            console.print(f"[dim]{one.symbol}: {load_market_history(one.symbol, brackets).changes[-1][1].as_of}[/]")
+        symbols = _downloaded(histories, brackets, console)
     else:
         symbols = read_symbols(data, funding, mark, detail, console)
     feeds = read_feeds(symbols, gaps, first, last, console, known=brackets is not None)
-    for feed in feeds if symbol or data else []:
-        quality = examine(feed.p.name, feed.candles, feed.p.funding, feed.p.mark)
-        if quality.found:
-            console.print(quality_table(quality, only_found=True))
+    if symbol or data:
+        _print_quality(feeds, console)
     folder = out if out is not None else default_folder([feed.p.name for feed in feeds])
     if axes:
         optimize(feeds, axes, parameters, cash, brackets, jobs, rank, folder, console)
@@ -152,6 +147,29 @@ def _read_session(folder: Path) -> "SessionRecord":
     from gridv4_bt.audit.session import read_session  # imports ccxt, which takes a second
 
     return read_session(folder)
+
+
+def _print_transfers(session: "SessionRecord", console: Console) -> None:
+    """Print by how much the wallet was corrected during the session, which the backtest leaves out."""
+    if session.transfers:
+        amount = sum(session.transfers.values())
+        console.print(f"[yellow]left out: the session's wallet was corrected by {amount:+,.2f} meanwhile[/]")
+
+
+def _downloaded(histories: Sequence[History], brackets: Path | None, console: Console) -> list[SymbolData]:
+    """Return downloaded histories as a backtest's data, and print the date of each symbol's market rules."""
+    symbols = [SymbolData(one.symbol, one.candles, one.funding, one.mark) for one in histories]
+    for one in symbols:
+        console.print(f"[dim]{one.symbol}: {load_market_history(one.symbol, brackets).changes[-1][1].as_of}[/]")
+    return symbols
+
+
+def _print_quality(feeds: Sequence[CandleFeed], console: Console) -> None:
+    """Print what in the data of each symbol may mislead a backtest."""
+    for feed in feeds:
+        quality = examine(feed.p.name, feed.candles, feed.p.funding, feed.p.mark)
+        if quality.found:
+            console.print(quality_table(quality, only_found=True))
 
 
 def run_shown(cerebro: bt.Cerebro, console: Console) -> RunResult:

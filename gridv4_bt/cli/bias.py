@@ -33,7 +33,7 @@ from gridv4_bt.config import GridConfig, load_config
 from gridv4_bt.core.time import DAY_MS, end_ms, moment, time_ms
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.validation.bias import CutRun, Progress, WarmUpRun, lookahead, shortest_enough, tables, warm_up
-from gridv4_bt.validation.decisions import SIGNALS, Difference
+from gridv4_bt.validation.decisions import SIGNALS, DecisionDifference
 
 BIASED = 1  #: exit code
 
@@ -192,13 +192,13 @@ def _signal_table(runs: Sequence[WarmUpRun]) -> Table:
     return table
 
 
-def _cells(difference: Difference | None) -> tuple[str, ...]:
+def _cells(difference: DecisionDifference | None) -> tuple[str, ...]:
     if difference is None:
         return "ok", "", ""
     return f"{moment(difference.time)} {difference.symbol} {difference.what}", difference.expected, difference.found
 
 
-def _in_words(difference: Difference, expected: str, found: str) -> str:
+def _in_words(difference: DecisionDifference, expected: str, found: str) -> str:
     where = f"{difference.symbol}, bar {moment(difference.time)} UTC, {difference.step}"
     values = f"{difference.expected} ({expected}) against {difference.found} ({found})"
     return f"First difference: {where}: {difference.what}: {values}"

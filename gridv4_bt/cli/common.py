@@ -1,4 +1,4 @@
-"""What all command lines share: how they end, and where they may draw."""
+"""Exit codes and picture files, which all commands share."""
 
 import sys
 from collections.abc import Callable

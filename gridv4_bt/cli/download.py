@@ -1,4 +1,4 @@
-"""What command lines share that download: the progress bar, the warnings, the table of quality."""
+"""Downloading for commands: the progress bar, the warnings, the table of data quality."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ def load_symbols(
     gaps: str = "refuse",
     kinds: tuple[str, ...] = ("candles", "funding", "mark"),
 ) -> list[History]:
-    """Load the history of symbols with a progress bar, and print what should be known about it.
+    """Load the history of symbols with a progress bar, and print its warnings.
 
     After Ctrl-C it says that what was loaded is kept, and ends the program.
     """

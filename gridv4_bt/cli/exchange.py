@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from feeds.exchange import Exchange as PublicExchange
-from feeds.exchange import make_client
+from feeds.exchange import MarketDataClient, make_client
 from gridv4_bt.cli.market_options import (
     Brackets,
     Cash,
@@ -91,10 +90,9 @@ def run_exchange(
     if live:
         if data or start or speed or database or parameters.intrabar != "pessimistic":
             raise ConfigError("--live goes with neither --data, --from, --speed, --database nor another intrabar")
-        history_ms = (
-            history_bars(with_live_history(parameters)) * BAR_MS + DAY_MS
-        )  # enough for run_live.py to begin at once
-        feed = PublicFeed(PublicExchange(make_client("binanceusdm")), live, history_ms=history_ms)
+        # Enough for run_live.py to begin at once.
+        history_ms = history_bars(with_live_history(parameters)) * BAR_MS + DAY_MS
+        feed = PublicFeed(MarketDataClient(make_client("binanceusdm")), live, history_ms=history_ms)
         feeds = feed.feeds()
         api = open_api(feeds, parameters, start_ms=int(feeds[0].candles.time[-1]), go_on=feed, **common)
         feed.start()

@@ -1,4 +1,4 @@
-"""The options by which every command names its market data, and what becomes of them."""
+"""The options by which every command names its market data, and reading that data."""
 
 import re
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ def check_cash(cash: float) -> None:
 
 
 def check_gaps(gaps: str) -> None:
-    """Refuse a policy for missing bars that there is not."""
+    """Refuse an unknown policy for missing bars."""
     if gaps not in ("refuse", "flat"):
         raise ConfigError(f"--gaps {gaps}: refuse or flat")
 
@@ -86,7 +86,7 @@ def matching_modes(parameters: GridConfig, intrabar: str, detailed: bool) -> tup
 def read_symbols(
     data: Sequence[str], funding: Sequence[str], mark: Sequence[str], detail: Sequence[str], console: Console
 ) -> list[SymbolData]:
-    """Return the files of each symbol, or the sample market, which is announced, where none are named."""
+    """Return the files of each symbol; where none are named the sample market, with a notice."""
     if data:
         return pair_files(data, funding, mark, detail)
     if funding or mark or detail:
@@ -104,7 +104,7 @@ def read_feeds(
     console: Console,
     known: bool = False,
 ) -> list[CandleFeed]:
-    """Read and check the data, and say what a user should know about it; `known`: the filters are given."""
+    """Read and check the data, and print the notices about it; `known`: the filters are given."""
     check_gaps(gaps)
     feeds = make_feeds(symbols, gaps, first, last)
     for feed in feeds:
@@ -114,7 +114,7 @@ def read_feeds(
 
 
 def notices(feed: CandleFeed, known: bool = False) -> list[str]:
-    """Return what a user should know about a feed before believing its result; `known`: its filters are given."""
+    """Return the notices about a feed that limit what its result means; `known`: its filters are given."""
     texts = list(feed.warnings)
     if feed.candles.filled:
         texts.append(f"{feed.p.name}: {feed.candles.filled:,} missing bars were filled flat, without volume")

@@ -43,7 +43,7 @@ SHOWN = 20
 
 
 def check_trials(specs: Sequence[str], jobs: int, rank: str, intrabar: str) -> dict[str, list[Any]]:
-    """Return the values to try, or refuse what cannot be tried."""
+    """Return the values to try of each parameter; refuse options that do not fit."""
     if rank not in FIGURES:
         raise ConfigError(f"--rank {rank}: one of {', '.join(FIGURES)}")
     if intrabar == "all":
@@ -53,7 +53,7 @@ def check_trials(specs: Sequence[str], jobs: int, rank: str, intrabar: str) -> d
 
 
 def check_jobs(jobs: int) -> int:
-    """Return how many processes are meant."""
+    """Return the number of processes."""
     if jobs < 0:
         raise ConfigError(f"--jobs {jobs}: a number of processes, or 0 for one a core")
     return jobs or os.cpu_count() or 1
@@ -111,7 +111,7 @@ def _table(rows: Sequence[TrialRow], names: Sequence[str], rank: str) -> Table:
 
 
 def text(figure: str, value: float | None) -> str:
-    """Return a figure in words."""
+    """Return a figure as text."""
     if value is None:
         return "-"
     if figure.endswith(("return", "drawdown", "_rate", "_ratio", "_market", "_distance")):

@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from feeds.candles import CandleFeed
-from feeds.exchange import Exchange as PublicExchange
-from feeds.exchange import Unavailable
+from feeds.exchange import MarketDataClient, Unavailable
 from feeds.series import Series
 from gridv4_bt.core.time import MINUTE_MS
 from gridv4_bt.engine.market import exchange_symbol
@@ -41,7 +40,7 @@ class PublicFeed:
 
     def __init__(
         self,
-        public: PublicExchange,
+        public: MarketDataClient,
         symbols: Sequence[str],
         wall: Callable[[], float] = time.time,
         history_ms: int = HISTORY_MS,

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import ccxt
 
-from feeds.exchange import Exchange
+from feeds.exchange import MarketDataClient
 from feeds.patience import Passing, Patience, weight_pause
 from gridv4_bt.errors import LiveError
 from gridv4_bt.live.clock import Clock
@@ -160,7 +160,7 @@ class Connection:
             self.clock.sleep(pause)
 
 
-class MarketQueries(Exchange):
+class MarketQueries(MarketDataClient):
     """The exchange's public market data, queried over a live connection."""
 
     def __init__(self, connection: Connection) -> None:

@@ -27,7 +27,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
-from feeds.live import Candle
+from feeds.live import ClosedCandle
 from gridv4_bt.core.time import iso, time_ms
 from gridv4_bt.engine.columns import EQUITY_COLUMNS
 from gridv4_bt.engine.types import ClosedTrade
@@ -103,7 +103,7 @@ class SessionLog:
         """Append the rows of a record."""
         self._write("equity.csv", equity_rows(record, self._named))
 
-    def candle(self, symbol: str, candle: Candle) -> None:
+    def candle(self, symbol: str, candle: ClosedCandle) -> None:
         """Append a received candle, unless it is in the file already."""
         newest = self._newest.get(symbol)
         if newest is None:
@@ -117,7 +117,7 @@ class SessionLog:
             mark = "" if candle.mark != candle.mark else candle.mark
             self._append(f"funding-{symbol}.csv", _FUNDING_COLUMNS, (iso(candle.time), candle.funding, mark))
 
-    def candles(self, symbol: str) -> Iterator[Candle]:
+    def candles(self, symbol: str) -> Iterator[ClosedCandle]:
         """Return the candles received in previous sessions."""
         funding = {
             row["time"]: (float(row["rate"]), float(row["mark"] or "nan"))
@@ -126,7 +126,7 @@ class SessionLog:
         for row in self._rows(f"candles-{symbol}.csv", len(_CANDLE_COLUMNS)):
             numbers = [float(row[name]) for name in _CANDLE_COLUMNS[1:]]
             opened = time_ms(datetime.fromisoformat(row["time"]))
-            yield Candle(opened, *numbers, *funding.get(row["time"], ()))
+            yield ClosedCandle(opened, *numbers, *funding.get(row["time"], ()))
 
     def event(self, kind: str, **fields: Any) -> None:
         """Write an event."""

@@ -1,1 +1,1 @@
-"""What a run did, recorded bar by bar, and the figures that say how well."""
+"""The recorder of a run, and the performance figures computed from its record."""

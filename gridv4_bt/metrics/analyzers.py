@@ -1,8 +1,8 @@
 """The metrics as Backtrader analyzers: add any of them to any Cerebro and ask `get_analysis` after the run.
 
-They measure at the end, by one common recording, so a second one costs next to nothing. With a GridStrategyV4 nothing
-at all is done while bars run. What a run has not got is absent: without a grid the analyses of pruning, levels and the
-like are empty, and at a broker other than `HedgeBroker` all but those of the equity.
+They measure at the end, from one shared recording, so a second one costs next to nothing. With a GridStrategyV4 nothing
+is done while bars run. What a run lacks is absent: without a grid the analyses of pruning, levels and the like are
+empty, and with a broker other than `HedgeBroker` all but those of the equity.
 
     cerebro.addanalyzer(RiskRatios)
     strategy = cerebro.run()[0]
@@ -114,25 +114,25 @@ class ProfitBreakdown(RunAnalyzer):
 
 
 class AdverseSelection(GroupAnalyzer):
-    """How the price went on after entries; see `hindsight.adverse_selection`."""
+    """How far the price moved against entries; see `hindsight.adverse_selection`."""
 
     group = "adverse_selection"
 
 
 class PruningCost(GroupAnalyzer):
-    """What cutting fills cost, and what holding them would have; see `hindsight.pruning`."""
+    """Net result of pruned fills, and of holding them for a day instead; see `hindsight.pruning`."""
 
     group = "pruning"
 
 
 class GridEfficiency(GroupAnalyzer):
-    """Profit of a pair, and how much of the market the ladder used; see `grid.grid_efficiency`."""
+    """Profit of a pair, and how much of the market the ladder used; see `ladder_use.grid_efficiency`."""
 
     group = "grid"
 
 
 class BlockedLevels(GroupAnalyzer):
-    """Why levels had no order; see `grid.blocked`."""
+    """Why levels had no order; see `ladder_use.blocked`."""
 
     group = "blocked_share"
 

@@ -1,4 +1,4 @@
-"""What was held against the equity, and how near the margin came to its end."""
+"""Notional held relative to the equity, the margin ratio and the distance to liquidation."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def exposure(records: Sequence[SymbolRecord], times: Array, equity: Array) -> di
 
 
 def margin_safety(records: Sequence[SymbolRecord]) -> dict[str, Any]:
-    """Return how much of the equity the exchange asked for, and how far away the nearest liquidation price was.
+    """Return the margin ratio and the distance to the nearest liquidation price.
 
     ``ratio`` is maintenance margin over equity: at 1 the account is liquidated. ``distance`` is to the nearer
     of the two liquidation prices, a fraction of the price, over the bars that had one (``priced`` of the bars with

@@ -1,6 +1,6 @@
-"""What came after: the price after an entry, and what a fill that was cut would have become.
+"""The price after an entry, and what a pruned fill would have earned if held.
 
-Both look at bars that no decision could know.
+Both use later bars, which no decision could know.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def adverse_selection(records: Sequence[SymbolRecord], fills: Sequence[FillTable
 
 
 def pruning(records: Sequence[SymbolRecord], fills: Sequence[FillTable], wallet: WalletRecord) -> dict[str, Any]:
-    """Return what each method that cuts fills made of them, and what holding them for another day would have made.
+    """Return what each pruning method realised, and what holding the same fills for another day would have realised.
 
     Hypothetical, and known only afterwards: each fill is taken to rest its own take-profit, one spacing from its
     entry, for the 96 bars after the cut, and to be closed at market at the last of their closes, or of the data, if no
@@ -98,9 +98,9 @@ def pruning(records: Sequence[SymbolRecord], fills: Sequence[FillTable], wallet:
 def hold_on(
     record: SymbolRecord, table: FillTable, trades: Sequence[ClosedTrade], wallet: WalletRecord
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return what holding each trade's part of its fill on would have added to its net, and whether it would have
-    reached its take-profit; see `pruning`. NaN for a fill that was no order of the ladder.
+    """Return what holding on would have added to the net of each trade, and whether it would have taken profit.
 
+    See `pruning`; only the closed part of the fill counts. NaN for a fill that was no order of the ladder.
     A fill closed at a bar's open could have profited in that bar; one that a stop closed inside it only from the next.
     """
     sign, entry, exit_, qty = (

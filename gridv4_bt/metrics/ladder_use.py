@@ -1,4 +1,4 @@
-"""What the ladder did with the market it was given: levels reached, filled, brought home."""
+"""Use of the ladder: how often its levels were reached, filled and closed by their own exit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gridv4_bt.record.run_record import SymbolRecord
 
 
 def reached(record: SymbolRecord) -> NDArray[np.int64]:
-    """Return how often the market came to each level's line, shape (2*levels, len(Blocked)): by what stood there.
+    """Return how often the market came to each level's line, by the level's state, shape (2*levels, len(Blocked)).
 
     The lines are those of the ladder at the bar before, without the rounding to ticks and off round numbers. A bar
     comes to a line that lies between the close before it and its low (LONG levels) or its high (SHORT). Column
@@ -51,9 +51,9 @@ def grid_efficiency(
     A pair is a fill that its own exit closed (label grid). ``pairs_of_fills`` is their share of all entries,
     ``pair_profit`` and ``pair_return`` the mean net profit of one, in quote and of its entry notional, and
     ``profit_of_fill`` the net of all closings over the number of entries, which is what is left of it after the fills
-    that never came home. ``reached`` counts how often the market came to a line of the ladder, by what stood there
-    (see `reached`), ``fills_of_reached`` is the share that filled an order, and ``pairs_of_reached`` the share that
-    ended as a pair.
+    that their exit never closed. ``reached`` counts how often the market came to a line of the ladder, by the state
+    of the level (see `reached`), ``fills_of_reached`` is the share that filled an order, and ``pairs_of_reached`` the
+    share that ended as a pair.
     """
     trades = [trade for record in records for trade in record.trades]
     home = [trade for trade in trades if trade.label is TradeLabel.GRID]

@@ -1,4 +1,4 @@
-"""A run's figures under the names passivbot gives them, so that results can be held side by side.
+"""A run's figures under passivbot's names and formulas, for comparison with its results.
 
 Formulas from passivbot's `passivbot-rust/src/analysis.rs` (GitHub, enarjord/passivbot), as of 2026. What differs:
 passivbot sees a bar a minute and this the bars of the run; the wallet at a fill is the one at the end of its bar; a
@@ -21,8 +21,8 @@ from gridv4_bt.metrics.performance import Array
 from gridv4_bt.metrics.whole_run import Recording, wallet_curve
 
 
-class Event(NamedTuple):
-    """An entry or a closing."""
+class PassivbotFill(NamedTuple):
+    """One entry or closing, which passivbot both calls fills."""
 
     time: int  #: ms
     phase: int  #: within a bar: the exchange's order
@@ -150,27 +150,28 @@ def _of_fills(recording: Recording) -> dict[str, float | None]:
     }
 
 
-def executions(recording: Recording) -> list[Event]:
-    """Return all entries and closings in the order in which the exchange matches them: by bar, then market orders,
-    entries, stops, exits.
+def executions(recording: Recording) -> list[PassivbotFill]:
+    """Return all entries and closings in the order in which the exchange matches them.
+
+    That is by bar, and within a bar market orders, entries, stops, exits.
     """
     events = []
     for record, table in zip(recording.records, recording.fills, strict=True):
         fees: dict[int, float] = {fill.id: fill.fee for _, fill in record.open_fills}
         columns = (table.id, table.time, table.sign, table.qty, table.price)
         for fill, time, sign, qty, price in zip(*(column.tolist() for column in columns), strict=True):
-            events.append(Event(time, 3, (record.symbol, sign), qty, price, 0.0, fees.get(fill, 0.0)))
+            events.append(PassivbotFill(time, 3, (record.symbol, sign), qty, price, 0.0, fees.get(fill, 0.0)))
         for trade in record.trades:
             phase = _PHASES.get(trade.label, 2)
             leg = (record.symbol, int(trade.side))
-            events.append(Event(trade.close_time, phase, leg, -trade.qty, trade.exit, trade.gross, trade.fees))
+            events.append(PassivbotFill(trade.close_time, phase, leg, -trade.qty, trade.exit, trade.gross, trade.fees))
     return sorted(events, key=lambda event: event[:2])
 
 
 _PHASES = {TradeLabel.STOP2: 4, TradeLabel.LIQUIDATION: 4, TradeLabel.GRID: 5, TradeLabel.MANUAL: 5}
 
 
-def _positions(events: Sequence[Event], end: int, days: float) -> dict[str, float | None]:
+def _positions(events: Sequence[PassivbotFill], end: int, days: float) -> dict[str, float | None]:
     held: dict[tuple[str, int], float] = {}
     began: dict[tuple[str, int], int] = {}
     latest: dict[tuple[str, int], int] = {}
@@ -205,7 +206,7 @@ def _positions(events: Sequence[Event], end: int, days: float) -> dict[str, floa
 
 
 def _shares(values: Array, of: Array) -> Array:
-    """Return the values over others, 0 where those are not above 0: a wallet that was liquidated."""
+    """Return the ratios of two columns, 0 where the divisor is not above 0: a wallet that was liquidated."""
     return np.divide(values, of, out=np.zeros(len(values)), where=of > 0.0)
 
 

@@ -1,6 +1,6 @@
-"""What an equity curve says: returns by period, ratios of reward and risk, drawdowns and how long they lasted.
+"""Figures of an equity curve: returns by period, ratios of return and risk, drawdowns and how long they last.
 
-Ratios that are not defined are None. Nothing here knows of trades.
+Ratios that are not defined are None. Trades are not used.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def last_of_each(keys: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def spells(holds: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where each stretch of True begins and where it is over: the index after its last, perhaps the length."""
+    """Return where each stretch of True begins, and the index after its last."""
     edges = np.diff(np.concatenate(([0], holds.astype(np.int8), [0])))
     return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
 

@@ -1,8 +1,8 @@
-"""RunRecorder, the Backtrader analyzer that keeps what a run did, and the base of all analyzers that read it.
+"""RunRecorder, the Backtrader analyzer that records a run, and the base of all analyzers that read its recording.
 
 With a GridStrategyV4 it costs nothing while the run lasts: the strategy's own log and the broker's list of trades
 are taken over at the end. Of any other strategy the equity is noted at every bar, once for all analyzers together.
-What is kept is plain arrays and tuples, so it survives pickling and optstrategy.
+The recording is plain arrays and tuples, so it can be pickled and used with optstrategy.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class BarLog:
 class RunAnalyzer(bt.Analyzer):
     """Base of the analyzers that measure a whole run once it has ended.
 
-    Add it to any Cerebro; all of one strategy share one recording. A subclass says in `measure` what it makes of it.
+    Add it to any Cerebro; all of one strategy share one recording. A subclass computes its analysis in `measure`.
     """
 
     only_at_end = True  # see gridv4_bt.compat.RunningAnalyzers
@@ -225,7 +225,7 @@ def _plain_records(strategy: bt.Strategy, bars: BarLog, account: Account | None)
 
 
 def _take_positions(record: SymbolRecord, broker: bt.BrokerBase, data: bt.AbstractDataBase) -> None:
-    """Fill in what is left open, the rules, and the quantities held at every bar."""
+    """Fill in the open fills, the rules, and the quantities held at every bar."""
     if data in broker.positions:
         record.rules = broker.state(data).market.as_of
         legs = [broker.leg(data, side) for side in PositionSide]

@@ -132,7 +132,7 @@ def _of_trades(recording: Recording) -> dict[str, Any]:
 
 
 def compare_modes(summaries: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return what the ways to match the inside of bars change, by mode: figures of the summaries of the same run."""
+    """Return figures of the summaries of one run matched in several intrabar modes, by mode."""
     labels = ("grid", "stop1", "stop2", "liquidation")
     return {
         summary["intrabar"]: {

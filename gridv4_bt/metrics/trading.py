@@ -1,4 +1,4 @@
-"""How it was traded: how often, for how long, and what fees and funding took. Money is quote."""
+"""Trading activity, holding times, fees and funding of a run. Money is quote."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def profit_factor(nets: Sequence[float]) -> float | None:
 
 
 def by_label(trade: ClosedTrade) -> str:
-    """Return why a trade was closed."""
+    """Return the label a trade was closed under."""
     return str(trade.label)
 
 
 def by_side(trade: ClosedTrade) -> str:
-    """Return long or short."""
+    """Return the side of a trade: long or short."""
     return trade.side.name.lower()
 
 

@@ -1,4 +1,4 @@
-"""A whole run, and what several metrics need of it, worked out once."""
+"""The recording of a run, with the values that several metrics need computed once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gridv4_bt.record.run_record import SymbolRecord, WalletRecord
 
 @dataclass
 class Recording:
-    """All that was recorded of a run."""
+    """The records of all symbols of a run, and of its wallet."""
 
     records: Sequence[SymbolRecord]
     wallet: WalletRecord
@@ -39,7 +39,7 @@ class Recording:
 
     @cached_property
     def reached(self) -> list[NDArray[np.int64]]:
-        """How often the market came to each level of each symbol, see `gridv4_bt.metrics.ladder_use.reached`."""
+        """How often the market came to each level of each symbol; see `gridv4_bt.metrics.ladder_use.reached`."""
         return [reached(record) for record in self.records]
 
     @cached_property
@@ -60,7 +60,7 @@ class Recording:
         return (float(times[-1] - times[0]) + self.bar_ms) / DAY_MS if len(times) else 0.0
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave what can be worked out again out of a pickle."""
+        """Return the state without the values that can be computed again."""
         names = ("records", "wallet", "is_grid", "is_hedged")
         return {name: getattr(self, name) for name in names}
 

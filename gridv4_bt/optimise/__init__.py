@@ -1,1 +1,1 @@
-"""Trying many parameters without fooling oneself: optstrategy, searches, and the guards against overfitting."""
+"""Optimisation of parameters: optstrategy, the compiled sweep, searches, and guards against overfitting."""

@@ -11,7 +11,7 @@
 
 Backtrader takes the whole grid at once, sends every trial a pickled copy of the Cerebro with its data, and keeps all
 results in memory; with one process all trials share one broker object. Here a trial is a fork: it shares the data
-that was loaded once, begins with nothing that another trial has left, and its result goes to disk.
+that was loaded once, is not affected by other trials, and writes its result to disk.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from strategies.grid_v4 import GridStrategyV4
 Variant = tuple[type[bt.Strategy], tuple[Any, ...], dict[str, Any]]
 
 
-class Trial(list):
+class OptTrial(list):
     """The strategies of one trial: parameters ``p`` and ``analyzers`` of each; none if it failed."""
 
     def __init__(self, number: int, params: list[dict[str, Any]], strategies: Iterable[Any], error: str | None) -> None:
@@ -96,13 +96,13 @@ class OptResults(Sequence):
             return [self[i] for i in range(*index.indices(len(self)))]
         return self._read(self._places[sorted(self._places)[index]])
 
-    def __iter__(self) -> Iterator[Trial]:
+    def __iter__(self) -> Iterator[OptTrial]:
         return (self._read(self._places[number]) for number in sorted(self._places))
 
-    def _read(self, place: int) -> Trial:
+    def _read(self, place: int) -> OptTrial:
         self._file.seek(place)
         number, params, pickled, error = pickle.load(self._file)
-        return Trial(number, params, [] if pickled is None else pickle.loads(pickled), error)
+        return OptTrial(number, params, [] if pickled is None else pickle.loads(pickled), error)
 
 
 class Grid:
@@ -115,7 +115,7 @@ class Grid:
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """Number of combinations."""
         return math.prod(len(values) for values in (*self._args, *self._kwargs.values()))
 
     def __iter__(self) -> Iterator[Variant]:
@@ -128,7 +128,7 @@ class OptCerebro(FastCerebro):
     """A Cerebro whose `optstrategy` runs every trial in a fork that shares the data.
 
     Without `optstrategy` it is a `FastCerebro`. With it `run` returns an `OptResults`: like Backtrader's list of
-    lists, but on disk. A trial that fails is an empty `Trial` with its ``error``, the others go on. Callbacks
+    lists, but on disk. A trial that fails is an empty `OptTrial` with its ``error``, the others go on. Callbacks
     (`optcallback`) are called here, in the order in which trials finish. The results are the same for any `maxcpus`.
 
     Parameters beside Cerebro's
@@ -153,7 +153,7 @@ class OptCerebro(FastCerebro):
         Raises
         ------
         ConfigError
-            Whole strategies were asked for (`optreturn`); they live and die with their trial's process.
+            Whole strategies were asked for (`optreturn=False`); they exist only in the process of their trial.
         """
         if not self._dooptimize:
             return super().run(**kwargs)
@@ -193,7 +193,8 @@ class OptCerebro(FastCerebro):
             return strategies
 
         path = self.p.optfile
-        results = OptResults(tempfile.TemporaryFile() if path is None else Path(path).open("wb+"))
+        file = tempfile.TemporaryFile() if path is None else Path(path).open("wb+")  # noqa: SIM115 (the results close it)
+        results = OptResults(file)
         total = math.prod(grid.size if isinstance(grid, Grid) else len(grid) for grid in grids)
         try:
             outcomes = forked(work, _combined(grids), self.p.maxcpus or os.cpu_count() or 1)
@@ -221,7 +222,7 @@ def _combined(grids: Sequence[Iterable[Variant]]) -> Iterator[tuple[Variant, ...
 
 
 def _release(analyzer: bt.Analyzer) -> None:
-    """Let go of the strategy and its data, also in the analyzers of an analyzer, which Backtrader forgets."""
+    """Drop the strategy and data of nested analyzers, which Backtrader does not drop."""
     for child in analyzer._children:
         child.strategy = child._parent = None
         for name in [name for name in vars(child) if name.startswith("data")]:
@@ -231,7 +232,7 @@ def _release(analyzer: bt.Analyzer) -> None:
 
 @cache
 def compile_rules() -> None:
-    """Compile or load the rules of GridStrategyV4 by a run of a day, or every fork would do it anew."""
+    """Compile or load the rules of GridStrategyV4 by a run of one day, so that the forks need not."""
     cerebro = FastCerebro(stdstats=False)
     cerebro.adddata(still_market())
     cerebro.setbroker(HedgeBroker())
@@ -240,7 +241,7 @@ def compile_rules() -> None:
 
 
 def still_market() -> CandleFeed:
-    """Return the feed of a market that stands still, just long enough to trade in."""
+    """Return a feed of constant candles, just long enough to trade in."""
     time = pd.date_range("2024-01-01", periods=120, freq="15min")
     frame = pd.DataFrame({"time": time, "open": 100.0, "high": 101.0, "low": 99.0, "close": 100.0, "volume": 1.0})
     return CandleFeed(dataname=frame, name="STILL")

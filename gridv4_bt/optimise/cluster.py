@@ -19,7 +19,7 @@ _held: dict[str, Markets] = {}  # in a worker: the markets it was sent
 
 
 class _HoldMarkets(WorkerPlugin):
-    """Keeps markets in a worker.
+    """A Dask plugin that keeps markets in a worker.
 
     Data that Dask itself scatters is fetched again by every worker for every batch, because Dask drops the copies
     that no task needs at the moment; a plugin stays, and workers that come later get it too.
@@ -36,9 +36,9 @@ class _HoldMarkets(WorkerPlugin):
 
 
 class Cluster:
-    """Workers of a scheduler.
+    """The workers of a Dask scheduler.
 
-    The markets of a search travel once to each worker. What a lost worker had at work is done again by another.
+    The markets of a search are sent once to each worker. Trials of a lost worker are repeated by another.
 
     Raises
     ------
@@ -85,13 +85,13 @@ class Cluster:
         )
 
     def close(self) -> None:
-        """Let the workers forget the markets, and leave the cluster."""
+        """Remove the markets from the workers and disconnect."""
         if self._client.status == "running":
             self._forget()
         self._client.close()
 
     def _send(self, markets: Markets) -> str:
-        """Let all workers hold the markets and no others; return their name, made of their content."""
+        """Send the markets to all workers in place of any others; return their name, a hash of their content."""
         if self._held is None or self._held[0] is not markets:
             self._forget()
             name = f"gridv4-{tokenize(markets)}"

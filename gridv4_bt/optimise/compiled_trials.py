@@ -36,5 +36,5 @@ class SweptMarket:
 
 @cache
 def load_kernel() -> None:
-    """Compile or load the kernel by a run of a day, or every fork would do it anew."""
+    """Compile or load the kernel by a run of one day, so that the forks need not."""
     list(sweep(SweepMarket.of(still_market()), [GridConfig()]))

@@ -32,7 +32,7 @@ Figures = dict[str, float | None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one parameter set made of one market."""
+    """The figures of one parameter set on one market."""
 
     figures: Figures
     days: NDArray[np.int64]  #: UTC days traded, since 1970

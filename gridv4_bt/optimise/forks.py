@@ -1,7 +1,7 @@
 """Work done by forked processes: one fork a task.
 
 A fork sees all that the parent has loaded without a copy, so a task is sent no data, only its own few values. It ends
-with its task, so nothing that a task leaves behind can reach another one: results do not depend on how many jobs
+with its task, so no task can affect another one: results do not depend on how many jobs
 there are, and a task that breaks its whole process is a failure like any other.
 """
 
@@ -26,7 +26,7 @@ _DONE, _FAILED = b"+", b"-"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one task."""
+    """The outcome of one task: its value or its error."""
 
     number: int  #: of the task, counted from 0
     task: Any
@@ -35,7 +35,7 @@ class Outcome:
 
     @property
     def value(self) -> Any:
-        """What the work returned."""
+        """The value the work returned."""
         return None if self.pickled is None else pickle.loads(self.pickled)
 
 
@@ -111,7 +111,7 @@ def _start(
 
 
 def _serve(work: Callable[[Any], Any], task: Any, sender: Connection, others: Iterable[Connection]) -> NoReturn:
-    """Do the work in the fork and end it, without anything the parent would do at its own end."""
+    """Do the work in the fork and end it without the exit handlers of the parent."""
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers it

@@ -19,18 +19,18 @@ from gridv4_bt.optimise.figures import Evaluation, of_run
 from gridv4_bt.optimise.space import Space
 
 
-class Market(Protocol):
-    """What trials need of the data. It survives pickling."""
+class TrialMarket(Protocol):
+    """The data of one symbol and window, on which trials run. It can be pickled."""
 
     def prepare(self, configs: Sequence[GridConfig]) -> None:
-        """Do what all these configs share, once, before the work is spread."""
+        """Compute what these configs share, once, before the trials are distributed."""
 
     def evaluate(self, config: GridConfig) -> Evaluation:
         """Run one parameter set from the window's first bar to its last, with a wallet of its own."""
 
 
 #: By symbol and name of the window.
-Markets = Mapping[tuple[str, str], Market]
+Markets = Mapping[tuple[str, str], TrialMarket]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def load_symbols(space: Space) -> tuple[list[SymbolData], str]:
     return loaded, digest.hexdigest()[:16]
 
 
-def make_market(data: SymbolData, first: date | None, last: date | None, cash: float, engine: str) -> Market:
+def make_market(data: SymbolData, first: date | None, last: date | None, cash: float, engine: str) -> TrialMarket:
     """Return a symbol's market between two days.
 
     Raises

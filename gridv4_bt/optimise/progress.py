@@ -1,4 +1,4 @@
-"""How many trials are done, shown on a terminal."""
+"""The progress bar of trials on a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 def shown(items: Iterable[Item], total: int | None, visible: bool, what: str = "trials") -> Iterator[Item]:
-    """Yield the items and show on stderr how many have come, if it is a terminal.
+    """Yield the items and show their number on stderr, if it is a terminal.
 
     The bar is drawn when an item comes and not by a thread: what makes the items may fork, and a fork must not
     find a lock taken by a thread that it does not have.

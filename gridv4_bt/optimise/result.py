@@ -13,10 +13,10 @@ from gridv4_bt.backtest import SymbolData
 from gridv4_bt.config import GridConfig, make_config
 from gridv4_bt.errors import GridV4Error
 from gridv4_bt.optimise.figures import Evaluation, Figures
-from gridv4_bt.optimise.guards import Guards, Verdict, judge, measure, neighbours_of, nothing_fits
 from gridv4_bt.optimise.markets import load_symbols
 from gridv4_bt.optimise.space import Limit, Space
 from gridv4_bt.optimise.study import Search, Trial, best_of, named, portfolio, violations
+from gridv4_bt.optimise.verdict import Guards, Verdict, judge, measure, neighbours_of, nothing_fits
 from gridv4_bt.optimise.walkforward import SCHEMES, FoldResult, Watch, folds_of, make_markets, walk_forward
 from gridv4_bt.optimise.workers import Result as Evaluations
 from gridv4_bt.optimise.workers import Values, Workers
@@ -24,7 +24,7 @@ from gridv4_bt.optimise.workers import Values, Workers
 
 @dataclass(frozen=True)
 class Finalist:
-    """One of the best trials, run again in Backtrader on all windows, those that the search has not seen too."""
+    """One of the best trials, run again in Backtrader on all windows, the unseen ones too."""
 
     trial: Trial
     figures: dict[str, Figures]  #: by ``SYMBOL in WINDOW``, of Backtrader
@@ -35,7 +35,7 @@ class Finalist:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """All that a search found."""
+    """The result of a search: trials, folds, finalists, guards and verdict."""
 
     space: Space
     trials: list[Trial]
@@ -74,7 +74,7 @@ def load_data(space: Space) -> LoadedSpace:
 
 
 def run_search(loaded: LoadedSpace, storage: str, workers: Workers, checkers: Workers, watch: Watch) -> SearchResult:
-    """Search a space to the end, or go on with it, and find out what the result is worth.
+    """Run or resume the search of a space, and judge its result.
 
     Parameters
     ----------

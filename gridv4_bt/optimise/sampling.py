@@ -109,7 +109,7 @@ def _at(space: Space, point: Sequence[float]) -> dict[str, Any]:
 
 
 def _asked(space: Space, history: Sequence[FrozenTrial], first: int, size: int) -> list[tuple[dict[str, Any], Notes]]:
-    """Ask Optuna in a study made anew of the history, so that nothing else can play a part."""
+    """Ask Optuna in a new study of the history, so that the answer depends on nothing else."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     batch = space.search.batch
     seed = int(np.random.SeedSequence((space.search.seed, first)).generate_state(1)[0])

@@ -29,7 +29,7 @@ def finalist_file(place: int) -> str:
 
 
 def known_files(most: int) -> tuple[str, ...]:
-    """Return what a folder may hold that an earlier search of as many finalists has left."""
+    """Return the names of the files that a search with so many finalists writes."""
     journal = tuple(STORAGE_FILE + end for end in ("", "-journal", "-wal", "-shm"))
     return (*journal, TRIALS_FILE, RESULT_FILE, PAGE_FILE, *map(finalist_file, range(1, most + 1)))
 

@@ -1,4 +1,4 @@
-"""optimize.html: one page that shows what a search found and whether it would survive. It loads nothing."""
+"""optimize.html: one self-contained page of the trials of a search and the verdict on its winner."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def make_page(result: SearchResult) -> str:
 
 
 def page_data(result: SearchResult) -> dict[str, Any]:
-    """Return what the page's charts draw."""
+    """Return the data of the page's charts."""
     space = result.space
     evaluated = [trial for trial in result.trials if trial.error is None]
     importance = importances(result.study)

@@ -33,7 +33,7 @@ class Symbol(_Table):
     mark: Path | None = None
 
 
-class Window(_Table):
+class DateWindow(_Table):
     """A span of UTC days, both ends included; the ends of the data where they are left out."""
 
     name: str = Field(min_length=1)
@@ -41,8 +41,8 @@ class Window(_Table):
     last: date | None = Field(None, alias="to")
     use: Literal["search", "test"] = "search"  #: a test window is seen by the finalists alone, after the search
 
-    def overlaps(self, other: Window) -> bool:
-        """Tell whether both have a day in common."""
+    def overlaps(self, other: DateWindow) -> bool:
+        """Return whether both have a day in common."""
         begins = max(one.first or date.min for one in (self, other))
         ends = min(one.last or date.max for one in (self, other))
         return begins <= ends
@@ -75,7 +75,7 @@ class Parameter(_Table):
 
 
 class Objective(_Table):
-    """A figure to make as good as it gets, over all symbols and search windows."""
+    """A figure to optimise over all symbols and search windows."""
 
     figure: str
     over: Literal["mean", "worst"] = "mean"
@@ -89,7 +89,7 @@ class Objective(_Table):
 
     @property
     def more_is_better(self) -> bool:
-        """Whether it is to grow."""
+        """Whether a larger value is better."""
         return FIGURES[self.figure]
 
     def value(self, cells: list[Figures]) -> float:
@@ -136,7 +136,7 @@ class Limit(_Table):
         return 1e-12 if touches else over
 
 
-class Search(_Table):
+class SearchSettings(_Table):
     """How parameter sets are proposed, and how many."""
 
     sampler: Literal["grid", "random", "sobol", "tpe", "nsga2"] = "tpe"
@@ -150,7 +150,7 @@ class Search(_Table):
 
 
 class Folds(_Table):
-    """The walk-forward: within the first search window, each fold is searched anew."""
+    """The walk-forward: within the first search window, each fold is searched by itself."""
 
     count: int = Field(4, ge=1, le=100)
     purge_days: int = Field(2, ge=0, le=365)
@@ -162,12 +162,12 @@ class Space(_Table):
     """A whole space file."""
 
     symbols: tuple[Symbol, ...] = Field(min_length=1)
-    windows: tuple[Window, ...] = Field(min_length=1)
+    windows: tuple[DateWindow, ...] = Field(min_length=1)
     objectives: tuple[Objective, ...] = Field(min_length=1)
     parameters: dict[str, Parameter] = Field(min_length=1)
     limits: tuple[Limit, ...] = ()
     fixed: dict[str, Any] = {}
-    search: Search = Search()
+    search: SearchSettings = SearchSettings()
     folds: Folds = Folds()
     cash: float = Field(10_000.0, gt=0)
 
@@ -180,10 +180,20 @@ class Space(_Table):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Space:
+        self._check_repeats()
+        self._check_windows()
+        self._check_fixed()
+        for name, parameter in self.parameters.items():
+            self._check_parameter(name, parameter)
+        return self
+
+    def _check_repeats(self) -> None:
         for what, names in (("symbols", self.symbols), ("windows", self.windows), ("objectives", self.objectives)):
             keys = [getattr(one, "name", None) or one.figure for one in names]
             if len(set(keys)) < len(keys):
                 raise ValueError(f"{what}: {max(keys, key=keys.count)} is given twice")
+
+    def _check_windows(self) -> None:
         if not self.search_windows:
             raise ValueError('windows: at least one needs use = "search"')
         for test in self.test_windows:
@@ -194,39 +204,43 @@ class Space(_Table):
         for limit in self.limits:
             if limit.window is not None and limit.window not in searched:
                 raise ValueError(f"limits: {limit.text!r}: no search window has this name")
+
+    def _check_fixed(self) -> None:
         for name, value in self.fixed.items():
             if name in self.parameters:
                 raise ValueError(f"fixed: {name} is searched already")
             _check(f"fixed.{name}", name, value)
-        for name, parameter in self.parameters.items():
-            where = f"parameters.{name}"
-            for value in parameter.choices or (parameter.low, parameter.high):
-                _check(where, name, value)
-            if not parameter.choices and self.is_whole(name):
-                numbers = (parameter.low, parameter.high, 1 if parameter.step is None else parameter.step)
-                if any(float(number) != int(number) for number in numbers):
-                    raise ValueError(f"{where}: whole numbers are needed")
-            elif not parameter.choices and parameter.step is None and self.search.sampler == "grid":
-                raise ValueError(f"{where}: the grid sampler needs a step or choices")
-        return self
+
+    def _check_parameter(self, name: str, parameter: Parameter) -> None:
+        where = f"parameters.{name}"
+        for value in parameter.choices or (parameter.low, parameter.high):
+            _check(where, name, value)
+        if parameter.choices:
+            return
+        if self.is_whole(name):
+            numbers = (parameter.low, parameter.high, 1 if parameter.step is None else parameter.step)
+            if any(float(number) != int(number) for number in numbers):
+                raise ValueError(f"{where}: whole numbers are needed")
+        elif parameter.step is None and self.search.sampler == "grid":
+            raise ValueError(f"{where}: the grid sampler needs a step or choices")
 
     @property
-    def search_windows(self) -> tuple[Window, ...]:
+    def search_windows(self) -> tuple[DateWindow, ...]:
         """The windows the search sees; the first is the one of the walk-forward and the guards."""
         return tuple(window for window in self.windows if window.use == "search")
 
     @property
-    def test_windows(self) -> tuple[Window, ...]:
-        """The windows it does not see."""
+    def test_windows(self) -> tuple[DateWindow, ...]:
+        """The windows the search does not see."""
         return tuple(window for window in self.windows if window.use == "test")
 
     @staticmethod
     def is_whole(name: str) -> bool:
-        """Tell whether a parameter takes whole numbers only."""
+        """Return whether a parameter takes whole numbers only."""
         return GridConfig.model_fields[name].annotation is int
 
     def fingerprint(self, data: str) -> str:
-        """Return a name for everything that decides what a trial's number means; `data` names the data's content."""
+        """Return a hash of everything the results of numbered trials depend on; `data` is the hash of the data."""
         later = {"search": {"trials", "finalists", "tried_before", "storage"}, "folds": True}
         content = self.model_dump(mode="json", exclude=later)
         content["windows"] = [one for one in content["windows"] if one["use"] == "search"]

@@ -27,13 +27,13 @@ _SPACE = "gridv4 space"
 
 @dataclass(frozen=True)
 class Trial:
-    """One parameter set and what it made, as kept in the storage."""
+    """One parameter set and its figures, as kept in the storage."""
 
     stored: FrozenTrial
 
     @property
     def number(self) -> int:
-        """Counted from 0."""
+        """Number of the trial, counted from 0."""
         return self.stored.number
 
     @property
@@ -48,7 +48,7 @@ class Trial:
 
     @property
     def objectives(self) -> list[float]:
-        """In the order of the space."""
+        """Values of the objectives, in the order of the space."""
         return self.stored.values
 
     @property
@@ -63,7 +63,7 @@ class Trial:
 
     @property
     def figures(self) -> dict[str, Figures]:
-        """Of each symbol and search window, named ``SYMBOL in WINDOW``."""
+        """Figures of each symbol and search window, named ``SYMBOL in WINDOW``."""
         return self.stored.user_attrs["figures"]
 
     @cached_property
@@ -108,12 +108,12 @@ class Search:
 
     @property
     def trials(self) -> list[Trial]:
-        """All there are so far."""
+        """The trials so far."""
         return [Trial(stored) for stored in self._history]
 
     @property
     def wanted(self) -> int:
-        """How many there will be."""
+        """Number of trials of the whole search."""
         return min(self.space.search.trials, grid_size(self.space)) if self._is_grid else self.space.search.trials
 
     @property
@@ -121,7 +121,7 @@ class Search:
         return self.space.search.sampler == "grid"
 
     def run(self, workers: Workers) -> Iterator[int]:
-        """Go on to the end; yield once for each trial evaluated.
+        """Evaluate the remaining trials; yield once for each.
 
         A batch is kept when it is whole: what is proposed next is decided by whole batches alone.
         """
@@ -164,7 +164,7 @@ def _opened(storage: str | None) -> RDBStorage | str | None:
 
 
 def violations(space: Space, figures: Mapping[tuple[str, str], Figures]) -> dict[str, float]:
-    """Return by how much each limit is broken where it is broken most; 0 or below: it is kept."""
+    """Return by how much each limit is broken at worst; 0 or below: it is kept."""
     return {
         limit.text: max(
             limit.violation(one[limit.figure]) for (_, window), one in figures.items() if limit.window in (None, window)
@@ -206,12 +206,12 @@ def pack_returns(returns: NDArray[np.float64]) -> str:
 
 
 def unpack_returns(text: str) -> NDArray[np.float64]:
-    """Return what `pack_returns` packed."""
+    """Return the daily returns of `pack_returns`."""
     return np.frombuffer(zlib.decompress(base64.b85decode(text)), "<f4").astype(np.float64)
 
 
 def best_of(space: Space, trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials worth a second look, best first: those that keep all limits, by the first objective.
+    """Return the trials that keep all limits, best first by the first objective.
 
     With several objectives those that no other one beats in all come before the others.
     """

@@ -30,7 +30,7 @@ Make = Callable[[bt.AbstractDataBase], Sequence[bt.Indicator]]
 class SweepMarket:
     """One symbol's bars, mark price, funding, rules and signals as arrays, one value a bar.
 
-    It survives pickling, and the signals that were computed since it was made with it.
+    It can be pickled, together with the signals computed so far.
     """
 
     symbol: str

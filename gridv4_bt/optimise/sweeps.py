@@ -26,7 +26,7 @@ ROOM = 64
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What one parameter set made of the market. Money is quote; the names are those of ``summary.json``."""
+    """The result of one parameter set. Money is quote; the names are those of ``summary.json``."""
 
     config: GridConfig
     bars: int  #: traded, warm-up not included

@@ -127,12 +127,12 @@ class TrialsFile:
         self._writer = self._header(self._file)
 
     def add(self, row: TrialRow) -> None:
-        """Write a trial; it stays whatever happens next."""
+        """Write a trial at once, so that an interrupted run keeps it."""
         self._writer.writerow(self._cells(row))
         self._file.flush()
 
     def finish(self, rows: Sequence[TrialRow], base: GridConfig) -> None:
-        """Put the rows in order, and the parameters of the first one beside them."""
+        """Rewrite the rows in order, and write the parameters of the first one to a file of their own."""
         self.close()
         draft = self._folder / f".{TRIALS_FILE}"
         with self._open(draft) as file:
@@ -143,7 +143,7 @@ class TrialsFile:
             (self._folder / BEST_FILE).write_text(config_as_toml(best), encoding="utf-8")
 
     def close(self) -> None:
-        """Close the file as it is."""
+        """Close the file with the rows written so far."""
         self._file.close()
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Walk-forward: search each fold's past anew, trade what follows with what was best, and join the parts."""
+"""Walk-forward: search the training days of each fold, trade its test days with the best trial, join the tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gridv4_bt.core.time import DAY_MS, end_ms, time_ms
 from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.optimise.folds import Fold, walk_forward_folds
 from gridv4_bt.optimise.markets import Markets, make_market
-from gridv4_bt.optimise.space import Space, Window
+from gridv4_bt.optimise.space import DateWindow, Space
 from gridv4_bt.optimise.study import Search, best_of, portfolio
 from gridv4_bt.optimise.workers import Values, Workers
 
@@ -26,21 +26,21 @@ Watch = Callable[[Search, str], None]
 
 @dataclass(frozen=True)
 class FoldResult:
-    """One fold: what its past chose, and what that made of its future."""
+    """One fold: the parameters chosen on its training days, and their returns on its test days."""
 
     fold: Fold
     params: Values | None  #: None: nothing kept the limits, so nothing was traded
-    objective: float | None  #: the first one, in the past
+    objective: float | None  #: the first one, on the training days
     days: NDArray[np.int64]
-    returns: NDArray[np.float64]  #: in the future, the mean of the symbols
+    returns: NDArray[np.float64]  #: on the test days, the mean of the symbols
 
     @property
     def total(self) -> float:
-        """The compound return in the future."""
+        """Compound return on the test days."""
         return float(np.prod(1.0 + self.returns) - 1.0)
 
 
-def make_markets(space: Space, symbols: Sequence[SymbolData], windows: Iterable[Window], engine: str) -> Markets:
+def make_markets(space: Space, symbols: Sequence[SymbolData], windows: Iterable[DateWindow], engine: str) -> Markets:
     """Return the markets of all symbols in some windows, the first window's first."""
     return {
         (data.symbol, window.name): make_market(data, window.first, window.last, space.cash, engine)
@@ -117,9 +117,9 @@ def walk_forward(
     return results
 
 
-def _window(space: Space, first: int, last: int) -> Window:
+def _window(space: Space, first: int, last: int) -> DateWindow:
     """Return the days as a window that has the name of the one they are part of, so that its limits hold."""
-    return Window(name=space.search_windows[0].name, **{"from": day_of(first), "to": day_of(last)})
+    return DateWindow(name=space.search_windows[0].name, **{"from": day_of(first), "to": day_of(last)})
 
 
 def day_of(day: int) -> date:

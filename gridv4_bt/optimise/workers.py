@@ -1,4 +1,4 @@
-"""Who evaluates the trials: forks on this machine, or others (`gridv4_bt.optimise.cluster`). The results are equal."""
+"""Workers that evaluate trials: forks on this machine, or a cluster (`optimise.cluster`), with equal results."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Result = list[Evaluation] | str
 
 
 class Workers(Protocol):
-    """Evaluates parameter sets on markets."""
+    """Workers that evaluate parameter sets on markets."""
 
     def evaluate(self, markets: Markets, sets: Sequence[Values]) -> Iterator[tuple[int, Result]]:
         """Yield index and result of every set as it finishes."""
 
     def close(self) -> None:
-        """Let go of what was used."""
+        """Release the resources of the workers."""
 
 
 class Forks:
-    """Processes on this machine."""
+    """Forked processes on this machine."""
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
@@ -40,7 +40,7 @@ class Forks:
             yield outcome.number, outcome.value if outcome.error is None else outcome.error
 
     def close(self) -> None:
-        """Nothing is left to close."""
+        """Do nothing: forks end with their tasks."""
 
 
 def evaluate(markets: Markets, values: Values) -> list[Evaluation]:
@@ -58,7 +58,7 @@ def attempt(markets: Markets, values: Values) -> Result:
 
 
 def prepare(markets: Markets, sets: Sequence[Values]) -> None:
-    """Let every market do what the configs share; one that is not valid fails as a trial, not here."""
+    """Prepare every market for the configs; an invalid one is left out and fails as a trial."""
     configs = []
     for values in sets:
         with suppress(ConfigError):

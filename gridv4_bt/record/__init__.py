@@ -1,1 +1,1 @@
-"""The records of a run or session, and their CSV and Parquet files: written and read here, and nowhere else."""
+"""Records of a run or session, and reading and writing their CSV and Parquet files."""

@@ -30,7 +30,7 @@ def write_equity(path: Path, records: Sequence[SymbolRecord]) -> None:
 
 
 def equity_rows(record: SymbolRecord, name: bool) -> bytes:
-    """Return the rows of a record as they stand in equity.csv, with the symbol in a last column if `name`."""
+    """Return the rows of a record for equity.csv, with the symbol in a last column if `name`."""
     rows = io.BytesIO()
     _write_rows(_equity_table(record, name), rows)
     return rows.getvalue()

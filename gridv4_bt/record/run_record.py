@@ -1,4 +1,4 @@
-"""What is kept of a run: plain arrays and tuples, which survive pickling."""
+"""The records of a run as plain arrays and tuples, which can be pickled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NOTHING = np.empty(0)
 
 @dataclass
 class SymbolRecord:
-    """One symbol's side of a run."""
+    """The record of one symbol."""
 
     symbol: str
     rules: str  #: dates and sources of the market's filters and brackets, those in force at the end

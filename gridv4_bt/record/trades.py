@@ -11,7 +11,7 @@ from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.time import iso_seconds
 from gridv4_bt.engine.types import ClosedTrade
 from gridv4_bt.errors import DataError
-from gridv4_bt.record.reading import read_text
+from gridv4_bt.record.run_files import read_text
 from gridv4_bt.record.run_record import SymbolRecord
 
 TRADE_COLUMNS = (

@@ -1,1 +1,1 @@
-"""What a person looks at: the page, the pictures, the tables of a terminal, runs side by side."""
+"""The report of a run: page, pictures and terminal tables, and the comparison of runs."""

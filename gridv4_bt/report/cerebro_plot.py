@@ -88,7 +88,7 @@ class Plotter(_plot.Plot):
 
     @property
     def mpyplot(self) -> "_Screen | _Paper":
-        """What Backtrader takes for matplotlib's pyplot."""
+        """The stand-in for pyplot that Backtrader draws with."""
         return self._desk
 
     @mpyplot.setter
@@ -173,7 +173,7 @@ class _Screen:
 
 
 class _Paper:
-    """The same on figures that no window and no list of matplotlib's knows."""
+    """The same part of pyplot for figures without a window, which pyplot does not keep."""
 
     setp = staticmethod(setp)
     _numbers = count(1)
@@ -198,7 +198,7 @@ class _Paper:
 
 
 def _has_screen() -> bool:
-    """Say whether matplotlib can show figures here; its backend is chosen as pyplot would."""
+    """Return whether matplotlib can show figures here; the backend is the one pyplot chooses."""
     try:
         pyplot.draw_if_interactive()
     except ImportError:  # a backend with windows was asked for, but there is no screen

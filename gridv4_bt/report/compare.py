@@ -22,7 +22,7 @@ from gridv4_bt.errors import DataError
 from gridv4_bt.metrics.performance import last_of_each
 from gridv4_bt.metrics.summary import drawdowns
 from gridv4_bt.record.equity import read_equity
-from gridv4_bt.record.reading import read_text
+from gridv4_bt.record.run_files import read_text
 from gridv4_bt.record.trades import read_trades
 
 Array = NDArray[np.float64]
@@ -44,7 +44,7 @@ Trade = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class StoredRun:
-    """What a run's folder holds."""
+    """A finished run, read from its folder."""
 
     name: str
     summary: dict[str, Any]
@@ -55,14 +55,14 @@ class StoredRun:
 
     @property
     def start_equity(self) -> float:
-        """The wallet before the first bar, or what is next to it."""
+        """The wallet before the first bar, quote; the equity at the first bar where the summary lacks it."""
         start = self.summary.get("start_equity")
         return float(start) if start else float(self.equity[0])
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """Where a run stops doing what the first run does."""
+    """The first difference between a run and the first run."""
 
     same: int  #: trades up to there that are the same
     first: Trade | None  #: the first run's next trade, None after its last
@@ -138,7 +138,7 @@ def flatten(values: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
 def side_by_side(values: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], list[Any]]:
     """Return every value of any of the dictionaries with what each of them has, None where it has none.
 
-    What they share keeps its order; what only later ones have follows after the values of the same branch.
+    Shared keys keep their order; keys only later ones have follow the values of the same branch.
     """
     flats = [flatten(each) for each in values]
     paths: list[tuple[str, ...]] = []
@@ -179,7 +179,7 @@ def first_divergence(first: StoredRun, other: StoredRun) -> Divergence | None:
 
 
 def is_identical(first: StoredRun, other: StoredRun) -> bool:
-    """Say whether two runs had the same parameters and did the same to the last bit."""
+    """Return whether two runs have the same parameters, trades and equity, to the last bit."""
     summaries = [{k: v for k, v in run.summary.items() if k not in TIMINGS} for run in (first, other)]
     return (
         summaries[0] == summaries[1]
@@ -191,7 +191,7 @@ def is_identical(first: StoredRun, other: StoredRun) -> bool:
 
 
 def divergence_in_words(first: StoredRun, other: StoredRun) -> str:
-    """Return one paragraph that says where `other` parts from `first`."""
+    """Return one paragraph on where `other` differs from `first`."""
     a, b = first.name, other.name
     if is_identical(first, other):
         return f"{b}: identical to {a}: same parameters, trades, equity and figures"
@@ -214,13 +214,14 @@ def plot_equity(runs: Sequence[StoredRun], path: Path) -> None:
     """Draw every run's return since its own start, and its drawdown, on one axis of time, into a PNG file."""
     with style.context("default"):
         figure = equity_figure(runs)
-        draft = tempfile.NamedTemporaryFile(dir=path.parent, suffix=".png", delete=False)
+        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".png")
+        draft = Path(name)
         try:
-            with draft:
-                figure.savefig(draft, dpi=100, format="png")
-            os.replace(draft.name, path)
+            with os.fdopen(handle, "wb") as file:
+                figure.savefig(file, dpi=100, format="png")
+            os.replace(draft, path)
         except BaseException:
-            os.unlink(draft.name)
+            draft.unlink()
             raise
 
 
@@ -311,7 +312,7 @@ def _count_same(first: StoredRun, other: StoredRun) -> str:
 
 
 def _spans(first: StoredRun, other: StoredRun) -> str:
-    """Say which spans were compared where they are not the same."""
+    """Return a sentence on the spans compared, where they are not the same."""
     begin, end = _common_span(first, other)
     if (begin, end) == (first.times[0], first.times[-1]) == (other.times[0], other.times[-1]):
         return ""

@@ -1,4 +1,4 @@
-"""The overview picture of a run, as wide as a mail. Headless, whatever matplotlib is set to elsewhere."""
+"""The overview picture of a run, drawn without a screen whatever matplotlib's backend is."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -67,7 +67,7 @@ def plot_overview(records: Sequence[SymbolRecord], summary: dict[str, Any], path
 
 
 def overview_figure(records: Sequence[SymbolRecord], summary: dict[str, Any]) -> Figure:
-    """Return the overview, one chart below the other and what they mean in a column at the right."""
+    """Return the overview, one chart below the other, with their legends in a column at the right."""
     times, equity = wallet_curve(records)
     start = summary["start_equity"]
     labels = sorted(summary["by_label"], key=lambda name: summary["by_label"][name]["net"])
@@ -160,7 +160,7 @@ def _scatter(axis: Axes, points: list[tuple[int, float]], label: str, **looks: A
 
 
 def _regimes(axis: Axes, side: Axes, record: SymbolRecord) -> None:
-    """Draw what share of each bucket's bars each regime ruled; a single bar is of one colour."""
+    """Draw each regime's share of the bars of each bucket; a single bar is of one colour."""
     axis.set_yticks([])
     axis.grid(False)
     axis.set_ylabel("regime", fontsize=8, rotation=0, ha="right", va="center")
@@ -248,7 +248,7 @@ def _margin(axis: Axes, side: Axes, records: Sequence[SymbolRecord]) -> None:
 def _labels(
     axis: Axes, side: Axes, records: Sequence[SymbolRecord], summary: dict[str, Any], labels: Sequence[str]
 ) -> None:
-    """Draw when each label closed, and beside it what the label earned."""
+    """Draw the closings of each label over time, and its profit beside them."""
     axis.set_ylabel("closed by", fontsize=8)
     rows = range(len(labels))
     axis.set_yticks(rows, labels)
@@ -322,7 +322,7 @@ def _interval(times: Array) -> float:
 
 
 def _limits(times: Array) -> tuple[np.datetime64, np.datetime64]:
-    """Return the span with a little room on both sides."""
+    """Return the span with a small margin on both sides."""
     room = max((times[-1] - times[0]) * 0.01, _interval(times))
     first, last = _dates(np.array([times[0] - room, times[-1] + room]))
     return first, last

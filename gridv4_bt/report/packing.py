@@ -1,7 +1,7 @@
-"""Columns of numbers packed into one compressed block, and the block as text that HTML leaves alone.
+"""Columns of numbers packed into one compressed block, and the block as text that needs no escaping in HTML.
 
 Every column is rounded to whole units, stored as the difference to the row before and cut into planes of bytes, which
-is what compresses best. The page has the way back in `assets/codec.js`; here it is for the tests.
+is what compresses best. The page unpacks it in `assets/codec.js`; the functions that unpack it here serve the tests.
 """
 
 import gzip

@@ -1,7 +1,7 @@
 """report.html: one page that shows whether a run made money, from what, at what risk, and why it did what it did.
 
-The page is whole in itself: figures and tables are plain HTML, the charts' library and the run's columns are compressed
-blocks inside it, and nothing is loaded from anywhere. The same run gives the same bytes.
+The page is self-contained: figures and tables are plain HTML, the charts' library and the run's columns are compressed
+blocks inside it, and nothing is loaded. The same run gives the same bytes.
 """
 
 import gzip
@@ -67,7 +67,7 @@ def make_report(records: Sequence[SymbolRecord], summary: dict[str, Any], config
 
 
 def fill_page(template: str, parts: Mapping[str, str], scripts: Sequence[str]) -> str:
-    """Return one of our pages: a template with its parts, the common style, the charts' library and scripts."""
+    """Return a template filled with its parts, the common style, the charts' library and scripts."""
     common = {"style": _asset("report.css"), "script": "\n".join(map(_asset, scripts)), "plotly": _plotly()}
     whole = {**common, **parts}
     return re.sub(r"<!--\{(\w+)\}-->", lambda match: whole[match[1]], _asset(template))

@@ -1,4 +1,4 @@
-"""What the report's page computes with: the columns, trades and ladder of a run, each rounded to a unit of its own.
+"""The data of the report's page: the columns, trades and ladder of a run, each rounded to its own unit.
 
 A price keeps its decimals, money its cents, see `COLUMN_UNITS`. Prices of resting orders are not stored: the page
 computes them from centre and spacing as the strategy does; only where rounding moved one by a tick is that kept.
@@ -128,7 +128,7 @@ def ticks_by_row(times: NDArray[np.float64], history: Sequence[tuple[float, floa
 def funding_paid(record: SymbolRecord) -> NDArray[np.float64]:
     """Return time, and what LONG and SHORT have paid since the run began, at each settlement; shape (n, 3).
 
-    The record knows what the open fills have paid; what the closed ones did is in their trades.
+    The record holds the funding of open fills; that of closed ones is in their trades.
     """
     paid = np.array(record.funding, dtype=np.float64).reshape(-1, 3).copy()
     for column, sign in ((1, 1), (2, -1)):
@@ -162,6 +162,10 @@ def missed_ticks(
     return missed
 
 
+# The page computes the same prices in `assets/ladder.js`, because packed prices would make it larger. Measured on 4.5
+# years of BTC (161,976 bars, 10 levels, 458,048 orders placed), where report.html has 4,597,905 bytes: packing the
+# prices of the orders placed adds 20 %; packing every price the page shows, those of blocked levels too, adds 67 %.
+# The corrections of `missed_ticks` add 0.2 %.
 def entry_price(side_sign: int, level: int, centre: float, spacing_pct: float, tick: float) -> float:
     """Return the price the ladder's rule wants for the entry of a level, 0 where there is none."""
     raw = level_price(centre, spacing_pct, -side_sign * level)
@@ -228,7 +232,7 @@ def _pack_symbol(packer: Packer, record: SymbolRecord, money: int) -> dict[str, 
 
 
 def _candles(record: SymbolRecord) -> dict[str, NDArray[np.float64]]:
-    """Return what the record holds of close, high, low and open; each needs those before it."""
+    """Return the columns close, high, low and open that the record has; each needs those before it."""
     found = {name: np.asarray(getattr(record, name, ())) for name in ("close", "high", "low", "open")}
     whole = {name: values for name, values in found.items() if len(values) == len(record.log) > 0}
     names = ("close", "high", "low", "open") if "low" in whole and "high" in whole else ("close",)

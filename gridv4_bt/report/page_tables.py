@@ -98,7 +98,7 @@ def _significant(value: float) -> str:
 
 
 def kind_of(key: str) -> str:
-    """Return the kind of a figure by its name; "" where the name tells nothing."""
+    """Return the kind of a figure by its name; "" if the name does not decide it."""
     for _, known, _, kind in KNOWN:
         if key == known:
             return kind
@@ -119,7 +119,7 @@ def words(key: str) -> str:
 
 
 def sign_of(value: Any) -> str:
-    """Return the style of a gain or a loss; none for 0 and what is no number."""
+    """Return the style of a gain or a loss; none for 0 and anything but a number."""
     if not isinstance(value, (int, float)) or not math.isfinite(value) or value == 0:
         return ""
     return "good" if value > 0 else "bad"
@@ -129,7 +129,7 @@ def sign_of(value: Any) -> str:
 
 
 def span(summary: Mapping[str, Any]) -> str:
-    """Return from when to when the run traded."""
+    """Return the first and last time of the run as text."""
     first, last = summary.get("from"), summary.get("to")
     if not first or not last:
         return "no bar traded"
@@ -138,7 +138,7 @@ def span(summary: Mapping[str, Any]) -> str:
 
 
 def verdict(summary: Mapping[str, Any]) -> str:
-    """Return one sentence on the result, and a loud one before it if the account was liquidated."""
+    """Return one sentence on the result, after a warning if the account was liquidated."""
     gain = summary.get("net_return")
     if gain is None:
         return '<p class="verdict">Nothing was traded.</p>'
@@ -165,7 +165,7 @@ def verdict(summary: Mapping[str, Any]) -> str:
 
 
 def tiles(summary: Mapping[str, Any]) -> str:
-    """Return the figures that decide, as a description list."""
+    """Return the key figures as a description list."""
     rows = (
         ("net return", "net_return", "percent", sign_of(summary.get("net_return"))),
         ("a year", "annual_return", "percent", sign_of(summary.get("annual_return"))),

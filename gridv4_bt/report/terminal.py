@@ -12,7 +12,7 @@ _Row = tuple[str, str]
 
 
 def print_result(summary: dict[str, Any], console: Console) -> None:
-    """Print a run: what it made and risked, what the grid earned, what cutting cost, why orders were missing."""
+    """Print a run: return and risk, profit of the grid, cost of pruning, and reasons for levels without an order."""
     console.print(_pairs(_title(summary), _money_rows(summary), _result_rows(summary)))
     console.print(_pairs("risk and exposure", _risk_rows(summary), _exposure_rows(summary)))
     if summary["trades"]:
@@ -176,7 +176,7 @@ def _adverse(summary: dict[str, Any]) -> Table:
 
 
 def _blocked(summary: dict[str, Any]) -> Table:
-    """Why levels had no order, and how often the market came to them meanwhile."""
+    """Return a table of why levels had no order, and how often the market came to them meanwhile."""
     shares, came = summary.get("blocked_share", {}), _find(summary, "grid", "reached") or {}
     table = _columns("levels without an order", "reason", ("levels x bars", "share", "price came there"))
     for reason, count in sorted(summary["blocked"].items(), key=lambda item: -item[1]):
@@ -208,7 +208,7 @@ def _columns(title: str, first: str, names: Iterable[str]) -> Table:
 
 
 def _find(summary: dict[str, Any], *path: str) -> Any:
-    """Return a figure deep in the summary, None where a run has none of the kind."""
+    """Return a nested figure of the summary, None where the run has none."""
     found: Any = summary
     for name in path:
         found = (found or {}).get(name)

@@ -1,1 +1,1 @@
-"""Whether a result can be believed: look-ahead, warm-up, regimes, overfitting, and live trading under faults."""
+"""Checks of a result: look-ahead, warm-up, regimes, overfitting, and live trading under faults."""

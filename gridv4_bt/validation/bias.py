@@ -1,7 +1,7 @@
-"""Two ways in which a backtest deceives its owner, and how to find them.
+"""Look-ahead and warm-up bias of a backtest, found by running it again on cut data.
 
 Look-ahead: a decision that uses what came after its bar. The backtest is run again on data that ends early; a
-decision that changes was made with knowledge of the future.
+decision that changes used the future.
 
 Warm-up: averages remember where they began, so a live session that starts with too little history decides otherwise
 than the backtest. The backtest is run again with less history before the same first traded bar.
@@ -25,9 +25,9 @@ from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.validation.decisions import (
     DECISIONS,
     SIGNALS,
+    DecisionDifference,
     DecisionRecord,
     DecisionRecorder,
-    Difference,
     first_difference,
 )
 
@@ -47,7 +47,7 @@ class CutRun:
 
     last: int  #: open time of the last bar of the data, ms
     bars: int  #: bars compared, all symbols together
-    difference: Difference | None  #: the first one
+    difference: DecisionDifference | None  #: the first one
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ class WarmUpRun:
     warm_up: int  #: bars of history before trading begins
     first: int  #: open time of the first traded bar, ms
     bars: int  #: bars compared, all symbols together
-    difference: Difference | None  #: the first one of the decisions; the signals' values do not count
+    difference: DecisionDifference | None  #: the first one of the decisions; the signals' values do not count
     signals: dict[str, float]  #: largest relative difference of each of `SIGNALS`
     regimes: int  #: bars with another regime
 
 
 def tables(feeds: Sequence[CandleFeed], start_ms: int | None = None, end_ms: int | None = None) -> list[SymbolData]:
-    """Return the checked tables of feeds, to be cut and fed again.
+    """Return the checked tables of feeds, cut to a span.
 
     Parameters
     ----------
@@ -202,8 +202,9 @@ def warm_up(
 
 
 def shortest_enough(runs: Sequence[WarmUpRun]) -> int | None:
-    """Return the shortest warm-up from which on all longer ones decide the same, bars; None if even the second longest
-    decides otherwise than the longest.
+    """Return the shortest warm-up from which on all longer ones decide the same, bars.
+
+    None if even the second longest decides otherwise than the longest.
     """
     enough = None
     for run in reversed(runs[:-1]):
@@ -237,7 +238,9 @@ def _possible_cuts(data: Sequence[SymbolData], whole: Sequence[DecisionRecord]) 
     return possible
 
 
-def _earliest(expected: Sequence[DecisionRecord], found: Sequence[DecisionRecord], **options: Any) -> Difference | None:
+def _earliest(
+    expected: Sequence[DecisionRecord], found: Sequence[DecisionRecord], **options: Any
+) -> DecisionDifference | None:
     """Return the first difference of any symbol."""
     pairs = zip(expected, found, strict=True)
     differences = [first_difference(*pair, **options) for pair in pairs]

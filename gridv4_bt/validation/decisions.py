@@ -1,4 +1,4 @@
-"""What a GridStrategyV4 decided at every bar, and the first bar at which two runs decided otherwise."""
+"""The decisions of a GridStrategyV4 at every bar, and the first bar at which those of two runs differ."""
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +25,7 @@ _LABELS = tuple(TradeLabel)
 
 
 class _Part(NamedTuple):
-    """One kind of thing that stands for a leg at a bar's end, as rows of `width` numbers; the first `keys` name one."""
+    """One part of a leg's state at a bar's end, as rows of `width` numbers; the first `keys` identify a row."""
 
     field: str
     keys: int
@@ -107,7 +107,7 @@ STEPS = {
 #: All but the indicators' values.
 DECISIONS = tuple(field for field in STEPS if field not in SIGNALS)
 
-#: What stands for one leg: a string of bytes for each of `_PARTS`; LONG and SHORT make a bar.
+#: The state of one leg: a string of bytes for each of `_PARTS`; LONG and SHORT make a bar.
 _LegState = tuple[bytes, ...]
 
 
@@ -135,7 +135,7 @@ class DecisionRecord:
 
 
 class DecisionRecorder(bt.Analyzer):
-    """Record what one GridStrategyV4 decides at every bar: its log, its signals, and all orders that then stand.
+    """Record what one GridStrategyV4 decides at every bar: its log, its signals, and all open orders.
 
     ``record`` is a `DecisionRecord`; it exists once the run has ended. A part of a leg that is as at the bar before
     costs no memory, so that a year of 15-minute bars takes some tens of MB.
@@ -176,8 +176,8 @@ class DecisionRecorder(bt.Analyzer):
 
 
 @dataclass(frozen=True)
-class Difference:
-    """The first thing two runs did not do alike."""
+class DecisionDifference:
+    """The first decision in which two runs differ."""
 
     time: int  #: open time of the bar, ms
     symbol: str
@@ -194,7 +194,7 @@ class Difference:
 
 def first_difference(
     expected: DecisionRecord, found: DecisionRecord, fields: Iterable[str] = tuple(STEPS), until: int | None = None
-) -> Difference | None:
+) -> DecisionDifference | None:
     """Return the first difference of two runs of a symbol, None if they are alike to the last bit.
 
     Parameters
@@ -222,12 +222,12 @@ def first_difference(
     if row == both or times[row] != others[row]:
         decided = [row < len(record) and record[row] == bar for record in (times, others)]
         words = ["decided" if did else "no decision" for did in decided]
-        return Difference(bar, expected.symbol, "bar", "bar", *words)
+        return DecisionDifference(bar, expected.symbol, "bar", "bar", *words)
     return _describe(expected, found, row, fields)
 
 
 def _state(leg: Leg, before: _LegState) -> _LegState:
-    """Return what stands for a leg; a part that is as before is the very same object."""
+    """Return the state of a leg; an unchanged part is the same object as before."""
     state = []
     for part, old in zip(_PARTS, before, strict=True):
         new = array("d", part.read(leg)).tobytes()
@@ -258,7 +258,7 @@ def _bar_time(times: NDArray[np.int64], others: NDArray[np.int64], row: int) -> 
     return min((int(record[row]) for record in (times, others) if row < len(record)), default=None)
 
 
-def _first_trade(expected: DecisionRecord, found: DecisionRecord, end: int) -> Difference | None:
+def _first_trade(expected: DecisionRecord, found: DecisionRecord, end: int) -> DecisionDifference | None:
     """Return the first difference of the trades closed up to a bar that opens at `end`, ms."""
     closed = [[trade for trade in record.trades if trade.close_time <= end] for record in (expected, found)]
     for index in range(max(map(len, closed))):
@@ -266,7 +266,7 @@ def _first_trade(expected: DecisionRecord, found: DecisionRecord, end: int) -> D
         if pair[0] != pair[1]:
             time = min(trade.close_time for trade in pair if trade is not None)
             words = [_trade_in_words(trade) for trade in pair]
-            return Difference(time, expected.symbol, "trade", f"closed trade {index + 1}", *words)
+            return DecisionDifference(time, expected.symbol, "trade", f"closed trade {index + 1}", *words)
     return None
 
 
@@ -279,7 +279,7 @@ def _trade_in_words(trade: ClosedTrade | None) -> str:
     )
 
 
-def _describe(expected: DecisionRecord, found: DecisionRecord, row: int, fields: set[str]) -> Difference:
+def _describe(expected: DecisionRecord, found: DecisionRecord, row: int, fields: set[str]) -> DecisionDifference:
     """Return the first field, in the order of `STEPS`, that differs at a row."""
     time = int(expected.time[row])
     for field in STEPS:
@@ -288,11 +288,11 @@ def _describe(expected: DecisionRecord, found: DecisionRecord, row: int, fields:
         if field in _PART_OF:
             difference = _leg_difference(expected, found, row, _PART_OF[field])
             if difference is not None:
-                return Difference(time, expected.symbol, field, *difference)
+                return DecisionDifference(time, expected.symbol, field, *difference)
             continue
         a, b = float(expected.column(field)[row]), float(found.column(field)[row])
         if a != b and not (a != a and b != b):
-            return Difference(time, expected.symbol, field, field, _number(field, a), _number(field, b))
+            return DecisionDifference(time, expected.symbol, field, field, _number(field, a), _number(field, b))
     raise ValueError(f"row {row} is alike")
 
 

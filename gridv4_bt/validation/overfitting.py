@@ -26,7 +26,7 @@ _SPLITS_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class Overfitting:
-    """What combinatorially symmetric cross-validation found, one entry a split of the days."""
+    """The result of combinatorially symmetric cross-validation, one entry a split of the days."""
 
     probability: float  #: share of the splits whose best trial in sample ranks in the lower half out of sample
     logits: Array  #: ln(w / (1 - w)) of that trial's relative rank w out of sample
@@ -159,7 +159,7 @@ def plateau_score(winner: float, neighbours: Sequence[float | None]) -> float | 
 
 @dataclass(frozen=True)
 class ReturnInterval:
-    """What else the return could have been, had the days come in other blocks."""
+    """The distribution of the compound return when the days are resampled in blocks."""
 
     low: float  #: 5th percentile of the compound return
     median: float

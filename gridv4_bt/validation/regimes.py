@@ -1,4 +1,4 @@
-"""Both regime filters on the same candles: what they say, how long, what came after, and where they agree."""
+"""Both regime filters on the same candles: their states, stays and following moves, and how far they agree."""
 
 import itertools
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class RegimeRecord:
-    """What both filters say of one symbol, from the first bar on which the mixture knows anything."""
+    """The states of both filters for one symbol, from the first bar with a fitted mixture on."""
 
     symbol: str
     bars: int  #: of the feed, those before included
@@ -51,7 +51,7 @@ class RegimeRecord:
 
 @dataclass(frozen=True)
 class StateFigures:
-    """How one filter's state showed itself."""
+    """The figures of one state of a filter."""
 
     bars: int
     share: float  #: of all bars
@@ -167,8 +167,9 @@ def confusion(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np
 
 
 def agreement(counts: NDArray[np.int64]) -> tuple[float, float]:
-    """Return the share of bars of the same state, and Cohen's kappa: 0 is what chance gives, 1 is always; NaN if both
-    filters never leave one and the same state.
+    """Return the share of bars of the same state, and Cohen's kappa: 0 is chance, 1 is always.
+
+    Kappa is NaN if both filters never leave one and the same state.
     """
     total = counts.sum()
     same = np.trace(counts) / total

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridv4_bt.audit.align import align
-from gridv4_bt.audit.compared_fills import Fill
+from gridv4_bt.audit.compared_fills import ComparedFill
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.ids import Purpose
 
@@ -26,7 +26,7 @@ def fill(bar=0, price=100.0, qty=1.0, **more):
         "maker": True,
         "is_buy": True,
     }
-    return Fill(bar=bar * BAR, price=price, qty=qty, booked=bar * BAR, **given | more)
+    return ComparedFill(bar=bar * BAR, price=price, qty=qty, booked=bar * BAR, **given | more)
 
 
 def names(live, backtest):

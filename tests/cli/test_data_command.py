@@ -30,8 +30,8 @@ def market(monkeypatch):
         return client
 
     monkeypatch.setattr(feeds.exchange, "make_client", wired)
-    exchange = functools.partial(feeds.exchange.Exchange, sleep=lambda seconds: None)
-    monkeypatch.setattr(feeds.exchange, "Exchange", exchange)
+    exchange = functools.partial(feeds.exchange.MarketDataClient, sleep=lambda seconds: None)
+    monkeypatch.setattr(feeds.exchange, "MarketDataClient", exchange)
     with fake.serving() as fake.base:
         yield fake
 

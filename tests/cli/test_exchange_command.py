@@ -59,7 +59,8 @@ def test_killed_amid_its_work_it_loses_nothing_it_has_answered_and_ends_cleanly(
     clock.next_bar()
     state = clock.state()
     answered = set()
-    with pytest.raises((ccxt.NetworkError, requests.ConnectionError)):  # of the client, or of its clock
+
+    def trade_until_killed():
         for number in range(1_000):
             if number == 20:
                 threading.Timer(0.05, process.kill).start()
@@ -67,6 +68,9 @@ def test_killed_amid_its_work_it_loses_nothing_it_has_answered_and_ends_cleanly(
             answered.add(client.create_order(S, "limit", "buy", 0.002, price * 0.9, params)["clientOrderId"])
             if number % 2:
                 client.cancel_order(None, S, {"clientOrderId": f"n{number - 1}"})
+
+    with pytest.raises((ccxt.NetworkError, requests.ConnectionError)):  # of the client, or of its clock
+        trade_until_killed()
     client.session.close()
     clock.close()
 

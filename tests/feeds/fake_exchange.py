@@ -307,14 +307,14 @@ def wired_session(base: str | None) -> requests.Session:
 
 def connector(base: str | None, sleep: Callable[[float], None] = lambda seconds: None, **settings: object):
     """A `connect` for `load_history`: the real client, wired, which does not wait between its requests."""
-    from feeds.exchange import Exchange, make_client
+    from feeds.exchange import MarketDataClient, make_client
 
-    def connect(exchange: str) -> Exchange:
+    def connect(exchange: str) -> MarketDataClient:
         wired = make_client(exchange, wired_session(base))
         wired.enableRateLimit = False
         for name, value in settings.items():
             setattr(wired, name, value)
-        return Exchange(wired, sleep)
+        return MarketDataClient(wired, sleep)
 
     return connect
 

@@ -5,7 +5,7 @@ import math
 import backtrader as bt
 import pytest
 
-from feeds.live import BAR_MS, SETTLE_MS, Candle, CandleSource, LiveFeed
+from feeds.live import BAR_MS, SETTLE_MS, CandleSource, ClosedCandle, LiveFeed
 from gridv4_bt.core.time import HOUR_MS
 
 T0 = 1_700_000_100_000 // BAR_MS * BAR_MS
@@ -82,7 +82,7 @@ def make(now: int, bars: int, **params):
     return feed, client, log
 
 
-def bars_of(feed) -> list[Candle]:
+def bars_of(feed) -> list[ClosedCandle]:
     """Return what the feed delivers, with whether each bar was current."""
     feed._start()
     found = []
@@ -91,7 +91,7 @@ def bars_of(feed) -> list[Candle]:
             continue
         line = feed.lines
         time = round((line.datetime[0] - 719_163) * 86_400_000)
-        candle = Candle(time, *(getattr(line, name)[0] for name in Candle._fields[1:]))
+        candle = ClosedCandle(time, *(getattr(line, name)[0] for name in ClosedCandle._fields[1:]))
         found.append((candle, feed.is_current))
     return found
 
@@ -133,7 +133,7 @@ def test_a_candle_that_never_comes_is_passed_over_and_told():
 
 
 def test_candles_of_an_earlier_session_are_not_asked_for_again():
-    known = [Candle(T0 + n * BAR_MS, 1.0, 2.0, 0.5, 1.5, 1.0) for n in range(4)]
+    known = [ClosedCandle(T0 + n * BAR_MS, 1.0, 2.0, 0.5, 1.5, 1.0) for n in range(4)]
     feed, client, _ = make(T0 + 6 * BAR_MS, 0, since=T0, known=known)
     found = [candle for candle, _ in bars_of(feed)]
     assert [candle.open for candle in found] == [1.0] * 4 + [104.0, 105.0]

@@ -13,7 +13,7 @@ from feeds.synthetic import SYMBOL, sample_market
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds
 from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.validation.bias import cut, cut_times, lookahead, shortest_enough, tables, warm_up
-from gridv4_bt.validation.decisions import DecisionRecord, DecisionRecorder, Difference, first_difference
+from gridv4_bt.validation.decisions import DecisionDifference, DecisionRecord, DecisionRecorder, first_difference
 from strategies.grid_v4 import GridStrategyV4
 
 START_MS = 1_704_067_200_000  # 2024-01-01
@@ -147,7 +147,7 @@ def test_the_same_backtest_makes_the_same_decisions():
 
 def test_a_difference_names_bar_step_order_and_both_values():
     # 5 % of the equity buy 500/9,914.8 = 0.0504, 10 % buy 0.1008; the lot is 0.001.
-    assert first_difference(decide(ROUND_TRIP), decide(ROUND_TRIP, order_pct=0.1)) == Difference(
+    assert first_difference(decide(ROUND_TRIP), decide(ROUND_TRIP, order_pct=0.1)) == DecisionDifference(
         at(FIRST), "BTCUSDT", "entry", "LONG entry at level -1", "buy 0.05 at 9,914.8", "buy 0.1 at 9,914.8"
     )
 
@@ -163,7 +163,7 @@ def test_a_level_without_an_order_is_told_by_its_reason():
 
 def test_a_stop_is_told_by_its_price():
     # TR of row 98 is 105, so ATR is (13*20 + 105)/14 = 26.0714: the stops lie 6 and 8 ATR below 9,914.8.
-    assert first_difference(decide(ROUND_TRIP), decide(ROUND_TRIP, stop2_atr=8.0)) == Difference(
+    assert first_difference(decide(ROUND_TRIP), decide(ROUND_TRIP, stop2_atr=8.0)) == DecisionDifference(
         at(98), "BTCUSDT", "stop", "LONG stop", "at 9,758.3", "at 9,706.2"
     )
 
@@ -182,7 +182,9 @@ def test_what_is_not_asked_for_is_not_compared():
 
 def test_a_bar_that_only_one_run_decided_at_is_a_difference():
     whole, short = decide([STILL] * 100), decide([STILL] * 99)
-    assert first_difference(whole, short) == Difference(at(99), "BTCUSDT", "bar", "bar", "decided", "no decision")
+    assert first_difference(whole, short) == DecisionDifference(
+        at(99), "BTCUSDT", "bar", "bar", "decided", "no decision"
+    )
     assert first_difference(whole, short, until=at(98)) is None
 
 
@@ -224,7 +226,7 @@ def test_a_strategy_that_knows_the_next_bar_is_found_at_the_bar_before_the_fall(
     runs = lookahead(market(FALL), trading(Foresight), cuts=len(FALL))
     assert [run.last for run in runs] == [at(row) for row in range(FIRST, len(FALL) - 1)]
     [found] = [run.difference for run in runs if run.difference is not None]
-    assert found == Difference(at(119), "BTCUSDT", "halted", "halted", "halted", "trading")
+    assert found == DecisionDifference(at(119), "BTCUSDT", "halted", "halted", "halted", "trading")
     assert found.step == "step 2, circuit breaker"
 
 
@@ -235,7 +237,7 @@ def test_a_centred_average_is_found_at_the_last_bar_of_every_cut():
     for run in runs:
         row = (run.last - START_MS) // BAR_MS
         # Of the three ranges 2i, 2i + 2 and 2i + 4 the cut has taken the last.
-        expected = Difference(run.last, "BTCUSDT", "atr", "atr", f"{2.0 * row + 2.0:,}", f"{2.0 * row + 1.0:,}")
+        expected = DecisionDifference(run.last, "BTCUSDT", "atr", "atr", f"{2.0 * row + 2.0:,}", f"{2.0 * row + 1.0:,}")
         assert run.difference == expected
 
 

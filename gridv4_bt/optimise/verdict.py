@@ -1,4 +1,4 @@
-"""All guards against overfitting put to one search, and the verdict they add up to."""
+"""The guards against overfitting applied to a search, and the verdict on its winner."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ GOOD_PLATEAU = 0.6
 
 @dataclass(frozen=True)
 class Guards:
-    """What each guard found; None where there was nothing to measure."""
+    """The results of the guards; None where there was nothing to measure."""
 
     overfitting: Overfitting | None
     deflated_sharpe: float
@@ -53,7 +53,7 @@ def measure(
     neighbours: Sequence[float | None],
     folds: Mapping[str, Sequence[FoldResult]],
 ) -> Guards:
-    """Put all guards to the trials that were evaluated.
+    """Apply all guards to the trials that were evaluated.
 
     `neighbours` are the first objective of the winner's neighbours, None for one that failed or broke a limit.
     """
@@ -125,8 +125,8 @@ def _next_to(places: Sequence[float], index: int, distance: int) -> list[float]:
 
 
 @dataclass(frozen=True)
-class Check:
-    """One question to the result."""
+class VerdictCheck:
+    """One question about the result, and its answer."""
 
     question: str
     answer: str
@@ -136,11 +136,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Would it survive?"""
+    """Whether the winner is expected to earn on data it was not chosen on, and the checks that decide it."""
 
     answer: str  #: yes, doubtful or no
     sentence: str
-    checks: list[Check]
+    checks: list[VerdictCheck]
 
 
 def judge(
@@ -159,7 +159,7 @@ def judge(
     difference : largest relative difference of its end equity between sweep and Backtrader; None: no sweep was used.
     """
     checks = [
-        Check("Did the winner pay in the search itself?", f"{winner:+.2%}", 1 if winner > 0.0 else -1),
+        VerdictCheck("Did the winner pay in the search itself?", f"{winner:+.2%}", 1 if winner > 0.0 else -1),
         _test_check(tests),
     ]
     for scheme, results in folds.items():
@@ -168,7 +168,7 @@ def judge(
         answer = f"{total:+.2%} in all, a profit in {won} of {len(results)} folds"
         good = total > 0.0 and won * 2 > len(results)
         checks.append(
-            Check(
+            VerdictCheck(
                 f"Does a search of the past pay in what follows ({scheme} walk-forward)?",
                 answer,
                 1 if good else -1 if total <= 0.0 else 0,
@@ -177,7 +177,7 @@ def judge(
         interval = guards.forward[scheme]
         answer = f"90 % between {interval.low:+.2%} and {interval.high:+.2%}; {interval.loss:.0%} of resamples lose"
         checks.append(
-            Check(
+            VerdictCheck(
                 f"Would that have paid had the days come in other blocks ({scheme})?",
                 answer,
                 1 if interval.low > 0.0 else -1 if interval.median <= 0.0 else 0,
@@ -185,7 +185,7 @@ def judge(
         )
     checks.append(_overfitting_check(guards.overfitting))
     checks.append(
-        Check(
+        VerdictCheck(
             "Is the winner better than the best of as many trials without any skill (deflated Sharpe)?",
             f"{guards.deflated_sharpe:.2f}, deflated by {guards.trials:,} trials",
             _rated(guards.deflated_sharpe, GOOD_SHARPE, BAD_SHARPE),
@@ -196,38 +196,38 @@ def judge(
     else:
         answer = f"its {guards.neighbours} neighbours keep {guards.plateau:.0%} of it"
         sign = 1 if guards.plateau >= GOOD_PLATEAU else 0
-    checks.append(Check("Does it stand on a plateau and not on a needle?", answer, sign))
+    checks.append(VerdictCheck("Does it stand on a plateau and not on a needle?", answer, sign))
     if difference is not None:
         same = difference <= 1e-9
         answer = f"largest relative difference {difference:.1e}"
-        checks.append(Check("Does Backtrader say the same as the sweep?", answer, 1 if same else -1))
+        checks.append(VerdictCheck("Does Backtrader say the same as the sweep?", answer, 1 if same else -1))
     return _summed_up(checks)
 
 
-def _test_check(tests: Mapping[str, tuple[float, list[str]]]) -> Check:
+def _test_check(tests: Mapping[str, tuple[float, list[str]]]) -> VerdictCheck:
     question = "Did it pay in windows that no search has seen, within all limits?"
     if not tests:
-        return Check(question, "there is no such window", 0)
+        return VerdictCheck(question, "there is no such window", 0)
     parts = []
     for window, (total, broken) in tests.items():
         parts.append(f"{window} {total:+.2%}" + (f", broke {'; '.join(broken)}" if broken else ""))
     good = all(total > 0.0 and not broken for total, broken in tests.values())
-    return Check(question, "; ".join(parts), 1 if good else -1)
+    return VerdictCheck(question, "; ".join(parts), 1 if good else -1)
 
 
-def _overfitting_check(found: Overfitting | None) -> Check:
+def _overfitting_check(found: Overfitting | None) -> VerdictCheck:
     question = "Is what is best in one half of the time still good in the other (CSCV)?"
     if found is None:
-        return Check(question, "too few days or trials to tell", 0)
+        return VerdictCheck(question, "too few days or trials to tell", 0)
     answer = f"probability of overfitting {found.probability:.2f}; the best of a half loses in {found.loss:.0%} of them"
-    return Check(question, answer, _rated(-found.probability, -GOOD_PBO, -BAD_PBO))
+    return VerdictCheck(question, answer, _rated(-found.probability, -GOOD_PBO, -BAD_PBO))
 
 
 def _rated(value: float, good: float, bad: float) -> int:
     return 1 if value >= good else -1 if value < bad else 0
 
 
-def _summed_up(checks: list[Check]) -> Verdict:
+def _summed_up(checks: list[VerdictCheck]) -> Verdict:
     against = [check for check in checks if check.sign < 0]
     doubts = [check for check in checks if check.sign == 0]
     if against:
@@ -238,5 +238,5 @@ def _summed_up(checks: list[Check]) -> Verdict:
 
 
 def nothing_fits(reason: str) -> Verdict:
-    """Return the verdict on a search in which nothing was worth a second look."""
+    """Return the verdict on a search without a winner."""
     return Verdict("no", f"No: {reason}", [])
