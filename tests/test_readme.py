@@ -34,7 +34,7 @@ NEEDS = {"run_backtest.py --symbol": 1, "gridv4 data download": 1, "run_live.py 
 
 
 def blocks(page, language):
-    found = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    found = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     return [text for name, text in found if name == language]
 
 
@@ -71,7 +71,7 @@ def folder(tmp_path_factory):
 def run(words, folder):
     here = {"gridv4": [sys.executable, "-m", "gridv4_bt"], "python": [sys.executable]}
     words = [*here[words[0].removeprefix(".venv/bin/")], *words[1:]]
-    nowhere = {name: "http://127.0.0.1:9" for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")}
+    nowhere = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
     environment = os.environ | nowhere | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache")}
     environment = {name: value for name, value in environment.items() if not name.startswith("BINANCE_")}
     return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)

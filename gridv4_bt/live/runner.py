@@ -16,7 +16,7 @@ import filelock
 import numpy as np
 
 from brokers.live import LiveHedgeBroker
-from feeds.live import Candle, CandleSource, LiveFeed
+from feeds.live import CandleSource, ClosedCandle, LiveFeed
 from gridv4_bt.config import GridConfig, backtrader_params, config_as_toml
 from gridv4_bt.core.time import BAR_MS, iso
 from gridv4_bt.engine.columns import LOG_COLUMNS
@@ -343,7 +343,7 @@ class Session:
             cerebro.addstrategy(LiveStrategy, symbol=symbol, session=self, **values)
         return cerebro
 
-    def _received(self, symbol: str, candle: Candle) -> None:
+    def _received(self, symbol: str, candle: ClosedCandle) -> None:
         self._first[symbol] = min(self._first.get(symbol, candle.time), candle.time)
         self.log.candle(symbol, candle)
 
