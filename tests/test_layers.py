@@ -118,6 +118,17 @@ def test_the_package_itself_imports_nothing():
     assert list(imports("gridv4_bt", modules()["gridv4_bt"])) == []
 
 
+def test_the_local_exchange_needs_no_backtrader():
+    users = [
+        f"{name} imports {target}"
+        for name, source in modules().items()
+        if name.startswith(("gridv4_bt.exchange", "gridv4_bt.engine", "gridv4_bt.core"))
+        for target in imports(name, source)
+        if target.partition(".")[0] == "backtrader" or target.startswith("brokers.")
+    ]
+    assert users == []
+
+
 def test_sockets_are_opened_in_few_places():
     openers = [
         f"{name} imports {target}"

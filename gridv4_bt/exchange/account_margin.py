@@ -8,13 +8,13 @@ from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.liquidation import excess
 from gridv4_bt.engine.matching import Leg
 from gridv4_bt.engine.orders import SingleOrders
-from gridv4_bt.exchange.replay import TapeBook
+from gridv4_bt.exchange.replay import ReplayBook
 
 
 class Margins:
     """Cross margin of all symbols of an account; amounts in quote."""
 
-    def __init__(self, account: Account, singles: SingleOrders, books: Mapping[str, TapeBook]) -> None:
+    def __init__(self, account: Account, singles: SingleOrders, books: Mapping[str, ReplayBook]) -> None:
         self._account = account
         self._singles = singles
         self._books = books
@@ -29,26 +29,26 @@ class Margins:
         """Equity that neither positions nor opening orders bind."""
         return self.equity - plain_sum(self.of_positions(book) + self.of_orders(book) for book in self._books.values())
 
-    def of_positions(self, book: TapeBook) -> float:
+    def of_positions(self, book: ReplayBook) -> float:
         """Return the initial margin of a symbol's positions."""
         return (book.long.tracker.qty + book.short.tracker.qty) * book.price / book.leverage
 
-    def of_orders(self, book: TapeBook) -> float:
+    def of_orders(self, book: ReplayBook) -> float:
         """Return the initial margin of a symbol's opening orders."""
         return self._singles.open_notional(book, None, book.price) / book.leverage
 
-    def maintenance(self, book: TapeBook) -> float:
+    def maintenance(self, book: ReplayBook) -> float:
         """Return the maintenance margin of a symbol's positions."""
         brackets = book.market.brackets
         held = (leg.tracker.qty for leg in book.legs if leg.tracker.ids)
         return plain_sum(maintenance_margin(qty * book.price, brackets) for qty in held)
 
-    def room(self, book: TapeBook, leg: Leg) -> float:
+    def room(self, book: ReplayBook, leg: Leg) -> float:
         """Return the notional by which a leg and its opening orders may grow at the leverage chosen."""
         bound = leg.tracker.qty * book.price + self._singles.open_notional(book, leg.side, book.price)
         return book.max_notional - bound
 
-    def liquidation_range(self, book: TapeBook) -> tuple[float | None, float | None]:
+    def liquidation_range(self, book: ReplayBook) -> tuple[float | None, float | None]:
         """Return the prices (down, up) of a symbol at which the account is liquidated, all others as they stand."""
         others = plain_sum(excess(other, other.price) for other in self._books.values() if other is not book)
         long, short = book.long.tracker, book.short.tracker

@@ -11,7 +11,7 @@ from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.order_checks import MAX_LOTS, MAX_MARKET_LOTS, MAX_OPEN_ALGOS, MAX_OPEN_ORDERS, PERCENT_PRICE
 from gridv4_bt.exchange.records import AlgoOrder, Income, Order, Position, Trade
-from gridv4_bt.exchange.replay import TapeBook
+from gridv4_bt.exchange.replay import ReplayBook
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 
@@ -132,7 +132,7 @@ def income_answer(income: Income) -> dict[str, Any]:
     }
 
 
-def positions(exchange: Exchange, book: TapeBook) -> list[tuple[str, float, Position, float, float]]:
+def positions(exchange: Exchange, book: ReplayBook) -> list[tuple[str, float, Position, float, float]]:
     """Return positionSide, signed quantity, position, unrealised PnL and maintenance margin; BOTH in one-way mode."""
     ledger, symbol = exchange.ledger, book.symbol
     found = []
@@ -147,7 +147,7 @@ def positions(exchange: Exchange, book: TapeBook) -> list[tuple[str, float, Posi
     return [("BOTH", *held[1:])]
 
 
-def position_answers(exchange: Exchange, book: TapeBook, version: int = 3) -> list[dict[str, Any]]:
+def position_answers(exchange: Exchange, book: ReplayBook, version: int = 3) -> list[dict[str, Any]]:
     """Return a symbol's rows of positionRisk; version 3 has only what is or was open, 2 all, with the leverage."""
     down, up = exchange.margins.liquidation_range(book)
     rows = []

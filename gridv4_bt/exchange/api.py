@@ -136,8 +136,8 @@ class Api:
             self._store.close()
 
     def _mark(self) -> tuple:
-        tape = self.exchange.tape
-        return tape.bar, tape.moment, tape.over, len(self.exchange.ledger.incomes)
+        replay = self.exchange.replay
+        return replay.bar, replay.moment, replay.over, len(self.exchange.ledger.incomes)
 
     def _save(self) -> bool:
         try:

@@ -45,10 +45,10 @@ def state(exchange: Exchange) -> dict[str, Any]:
     """Return where the market and the account stand."""
     return {
         "time": exchange.now,
-        "bar": exchange.tape.bar,
-        "barTime": exchange.tape.time,
-        "interval": exchange.tape.interval,
-        "over": exchange.tape.over,
+        "bar": exchange.replay.bar,
+        "barTime": exchange.replay.time,
+        "interval": exchange.replay.interval,
+        "over": exchange.replay.over,
         "prices": {symbol: number(book.price) for symbol, book in exchange.books.items()},
         "wallet": number(exchange.ledger.wallet),
         "equity": number(exchange.margins.equity),

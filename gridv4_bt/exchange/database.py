@@ -106,12 +106,12 @@ class Database:
 
 def snapshot(exchange: Exchange) -> dict[str, Any]:
     """Return all that is neither a record nor can be read from the candles."""
-    tape = exchange.tape
+    replay = exchange.replay
     return {
         "now": exchange.now,
-        "barTime": tape.time,
-        "moment": tape.moment,
-        "over": tape.over,
+        "barTime": replay.time,
+        "moment": replay.moment,
+        "over": replay.over,
         "hedge": exchange.hedge_mode,
         "isolated": sorted(exchange.isolated),
         "countdowns": exchange.countdowns,
@@ -141,10 +141,10 @@ def restore(exchange: Exchange, state: Mapping[str, Any], rows: Mapping[str, Ite
     ConfigError
         The state belongs to other candles.
     """
-    exchange.tape.seek(state["barTime"], state["moment"])
-    if state["over"] and not exchange.tape.over:
-        exchange.tape.forward()
-    if set(state["symbols"]) != set(exchange.books) or exchange.tape.time != state["barTime"]:
+    exchange.replay.seek(state["barTime"], state["moment"])
+    if state["over"] and not exchange.replay.over:
+        exchange.replay.forward()
+    if set(state["symbols"]) != set(exchange.books) or exchange.replay.time != state["barTime"]:
         raise ConfigError("the database belongs to other candles: give the same files, or another --database")
     exchange.now = state["now"]
     exchange.hedge_mode = state["hedge"]

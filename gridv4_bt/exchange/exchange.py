@@ -29,9 +29,10 @@ from gridv4_bt.exchange.order_checks import (
     leg_side,
 )
 from gridv4_bt.exchange.order_records import Registry, stop_key
+from gridv4_bt.exchange.recording import Recording
 from gridv4_bt.exchange.records import AlgoOrder, Order
 from gridv4_bt.exchange.refusals import ApiError
-from gridv4_bt.exchange.replay import Tape, TapeBook
+from gridv4_bt.exchange.replay import Replay, ReplayBook
 
 
 class Exchange:
@@ -39,7 +40,7 @@ class Exchange:
 
     Parameters
     ----------
-    feeds : one for each symbol.
+    feeds : the candles of each symbol, read once, or their recordings.
     rules : of each symbol, by its name.
     config : fees, slippage, fill rule, way to match and first leverage, as in a backtest.
     cash : first transfer into the wallet, USDT.
@@ -49,14 +50,15 @@ class Exchange:
 
     def __init__(
         self,
-        feeds: Sequence[CandleFeed],
+        feeds: Sequence[CandleFeed | Recording],
         rules: Mapping[str, MarketHistory],
         config: GridConfig,
         cash: float = 10_000.0,
         start_ms: int = 0,
         participation: float = INFINITY,
     ) -> None:
-        self._given = (feeds, rules, config, cash, start_ms, participation)
+        recordings = [feed if isinstance(feed, Recording) else Recording(feed) for feed in feeds]
+        self._given = (recordings, rules, config, cash, start_ms, participation)
         self.config = config
         self.account = Account(cash)
         self.ledger = Ledger()
@@ -65,11 +67,11 @@ class Exchange:
         self.singles = SingleOrders(self._booking, participation)
         self.registry.singles = self.singles
         self.venue = Venue(self.account, self.singles, config.liquidation_fee, self._booking.report)
-        self.tape = Tape(feeds, rules, self.account, config, start_ms)
-        self.books: dict[str, TapeBook] = self.tape.books
+        self.replay = Replay(recordings, rules, self.account, config, start_ms)
+        self.books: dict[str, ReplayBook] = self.replay.books
         self.venue.books = tuple(self.books.values())
         self.margins = Margins(self.account, self.singles, self.books)
-        self.now = self.tape.time  #: ms UTC
+        self.now = self.replay.time  #: ms UTC
         self._stamp = 0  # time of what happens inside a bar, ms; 0 outside
         self.hedge_mode = False
         self.isolated: set[str] = set()  #: symbols whose margin type is ISOLATED
@@ -80,7 +82,7 @@ class Exchange:
         """Return the same exchange as it was in the beginning."""
         return Exchange(*self._given)
 
-    def book(self, symbol: str) -> TapeBook:
+    def book(self, symbol: str) -> ReplayBook:
         """Return a symbol's book; -1121 for an unknown one."""
         if symbol not in self.books:
             raise ApiError(-1121)
@@ -90,9 +92,9 @@ class Exchange:
 
     def advance(self, until: int) -> None:
         """Let the market go on up to a time, ms; it stands still after the last candle."""
-        until = min(until, self.tape.end)
-        while not self.tape.over:
-            end = self.tape.moment_end
+        until = min(until, self.replay.end)
+        while not self.replay.over:
+            end = self.replay.moment_end
             symbol = min(self.countdowns, key=self.countdowns.__getitem__, default=None)
             if symbol is not None and self.countdowns[symbol] <= min(until, end - 1):
                 self.now = self.countdowns.pop(symbol)
@@ -106,27 +108,27 @@ class Exchange:
     def advance_bars(self, bars: int) -> None:
         """Let the market go on to the next open, `bars` times."""
         for _ in range(bars):
-            if self.tape.over:
+            if self.replay.over:
                 raise DataError(f"the candles end at {iso(self.now)}; give the exchange more of them")
-            self.advance(self.tape.time + self.tape.interval)
+            self.advance(self.replay.time + self.replay.interval)
 
     def _step(self) -> None:
-        tape = self.tape
-        end = tape.moment_end
+        replay = self.replay
+        end = replay.moment_end
         self._stamp = end - 1
-        self.venue.trade(tape.trading)
+        self.venue.trade(replay.trading)
         self._stamp = 0
         if end // DAY_MS > self.now // DAY_MS:
             self.registry.forget(end)
         self.now = max(self.now, end)
         settled = {symbol: len(book.settled) for symbol, book in self.books.items()}
-        tape.forward()
+        replay.forward()
         for symbol, book in self.books.items():
             for settlement in book.settled[settled[symbol] :]:
                 if settlement.paid:
                     self.ledger.earn("FUNDING_FEE", -settlement.paid, settlement.time, symbol, "FUNDING_FEE")
-        if not tape.over:
-            self.venue.open(tape.trading)
+        if not replay.over:
+            self.venue.open(replay.trading)
         self._tidy()
 
     def _tidy(self) -> None:
@@ -228,9 +230,9 @@ class Exchange:
         self.registry.stand(order, single)
         self._take(single, book)
 
-    def _take(self, single: SingleOrder, book: TapeBook) -> None:
+    def _take(self, single: SingleOrder, book: ReplayBook) -> None:
         """Execute what takes from the market, if the symbol trades."""
-        if book in self.tape.trading:
+        if book in self.replay.trading:
             if single.type is OrderType.MARKET:
                 self.singles.execute_at_market(single, book)
             elif single.marketable:
@@ -298,7 +300,7 @@ class Exchange:
         symbol, side = stop_key(algo)
         self.registry.withdraw_algo(algo, self.book(symbol).leg(side), records.CANCELED, self.now)
 
-    def _check(self, single: SingleOrder, book: TapeBook) -> None:
+    def _check(self, single: SingleOrder, book: ReplayBook) -> None:
         if single.symbol in self.isolated:
             raise ApiError(-1130, text="Isolated margin is not simulated; set the margin type to CROSSED.")
         check_shape(single, book)

@@ -18,7 +18,7 @@ from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.account_margin import Margins
 from gridv4_bt.exchange.records import AlgoOrder, Order
 from gridv4_bt.exchange.refusals import ApiError
-from gridv4_bt.exchange.replay import TapeBook
+from gridv4_bt.exchange.replay import ReplayBook
 
 CONDITIONAL_TYPES = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 MAX_OPEN_ORDERS = 200  #: of a symbol
@@ -46,7 +46,7 @@ def check_client_id(client_id: str, standing: Iterable[Order | AlgoOrder]) -> No
         raise ApiError(-4116)
 
 
-def check_shape(single: SingleOrder, book: TapeBook) -> None:
+def check_shape(single: SingleOrder, book: ReplayBook) -> None:
     """Refuse what the symbol's filters do not allow."""
     market = book.market
     if not single.qty > 0.0:
@@ -62,7 +62,7 @@ def check_shape(single: SingleOrder, book: TapeBook) -> None:
             raise ApiError(-4024, f"{lowest:g}")
 
 
-def check_funds(single: SingleOrder, book: TapeBook, margins: Margins) -> None:
+def check_funds(single: SingleOrder, book: ReplayBook, margins: Margins) -> None:
     """Refuse what the account cannot open or close."""
     leg = leg_of(single, book)
     qty = single.qty

@@ -19,7 +19,7 @@ from feeds.series import Series
 from gridv4_bt.core.time import MINUTE_MS
 from gridv4_bt.engine.market import exchange_symbol
 from gridv4_bt.exchange.exchange import Exchange
-from gridv4_bt.exchange.replay import Candle
+from gridv4_bt.exchange.recording import Candle
 
 CANDLES, FUNDING = Series("candles", MINUTE_MS), Series("funding")
 HISTORY_MS = 5 * 24 * 60 * MINUTE_MS  #: enough for 250 bars of 15 minutes, and to spare
@@ -95,11 +95,11 @@ class PublicFeed:
     def __call__(self, exchange: Exchange) -> None:
         """Let an exchange go on with the minutes that were fetched, and its clock with the real one."""
         while not self._minutes.empty():
-            end = exchange.tape.moment_end
-            exchange.tape.complete(self._minutes.get())
+            end = exchange.replay.moment_end
+            exchange.replay.complete(self._minutes.get())
             exchange.advance(end)
         now = int(self._wall() * 1000)
-        exchange.advance(min(now, exchange.tape.moment_end - 1))
+        exchange.advance(min(now, exchange.replay.moment_end - 1))
         exchange.now = max(exchange.now, now)
 
     def start(self) -> None:

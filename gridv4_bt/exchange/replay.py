@@ -9,19 +9,17 @@ post-only order, a stop or a margin is judged by that close, and not by an open 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import backtrader as bt
 import numpy as np
 
-from brokers.feed_book import FeedBook
-from feeds.candles import CandleFeed
-from gridv4_bt.compat import EPOCH_DAYS, epoch_ms
 from gridv4_bt.config import GridConfig
-from gridv4_bt.core.time import DAY_MS, HOUR_MS, MINUTE_MS, iso
+from gridv4_bt.core.time import HOUR_MS, MINUTE_MS, iso
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.market import MarketHistory
-from gridv4_bt.engine.matching import Costs
+from gridv4_bt.engine.matching import Bar, Costs
+from gridv4_bt.engine.symbol_book import SymbolBook
 from gridv4_bt.engine.venue import moments, stand_at
 from gridv4_bt.errors import DataError
+from gridv4_bt.exchange.recording import Candle, Recording
 
 
 class Settlement(NamedTuple):
@@ -33,31 +31,30 @@ class Settlement(NamedTuple):
     paid: float  #: by the account, quote; negative if received
 
 
-class Candle(NamedTuple):
-    """A bar that has closed in real time."""
+class ReplayBook(SymbolBook):
+    """A symbol's book that reads its bars from a recording and keeps its settlements, forming candle and last price."""
 
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
-    rate: float | None  #: funding settled at its end; None without any
-
-
-class TapeBook(FeedBook):
-    """A symbol's book that remembers its settlements, its forming candle and its last price."""
-
-    def __init__(self, feed: CandleFeed, history: MarketHistory, account: Account, costs: Costs, config: GridConfig):
+    def __init__(
+        self, recording: Recording, history: MarketHistory, account: Account, costs: Costs, config: GridConfig
+    ) -> None:
         super().__init__(
-            feed, history, account, costs, config.fill_rule, config.funding_hours, config.intrabar, config.leverage
+            history,
+            account,
+            costs,
+            config.fill_rule,
+            config.funding_hours,
+            config.intrabar,
+            config.leverage,
+            has_funding=recording.settlement_times is not None,
+            detail=recording.detail,
         )
-        self.interval = feed.candles.interval_ms  #: bar length, ms
-        self._row = -1  # of the feed, which others may move
+        self.interval = recording.interval  #: bar length, ms
+        self._recording = recording
+        self._row = -1  # of the recording
         self.settled: list[Settlement] = []
         self.price = 0.0  #: last traded
         self.forming: list[float] = []  #: open, high, low, close, volume of the bar as far as it has happened
         self._funding_ms = int(config.funding_hours * HOUR_MS)
-        self._settles = feed.p.funding.time if feed.has_funding else None
 
     @property
     def leverage(self) -> float:
@@ -78,23 +75,35 @@ class TapeBook(FeedBook):
 
     def next_settlement(self, now: int) -> int:
         """Return when the next settlement is due, ms; where the record ends, a funding period after its last."""
-        if self._settles is None:
+        times = self._recording.settlement_times
+        if times is None:
             return (now // self._funding_ms + 1) * self._funding_ms
-        later = self._settles[self._settles.searchsorted(now, side="right") :]
+        later = times[times.searchsorted(now, side="right") :]
         return int(later[0]) if len(later) else (now // (8 * HOUR_MS) + 1) * 8 * HOUR_MS
 
     def begin_bar(self, time_ms: int) -> bool:
-        """Let the bar of a time open, if the feed has one: its open is all that is known of it."""
-        lines = self.data.lines
-        times = lines.datetime.array
-        if self._row + 1 == len(times) or epoch_ms(times[self._row + 1]) > time_ms:
+        """Open the bar of a time and return True, if there is one: its open is all that is known of it."""
+        bars, row = self._recording, self._row + 1
+        if row == len(bars) or bars.time[row] > time_ms:
             return False
-        self._row += 1
-        self.data.advance(self._row - lines.datetime._idx)
-        self.next_bar()
-        self.price = lines.close[-1] if self._row > 0 else self.bar.open
+        self._row = row
+        self.take_bar(
+            bars.time[row],
+            bars.open[row],
+            bars.high[row],
+            bars.low[row],
+            bars.close[row],
+            bars.volume[row],
+            bars.funding[row],
+        )
+        if bars.mark_is_fine:
+            self.take_mark(bars.mark_low[row], bars.mark_high[row])
+        self.price = bars.close[row - 1] if row > 0 else self.bar.open
         self.forming = [self.bar.open] * 4 + [0.0]
         return True
+
+    def mark_at_open(self) -> float:
+        return self._recording.mark[self._row]
 
     def leave_part(self) -> None:
         """Let all of the part that the book stands at happen."""
@@ -106,23 +115,11 @@ class TapeBook(FeedBook):
 
     def complete(self, candle: Candle) -> None:
         """Write what has happened in the bar, and add the next one at its close."""
-        bar, lines = self.bar, self.data.lines
+        bar = self.bar
         bar.open, bar.high, bar.low, bar.close, bar.volume = candle[:5]
         bar.mark_low, bar.mark_high, bar.mark_close = candle.low, candle.high, candle.close
         self.forming[0] = candle.open
-        last = self._row
-        nothing = float("nan")
-        coming = {
-            lines.datetime: EPOCH_DAYS + (bar.time + self.interval) / DAY_MS,
-            lines.volume: 1.0,
-            lines.funding: nothing if candle.rate is None else candle.rate,
-        }
-        happened = zip((lines.open, lines.high, lines.low, lines.close, lines.volume), candle[:5], strict=True)
-        for line, value in happened:
-            line.array[last] = value
-            coming.setdefault(line, candle.close)
-        for line in lines.lines:
-            line.array.append(coming.get(line, nothing))
+        self._recording.complete(self._row, candle)
 
     def candles(self, interval: int, first_ms: int, last_ms: int, over: bool) -> np.ndarray:
         """Return rows of time (ms), open, high, low, close, volume of the candles that open from first to last.
@@ -132,15 +129,13 @@ class TapeBook(FeedBook):
         interval : a multiple of the bars' length, ms.
         over : whether the last bar has closed; until then it is as far as it has happened.
         """
-        lines = self.data.lines
-        last = self._row
-        began = epoch_ms(lines.datetime.array[0])
+        bars, last = self._recording, self._row
+        began = bars.time[0]
         begin = max((-(-first_ms // interval) * interval - began) // self.interval, 0)
         end = min((last_ms // interval * interval + interval - began) // self.interval, last + 1)
         rows = np.empty((max(end - begin, 0), 6))
-        for column, line in enumerate((lines.datetime, lines.open, lines.high, lines.low, lines.close, lines.volume)):
-            rows[:, column] = line.array[begin : max(end, begin)]
-        rows[:, 0] = np.round((rows[:, 0] - EPOCH_DAYS) * DAY_MS)
+        for number, column in enumerate((bars.time, bars.open, bars.high, bars.low, bars.close, bars.volume)):
+            rows[:, number] = column[begin : max(end, begin)]
         if len(rows) and end == last + 1 and not over:
             rows[-1, 1:] = self.forming
         if len(rows) == 0 or interval == self.interval:
@@ -159,12 +154,12 @@ class TapeBook(FeedBook):
         )
 
 
-class Tape:
+class Replay:
     """Books of one account that stand at the same moment of their recorded bars.
 
     Parameters
     ----------
-    feeds : one for each symbol; all of the same bar length.
+    recordings : one for each symbol; all of the same bar length.
     start_ms : where trading begins, UTC; the bars before are history. All symbols must have a bar then.
 
     Raises
@@ -175,29 +170,28 @@ class Tape:
 
     def __init__(
         self,
-        feeds: Sequence[CandleFeed],
+        recordings: Sequence[Recording],
         rules: Mapping[str, MarketHistory],
         account: Account,
         config: GridConfig,
         start_ms: int = 0,
     ) -> None:
         costs = Costs(config.maker_fee, config.taker_fee, config.slippage)
-        self.books: dict[str, TapeBook] = {}
-        for feed in feeds:
-            _load(feed)
-            book = TapeBook(feed, rules[feed.p.name], account, costs, config)
+        self.books: dict[str, ReplayBook] = {}
+        for recording in recordings:
+            book = ReplayBook(recording, rules[recording.symbol], account, costs, config)
             self.books[book.symbol] = book
         lengths = {book.interval for book in self.books.values()}
         if len(lengths) != 1:
             raise DataError(f"the symbols have bars of {sorted(one // MINUTE_MS for one in lengths)} minutes; give one")
         self.interval = lengths.pop()
-        self._times = np.unique(np.concatenate([_times(feed) for feed in feeds]))
-        self._moments: list = []
+        self._times = np.unique(np.concatenate([recording.time for recording in recordings]))
+        self._moments: list[tuple[int, list[tuple[ReplayBook, Bar]]]] = []
         self.moment = 0  #: which part of the bar this is
         self.bar = -1  #: number of the bar among all there are
-        self.trading: list[TapeBook] = []  #: the books that trade at this moment
+        self.trading: list[ReplayBook] = []  #: the books that trade at this moment
         self.over = False  #: whether the last bar has closed
-        first = max(int(_times(feed)[0]) for feed in feeds)
+        first = max(recording.time[0] for recording in recordings)
         start = max(first, start_ms)
         if start > self._times[-1]:
             raise DataError(f"no bar from {iso(start)} on; the candles end at {iso(int(self._times[-1]))}")
@@ -264,17 +258,3 @@ class Tape:
             return
         parts = self._moments[moment][1]
         self.trading = stand_at(parts)
-
-
-def _load(feed: CandleFeed) -> None:
-    """Fill a feed's lines, as Cerebro would."""
-    if getattr(feed, "_env", None) is None:
-        bt.Cerebro().adddata(feed)
-        feed.reset()
-        feed._start()
-        feed.preload()
-    feed.home()
-
-
-def _times(feed: CandleFeed) -> np.ndarray:
-    return np.round((np.array(feed.lines.datetime.array) - EPOCH_DAYS) * DAY_MS).astype(np.int64)

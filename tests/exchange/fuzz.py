@@ -150,7 +150,7 @@ class Fuzz:
         self.rest.exchange.liquidate_leg(self.rng.choice(SYMBOLS), self.rng.choice(list(_SIDES)))
 
     def step(self):
-        if not self.rest.exchange.tape.over:
+        if not self.rest.exchange.replay.over:
             self.rest.exchange.advance(self.rest.exchange.now + self.rng.choice((60_000, 900_000, 900_000, 3_600_000)))
 
     def read(self):

@@ -85,13 +85,13 @@ def test_state_is_kept_within_a_bar(open_rest):
     price, now = rest.exchange.books["TESTUSDT"].price, rest.exchange.now
     again = open_rest(intrabar="path")
     assert (again.exchange.books["TESTUSDT"].price, again.exchange.now) == (price, now)
-    assert again.exchange.tape.moment == 1
+    assert again.exchange.replay.moment == 1
 
 
 def test_account_at_the_end_of_its_candles(open_rest):
     rest = open_rest(bars=[STILL] * 4)
     step(rest, 3)
-    assert open_rest(bars=[STILL] * 4).exchange.tape.over
+    assert open_rest(bars=[STILL] * 4).exchange.replay.over
 
 
 def test_one_request_is_one_transaction(open_rest):
@@ -130,7 +130,7 @@ def test_history_may_be_longer_when_the_account_goes_on(open_rest, tmp_path):
     rest.market("BUY", "LONG", 1.0)
     step(rest, 3)
     again = open_rest(bars=[STILL] * 30, first=2)
-    assert (again.exchange.now, again.exchange.tape.bar) == (rest.exchange.now, 8)
+    assert (again.exchange.now, again.exchange.replay.bar) == (rest.exchange.now, 8)
     assert told(again) == told(rest)
 
 

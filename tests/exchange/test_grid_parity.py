@@ -137,14 +137,14 @@ def test_grid_through_the_fall_of_ftx(shared_data, symbol, first, days):
     exchange = Exchange([feed()], rules, config, CASH, times[0])
     mirror = Mirror(exchange)
     seen = {}
-    forward = exchange.tape.forward
+    forward = exchange.replay.forward
 
     def note_and_forward():
         equity = exchange.account.wallet + sum(book.unrealized(book.bar.close) for book in exchange.books.values())
-        seen[exchange.tape.time] = (exchange.account.wallet, equity, exchange.account.funding, exchange.account.fees)
+        seen[exchange.replay.time] = (exchange.account.wallet, equity, exchange.account.funding, exchange.account.fees)
         forward()
 
-    exchange.tape.forward = note_and_forward
+    exchange.replay.forward = note_and_forward
     for time in times[:-1]:
         assert exchange.now == time
         mirror.follow(strategy.wanted[time])

@@ -61,11 +61,11 @@ def klines(exchange: Exchange, params: Params) -> Any:
         first = last // step * step - (limit - 1) * step
     else:
         last = min(last, -(-first // step) * step + (limit - 1) * step)
-    rows = book.candles(step, first, last, exchange.tape.over)
-    tape = exchange.tape
-    if not tape.over and tape.moment_end <= exchange.now:  # in real time the last minute is not known at once
+    rows = book.candles(step, first, last, exchange.replay.over)
+    replay = exchange.replay
+    if not replay.over and replay.moment_end <= exchange.now:  # in real time the last minute is not known at once
         ends = rows[:, 0] + step
-        rows = rows[(ends < tape.moment_end) | (ends > exchange.now)]
+        rows = rows[(ends < replay.moment_end) | (ends > exchange.now)]
     return [
         [
             int(time),
@@ -152,7 +152,7 @@ def ticker_day(exchange: Exchange, params: Params) -> Any:
     """Return what happened in the last 24 hours."""
     rows = []
     for book in books(exchange, params):
-        bars = book.candles(book.interval, exchange.now - DAY_MS, exchange.now, exchange.tape.over).tolist()
+        bars = book.candles(book.interval, exchange.now - DAY_MS, exchange.now, exchange.replay.over).tolist()
         volume, value = plain_sum(bar[5] for bar in bars), plain_sum(bar[5] * bar[4] for bar in bars)
         opened = bars[0][1]
         rows.append(

@@ -10,7 +10,7 @@ from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.params import Params
 from gridv4_bt.exchange.refusals import ApiError
-from gridv4_bt.exchange.replay import TapeBook
+from gridv4_bt.exchange.replay import ReplayBook
 
 Handler = Callable[[Exchange, Params], Any]
 WEEK_MS = 7 * DAY_MS
@@ -56,7 +56,7 @@ def without_symbol(alone: int, all_of_them: int) -> Callable[[Params], int]:
     return lambda params: alone if params.values.get("symbol") else all_of_them
 
 
-def books(exchange: Exchange, params: Params) -> list[TapeBook]:
+def books(exchange: Exchange, params: Params) -> list[ReplayBook]:
     """Return the book that is asked for, or all."""
     symbol = params.values.get("symbol")
     return [exchange.book(symbol)] if symbol else list(exchange.books.values())
