@@ -12,23 +12,21 @@
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import ConfigError, GridV4Error
 from gridv4_bt.exchange.answers import number, order_answer
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import make_faults
+from gridv4_bt.exchange.front import Front
 from gridv4_bt.exchange.messages import Request
 from gridv4_bt.exchange.refusals import ApiError
-
-if TYPE_CHECKING:
-    from gridv4_bt.exchange.api import Api
 
 PREFIX = "/gridv4/"
 
 
-def respond(api: "Api", request: Request) -> tuple[int, Any]:
+def respond(api: Front, request: Request) -> tuple[int, Any]:
     """Return status and answer of a control request."""
     action = _ACTIONS.get((request.method, request.path.removeprefix(PREFIX)))
     if action is None:
@@ -56,11 +54,11 @@ def state(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def _state(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
+def _state(api: Front, wanted: dict[str, Any]) -> dict[str, Any]:
     return state(api.exchange) | {"speed": api.speed}
 
 
-def _advance(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
+def _advance(api: Front, wanted: dict[str, Any]) -> dict[str, Any]:
     exchange = api.exchange
     if api.speed:
         raise ConfigError("this market goes on by itself; wait for it")
@@ -73,7 +71,7 @@ def _advance(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
     return state(exchange)
 
 
-def _trade(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
+def _trade(api: Front, wanted: dict[str, Any]) -> dict[str, Any]:
     exchange = api.exchange
     order = exchange.trade_by_hand(
         wanted["symbol"], wanted["side"], wanted.get("positionSide", "BOTH"), float(wanted["quantity"])
@@ -81,23 +79,23 @@ def _trade(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
     return order_answer(order, exchange.book(order.symbol).market)
 
 
-def _liquidate(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
+def _liquidate(api: Front, wanted: dict[str, Any]) -> dict[str, Any]:
     exchange = api.exchange
     order = exchange.liquidate_leg(wanted["symbol"], PositionSide[wanted["positionSide"]])
     return {} if order is None else order_answer(order, exchange.book(order.symbol).market)
 
 
-def _set_faults(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
+def _set_faults(api: Front, wanted: dict[str, Any]) -> dict[str, Any]:
     api.faults = make_faults(wanted)
     return {}
 
 
-def _restart(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
+def _restart(api: Front, wanted: dict[str, Any]) -> dict[str, Any]:
     api.restart()
     return state(api.exchange)
 
 
-_ACTIONS: dict[tuple[str, str], Callable[[Any, dict[str, Any]], Any]] = {
+_ACTIONS: dict[tuple[str, str], Callable[[Front, dict[str, Any]], Any]] = {
     ("GET", "state"): _state,
     ("POST", "advance"): _advance,
     ("POST", "trade"): _trade,

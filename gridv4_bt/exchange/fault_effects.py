@@ -3,17 +3,15 @@
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Fault
+from gridv4_bt.exchange.front import Front
 from gridv4_bt.exchange.messages import Reply, Request, error_reply
 from gridv4_bt.exchange.records import Order
 from gridv4_bt.exchange.refusals import ApiError
-
-if TYPE_CHECKING:
-    from gridv4_bt.exchange.api import Api
 
 _PAGE = b"<html><head><title>Error</title></head><body><center><h1>%s</h1></center></body></html>"
 
@@ -31,7 +29,7 @@ def applies(exchange: Exchange, fault: Fault, request: Request) -> bool:
     return True
 
 
-def spoil(api: "Api", fault: Fault, request: Request) -> Reply:
+def spoil(api: Front, fault: Fault, request: Request) -> Reply:
     """Return the reply to a request that a fault befalls."""
     if fault.kind in _BEFORE:
         reply = _BEFORE[fault.kind](api, fault, request)
@@ -55,34 +53,34 @@ def _refused(fault: Fault) -> Reply:
     return error_reply(error, headers)
 
 
-def _refuse(api: "Api", fault: Fault, request: Request) -> Reply:
+def _refuse(api: Front, fault: Fault, request: Request) -> Reply:
     return _refused(fault)
 
 
-def _web_page(api: "Api", fault: Fault, request: Request) -> Reply:
+def _web_page(api: Front, fault: Fault, request: Request) -> Reply:
     status = fault.status or {"gateway": 502, "firewall": 403}[fault.kind]
     return Reply(status, _PAGE % str(status).encode(), {"Content-Type": "text/html"})
 
 
-def _lose(api: "Api", fault: Fault, request: Request) -> Reply:
+def _lose(api: Front, fault: Fault, request: Request) -> Reply:
     return Reply(200, b"", share=0.0)
 
 
-def _restart(api: "Api", fault: Fault, request: Request) -> Reply:
+def _restart(api: Front, fault: Fault, request: Request) -> Reply:
     api.restart()
     return _lose(api, fault, request)
 
 
-def _trade_by_hand(api: "Api", fault: Fault, request: Request) -> None:
+def _trade_by_hand(api: Front, fault: Fault, request: Request) -> None:
     with suppress(ApiError):  # what the owner may not do either changes nothing
         api.exchange.trade_by_hand(fault.symbol, fault.side, fault.position_side, fault.quantity)
 
 
-def _liquidate(api: "Api", fault: Fault, request: Request) -> None:
+def _liquidate(api: Front, fault: Fault, request: Request) -> None:
     api.exchange.liquidate_leg(fault.symbol, PositionSide[fault.position_side])
 
 
-def _fill_part(api: "Api", fault: Fault, request: Request) -> None:
+def _fill_part(api: Front, fault: Fault, request: Request) -> None:
     api.exchange.fill_part(_order_of(api.exchange, request.params.values), fault.share)
 
 
@@ -98,41 +96,41 @@ def _order_of(exchange: Exchange, values: dict[str, str]) -> Order | None:
 # --- on the way back
 
 
-def _as_it_is(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
+def _as_it_is(api: Front, fault: Fault, request: Request, reply: Reply) -> None:
     return
 
 
-def _lose_answer(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
+def _lose_answer(api: Front, fault: Fault, request: Request, reply: Reply) -> None:
     reply.share = 0.0
 
 
-def _cut(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
+def _cut(api: Front, fault: Fault, request: Request, reply: Reply) -> None:
     reply.share = fault.share
 
 
-def _delay(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
+def _delay(api: Front, fault: Fault, request: Request, reply: Reply) -> None:
     reply.delay = fault.seconds
 
 
-def _html(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
+def _html(api: Front, fault: Fault, request: Request, reply: Reply) -> None:
     reply.status, reply.body = 200, _PAGE % b"200"
     reply.headers["Content-Type"] = "text/html"
 
 
-def _last_page(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
+def _last_page(api: Front, fault: Fault, request: Request, reply: Reply) -> None:
     if reply.status == 200:
         reply.body = api.pages.get(request.path, b"[]")
 
 
-def _without_newest(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
+def _without_newest(api: Front, fault: Fault, request: Request, reply: Reply) -> None:
     _edit(reply, lambda rows: rows[: -fault.count])
 
 
-def _without_late(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
+def _without_late(api: Front, fault: Fault, request: Request, reply: Reply) -> None:
     _edit(reply, lambda rows: [row for row in rows if row["time"] < api.exchange.now - fault.ms])
 
 
-def _without_wicks(api, fault: Fault, request: Request, reply: Reply) -> None:
+def _without_wicks(api: Front, fault: Fault, request: Request, reply: Reply) -> None:
     def shorten(rows: list) -> list:
         closed = [row for row in rows if row[6] < api.exchange.now]
         for row in closed[-1:]:
