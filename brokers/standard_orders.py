@@ -154,7 +154,7 @@ class StandardOrders:
         return opening_refusal(
             single.qty * order_price(single, last_price),
             book.market,
-            broker.position_room(book, leg_of(single, book)),
+            broker.capacity(book, leg_of(single, book)),
             broker.available_margin(),
             broker.p.leverage,
         )

@@ -18,6 +18,8 @@ from typing import NamedTuple, Protocol
 
 from gridv4_bt.core.grid import round_down
 from gridv4_bt.core.sums import plain_sum
+from gridv4_bt.engine.ladder import Blocked
+from gridv4_bt.engine.margin import opening_limit
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import INFINITY, Book, Leg, market_price, stop_hit, stop_price
 from gridv4_bt.engine.types import LOT_NOISE, PositionSide, TradeLabel
@@ -128,23 +130,24 @@ def closing_refusal(order: SingleOrder, book: Book) -> Refusal | None:
 
 
 def opening_refusal(
-    notional: float, market: Market, room: float, free_margin: float, leverage: float
+    notional: float, market: Market, capacity: float, free_margin: float, leverage: float
 ) -> Refusal | None:
     """Return why the account cannot open an order, or None. All amounts are quote.
 
     Parameters
     ----------
     notional : of the order.
-    room : by which the leg may grow at the leverage chosen.
-    free_margin : equity that nothing binds.
+    capacity : notional by which the leg may still grow at the leverage chosen.
+    free_margin : equity that neither positions nor opening orders bind.
     """
     if notional < market.min_notional:
         least = f"{market.min_notional:g} (unless you choose reduce only)."
         return Refusal(-4164, f"Order's notional must be no smaller than {least}")
-    if notional > room:
+    limit = opening_limit(notional, capacity, free_margin, leverage)
+    if limit is Blocked.MAX_POSITION:
         text = "Exceeded the maximum allowable position at current leverage."
         return Refusal(-2027, text, f" Allowed is {market.max_notional(leverage):,.0f}")
-    if notional / leverage > free_margin:
+    if limit is Blocked.MARGIN:
         return Refusal(-2019, "Margin is insufficient.")
     return None
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from gridv4_bt.core.risk import liquidation_prices, maintenance_margin
+from gridv4_bt.core.risk import liquidation_prices
 from gridv4_bt.core.sums import plain_sum
+from gridv4_bt.engine import margin
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.liquidation import excess
 from gridv4_bt.engine.matching import Leg
@@ -31,7 +32,7 @@ class Margins:
 
     def of_positions(self, book: ReplayBook) -> float:
         """Return the initial margin of a symbol's positions."""
-        return (book.long.tracker.qty + book.short.tracker.qty) * book.price / book.leverage
+        return margin.position_notional(book, book.price) / book.leverage
 
     def of_orders(self, book: ReplayBook) -> float:
         """Return the initial margin of a symbol's opening orders."""
@@ -39,14 +40,12 @@ class Margins:
 
     def maintenance(self, book: ReplayBook) -> float:
         """Return the maintenance margin of a symbol's positions."""
-        brackets = book.market.brackets
-        held = (leg.tracker.qty for leg in book.legs if leg.tracker.ids)
-        return plain_sum(maintenance_margin(qty * book.price, brackets) for qty in held)
+        return margin.add_maintenance(0.0, book, book.price)
 
-    def room(self, book: ReplayBook, leg: Leg) -> float:
-        """Return the notional by which a leg and its opening orders may grow at the leverage chosen."""
-        bound = leg.tracker.qty * book.price + self._singles.open_notional(book, leg.side, book.price)
-        return book.max_notional - bound
+    def capacity(self, book: ReplayBook, leg: Leg) -> float:
+        """Return the notional by which a leg and its opening orders may still grow at the leverage chosen."""
+        ordered = self._singles.open_notional(book, leg.side, book.price)
+        return margin.capacity(book.max_notional, leg, book.price, ordered)
 
     def liquidation_range(self, book: ReplayBook) -> tuple[float | None, float | None]:
         """Return the prices (down, up) of a symbol at which the account is liquidated, all others as they stand."""

@@ -73,7 +73,7 @@ def check_funds(single: SingleOrder, book: ReplayBook, margins: Margins) -> None
             return
         leg = book.long if single.is_buy else book.short
     notional = qty * order_price(single, book.price)
-    _refuse(opening_refusal(notional, book.market, margins.room(book, leg), margins.free, book.leverage))
+    _refuse(opening_refusal(notional, book.market, margins.capacity(book, leg), margins.free, book.leverage))
 
 
 def _refuse(refusal: Refusal | None) -> None:
