@@ -16,12 +16,12 @@ from typing import Any
 
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import ConfigError, GridV4Error
-from gridv4_bt.exchange.answers import number, order_answer
+from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import make_faults
 from gridv4_bt.exchange.front import Front
 from gridv4_bt.exchange.messages import Request
-from gridv4_bt.exchange.refusals import ApiError
+from gridv4_bt.exchange.payloads import number, order_payload
 
 PREFIX = "/gridv4/"
 
@@ -54,43 +54,43 @@ def state(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def _state(api: Front, wanted: dict[str, Any]) -> dict[str, Any]:
+def _state(api: Front, body: dict[str, Any]) -> dict[str, Any]:
     return state(api.exchange) | {"speed": api.speed}
 
 
-def _advance(api: Front, wanted: dict[str, Any]) -> dict[str, Any]:
+def _advance(api: Front, body: dict[str, Any]) -> dict[str, Any]:
     exchange = api.exchange
     if api.speed:
         raise ConfigError("this market goes on by itself; wait for it")
-    if "until" in wanted:
-        exchange.advance(int(wanted["until"]))
-    elif "ms" in wanted:
-        exchange.advance(exchange.now + int(wanted["ms"]))
+    if "until" in body:
+        exchange.advance(int(body["until"]))
+    elif "ms" in body:
+        exchange.advance(exchange.now + int(body["ms"]))
     else:
-        exchange.advance_bars(int(wanted.get("bars", 1)))
+        exchange.advance_bars(int(body.get("bars", 1)))
     return state(exchange)
 
 
-def _trade(api: Front, wanted: dict[str, Any]) -> dict[str, Any]:
+def _trade(api: Front, body: dict[str, Any]) -> dict[str, Any]:
     exchange = api.exchange
     order = exchange.trade_by_hand(
-        wanted["symbol"], wanted["side"], wanted.get("positionSide", "BOTH"), float(wanted["quantity"])
+        body["symbol"], body["side"], body.get("positionSide", "BOTH"), float(body["quantity"])
     )
-    return order_answer(order, exchange.book(order.symbol).market)
+    return order_payload(order, exchange.book(order.symbol).market)
 
 
-def _liquidate(api: Front, wanted: dict[str, Any]) -> dict[str, Any]:
+def _liquidate(api: Front, body: dict[str, Any]) -> dict[str, Any]:
     exchange = api.exchange
-    order = exchange.liquidate_leg(wanted["symbol"], PositionSide[wanted["positionSide"]])
-    return {} if order is None else order_answer(order, exchange.book(order.symbol).market)
+    order = exchange.liquidate_leg(body["symbol"], PositionSide[body["positionSide"]])
+    return {} if order is None else order_payload(order, exchange.book(order.symbol).market)
 
 
-def _set_faults(api: Front, wanted: dict[str, Any]) -> dict[str, Any]:
-    api.faults = make_faults(wanted)
+def _set_faults(api: Front, body: dict[str, Any]) -> dict[str, Any]:
+    api.faults = make_faults(body)
     return {}
 
 
-def _restart(api: Front, wanted: dict[str, Any]) -> dict[str, Any]:
+def _restart(api: Front, body: dict[str, Any]) -> dict[str, Any]:
     api.restart()
     return state(api.exchange)
 

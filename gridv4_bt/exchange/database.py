@@ -10,7 +10,7 @@ from typing import Any
 from gridv4_bt.engine.types import Fill, PositionSide
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.exchange.exchange import Exchange
-from gridv4_bt.exchange.records import AlgoOrder, Income, Order, Position, Trade
+from gridv4_bt.exchange.records import AlgoRecord, IncomeRecord, OrderRecord, PositionRecord, TradeRecord
 
 TABLES = ("orders", "algos", "trades", "incomes")
 _TOTALS = (
@@ -67,12 +67,12 @@ class Database:
         ledger = exchange.ledger
         with self._base:
             self._base.execute("BEGIN")
-            registry = exchange.registry
-            for record in (*registry.orders.values(), *registry.algos.values()) if whole else ():
-                registry.touch(record)
-            for (table, number), record in registry.changed.items():
+            records = exchange.order_records
+            for record in (*records.orders.values(), *records.algos.values()) if whole else ():
+                records.note_change(record)
+            for (table, number), record in records.changed.items():
                 self._put(table, number, asdict(record))
-            for table, number in registry.gone:
+            for table, number in records.gone:
                 self._base.execute(f"DELETE FROM {table} WHERE id = ?", (number,))
             for table, rows in (("trades", ledger.trades), ("incomes", ledger.incomes)):
                 for row in rows[self._kept[table] :]:
@@ -101,7 +101,7 @@ class Database:
 
     def _note(self, exchange: Exchange) -> None:
         self._kept = {"trades": len(exchange.ledger.trades), "incomes": len(exchange.ledger.incomes)}
-        exchange.registry.settle()
+        exchange.order_records.mark_stored()
 
 
 def snapshot(exchange: Exchange) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def snapshot(exchange: Exchange) -> dict[str, Any]:
         "hedge": exchange.hedge_mode,
         "isolated": sorted(exchange.isolated),
         "countdowns": exchange.countdowns,
-        "ids": exchange.registry.ids,
+        "ids": exchange.order_records.ids,
         "account": {name: getattr(exchange.account, name) for name in _TOTALS},
         "symbols": {symbol: _symbol_state(exchange, symbol) for symbol in exchange.books},
     }
@@ -157,15 +157,15 @@ def restore(exchange: Exchange, state: Mapping[str, Any], rows: Mapping[str, Ite
         for leg in book.legs:
             for fill in kept[leg.side.name]["fills"]:
                 leg.tracker.add(Fill(*fill))
-            positions[symbol, leg.side] = Position(*kept[leg.side.name]["position"])
+            positions[symbol, leg.side] = PositionRecord(*kept[leg.side.name]["position"])
     for name, value in state["account"].items():
         setattr(exchange.account, name, value)
     exchange.ledger.restore(
-        [Trade(**row) for row in rows["trades"]], [Income(**row) for row in rows["incomes"]], positions
+        [TradeRecord(**row) for row in rows["trades"]], [IncomeRecord(**row) for row in rows["incomes"]], positions
     )
-    exchange.registry.restore(
-        [Order(**row) for row in rows["orders"]],
-        [AlgoOrder(**row) for row in rows["algos"]],
+    exchange.order_records.restore(
+        [OrderRecord(**row) for row in rows["orders"]],
+        [AlgoRecord(**row) for row in rows["algos"]],
         state["ids"],
         lambda symbol, side: exchange.books[symbol].leg(PositionSide(side)),
     )

@@ -18,6 +18,7 @@ from gridv4_bt.engine.venue import Venue
 from gridv4_bt.errors import DataError
 from gridv4_bt.exchange import records
 from gridv4_bt.exchange.account_margin import Margins
+from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.executions import Booking
 from gridv4_bt.exchange.ledger import Ledger
 from gridv4_bt.exchange.order_checks import (
@@ -28,10 +29,9 @@ from gridv4_bt.exchange.order_checks import (
     check_shape,
     leg_side,
 )
-from gridv4_bt.exchange.order_records import Registry, stop_key
+from gridv4_bt.exchange.order_records import OrderRecords, stop_key
 from gridv4_bt.exchange.recording import Recording
-from gridv4_bt.exchange.records import AlgoOrder, Order
-from gridv4_bt.exchange.refusals import ApiError
+from gridv4_bt.exchange.records import AlgoRecord, OrderRecord
 from gridv4_bt.exchange.replay import Replay, ReplayBook
 
 
@@ -62,10 +62,12 @@ class Exchange:
         self.config = config
         self.account = Account(cash)
         self.ledger = Ledger()
-        self.registry = Registry()
-        self._booking = Booking(self.account, self.registry, self.ledger, lambda: self._time, lambda: self.hedge_mode)
+        self.order_records = OrderRecords()
+        self._booking = Booking(
+            self.account, self.order_records, self.ledger, lambda: self._time, lambda: self.hedge_mode
+        )
         self.singles = SingleOrders(self._booking, participation)
-        self.registry.singles = self.singles
+        self.order_records.singles = self.singles
         self.venue = Venue(self.account, self.singles, config.liquidation_fee, self._booking.report)
         self.replay = Replay(recordings, rules, self.account, config, start_ms)
         self.books: dict[str, ReplayBook] = self.replay.books
@@ -119,7 +121,7 @@ class Exchange:
         self.venue.trade(replay.trading)
         self._stamp = 0
         if end // DAY_MS > self.now // DAY_MS:
-            self.registry.forget(end)
+            self.order_records.forget(end)
         self.now = max(self.now, end)
         settled = {symbol: len(book.settled) for symbol, book in self.books.items()}
         replay.forward()
@@ -133,9 +135,9 @@ class Exchange:
 
     def _tidy(self) -> None:
         """Expire the stops whose leg is gone, and forget what the engine tells of closed trades."""
-        for (symbol, side), algo in list(self.registry.stops.items()):
+        for (symbol, side), algo in list(self.order_records.stops.items()):
             if self.books[symbol].leg(side).stop is None:
-                self.registry.end(algo, records.EXPIRED, self._time)
+                self.order_records.end(algo, records.EXPIRED, self._time)
         self.account.closed.clear()
 
     # --- orders
@@ -151,7 +153,7 @@ class Exchange:
         time_in_force: str,
         reduce_only: bool,
         client_id: str,
-    ) -> Order:
+    ) -> OrderRecord:
         """Take an order or refuse it; execute at once what takes from the market.
 
         A MARKET order gets the last price, worse by the slippage; a limit that crosses it gets its limit price, as in
@@ -169,36 +171,36 @@ class Exchange:
             price if type == "LIMIT" else 0.0,
             reduce_only=reduce_only,
         )
-        check_client_id(client_id, self.registry.open_orders())
-        if len(self.registry.open_orders(symbol)) >= MAX_OPEN_ORDERS:
+        check_client_id(client_id, self.order_records.open_orders())
+        if len(self.order_records.open_orders(symbol)) >= MAX_OPEN_ORDERS:
             raise ApiError(-2025)
         self._check(single, book)
         if single.marketable and time_in_force == "GTX":
             raise ApiError(-5022)
         if time_in_force == "FOK" and not single.marketable:
             raise ApiError(-5021)
-        order = self.registry.add(
+        order = self.order_records.add(
             symbol, side, position_side, type, time_in_force, qty, single.price, client_id, self.now,
             reduce_only=reduce_only, marketable=single.marketable,
         )  # fmt: skip
-        self.registry.stand(order, single)
+        self.order_records.rest(order, single)
         self._take(single, book)
         if time_in_force in ("IOC", "FOK") and order.is_open:
-            self.registry.withdraw(order, records.EXPIRED, self.now)
+            self.order_records.withdraw(order, records.EXPIRED, self.now)
         return order
 
-    def cancel(self, order: Order) -> None:
+    def cancel(self, order: OrderRecord) -> None:
         """Cancel a standing order; -2011 if it does not stand any more."""
         if not order.is_open:
             raise ApiError(-2011)
-        self.registry.withdraw(order, records.CANCELED, self.now)
+        self.order_records.withdraw(order, records.CANCELED, self.now)
 
     def cancel_all(self, symbol: str) -> None:
         """Cancel all standing orders of a symbol; conditional ones stay."""
-        for order in self.registry.open_orders(symbol):
+        for order in self.order_records.open_orders(symbol):
             self.cancel(order)
 
-    def amend(self, order: Order, side: str, qty: float, price: float) -> None:
+    def amend(self, order: OrderRecord, side: str, qty: float, price: float) -> None:
         """Change quantity and price of a standing limit order, which loses its place in the queue.
 
         As at the exchange it is cancelled if it would be filled already, or if it is post-only and would cross.
@@ -210,7 +212,7 @@ class Exchange:
         if (qty, price) == (order.qty, order.price):
             raise ApiError(-5027)
         book = self.book(order.symbol)
-        before = self.registry.single(order)
+        before = self.order_records.single(order)
         single = SingleOrder(
             order.symbol, before.side, before.is_buy, OrderType.LIMIT, qty, price, reduce_only=order.reduce_only
         )
@@ -221,13 +223,13 @@ class Exchange:
         finally:
             self.singles.alive.insert(place, before)
         if qty <= order.executed * (1.0 + LOT_NOISE) or (single.marketable and order.time_in_force == "GTX"):
-            self.registry.withdraw(order, records.CANCELED, self.now)
+            self.order_records.withdraw(order, records.CANCELED, self.now)
             return
         self.singles.alive.remove(before)
         single.remaining = qty - order.executed
-        order.qty, order.price, order.updated, order.turn = qty, price, self.now, self.registry.next("turns")
+        order.qty, order.price, order.updated, order.turn = qty, price, self.now, self.order_records.next("turns")
         order.marketable = single.marketable
-        self.registry.stand(order, single)
+        self.order_records.rest(order, single)
         self._take(single, book)
 
     def _take(self, single: SingleOrder, book: ReplayBook) -> None:
@@ -253,7 +255,7 @@ class Exchange:
         reduce_only: bool,
         close_position: bool,
         client_id: str,
-    ) -> AlgoOrder:
+    ) -> AlgoRecord:
         """Let a stop wait for its trigger, or refuse it. With `close_position` it closes all that its leg then holds.
 
         Like the stop of a backtest such a one expires when its leg is emptied by other orders.
@@ -271,8 +273,8 @@ class Exchange:
             trigger,
             reduce_only=reduce_only,
         )
-        check_client_id(client_id, self.registry.open_algos())
-        if len(self.registry.open_algos(symbol)) >= MAX_OPEN_ALGOS:
+        check_client_id(client_id, self.order_records.open_algos())
+        if len(self.order_records.open_algos(symbol)) >= MAX_OPEN_ALGOS:
             raise ApiError(-4045)
         leg = None
         if close_position:
@@ -284,21 +286,21 @@ class Exchange:
             check_shape(single, book)
         else:
             self._check(single, book)
-        number = self.registry.next("algos")
-        algo = AlgoOrder(
+        number = self.order_records.next("algos")
+        algo = AlgoRecord(
             number, client_id or f"gv4-algo-{number}", symbol, side, position_side, type, time_in_force,
             0.0 if close_position else qty, price, trigger, working_type, self.now, self.now,
-            self.registry.next("turns"), reduce_only, close_position,
+            self.order_records.next("turns"), reduce_only, close_position,
         )  # fmt: skip
-        self.registry.wait(algo, single, leg)
+        self.order_records.wait(algo, single, leg)
         return algo
 
-    def cancel_algo(self, algo: AlgoOrder) -> None:
+    def cancel_algo(self, algo: AlgoRecord) -> None:
         """Cancel a conditional order; -2011 if it does not wait any more."""
         if not algo.is_open:
             raise ApiError(-2011)
         symbol, side = stop_key(algo)
-        self.registry.withdraw_algo(algo, self.book(symbol).leg(side), records.CANCELED, self.now)
+        self.order_records.withdraw_algo(algo, self.book(symbol).leg(side), records.CANCELED, self.now)
 
     def _check(self, single: SingleOrder, book: ReplayBook) -> None:
         if single.symbol in self.isolated:
@@ -312,7 +314,7 @@ class Exchange:
         """Choose hedge or one-way mode; refused while anything is open."""
         if wanted == self.hedge_mode:
             raise ApiError(-4059)
-        if self.registry.open_orders() or self.registry.open_algos():
+        if self.order_records.open_orders() or self.order_records.open_algos():
             raise ApiError(-4067)
         if any(leg.tracker.ids for book in self.books.values() for leg in book.legs):
             raise ApiError(-4068)
@@ -323,7 +325,7 @@ class Exchange:
         book = self.book(symbol)
         if isolated == (symbol in self.isolated):
             raise ApiError(-4046)
-        if self.registry.open_orders(symbol) or self.registry.open_algos(symbol):
+        if self.order_records.open_orders(symbol) or self.order_records.open_algos(symbol):
             raise ApiError(-4047)
         if any(leg.tracker.ids for leg in book.legs):
             raise ApiError(-4048)
@@ -345,12 +347,12 @@ class Exchange:
 
     # --- what others do to the account
 
-    def trade_by_hand(self, symbol: str, side: str, position_side: str, qty: float) -> Order:
+    def trade_by_hand(self, symbol: str, side: str, position_side: str, qty: float) -> OrderRecord:
         """Place a market order as the owner does on the exchange's web site."""
-        client_id = f"web_{self.registry.ids['orders'] + 1:020d}"
+        client_id = f"web_{self.order_records.ids['orders'] + 1:020d}"
         return self.place(symbol, side, position_side, "MARKET", qty, 0.0, "GTC", False, client_id)
 
-    def liquidate_leg(self, symbol: str, side: PositionSide) -> Order | None:
+    def liquidate_leg(self, symbol: str, side: PositionSide) -> OrderRecord | None:
         """Close one leg at the last price as the exchange's liquidation does; None if it holds nothing."""
         book = self.book(symbol)
         leg = book.leg(side)
@@ -371,11 +373,11 @@ class Exchange:
         leg.stop = None
         self._booking.report(book)
         self._tidy()
-        return self.registry.orders[self.registry.ids["orders"]]
+        return self.order_records.orders[self.order_records.ids["orders"]]
 
-    def fill_part(self, order: Order, share: float) -> None:
+    def fill_part(self, order: OrderRecord, share: float) -> None:
         """Execute a share of a standing limit order, whole lots and less than all of it."""
-        single, book = self.registry.single(order), self.book(order.symbol)
+        single, book = self.order_records.single(order), self.book(order.symbol)
         qty = int(single.remaining / book.market.step * share) * book.market.step
         enough = opens(single, book) or leg_of(single, book).tracker.qty >= qty
         if 0.0 < qty < single.remaining and single.type is OrderType.LIMIT and enough:

@@ -6,12 +6,12 @@ from contextlib import suppress
 from typing import Any
 
 from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Fault
 from gridv4_bt.exchange.front import Front
-from gridv4_bt.exchange.messages import Reply, Request, error_reply
-from gridv4_bt.exchange.records import Order
-from gridv4_bt.exchange.refusals import ApiError
+from gridv4_bt.exchange.messages import Request, Response, error_response
+from gridv4_bt.exchange.records import OrderRecord
 
 _PAGE = b"<html><head><title>Error</title></head><body><center><h1>%s</h1></center></body></html>"
 
@@ -29,44 +29,44 @@ def applies(exchange: Exchange, fault: Fault, request: Request) -> bool:
     return True
 
 
-def spoil(api: Front, fault: Fault, request: Request) -> Reply:
-    """Return the reply to a request that a fault befalls."""
+def apply_fault(api: Front, fault: Fault, request: Request) -> Response:
+    """Return the response to a request that a fault befalls."""
     if fault.kind in _BEFORE:
-        reply = _BEFORE[fault.kind](api, fault, request)
-        return api.serve(request) if reply is None else reply
+        response = _BEFORE[fault.kind](api, fault, request)
+        return api.serve(request) if response is None else response
     if fault.kind in _UNLESS_EXECUTED:
         if fault.executed:
             api.serve(request)
         return _refused(fault)
-    reply = api.serve(request, fault.ms if fault.kind == "clock" else 0)
-    _AFTER.get(fault.kind, _as_it_is)(api, fault, request, reply)
-    return reply
+    response = api.serve(request, fault.ms if fault.kind == "clock" else 0)
+    _AFTER.get(fault.kind, _as_it_is)(api, fault, request, response)
+    return response
 
 
 # --- before the exchange sees the request; None lets it go on
 
 
-def _refused(fault: Fault) -> Reply:
+def _refused(fault: Fault) -> Response:
     code, text, status = _REFUSALS.get(fault.kind, (fault.code, fault.text, fault.status))
     error = ApiError(code, "", text=text, status=status) if text else ApiError(code, *[""] * 3, status=status)
     headers = {"Retry-After": str(fault.seconds)} if error.status in (418, 429) else {}
-    return error_reply(error, headers)
+    return error_response(error, headers)
 
 
-def _refuse(api: Front, fault: Fault, request: Request) -> Reply:
+def _refuse(api: Front, fault: Fault, request: Request) -> Response:
     return _refused(fault)
 
 
-def _web_page(api: Front, fault: Fault, request: Request) -> Reply:
+def _web_page(api: Front, fault: Fault, request: Request) -> Response:
     status = fault.status or {"gateway": 502, "firewall": 403}[fault.kind]
-    return Reply(status, _PAGE % str(status).encode(), {"Content-Type": "text/html"})
+    return Response(status, _PAGE % str(status).encode(), {"Content-Type": "text/html"})
 
 
-def _lose(api: Front, fault: Fault, request: Request) -> Reply:
-    return Reply(200, b"", share=0.0)
+def _lose(api: Front, fault: Fault, request: Request) -> Response:
+    return Response(200, b"", share=0.0)
 
 
-def _restart(api: Front, fault: Fault, request: Request) -> Reply:
+def _restart(api: Front, fault: Fault, request: Request) -> Response:
     api.restart()
     return _lose(api, fault, request)
 
@@ -84,66 +84,66 @@ def _fill_part(api: Front, fault: Fault, request: Request) -> None:
     api.exchange.fill_part(_order_of(api.exchange, request.params.values), fault.share)
 
 
-def _order_of(exchange: Exchange, values: dict[str, str]) -> Order | None:
+def _order_of(exchange: Exchange, values: dict[str, str]) -> OrderRecord | None:
     """Return the standing order that a request names, of a batch the first one named."""
     number = values.get("orderId") or values.get("orderidlist", "").strip("[]").partition(",")[0]
     order_id = int(number) if number.isdigit() else None
     client_id = values.get("origClientOrderId")
-    order = exchange.registry.find(values.get("symbol", ""), order_id, client_id, exchange.now)
+    order = exchange.order_records.find(values.get("symbol", ""), order_id, client_id, exchange.now)
     return order if order is not None and order.is_open else None
 
 
 # --- on the way back
 
 
-def _as_it_is(api: Front, fault: Fault, request: Request, reply: Reply) -> None:
+def _as_it_is(api: Front, fault: Fault, request: Request, response: Response) -> None:
     return
 
 
-def _lose_answer(api: Front, fault: Fault, request: Request, reply: Reply) -> None:
-    reply.share = 0.0
+def _lose_answer(api: Front, fault: Fault, request: Request, response: Response) -> None:
+    response.share = 0.0
 
 
-def _cut(api: Front, fault: Fault, request: Request, reply: Reply) -> None:
-    reply.share = fault.share
+def _cut(api: Front, fault: Fault, request: Request, response: Response) -> None:
+    response.share = fault.share
 
 
-def _delay(api: Front, fault: Fault, request: Request, reply: Reply) -> None:
-    reply.delay = fault.seconds
+def _delay(api: Front, fault: Fault, request: Request, response: Response) -> None:
+    response.delay = fault.seconds
 
 
-def _html(api: Front, fault: Fault, request: Request, reply: Reply) -> None:
-    reply.status, reply.body = 200, _PAGE % b"200"
-    reply.headers["Content-Type"] = "text/html"
+def _html(api: Front, fault: Fault, request: Request, response: Response) -> None:
+    response.status, response.body = 200, _PAGE % b"200"
+    response.headers["Content-Type"] = "text/html"
 
 
-def _last_page(api: Front, fault: Fault, request: Request, reply: Reply) -> None:
-    if reply.status == 200:
-        reply.body = api.pages.get(request.path, b"[]")
+def _last_page(api: Front, fault: Fault, request: Request, response: Response) -> None:
+    if response.status == 200:
+        response.body = api.pages.get(request.path, b"[]")
 
 
-def _without_newest(api: Front, fault: Fault, request: Request, reply: Reply) -> None:
-    _edit(reply, lambda rows: rows[: -fault.count])
+def _without_newest(api: Front, fault: Fault, request: Request, response: Response) -> None:
+    _edit(response, lambda rows: rows[: -fault.count])
 
 
-def _without_late(api: Front, fault: Fault, request: Request, reply: Reply) -> None:
-    _edit(reply, lambda rows: [row for row in rows if row["time"] < api.exchange.now - fault.ms])
+def _without_late(api: Front, fault: Fault, request: Request, response: Response) -> None:
+    _edit(response, lambda rows: [row for row in rows if row["time"] < api.exchange.now - fault.ms])
 
 
-def _without_wicks(api: Front, fault: Fault, request: Request, reply: Reply) -> None:
+def _without_wicks(api: Front, fault: Fault, request: Request, response: Response) -> None:
     def shorten(rows: list) -> list:
         closed = [row for row in rows if row[6] < api.exchange.now]
         for row in closed[-1:]:
             row[2], row[3] = max(row[1], row[4], key=float), min(row[1], row[4], key=float)
         return rows
 
-    _edit(reply, shorten)
+    _edit(response, shorten)
 
 
-def _edit(reply: Reply, change: Callable[[list], list]) -> None:
-    content: Any = json.loads(reply.body)
+def _edit(response: Response, change: Callable[[list], list]) -> None:
+    content: Any = json.loads(response.body)
     if isinstance(content, list):
-        reply.body = json.dumps(change(content), separators=(",", ":")).encode()
+        response.body = json.dumps(change(content), separators=(",", ":")).encode()
 
 
 _REFUSALS = {

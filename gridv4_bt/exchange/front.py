@@ -4,7 +4,7 @@ from typing import Protocol
 
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Faults
-from gridv4_bt.exchange.messages import Reply, Request
+from gridv4_bt.exchange.messages import Request, Response
 
 
 class Front(Protocol):
@@ -18,7 +18,7 @@ class Front(Protocol):
     def speed(self) -> float:
         """Seconds of the market in a second, 0 if it waits for control requests."""
 
-    def serve(self, request: Request, skew: int = 0) -> Reply:
+    def serve(self, request: Request, skew: int = 0) -> Response:
         """Return the exchange's answer; `skew` is by how much its clock is wrong, ms."""
 
     def restart(self) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gridv4_bt.core.time import MINUTE_MS
-from gridv4_bt.exchange.refusals import ApiError
+from gridv4_bt.exchange.api_errors import ApiError
 
 TEN_SECONDS = 10_000
 BANNED_AFTER = 10  #: refused requests in a minute that turn 429 into 418

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.params import Params
-from gridv4_bt.exchange.refusals import ApiError
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class Request:
 
 
 @dataclass(slots=True)
-class Reply:
+class Response:
     """What is sent back."""
 
     status: int
@@ -36,16 +36,16 @@ class Reply:
     delay: float = 0.0  #: seconds before it is sent
 
 
-def json_reply(status: int, answer: Any, headers: dict[str, str] | None = None) -> Reply:
-    """Return a reply with a JSON body."""
-    return Reply(status, json.dumps(answer, separators=(",", ":")).encode(), headers or {})
+def json_response(status: int, answer: Any, headers: dict[str, str] | None = None) -> Response:
+    """Return a response with a JSON body."""
+    return Response(status, json.dumps(answer, separators=(",", ":")).encode(), headers or {})
 
 
-def error_reply(error: ApiError, headers: dict[str, str] | None = None) -> Reply:
+def error_response(error: ApiError, headers: dict[str, str] | None = None) -> Response:
     """Return a refusal."""
-    return json_reply(error.status, {"code": error.code, "msg": error.text}, headers)
+    return json_response(error.status, {"code": error.code, "msg": error.text}, headers)
 
 
-def unavailable() -> Reply:
+def unavailable() -> Response:
     """Return the answer of an exchange that could not do what was asked."""
-    return error_reply(ApiError(-1001, text="Service Unavailable."))
+    return error_response(ApiError(-1001, text="Service Unavailable."))

@@ -16,8 +16,8 @@ from gridv4_bt.engine.orders import (
 )
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.account_margin import Margins
-from gridv4_bt.exchange.records import AlgoOrder, Order
-from gridv4_bt.exchange.refusals import ApiError
+from gridv4_bt.exchange.api_errors import ApiError
+from gridv4_bt.exchange.records import AlgoRecord, OrderRecord
 from gridv4_bt.exchange.replay import ReplayBook
 
 CONDITIONAL_TYPES = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
@@ -38,11 +38,11 @@ def leg_side(position_side: str, reduce_only: bool, hedge_mode: bool) -> Positio
     return None if position_side == "BOTH" else PositionSide[position_side]
 
 
-def check_client_id(client_id: str, standing: Iterable[Order | AlgoOrder]) -> None:
+def check_client_id(client_id: str, open_orders: Iterable[OrderRecord | AlgoRecord]) -> None:
     """Refuse a client id that is malformed, or that an order has which stands."""
     if client_id and not CLIENT_ID.fullmatch(client_id):
         raise ApiError(-4015)
-    if client_id and any(one.client_id == client_id for one in standing):
+    if client_id and any(one.client_id == client_id for one in open_orders):
         raise ApiError(-4116)
 
 

@@ -6,39 +6,39 @@ from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.engine.matching import Leg
 from gridv4_bt.engine.orders import OrderType, SingleOrder, SingleOrders
 from gridv4_bt.engine.types import PositionSide
-from gridv4_bt.exchange.records import AlgoOrder, Order
+from gridv4_bt.exchange.records import AlgoRecord, OrderRecord
 
 UNFILLED_KEPT = 3 * DAY_MS  #: how long an order that never traded can be queried
 ORDERS_KEPT = 90 * DAY_MS
 
 
-class Registry:
+class OrderRecords:
     """All orders by id, the standing ones linked to what the engine matches."""
 
     def __init__(self) -> None:
         self.singles: SingleOrders  #: the engine's; set before the first order
-        self.orders: dict[int, Order] = {}
-        self.algos: dict[int, AlgoOrder] = {}
+        self.orders: dict[int, OrderRecord] = {}
+        self.algos: dict[int, AlgoRecord] = {}
         self.ids = {"orders": 0, "algos": 0, "turns": 0}  #: last given
         self.gone: list[tuple[str, int]] = []  #: table and id of forgotten records, still to be deleted
-        self.changed: dict[tuple[str, int], Order | AlgoOrder] = {}  #: by table and id, to be stored anew
+        self.changed: dict[tuple[str, int], OrderRecord | AlgoRecord] = {}  #: by table and id, to be stored anew
         self._newest: dict[str, int] = {}  # order id by client id
-        self._standing: dict[int, SingleOrder] = {}  # by order id
+        self._resting: dict[int, SingleOrder] = {}  # by order id
         self._waiting: dict[int, SingleOrder] = {}  # by algo id
-        self.stops: dict[tuple[str, PositionSide], AlgoOrder] = {}  #: those that close a whole leg
+        self.stops: dict[tuple[str, PositionSide], AlgoRecord] = {}  #: those that close a whole leg
 
     def add(
         self, symbol: str, side: str, position_side: str, type: str, time_in_force: str, qty: float, price: float,
         client_id: str, time: int, **more: object,
-    ) -> Order:  # fmt: skip
+    ) -> OrderRecord:  # fmt: skip
         """Record a new order."""
         number = self.next("orders")
-        order = Order(
+        order = OrderRecord(
             number, client_id or f"gv4-{number}", symbol, side, position_side, type, time_in_force, qty, price,
             time, time, self.next("turns"), **{"original_type": type} | more,
         )  # fmt: skip
         self._keep(order)
-        self.touch(order)
+        self.note_change(order)
         return order
 
     def next(self, what: str) -> int:
@@ -46,46 +46,46 @@ class Registry:
         self.ids[what] += 1
         return self.ids[what]
 
-    def touch(self, record: Order | AlgoOrder) -> None:
+    def note_change(self, record: OrderRecord | AlgoRecord) -> None:
         """Note that a record must be stored anew."""
-        self.changed["orders" if isinstance(record, Order) else "algos", record.id] = record
+        self.changed["orders" if isinstance(record, OrderRecord) else "algos", record.id] = record
 
-    def settle(self) -> None:
+    def mark_stored(self) -> None:
         """Note that all changes are kept."""
         self.changed.clear()
         self.gone.clear()
 
     # --- what stands
 
-    def open_orders(self, symbol: str | None = None) -> list[Order]:
+    def open_orders(self, symbol: str | None = None) -> list[OrderRecord]:
         """Return the standing orders, oldest first."""
-        orders = [single.reference for single in self._standing.values()]
+        orders = [single.reference for single in self._resting.values()]
         return sorted((one for one in orders if symbol in (None, one.symbol)), key=lambda order: order.id)
 
-    def open_algos(self, symbol: str | None = None) -> list[AlgoOrder]:
+    def open_algos(self, symbol: str | None = None) -> list[AlgoRecord]:
         """Return the conditional orders that wait for their trigger, oldest first."""
         waiting = [single.reference for single in self._waiting.values()] + list(self.stops.values())
         return sorted((one for one in waiting if symbol in (None, one.symbol)), key=lambda algo: algo.id)
 
-    def single(self, order: Order) -> SingleOrder:
+    def single(self, order: OrderRecord) -> SingleOrder:
         """Return what the engine matches for a standing order."""
-        return self._standing[order.id]
+        return self._resting[order.id]
 
-    def stand(self, order: Order, single: SingleOrder) -> None:
+    def rest(self, order: OrderRecord, single: SingleOrder) -> None:
         """Let the engine match an order from now on."""
         single.reference = order
         order.remaining = single.remaining
-        self._standing[order.id] = single
+        self._resting[order.id] = single
         self.singles.alive.append(single)
-        self.touch(order)
+        self.note_change(order)
 
-    def convert(self, single: SingleOrder, order: Order) -> None:
+    def convert(self, single: SingleOrder, order: OrderRecord) -> None:
         """Let a triggered order, which the engine matches already, stand for its new record."""
         single.reference = order
         order.remaining = single.remaining
-        self._standing[order.id] = single
+        self._resting[order.id] = single
 
-    def wait(self, algo: AlgoOrder, single: SingleOrder | None, leg: Leg | None) -> None:
+    def wait(self, algo: AlgoRecord, single: SingleOrder | None, leg: Leg | None) -> None:
         """Let the engine watch for a trigger: of a stop that closes one whole leg, or of a single order."""
         self.algos[algo.id] = algo
         if leg is not None:
@@ -95,14 +95,14 @@ class Registry:
             single.reference = algo
             self._waiting[algo.id] = single
             self.singles.alive.append(single)
-        self.touch(algo)
+        self.note_change(algo)
 
-    def withdraw(self, order: Order, status: str, time: int) -> None:
+    def withdraw(self, order: OrderRecord, status: str, time: int) -> None:
         """Take a standing order away from the engine."""
-        self.singles.alive.remove(self._standing[order.id])
+        self.singles.alive.remove(self._resting[order.id])
         self.end(order, status, time)
 
-    def withdraw_algo(self, algo: AlgoOrder, leg: Leg, status: str, time: int) -> None:
+    def withdraw_algo(self, algo: AlgoRecord, leg: Leg, status: str, time: int) -> None:
         """Take a conditional order away from the engine; `leg` is the one that it would close."""
         if algo.id in self._waiting:
             self.singles.alive.remove(self._waiting[algo.id])
@@ -110,20 +110,20 @@ class Registry:
             leg.stop = None
         self.end(algo, status, time)
 
-    def end(self, record: Order | AlgoOrder, status: str, time: int) -> None:
+    def end(self, record: OrderRecord | AlgoRecord, status: str, time: int) -> None:
         """Note that the engine has nothing to do with an order any more."""
         record.status, record.updated = status, time
-        if isinstance(record, Order):
-            self._standing.pop(record.id, None)
+        if isinstance(record, OrderRecord):
+            self._resting.pop(record.id, None)
         else:
             self._waiting.pop(record.id, None)
             if self.stops.get(stop_key(record)) is record:
                 del self.stops[stop_key(record)]
-        self.touch(record)
+        self.note_change(record)
 
     # --- what is remembered
 
-    def find(self, symbol: str, order_id: int | None, client_id: str | None, now: int) -> Order | None:
+    def find(self, symbol: str, order_id: int | None, client_id: str | None, now: int) -> OrderRecord | None:
         """Return an order as long as the exchange remembers it, of several with one client id the newest."""
         order = self.orders.get(self._newest.get(client_id, 0) if order_id is None else order_id)
         if order is None or order.symbol != symbol or _is_forgotten(order, now):
@@ -140,20 +140,20 @@ class Registry:
                 self.changed.pop((table, number), None)
                 self.gone.append((table, number))
 
-    def find_algo(self, algo_id: int | None, client_id: str | None) -> AlgoOrder | None:
+    def find_algo(self, algo_id: int | None, client_id: str | None) -> AlgoRecord | None:
         """Return a conditional order, of several with one client id the newest."""
         if algo_id is not None:
             return self.algos.get(algo_id)
         return next((algo for algo in reversed(self.algos.values()) if algo.client_id == client_id), None)
 
-    def _keep(self, order: Order) -> None:
+    def _keep(self, order: OrderRecord) -> None:
         self.orders[order.id] = order
         self._newest[order.client_id] = order.id
 
     def restore(
         self,
-        orders: Sequence[Order],
-        algos: Sequence[AlgoOrder],
+        orders: Sequence[OrderRecord],
+        algos: Sequence[AlgoRecord],
         ids: dict[str, int],
         legs: Callable[[str, PositionSide], Leg],
     ) -> None:
@@ -164,26 +164,26 @@ class Registry:
         self.ids = dict(ids)
         for record in sorted((one for one in (*orders, *algos) if one.is_open), key=lambda one: one.turn):
             single = _single(record)
-            if isinstance(record, Order):
-                self.stand(record, single)
+            if isinstance(record, OrderRecord):
+                self.rest(record, single)
             else:
                 self.wait(record, single, legs(*stop_key(record)) if record.close_position else None)
-        self.settle()
+        self.mark_stored()
 
 
-def _is_forgotten(record: Order | AlgoOrder, now: int) -> bool:
-    traded = record.executed > 0.0 if isinstance(record, Order) else record.actual_order
+def _is_forgotten(record: OrderRecord | AlgoRecord, now: int) -> bool:
+    traded = record.executed > 0.0 if isinstance(record, OrderRecord) else record.actual_order
     return not record.is_open and now - record.updated > (ORDERS_KEPT if traded else UNFILLED_KEPT)
 
 
-def stop_key(algo: AlgoOrder) -> tuple[str, PositionSide]:
+def stop_key(algo: AlgoRecord) -> tuple[str, PositionSide]:
     """Return symbol and side of the leg that a conditional order works on if it closes."""
     return algo.symbol, PositionSide.SHORT if algo.side == "BUY" else PositionSide.LONG
 
 
-def _single(record: Order | AlgoOrder) -> SingleOrder:
+def _single(record: OrderRecord | AlgoRecord) -> SingleOrder:
     """Return what the engine matches for a record that stands."""
-    trigger = record.trigger if isinstance(record, AlgoOrder) else record.stop_price
+    trigger = record.trigger if isinstance(record, AlgoRecord) else record.stop_price
     single = SingleOrder(
         record.symbol,
         None if record.position_side == "BOTH" else PositionSide[record.position_side],
@@ -194,7 +194,7 @@ def _single(record: Order | AlgoOrder) -> SingleOrder:
         trigger,
         record.reduce_only,
     )
-    if isinstance(record, Order):
+    if isinstance(record, OrderRecord):
         single.remaining = record.remaining
         single.marketable, single.triggered_at = record.marketable, record.triggered_at
     return single

@@ -5,7 +5,7 @@ import hmac
 from collections.abc import Collection, Mapping
 from urllib.parse import parse_qsl
 
-from gridv4_bt.exchange.refusals import ApiError
+from gridv4_bt.exchange.api_errors import ApiError
 
 DEFAULT_WINDOW = 5_000  #: recvWindow, ms
 LONGEST_WINDOW = 60_000  #: ms

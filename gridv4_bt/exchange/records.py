@@ -8,7 +8,7 @@ OPEN_STATUSES = (NEW, PARTIALLY_FILLED)
 
 
 @dataclass(slots=True)
-class Order:
+class OrderRecord:
     """An order of `/fapi/v1/order`."""
 
     id: int
@@ -41,7 +41,7 @@ class Order:
 
 
 @dataclass(slots=True)
-class AlgoOrder:
+class AlgoRecord:
     """A conditional order of `/fapi/v1/algoOrder`, until it is triggered."""
 
     id: int
@@ -70,7 +70,7 @@ class AlgoOrder:
 
 
 @dataclass(slots=True)
-class Trade:
+class TradeRecord:
     """One execution of an order."""
 
     id: int
@@ -87,7 +87,7 @@ class Trade:
 
 
 @dataclass(slots=True)
-class Income:
+class IncomeRecord:
     """One movement of the wallet."""
 
     id: int  #: tranId
@@ -100,7 +100,7 @@ class Income:
 
 
 @dataclass(slots=True)
-class Position:
+class PositionRecord:
     """One positionSide of one symbol."""
 
     qty: float = 0.0  #: base units, never negative

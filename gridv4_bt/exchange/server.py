@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.exchange.api import Api
-from gridv4_bt.exchange.messages import Reply, Request
+from gridv4_bt.exchange.messages import Request, Response
 
 HOST = "127.0.0.1"
 TICK = 0.2  #: seconds
@@ -57,25 +57,26 @@ class Server:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         body = (await request.read()).decode(errors="replace")
         path, _, query = request.raw_path.partition("?")
-        reply = self.api.respond(Request(request.method, path, query, body, request.headers))
-        if reply.delay:
-            await asyncio.sleep(reply.delay)
-        if reply.share < 1.0:
-            return await _cut(request, reply)
-        headers = {"Content-Type": "application/json"} | reply.headers
-        return web.Response(status=reply.status, body=reply.body, headers=headers)
+        response = self.api.respond(Request(request.method, path, query, body, request.headers))
+        if response.delay:
+            await asyncio.sleep(response.delay)
+        if response.share < 1.0:
+            return await _cut(request, response)
+        headers = {"Content-Type": "application/json"} | response.headers
+        return web.Response(status=response.status, body=response.body, headers=headers)
 
 
-async def _cut(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
-    """Send a part of the reply and drop the connection."""
-    response = web.StreamResponse(status=reply.status, headers={"Content-Type": "application/json"} | reply.headers)
-    if reply.share > 0.0:
-        response.content_length = len(reply.body)
-        await response.prepare(request)
-        await response.write(reply.body[: int(len(reply.body) * reply.share)])
+async def _cut(request: web.BaseRequest, response: Response) -> web.StreamResponse:
+    """Send a part of the response and drop the connection."""
+    headers = {"Content-Type": "application/json"} | response.headers
+    stream = web.StreamResponse(status=response.status, headers=headers)
+    if response.share > 0.0:
+        stream.content_length = len(response.body)
+        await stream.prepare(request)
+        await stream.write(response.body[: int(len(response.body) * response.share)])
     if request.transport is not None:
         request.transport.close()
-    return response
+    return stream
 
 
 def serve(server: Server, on_start: Callable[[str], None]) -> None:

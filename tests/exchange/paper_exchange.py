@@ -75,9 +75,9 @@ class Rest:
         text += "&signature=" + hmac.new(self.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
         query, body = (text, "") if method in ("GET", "DELETE") else ("", text)
         request = Request(method, f"/fapi/{version}/{path}", query, body, {"X-MBX-APIKEY": self.key})
-        reply = self.api.respond(request)
-        self.status, self.headers, self.reply = reply.status, reply.headers, reply
-        return json.loads(reply.body) if reply.share == 1.0 and reply.body[:1] in b"[{" else reply.body
+        response = self.api.respond(request)
+        self.status, self.headers, self.response = response.status, response.headers, response
+        return json.loads(response.body) if response.share == 1.0 and response.body[:1] in b"[{" else response.body
 
     def get(self, path, version="v1", **params):
         return self.ask("GET", path, version, **params)

@@ -42,8 +42,8 @@ def test_random_trouble_hits_about_the_share_asked_for(rest):
     plain = b'{"serverTime":%d}' % rest.exchange.now
     hit = 0
     for _ in range(500):
-        reply = rest.api.respond(TIME)
-        hit += reply.status != 200 or reply.share < 1.0 or reply.body != plain
+        response = rest.api.respond(TIME)
+        hit += response.status != 200 or response.share < 1.0 or response.body != plain
     assert 60 < hit < 140
 
 
@@ -102,7 +102,7 @@ def test_owner_trades_by_hand_and_a_leg_is_liquidated(rest):
     )
     assert rest.get("positionRisk", "v3")[0]["positionAmt"] == "1.5"
     assert rest.get("positionRisk", "v3")[0]["positionAmt"] == "0"
-    orders = rest.exchange.registry.orders
+    orders = rest.exchange.order_records.orders
     names = [orders[one["orderId"]].client_id for one in rest.get("userTrades", symbol="TESTUSDT")]
     assert names[1].startswith("web_") and names[2].startswith("autoclose-")
 
@@ -123,7 +123,7 @@ def test_restart_keeps_the_account(make_rest):
     exchange, account = rest.exchange, rest.get("account", "v3")
     rest.faults({"on": "account", "kind": "restart"})
     rest.get("account", "v3")
-    assert rest.reply.share == 0.0
+    assert rest.response.share == 0.0
     assert rest.exchange is not exchange
     assert rest.get("account", "v3") == account
     assert len(rest.get("openOrders")) == 1

@@ -15,8 +15,8 @@ from feeds.synthetic import sample_market
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.grid import round_down
 from gridv4_bt.engine.market import load_market_history
+from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.exchange import Exchange
-from gridv4_bt.exchange.refusals import ApiError
 
 LIMIT, MARKET, STOP, STOP_LIMIT = bt.Order.Limit, bt.Order.Market, bt.Order.Stop, bt.Order.StopLimit
 KINDS = {"LIMIT": LIMIT, "MARKET": MARKET, "STOP_MARKET": STOP, "STOP": STOP_LIMIT}

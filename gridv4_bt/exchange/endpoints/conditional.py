@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from gridv4_bt.exchange import answers
+from gridv4_bt.exchange import payloads
+from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.endpoints.paths import endpoint, page, without_symbol
 from gridv4_bt.exchange.endpoints.trade import common_terms
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.params import Params
-from gridv4_bt.exchange.records import AlgoOrder
-from gridv4_bt.exchange.refusals import ApiError
+from gridv4_bt.exchange.records import AlgoRecord
 
 
 @endpoint("POST", "v1/algoOrder", weight=0, orders=1)
@@ -50,7 +50,7 @@ def delete_algo(exchange: Exchange, params: Params) -> Any:
 @endpoint("DELETE", "v1/algoOpenOrders")
 def delete_algos(exchange: Exchange, params: Params) -> Any:
     """Cancel all conditional orders of a symbol."""
-    for algo in exchange.registry.open_algos(exchange.book(params.text("symbol")).symbol):
+    for algo in exchange.order_records.open_algos(exchange.book(params.text("symbol")).symbol):
         exchange.cancel_algo(algo)
     return {"code": "200", "msg": "The operation of cancel all open order is done."}
 
@@ -59,27 +59,29 @@ def delete_algos(exchange: Exchange, params: Params) -> Any:
 def open_algos(exchange: Exchange, params: Params) -> Any:
     """List the conditional orders that wait."""
     symbol = params.values.get("symbol") or None
-    return [_algo(exchange, algo) for algo in exchange.registry.open_algos(symbol and exchange.book(symbol).symbol)]
+    return [
+        _algo(exchange, algo) for algo in exchange.order_records.open_algos(symbol and exchange.book(symbol).symbol)
+    ]
 
 
 @endpoint("GET", "v1/allAlgoOrders", weight=5)
 def all_algos(exchange: Exchange, params: Params) -> Any:
     """List conditional orders in any state."""
     symbol = exchange.book(params.text("symbol")).symbol
-    algos = list(exchange.registry.algos.values())
+    algos = list(exchange.order_records.algos.values())
     rows = page(exchange, params, algos, "algoId", 500, lambda algo: algo.symbol == symbol)
     return [_algo(exchange, algo) for algo in rows]
 
 
-def _find_algo(exchange: Exchange, params: Params, missing: int) -> AlgoOrder:
+def _find_algo(exchange: Exchange, params: Params, missing: int) -> AlgoRecord:
     number, name = params.integer("algoId"), params.values.get("clientAlgoId")
     if number is None and not name:
         raise ApiError(-1102, "algoId' or 'clientAlgoId")
-    algo = exchange.registry.find_algo(number, name)
+    algo = exchange.order_records.find_algo(number, name)
     if algo is None:
         raise ApiError(missing)
     return algo
 
 
-def _algo(exchange: Exchange, algo: AlgoOrder) -> dict[str, Any]:
-    return answers.algo_answer(algo, exchange.books[algo.symbol].market)
+def _algo(exchange: Exchange, algo: AlgoRecord) -> dict[str, Any]:
+    return payloads.algo_payload(algo, exchange.books[algo.symbol].market)

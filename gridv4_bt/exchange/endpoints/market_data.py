@@ -6,12 +6,12 @@ from feeds.tables import interval_ms
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.errors import DataError
-from gridv4_bt.exchange import answers
-from gridv4_bt.exchange.answers import number
+from gridv4_bt.exchange import payloads
+from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.endpoints.paths import books, endpoint, without_symbol
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.params import Params
-from gridv4_bt.exchange.refusals import ApiError
+from gridv4_bt.exchange.payloads import number
 
 
 def _kline_weight(params: Params) -> int:
@@ -40,7 +40,7 @@ def exchange_info(exchange: Exchange, params: Params) -> Any:
         "futuresType": "U_MARGINED",
         "exchangeFilters": [],
         "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "0"}],
-        "symbols": [answers.symbol_answer(book.market) for book in exchange.books.values()],
+        "symbols": [payloads.symbol_payload(book.market) for book in exchange.books.values()],
     }
 
 

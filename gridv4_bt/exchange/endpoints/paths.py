@@ -7,9 +7,9 @@ from itertools import islice
 from typing import Any
 
 from gridv4_bt.core.time import DAY_MS
+from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.params import Params
-from gridv4_bt.exchange.refusals import ApiError
 from gridv4_bt.exchange.replay import ReplayBook
 
 Handler = Callable[[Exchange, Params], Any]

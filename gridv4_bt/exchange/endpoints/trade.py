@@ -4,13 +4,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from gridv4_bt.exchange import answers
+from gridv4_bt.exchange import payloads
+from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.endpoints.paths import endpoint, page, without_symbol
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.order_checks import CONDITIONAL_TYPES
 from gridv4_bt.exchange.params import Params
-from gridv4_bt.exchange.records import Order
-from gridv4_bt.exchange.refusals import ApiError
+from gridv4_bt.exchange.records import OrderRecord
 
 MOST_IN_A_BATCH = 5
 MOST_CANCELLED = 10  #: in a batch
@@ -61,7 +61,7 @@ def common_terms(params: Params) -> dict[str, Any]:
     }
 
 
-def _place(exchange: Exchange, params: Params) -> Order:
+def _place(exchange: Exchange, params: Params) -> OrderRecord:
     return exchange.place(**_order_terms(params))
 
 
@@ -178,28 +178,30 @@ def countdown(exchange: Exchange, params: Params) -> Any:
 def open_orders(exchange: Exchange, params: Params) -> Any:
     """List the standing orders."""
     symbol = params.values.get("symbol") or None
-    return [_order(exchange, order) for order in exchange.registry.open_orders(symbol and exchange.book(symbol).symbol)]
+    return [
+        _order(exchange, order) for order in exchange.order_records.open_orders(symbol and exchange.book(symbol).symbol)
+    ]
 
 
 @endpoint("GET", "v1/allOrders", weight=5)
 def all_orders(exchange: Exchange, params: Params) -> Any:
     """List orders in any state."""
     symbol = exchange.book(params.text("symbol")).symbol
-    orders = list(exchange.registry.orders.values())
+    orders = list(exchange.order_records.orders.values())
     rows = page(exchange, params, orders, "orderId", 500, lambda order: order.symbol == symbol)
     return [_order(exchange, order) for order in rows]
 
 
-def _find(exchange: Exchange, params: Params, missing: int = -2013) -> Order:
+def _find(exchange: Exchange, params: Params, missing: int = -2013) -> OrderRecord:
     symbol = exchange.book(params.text("symbol")).symbol
     number, name = params.integer("orderId"), params.values.get("origClientOrderId")
     if number is None and not name:
         raise ApiError(-1102, "orderId' or 'origClientOrderId")
-    order = exchange.registry.find(symbol, number, name, exchange.now)
+    order = exchange.order_records.find(symbol, number, name, exchange.now)
     if order is None:
         raise ApiError(missing)
     return order
 
 
-def _order(exchange: Exchange, order: Order, whole: bool = True) -> dict[str, Any]:
-    return answers.order_answer(order, exchange.books[order.symbol].market, whole)
+def _order(exchange: Exchange, order: OrderRecord, whole: bool = True) -> dict[str, Any]:
+    return payloads.order_payload(order, exchange.books[order.symbol].market, whole)

@@ -10,7 +10,7 @@ from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.order_checks import MAX_LOTS, MAX_MARKET_LOTS, MAX_OPEN_ALGOS, MAX_OPEN_ORDERS, PERCENT_PRICE
-from gridv4_bt.exchange.records import AlgoOrder, Income, Order, Position, Trade
+from gridv4_bt.exchange.records import AlgoRecord, IncomeRecord, OrderRecord, PositionRecord, TradeRecord
 from gridv4_bt.exchange.replay import ReplayBook
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
@@ -35,7 +35,7 @@ def lots(qty: float, market: Market) -> str:
     return number(round(qty, decimals(market.step)))
 
 
-def order_answer(order: Order, market: Market, whole: bool = True) -> dict[str, Any]:
+def order_payload(order: OrderRecord, market: Market, whole: bool = True) -> dict[str, Any]:
     """Return an order; a POST is answered without average price and value (`whole` false)."""
     answer = {
         "orderId": order.id,
@@ -68,7 +68,7 @@ def order_answer(order: Order, market: Market, whole: bool = True) -> dict[str, 
     return answer
 
 
-def algo_answer(algo: AlgoOrder, market: Market) -> dict[str, Any]:
+def algo_payload(algo: AlgoRecord, market: Market) -> dict[str, Any]:
     """Return a conditional order."""
     return {
         "algoId": algo.id,
@@ -98,7 +98,7 @@ def algo_answer(algo: AlgoOrder, market: Market) -> dict[str, Any]:
     }
 
 
-def trade_answer(trade: Trade, market: Market) -> dict[str, Any]:
+def trade_payload(trade: TradeRecord, market: Market) -> dict[str, Any]:
     """Return a trade of the account."""
     return {
         "symbol": trade.symbol,
@@ -118,7 +118,7 @@ def trade_answer(trade: Trade, market: Market) -> dict[str, Any]:
     }
 
 
-def income_answer(income: Income) -> dict[str, Any]:
+def income_payload(income: IncomeRecord) -> dict[str, Any]:
     """Return a movement of the wallet; the exchange does not say which positionSide paid funding."""
     return {
         "symbol": income.symbol,
@@ -132,7 +132,7 @@ def income_answer(income: Income) -> dict[str, Any]:
     }
 
 
-def positions(exchange: Exchange, book: ReplayBook) -> list[tuple[str, float, Position, float, float]]:
+def positions(exchange: Exchange, book: ReplayBook) -> list[tuple[str, float, PositionRecord, float, float]]:
     """Return positionSide, signed quantity, position, unrealised PnL and maintenance margin; BOTH in one-way mode."""
     ledger, symbol = exchange.ledger, book.symbol
     found = []
@@ -147,7 +147,7 @@ def positions(exchange: Exchange, book: ReplayBook) -> list[tuple[str, float, Po
     return [("BOTH", *held[1:])]
 
 
-def position_answers(exchange: Exchange, book: ReplayBook, version: int = 3) -> list[dict[str, Any]]:
+def position_payloads(exchange: Exchange, book: ReplayBook, version: int = 3) -> list[dict[str, Any]]:
     """Return a symbol's rows of positionRisk; version 3 has only what is or was open, 2 all, with the leverage."""
     down, up = exchange.margins.liquidation_range(book)
     rows = []
@@ -193,7 +193,7 @@ def position_answers(exchange: Exchange, book: ReplayBook, version: int = 3) -> 
     return rows
 
 
-def account_answer(exchange: Exchange) -> dict[str, Any]:
+def account_payload(exchange: Exchange) -> dict[str, Any]:
     """Return the account of `/fapi/v3/account`."""
     ledger = exchange.ledger
     books = exchange.books.values()
@@ -245,9 +245,9 @@ def account_answer(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def balance_answer(exchange: Exchange) -> list[dict[str, Any]]:
+def balance_payload(exchange: Exchange) -> list[dict[str, Any]]:
     """Return the balances of `/fapi/v3/balance`."""
-    account = account_answer(exchange)
+    account = account_payload(exchange)
     [asset] = account["assets"]
     return [
         {
@@ -264,7 +264,7 @@ def balance_answer(exchange: Exchange) -> list[dict[str, Any]]:
     ]
 
 
-def symbol_answer(market: Market) -> dict[str, Any]:
+def symbol_payload(market: Market) -> dict[str, Any]:
     """Return a symbol's entry of exchangeInfo."""
     base = market.symbol.removesuffix("USDT")
     tick, step = number(market.tick), number(market.step)
@@ -309,7 +309,7 @@ def symbol_answer(market: Market) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def bracket_answer(market: Market) -> dict[str, Any]:
+def bracket_payload(market: Market) -> dict[str, Any]:
     """Return a symbol's notional brackets."""
     rows = zip(market.brackets, market.max_leverages, strict=True)
     return {
