@@ -57,15 +57,17 @@ def real(days: int) -> list[SymbolData]:
 
 
 def hold(data: list[SymbolData], console: Console) -> bool:
-    """Trade, audit and print; tell whether live and backtest are the same."""
+    """Trade, audit and print; return whether live and backtest are the same."""
     feeds = make_feeds(data)
     rules = {feed.p.name: load_market_history(feed.p.name) for feed in feeds}
     began = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        with paper_place(feeds, rules, CONFIG, 10_000.0, threading.Event()) as place:
-            with Session(Plan(list(rules), CONFIG, Path(folder)), place, lambda title, text: None) as session:
-                session.prepare()
-                session.run()
+        with (
+            paper_place(feeds, rules, CONFIG, 10_000.0, threading.Event()) as place,
+            Session(Plan(list(rules), CONFIG, Path(folder)), place, lambda title, text: None) as session,
+        ):
+            session.prepare()
+            session.run()
         seconds = time.process_time() - began
         found = audit(Path(folder))
     console.print(audit_table(found, 0.0))

@@ -1,4 +1,4 @@
-"""What an account is worth at the last prices, and how much of it is bound."""
+"""Equity and margin of an account at the last prices."""
 
 from collections.abc import Mapping
 
@@ -27,7 +27,7 @@ class Margins:
 
     @property
     def free(self) -> float:
-        """Equity that neither positions nor opening orders bind."""
+        """Equity that is not used as margin by positions or opening orders: the available balance."""
         return self.equity - plain_sum(self.of_positions(book) + self.of_orders(book) for book in self._books.values())
 
     def of_positions(self, book: ReplayBook) -> float:
@@ -48,7 +48,7 @@ class Margins:
         return margin.capacity(book.max_notional, leg, book.price, ordered)
 
     def liquidation_range(self, book: ReplayBook) -> tuple[float | None, float | None]:
-        """Return the prices (down, up) of a symbol at which the account is liquidated, all others as they stand."""
+        """Return the liquidation prices (down, up) of a symbol, the other symbols at their last prices."""
         others = plain_sum(excess(other, other.price) for other in self._books.values() if other is not book)
         long, short = book.long.tracker, book.short.tracker
         return liquidation_prices(

@@ -1,7 +1,7 @@
-"""Where requests arrive: limits, signature and time are checked, the exchange is asked, the answer is written.
+"""The API of the local exchange: it checks limits, signature and timestamp, and calls the endpoint.
 
-The api knows nothing of sockets: it turns a `Request` into a `Response`. Paths under `/gridv4/` control the exchange
-itself; Binance has none of them.
+It opens no sockets: it turns a `Request` into a `Response`. Paths under `/gridv4/`, which Binance does not have,
+control the exchange itself.
 """
 
 import logging
@@ -31,16 +31,16 @@ _LOG = logging.getLogger(__name__)
 
 
 class Api:
-    """The front of one exchange.
+    """The API of one exchange.
 
     Parameters
     ----------
     key, secret : with which requests must be signed.
     limits : of requests and orders; by default the exchange's own.
-    store : keeps the state; what it holds already is taken over.
-    faults : what goes wrong.
-    go_on : is called with the exchange before every request, to let time go on; its `speed`, if it has one, tells how
-        fast. A stepped exchange has none.
+    store : where the state is saved after each request; a state in it is loaded first.
+    faults : faults to apply to requests.
+    go_on : called with the exchange before every request to advance its time; its `speed`, if it has one, is in seconds
+        of the market per second. Without it the exchange is advanced by control requests.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class Api:
 
     @property
     def speed(self) -> float:
-        """Return how many seconds of the market go by in a second, 0 if it waits to be headers."""
+        """Seconds of the market per second, 0 if control requests advance it."""
         return getattr(self._go_on, "speed", 0.0)
 
     def respond(self, request: Request) -> Response:
-        """Return the response to a request, after all that it changed is kept."""
+        """Return the response to a request, after saving what the request changed."""
         self.tick()
         if request.path.startswith(control.PREFIX):
             response = json_response(*control.respond(self, request))
@@ -86,14 +86,14 @@ class Api:
         return response
 
     def tick(self) -> None:
-        """Let time go on, and keep what that has changed."""
+        """Advance the time and save what that has changed."""
         if self._go_on is not None:
             self._go_on(self.exchange)
             if self._saved != self._progress():
                 self._save()
 
     def serve(self, request: Request, skew: int = 0) -> Response:
-        """Return the exchange's answer; `skew` is by how much its clock is wrong, ms."""
+        """Return the exchange's response; `skew` is by how much its clock is ahead, ms."""
         exchange = self.exchange
         endpoint = ENDPOINTS.get((request.method, request.path))
         if endpoint is None:
@@ -117,7 +117,7 @@ class Api:
         return json_response(200, answer, headers)
 
     def restart(self) -> None:
-        """Forget everything and take up the state that is kept, as a new process would."""
+        """Drop the state in memory and load the saved one, as a new process would."""
         if self._store is not None:
             self._reload(self._store)
             return
@@ -166,14 +166,14 @@ def open_api(
     limits: Limits | None = None,
     go_on: Callable[[Exchange], None] | None = None,
 ) -> Api:
-    """Return the api of a local exchange that replays candles.
+    """Return the API of a local exchange that replays candles.
 
     Parameters
     ----------
     start_ms : where trading begins, UTC; by default after `HISTORY` bars, or half of them if there are fewer than
         twice as many.
     rules : a file of brackets or filters in place of the packaged table (see `load_market_history`).
-    database : file that keeps the state; what it holds already goes on.
+    database : file of the state; a session saved in it goes on.
     The others are those of `Exchange` and `Api`.
 
     Raises

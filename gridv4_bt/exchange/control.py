@@ -1,13 +1,13 @@
-"""The paths that Binance does not have: how its owner tells the local exchange what to do.
+"""The paths under `/gridv4/`, which Binance does not have: they control the local exchange.
 
 | request | body | effect |
 |---|---|---|
-| GET /gridv4/state | | where the market stands |
-| POST /gridv4/advance | `{"bars": 1}`, `{"until": ms}` or `{"ms": 60000}` | lets time go on, unless it does so itself |
-| POST /gridv4/trade | `{"symbol", "side", "positionSide", "quantity"}` | a market order by the owner's hand |
-| POST /gridv4/liquidate | `{"symbol", "positionSide"}` | the exchange takes one leg over |
-| POST /gridv4/faults | a script (see `faults`) | these faults from now on; `{}` for none |
-| POST /gridv4/restart | | the state is taken from the database, as after a crash |
+| GET /gridv4/state | | time, prices and equity |
+| POST /gridv4/advance | `{"bars": 1}`, `{"until": ms}` or `{"ms": 60000}` | advances the time, if it is stepped |
+| POST /gridv4/trade | `{"symbol", "side", "positionSide", "quantity"}` | a market order of the user |
+| POST /gridv4/liquidate | `{"symbol", "positionSide"}` | liquidates one leg |
+| POST /gridv4/faults | a script (see `faults`) | sets the faults; `{}` for none |
+| POST /gridv4/restart | | loads the state from the database, as after a crash |
 """
 
 import json
@@ -27,7 +27,7 @@ PREFIX = "/gridv4/"
 
 
 def respond(api: Front, request: Request) -> tuple[int, Any]:
-    """Return status and answer of a control request."""
+    """Return status and body of the response to a control request."""
     action = _ACTIONS.get((request.method, request.path.removeprefix(PREFIX)))
     if action is None:
         return 404, {"error": f"{request.method} {request.path} is unknown"}
@@ -40,7 +40,7 @@ def respond(api: Front, request: Request) -> tuple[int, Any]:
 
 
 def state(exchange: Exchange) -> dict[str, Any]:
-    """Return where the market and the account stand."""
+    """Return the time, the last prices and the worth of the account."""
     return {
         "time": exchange.now,
         "bar": exchange.replay.bar,

@@ -1,4 +1,4 @@
-"""The state of an exchange in a SQLite file: whatever one request changes is written in one transaction."""
+"""The state of an exchange in a SQLite file: all changes of one request are written in one transaction."""
 
 import json
 import sqlite3
@@ -41,7 +41,7 @@ class Database:
         self._kept = {"trades": 0, "incomes": 0}
 
     def load(self, exchange: Exchange) -> bool:
-        """Bring a new exchange to the state that is kept; False if nothing is."""
+        """Load the saved state into a new exchange; False if there is none."""
         try:
             [content] = self._base.execute("SELECT content FROM state").fetchone() or [None]
             if content is None:
@@ -57,12 +57,12 @@ class Database:
         return True
 
     def save(self, exchange: Exchange, whole: bool = False) -> None:
-        """Write what has changed since the last time, or the whole of an exchange that was not kept before.
+        """Write what has changed since the last time, or the whole of an exchange that was not saved before.
 
         Raises
         ------
         sqlite3.Error
-            It cannot be written; the file is as before.
+            It cannot be written; the file is unchanged.
         """
         ledger = exchange.ledger
         with self._base:
@@ -105,7 +105,7 @@ class Database:
 
 
 def snapshot(exchange: Exchange) -> dict[str, Any]:
-    """Return all that is neither a record nor can be read from the candles."""
+    """Return the state beside the records: time, modes, leverage, fills and totals."""
     replay = exchange.replay
     return {
         "now": exchange.now,
@@ -134,7 +134,7 @@ def _symbol_state(exchange: Exchange, symbol: str) -> dict[str, Any]:
 
 
 def restore(exchange: Exchange, state: Mapping[str, Any], rows: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
-    """Bring a new exchange to a state that was kept; `rows` are its orders, algos, trades and incomes.
+    """Load a saved state into a new exchange; `rows` are its orders, algos, trades and incomes.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""One account at the exchange: orders come in, time goes on, and both leave trades and income behind.
+"""One account at the exchange: it takes orders, advances in time, and books trades and income.
 
-All matching, fees, funding, margin and liquidation are the engine's (`Venue`, `SingleOrders`, `Book`); this adds what
-an exchange keeps beside them: order records, position and margin modes, and the dead man's switch.
+Matching, fees, funding, margin and liquidation are the engine's (`Venue`, `SingleOrders`, `Book`); this adds order
+records, position and margin modes, and the dead man's switch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -77,11 +77,11 @@ class Exchange:
         self._stamp = 0  # time of what happens inside a bar, ms; 0 outside
         self.hedge_mode = False
         self.isolated: set[str] = set()  #: symbols whose margin type is ISOLATED
-        self.countdowns: dict[str, int] = {}  #: when all orders of a symbol are cancelled, ms
+        self.countdowns: dict[str, int] = {}  #: time at which all orders of a symbol are cancelled, ms
         self.ledger.earn("TRANSFER", cash, self.now)
 
     def anew(self) -> "Exchange":
-        """Return the same exchange as it was in the beginning."""
+        """Return a new exchange of the same account and market, at its start."""
         return Exchange(*self._given)
 
     def book(self, symbol: str) -> ReplayBook:
@@ -93,7 +93,7 @@ class Exchange:
     # --- time
 
     def advance(self, until: int) -> None:
-        """Let the market go on up to a time, ms; it stands still after the last candle."""
+        """Advance the market to a time, ms; after the last candle its prices no longer change."""
         until = min(until, self.replay.end)
         while not self.replay.over:
             end = self.replay.moment_end
@@ -108,7 +108,7 @@ class Exchange:
         self.now = max(self.now, until)
 
     def advance_bars(self, bars: int) -> None:
-        """Let the market go on to the next open, `bars` times."""
+        """Advance the market to the next open, `bars` times."""
         for _ in range(bars):
             if self.replay.over:
                 raise DataError(f"the candles end at {iso(self.now)}; give the exchange more of them")
@@ -134,7 +134,7 @@ class Exchange:
         self._tidy()
 
     def _tidy(self) -> None:
-        """Expire the stops whose leg is gone, and forget what the engine tells of closed trades."""
+        """Expire the stops whose leg is closed, and clear the list of closed trades, which is not used here."""
         for (symbol, side), algo in list(self.order_records.stops.items()):
             if self.books[symbol].leg(side).stop is None:
                 self.order_records.end(algo, records.EXPIRED, self._time)
@@ -154,10 +154,10 @@ class Exchange:
         reduce_only: bool,
         client_id: str,
     ) -> OrderRecord:
-        """Take an order or refuse it; execute at once what takes from the market.
+        """Place an order, or raise `ApiError`; a MARKET order and a limit that crosses the market execute at once.
 
-        A MARKET order gets the last price, worse by the slippage; a limit that crosses it gets its limit price, as in
-        a backtest. While a symbol does not trade, both wait.
+        A MARKET order gets the bar's open, worse by the slippage; a limit that crosses gets its limit price, as in a
+        backtest. While the symbol does not trade (a bar without volume), both wait.
         """
         book = self.book(symbol)
         if type not in ("LIMIT", "MARKET"):
@@ -190,20 +190,21 @@ class Exchange:
         return order
 
     def cancel(self, order: OrderRecord) -> None:
-        """Cancel a standing order; -2011 if it does not stand any more."""
+        """Cancel an open order; -2011 if it is no longer open."""
         if not order.is_open:
             raise ApiError(-2011)
         self.order_records.withdraw(order, records.CANCELED, self.now)
 
     def cancel_all(self, symbol: str) -> None:
-        """Cancel all standing orders of a symbol; conditional ones stay."""
+        """Cancel all open orders of a symbol, but not conditional ones."""
         for order in self.order_records.open_orders(symbol):
             self.cancel(order)
 
     def amend(self, order: OrderRecord, side: str, qty: float, price: float) -> None:
-        """Change quantity and price of a standing limit order, which loses its place in the queue.
+        """Change quantity and price of an open limit order, which goes to the end of the queue.
 
-        As at the exchange it is cancelled if it would be filled already, or if it is post-only and would cross.
+        As at Binance it is cancelled if its executed quantity reaches the new one, or if it is post-only and would
+        cross.
         """
         if not order.is_open or order.type != "LIMIT":
             raise ApiError(-2013)
@@ -217,7 +218,7 @@ class Exchange:
             order.symbol, before.side, before.is_buy, OrderType.LIMIT, qty, price, reduce_only=order.reduce_only
         )
         place = self.singles.alive.index(before)
-        self.singles.alive.remove(before)  # it does not bind margin against itself
+        self.singles.alive.remove(before)  # its own margin is free for its new terms
         try:
             self._check(single, book)
         finally:
@@ -233,7 +234,7 @@ class Exchange:
         self._take(single, book)
 
     def _take(self, single: SingleOrder, book: ReplayBook) -> None:
-        """Execute what takes from the market, if the symbol trades."""
+        """Execute a MARKET order, or a limit that crosses the market, if the symbol trades."""
         if book in self.replay.trading:
             if single.type is OrderType.MARKET:
                 self.singles.execute_at_market(single, book)
@@ -256,9 +257,9 @@ class Exchange:
         close_position: bool,
         client_id: str,
     ) -> AlgoRecord:
-        """Let a stop wait for its trigger, or refuse it. With `close_position` it closes all that its leg then holds.
+        """Place a stop, or raise `ApiError`; with `close_position` it closes all that its leg holds when triggered.
 
-        Like the stop of a backtest such a one expires when its leg is emptied by other orders.
+        Like the stop of a backtest such a stop expires when other orders close its leg.
         """
         book = self.book(symbol)
         if type not in ("STOP_MARKET", "STOP"):
@@ -296,7 +297,7 @@ class Exchange:
         return algo
 
     def cancel_algo(self, algo: AlgoRecord) -> None:
-        """Cancel a conditional order; -2011 if it does not wait any more."""
+        """Cancel a conditional order; -2011 if it is no longer open."""
         if not algo.is_open:
             raise ApiError(-2011)
         symbol, side = stop_key(algo)
@@ -311,7 +312,7 @@ class Exchange:
     # --- modes
 
     def set_hedge_mode(self, wanted: bool) -> None:
-        """Choose hedge or one-way mode; refused while anything is open."""
+        """Set hedge or one-way mode; an error while any order or position is open."""
         if wanted == self.hedge_mode:
             raise ApiError(-4059)
         if self.order_records.open_orders() or self.order_records.open_algos():
@@ -321,7 +322,7 @@ class Exchange:
         self.hedge_mode = wanted
 
     def set_margin_type(self, symbol: str, isolated: bool) -> None:
-        """Choose cross or isolated margin; refused while anything of the symbol is open."""
+        """Set cross or isolated margin; an error while any order or position of the symbol is open."""
         book = self.book(symbol)
         if isolated == (symbol in self.isolated):
             raise ApiError(-4046)
@@ -332,7 +333,7 @@ class Exchange:
         (self.isolated.add if isolated else self.isolated.remove)(symbol)
 
     def set_leverage(self, symbol: str, leverage: int) -> None:
-        """Choose the initial leverage; refused if what is open would not fit."""
+        """Set the initial leverage; an error if open positions and orders exceed its limits."""
         book = self.book(symbol)
         before = book.leverage
         if book.market.max_notional(leverage) == 0.0:
@@ -345,15 +346,15 @@ class Exchange:
             book.leverage = before
             raise ApiError(-2028)
 
-    # --- what others do to the account
+    # --- what others than the bot do to the account
 
     def trade_by_hand(self, symbol: str, side: str, position_side: str, qty: float) -> OrderRecord:
-        """Place a market order as the owner does on the exchange's web site."""
+        """Place a market order as the user does on the web site."""
         client_id = f"web_{self.order_records.ids['orders'] + 1:020d}"
         return self.place(symbol, side, position_side, "MARKET", qty, 0.0, "GTC", False, client_id)
 
     def liquidate_leg(self, symbol: str, side: PositionSide) -> OrderRecord | None:
-        """Close one leg at the last price as the exchange's liquidation does; None if it holds nothing."""
+        """Liquidate one leg at the last price; None if it holds nothing."""
         book = self.book(symbol)
         leg = book.leg(side)
         if not leg.tracker.ids:
@@ -376,7 +377,7 @@ class Exchange:
         return self.order_records.orders[self.order_records.ids["orders"]]
 
     def fill_part(self, order: OrderRecord, share: float) -> None:
-        """Execute a share of a standing limit order, whole lots and less than all of it."""
+        """Execute a share of an open limit order, in whole lots and never all of it."""
         single, book = self.order_records.single(order), self.book(order.symbol)
         qty = int(single.remaining / book.market.step * share) * book.market.step
         enough = opens(single, book) or leg_of(single, book).tracker.qty >= qty
@@ -386,5 +387,5 @@ class Exchange:
 
     @property
     def _time(self) -> int:
-        """Time of what happens now: inside a bar its last millisecond."""
+        """Time of the present event: inside a bar its last millisecond."""
         return self._stamp or self.now

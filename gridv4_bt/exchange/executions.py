@@ -1,4 +1,4 @@
-"""Turning what the engine executes into order records, trades and income."""
+"""Booking of executions: what the engine executes becomes order records, trades and income."""
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -19,8 +19,8 @@ class Booking:
 
     Parameters
     ----------
-    time : tells the time of what happens now, ms.
-    is_hedged : tells whether the account is in hedge mode.
+    time : returns the time of the present event, ms.
+    is_hedged : returns whether the account is in hedge mode.
     """
 
     def __init__(
@@ -51,15 +51,15 @@ class Booking:
             order.status = records.PARTIALLY_FILLED
 
     def refused(self, single: SingleOrder, refusal: Refusal) -> None:
-        """Let an order expire that its leg is too small for."""
+        """Expire an order that would close more than its leg holds."""
         self._order_records.end(single.reference, records.EXPIRED, self._time())
 
     def cancelled(self, single: SingleOrder) -> None:
-        """Let an order expire that a liquidation cancelled."""
+        """Expire an order that a liquidation cancelled."""
         self._order_records.end(single.reference, records.EXPIRED, self._time())
 
     def triggered(self, single: SingleOrder) -> None:
-        """Let a STOP be a limit order."""
+        """Turn a triggered STOP into a limit order."""
         order = self._triggered_order(single.reference, "LIMIT")
         order.marketable, order.triggered_at = single.marketable, single.triggered_at
         self._order_records.convert(single, order)

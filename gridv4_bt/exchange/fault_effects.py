@@ -1,4 +1,4 @@
-"""How each kind of fault spoils a request: before the exchange sees it, or on the way back."""
+"""The effect of each kind of fault: on the request before the exchange gets it, or on its response."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _PAGE = b"<html><head><title>Error</title></head><body><center><h1>%s</h1></cent
 
 
 def applies(exchange: Exchange, fault: Fault, request: Request) -> bool:
-    """Tell whether a kind of fault makes sense for a request."""
+    """Return whether a kind of fault can apply to a request."""
     values = request.params.values
     if fault.kind == "post_only":
         return values.get("timeInForce") == "GTX"
@@ -30,7 +30,7 @@ def applies(exchange: Exchange, fault: Fault, request: Request) -> bool:
 
 
 def apply_fault(api: Front, fault: Fault, request: Request) -> Response:
-    """Return the response to a request that a fault befalls."""
+    """Return the response to a request with a fault."""
     if fault.kind in _BEFORE:
         response = _BEFORE[fault.kind](api, fault, request)
         return api.serve(request) if response is None else response
@@ -43,7 +43,7 @@ def apply_fault(api: Front, fault: Fault, request: Request) -> Response:
     return response
 
 
-# --- before the exchange sees the request; None lets it go on
+# --- before the exchange gets the request; None serves it as usual
 
 
 def _refused(fault: Fault) -> Response:
@@ -72,7 +72,7 @@ def _restart(api: Front, fault: Fault, request: Request) -> Response:
 
 
 def _trade_by_hand(api: Front, fault: Fault, request: Request) -> None:
-    with suppress(ApiError):  # what the owner may not do either changes nothing
+    with suppress(ApiError):  # an order that the exchange refuses changes nothing
         api.exchange.trade_by_hand(fault.symbol, fault.side, fault.position_side, fault.quantity)
 
 
@@ -85,7 +85,7 @@ def _fill_part(api: Front, fault: Fault, request: Request) -> None:
 
 
 def _order_of(exchange: Exchange, values: dict[str, str]) -> OrderRecord | None:
-    """Return the standing order that a request names, of a batch the first one named."""
+    """Return the open order that a request names, of a batch the first one."""
     number = values.get("orderId") or values.get("orderidlist", "").strip("[]").partition(",")[0]
     order_id = int(number) if number.isdigit() else None
     client_id = values.get("origClientOrderId")
@@ -93,7 +93,7 @@ def _order_of(exchange: Exchange, values: dict[str, str]) -> OrderRecord | None:
     return order if order is not None and order.is_open else None
 
 
-# --- on the way back
+# --- on the response
 
 
 def _as_it_is(api: Front, fault: Fault, request: Request, response: Response) -> None:

@@ -1,7 +1,7 @@
-"""What the exchange tells of an account: positions at their average entry, trades, and the wallet as a sum of income.
+"""The account as Binance shows it: positions at their average entry, trades, and the wallet as the sum of income.
 
-The matching keeps every fill by itself; Binance knows one average entry price for each positionSide. A closing realises
-against it, so wallet and unrealised PnL are split otherwise than in the engine's account, but the equity is the same.
+The engine keeps single fills; Binance has one average entry price for each positionSide. PnL is realised against it, so
+wallet and unrealised PnL differ from those of the engine's account, but the equity is the same.
 """
 
 from collections.abc import Iterable
@@ -54,7 +54,7 @@ class Ledger:
         Parameters
         ----------
         side : the positionSide that it opens or closes.
-        fee_type : the income that takes the fee; only a COMMISSION is shown in the trade.
+        fee_type : income type of the fee; only a COMMISSION is shown in the trade.
         """
         position = self.position(order.symbol, side)
         realized = 0.0
@@ -85,7 +85,7 @@ class Ledger:
         incomes: Iterable[IncomeRecord],
         positions: dict[tuple[str, PositionSide], PositionRecord],
     ) -> None:
-        """Take over what was kept."""
+        """Load saved trades, income and positions."""
         self.trades[:] = trades
         self.incomes[:] = incomes
         self.positions = positions

@@ -1,4 +1,4 @@
-"""What comes in at the api and what goes out."""
+"""HTTP requests and responses."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from gridv4_bt.exchange.params import Params
 
 @dataclass(slots=True)
 class Request:
-    """The parts of an HTTP request; query and body as they were sent, undecoded."""
+    """An HTTP request; query and body are not decoded."""
 
     method: str
     path: str
@@ -21,19 +21,19 @@ class Request:
 
     @property
     def params(self) -> Params:
-        """The parameters of query and body."""
+        """Parameters of query and body."""
         return Params(self.query, self.body)
 
 
 @dataclass(slots=True)
 class Response:
-    """What is sent back."""
+    """An HTTP response."""
 
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
-    share: float = 1.0  #: of the body that is sent before the connection is cut; 1 sends all, 0 not even a header
-    delay: float = 0.0  #: seconds before it is sent
+    share: float = 1.0  #: of the body that is sent before the connection is cut; 0 sends not even the header
+    delay: float = 0.0  #: before it is sent, seconds
 
 
 def json_response(status: int, answer: Any, headers: dict[str, str] | None = None) -> Response:
@@ -42,10 +42,10 @@ def json_response(status: int, answer: Any, headers: dict[str, str] | None = Non
 
 
 def error_response(error: ApiError, headers: dict[str, str] | None = None) -> Response:
-    """Return a refusal."""
+    """Return the response of an error."""
     return json_response(error.status, {"code": error.code, "msg": error.text}, headers)
 
 
 def unavailable() -> Response:
-    """Return the answer of an exchange that could not do what was asked."""
+    """Return a 503, Service Unavailable."""
     return error_response(ApiError(-1001, text="Service Unavailable."))

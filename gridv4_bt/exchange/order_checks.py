@@ -1,4 +1,4 @@
-"""Why the exchange does not take an order: modes, ids, filters, and what the account can open or close."""
+"""Checks of new orders: position mode, client id, filters, margin. Each raises `ApiError`."""
 
 import re
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ CLIENT_ID = re.compile(r"[\.A-Z\:/a-z0-9_-]{1,36}")
 
 
 def leg_side(position_side: str, reduce_only: bool, hedge_mode: bool) -> PositionSide | None:
-    """Return the leg that an order names, None in one-way mode; refuse what the mode does not know."""
+    """Return the leg that an order names, None in one-way mode; an error if it does not fit the mode."""
     if (position_side == "BOTH") == hedge_mode:
         raise ApiError(-4061)
     if hedge_mode and reduce_only:
@@ -39,7 +39,7 @@ def leg_side(position_side: str, reduce_only: bool, hedge_mode: bool) -> Positio
 
 
 def check_client_id(client_id: str, open_orders: Iterable[OrderRecord | AlgoRecord]) -> None:
-    """Refuse a client id that is malformed, or that an order has which stands."""
+    """Check that a client id is well-formed and that no open order has it."""
     if client_id and not CLIENT_ID.fullmatch(client_id):
         raise ApiError(-4015)
     if client_id and any(one.client_id == client_id for one in open_orders):
@@ -47,7 +47,7 @@ def check_client_id(client_id: str, open_orders: Iterable[OrderRecord | AlgoReco
 
 
 def check_shape(single: SingleOrder, book: ReplayBook) -> None:
-    """Refuse what the symbol's filters do not allow."""
+    """Check an order against the symbol's filters."""
     market = book.market
     if not single.qty > 0.0:
         raise ApiError(-4003)
@@ -63,7 +63,7 @@ def check_shape(single: SingleOrder, book: ReplayBook) -> None:
 
 
 def check_funds(single: SingleOrder, book: ReplayBook, margins: Margins) -> None:
-    """Refuse what the account cannot open or close."""
+    """Check that the account can open or close what an order wants."""
     leg = leg_of(single, book)
     qty = single.qty
     if not opens(single, book):

@@ -1,4 +1,4 @@
-"""The order records of an account, and which of them stand in the engine."""
+"""The order records of an account, and the orders of the engine that belong to the open ones."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,7 +13,7 @@ ORDERS_KEPT = 90 * DAY_MS
 
 
 class OrderRecords:
-    """All orders by id, the standing ones linked to what the engine matches."""
+    """All orders by id, and for each open one the order that the engine matches."""
 
     def __init__(self) -> None:
         self.singles: SingleOrders  #: the engine's; set before the first order
@@ -21,11 +21,11 @@ class OrderRecords:
         self.algos: dict[int, AlgoRecord] = {}
         self.ids = {"orders": 0, "algos": 0, "turns": 0}  #: last given
         self.gone: list[tuple[str, int]] = []  #: table and id of forgotten records, still to be deleted
-        self.changed: dict[tuple[str, int], OrderRecord | AlgoRecord] = {}  #: by table and id, to be stored anew
+        self.changed: dict[tuple[str, int], OrderRecord | AlgoRecord] = {}  #: by table and id, still to be stored
         self._newest: dict[str, int] = {}  # order id by client id
         self._resting: dict[int, SingleOrder] = {}  # by order id
         self._waiting: dict[int, SingleOrder] = {}  # by algo id
-        self.stops: dict[tuple[str, PositionSide], AlgoRecord] = {}  #: those that close a whole leg
+        self.stops: dict[tuple[str, PositionSide], AlgoRecord] = {}  #: of whole legs, by symbol and side
 
     def add(
         self, symbol: str, side: str, position_side: str, type: str, time_in_force: str, qty: float, price: float,
@@ -42,37 +42,37 @@ class OrderRecords:
         return order
 
     def next(self, what: str) -> int:
-        """Give the next id of orders or algos, or the next rank in the queue."""
+        """Return the next id of orders or algos, or the next rank in the queue (turns)."""
         self.ids[what] += 1
         return self.ids[what]
 
     def note_change(self, record: OrderRecord | AlgoRecord) -> None:
-        """Note that a record must be stored anew."""
+        """Note that a record has changed and must be stored."""
         self.changed["orders" if isinstance(record, OrderRecord) else "algos", record.id] = record
 
     def mark_stored(self) -> None:
-        """Note that all changes are kept."""
+        """Note that all changes are stored."""
         self.changed.clear()
         self.gone.clear()
 
-    # --- what stands
+    # --- open orders
 
     def open_orders(self, symbol: str | None = None) -> list[OrderRecord]:
-        """Return the standing orders, oldest first."""
+        """Return the open orders, oldest first."""
         orders = [single.reference for single in self._resting.values()]
         return sorted((one for one in orders if symbol in (None, one.symbol)), key=lambda order: order.id)
 
     def open_algos(self, symbol: str | None = None) -> list[AlgoRecord]:
-        """Return the conditional orders that wait for their trigger, oldest first."""
+        """Return the open conditional orders, oldest first."""
         waiting = [single.reference for single in self._waiting.values()] + list(self.stops.values())
         return sorted((one for one in waiting if symbol in (None, one.symbol)), key=lambda algo: algo.id)
 
     def single(self, order: OrderRecord) -> SingleOrder:
-        """Return what the engine matches for a standing order."""
+        """Return the engine's order of an open order."""
         return self._resting[order.id]
 
     def rest(self, order: OrderRecord, single: SingleOrder) -> None:
-        """Let the engine match an order from now on."""
+        """Add an order to those that the engine matches."""
         single.reference = order
         order.remaining = single.remaining
         self._resting[order.id] = single
@@ -80,13 +80,13 @@ class OrderRecords:
         self.note_change(order)
 
     def convert(self, single: SingleOrder, order: OrderRecord) -> None:
-        """Let a triggered order, which the engine matches already, stand for its new record."""
+        """Link a triggered order, which the engine matches already, to its new record."""
         single.reference = order
         order.remaining = single.remaining
         self._resting[order.id] = single
 
     def wait(self, algo: AlgoRecord, single: SingleOrder | None, leg: Leg | None) -> None:
-        """Let the engine watch for a trigger: of a stop that closes one whole leg, or of a single order."""
+        """Add a conditional order to the engine: as the stop of a whole leg, or as a single order."""
         self.algos[algo.id] = algo
         if leg is not None:
             leg.stop = algo.trigger
@@ -98,12 +98,12 @@ class OrderRecords:
         self.note_change(algo)
 
     def withdraw(self, order: OrderRecord, status: str, time: int) -> None:
-        """Take a standing order away from the engine."""
+        """Remove an open order from the engine and end it."""
         self.singles.alive.remove(self._resting[order.id])
         self.end(order, status, time)
 
     def withdraw_algo(self, algo: AlgoRecord, leg: Leg, status: str, time: int) -> None:
-        """Take a conditional order away from the engine; `leg` is the one that it would close."""
+        """Remove a conditional order from the engine and end it; `leg` is the one that it would close."""
         if algo.id in self._waiting:
             self.singles.alive.remove(self._waiting[algo.id])
         else:
@@ -111,7 +111,7 @@ class OrderRecords:
         self.end(algo, status, time)
 
     def end(self, record: OrderRecord | AlgoRecord, status: str, time: int) -> None:
-        """Note that the engine has nothing to do with an order any more."""
+        """Give a record its final status, once the engine no longer matches it."""
         record.status, record.updated = status, time
         if isinstance(record, OrderRecord):
             self._resting.pop(record.id, None)
@@ -121,17 +121,17 @@ class OrderRecords:
                 del self.stops[stop_key(record)]
         self.note_change(record)
 
-    # --- what is remembered
+    # --- all orders
 
     def find(self, symbol: str, order_id: int | None, client_id: str | None, now: int) -> OrderRecord | None:
-        """Return an order as long as the exchange remembers it, of several with one client id the newest."""
+        """Return an order that can still be queried, of several with one client id the newest; else None."""
         order = self.orders.get(self._newest.get(client_id, 0) if order_id is None else order_id)
         if order is None or order.symbol != symbol or _is_forgotten(order, now):
             return None
         return order
 
     def forget(self, now: int) -> None:
-        """Drop the records that cannot be asked for any more."""
+        """Delete the records that can no longer be queried."""
         for table, kept in (("orders", self.orders), ("algos", self.algos)):
             for number in [number for number, record in kept.items() if _is_forgotten(record, now)]:
                 record = kept.pop(number)
@@ -157,7 +157,7 @@ class OrderRecords:
         ids: dict[str, int],
         legs: Callable[[str, PositionSide], Leg],
     ) -> None:
-        """Take over what was kept, and let stand again what stood; `legs` gives the leg of a symbol's position."""
+        """Load saved records and add the open ones to the engine; `legs` returns the leg of a symbol's positionSide."""
         for order in orders:
             self._keep(order)
         self.algos = {algo.id: algo for algo in algos}
@@ -177,12 +177,12 @@ def _is_forgotten(record: OrderRecord | AlgoRecord, now: int) -> bool:
 
 
 def stop_key(algo: AlgoRecord) -> tuple[str, PositionSide]:
-    """Return symbol and side of the leg that a conditional order works on if it closes."""
+    """Return symbol and side of the leg that a closing conditional order works on."""
     return algo.symbol, PositionSide.SHORT if algo.side == "BUY" else PositionSide.LONG
 
 
 def _single(record: OrderRecord | AlgoRecord) -> SingleOrder:
-    """Return what the engine matches for a record that stands."""
+    """Return the engine's order of an open record."""
     trigger = record.trigger if isinstance(record, AlgoRecord) else record.stop_price
     single = SingleOrder(
         record.symbol,

@@ -1,4 +1,4 @@
-"""The exchange's answers: orders, trades, balances and markets in the shape of its REST interface."""
+"""JSON bodies of responses: orders, trades, balances and markets in the fields of Binance."""
 
 from decimal import Decimal
 from functools import cache
@@ -17,7 +17,7 @@ LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 
 
 def number(value: float) -> str:
-    """Return a float as plain decimal text that reads back as the same float."""
+    """Return a float as decimal text without an exponent that reads back as the same float."""
     text = repr(value)
     if "e" in text:
         text = format(Decimal(text), "f")
@@ -31,12 +31,12 @@ def decimals(step: float) -> int:
 
 
 def lots(qty: float, market: Market) -> str:
-    """Return a quantity in the lots it is made of; sums of floats are not decimal."""
+    """Return a quantity rounded to the decimals of its step, as text; sums of floats are not decimal."""
     return number(round(qty, decimals(market.step)))
 
 
 def order_payload(order: OrderRecord, market: Market, whole: bool = True) -> dict[str, Any]:
-    """Return an order; a POST is answered without average price and value (`whole` false)."""
+    """Return an order; the response to a POST has no average price and value (`whole` false)."""
     answer = {
         "orderId": order.id,
         "symbol": order.symbol,
@@ -148,7 +148,7 @@ def positions(exchange: Exchange, book: ReplayBook) -> list[tuple[str, float, Po
 
 
 def position_payloads(exchange: Exchange, book: ReplayBook, version: int = 3) -> list[dict[str, Any]]:
-    """Return a symbol's rows of positionRisk; version 3 has only what is or was open, 2 all, with the leverage."""
+    """Return a symbol's rows of positionRisk; version 3 has only those that are or were open, 2 all, with leverage."""
     down, up = exchange.margins.liquidation_range(book)
     rows = []
     for name, amount, position, profit, margin in positions(exchange, book):

@@ -1,4 +1,4 @@
-"""The recorded market of one symbol, as columns that a market followed in real time adds to."""
+"""The recorded market of one symbol: columns, to which a market followed in real time appends."""
 
 from array import array
 from typing import NamedTuple
@@ -55,7 +55,7 @@ class Recording:
         return len(self.time)
 
     def complete(self, row: int, candle: Candle) -> None:
-        """Write what has happened in a bar, and add the next one at its close."""
+        """Write the final prices of a bar, and append the next one, which opens at its close."""
         prices = (self.open, self.high, self.low, self.close)
         for column, price in zip(prices, candle[:4], strict=True):
             column[row] = price

@@ -1,9 +1,9 @@
-"""The recorded market: books of several symbols standing at one moment, moved on bar by bar.
+"""The replay of recorded candles: the books of several symbols, advanced together bar by bar.
 
-Nobody knows the inside of a bar before it is over, so the market stands between two bars until the bar ends; then all
-of the bar happens at once. With finer candles the same holds for each of them. Whoever trades at market while it stands
-gets the open. The last price is the close before: a backtest's orders stand from the close they were decided on, so a
-post-only order, a stop or a margin is judged by that close, and not by an open that may be a tick away from it.
+The inside of a bar is unknown until it is over, so the replay stays at a bar's open until the bar ends; then the whole
+bar is matched. With finer candles the same holds for each of them. Market orders get the open. The last price is the
+close of the bar before: the orders of a backtest rest from the close at which they were decided, so post-only orders,
+stops and margin are checked against that close, and not against an open that may be a tick away from it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class Settlement(NamedTuple):
 
 
 class ReplayBook(SymbolBook):
-    """A symbol's book that reads its bars from a recording and keeps its settlements, forming candle and last price."""
+    """A symbol's book that reads its bars from a recording, with its settlements, forming candle and last price."""
 
     def __init__(
         self, recording: Recording, history: MarketHistory, account: Account, costs: Costs, config: GridConfig
@@ -53,7 +53,7 @@ class ReplayBook(SymbolBook):
         self._row = -1  # of the recording
         self.settled: list[Settlement] = []
         self.price = 0.0  #: last traded
-        self.forming: list[float] = []  #: open, high, low, close, volume of the bar as far as it has happened
+        self.forming: list[float] = []  #: open, high, low, close, volume of the current bar so far
         self._funding_ms = int(config.funding_hours * HOUR_MS)
 
     @property
@@ -67,14 +67,14 @@ class ReplayBook(SymbolBook):
         self.max_notional = self.market.max_notional(leverage)
 
     def settle_funding(self, rate: float) -> None:
-        """Charge a settlement and remember it."""
+        """Charge a settlement and add it to `settled`."""
         before = self.account.funding
         super().settle_funding(rate)
         paid = self.account.funding - before
         self.settled.append(Settlement(self._whole.time, rate, self.settlement_price(), paid))
 
     def next_settlement(self, now: int) -> int:
-        """Return when the next settlement is due, ms; where the record ends, a funding period after its last."""
+        """Return the time of the next settlement, ms; after the last recorded one, the next multiple of 8 hours."""
         times = self._recording.settlement_times
         if times is None:
             return (now // self._funding_ms + 1) * self._funding_ms
@@ -82,7 +82,7 @@ class ReplayBook(SymbolBook):
         return int(later[0]) if len(later) else (now // (8 * HOUR_MS) + 1) * 8 * HOUR_MS
 
     def begin_bar(self, time_ms: int) -> bool:
-        """Open the bar of a time and return True, if there is one: its open is all that is known of it."""
+        """Read the bar that opens at or before a time and return True, or False if there is none."""
         bars, row = self._recording, self._row + 1
         if row == len(bars) or bars.time[row] > time_ms:
             return False
@@ -106,7 +106,7 @@ class ReplayBook(SymbolBook):
         return self._recording.mark[self._row]
 
     def leave_part(self) -> None:
-        """Let all of the part that the book stands at happen."""
+        """Add the current part of the bar to the forming candle and take its close as the last price."""
         bar, forming = self.bar, self.forming
         forming[1] = max(forming[1], bar.high)
         forming[2] = min(forming[2], bar.low)
@@ -114,7 +114,7 @@ class ReplayBook(SymbolBook):
         forming[4] += bar.volume
 
     def complete(self, candle: Candle) -> None:
-        """Write what has happened in the bar, and add the next one at its close."""
+        """Write the final prices of the current bar, and append the next one, which opens at its close."""
         bar = self.bar
         bar.open, bar.high, bar.low, bar.close, bar.volume = candle[:5]
         bar.mark_low, bar.mark_high, bar.mark_close = candle.low, candle.high, candle.close
@@ -127,7 +127,7 @@ class ReplayBook(SymbolBook):
         Parameters
         ----------
         interval : a multiple of the bars' length, ms.
-        over : whether the last bar has closed; until then it is as far as it has happened.
+        over : whether the last bar has closed; else it is the forming candle.
         """
         bars, last = self._recording, self._row
         began = bars.time[0]
@@ -155,7 +155,7 @@ class ReplayBook(SymbolBook):
 
 
 class Replay:
-    """Books of one account that stand at the same moment of their recorded bars.
+    """The books of one account, all at the same moment of their recorded bars.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ class Replay:
     Raises
     ------
     DataError
-        No moment fits, or the bars differ in length.
+        There is no bar from `start_ms` on, or the bars differ in length.
     """
 
     def __init__(
@@ -187,9 +187,9 @@ class Replay:
         self.interval = lengths.pop()
         self._times = np.unique(np.concatenate([recording.time for recording in recordings]))
         self._moments: list[tuple[int, list[tuple[ReplayBook, Bar]]]] = []
-        self.moment = 0  #: which part of the bar this is
-        self.bar = -1  #: number of the bar among all there are
-        self.trading: list[ReplayBook] = []  #: the books that trade at this moment
+        self.moment = 0  #: number of the current part of the bar
+        self.bar = -1  #: number of the current bar
+        self.trading: list[ReplayBook] = []  #: books that trade in the current part
         self.over = False  #: whether the last bar has closed
         first = max(recording.time[0] for recording in recordings)
         start = max(first, start_ms)
@@ -201,23 +201,23 @@ class Replay:
 
     @property
     def time(self) -> int:
-        """Open time of the bar, ms."""
+        """Open time of the current bar, ms."""
         return int(self._times[self.bar])
 
     @property
     def end(self) -> int:
-        """When the last bar closes, ms."""
+        """Close time of the last bar, ms."""
         return int(self._times[-1]) + self.interval
 
     @property
     def moment_end(self) -> int:
-        """When the part of the bar that the market stands at is over, ms."""
+        """Close time of the current part of the bar, ms."""
         if self.moment + 1 < len(self._moments):
             return self._moments[self.moment + 1][0]
         return self.time + self.interval
 
     def forward(self) -> None:
-        """Let this part of the bar happen and stand at the next one, or at the next bar, whose funding is settled."""
+        """Complete the current part of the bar and go to the next one, or to the next bar, and settle its funding."""
         if self._moments:
             for book, _ in self._moments[self.moment][1]:
                 book.leave_part()
@@ -232,16 +232,16 @@ class Replay:
         self._enter(0)
 
     def complete(self, candles: Mapping[str, Candle]) -> None:
-        """Write what has happened in the bar that the market stands at, and add the next one, which nobody knows yet.
+        """Write the final prices of the current bar of every symbol, and append the next one.
 
-        For a market that is recorded while it is traded; all symbols at once.
+        For a market that is followed in real time.
         """
         for symbol, candle in candles.items():
             self.books[symbol].complete(candle)
         self._times = np.append(self._times, self._times[-1] + self.interval)
 
     def seek(self, time_ms: int, moment: int) -> None:
-        """Go on to the bar that opens at a time, and a part of it, without trading."""
+        """Go to a part of the bar that opens at a time, without matching."""
         while not self.over and (self.time, self.moment) < (time_ms, moment):
             self.forward()
 

@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 
 class Server:
-    """Serves a api over HTTP.
+    """An HTTP server of an `Api`.
 
-    All requests are answered one after another in one thread, so that the exchange is never seen half changed.
+    It answers requests one after another in one thread, so that none sees the exchange in the middle of a change.
     """
 
     def __init__(self, api: Api, port: int = 0) -> None:
@@ -35,7 +35,7 @@ class Server:
         return f"http://{HOST}:{self.port}"
 
     async def start(self) -> None:
-        """Begin to listen; port 0 takes a free one."""
+        """Start listening; port 0 takes a free one."""
         self._runner = web.ServerRunner(web.Server(self._answer), shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, HOST, self.port)
@@ -49,7 +49,7 @@ class Server:
         await self._runner.cleanup()
 
     async def _tick(self) -> None:
-        """Let time go on when nobody asks."""
+        """Advance the time between requests."""
         while True:
             await asyncio.sleep(TICK)
             self.api.tick()
@@ -84,7 +84,7 @@ def serve(server: Server, on_start: Callable[[str], None]) -> None:
 
     Parameters
     ----------
-    on_start : told the address once requests are answered.
+    on_start : called with the address once the server listens.
 
     Raises
     ------

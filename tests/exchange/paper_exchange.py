@@ -54,7 +54,7 @@ FIELDS = ("symbol", "tick", "step", "min_qty", "min_notional", "brackets", "max_
 
 
 class Rest:
-    """Asks a api with signed requests; refusals are answers like all others."""
+    """Sends signed requests to an API; errors are returned like all other responses."""
 
     def __init__(self, api, key=KEY, secret=SECRET):
         self.api, self.key, self.secret = api, key, secret

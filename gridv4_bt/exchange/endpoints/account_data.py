@@ -1,4 +1,4 @@
-"""The paths of an account: trades, income, balance, positions and modes."""
+"""Endpoints of the account: trades, income, balance, positions and modes."""
 
 from typing import Any
 
@@ -67,13 +67,13 @@ def position_risk_v2(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/positionSide/dual", weight=30)
 def position_mode(exchange: Exchange, params: Params) -> Any:
-    """Tell hedge mode from one-way mode."""
+    """Return whether the account is in hedge mode."""
     return {"dualSidePosition": exchange.hedge_mode}
 
 
 @endpoint("POST", "v1/positionSide/dual")
 def set_position_mode(exchange: Exchange, params: Params) -> Any:
-    """Choose hedge or one-way mode."""
+    """Set hedge or one-way mode."""
     params.text("dualSidePosition")
     exchange.set_hedge_mode(params.flag("dualSidePosition"))
     return {"code": 200, "msg": "success"}
@@ -81,7 +81,7 @@ def set_position_mode(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("POST", "v1/marginType")
 def set_margin_type(exchange: Exchange, params: Params) -> Any:
-    """Choose cross or isolated margin."""
+    """Set cross or isolated margin."""
     kind = params.text("marginType", None, ("ISOLATED", "CROSSED"))
     exchange.set_margin_type(params.text("symbol"), kind == "ISOLATED")
     return {"code": 200, "msg": "success"}
@@ -89,7 +89,7 @@ def set_margin_type(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("POST", "v1/leverage")
 def set_leverage(exchange: Exchange, params: Params) -> Any:
-    """Choose the initial leverage."""
+    """Set the initial leverage."""
     book = exchange.book(params.text("symbol"))
     leverage = params.integer("leverage")
     if leverage is None:

@@ -1,4 +1,4 @@
-"""The paths of conditional orders."""
+"""Endpoints of conditional orders."""
 
 from typing import Any
 
@@ -18,12 +18,12 @@ def post_algo(exchange: Exchange, params: Params) -> Any:
     closes = params.flag("closePosition")
     if closes and params.values.get("quantity"):
         raise ApiError(-1106, "quantity")
-    type = params.text("type")
+    order_type = params.text("type")
     algo = exchange.place_algo(
         **common_terms(params),
-        type=type,
+        type=order_type,
         qty=0.0 if closes else params.number("quantity"),
-        price=params.number("price") if type == "STOP" else 0.0,
+        price=params.number("price") if order_type == "STOP" else 0.0,
         trigger=params.number("triggerPrice"),
         time_in_force=params.text("timeInForce", "GTC"),
         working_type=params.text("workingType", "CONTRACT_PRICE", ("CONTRACT_PRICE", "MARK_PRICE")),
@@ -57,7 +57,7 @@ def delete_algos(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/openAlgoOrders", weight=without_symbol(1, 40))
 def open_algos(exchange: Exchange, params: Params) -> Any:
-    """List the conditional orders that wait."""
+    """List the open conditional orders."""
     symbol = params.values.get("symbol") or None
     return [
         _algo(exchange, algo) for algo in exchange.order_records.open_algos(symbol and exchange.book(symbol).symbol)

@@ -1,4 +1,4 @@
-"""The paths that anybody may ask: time, markets, candles, prices and funding."""
+"""Public endpoints: time, markets, candles, prices and funding."""
 
 from typing import Any
 
@@ -21,13 +21,13 @@ def _kline_weight(params: Params) -> int:
 
 @endpoint("GET", "v1/ping", signed=False)
 def ping(exchange: Exchange, params: Params) -> Any:
-    """Answer."""
+    """Return an empty object."""
     return {}
 
 
 @endpoint("GET", "v1/time", signed=False)
 def time(exchange: Exchange, params: Params) -> Any:
-    """Tell the server's time."""
+    """Return the server's time."""
     return {"serverTime": exchange.now}
 
 
@@ -46,7 +46,7 @@ def exchange_info(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/klines", weight=_kline_weight, signed=False)
 def klines(exchange: Exchange, params: Params) -> Any:
-    """Return candles, the open one last."""
+    """Return candles, the one that is still open last."""
     book = exchange.book(params.text("symbol"))
     try:
         step = interval_ms(params.text("interval"))
@@ -63,7 +63,9 @@ def klines(exchange: Exchange, params: Params) -> Any:
         last = min(last, -(-first // step) * step + (limit - 1) * step)
     rows = book.candles(step, first, last, exchange.replay.over)
     replay = exchange.replay
-    if not replay.over and replay.moment_end <= exchange.now:  # in real time the last minute is not known at once
+    if (
+        not replay.over and replay.moment_end <= exchange.now
+    ):  # in real time a minute is known only a second or so after its end
         ends = rows[:, 0] + step
         rows = rows[(ends < replay.moment_end) | (ends > exchange.now)]
     return [
@@ -87,7 +89,7 @@ def klines(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/premiumIndex", weight=without_symbol(1, 10), signed=False)
 def premium_index(exchange: Exchange, params: Params) -> Any:
-    """Return mark price and funding; the rate is the latest settled, because the next is known from the future here."""
+    """Return mark price and funding; the rate is the latest settled one, as the next one lies in the future."""
     rows = []
     for book in books(exchange, params):
         rows.append(
@@ -107,7 +109,7 @@ def premium_index(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/fundingRate", weight=0, signed=False)
 def funding_rate(exchange: Exchange, params: Params) -> Any:
-    """Return settlements, without a start the latest."""
+    """Return funding settlements: the first from `startTime` on, or without it the latest."""
     limit = params.integer("limit", 100, 1, 1000)
     first, last = params.integer("startTime"), params.integer("endTime", exchange.now)
     rows = [
@@ -122,7 +124,7 @@ def funding_rate(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/ticker/bookTicker", weight=without_symbol(2, 5), signed=False)
 def book_ticker(exchange: Exchange, params: Params) -> Any:
-    """Return bid and ask, which are both the last price."""
+    """Return bid and ask; both are the last price."""
     rows = [
         {
             "symbol": book.symbol,
@@ -149,7 +151,7 @@ def ticker_price(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/ticker/24hr", weight=without_symbol(1, 40), signed=False)
 def ticker_day(exchange: Exchange, params: Params) -> Any:
-    """Return what happened in the last 24 hours."""
+    """Return prices and volume of the last 24 hours."""
     rows = []
     for book in books(exchange, params):
         bars = book.candles(book.interval, exchange.now - DAY_MS, exchange.now, exchange.replay.over).tolist()

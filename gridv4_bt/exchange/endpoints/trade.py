@@ -1,4 +1,4 @@
-"""The paths of orders, single and in batches, and of the dead man's switch."""
+"""Endpoints of orders, single and in batches, and of the dead man's switch."""
 
 import json
 from collections.abc import Callable
@@ -31,19 +31,19 @@ def post_order(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("POST", "v1/order/test", weight=0)
 def test_order(exchange: Exchange, params: Params) -> Any:
-    """Check the parameters of an order and place none."""
+    """Check the parameters of an order without placing it."""
     _order_terms(params)
     return {}
 
 
 def _order_terms(params: Params) -> dict[str, Any]:
-    type = params.text("type")
-    if type in CONDITIONAL_TYPES:
+    order_type = params.text("type")
+    if order_type in CONDITIONAL_TYPES:
         raise ApiError(-4120)
-    terms = common_terms(params) | {"type": type, "qty": params.number("quantity"), "price": 0.0}
+    terms = common_terms(params) | {"type": order_type, "qty": params.number("quantity"), "price": 0.0}
     terms["client_id"] = params.text("newClientOrderId", "")
     terms["time_in_force"] = "GTC"
-    if type == "LIMIT":
+    if order_type == "LIMIT":
         terms["time_in_force"] = params.text("timeInForce", None, ("GTC", "IOC", "FOK", "GTX"), -1115)
         terms["price"] = params.number("price")
     elif params.values.get("price"):
@@ -52,7 +52,7 @@ def _order_terms(params: Params) -> dict[str, Any]:
 
 
 def common_terms(params: Params) -> dict[str, Any]:
-    """Return what all orders say: symbol, side, positionSide, reduceOnly."""
+    """Return the parameters that all orders have: symbol, side, positionSide, reduceOnly."""
     return {
         "symbol": params.text("symbol"),
         "side": params.text("side", None, ("BUY", "SELL"), -1117),
@@ -82,7 +82,7 @@ def get_order(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/openOrder")
 def get_open_order(exchange: Exchange, params: Params) -> Any:
-    """Return an order that stands."""
+    """Return an open order."""
     order = _find(exchange, params)
     if not order.is_open:
         raise ApiError(-2013)
@@ -99,19 +99,19 @@ def delete_order(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("POST", "v1/batchOrders", weight=5, orders=_batch_size)
 def post_batch(exchange: Exchange, params: Params) -> Any:
-    """Place up to five orders, each for itself."""
+    """Place up to five orders; each succeeds or fails by itself."""
     return _each(params, lambda one: post_order(exchange, one))
 
 
 @endpoint("PUT", "v1/batchOrders", weight=5, orders=_batch_size)
 def put_batch(exchange: Exchange, params: Params) -> Any:
-    """Amend up to five orders, each for itself."""
+    """Amend up to five orders; each succeeds or fails by itself."""
     return _each(params, lambda one: put_order(exchange, one))
 
 
 @endpoint("DELETE", "v1/batchOrders")
 def delete_batch(exchange: Exchange, params: Params) -> Any:
-    """Cancel up to ten orders, each for itself."""
+    """Cancel up to ten orders; each succeeds or fails by itself."""
     symbol, values = params.text("symbol"), params.values
     numbers = values.get("orderidlist") or values.get("orderIdList")
     name = "orderId" if numbers else "origClientOrderId"
@@ -156,14 +156,14 @@ def _params(values: Any) -> Params:
 
 @endpoint("DELETE", "v1/allOpenOrders")
 def delete_all(exchange: Exchange, params: Params) -> Any:
-    """Cancel all standing orders of a symbol; conditional ones stay."""
+    """Cancel all open orders of a symbol, but not conditional ones."""
     exchange.cancel_all(exchange.book(params.text("symbol")).symbol)
     return {"code": 200, "msg": "The operation of cancel all open order is done."}
 
 
 @endpoint("POST", "v1/countdownCancelAll", weight=10)
 def countdown(exchange: Exchange, params: Params) -> Any:
-    """Set or stop the dead man's switch of a symbol."""
+    """Start, renew or stop the dead man's switch of a symbol."""
     symbol = exchange.book(params.text("symbol")).symbol
     wait = params.integer("countdownTime")
     if wait is None:
@@ -176,7 +176,7 @@ def countdown(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/openOrders", weight=without_symbol(1, 40))
 def open_orders(exchange: Exchange, params: Params) -> Any:
-    """List the standing orders."""
+    """List the open orders."""
     symbol = params.values.get("symbol") or None
     return [
         _order(exchange, order) for order in exchange.order_records.open_orders(symbol and exchange.book(symbol).symbol)
