@@ -14,7 +14,7 @@ through the exchange's interface. They obey the same rules in the same phases:
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gridv4_bt.core.grid import round_down
 from gridv4_bt.core.sums import plain_sum
@@ -22,7 +22,8 @@ from gridv4_bt.engine.ladder import Blocked
 from gridv4_bt.engine.margin import opening_limit
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import INFINITY, Book, Leg, market_price, stop_hit, stop_price
-from gridv4_bt.engine.types import LOT_NOISE, PositionSide, TradeLabel
+from gridv4_bt.engine.position import LOT_NOISE
+from gridv4_bt.engine.types import PositionSide, TradeLabel
 
 
 class OrderType(StrEnum):
@@ -57,7 +58,7 @@ class SingleOrder:
     price: float = 0.0  #: limit price
     trigger: float = 0.0  #: stop price
     reduce_only: bool = False  #: of one-way mode: never opens
-    reference: object = None  #: what its owner knows it by
+    reference: Any = None  #: what its owner knows it by
     marketable: bool = False  #: its limit price crossed the market when it was placed or triggered: a taker
     triggered_at: int = -1  #: open time of the bar that triggered it, ms
     remaining: float = field(init=False)  #: base units not executed yet

@@ -135,7 +135,7 @@ class Api:
         if self._store is not None:
             self._store.close()
 
-    def _progress(self) -> tuple:
+    def _progress(self) -> tuple[int, int, bool, int]:
         replay = self.exchange.replay
         return replay.bar, replay.moment, replay.over, len(self.exchange.ledger.incomes)
 

@@ -68,8 +68,11 @@ class Database:
         with self._base:
             self._base.execute("BEGIN")
             records = exchange.order_records
-            for record in (*records.orders.values(), *records.algos.values()) if whole else ():
-                records.note_change(record)
+            if whole:
+                for order in records.orders.values():
+                    records.note_change(order)
+                for algo in records.algos.values():
+                    records.note_change(algo)
             for (table, number), record in records.changed.items():
                 self._put(table, number, asdict(record))
             for table, number in records.gone:
@@ -95,7 +98,7 @@ class Database:
                 self._base.execute(f"CREATE TABLE IF NOT EXISTS {table} (id INTEGER PRIMARY KEY, content TEXT)")
             self._base.execute("CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY, content TEXT)")
 
-    def _put(self, table: str, number: int, content: dict) -> None:
+    def _put(self, table: str, number: int, content: dict[str, Any]) -> None:
         text = json.dumps(content, separators=(",", ":"))
         self._base.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", (number, text))
 

@@ -13,7 +13,8 @@ from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.market import MarketHistory
 from gridv4_bt.engine.matching import INFINITY
 from gridv4_bt.engine.orders import OrderType, SingleOrder, SingleOrders, leg_of, opens
-from gridv4_bt.engine.types import LOT_NOISE, PositionSide, TradeLabel
+from gridv4_bt.engine.position import LOT_NOISE
+from gridv4_bt.engine.types import PositionSide, TradeLabel
 from gridv4_bt.engine.venue import Venue
 from gridv4_bt.errors import DataError
 from gridv4_bt.exchange import records

@@ -81,7 +81,9 @@ def _liquidate(api: Front, fault: Fault, request: Request) -> None:
 
 
 def _fill_part(api: Front, fault: Fault, request: Request) -> None:
-    api.exchange.fill_part(_order_of(api.exchange, request.params.values), fault.share)
+    order = _order_of(api.exchange, request.params.values)
+    if order is not None:  # else the fault does not apply
+        api.exchange.fill_part(order, fault.share)
 
 
 def _order_of(exchange: Exchange, values: dict[str, str]) -> OrderRecord | None:
@@ -131,7 +133,7 @@ def _without_late(api: Front, fault: Fault, request: Request, response: Response
 
 
 def _without_wicks(api: Front, fault: Fault, request: Request, response: Response) -> None:
-    def shorten(rows: list) -> list:
+    def shorten(rows: list[Any]) -> list[Any]:
         closed = [row for row in rows if row[6] < api.exchange.now]
         for row in closed[-1:]:
             row[2], row[3] = max(row[1], row[4], key=float), min(row[1], row[4], key=float)
@@ -140,7 +142,7 @@ def _without_wicks(api: Front, fault: Fault, request: Request, response: Respons
     _edit(response, shorten)
 
 
-def _edit(response: Response, change: Callable[[list], list]) -> None:
+def _edit(response: Response, change: Callable[[list[Any]], list[Any]]) -> None:
     content: Any = json.loads(response.body)
     if isinstance(content, list):
         response.body = json.dumps(change(content), separators=(",", ":")).encode()

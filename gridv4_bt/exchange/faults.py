@@ -19,6 +19,7 @@ import json
 import random
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,27 +98,37 @@ class Fault(BaseModel):
         return (not verb or verb == method) and (rest == "*" or (path == rest if verb else rest in path))
 
 
+@dataclass(slots=True)
+class _Rule:
+    """A rule and how far it has come."""
+
+    fault: Fault
+    skip: int  #: requests still without a fault
+    left: int  #: faults still to come, where `times` limits them
+    generator: random.Random
+
+
 class Faults:
     """The rules in force; each has its own random generator, so that one does not change the draws of another."""
 
     def __init__(self, rules: Sequence[Fault] = (), seed: int = 0) -> None:
         self._rules = [
-            [rule, rule.skip, rule.times, random.Random(f"{seed}/{number}")] for number, rule in enumerate(rules)
+            _Rule(rule, rule.skip, rule.times, random.Random(f"{seed}/{number}")) for number, rule in enumerate(rules)
         ]
 
     def draw(self, method: str, path: str, applies: Callable[[Fault], bool]) -> Fault | None:
         """Return the fault of a request, or None; `applies` returns whether a rule's kind can apply to it."""
-        for state in self._rules:
-            rule, skip, times, generator = state
-            if not rule.matches(method, path) or (rule.times and not times) or not applies(rule):
+        for rule in self._rules:
+            fault = rule.fault
+            if not fault.matches(method, path) or (fault.times and not rule.left) or not applies(fault):
                 continue
-            if skip:
-                state[1] -= 1
+            if rule.skip:
+                rule.skip -= 1
                 continue
-            if rule.probability < 1.0 and generator.random() >= rule.probability:
+            if fault.probability < 1.0 and rule.generator.random() >= fault.probability:
                 continue
-            state[2] -= 1
-            return rule
+            rule.left -= 1
+            return fault
         return None
 
 

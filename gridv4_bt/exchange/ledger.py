@@ -6,7 +6,8 @@ wallet and unrealised PnL differ from those of the engine's account, but the equ
 
 from collections.abc import Iterable
 
-from gridv4_bt.engine.types import LOT_NOISE, PositionSide
+from gridv4_bt.engine.position import LOT_NOISE
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.records import IncomeRecord, OrderRecord, PositionRecord, TradeRecord
 
 

@@ -1,6 +1,7 @@
 """The order records of an account, and the orders of the engine that belong to the open ones."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.engine.matching import Leg
@@ -29,7 +30,7 @@ class OrderRecords:
 
     def add(
         self, symbol: str, side: str, position_side: str, type: str, time_in_force: str, qty: float, price: float,
-        client_id: str, time: int, **more: object,
+        client_id: str, time: int, **more: Any,
     ) -> OrderRecord:  # fmt: skip
         """Record a new order."""
         number = self.next("orders")
@@ -85,7 +86,7 @@ class OrderRecords:
         order.remaining = single.remaining
         self._resting[order.id] = single
 
-    def wait(self, algo: AlgoRecord, single: SingleOrder | None, leg: Leg | None) -> None:
+    def wait(self, algo: AlgoRecord, single: SingleOrder, leg: Leg | None) -> None:
         """Add a conditional order to the engine: as the stop of a whole leg, or as a single order."""
         self.algos[algo.id] = algo
         if leg is not None:
@@ -125,7 +126,7 @@ class OrderRecords:
 
     def find(self, symbol: str, order_id: int | None, client_id: str | None, now: int) -> OrderRecord | None:
         """Return an order that can still be queried, of several with one client id the newest; else None."""
-        order = self.orders.get(self._newest.get(client_id, 0) if order_id is None else order_id)
+        order = self.orders.get(self._newest.get(client_id or "", 0) if order_id is None else order_id)
         if order is None or order.symbol != symbol or _is_forgotten(order, now):
             return None
         return order
@@ -162,7 +163,8 @@ class OrderRecords:
             self._keep(order)
         self.algos = {algo.id: algo for algo in algos}
         self.ids = dict(ids)
-        for record in sorted((one for one in (*orders, *algos) if one.is_open), key=lambda one: one.turn):
+        records: list[OrderRecord | AlgoRecord] = [*orders, *algos]
+        for record in sorted((one for one in records if one.is_open), key=lambda one: one.turn):
             single = _single(record)
             if isinstance(record, OrderRecord):
                 self.rest(record, single)

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Collection, Mapping
+from typing import overload
 from urllib.parse import parse_qsl
 
 from gridv4_bt.exchange.api_errors import ApiError
@@ -26,6 +27,12 @@ class Params:
         if one_of and value not in one_of:
             raise ApiError(code, name)
         return value
+
+    @overload
+    def integer(self, name: str, default: int, low: int = 0, high: int = 1 << 62) -> int: ...
+
+    @overload
+    def integer(self, name: str, default: None = None, low: int = 0, high: int = 1 << 62) -> int | None: ...
 
     def integer(self, name: str, default: int | None = None, low: int = 0, high: int = 1 << 62) -> int | None:
         """Return a whole number, or the default; -1130 if it is none or out of bounds."""

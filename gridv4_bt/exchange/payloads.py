@@ -27,7 +27,7 @@ def number(value: float) -> str:
 @cache
 def decimals(step: float) -> int:
     """Return how many decimals a step has: 3 for 0.001."""
-    return max(-Decimal(number(step)).as_tuple().exponent, 0)
+    return max(-int(Decimal(number(step)).as_tuple().exponent), 0)
 
 
 def lots(qty: float, market: Market) -> str:
@@ -213,7 +213,7 @@ def account_payload(exchange: Exchange) -> dict[str, Any]:
         "CrossUnPnl": profit,
     }
     free = max(exchange.margins.free, 0.0)
-    asset = {name[0].lower() + name[1:]: number(value) for name, value in totals.items()}
+    asset: dict[str, Any] = {name[0].lower() + name[1:]: number(value) for name, value in totals.items()}
     asset = {"asset": "USDT"} | asset | {"availableBalance": number(free), "maxWithdrawAmount": number(free)}
     asset["updateTime"] = ledger.incomes[-1].time
     answer = {f"total{name}": number(value) for name, value in totals.items()}

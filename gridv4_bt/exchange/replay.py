@@ -134,7 +134,8 @@ class ReplayBook(SymbolBook):
         begin = max((-(-first_ms // interval) * interval - began) // self.interval, 0)
         end = min((last_ms // interval * interval + interval - began) // self.interval, last + 1)
         rows = np.empty((max(end - begin, 0), 6))
-        for number, column in enumerate((bars.time, bars.open, bars.high, bars.low, bars.close, bars.volume)):
+        rows[:, 0] = bars.time[begin : max(end, begin)]
+        for number, column in enumerate((bars.open, bars.high, bars.low, bars.close, bars.volume), start=1):
             rows[:, number] = column[begin : max(end, begin)]
         if len(rows) and end == last + 1 and not over:
             rows[-1, 1:] = self.forming

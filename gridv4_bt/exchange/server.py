@@ -4,7 +4,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from aiohttp import web
 
@@ -27,7 +27,7 @@ class Server:
         self.api = api
         self.port = port
         self._runner: web.ServerRunner | None = None
-        self._ticking: asyncio.Task | None = None
+        self._ticking: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -45,8 +45,10 @@ class Server:
 
     async def stop(self) -> None:
         """Close all connections."""
-        self._ticking.cancel()
-        await self._runner.cleanup()
+        if self._ticking is not None:
+            self._ticking.cancel()
+        if self._runner is not None:
+            await self._runner.cleanup()
 
     async def _tick(self) -> None:
         """Advance the time between requests."""
@@ -144,7 +146,7 @@ class ServerThread:
     def call(self, action: Callable[[], T]) -> T:
         """Run something between two requests and return its result."""
 
-        async def run() -> Any:
+        async def run() -> T:
             return action()
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result()

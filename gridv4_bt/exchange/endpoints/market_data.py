@@ -112,7 +112,7 @@ def funding_rate(exchange: Exchange, params: Params) -> Any:
     """Return funding settlements: the first from `startTime` on, or without it the latest."""
     limit = params.integer("limit", 100, 1, 1000)
     first, last = params.integer("startTime"), params.integer("endTime", exchange.now)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"symbol": book.symbol, "fundingTime": one.time, "fundingRate": number(one.rate), "markPrice": number(one.mark)}
         for book in books(exchange, params)
         for one in book.settled
@@ -180,5 +180,5 @@ def ticker_day(exchange: Exchange, params: Params) -> Any:
     return _one_or_all(rows, params)
 
 
-def _one_or_all(rows: list[dict], params: Params) -> Any:
+def _one_or_all(rows: list[dict[str, Any]], params: Params) -> Any:
     return rows[0] if params.values.get("symbol") else rows

@@ -4,14 +4,16 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.params import Params
+from gridv4_bt.exchange.records import AlgoRecord, IncomeRecord, OrderRecord, TradeRecord
 from gridv4_bt.exchange.replay import ReplayBook
 
+T = TypeVar("T", OrderRecord, AlgoRecord, TradeRecord, IncomeRecord)
 Handler = Callable[[Exchange, Params], Any]
 WEEK_MS = 7 * DAY_MS
 TRADES_KEPT = 90 * DAY_MS
@@ -74,15 +76,15 @@ def window(exchange: Exchange, params: Params) -> tuple[int, int]:
     return max(first, exchange.now - TRADES_KEPT), last
 
 
-def between(rows: Sequence, first: int, last: int) -> Sequence:
+def between(rows: Sequence[T], first: int, last: int) -> Sequence[T]:
     """Return the rows of a time window, both ends included; `rows` are in order of time."""
     begin = bisect_left(rows, first, key=lambda row: row.time)
     return rows[begin : bisect_right(rows, last, key=lambda row: row.time)]
 
 
 def page(
-    exchange: Exchange, params: Params, rows: Sequence, cursor: str, usual: int, fits: Callable[[Any], bool]
-) -> list:
+    exchange: Exchange, params: Params, rows: Sequence[T], cursor: str, usual: int, fits: Callable[[T], bool]
+) -> list[T]:
     """Return one page of the rows that fit: the first from an id or `startTime` on, or without a start the last.
 
     `rows` are in order of id and of time; `usual` is the default limit.

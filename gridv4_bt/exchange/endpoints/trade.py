@@ -136,7 +136,7 @@ def _or_error(handle: Callable[[Params], Any], params: Params) -> Any:
         return {"code": error.code, "msg": error.text}
 
 
-def _json_list(text: str) -> list:
+def _json_list(text: str) -> list[Any]:
     try:
         content = json.loads(text)
     except ValueError:
