@@ -198,8 +198,8 @@ class Fuzz:
             assert abs(executed[order.id] - order.executed) <= 1e-9 * (1.0 + order.executed)
             assert order.executed <= order.qty * (1.0 + 1e-9)
             assert (order.status == "FILLED") <= (order.executed > 0.0)
-        standing = [single.reference.id for single in exchange.singles.alive if hasattr(single.reference, "client_id")]
-        assert len(standing) == len(exchange.singles.alive)
+        open_ids = [single.reference.id for single in exchange.singles.alive if hasattr(single.reference, "client_id")]
+        assert len(open_ids) == len(exchange.singles.alive)
         assert len(exchange.order_records.open_orders()) == sum(
             one.is_open for one in exchange.order_records.orders.values()
         )

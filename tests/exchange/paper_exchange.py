@@ -29,7 +29,7 @@ def funding_frame(settlements):
 
 
 def make_exchange(bars=None, symbols=("TESTUSDT",), funding=((0, 0.0),), cash=10_000.0, first=1, rules=None, **options):
-    """An exchange that stands at the open of bar number `first`, counted from 0; by default nothing ever moves.
+    """An exchange at the open of bar number `first`, counted from 0; by default nothing ever moves.
 
     `bars` are those of all symbols, or a list for each.
     """

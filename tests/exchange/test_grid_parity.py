@@ -155,5 +155,7 @@ def test_grid_through_the_fall_of_ftx(shared_data, symbol, first, days):
         mirror.follow(strategy.wanted[time])
         exchange.advance_bars(1)
     assert len(exchange.ledger.trades) > 50
-    for time, told in seen.items():
-        assert told[1:] == pytest.approx(strategy.accounts[time][1:], rel=1e-9, abs=1e-7), pd.Timestamp(time, unit="ms")
+    for time, found in seen.items():
+        assert found[1:] == pytest.approx(strategy.accounts[time][1:], rel=1e-9, abs=1e-7), pd.Timestamp(
+            time, unit="ms"
+        )
