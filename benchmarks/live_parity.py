@@ -59,7 +59,7 @@ def real(days: int) -> list[SymbolData]:
 
 
 def hold(data: list[SymbolData], console: Console) -> bool:
-    """Trade, audit and print; tell whether live and backtest are the same."""
+    """Trade, audit and print; return whether live and backtest are the same."""
     feeds = make_feeds(data)
     rules = {feed.p.name: load_market_history(feed.p.name) for feed in feeds}
     began = time.process_time()

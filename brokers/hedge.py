@@ -16,8 +16,8 @@ from brokers.feed_book import FeedBook
 from brokers.reporting import ExecutionReporter
 from brokers.standard_orders import StandardOrders
 from gridv4_bt.config import backtrader_params
-from gridv4_bt.core.risk import maintenance_margin
 from gridv4_bt.core.sums import plain_sum
+from gridv4_bt.engine import margin
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.intrabar import MODES
 from gridv4_bt.engine.ladder import PLACE, REPLACE, Blocked
@@ -210,7 +210,7 @@ class HedgeBroker(HedgeModeBroker):
         """Empty the levels whose new order the exchange refuses; LONG comes before SHORT, the nearest level first."""
         leverage = self.p.leverage
         free = self.available_margin()
-        capacity = {leg.side: self.position_capacity(book, leg) for leg in book.legs}
+        capacities = {leg.side: self.position_capacity(book, leg) for leg in book.legs}
         new = []
         for leg in book.legs:
             for i, action in enumerate(leg.actions):
@@ -218,19 +218,17 @@ class HedgeBroker(HedgeModeBroker):
                     notional = leg.prices[i] * leg.qtys[i]
                     new.append((leg, i, notional))
                     free += notional / leverage
-                    capacity[leg.side] += notional
+                    capacities[leg.side] += notional
         refused = {}
         for leg, i, notional in new:
             level = -leg.sign * (i + 1)
-            if notional > capacity[leg.side]:
-                refused[level] = Blocked.MAX_POSITION
-            elif notional / leverage > free:
-                refused[level] = Blocked.MARGIN
-            else:
-                capacity[leg.side] -= notional
+            limit = margin.opening_limit(notional, capacities[leg.side], free, leverage)
+            if limit is None:
+                capacities[leg.side] -= notional
                 free -= notional / leverage
-                continue
-            leg.prices[i] = 0.0
+            else:
+                refused[level] = limit
+                leg.prices[i] = 0.0
         for leg in book.legs:
             leg.entries_changed()
         return refused
@@ -267,10 +265,7 @@ class HedgeBroker(HedgeModeBroker):
     def maintenance_margin(self) -> float:
         total = 0.0
         for book in self._all:
-            close = book.bar.close
-            for leg in book.legs:
-                if leg.tracker.ids:
-                    total += maintenance_margin(leg.tracker.qty * close, book.market.brackets)
+            total = margin.add_maintenance(total, book, book.bar.close)
         return total
 
     def liquidation_range(self, data: bt.AbstractDataBase) -> tuple[float, float]:
@@ -298,11 +293,9 @@ class HedgeBroker(HedgeModeBroker):
         return self._value - bound
 
     def position_capacity(self, book: FeedBook, leg: Leg) -> float:
-        """Return the notional by which a leg with its opening orders may grow at the broker's leverage, quote."""
-        bound = leg.bound_notional(book.bar.close)
-        if self._standard.alive:
-            bound += self._standard.open_notional(book, leg.side)
-        return book.max_notional - bound
+        """Return the notional by which a leg and its opening orders may still grow at the leverage chosen, quote."""
+        ordered = self._standard.open_notional(book, leg.side) if self._standard.alive else 0.0
+        return margin.capacity(book.max_notional, leg, book.bar.close, ordered)
 
     # ---
 
@@ -351,7 +344,7 @@ class HedgeBroker(HedgeModeBroker):
             if long.ids or short.ids:
                 close = book.bar.close
                 value += long.unrealized(close) + short.unrealized(close)
-                held += (long.qty + short.qty) * close
+                held += margin.position_notional(book, close)
         self._value = value
         self._held_notional = held
 

@@ -119,6 +119,28 @@ class CandleFeed(FastAdvance):
         aliases = self.getlinealiases()
         self._columns = [(aliases.index(alias), column) for alias, column in columns.items()]
 
+    def bars(self) -> dict[str, np.ndarray]:
+        """Return the bars as a run reads them, between `fromdate` and `todate`: an array for each line, by its name.
+
+        Instead of `datetime` it has `time`, int64 ms UTC. A line that has no data is left out.
+        """
+        if self._filters or self.p.tz is not None or self.p.tzinput is not None:
+            lines = self._loaded_lines()
+        else:
+            names, wanted = self.getlinealiases(), self._wanted_rows()
+            lines = {names[index]: column[wanted] for index, column in self._columns}
+        days = lines.pop("datetime")
+        return {"time": np.round((days - EPOCH_DAYS) * DAY_MS).astype(np.int64)} | lines
+
+    def _loaded_lines(self) -> dict[str, np.ndarray]:
+        """Return all lines as Backtrader loads them, with its filters and time zones."""
+        if getattr(self, "_env", None) is None:
+            bt.Cerebro().adddata(self)
+            self.reset()
+            self._start()
+            self.preload()
+        return {name: np.array(getattr(self.lines, name).array) for name in self.getlinealiases()}
+
     def start(self) -> None:
         """Go back to the first bar; Cerebro calls it before every run."""
         super().start()

@@ -90,6 +90,29 @@ def broken(name, source):
     return wrong
 
 
+def circles(sources):
+    """Return the groups of modules that import each other in a circle, directly or by way of others."""
+
+    def module_of(target):
+        while target and target not in sources:
+            target = target.rpartition(".")[0]
+        return target
+
+    graph = {name: {module_of(target) for target in imports(name, source)} - {""} for name, source in sources.items()}
+    reached = {}
+    for name in graph:
+        reached[name], found = set(), list(graph[name])
+        while found:
+            if (other := found.pop()) not in reached[name]:
+                reached[name].add(other)
+                found.extend(graph[other])
+    groups = {
+        tuple(sorted(other for other in graph if other in seen and name in reached[other]))
+        for name, seen in reached.items()
+    }
+    return sorted(group for group in groups if group)
+
+
 def test_every_module_has_a_room():
     assert [name for name in modules() if name != "gridv4_bt" and room_of(name) is None] == []
 
@@ -114,8 +137,37 @@ def test_a_planted_import_is_found(name, source):
     assert len(broken(name, source)) == 1
 
 
+def test_no_modules_import_each_other_in_a_circle():
+    assert circles(modules()) == []
+
+
+def test_a_planted_circle_is_found():
+    planted = {
+        "core.a": "from core.b import x",
+        "core.b": "def late():\n    import core.c",
+        "core.c": "if TYPE_CHECKING:\n    from core import a",
+        "core.d": "import core.a",
+        "core.e": "from typing import Protocol",
+        "core.f": "import core.g",
+        "core.g": "from core.f import y",
+        "core": "",
+    }
+    assert circles(planted) == [("core.a", "core.b", "core.c"), ("core.f", "core.g")]
+
+
 def test_the_package_itself_imports_nothing():
     assert list(imports("gridv4_bt", modules()["gridv4_bt"])) == []
+
+
+def test_the_local_exchange_needs_no_backtrader():
+    users = [
+        f"{name} imports {target}"
+        for name, source in modules().items()
+        if name.startswith(("gridv4_bt.exchange", "gridv4_bt.engine", "gridv4_bt.core"))
+        for target in imports(name, source)
+        if target.partition(".")[0] == "backtrader" or target.startswith("brokers.")
+    ]
+    assert users == []
 
 
 def test_sockets_are_opened_in_few_places():

@@ -121,7 +121,7 @@ def _introduce(url: str, api: Api, console: Console) -> None:
     exchange = api.exchange
     console.print(
         f"local Binance USDⓈ-M at {url} with {', '.join(exchange.books)}, wallet {exchange.ledger.wallet:,.2f} USDT\n"
-        f"the market stands at {moment(exchange.now)} UTC; its candles end at {moment(exchange.tape.end)}\n"
+        f"the market stands at {moment(exchange.now)} UTC; its candles end at {moment(exchange.replay.end)}\n"
         f"key {KEY!r}, secret {SECRET!r}\n\n"
         "    from gridv4_bt.exchange.client import ServerClock, sync_client\n\n"
         f'    clock = ServerClock("{url}")\n'

@@ -18,9 +18,12 @@ from typing import Any, NamedTuple, Protocol
 
 from gridv4_bt.core.grid import round_down
 from gridv4_bt.core.sums import plain_sum
+from gridv4_bt.engine.ladder import Blocked
+from gridv4_bt.engine.margin import opening_limit
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import INFINITY, Book, Leg, market_price, stop_hit, stop_price
-from gridv4_bt.engine.types import LOT_NOISE, PositionSide, TradeLabel
+from gridv4_bt.engine.position import LOT_NOISE
+from gridv4_bt.engine.types import PositionSide, TradeLabel
 
 
 class OrderType(StrEnum):
@@ -56,9 +59,8 @@ class SingleOrder:
     trigger: float = 0.0  #: stop price
     reduce_only: bool = False  #: of one-way mode: never opens
     reference: Any = None  #: the owner's own object for it
-    marketable: bool = (
-        False  #: its limit price was at or through the market when placed or triggered, so it pays the taker fee
-    )
+    #: Its limit price was at or through the market when it was placed or triggered, so it pays the taker fee.
+    marketable: bool = False
     triggered_at: int = -1  #: open time of the bar that triggered it, ms
     remaining: float = field(init=False)  #: base units not executed yet
 
@@ -143,10 +145,11 @@ def opening_refusal(
     if notional < market.min_notional:
         least = f"{market.min_notional:g} (unless you choose reduce only)."
         return Refusal(-4164, f"Order's notional must be no smaller than {least}")
-    if notional > capacity:
+    limit = opening_limit(notional, capacity, free_margin, leverage)
+    if limit is Blocked.MAX_POSITION:
         text = "Exceeded the maximum allowable position at current leverage."
         return Refusal(-2027, text, f" Allowed is {market.max_notional(leverage):,.0f}")
-    if notional / leverage > free_margin:
+    if limit is Blocked.MARGIN:
         return Refusal(-2019, "Margin is insufficient.")
     return None
 

@@ -1,20 +1,21 @@
-"""What an account is worth at the last prices, and how much of it is bound."""
+"""Equity and margin of an account at the last prices."""
 
 from collections.abc import Mapping
 
-from gridv4_bt.core.risk import liquidation_prices, maintenance_margin
+from gridv4_bt.core.risk import liquidation_prices
 from gridv4_bt.core.sums import plain_sum
+from gridv4_bt.engine import margin
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.liquidation import excess
 from gridv4_bt.engine.matching import Leg
 from gridv4_bt.engine.orders import SingleOrders
-from gridv4_bt.exchange.replay import TapeBook
+from gridv4_bt.exchange.replay import ReplayBook
 
 
 class Margins:
     """Cross margin of all symbols of an account; amounts in quote."""
 
-    def __init__(self, account: Account, singles: SingleOrders, books: Mapping[str, TapeBook]) -> None:
+    def __init__(self, account: Account, singles: SingleOrders, books: Mapping[str, ReplayBook]) -> None:
         self._account = account
         self._singles = singles
         self._books = books
@@ -26,30 +27,28 @@ class Margins:
 
     @property
     def free(self) -> float:
-        """Equity that neither positions nor opening orders bind."""
+        """Equity that is not used as margin by positions or opening orders: the available balance."""
         return self.equity - plain_sum(self.of_positions(book) + self.of_orders(book) for book in self._books.values())
 
-    def of_positions(self, book: TapeBook) -> float:
+    def of_positions(self, book: ReplayBook) -> float:
         """Return the initial margin of a symbol's positions."""
-        return (book.long.tracker.qty + book.short.tracker.qty) * book.price / book.leverage
+        return margin.position_notional(book, book.price) / book.leverage
 
-    def of_orders(self, book: TapeBook) -> float:
+    def of_orders(self, book: ReplayBook) -> float:
         """Return the initial margin of a symbol's opening orders."""
         return self._singles.open_notional(book, None, book.price) / book.leverage
 
-    def maintenance(self, book: TapeBook) -> float:
+    def maintenance(self, book: ReplayBook) -> float:
         """Return the maintenance margin of a symbol's positions."""
-        brackets = book.market.brackets
-        held = (leg.tracker.qty for leg in book.legs if leg.tracker.ids)
-        return plain_sum(maintenance_margin(qty * book.price, brackets) for qty in held)
+        return margin.add_maintenance(0.0, book, book.price)
 
-    def room(self, book: TapeBook, leg: Leg) -> float:
-        """Return the notional by which a leg and its opening orders may grow at the leverage chosen."""
-        bound = leg.tracker.qty * book.price + self._singles.open_notional(book, leg.side, book.price)
-        return book.max_notional - bound
+    def capacity(self, book: ReplayBook, leg: Leg) -> float:
+        """Return the notional by which a leg and its opening orders may still grow at the leverage chosen."""
+        ordered = self._singles.open_notional(book, leg.side, book.price)
+        return margin.capacity(book.max_notional, leg, book.price, ordered)
 
-    def liquidation_range(self, book: TapeBook) -> tuple[float | None, float | None]:
-        """Return the prices (down, up) of a symbol at which the account is liquidated, all others as they stand."""
+    def liquidation_range(self, book: ReplayBook) -> tuple[float | None, float | None]:
+        """Return the liquidation prices (down, up) of a symbol, the other symbols at their last prices."""
         others = plain_sum(excess(other, other.price) for other in self._books.values() if other is not book)
         long, short = book.long.tracker, book.short.tracker
         return liquidation_prices(

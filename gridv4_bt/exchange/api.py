@@ -1,7 +1,7 @@
-"""Where requests arrive: limits, signature and time are checked, the exchange is asked, the answer is written.
+"""The API of the local exchange: it checks limits, signature and timestamp, and calls the endpoint.
 
-The api knows nothing of sockets: it turns a `Request` into a `Reply`. Paths under `/gridv4/` control the exchange
-itself; Binance has none of them.
+It opens no sockets: it turns a `Request` into a `Response`. Paths under `/gridv4/`, which Binance does not have,
+control the exchange itself.
 """
 
 import logging
@@ -16,14 +16,14 @@ from gridv4_bt.engine.history import REPLAY_BARS
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.matching import INFINITY
 from gridv4_bt.exchange import control, fault_effects
+from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.database import Database
 from gridv4_bt.exchange.endpoints import ENDPOINTS
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Faults
 from gridv4_bt.exchange.limits import Limits, TooMany
-from gridv4_bt.exchange.messages import Reply, Request, error_reply, json_reply, unavailable
+from gridv4_bt.exchange.messages import Request, Response, error_response, json_response, unavailable
 from gridv4_bt.exchange.params import check_signature, check_timestamp
-from gridv4_bt.exchange.refusals import ApiError
 
 KEY, SECRET = "paper", "paper-secret"
 _PAGED = ("/fapi/v1/openOrders", "/fapi/v1/userTrades", "/fapi/v1/income")
@@ -31,16 +31,16 @@ _LOG = logging.getLogger(__name__)
 
 
 class Api:
-    """The front of one exchange.
+    """The API of one exchange.
 
     Parameters
     ----------
     key, secret : with which requests must be signed.
     limits : of requests and orders; by default the exchange's own.
-    store : keeps the state; what it holds already is taken over.
-    faults : what goes wrong.
-    go_on : is called with the exchange before every request, to let time go on; its `speed`, if it has one, tells how
-        fast. A stepped exchange has none.
+    store : where the state is saved after each request; a state in it is loaded first.
+    faults : faults to apply to requests.
+    go_on : called with the exchange before every request to advance its time; its `speed`, if it has one, is in seconds
+        of the market per second. Without it the exchange is advanced by control requests.
     """
 
     def __init__(
@@ -62,94 +62,94 @@ class Api:
         self._go_on = go_on
         if store is not None and not store.load(exchange):
             store.save(exchange)
-        self._saved = self._mark()
+        self._saved = self._progress()
 
     @property
     def speed(self) -> float:
-        """Return how many seconds of the market go by in a second, 0 if it waits to be told."""
+        """Seconds of the market per second, 0 if control requests advance it."""
         return getattr(self._go_on, "speed", 0.0)
 
-    def respond(self, request: Request) -> Reply:
-        """Return the reply to a request, after all that it changed is kept."""
+    def respond(self, request: Request) -> Response:
+        """Return the response to a request, after saving what the request changed."""
         self.tick()
         if request.path.startswith(control.PREFIX):
-            reply = json_reply(*control.respond(self, request))
+            response = json_response(*control.respond(self, request))
         else:
             fault = self.faults.draw(
                 request.method, request.path, lambda fault: fault_effects.applies(self.exchange, fault, request)
             )
-            reply = self.serve(request) if fault is None else fault_effects.spoil(self, fault, request)
-            if fault is None and request.path in _PAGED and reply.status == 200:
-                self.pages[request.path] = reply.body
-        if request.method != "GET" or self.exchange.registry.changed or self._saved != self._mark():
-            return reply if self._save() else unavailable()
-        return reply
+            response = self.serve(request) if fault is None else fault_effects.apply_fault(self, fault, request)
+            if fault is None and request.path in _PAGED and response.status == 200:
+                self.pages[request.path] = response.body
+        if request.method != "GET" or self.exchange.order_records.changed or self._saved != self._progress():
+            return response if self._save() else unavailable()
+        return response
 
     def tick(self) -> None:
-        """Let time go on, and keep what that has changed."""
+        """Advance the time and save what that has changed."""
         if self._go_on is not None:
             self._go_on(self.exchange)
-            if self._saved != self._mark():
+            if self._saved != self._progress():
                 self._save()
 
-    def serve(self, request: Request, skew: int = 0) -> Reply:
-        """Return the exchange's answer; `skew` is by how much its clock is wrong, ms."""
+    def serve(self, request: Request, skew: int = 0) -> Response:
+        """Return the exchange's response; `skew` is by how much its clock is ahead, ms."""
         exchange = self.exchange
         endpoint = ENDPOINTS.get((request.method, request.path))
         if endpoint is None:
-            return error_reply(ApiError(-5000, request.path))
-        told: dict[str, str] = {}
+            return error_response(ApiError(-5000, request.path))
+        headers: dict[str, str] = {}
         try:
             params = request.params
-            told = self.limits.spend(endpoint.weight(params), endpoint.orders(params), exchange.now)
+            headers = self.limits.spend(endpoint.weight(params), endpoint.orders(params), exchange.now)
             if endpoint.signed:
                 check_signature(request.query, request.body, request.headers, self._key, self._secret)
                 check_timestamp(params, exchange.now + skew)
             answer = endpoint.handler(exchange, params)
         except TooMany as error:
-            return error_reply(error, {"Retry-After": str(error.wait)})
+            return error_response(error, {"Retry-After": str(error.wait)})
         except ApiError as error:
-            return error_reply(error, told)
+            return error_response(error, headers)
         if request.path.endswith("/exchangeInfo"):
             answer["rateLimits"] = self.limits.rows()
         if request.path.endswith("/time"):
             answer["serverTime"] += skew
-        return json_reply(200, answer, told)
+        return json_response(200, answer, headers)
 
     def restart(self) -> None:
-        """Forget everything and take up the state that is kept, as a new process would."""
+        """Drop the state in memory and load the saved one, as a new process would."""
         if self._store is not None:
-            self._take_up(self._store)
+            self._reload(self._store)
             return
         with closing(Database(Path(":memory:"))) as store:
             store.save(self.exchange, whole=True)
-            self._take_up(store)
+            self._reload(store)
 
-    def _take_up(self, store: Database) -> None:
+    def _reload(self, store: Database) -> None:
         self.exchange = self.exchange.anew()
         store.load(self.exchange)
-        self._saved = self._mark()
+        self._saved = self._progress()
 
     def close(self) -> None:
         """Close the database."""
         if self._store is not None:
             self._store.close()
 
-    def _mark(self) -> tuple:
-        tape = self.exchange.tape
-        return tape.bar, tape.moment, tape.over, len(self.exchange.ledger.incomes)
+    def _progress(self) -> tuple[int, int, bool, int]:
+        replay = self.exchange.replay
+        return replay.bar, replay.moment, replay.over, len(self.exchange.ledger.incomes)
 
     def _save(self) -> bool:
         try:
             if self._store is None:
-                self.exchange.registry.settle()
+                self.exchange.order_records.mark_stored()
             else:
                 self._store.save(self.exchange)
         except sqlite3.Error as error:
             _LOG.error("the state cannot be kept (%s); the last request is undone. Is the disk full?", error)
             self.restart()
             return False
-        self._saved = self._mark()
+        self._saved = self._progress()
         return True
 
 
@@ -166,14 +166,14 @@ def open_api(
     limits: Limits | None = None,
     go_on: Callable[[Exchange], None] | None = None,
 ) -> Api:
-    """Return the api of a local exchange that replays candles.
+    """Return the API of a local exchange that replays candles.
 
     Parameters
     ----------
     start_ms : where trading begins, UTC; by default after `REPLAY_BARS` bars, or half of them if there are fewer than
         twice as many.
     rules : a file of brackets or filters in place of the packaged table (see `load_market_history`).
-    database : file that keeps the state; what it holds already goes on.
+    database : file of the state; a session saved in it goes on.
     The others are those of `Exchange` and `Api`.
 
     Raises

@@ -1,7 +1,7 @@
 """The real ccxt clients, connected to a local exchange and to nothing else.
 
-ccxt chooses its exceptions by the address it believes it talks to, so its addresses stay as they are; the connection
-below it leads to the local server, and every other host is refused.
+ccxt chooses its exceptions by the address of the exchange, so its addresses are not changed: its HTTP session sends
+requests for Binance to the local server and refuses every other host.
 """
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -32,7 +32,7 @@ OPTIONS: Mapping[str, Any] = {
 
 
 class Rewire(HTTPAdapter):
-    """Sends what is meant for one host to another server."""
+    """An HTTP adapter that sends the requests of one host to another server."""
 
     def __init__(self, base: str) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Rewire(HTTPAdapter):
 
 
 class NoNet(BaseAdapter):
-    """Refuses, as a machine without a network does."""
+    """An HTTP adapter that refuses to connect, as on a machine without a network."""
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """Raise ConnectionError."""
@@ -58,7 +58,7 @@ class NoNet(BaseAdapter):
 
 
 def wired_session(base: str | None, hosts: Collection[str] = BINANCE) -> requests.Session:
-    """Return a session in which some hosts are the local server and all others are refused; without one, all are."""
+    """Return a session that sends requests for `hosts` to the server at `base`, if any, and refuses all others."""
     session = requests.Session()
     session.trust_env = False
     for prefix in ("https://", "http://"):
@@ -69,7 +69,7 @@ def wired_session(base: str | None, hosts: Collection[str] = BINANCE) -> request
 
 
 class WiredAsyncSession:
-    """The same for ccxt's asynchronous clients, in place of an aiohttp session; use it inside a running loop."""
+    """The same as an aiohttp session, for ccxt's asynchronous clients; create it inside a running loop."""
 
     def __init__(self, base: str, hosts: Collection[str] = BINANCE) -> None:
         self._session = aiohttp.ClientSession(trust_env=False)
@@ -105,7 +105,7 @@ class WiredAsyncSession:
 
 
 class ServerClock:
-    """The time of a local exchange: asked for, slept through, and moved on bar by bar."""
+    """The clock of a local exchange, which it also advances."""
 
     def __init__(self, base: str) -> None:
         self._base = base
@@ -117,19 +117,19 @@ class ServerClock:
         return self.state()["time"]
 
     def sleep(self, seconds: float) -> None:
-        """Let a stepped exchange's time go on."""
+        """Advance the exchange's time."""
         self._ask("advance", {"ms": round(seconds * 1000)})
 
     def next_bar(self, bars: int = 1) -> dict[str, Any]:
-        """Let a stepped exchange go on to the next open, and return its state."""
+        """Advance the exchange to the next open, `bars` times, and return its state."""
         return self._ask("advance", {"bars": bars})
 
     def advance_to(self, time_ms: int) -> dict[str, Any]:
-        """Let a stepped exchange go on to a time, ms, or to the end of its candles, and return its state."""
+        """Advance the exchange to a time, ms, or to the end of its candles, and return its state."""
         return self._ask("advance", {"until": time_ms})
 
     def state(self) -> dict[str, Any]:
-        """Return where the market stands."""
+        """Return the state of the exchange (see `gridv4_bt.exchange.control`)."""
         return self._checked(self._session.get(f"{self._base}/gridv4/state", timeout=30))
 
     def close(self) -> None:
@@ -154,9 +154,9 @@ def sync_client(
     Parameters
     ----------
     base : address of the server.
-    clock : the exchange's time in ms, where it is not the real one. The client then keeps to no rate limit, because it
-        would wait in real time; the exchange's own limits still hold.
-    settings : more of ccxt's own.
+    clock : the exchange's time in ms, where it is not real time. ccxt's own rate limiter, which waits in real time, is
+        then off; the limits of the exchange still apply.
+    settings : further settings of ccxt.
     """
     config = _settings(key, secret, clock) | settings
     config["session"] = wired_session(base)
@@ -167,7 +167,7 @@ def sync_client(
 async def async_client(
     base: str, clock: Callable[[], int] | None = None, key: str = KEY, secret: str = SECRET, **settings: Any
 ) -> AsyncIterator[Any]:
-    """Give ccxt's asynchronous client, connected to a local exchange, and close it; see `sync_client`."""
+    """Yield ccxt's asynchronous client, connected to a local exchange, and close it afterwards; see `sync_client`."""
     import ccxt.async_support
 
     config = _settings(key, secret, clock) | settings

@@ -1,35 +1,33 @@
-"""The paths that Binance does not have: how its owner tells the local exchange what to do.
+"""The paths under `/gridv4/`, which Binance does not have: they control the local exchange.
 
 | request | body | effect |
 |---|---|---|
-| GET /gridv4/state | | where the market stands |
-| POST /gridv4/advance | `{"bars": 1}`, `{"until": ms}` or `{"ms": 60000}` | lets time go on, unless it does so itself |
-| POST /gridv4/trade | `{"symbol", "side", "positionSide", "quantity"}` | a market order by the owner's hand |
-| POST /gridv4/liquidate | `{"symbol", "positionSide"}` | the exchange takes one leg over |
-| POST /gridv4/faults | a script (see `faults`) | these faults from now on; `{}` for none |
-| POST /gridv4/restart | | the state is taken from the database, as after a crash |
+| GET /gridv4/state | | time, prices and equity |
+| POST /gridv4/advance | `{"bars": 1}`, `{"until": ms}` or `{"ms": 60000}` | advances the time, if it is stepped |
+| POST /gridv4/trade | `{"symbol", "side", "positionSide", "quantity"}` | a market order of the user |
+| POST /gridv4/liquidate | `{"symbol", "positionSide"}` | liquidates one leg |
+| POST /gridv4/faults | a script (see `faults`) | sets the faults; `{}` for none |
+| POST /gridv4/restart | | loads the state from the database, as after a crash |
 """
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import ConfigError, GridV4Error
-from gridv4_bt.exchange.answers import number, order_answer
+from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import make_faults
+from gridv4_bt.exchange.front import Front
 from gridv4_bt.exchange.messages import Request
-from gridv4_bt.exchange.refusals import ApiError
-
-if TYPE_CHECKING:
-    from gridv4_bt.exchange.api import Api
+from gridv4_bt.exchange.payloads import number, order_payload
 
 PREFIX = "/gridv4/"
 
 
-def respond(api: "Api", request: Request) -> tuple[int, Any]:
-    """Return status and answer of a control request."""
+def respond(api: Front, request: Request) -> tuple[int, Any]:
+    """Return status and body of the response to a control request."""
     action = _ACTIONS.get((request.method, request.path.removeprefix(PREFIX)))
     if action is None:
         return 404, {"error": f"{request.method} {request.path} is unknown"}
@@ -42,13 +40,13 @@ def respond(api: "Api", request: Request) -> tuple[int, Any]:
 
 
 def state(exchange: Exchange) -> dict[str, Any]:
-    """Return where the market and the account stand."""
+    """Return the time, the last prices and the worth of the account."""
     return {
         "time": exchange.now,
-        "bar": exchange.tape.bar,
-        "barTime": exchange.tape.time,
-        "interval": exchange.tape.interval,
-        "over": exchange.tape.over,
+        "bar": exchange.replay.bar,
+        "barTime": exchange.replay.time,
+        "interval": exchange.replay.interval,
+        "over": exchange.replay.over,
         "prices": {symbol: number(book.price) for symbol, book in exchange.books.items()},
         "wallet": number(exchange.ledger.wallet),
         "equity": number(exchange.margins.equity),
@@ -56,48 +54,48 @@ def state(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def _state(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
+def _state(api: Front, body: dict[str, Any]) -> dict[str, Any]:
     return state(api.exchange) | {"speed": api.speed}
 
 
-def _advance(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
+def _advance(api: Front, body: dict[str, Any]) -> dict[str, Any]:
     exchange = api.exchange
     if api.speed:
         raise ConfigError("this market goes on by itself; wait for it")
-    if "until" in wanted:
-        exchange.advance(int(wanted["until"]))
-    elif "ms" in wanted:
-        exchange.advance(exchange.now + int(wanted["ms"]))
+    if "until" in body:
+        exchange.advance(int(body["until"]))
+    elif "ms" in body:
+        exchange.advance(exchange.now + int(body["ms"]))
     else:
-        exchange.advance_bars(int(wanted.get("bars", 1)))
+        exchange.advance_bars(int(body.get("bars", 1)))
     return state(exchange)
 
 
-def _trade(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
+def _trade(api: Front, body: dict[str, Any]) -> dict[str, Any]:
     exchange = api.exchange
     order = exchange.trade_by_hand(
-        wanted["symbol"], wanted["side"], wanted.get("positionSide", "BOTH"), float(wanted["quantity"])
+        body["symbol"], body["side"], body.get("positionSide", "BOTH"), float(body["quantity"])
     )
-    return order_answer(order, exchange.book(order.symbol).market)
+    return order_payload(order, exchange.book(order.symbol).market)
 
 
-def _liquidate(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
+def _liquidate(api: Front, body: dict[str, Any]) -> dict[str, Any]:
     exchange = api.exchange
-    order = exchange.liquidate_leg(wanted["symbol"], PositionSide[wanted["positionSide"]])
-    return {} if order is None else order_answer(order, exchange.book(order.symbol).market)
+    order = exchange.liquidate_leg(body["symbol"], PositionSide[body["positionSide"]])
+    return {} if order is None else order_payload(order, exchange.book(order.symbol).market)
 
 
-def _set_faults(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
-    api.faults = make_faults(wanted)
+def _set_faults(api: Front, body: dict[str, Any]) -> dict[str, Any]:
+    api.faults = make_faults(body)
     return {}
 
 
-def _restart(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
+def _restart(api: Front, body: dict[str, Any]) -> dict[str, Any]:
     api.restart()
     return state(api.exchange)
 
 
-_ACTIONS: dict[tuple[str, str], Callable[[Any, dict[str, Any]], Any]] = {
+_ACTIONS: dict[tuple[str, str], Callable[[Front, dict[str, Any]], Any]] = {
     ("GET", "state"): _state,
     ("POST", "advance"): _advance,
     ("POST", "trade"): _trade,

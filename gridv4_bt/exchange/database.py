@@ -1,4 +1,4 @@
-"""The state of an exchange in a SQLite file: whatever one request changes is written in one transaction."""
+"""The state of an exchange in a SQLite file: all changes of one request are written in one transaction."""
 
 import json
 import sqlite3
@@ -10,7 +10,7 @@ from typing import Any
 from gridv4_bt.engine.types import Fill, PositionSide
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.exchange.exchange import Exchange
-from gridv4_bt.exchange.records import AlgoOrder, Income, Order, Position, Trade
+from gridv4_bt.exchange.records import AlgoRecord, IncomeRecord, OrderRecord, PositionRecord, TradeRecord
 
 TABLES = ("orders", "algos", "trades", "incomes")
 
@@ -38,7 +38,7 @@ class Database:
         self._kept = {"trades": 0, "incomes": 0}
 
     def load(self, exchange: Exchange) -> bool:
-        """Bring a new exchange to the state that is kept; False if nothing is."""
+        """Load the saved state into a new exchange; False if there is none."""
         try:
             [content] = self._base.execute("SELECT content FROM state").fetchone() or [None]
             if content is None:
@@ -54,22 +54,25 @@ class Database:
         return True
 
     def save(self, exchange: Exchange, whole: bool = False) -> None:
-        """Write what has changed since the last time, or the whole of an exchange that was not kept before.
+        """Write what has changed since the last time, or the whole of an exchange that was not saved before.
 
         Raises
         ------
         sqlite3.Error
-            It cannot be written; the file is as before.
+            It cannot be written; the file is unchanged.
         """
         ledger = exchange.ledger
         with self._base:
             self._base.execute("BEGIN")
-            registry = exchange.registry
-            for record in (*registry.orders.values(), *registry.algos.values()) if whole else ():
-                registry.touch(record)
-            for (table, number), record in registry.changed.items():
+            records = exchange.order_records
+            if whole:
+                for order in records.orders.values():
+                    records.note_change(order)
+                for algo in records.algos.values():
+                    records.note_change(algo)
+            for (table, number), record in records.changed.items():
                 self._put(table, number, asdict(record))
-            for table, number in registry.gone:
+            for table, number in records.gone:
                 self._base.execute(f"DELETE FROM {table} WHERE id = ?", (number,))
             for table, rows in (("trades", ledger.trades), ("incomes", ledger.incomes)):
                 for row in rows[self._kept[table] :]:
@@ -92,27 +95,27 @@ class Database:
                 self._base.execute(f"CREATE TABLE IF NOT EXISTS {table} (id INTEGER PRIMARY KEY, content TEXT)")
             self._base.execute("CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY, content TEXT)")
 
-    def _put(self, table: str, number: int, content: dict) -> None:
+    def _put(self, table: str, number: int, content: dict[str, Any]) -> None:
         text = json.dumps(content, separators=(",", ":"))
         self._base.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", (number, text))
 
     def _note(self, exchange: Exchange) -> None:
         self._kept = {"trades": len(exchange.ledger.trades), "incomes": len(exchange.ledger.incomes)}
-        exchange.registry.settle()
+        exchange.order_records.mark_stored()
 
 
 def snapshot(exchange: Exchange) -> dict[str, Any]:
-    """Return all that is neither a record nor can be read from the candles."""
-    tape = exchange.tape
+    """Return the state beside the records: time, modes, leverage, fills and totals."""
+    replay = exchange.replay
     return {
         "now": exchange.now,
-        "barTime": tape.time,
-        "moment": tape.moment,
-        "over": tape.over,
+        "barTime": replay.time,
+        "moment": replay.moment,
+        "over": replay.over,
         "hedge": exchange.hedge_mode,
         "isolated": sorted(exchange.isolated),
         "countdowns": exchange.countdowns,
-        "ids": exchange.registry.ids,
+        "ids": exchange.order_records.ids,
         "account": exchange.account.totals(),
         "symbols": {symbol: _symbol_state(exchange, symbol) for symbol in exchange.books},
     }
@@ -131,17 +134,17 @@ def _symbol_state(exchange: Exchange, symbol: str) -> dict[str, Any]:
 
 
 def restore(exchange: Exchange, state: Mapping[str, Any], rows: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
-    """Bring a new exchange to a state that was kept; `rows` are its orders, algos, trades and incomes.
+    """Load a saved state into a new exchange; `rows` are its orders, algos, trades and incomes.
 
     Raises
     ------
     ConfigError
         The state belongs to other candles.
     """
-    exchange.tape.seek(state["barTime"], state["moment"])
-    if state["over"] and not exchange.tape.over:
-        exchange.tape.forward()
-    if set(state["symbols"]) != set(exchange.books) or exchange.tape.time != state["barTime"]:
+    exchange.replay.seek(state["barTime"], state["moment"])
+    if state["over"] and not exchange.replay.over:
+        exchange.replay.forward()
+    if set(state["symbols"]) != set(exchange.books) or exchange.replay.time != state["barTime"]:
         raise ConfigError("the database belongs to other candles: give the same files, or another --database")
     exchange.now = state["now"]
     exchange.hedge_mode = state["hedge"]
@@ -154,14 +157,14 @@ def restore(exchange: Exchange, state: Mapping[str, Any], rows: Mapping[str, Ite
         for leg in book.legs:
             for fill in kept[leg.side.name]["fills"]:
                 leg.tracker.add(Fill(*fill))
-            positions[symbol, leg.side] = Position(*kept[leg.side.name]["position"])
+            positions[symbol, leg.side] = PositionRecord(*kept[leg.side.name]["position"])
     exchange.account.restore(state["account"])
     exchange.ledger.restore(
-        [Trade(**row) for row in rows["trades"]], [Income(**row) for row in rows["incomes"]], positions
+        [TradeRecord(**row) for row in rows["trades"]], [IncomeRecord(**row) for row in rows["incomes"]], positions
     )
-    exchange.registry.restore(
-        [Order(**row) for row in rows["orders"]],
-        [AlgoOrder(**row) for row in rows["algos"]],
+    exchange.order_records.restore(
+        [OrderRecord(**row) for row in rows["orders"]],
+        [AlgoRecord(**row) for row in rows["algos"]],
         state["ids"],
         lambda symbol, side: exchange.books[symbol].leg(PositionSide(side)),
     )

@@ -1,7 +1,7 @@
-"""One account at the exchange: orders come in, time goes on, and both leave trades and income behind.
+"""One account at the exchange: it takes orders, advances in time, and books trades and income.
 
-All matching, fees, funding, margin and liquidation are the engine's (`Venue`, `SingleOrders`, `Book`); this adds what
-an exchange keeps beside them: order records, position and margin modes, and the dead man's switch.
+Matching, fees, funding, margin and liquidation are the engine's (`Venue`, `SingleOrders`, `Book`); this adds order
+records, position and margin modes, and the dead man's switch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,13 @@ from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.market import MarketHistory
 from gridv4_bt.engine.matching import INFINITY
 from gridv4_bt.engine.orders import OrderType, SingleOrder, SingleOrders, leg_of, opens
-from gridv4_bt.engine.types import LOT_NOISE, PositionSide, TradeLabel
+from gridv4_bt.engine.position import LOT_NOISE
+from gridv4_bt.engine.types import PositionSide, TradeLabel
 from gridv4_bt.engine.venue import Venue
 from gridv4_bt.errors import DataError
 from gridv4_bt.exchange import records
 from gridv4_bt.exchange.account_margin import Margins
+from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.executions import Booking
 from gridv4_bt.exchange.ledger import Ledger
 from gridv4_bt.exchange.order_checks import (
@@ -28,10 +30,10 @@ from gridv4_bt.exchange.order_checks import (
     check_shape,
     leg_side,
 )
-from gridv4_bt.exchange.order_records import Registry, stop_key
-from gridv4_bt.exchange.records import AlgoOrder, Order
-from gridv4_bt.exchange.refusals import ApiError
-from gridv4_bt.exchange.replay import Tape, TapeBook
+from gridv4_bt.exchange.order_records import OrderRecords, stop_key
+from gridv4_bt.exchange.recording import Recording
+from gridv4_bt.exchange.records import AlgoRecord, OrderRecord
+from gridv4_bt.exchange.replay import Replay, ReplayBook
 
 
 class Exchange:
@@ -39,7 +41,7 @@ class Exchange:
 
     Parameters
     ----------
-    feeds : one for each symbol.
+    feeds : the candles of each symbol, read once, or their recordings.
     rules : of each symbol, by its name.
     config : fees, slippage, fill rule, way to match and first leverage, as in a backtest.
     cash : first transfer into the wallet, USDT.
@@ -49,38 +51,41 @@ class Exchange:
 
     def __init__(
         self,
-        feeds: Sequence[CandleFeed],
+        feeds: Sequence[CandleFeed | Recording],
         rules: Mapping[str, MarketHistory],
         config: GridConfig,
         cash: float = 10_000.0,
         start_ms: int = 0,
         participation: float = INFINITY,
     ) -> None:
-        self._given = (feeds, rules, config, cash, start_ms, participation)
+        recordings = [feed if isinstance(feed, Recording) else Recording(feed) for feed in feeds]
+        self._given = (recordings, rules, config, cash, start_ms, participation)
         self.config = config
         self.account = Account(cash)
         self.ledger = Ledger()
-        self.registry = Registry()
-        self._booking = Booking(self.account, self.registry, self.ledger, lambda: self._time, lambda: self.hedge_mode)
+        self.order_records = OrderRecords()
+        self._booking = Booking(
+            self.account, self.order_records, self.ledger, lambda: self._time, lambda: self.hedge_mode
+        )
         self.singles = SingleOrders(self._booking, participation)
-        self.registry.singles = self.singles
+        self.order_records.singles = self.singles
         self.venue = Venue(self.account, self.singles, config.liquidation_fee, self._booking.report)
-        self.tape = Tape(feeds, rules, self.account, config, start_ms)
-        self.books: dict[str, TapeBook] = self.tape.books
+        self.replay = Replay(recordings, rules, self.account, config, start_ms)
+        self.books: dict[str, ReplayBook] = self.replay.books
         self.venue.books = tuple(self.books.values())
         self.margins = Margins(self.account, self.singles, self.books)
-        self.now = self.tape.time  #: ms UTC
+        self.now = self.replay.time  #: ms UTC
         self._stamp = 0  # time of what happens inside a bar, ms; 0 outside
         self.hedge_mode = False
         self.isolated: set[str] = set()  #: symbols whose margin type is ISOLATED
-        self.countdowns: dict[str, int] = {}  #: when all orders of a symbol are cancelled, ms
+        self.countdowns: dict[str, int] = {}  #: time at which all orders of a symbol are cancelled, ms
         self.ledger.earn("TRANSFER", cash, self.now)
 
     def anew(self) -> "Exchange":
-        """Return the same exchange as it was in the beginning."""
+        """Return a new exchange of the same account and market, at its start."""
         return Exchange(*self._given)
 
-    def book(self, symbol: str) -> TapeBook:
+    def book(self, symbol: str) -> ReplayBook:
         """Return a symbol's book; -1121 for an unknown one."""
         if symbol not in self.books:
             raise ApiError(-1121)
@@ -89,10 +94,10 @@ class Exchange:
     # --- time
 
     def advance(self, until: int) -> None:
-        """Let the market go on up to a time, ms; it stands still after the last candle."""
-        until = min(until, self.tape.end)
-        while not self.tape.over:
-            end = self.tape.moment_end
+        """Advance the market to a time, ms; after the last candle its prices no longer change."""
+        until = min(until, self.replay.end)
+        while not self.replay.over:
+            end = self.replay.moment_end
             symbol = min(self.countdowns, key=self.countdowns.__getitem__, default=None)
             if symbol is not None and self.countdowns[symbol] <= min(until, end - 1):
                 self.now = self.countdowns.pop(symbol)
@@ -104,36 +109,36 @@ class Exchange:
         self.now = max(self.now, until)
 
     def advance_bars(self, bars: int) -> None:
-        """Let the market go on to the next open, `bars` times."""
+        """Advance the market to the next open, `bars` times."""
         for _ in range(bars):
-            if self.tape.over:
+            if self.replay.over:
                 raise DataError(f"the candles end at {iso(self.now)}; give the exchange more of them")
-            self.advance(self.tape.time + self.tape.interval)
+            self.advance(self.replay.time + self.replay.interval)
 
     def _step(self) -> None:
-        tape = self.tape
-        end = tape.moment_end
+        replay = self.replay
+        end = replay.moment_end
         self._stamp = end - 1
-        self.venue.trade(tape.trading)
+        self.venue.trade(replay.trading)
         self._stamp = 0
         if end // DAY_MS > self.now // DAY_MS:
-            self.registry.forget(end)
+            self.order_records.forget(end)
         self.now = max(self.now, end)
         settled = {symbol: len(book.settled) for symbol, book in self.books.items()}
-        tape.forward()
+        replay.forward()
         for symbol, book in self.books.items():
             for settlement in book.settled[settled[symbol] :]:
                 if settlement.paid:
                     self.ledger.earn("FUNDING_FEE", -settlement.paid, settlement.time, symbol, "FUNDING_FEE")
-        if not tape.over:
-            self.venue.open(tape.trading)
+        if not replay.over:
+            self.venue.open(replay.trading)
         self._tidy()
 
     def _tidy(self) -> None:
-        """Expire the stops whose leg is gone, and forget what the engine tells of closed trades."""
-        for (symbol, side), algo in list(self.registry.stops.items()):
+        """Expire the stops whose leg is closed, and clear the list of closed trades, which is not used here."""
+        for (symbol, side), algo in list(self.order_records.stops.items()):
             if self.books[symbol].leg(side).stop is None:
-                self.registry.end(algo, records.EXPIRED, self._time)
+                self.order_records.end(algo, records.EXPIRED, self._time)
         self.account.closed.clear()
 
     # --- orders
@@ -149,11 +154,11 @@ class Exchange:
         time_in_force: str,
         reduce_only: bool,
         client_id: str,
-    ) -> Order:
-        """Take an order or refuse it; execute at once what takes from the market.
+    ) -> OrderRecord:
+        """Place an order, or raise `ApiError`; a MARKET order and a limit that crosses the market execute at once.
 
-        A MARKET order gets the last price, worse by the slippage; a limit that crosses it gets its limit price, as in
-        a backtest. While a symbol does not trade, both wait.
+        A MARKET order gets the bar's open, worse by the slippage; a limit that crosses gets its limit price, as in a
+        backtest. While the symbol does not trade (a bar without volume), both wait.
         """
         book = self.book(symbol)
         if type not in ("LIMIT", "MARKET"):
@@ -167,39 +172,40 @@ class Exchange:
             price if type == "LIMIT" else 0.0,
             reduce_only=reduce_only,
         )
-        check_client_id(client_id, self.registry.open_orders())
-        if len(self.registry.open_orders(symbol)) >= MAX_OPEN_ORDERS:
+        check_client_id(client_id, self.order_records.open_orders())
+        if len(self.order_records.open_orders(symbol)) >= MAX_OPEN_ORDERS:
             raise ApiError(-2025)
         self._check(single, book)
         if single.marketable and time_in_force == "GTX":
             raise ApiError(-5022)
         if time_in_force == "FOK" and not single.marketable:
             raise ApiError(-5021)
-        order = self.registry.add(
+        order = self.order_records.add(
             symbol, side, position_side, type, time_in_force, qty, single.price, client_id, self.now,
             reduce_only=reduce_only, marketable=single.marketable,
         )  # fmt: skip
-        self.registry.stand(order, single)
+        self.order_records.rest(order, single)
         self._take(single, book)
         if time_in_force in ("IOC", "FOK") and order.is_open:
-            self.registry.withdraw(order, records.EXPIRED, self.now)
+            self.order_records.withdraw(order, records.EXPIRED, self.now)
         return order
 
-    def cancel(self, order: Order) -> None:
-        """Cancel a standing order; -2011 if it does not stand any more."""
+    def cancel(self, order: OrderRecord) -> None:
+        """Cancel an open order; -2011 if it is no longer open."""
         if not order.is_open:
             raise ApiError(-2011)
-        self.registry.withdraw(order, records.CANCELED, self.now)
+        self.order_records.withdraw(order, records.CANCELED, self.now)
 
     def cancel_all(self, symbol: str) -> None:
-        """Cancel all standing orders of a symbol; conditional ones stay."""
-        for order in self.registry.open_orders(symbol):
+        """Cancel all open orders of a symbol, but not conditional ones."""
+        for order in self.order_records.open_orders(symbol):
             self.cancel(order)
 
-    def amend(self, order: Order, side: str, qty: float, price: float) -> None:
-        """Change quantity and price of a standing limit order, which loses its place in the queue.
+    def amend(self, order: OrderRecord, side: str, qty: float, price: float) -> None:
+        """Change quantity and price of an open limit order, which goes to the end of the queue.
 
-        As at the exchange it is cancelled if it would be filled already, or if it is post-only and would cross.
+        As at Binance it is cancelled if its executed quantity reaches the new one, or if it is post-only and would
+        cross.
         """
         if not order.is_open or order.type != "LIMIT":
             raise ApiError(-2013)
@@ -208,29 +214,29 @@ class Exchange:
         if (qty, price) == (order.qty, order.price):
             raise ApiError(-5027)
         book = self.book(order.symbol)
-        before = self.registry.single(order)
+        before = self.order_records.single(order)
         single = SingleOrder(
             order.symbol, before.side, before.is_buy, OrderType.LIMIT, qty, price, reduce_only=order.reduce_only
         )
         place = self.singles.alive.index(before)
-        self.singles.alive.remove(before)  # it does not bind margin against itself
+        self.singles.alive.remove(before)  # its own margin is free for its new terms
         try:
             self._check(single, book)
         finally:
             self.singles.alive.insert(place, before)
         if qty <= order.executed * (1.0 + LOT_NOISE) or (single.marketable and order.time_in_force == "GTX"):
-            self.registry.withdraw(order, records.CANCELED, self.now)
+            self.order_records.withdraw(order, records.CANCELED, self.now)
             return
         self.singles.alive.remove(before)
         single.remaining = qty - order.executed
-        order.qty, order.price, order.updated, order.turn = qty, price, self.now, self.registry.next("turns")
+        order.qty, order.price, order.updated, order.turn = qty, price, self.now, self.order_records.next("turns")
         order.marketable = single.marketable
-        self.registry.stand(order, single)
+        self.order_records.rest(order, single)
         self._take(single, book)
 
-    def _take(self, single: SingleOrder, book: TapeBook) -> None:
-        """Execute what takes from the market, if the symbol trades."""
-        if book in self.tape.trading:
+    def _take(self, single: SingleOrder, book: ReplayBook) -> None:
+        """Execute a MARKET order, or a limit that crosses the market, if the symbol trades."""
+        if book in self.replay.trading:
             if single.type is OrderType.MARKET:
                 self.singles.execute_at_market(single, book)
             elif single.marketable:
@@ -251,10 +257,10 @@ class Exchange:
         reduce_only: bool,
         close_position: bool,
         client_id: str,
-    ) -> AlgoOrder:
-        """Let a stop wait for its trigger, or refuse it. With `close_position` it closes all that its leg then holds.
+    ) -> AlgoRecord:
+        """Place a stop, or raise `ApiError`; with `close_position` it closes all that its leg holds when triggered.
 
-        Like the stop of a backtest such a one expires when its leg is emptied by other orders.
+        Like the stop of a backtest such a stop expires when other orders close its leg.
         """
         book = self.book(symbol)
         if type not in ("STOP_MARKET", "STOP"):
@@ -269,8 +275,8 @@ class Exchange:
             trigger,
             reduce_only=reduce_only,
         )
-        check_client_id(client_id, self.registry.open_algos())
-        if len(self.registry.open_algos(symbol)) >= MAX_OPEN_ALGOS:
+        check_client_id(client_id, self.order_records.open_algos())
+        if len(self.order_records.open_algos(symbol)) >= MAX_OPEN_ALGOS:
             raise ApiError(-4045)
         leg = None
         if close_position:
@@ -282,23 +288,23 @@ class Exchange:
             check_shape(single, book)
         else:
             self._check(single, book)
-        number = self.registry.next("algos")
-        algo = AlgoOrder(
+        number = self.order_records.next("algos")
+        algo = AlgoRecord(
             number, client_id or f"gv4-algo-{number}", symbol, side, position_side, type, time_in_force,
             0.0 if close_position else qty, price, trigger, working_type, self.now, self.now,
-            self.registry.next("turns"), reduce_only, close_position,
+            self.order_records.next("turns"), reduce_only, close_position,
         )  # fmt: skip
-        self.registry.wait(algo, single, leg)
+        self.order_records.wait(algo, single, leg)
         return algo
 
-    def cancel_algo(self, algo: AlgoOrder) -> None:
-        """Cancel a conditional order; -2011 if it does not wait any more."""
+    def cancel_algo(self, algo: AlgoRecord) -> None:
+        """Cancel a conditional order; -2011 if it is no longer open."""
         if not algo.is_open:
             raise ApiError(-2011)
         symbol, side = stop_key(algo)
-        self.registry.withdraw_algo(algo, self.book(symbol).leg(side), records.CANCELED, self.now)
+        self.order_records.withdraw_algo(algo, self.book(symbol).leg(side), records.CANCELED, self.now)
 
-    def _check(self, single: SingleOrder, book: TapeBook) -> None:
+    def _check(self, single: SingleOrder, book: ReplayBook) -> None:
         if single.symbol in self.isolated:
             raise ApiError(-1130, text="Isolated margin is not simulated; set the margin type to CROSSED.")
         check_shape(single, book)
@@ -307,28 +313,28 @@ class Exchange:
     # --- modes
 
     def set_hedge_mode(self, wanted: bool) -> None:
-        """Choose hedge or one-way mode; refused while anything is open."""
+        """Set hedge or one-way mode; an error while any order or position is open."""
         if wanted == self.hedge_mode:
             raise ApiError(-4059)
-        if self.registry.open_orders() or self.registry.open_algos():
+        if self.order_records.open_orders() or self.order_records.open_algos():
             raise ApiError(-4067)
         if any(leg.tracker.ids for book in self.books.values() for leg in book.legs):
             raise ApiError(-4068)
         self.hedge_mode = wanted
 
     def set_margin_type(self, symbol: str, isolated: bool) -> None:
-        """Choose cross or isolated margin; refused while anything of the symbol is open."""
+        """Set cross or isolated margin; an error while any order or position of the symbol is open."""
         book = self.book(symbol)
         if isolated == (symbol in self.isolated):
             raise ApiError(-4046)
-        if self.registry.open_orders(symbol) or self.registry.open_algos(symbol):
+        if self.order_records.open_orders(symbol) or self.order_records.open_algos(symbol):
             raise ApiError(-4047)
         if any(leg.tracker.ids for leg in book.legs):
             raise ApiError(-4048)
         (self.isolated.add if isolated else self.isolated.remove)(symbol)
 
     def set_leverage(self, symbol: str, leverage: int) -> None:
-        """Choose the initial leverage; refused if what is open would not fit."""
+        """Set the initial leverage; an error if open positions and orders exceed its limits."""
         book = self.book(symbol)
         before = book.leverage
         if book.market.max_notional(leverage) == 0.0:
@@ -341,15 +347,15 @@ class Exchange:
             book.leverage = before
             raise ApiError(-2028)
 
-    # --- what others do to the account
+    # --- what others than the bot do to the account
 
-    def trade_by_hand(self, symbol: str, side: str, position_side: str, qty: float) -> Order:
-        """Place a market order as the owner does on the exchange's web site."""
-        client_id = f"web_{self.registry.ids['orders'] + 1:020d}"
+    def trade_by_hand(self, symbol: str, side: str, position_side: str, qty: float) -> OrderRecord:
+        """Place a market order as the user does on the web site."""
+        client_id = f"web_{self.order_records.ids['orders'] + 1:020d}"
         return self.place(symbol, side, position_side, "MARKET", qty, 0.0, "GTC", False, client_id)
 
-    def liquidate_leg(self, symbol: str, side: PositionSide) -> Order | None:
-        """Close one leg at the last price as the exchange's liquidation does; None if it holds nothing."""
+    def liquidate_leg(self, symbol: str, side: PositionSide) -> OrderRecord | None:
+        """Liquidate one leg at the last price; None if it holds nothing."""
         book = self.book(symbol)
         leg = book.leg(side)
         if not leg.tracker.ids:
@@ -369,11 +375,11 @@ class Exchange:
         leg.stop = None
         self._booking.report(book)
         self._tidy()
-        return self.registry.orders[self.registry.ids["orders"]]
+        return self.order_records.orders[self.order_records.ids["orders"]]
 
-    def fill_part(self, order: Order, share: float) -> None:
-        """Execute a share of a standing limit order, whole lots and less than all of it."""
-        single, book = self.registry.single(order), self.book(order.symbol)
+    def fill_part(self, order: OrderRecord, share: float) -> None:
+        """Execute a share of an open limit order, in whole lots and never all of it."""
+        single, book = self.order_records.single(order), self.book(order.symbol)
         qty = int(single.remaining / book.market.step * share) * book.market.step
         enough = opens(single, book) or leg_of(single, book).tracker.qty >= qty
         if 0.0 < qty < single.remaining and single.type is OrderType.LIMIT and enough:
@@ -382,5 +388,5 @@ class Exchange:
 
     @property
     def _time(self) -> int:
-        """Time of what happens now: inside a bar its last millisecond."""
+        """Time of the present event: inside a bar its last millisecond."""
         return self._stamp or self.now

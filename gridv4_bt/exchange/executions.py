@@ -1,4 +1,4 @@
-"""Turning what the engine executes into order records, trades and income."""
+"""Booking of executions: what the engine executes becomes order records, trades and income."""
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -7,11 +7,12 @@ from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.account import Account, Execution
 from gridv4_bt.engine.matching import Book
 from gridv4_bt.engine.orders import Refusal, SingleOrder
-from gridv4_bt.engine.types import LOT_NOISE, TradeLabel
+from gridv4_bt.engine.position import LOT_NOISE
+from gridv4_bt.engine.types import TradeLabel
 from gridv4_bt.exchange import records
 from gridv4_bt.exchange.ledger import Ledger
-from gridv4_bt.exchange.order_records import Registry
-from gridv4_bt.exchange.records import AlgoOrder, Order
+from gridv4_bt.exchange.order_records import OrderRecords
+from gridv4_bt.exchange.records import AlgoRecord, OrderRecord
 
 
 class Booking:
@@ -19,20 +20,20 @@ class Booking:
 
     Parameters
     ----------
-    time : tells the time of what happens now, ms.
-    is_hedged : tells whether the account is in hedge mode.
+    time : returns the time of the present event, ms.
+    is_hedged : returns whether the account is in hedge mode.
     """
 
     def __init__(
         self,
         account: Account,
-        registry: Registry,
+        order_records: OrderRecords,
         ledger: Ledger,
         time: Callable[[], int],
         is_hedged: Callable[[], bool],
     ) -> None:
         self._account = account
-        self._registry = registry
+        self._order_records = order_records
         self._ledger = ledger
         self._time = time
         self._is_hedged = is_hedged
@@ -40,29 +41,29 @@ class Booking:
     def executed(self, single: SingleOrder, book: Book) -> None:
         """Book the executions of a single order."""
         record = single.reference
-        order = self._triggered_order(record, "MARKET") if isinstance(record, AlgoOrder) else record
+        order = self._triggered_order(record, "MARKET") if isinstance(record, AlgoRecord) else record
         self._book_executions(order, book.account.executions)
         book.account.executions.clear()
         order.remaining = single.remaining
         if single.remaining < LOT_NOISE * single.qty:
             whole = order.executed > order.qty * (1.0 - LOT_NOISE)  # a reduce-only order may be larger than its leg
-            self._registry.end(order, records.FILLED if whole else records.EXPIRED, self._time())
+            self._order_records.end(order, records.FILLED if whole else records.EXPIRED, self._time())
         else:
             order.status = records.PARTIALLY_FILLED
 
     def refused(self, single: SingleOrder, refusal: Refusal) -> None:
-        """Let an order expire that its leg is too small for."""
-        self._registry.end(single.reference, records.EXPIRED, self._time())
+        """Expire an order that would close more than its leg holds."""
+        self._order_records.end(single.reference, records.EXPIRED, self._time())
 
     def cancelled(self, single: SingleOrder) -> None:
-        """Let an order expire that a liquidation cancelled."""
-        self._registry.end(single.reference, records.EXPIRED, self._time())
+        """Expire an order that a liquidation cancelled."""
+        self._order_records.end(single.reference, records.EXPIRED, self._time())
 
     def triggered(self, single: SingleOrder) -> None:
-        """Let a STOP be a limit order."""
+        """Turn a triggered STOP into a limit order."""
         order = self._triggered_order(single.reference, "LIMIT")
         order.marketable, order.triggered_at = single.marketable, single.triggered_at
-        self._registry.convert(single, order)
+        self._order_records.convert(single, order)
 
     def report(self, book: Book) -> None:
         """Book the executions of stops that close a whole leg, and of liquidations."""
@@ -73,10 +74,10 @@ class Booking:
         for (side, label), group in groupby(executions, key=lambda one: (one.side, one.label)):
             found = list(group)
             if label is TradeLabel.STOP2:
-                order = self._triggered_order(self._registry.stops[book.symbol, side], "MARKET")
+                order = self._triggered_order(self._order_records.stops[book.symbol, side], "MARKET")
                 self._book_executions(order, found)
             else:
-                order = self._registry.add(
+                order = self._order_records.add(
                     book.symbol,
                     "SELL" if side > 0 else "BUY",
                     side.name if self._is_hedged() else "BOTH",
@@ -89,19 +90,21 @@ class Booking:
                 )
                 self._book_executions(order, found, "INSURANCE_CLEAR")
             order.qty = order.executed
-            self._registry.end(order, records.FILLED, self._time())
+            self._order_records.end(order, records.FILLED, self._time())
 
-    def _triggered_order(self, algo: AlgoOrder, type: str) -> Order:
-        order = self._registry.add(
+    def _triggered_order(self, algo: AlgoRecord, type: str) -> OrderRecord:
+        order = self._order_records.add(
             algo.symbol, algo.side, algo.position_side, type, algo.time_in_force, algo.qty, algo.price,
             algo.client_id, self._time(), original_type=algo.type, stop_price=algo.trigger,
             reduce_only=algo.reduce_only, close_position=algo.close_position,
         )  # fmt: skip
         algo.actual_order = order.id
-        self._registry.end(algo, records.FINISHED, self._time())
+        self._order_records.end(algo, records.FINISHED, self._time())
         return order
 
-    def _book_executions(self, order: Order, executions: Sequence[Execution], fee_type: str = "COMMISSION") -> None:
+    def _book_executions(
+        self, order: OrderRecord, executions: Sequence[Execution], fee_type: str = "COMMISSION"
+    ) -> None:
         """Book what was executed of an order, one trade for each leg and price."""
         for (side, is_opening, price), group in groupby(executions, key=lambda one: (one.side, one.opens, one.price)):
             found = list(group)
@@ -111,4 +114,4 @@ class Booking:
             order.executed += qty
             order.quote += qty * price
         order.updated = self._time()
-        self._registry.touch(order)
+        self._order_records.note_change(order)

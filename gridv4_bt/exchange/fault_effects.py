@@ -1,25 +1,23 @@
-"""How each kind of fault spoils a request: before the exchange sees it, or on the way back."""
+"""The effect of each kind of fault: on the request before the exchange gets it, or on its response."""
 
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Fault
-from gridv4_bt.exchange.messages import Reply, Request, error_reply
-from gridv4_bt.exchange.records import Order
-from gridv4_bt.exchange.refusals import ApiError
-
-if TYPE_CHECKING:
-    from gridv4_bt.exchange.api import Api
+from gridv4_bt.exchange.front import Front
+from gridv4_bt.exchange.messages import Request, Response, error_response
+from gridv4_bt.exchange.records import OrderRecord
 
 _PAGE = b"<html><head><title>Error</title></head><body><center><h1>%s</h1></center></body></html>"
 
 
 def applies(exchange: Exchange, fault: Fault, request: Request) -> bool:
-    """Tell whether a kind of fault makes sense for a request."""
+    """Return whether a kind of fault can apply to a request."""
     values = request.params.values
     if fault.kind == "post_only":
         return values.get("timeInForce") == "GTX"
@@ -31,121 +29,123 @@ def applies(exchange: Exchange, fault: Fault, request: Request) -> bool:
     return True
 
 
-def spoil(api: "Api", fault: Fault, request: Request) -> Reply:
-    """Return the reply to a request that a fault befalls."""
+def apply_fault(api: Front, fault: Fault, request: Request) -> Response:
+    """Return the response to a request with a fault."""
     if fault.kind in _BEFORE:
-        reply = _BEFORE[fault.kind](api, fault, request)
-        return api.serve(request) if reply is None else reply
+        response = _BEFORE[fault.kind](api, fault, request)
+        return api.serve(request) if response is None else response
     if fault.kind in _UNLESS_EXECUTED:
         if fault.executed:
             api.serve(request)
         return _refused(fault)
-    reply = api.serve(request, fault.ms if fault.kind == "clock" else 0)
-    _AFTER.get(fault.kind, _as_it_is)(api, fault, request, reply)
-    return reply
+    response = api.serve(request, fault.ms if fault.kind == "clock" else 0)
+    _AFTER.get(fault.kind, _as_it_is)(api, fault, request, response)
+    return response
 
 
-# --- before the exchange sees the request; None lets it go on
+# --- before the exchange gets the request; None serves it as usual
 
 
-def _refused(fault: Fault) -> Reply:
+def _refused(fault: Fault) -> Response:
     code, text, status = _REFUSALS.get(fault.kind, (fault.code, fault.text, fault.status))
     error = ApiError(code, "", text=text, status=status) if text else ApiError(code, *[""] * 3, status=status)
     headers = {"Retry-After": str(fault.seconds)} if error.status in (418, 429) else {}
-    return error_reply(error, headers)
+    return error_response(error, headers)
 
 
-def _refuse(api: "Api", fault: Fault, request: Request) -> Reply:
+def _refuse(api: Front, fault: Fault, request: Request) -> Response:
     return _refused(fault)
 
 
-def _web_page(api: "Api", fault: Fault, request: Request) -> Reply:
+def _web_page(api: Front, fault: Fault, request: Request) -> Response:
     status = fault.status or {"gateway": 502, "firewall": 403}[fault.kind]
-    return Reply(status, _PAGE % str(status).encode(), {"Content-Type": "text/html"})
+    return Response(status, _PAGE % str(status).encode(), {"Content-Type": "text/html"})
 
 
-def _lose(api: "Api", fault: Fault, request: Request) -> Reply:
-    return Reply(200, b"", share=0.0)
+def _lose(api: Front, fault: Fault, request: Request) -> Response:
+    return Response(200, b"", share=0.0)
 
 
-def _restart(api: "Api", fault: Fault, request: Request) -> Reply:
+def _restart(api: Front, fault: Fault, request: Request) -> Response:
     api.restart()
     return _lose(api, fault, request)
 
 
-def _trade_by_hand(api: "Api", fault: Fault, request: Request) -> None:
-    with suppress(ApiError):  # what the owner may not do either changes nothing
+def _trade_by_hand(api: Front, fault: Fault, request: Request) -> None:
+    with suppress(ApiError):  # an order that the exchange refuses changes nothing
         api.exchange.trade_by_hand(fault.symbol, fault.side, fault.position_side, fault.quantity)
 
 
-def _liquidate(api: "Api", fault: Fault, request: Request) -> None:
+def _liquidate(api: Front, fault: Fault, request: Request) -> None:
     api.exchange.liquidate_leg(fault.symbol, PositionSide[fault.position_side])
 
 
-def _fill_part(api: "Api", fault: Fault, request: Request) -> None:
-    api.exchange.fill_part(_order_of(api.exchange, request.params.values), fault.share)
+def _fill_part(api: Front, fault: Fault, request: Request) -> None:
+    order = _order_of(api.exchange, request.params.values)
+    if order is not None:  # else the fault does not apply
+        api.exchange.fill_part(order, fault.share)
 
 
-def _order_of(exchange: Exchange, values: dict[str, str]) -> Order | None:
-    """Return the standing order that a request names, of a batch the first one named."""
+def _order_of(exchange: Exchange, values: dict[str, str]) -> OrderRecord | None:
+    """Return the open order that a request names, of a batch the first one."""
     number = values.get("orderId") or values.get("orderidlist", "").strip("[]").partition(",")[0]
     order_id = int(number) if number.isdigit() else None
     client_id = values.get("origClientOrderId")
-    order = exchange.registry.find(values.get("symbol", ""), order_id, client_id, exchange.now)
+    order = exchange.order_records.find(values.get("symbol", ""), order_id, client_id, exchange.now)
     return order if order is not None and order.is_open else None
 
 
-# --- on the way back
+# --- on the response
 
 
-def _as_it_is(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
+def _as_it_is(api: Front, fault: Fault, request: Request, response: Response) -> None:
     return
 
 
-def _lose_answer(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
-    reply.share = 0.0
+def _lose_answer(api: Front, fault: Fault, request: Request, response: Response) -> None:
+    response.share = 0.0
 
 
-def _cut(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
-    reply.share = fault.share
+def _cut(api: Front, fault: Fault, request: Request, response: Response) -> None:
+    response.share = fault.share
 
 
-def _delay(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
-    reply.delay = fault.seconds
+def _delay(api: Front, fault: Fault, request: Request, response: Response) -> None:
+    response.delay = fault.seconds
 
 
-def _html(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
-    reply.status, reply.body = 200, _PAGE % b"200"
-    reply.headers["Content-Type"] = "text/html"
+def _html(api: Front, fault: Fault, request: Request, response: Response) -> None:
+    response.status, response.body = 200, _PAGE % b"200"
+    response.headers["Content-Type"] = "text/html"
 
 
-def _last_page(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
-    if reply.status == 200:
-        reply.body = api.pages.get(request.path, b"[]")
+def _last_page(api: Front, fault: Fault, request: Request, response: Response) -> None:
+    if response.status == 200:
+        response.body = api.pages.get(request.path, b"[]")
 
 
-def _without_newest(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
-    _edit(reply, lambda rows: rows[: -fault.count])
+def _without_newest(api: Front, fault: Fault, request: Request, response: Response) -> None:
+    _edit(response, lambda rows: rows[: -fault.count])
 
 
-def _without_late(api: "Api", fault: Fault, request: Request, reply: Reply) -> None:
-    _edit(reply, lambda rows: [row for row in rows if row["time"] < api.exchange.now - fault.ms])
+def _without_late(api: Front, fault: Fault, request: Request, response: Response) -> None:
+    _edit(response, lambda rows: [row for row in rows if row["time"] < api.exchange.now - fault.ms])
 
 
-def _without_wicks(api, fault: Fault, request: Request, reply: Reply) -> None:
-    def shorten(rows: list) -> list:
+def _without_wicks(api: Front, fault: Fault, request: Request, response: Response) -> None:
+    def shorten(rows: list[Any]) -> list[Any]:
         closed = [row for row in rows if row[6] < api.exchange.now]
         for row in closed[-1:]:
             row[2], row[3] = max(row[1], row[4], key=float), min(row[1], row[4], key=float)
         return rows
 
-    _edit(reply, shorten)
+    _edit(response, shorten)
 
 
-def _edit(reply: Reply, change: Callable[[list], list]) -> None:
-    content: Any = json.loads(reply.body)
+def _edit(response: Response, change: Callable[[list[Any]], list[Any]]) -> None:
+    content: Any = json.loads(response.body)
     if isinstance(content, list):
-        reply.body = json.dumps(change(content), separators=(",", ":")).encode()
+        response.body = json.dumps(change(content), separators=(",", ":")).encode()
 
 
 _REFUSALS = {

@@ -1,14 +1,14 @@
-"""What goes wrong between a bot and the exchange, by script or at random, the same with the same seed.
+"""Faults between a bot and the exchange, by script or at random; the same seed gives the same faults.
 
-A script is TOML or JSON: `seed`, and a list `fault` of rules; the first rule that applies to a request spoils it. Or it
-is `seed` and `random`, the share of all requests that meet trouble of any kind.
+A script is TOML or JSON: `seed`, and a list `fault` of rules; the first rule that applies to a request takes effect.
+Or it is `seed` and `random`, the share of all requests that get a fault of any kind.
 
     seed = 7
     [[fault]]
     on = "POST /fapi/v1/order"     # method and path, or a part of the path alone, or "*"
     kind = "lost_after"            # see KINDS
-    skip = 2                       # so many requests are spared first
-    times = 1                      # then so many are spoilt, 0 for all
+    skip = 2                       # number of matching requests without a fault first
+    times = 1                      # number of faults after that, 0 for no limit
     probability = 1.0              # of each of them
 
 `seconds`, `code`, `status`, `text`, `ms`, `count`, `share`, `executed`, `symbol`, `side`, `positionSide` and `quantity`
@@ -19,6 +19,7 @@ import json
 import random
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gridv4_bt.errors import ConfigError
 
-#: Kind of fault and what happens.
+#: Effect of each kind of fault.
 KINDS: Mapping[str, str] = {
     "lost_before": "the connection is cut before the request is read",
     "lost_after": "the request is executed, then the connection is cut without an answer",
@@ -56,7 +57,7 @@ KINDS: Mapping[str, str] = {
     "restart": "the server loses its memory, takes the state from its database and cuts the connection",
 }
 
-#: Kinds that may befall any bot without anybody's doing, for random trouble: where, and how often of all trouble.
+#: Random faults: path, kind, and weight among them.
 _RANDOM: Sequence[tuple[str, str, float]] = (
     ("*", "lost_before", 1.0), ("*", "lost_after", 2.0), ("*", "cut", 1.0), ("*", "html", 0.5), ("*", "unknown", 1.0),
     ("*", "unavailable", 1.0), ("*", "timeout", 1.0), ("*", "gateway", 0.5), ("*", "clock", 0.3),
@@ -92,37 +93,47 @@ class Fault(BaseModel):
     quantity: float = Field(0.0, ge=0)
 
     def matches(self, method: str, path: str) -> bool:
-        """Tell whether the rule is about a request."""
+        """Return whether the rule applies to a method and path."""
         verb, _, rest = self.on.rpartition(" ")
         return (not verb or verb == method) and (rest == "*" or (path == rest if verb else rest in path))
 
 
+@dataclass(slots=True)
+class _Rule:
+    """A rule and how far it has come."""
+
+    fault: Fault
+    skip: int  #: requests still without a fault
+    left: int  #: faults still to come, where `times` limits them
+    generator: random.Random
+
+
 class Faults:
-    """The rules in force. Every rule draws from a generator of its own, so that one does not disturb another."""
+    """The rules in force; each has its own random generator, so that one does not change the draws of another."""
 
     def __init__(self, rules: Sequence[Fault] = (), seed: int = 0) -> None:
         self._rules = [
-            [rule, rule.skip, rule.times, random.Random(f"{seed}/{number}")] for number, rule in enumerate(rules)
+            _Rule(rule, rule.skip, rule.times, random.Random(f"{seed}/{number}")) for number, rule in enumerate(rules)
         ]
 
     def draw(self, method: str, path: str, applies: Callable[[Fault], bool]) -> Fault | None:
-        """Return what befalls a request; `applies` tells whether a kind makes sense for it."""
-        for state in self._rules:
-            rule, skip, times, generator = state
-            if not rule.matches(method, path) or (rule.times and not times) or not applies(rule):
+        """Return the fault of a request, or None; `applies` returns whether a rule's kind can apply to it."""
+        for rule in self._rules:
+            fault = rule.fault
+            if not fault.matches(method, path) or (fault.times and not rule.left) or not applies(fault):
                 continue
-            if skip:
-                state[1] -= 1
+            if rule.skip:
+                rule.skip -= 1
                 continue
-            if rule.probability < 1.0 and generator.random() >= rule.probability:
+            if fault.probability < 1.0 and rule.generator.random() >= fault.probability:
                 continue
-            state[2] -= 1
-            return rule
+            rule.left -= 1
+            return fault
         return None
 
 
 def random_faults(seed: int, probability: float) -> Faults:
-    """Return trouble of all kinds; about so many of all requests are spoilt."""
+    """Return faults of all kinds; `probability` is about the share of requests that get one."""
     total = sum(weight for on, _, weight in _RANDOM if on == "*")
     rules = [
         Fault(kind=kind, on=on, times=0, probability=min(probability * weight / total, 1.0))
@@ -137,7 +148,7 @@ def make_faults(script: Mapping[str, Any]) -> Faults:
     Raises
     ------
     ConfigError
-        A rule is wrong; the message names it.
+        A rule is invalid; the message names it.
     """
     unknown = set(script) - {"seed", "fault", "random"}
     if unknown:

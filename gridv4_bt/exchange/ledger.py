@@ -1,13 +1,14 @@
-"""What the exchange tells of an account: positions at their average entry, trades, and the wallet as a sum of income.
+"""The account as Binance shows it: positions at their average entry, trades, and the wallet as the sum of income.
 
-The matching keeps every fill by itself; Binance knows one average entry price for each positionSide. A closing realises
-against it, so wallet and unrealised PnL are split otherwise than in the engine's account, but the equity is the same.
+The engine keeps single fills; Binance has one average entry price for each positionSide. PnL is realised against it, so
+wallet and unrealised PnL differ from those of the engine's account, but the equity is the same.
 """
 
 from collections.abc import Iterable
 
-from gridv4_bt.engine.types import LOT_NOISE, PositionSide
-from gridv4_bt.exchange.records import Income, Order, Position, Trade
+from gridv4_bt.engine.position import LOT_NOISE
+from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.exchange.records import IncomeRecord, OrderRecord, PositionRecord, TradeRecord
 
 
 class Ledger:
@@ -15,29 +16,31 @@ class Ledger:
 
     def __init__(self) -> None:
         self.wallet = 0.0  #: quote; moved by every income
-        self.positions: dict[tuple[str, PositionSide], Position] = {}
-        self.trades: list[Trade] = []
-        self.incomes: list[Income] = []
+        self.positions: dict[tuple[str, PositionSide], PositionRecord] = {}
+        self.trades: list[TradeRecord] = []
+        self.incomes: list[IncomeRecord] = []
 
-    def position(self, symbol: str, side: PositionSide) -> Position:
+    def position(self, symbol: str, side: PositionSide) -> PositionRecord:
         """Return a positionSide's position, empty if nothing is held."""
-        return self.positions.setdefault((symbol, side), Position())
+        return self.positions.setdefault((symbol, side), PositionRecord())
 
     def unrealized(self, symbol: str, side: PositionSide, price: float) -> float:
         """Return the unrealised PnL of a position at a price, quote."""
         position = self.position(symbol, side)
         return int(side) * (price - position.entry) * position.qty
 
-    def earn(self, type: str, amount: float, time: int, symbol: str = "", info: str = "", trade_id: int = 0) -> Income:
+    def earn(
+        self, type: str, amount: float, time: int, symbol: str = "", info: str = "", trade_id: int = 0
+    ) -> IncomeRecord:
         """Book a movement of the wallet."""
-        income = Income(len(self.incomes) + 1, type, symbol, amount, info, trade_id, time)
+        income = IncomeRecord(len(self.incomes) + 1, type, symbol, amount, info, trade_id, time)
         self.incomes.append(income)
         self.wallet += amount
         return income
 
     def execute(
         self,
-        order: Order,
+        order: OrderRecord,
         side: PositionSide,
         opens: bool,
         qty: float,
@@ -46,13 +49,13 @@ class Ledger:
         maker: bool,
         time: int,
         fee_type: str = "COMMISSION",
-    ) -> Trade:
+    ) -> TradeRecord:
         """Book one execution of an order and return the trade.
 
         Parameters
         ----------
         side : the positionSide that it opens or closes.
-        fee_type : the income that takes the fee; only a COMMISSION is shown in the trade.
+        fee_type : income type of the fee; only a COMMISSION is shown in the trade.
         """
         position = self.position(order.symbol, side)
         realized = 0.0
@@ -66,7 +69,7 @@ class Ledger:
                 position.qty = position.entry = 0.0
         position.updated = time
         commission = fee if fee_type == "COMMISSION" else 0.0
-        trade = Trade(
+        trade = TradeRecord(
             len(self.trades) + 1, order.id, order.symbol, order.side, order.position_side,
             price, qty, realized, commission, maker, time,
         )  # fmt: skip
@@ -78,9 +81,12 @@ class Ledger:
         return trade
 
     def restore(
-        self, trades: Iterable[Trade], incomes: Iterable[Income], positions: dict[tuple[str, PositionSide], Position]
+        self,
+        trades: Iterable[TradeRecord],
+        incomes: Iterable[IncomeRecord],
+        positions: dict[tuple[str, PositionSide], PositionRecord],
     ) -> None:
-        """Take over what was kept."""
+        """Load saved trades, income and positions."""
         self.trades[:] = trades
         self.incomes[:] = incomes
         self.positions = positions

@@ -1,9 +1,9 @@
-"""Request weight a minute and orders per 10 seconds and minute, as the exchange counts them."""
+"""Rate limits: request weight per minute, and orders per 10 seconds and per minute."""
 
 from dataclasses import dataclass
 
 from gridv4_bt.core.time import MINUTE_MS
-from gridv4_bt.exchange.refusals import ApiError
+from gridv4_bt.exchange.api_errors import ApiError
 
 TEN_SECONDS = 10_000
 BANNED_AFTER = 10  #: refused requests in a minute that turn 429 into 418
@@ -11,7 +11,7 @@ BAN = 2 * MINUTE_MS
 
 
 class TooMany(ApiError):
-    """A limit is reached; `wait` seconds until it is asked again."""
+    """A rate limit is exceeded; retry after `wait` seconds."""
 
     def __init__(self, code: int, *details: object, wait: int, text: str = "", status: int = 0) -> None:
         super().__init__(code, *details, text=text, status=status)
@@ -20,7 +20,7 @@ class TooMany(ApiError):
 
 @dataclass(slots=True)
 class Window:
-    """Counts what happens in the current one of consecutive spans of time."""
+    """A counter that starts anew in each span of time."""
 
     length: int  #: ms
     limit: float  #: infinity for none
@@ -28,7 +28,7 @@ class Window:
     count: int = 0
 
     def roll(self, now: int) -> None:
-        """Forget the count when a new span has begun."""
+        """Reset the count if a new span has begun."""
         if now // self.length != self.span:
             self.span, self.count = now // self.length, 0
 
@@ -38,7 +38,7 @@ class Window:
 
 
 class Limits:
-    """The limits of one address and one account, on the server's time."""
+    """The rate limits of one IP address and one account, on the server's time."""
 
     def __init__(self, weight: float = 2400, orders_10s: float = 300, orders_1m: float = 1200) -> None:
         self._weight = Window(MINUTE_MS, weight)
@@ -47,7 +47,7 @@ class Limits:
         self._banned_until = 0
 
     def spend(self, weight: int, orders: int, now: int) -> dict[str, str]:
-        """Count a request and return the headers that tell of it, or refuse it."""
+        """Count a request and return its rate limit headers, or raise `TooMany`."""
         if now < self._banned_until:
             text = f"Way too many requests; IP banned until {self._banned_until}."
             raise TooMany(-1003, text=text, status=418, wait=-(-(self._banned_until - now) // 1000))
@@ -73,7 +73,7 @@ class Limits:
         return headers
 
     def rows(self) -> list[dict[str, object]]:
-        """Return the limits as exchangeInfo lists them."""
+        """Return the `rateLimits` of exchangeInfo."""
         found = [
             ("REQUEST_WEIGHT", "MINUTE_MS", 1, self._weight),
             ("ORDERS", "SECOND", 10, self._orders["10S"]),

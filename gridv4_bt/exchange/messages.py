@@ -1,17 +1,17 @@
-"""What comes in at the api and what goes out."""
+"""HTTP requests and responses."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.params import Params
-from gridv4_bt.exchange.refusals import ApiError
 
 
 @dataclass(slots=True)
 class Request:
-    """The parts of an HTTP request; query and body as they were sent, undecoded."""
+    """An HTTP request; query and body are not decoded."""
 
     method: str
     path: str
@@ -21,31 +21,31 @@ class Request:
 
     @property
     def params(self) -> Params:
-        """The parameters of query and body."""
+        """Parameters of query and body."""
         return Params(self.query, self.body)
 
 
 @dataclass(slots=True)
-class Reply:
-    """What is sent back."""
+class Response:
+    """An HTTP response."""
 
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
-    share: float = 1.0  #: of the body that is sent before the connection is cut; 1 sends all, 0 not even a header
-    delay: float = 0.0  #: seconds before it is sent
+    share: float = 1.0  #: of the body that is sent before the connection is cut; 0 sends not even the header
+    delay: float = 0.0  #: before it is sent, seconds
 
 
-def json_reply(status: int, answer: Any, headers: dict[str, str] | None = None) -> Reply:
-    """Return a reply with a JSON body."""
-    return Reply(status, json.dumps(answer, separators=(",", ":")).encode(), headers or {})
+def json_response(status: int, answer: Any, headers: dict[str, str] | None = None) -> Response:
+    """Return a response with a JSON body."""
+    return Response(status, json.dumps(answer, separators=(",", ":")).encode(), headers or {})
 
 
-def error_reply(error: ApiError, headers: dict[str, str] | None = None) -> Reply:
-    """Return a refusal."""
-    return json_reply(error.status, {"code": error.code, "msg": error.text}, headers)
+def error_response(error: ApiError, headers: dict[str, str] | None = None) -> Response:
+    """Return the response of an error."""
+    return json_response(error.status, {"code": error.code, "msg": error.text}, headers)
 
 
-def unavailable() -> Reply:
-    """Return the answer of an exchange that could not do what was asked."""
-    return error_reply(ApiError(-1001, text="Service Unavailable."))
+def unavailable() -> Response:
+    """Return a 503, Service Unavailable."""
+    return error_response(ApiError(-1001, text="Service Unavailable."))

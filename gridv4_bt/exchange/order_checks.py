@@ -1,4 +1,4 @@
-"""Why the exchange does not take an order: modes, ids, filters, and what the account can open or close."""
+"""Checks of new orders: position mode, client id, filters, margin. Each raises `ApiError`."""
 
 import re
 from collections.abc import Iterable
@@ -16,9 +16,9 @@ from gridv4_bt.engine.orders import (
 )
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.account_margin import Margins
-from gridv4_bt.exchange.records import AlgoOrder, Order
-from gridv4_bt.exchange.refusals import ApiError
-from gridv4_bt.exchange.replay import TapeBook
+from gridv4_bt.exchange.api_errors import ApiError
+from gridv4_bt.exchange.records import AlgoRecord, OrderRecord
+from gridv4_bt.exchange.replay import ReplayBook
 
 CONDITIONAL_TYPES = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 MAX_OPEN_ORDERS = 200  #: of a symbol
@@ -30,7 +30,7 @@ CLIENT_ID = re.compile(r"[\.A-Z\:/a-z0-9_-]{1,36}")
 
 
 def leg_side(position_side: str, reduce_only: bool, hedge_mode: bool) -> PositionSide | None:
-    """Return the leg that an order names, None in one-way mode; refuse what the mode does not know."""
+    """Return the leg that an order names, None in one-way mode; an error if it does not fit the mode."""
     if (position_side == "BOTH") == hedge_mode:
         raise ApiError(-4061)
     if hedge_mode and reduce_only:
@@ -38,16 +38,16 @@ def leg_side(position_side: str, reduce_only: bool, hedge_mode: bool) -> Positio
     return None if position_side == "BOTH" else PositionSide[position_side]
 
 
-def check_client_id(client_id: str, standing: Iterable[Order | AlgoOrder]) -> None:
-    """Refuse a client id that is malformed, or that an order has which stands."""
+def check_client_id(client_id: str, open_orders: Iterable[OrderRecord | AlgoRecord]) -> None:
+    """Check that a client id is well-formed and that no open order has it."""
     if client_id and not CLIENT_ID.fullmatch(client_id):
         raise ApiError(-4015)
-    if client_id and any(one.client_id == client_id for one in standing):
+    if client_id and any(one.client_id == client_id for one in open_orders):
         raise ApiError(-4116)
 
 
-def check_shape(single: SingleOrder, book: TapeBook) -> None:
-    """Refuse what the symbol's filters do not allow."""
+def check_shape(single: SingleOrder, book: ReplayBook) -> None:
+    """Check an order against the symbol's filters."""
     market = book.market
     if not single.qty > 0.0:
         raise ApiError(-4003)
@@ -62,8 +62,8 @@ def check_shape(single: SingleOrder, book: TapeBook) -> None:
             raise ApiError(-4024, f"{lowest:g}")
 
 
-def check_funds(single: SingleOrder, book: TapeBook, margins: Margins) -> None:
-    """Refuse what the account cannot open or close."""
+def check_funds(single: SingleOrder, book: ReplayBook, margins: Margins) -> None:
+    """Check that the account can open or close what an order wants."""
     leg = leg_of(single, book)
     qty = single.qty
     if not opens(single, book):
@@ -73,7 +73,7 @@ def check_funds(single: SingleOrder, book: TapeBook, margins: Margins) -> None:
             return
         leg = book.long if single.is_buy else book.short
     notional = qty * order_price(single, book.price)
-    _refuse(opening_refusal(notional, book.market, margins.room(book, leg), margins.free, book.leverage))
+    _refuse(opening_refusal(notional, book.market, margins.capacity(book, leg), margins.free, book.leverage))
 
 
 def _refuse(refusal: Refusal | None) -> None:

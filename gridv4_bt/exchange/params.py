@@ -1,11 +1,12 @@
-"""What a request brings along: typed parameters, and the proof that its sender has the key."""
+"""The parameters of a request, its signature and its timestamp."""
 
 import hashlib
 import hmac
 from collections.abc import Collection, Mapping
+from typing import overload
 from urllib.parse import parse_qsl
 
-from gridv4_bt.exchange.refusals import ApiError
+from gridv4_bt.exchange.api_errors import ApiError
 
 DEFAULT_WINDOW = 5_000  #: recvWindow, ms
 LONGEST_WINDOW = 60_000  #: ms
@@ -19,7 +20,7 @@ class Params:
         self.values = dict(parse_qsl(query, keep_blank_values=True)) | dict(parse_qsl(body, keep_blank_values=True))
 
     def text(self, name: str, default: str | None = None, one_of: Collection[str] = (), code: int = -1130) -> str:
-        """Return a text; mandatory without a default (-1102), else one of those given (`code`)."""
+        """Return a text; -1102 if it is missing and has no default, `code` if it is none of `one_of`."""
         value = self.values.get(name) or default
         if value is None:
             raise ApiError(-1102, name)
@@ -27,8 +28,14 @@ class Params:
             raise ApiError(code, name)
         return value
 
+    @overload
+    def integer(self, name: str, default: int, low: int = 0, high: int = 1 << 62) -> int: ...
+
+    @overload
+    def integer(self, name: str, default: None = None, low: int = 0, high: int = 1 << 62) -> int | None: ...
+
     def integer(self, name: str, default: int | None = None, low: int = 0, high: int = 1 << 62) -> int | None:
-        """Return a whole number within bounds, or the default."""
+        """Return a whole number, or the default; -1130 if it is none or out of bounds."""
         value = self.values.get(name)
         if not value:
             return default
@@ -41,7 +48,7 @@ class Params:
         return number
 
     def number(self, name: str, default: float | None = None) -> float:
-        """Return a number; mandatory without a default (-1102)."""
+        """Return a number; -1102 if it is missing and has no default."""
         value = self.values.get(name)
         if not value:
             if default is None:
@@ -56,12 +63,12 @@ class Params:
         return number
 
     def flag(self, name: str) -> bool:
-        """Return true or false, false if it is not there."""
+        """Return a boolean, False if it is missing."""
         return self.text(name, "false", ("true", "false", "True", "False", "TRUE", "FALSE")).lower() == "true"
 
 
 def check_signature(query: str, body: str, headers: Mapping[str, str], key: str, secret: str) -> None:
-    """Refuse a request that was not signed with the account's key."""
+    """Check that a request is signed with the account's key."""
     given = headers.get("X-MBX-APIKEY", "")
     if not given:
         raise ApiError(-2014)
@@ -77,7 +84,7 @@ def check_signature(query: str, body: str, headers: Mapping[str, str], key: str,
 
 
 def check_timestamp(params: Params, now: int) -> None:
-    """Refuse a request that is too old or comes from the future; times in ms."""
+    """Check that a timestamp is within the recvWindow and not ahead of the server; times in ms."""
     timestamp = params.integer("timestamp")
     if timestamp is None:
         raise ApiError(-1102, "timestamp")

@@ -1,8 +1,8 @@
-"""Real time: the local exchange follows the public one-minute candles of the real exchange.
+"""The local exchange in real time: it follows the public one-minute candles of the real exchange.
 
-Fills are as coarse as a minute: the market stands at the last close until the minute's candle is published, a second or
-so after its end, then all of the minute happens. Orders placed inside it are matched by all of it. Filters and brackets
-are the packaged ones; without a network time goes on, but no market.
+The price stays at the last close until a minute's candle is published, a second or so after its end; then the whole
+minute is matched, also against orders placed inside it. Filters and brackets are the packaged ones. Without a network
+the time advances, but the prices do not change.
 """
 
 import queue
@@ -18,22 +18,22 @@ from feeds.series import Series
 from gridv4_bt.core.time import MINUTE_MS
 from gridv4_bt.engine.market import exchange_symbol
 from gridv4_bt.exchange.exchange import Exchange
-from gridv4_bt.exchange.replay import Candle
+from gridv4_bt.exchange.recording import Candle
 
 CANDLES, FUNDING = Series("candles", MINUTE_MS), Series("funding")
 HISTORY_MS = 5 * 24 * 60 * MINUTE_MS  #: enough for 250 bars of 15 minutes, and to spare
-PAUSE = 1.5  #: seconds after a minute's end until its candle is asked for
+PAUSE = 1.5  #: from a minute's end to the request for its candle, seconds
 
 
 class PublicFeed:
-    """Closed minutes of some symbols, fetched by a thread of its own; call it to let an exchange go on with them.
+    """A thread that fetches the closed minutes of some symbols; call the feed to advance an exchange by them.
 
     Parameters
     ----------
-    public : where to ask, without a key.
+    public : public interface of the real exchange.
     symbols : such as BTC/USDT:USDT.
     wall : the real time, seconds since 1970.
-    history_ms : how long a history is fetched first.
+    history_ms : length of the history fetched first.
     """
 
     speed = 1.0  #: seconds of the market in a second
@@ -55,7 +55,7 @@ class PublicFeed:
         self._ended = threading.Event()
 
     def feeds(self) -> list[CandleFeed]:
-        """Fetch the history and return a feed for each symbol, whose last candle is the minute that runs."""
+        """Fetch the history and return a feed for each symbol; its last candle is the current minute."""
         self._next = int(self._wall() * 1000) // MINUTE_MS * MINUTE_MS
         feeds = []
         for name, symbol in self._symbols.items():
@@ -92,21 +92,21 @@ class PublicFeed:
             self._next += MINUTE_MS
 
     def __call__(self, exchange: Exchange) -> None:
-        """Let an exchange go on with the minutes that were fetched, and its clock with the real one."""
+        """Advance an exchange by the fetched minutes, and its clock to real time."""
         while not self._minutes.empty():
-            end = exchange.tape.moment_end
-            exchange.tape.complete(self._minutes.get())
+            end = exchange.replay.moment_end
+            exchange.replay.complete(self._minutes.get())
             exchange.advance(end)
         now = int(self._wall() * 1000)
-        exchange.advance(min(now, exchange.tape.moment_end - 1))
+        exchange.advance(min(now, exchange.replay.moment_end - 1))
         exchange.now = max(exchange.now, now)
 
     def start(self) -> None:
-        """Begin to fetch."""
+        """Start fetching."""
         threading.Thread(target=self._run, name="public feed", daemon=True).start()
 
     def stop(self) -> None:
-        """Fetch no more."""
+        """Stop fetching."""
         self._ended.set()
 
     def _run(self) -> None:
@@ -114,4 +114,4 @@ class PublicFeed:
             try:
                 self.fetch()
             except Unavailable:
-                continue  # the next minute asks again, for all that is missing
+                continue  # the next request is for all minutes that are missing

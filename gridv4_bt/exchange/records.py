@@ -1,4 +1,4 @@
-"""What the exchange keeps of orders, trades and the wallet, in its own vocabulary."""
+"""Records of orders, trades, income and positions, in Binance's vocabulary."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ OPEN_STATUSES = (NEW, PARTIALLY_FILLED)
 
 
 @dataclass(slots=True)
-class Order:
+class OrderRecord:
     """An order of `/fapi/v1/order`."""
 
     id: int
@@ -22,15 +22,15 @@ class Order:
     price: float
     time: int  #: ms
     updated: int  #: ms
-    turn: int  #: rank among the standing orders: a smaller one is matched first
-    original_type: str = ""  #: of the conditional order it comes from
+    turn: int  #: rank among the open orders: the smaller one is matched first
+    original_type: str = ""  #: type of the conditional order it comes from
     stop_price: float = 0.0
     reduce_only: bool = False
     close_position: bool = False
     status: str = NEW
     executed: float = 0.0  #: base units
-    remaining: float = 0.0  #: base units that the engine still matches, not rounded
-    quote: float = 0.0  #: sum of price*qty executed
+    remaining: float = 0.0  #: base units not executed yet, not rounded
+    quote: float = 0.0  #: sum of price*qty executed, quote
     marketable: bool = False  #: crossed the market when placed: pays as a taker
     triggered_at: int = -1  #: open time of the bar that triggered its stop, ms
 
@@ -41,7 +41,7 @@ class Order:
 
 
 @dataclass(slots=True)
-class AlgoOrder:
+class AlgoRecord:
     """A conditional order of `/fapi/v1/algoOrder`, until it is triggered."""
 
     id: int
@@ -61,7 +61,7 @@ class AlgoOrder:
     reduce_only: bool = False
     close_position: bool = False
     status: str = NEW
-    actual_order: int = 0  #: id of the order it became
+    actual_order: int = 0  #: id of the order it became when triggered
 
     @property
     def is_open(self) -> bool:
@@ -70,7 +70,7 @@ class AlgoOrder:
 
 
 @dataclass(slots=True)
-class Trade:
+class TradeRecord:
     """One execution of an order."""
 
     id: int
@@ -87,7 +87,7 @@ class Trade:
 
 
 @dataclass(slots=True)
-class Income:
+class IncomeRecord:
     """One movement of the wallet."""
 
     id: int  #: tranId
@@ -100,7 +100,7 @@ class Income:
 
 
 @dataclass(slots=True)
-class Position:
+class PositionRecord:
     """One positionSide of one symbol."""
 
     qty: float = 0.0  #: base units, never negative

@@ -1,27 +1,25 @@
-"""The recorded market: books of several symbols standing at one moment, moved on bar by bar.
+"""The replay of recorded candles: the books of several symbols, advanced together bar by bar.
 
-Nobody knows the inside of a bar before it is over, so the market stands between two bars until the bar ends; then all
-of the bar happens at once. With finer candles the same holds for each of them. Whoever trades at market while it stands
-gets the open. The last price is the close before: a backtest's orders stand from the close they were decided on, so a
-post-only order, a stop or a margin is judged by that close, and not by an open that may be a tick away from it.
+The inside of a bar is unknown until it is over, so the replay stays at a bar's open until the bar ends; then the whole
+bar is matched. With finer candles the same holds for each of them. Market orders get the open. The last price is the
+close of the bar before: the orders of a backtest rest from the close at which they were decided, so post-only orders,
+stops and margin are checked against that close, and not against an open that may be a tick away from it.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import backtrader as bt
 import numpy as np
 
-from brokers.feed_book import FeedBook
-from feeds.candles import CandleFeed
-from gridv4_bt.compat import EPOCH_DAYS, epoch_ms
 from gridv4_bt.config import GridConfig
-from gridv4_bt.core.time import DAY_MS, HOUR_MS, MINUTE_MS, iso
+from gridv4_bt.core.time import HOUR_MS, MINUTE_MS, iso
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.market import MarketHistory
-from gridv4_bt.engine.matching import Costs
+from gridv4_bt.engine.matching import Bar, Costs
+from gridv4_bt.engine.symbol_book import SymbolBook
 from gridv4_bt.engine.venue import moments, stand_at
 from gridv4_bt.errors import DataError
+from gridv4_bt.exchange.recording import Candle, Recording
 
 
 class Settlement(NamedTuple):
@@ -33,31 +31,30 @@ class Settlement(NamedTuple):
     paid: float  #: by the account, quote; negative if received
 
 
-class Candle(NamedTuple):
-    """A bar that has closed in real time."""
+class ReplayBook(SymbolBook):
+    """A symbol's book that reads its bars from a recording, with its settlements, forming candle and last price."""
 
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
-    rate: float | None  #: funding settled at its end; None without any
-
-
-class TapeBook(FeedBook):
-    """A symbol's book that remembers its settlements, its forming candle and its last price."""
-
-    def __init__(self, feed: CandleFeed, history: MarketHistory, account: Account, costs: Costs, config: GridConfig):
+    def __init__(
+        self, recording: Recording, history: MarketHistory, account: Account, costs: Costs, config: GridConfig
+    ) -> None:
         super().__init__(
-            feed, history, account, costs, config.fill_rule, config.funding_hours, config.intrabar, config.leverage
+            history,
+            account,
+            costs,
+            config.fill_rule,
+            config.funding_hours,
+            config.intrabar,
+            config.leverage,
+            has_funding=recording.settlement_times is not None,
+            detail=recording.detail,
         )
-        self.interval = feed.candles.interval_ms  #: bar length, ms
-        self._row = -1  # of the feed, which others may move
+        self.interval = recording.interval  #: bar length, ms
+        self._recording = recording
+        self._row = -1  # of the recording
         self.settled: list[Settlement] = []
         self.price = 0.0  #: last traded
-        self.forming: list[float] = []  #: open, high, low, close, volume of the bar as far as it has happened
+        self.forming: list[float] = []  #: open, high, low, close, volume of the current bar so far
         self._funding_ms = int(config.funding_hours * HOUR_MS)
-        self._settles = feed.p.funding.time if feed.has_funding else None
 
     @property
     def leverage(self) -> float:
@@ -70,34 +67,46 @@ class TapeBook(FeedBook):
         self.max_notional = self.market.max_notional(leverage)
 
     def settle_funding(self, rate: float) -> None:
-        """Charge a settlement and remember it."""
+        """Charge a settlement and add it to `settled`."""
         before = self.account.funding
         super().settle_funding(rate)
         paid = self.account.funding - before
         self.settled.append(Settlement(self._whole.time, rate, self.settlement_price(), paid))
 
     def next_settlement(self, now: int) -> int:
-        """Return when the next settlement is due, ms; where the record ends, a funding period after its last."""
-        if self._settles is None:
+        """Return the time of the next settlement, ms; after the last recorded one, the next multiple of 8 hours."""
+        times = self._recording.settlement_times
+        if times is None:
             return (now // self._funding_ms + 1) * self._funding_ms
-        later = self._settles[self._settles.searchsorted(now, side="right") :]
+        later = times[times.searchsorted(now, side="right") :]
         return int(later[0]) if len(later) else (now // (8 * HOUR_MS) + 1) * 8 * HOUR_MS
 
     def begin_bar(self, time_ms: int) -> bool:
-        """Let the bar of a time open, if the feed has one: its open is all that is known of it."""
-        lines = self.data.lines
-        times = lines.datetime.array
-        if self._row + 1 == len(times) or epoch_ms(times[self._row + 1]) > time_ms:
+        """Read the bar that opens at or before a time and return True, or False if there is none."""
+        bars, row = self._recording, self._row + 1
+        if row == len(bars) or bars.time[row] > time_ms:
             return False
-        self._row += 1
-        self.data.advance(self._row - lines.datetime._idx)
-        self.next_bar()
-        self.price = lines.close[-1] if self._row > 0 else self.bar.open
+        self._row = row
+        self.take_bar(
+            bars.time[row],
+            bars.open[row],
+            bars.high[row],
+            bars.low[row],
+            bars.close[row],
+            bars.volume[row],
+            bars.funding[row],
+        )
+        if bars.mark_is_fine:
+            self.take_mark(bars.mark_low[row], bars.mark_high[row])
+        self.price = bars.close[row - 1] if row > 0 else self.bar.open
         self.forming = [self.bar.open] * 4 + [0.0]
         return True
 
+    def mark_at_open(self) -> float:
+        return self._recording.mark[self._row]
+
     def leave_part(self) -> None:
-        """Let all of the part that the book stands at happen."""
+        """Add the current part of the bar to the forming candle and take its close as the last price."""
         bar, forming = self.bar, self.forming
         forming[1] = max(forming[1], bar.high)
         forming[2] = min(forming[2], bar.low)
@@ -105,24 +114,12 @@ class TapeBook(FeedBook):
         forming[4] += bar.volume
 
     def complete(self, candle: Candle) -> None:
-        """Write what has happened in the bar, and add the next one at its close."""
-        bar, lines = self.bar, self.data.lines
+        """Write the final prices of the current bar, and append the next one, which opens at its close."""
+        bar = self.bar
         bar.open, bar.high, bar.low, bar.close, bar.volume = candle[:5]
         bar.mark_low, bar.mark_high, bar.mark_close = candle.low, candle.high, candle.close
         self.forming[0] = candle.open
-        last = self._row
-        nothing = float("nan")
-        coming = {
-            lines.datetime: EPOCH_DAYS + (bar.time + self.interval) / DAY_MS,
-            lines.volume: 1.0,
-            lines.funding: nothing if candle.rate is None else candle.rate,
-        }
-        happened = zip((lines.open, lines.high, lines.low, lines.close, lines.volume), candle[:5], strict=True)
-        for line, value in happened:
-            line.array[last] = value
-            coming.setdefault(line, candle.close)
-        for line in lines.lines:
-            line.array.append(coming.get(line, nothing))
+        self._recording.complete(self._row, candle)
 
     def candles(self, interval: int, first_ms: int, last_ms: int, over: bool) -> np.ndarray:
         """Return rows of time (ms), open, high, low, close, volume of the candles that open from first to last.
@@ -130,17 +127,16 @@ class TapeBook(FeedBook):
         Parameters
         ----------
         interval : a multiple of the bars' length, ms.
-        over : whether the last bar has closed; until then it is as far as it has happened.
+        over : whether the last bar has closed; else it is the forming candle.
         """
-        lines = self.data.lines
-        last = self._row
-        began = epoch_ms(lines.datetime.array[0])
+        bars, last = self._recording, self._row
+        began = bars.time[0]
         begin = max((-(-first_ms // interval) * interval - began) // self.interval, 0)
         end = min((last_ms // interval * interval + interval - began) // self.interval, last + 1)
         rows = np.empty((max(end - begin, 0), 6))
-        for column, line in enumerate((lines.datetime, lines.open, lines.high, lines.low, lines.close, lines.volume)):
-            rows[:, column] = line.array[begin : max(end, begin)]
-        rows[:, 0] = np.round((rows[:, 0] - EPOCH_DAYS) * DAY_MS)
+        rows[:, 0] = bars.time[begin : max(end, begin)]
+        for number, column in enumerate((bars.open, bars.high, bars.low, bars.close, bars.volume), start=1):
+            rows[:, number] = column[begin : max(end, begin)]
         if len(rows) and end == last + 1 and not over:
             rows[-1, 1:] = self.forming
         if len(rows) == 0 or interval == self.interval:
@@ -159,45 +155,44 @@ class TapeBook(FeedBook):
         )
 
 
-class Tape:
-    """Books of one account that stand at the same moment of their recorded bars.
+class Replay:
+    """The books of one account, all at the same moment of their recorded bars.
 
     Parameters
     ----------
-    feeds : one for each symbol; all of the same bar length.
+    recordings : one for each symbol; all of the same bar length.
     start_ms : where trading begins, UTC; the bars before are history. All symbols must have a bar then.
 
     Raises
     ------
     DataError
-        No moment fits, or the bars differ in length.
+        There is no bar from `start_ms` on, or the bars differ in length.
     """
 
     def __init__(
         self,
-        feeds: Sequence[CandleFeed],
+        recordings: Sequence[Recording],
         rules: Mapping[str, MarketHistory],
         account: Account,
         config: GridConfig,
         start_ms: int = 0,
     ) -> None:
         costs = Costs(config.maker_fee, config.taker_fee, config.slippage)
-        self.books: dict[str, TapeBook] = {}
-        for feed in feeds:
-            _load(feed)
-            book = TapeBook(feed, rules[feed.p.name], account, costs, config)
+        self.books: dict[str, ReplayBook] = {}
+        for recording in recordings:
+            book = ReplayBook(recording, rules[recording.symbol], account, costs, config)
             self.books[book.symbol] = book
         lengths = {book.interval for book in self.books.values()}
         if len(lengths) != 1:
             raise DataError(f"the symbols have bars of {sorted(one // MINUTE_MS for one in lengths)} minutes; give one")
         self.interval = lengths.pop()
-        self._times = np.unique(np.concatenate([_times(feed) for feed in feeds]))
-        self._moments: list = []
-        self.moment = 0  #: which part of the bar this is
-        self.bar = -1  #: number of the bar among all there are
-        self.trading: list[TapeBook] = []  #: the books that trade at this moment
+        self._times = np.unique(np.concatenate([recording.time for recording in recordings]))
+        self._moments: list[tuple[int, list[tuple[ReplayBook, Bar]]]] = []
+        self.moment = 0  #: number of the current part of the bar
+        self.bar = -1  #: number of the current bar
+        self.trading: list[ReplayBook] = []  #: books that trade in the current part
         self.over = False  #: whether the last bar has closed
-        first = max(int(_times(feed)[0]) for feed in feeds)
+        first = max(recording.time[0] for recording in recordings)
         start = max(first, start_ms)
         if start > self._times[-1]:
             raise DataError(f"no bar from {iso(start)} on; the candles end at {iso(int(self._times[-1]))}")
@@ -207,23 +202,23 @@ class Tape:
 
     @property
     def time(self) -> int:
-        """Open time of the bar, ms."""
+        """Open time of the current bar, ms."""
         return int(self._times[self.bar])
 
     @property
     def end(self) -> int:
-        """When the last bar closes, ms."""
+        """Close time of the last bar, ms."""
         return int(self._times[-1]) + self.interval
 
     @property
     def moment_end(self) -> int:
-        """When the part of the bar that the market stands at is over, ms."""
+        """Close time of the current part of the bar, ms."""
         if self.moment + 1 < len(self._moments):
             return self._moments[self.moment + 1][0]
         return self.time + self.interval
 
     def forward(self) -> None:
-        """Let this part of the bar happen and stand at the next one, or at the next bar, whose funding is settled."""
+        """Complete the current part of the bar and go to the next one, or to the next bar, and settle its funding."""
         if self._moments:
             for book, _ in self._moments[self.moment][1]:
                 book.leave_part()
@@ -238,16 +233,16 @@ class Tape:
         self._enter(0)
 
     def complete(self, candles: Mapping[str, Candle]) -> None:
-        """Write what has happened in the bar that the market stands at, and add the next one, which nobody knows yet.
+        """Write the final prices of the current bar of every symbol, and append the next one.
 
-        For a market that is recorded while it is traded; all symbols at once.
+        For a market that is followed in real time.
         """
         for symbol, candle in candles.items():
             self.books[symbol].complete(candle)
         self._times = np.append(self._times, self._times[-1] + self.interval)
 
     def seek(self, time_ms: int, moment: int) -> None:
-        """Go on to the bar that opens at a time, and a part of it, without trading."""
+        """Go to a part of the bar that opens at a time, without matching."""
         while not self.over and (self.time, self.moment) < (time_ms, moment):
             self.forward()
 
@@ -264,17 +259,3 @@ class Tape:
             return
         parts = self._moments[moment][1]
         self.trading = stand_at(parts)
-
-
-def _load(feed: CandleFeed) -> None:
-    """Fill a feed's lines, as Cerebro would."""
-    if getattr(feed, "_env", None) is None:
-        bt.Cerebro().adddata(feed)
-        feed.reset()
-        feed._start()
-        feed.preload()
-    feed.home()
-
-
-def _times(feed: CandleFeed) -> np.ndarray:
-    return np.round((np.array(feed.lines.datetime.array) - EPOCH_DAYS) * DAY_MS).astype(np.int64)

@@ -1,4 +1,4 @@
-"""How a replay's time goes on by itself: some times as fast as the real one."""
+"""A clock that advances a replay in proportion to real time."""
 
 import time
 from collections.abc import Callable
@@ -7,12 +7,12 @@ from gridv4_bt.exchange.exchange import Exchange
 
 
 class RunningClock:
-    """Lets the market of an exchange go on with the wall clock.
+    """Advances an exchange with the wall clock.
 
     Parameters
     ----------
     speed : seconds of the market in a second.
-    wall : the wall clock, seconds from any beginning.
+    wall : the wall clock, seconds since any moment.
     """
 
     def __init__(self, speed: float, wall: Callable[[], float] = time.monotonic) -> None:
@@ -21,7 +21,7 @@ class RunningClock:
         self._began: tuple[float, int] | None = None  # wall clock and market time
 
     def __call__(self, exchange: Exchange) -> None:
-        """Let time go on to now."""
+        """Advance an exchange to the present time."""
         if self._began is None:
             self._began = self._wall(), exchange.now
         began, market = self._began

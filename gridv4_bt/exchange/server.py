@@ -4,13 +4,13 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from aiohttp import web
 
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.exchange.api import Api
-from gridv4_bt.exchange.messages import Reply, Request
+from gridv4_bt.exchange.messages import Request, Response
 
 HOST = "127.0.0.1"
 TICK = 0.2  #: seconds
@@ -18,16 +18,16 @@ T = TypeVar("T")
 
 
 class Server:
-    """Serves a api over HTTP.
+    """An HTTP server of an `Api`.
 
-    All requests are answered one after another in one thread, so that the exchange is never seen half changed.
+    It answers requests one after another in one thread, so that none sees the exchange in the middle of a change.
     """
 
     def __init__(self, api: Api, port: int = 0) -> None:
         self.api = api
         self.port = port
         self._runner: web.ServerRunner | None = None
-        self._ticking: asyncio.Task | None = None
+        self._ticking: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -35,7 +35,7 @@ class Server:
         return f"http://{HOST}:{self.port}"
 
     async def start(self) -> None:
-        """Begin to listen; port 0 takes a free one."""
+        """Start listening; port 0 takes a free one."""
         self._runner = web.ServerRunner(web.Server(self._answer), shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, HOST, self.port)
@@ -45,11 +45,13 @@ class Server:
 
     async def stop(self) -> None:
         """Close all connections."""
-        self._ticking.cancel()
-        await self._runner.cleanup()
+        if self._ticking is not None:
+            self._ticking.cancel()
+        if self._runner is not None:
+            await self._runner.cleanup()
 
     async def _tick(self) -> None:
-        """Let time go on when nobody asks."""
+        """Advance the time between requests."""
         while True:
             await asyncio.sleep(TICK)
             self.api.tick()
@@ -57,25 +59,26 @@ class Server:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         body = (await request.read()).decode(errors="replace")
         path, _, query = request.raw_path.partition("?")
-        reply = self.api.respond(Request(request.method, path, query, body, request.headers))
-        if reply.delay:
-            await asyncio.sleep(reply.delay)
-        if reply.share < 1.0:
-            return await _cut(request, reply)
-        headers = {"Content-Type": "application/json"} | reply.headers
-        return web.Response(status=reply.status, body=reply.body, headers=headers)
+        response = self.api.respond(Request(request.method, path, query, body, request.headers))
+        if response.delay:
+            await asyncio.sleep(response.delay)
+        if response.share < 1.0:
+            return await _cut(request, response)
+        headers = {"Content-Type": "application/json"} | response.headers
+        return web.Response(status=response.status, body=response.body, headers=headers)
 
 
-async def _cut(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
-    """Send a part of the reply and drop the connection."""
-    response = web.StreamResponse(status=reply.status, headers={"Content-Type": "application/json"} | reply.headers)
-    if reply.share > 0.0:
-        response.content_length = len(reply.body)
-        await response.prepare(request)
-        await response.write(reply.body[: int(len(reply.body) * reply.share)])
+async def _cut(request: web.BaseRequest, response: Response) -> web.StreamResponse:
+    """Send a part of the response and drop the connection."""
+    headers = {"Content-Type": "application/json"} | response.headers
+    stream = web.StreamResponse(status=response.status, headers=headers)
+    if response.share > 0.0:
+        stream.content_length = len(response.body)
+        await stream.prepare(request)
+        await stream.write(response.body[: int(len(response.body) * response.share)])
     if request.transport is not None:
         request.transport.close()
-    return response
+    return stream
 
 
 def serve(server: Server, on_start: Callable[[str], None]) -> None:
@@ -83,7 +86,7 @@ def serve(server: Server, on_start: Callable[[str], None]) -> None:
 
     Parameters
     ----------
-    on_start : told the address once requests are answered.
+    on_start : called with the address once the server listens.
 
     Raises
     ------
@@ -143,7 +146,7 @@ class ServerThread:
     def call(self, action: Callable[[], T]) -> T:
         """Run something between two requests and return its result."""
 
-        async def run() -> Any:
+        async def run() -> T:
             return action()
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result()

@@ -166,7 +166,7 @@ def _open(folder: Path, exchange: Exchange) -> Database:
                 f"{path}: belongs to other candles: give the same --symbol, --from and --days to go on with it, or "
                 "another --state-dir"
             ) from None
-        if not probe.tape.over:
+        if not probe.replay.over:
             return store
         store.close()
         path.unlink()

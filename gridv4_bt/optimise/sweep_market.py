@@ -11,7 +11,6 @@ import backtrader as bt
 import numpy as np
 from numpy.typing import NDArray
 
-from brokers.settlement import SyntheticFunding
 from feeds.candles import CandleFeed
 from feeds.tables import CandleTable
 from gridv4_bt.compat import EPOCH_DAYS, FastCerebro, FastStrategy
@@ -19,6 +18,7 @@ from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.engine.market import MarketHistory, load_market_history
 from gridv4_bt.engine.matching import Bar
+from gridv4_bt.engine.synthetic_funding import SyntheticFunding
 from gridv4_bt.indicators import KAMA, GMMRegime, RegimeFSM, RollingVolatility, WilderADX, WilderATR, ZScore
 from gridv4_bt.optimise.kernel.state import BAR
 

@@ -226,7 +226,7 @@ class _Storm(Faults):
 def _one_order_per_intent(exchange: Exchange, result: Result) -> None:
     """Note where two open orders serve one purpose."""
     intents = Counter(
-        name[:5] for order in exchange.registry.open_orders() if (name := parse_id(order.client_id)) is not None
+        name[:5] for order in exchange.order_records.open_orders() if (name := parse_id(order.client_id)) is not None
     )
     for intent, count in intents.items():
         text = f"{count} orders stand for {intent}"

@@ -64,7 +64,7 @@ def run(exchange, tmp_path):
 
 
 def open_orders(exchange) -> list:
-    orders = exchange.api.exchange.registry.open_orders()
+    orders = exchange.api.exchange.order_records.open_orders()
     return [name for order in orders if (name := parse_id(order.client_id)) is not None]
 
 

@@ -112,7 +112,7 @@ class Fuzz:
 
     def amend(self):
         some = self._some_order()
-        order = self.rest.exchange.registry.orders.get(some["orderId"])
+        order = self.rest.exchange.order_records.orders.get(some["orderId"])
         side = order.side if order is not None and self.rng.random() < 0.9 else "BUY"
         return self.rest.put("order", side=side, quantity=self._qty(), price=self._price(some["symbol"]), **some)
 
@@ -142,7 +142,7 @@ class Fuzz:
         return self.rest.post("countdownCancelAll", symbol=self.rng.choice(SYMBOLS), countdownTime=wait)
 
     def fill_part(self):
-        orders = self.rest.exchange.registry.open_orders()
+        orders = self.rest.exchange.order_records.open_orders()
         if orders:
             self.rest.exchange.fill_part(self.rng.choice(orders), self.rng.random())
 
@@ -150,7 +150,7 @@ class Fuzz:
         self.rest.exchange.liquidate_leg(self.rng.choice(SYMBOLS), self.rng.choice(list(_SIDES)))
 
     def step(self):
-        if not self.rest.exchange.tape.over:
+        if not self.rest.exchange.replay.over:
             self.rest.exchange.advance(self.rest.exchange.now + self.rng.choice((60_000, 900_000, 900_000, 3_600_000)))
 
     def read(self):
@@ -194,14 +194,18 @@ class Fuzz:
         executed = Counter()
         for trade in trades:
             executed[trade.order_id] += trade.qty
-        for order in exchange.registry.orders.values():
+        for order in exchange.order_records.orders.values():
             assert abs(executed[order.id] - order.executed) <= 1e-9 * (1.0 + order.executed)
             assert order.executed <= order.qty * (1.0 + 1e-9)
             assert (order.status == "FILLED") <= (order.executed > 0.0)
-        standing = [single.reference.id for single in exchange.singles.alive if hasattr(single.reference, "client_id")]
-        assert len(standing) == len(exchange.singles.alive)
-        assert len(exchange.registry.open_orders()) == sum(one.is_open for one in exchange.registry.orders.values())
-        assert len(exchange.registry.open_algos()) == sum(one.is_open for one in exchange.registry.algos.values())
+        open_ids = [single.reference.id for single in exchange.singles.alive if hasattr(single.reference, "client_id")]
+        assert len(open_ids) == len(exchange.singles.alive)
+        assert len(exchange.order_records.open_orders()) == sum(
+            one.is_open for one in exchange.order_records.orders.values()
+        )
+        assert len(exchange.order_records.open_algos()) == sum(
+            one.is_open for one in exchange.order_records.algos.values()
+        )
 
     def positions(self, symbol):
         return self.rest.get("positionRisk", "v3", symbol=symbol)
@@ -209,7 +213,7 @@ class Fuzz:
     def digest(self):
         """Hash of all orders, trades and income."""
         exchange = self.rest.exchange
-        parts = (exchange.registry.orders.values(), exchange.registry.algos.values(), exchange.ledger.trades)
+        parts = (exchange.order_records.orders.values(), exchange.order_records.algos.values(), exchange.ledger.trades)
         rows = [asdict(one) for part in (*parts, exchange.ledger.incomes) for one in part]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
@@ -234,8 +238,8 @@ class Fuzz:
         return round(self.rest.exchange.books[symbol].price * self.rng.uniform(0.975, 1.025), 2)
 
     def _some_order(self):
-        registry = self.rest.exchange.registry
-        orders = registry.open_orders() if self.rng.random() < 0.7 else list(registry.orders.values())
+        records = self.rest.exchange.order_records
+        orders = records.open_orders() if self.rng.random() < 0.7 else list(records.orders.values())
         if not orders:
             return {"symbol": SYMBOLS[0], "orderId": 1}
         order = self.rng.choice(orders[-30:])

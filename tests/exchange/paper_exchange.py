@@ -29,7 +29,7 @@ def funding_frame(settlements):
 
 
 def make_exchange(bars=None, symbols=("TESTUSDT",), funding=((0, 0.0),), cash=10_000.0, first=1, rules=None, **options):
-    """An exchange that stands at the open of bar number `first`, counted from 0; by default nothing ever moves.
+    """An exchange at the open of bar number `first`, counted from 0; by default nothing ever moves.
 
     `bars` are those of all symbols, or a list for each.
     """
@@ -54,7 +54,7 @@ FIELDS = ("symbol", "tick", "step", "min_qty", "min_notional", "brackets", "max_
 
 
 class Rest:
-    """Asks a api with signed requests; refusals are answers like all others."""
+    """Sends signed requests to an API; errors are returned like all other responses."""
 
     def __init__(self, api, key=KEY, secret=SECRET):
         self.api, self.key, self.secret = api, key, secret
@@ -75,9 +75,9 @@ class Rest:
         text += "&signature=" + hmac.new(self.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
         query, body = (text, "") if method in ("GET", "DELETE") else ("", text)
         request = Request(method, f"/fapi/{version}/{path}", query, body, {"X-MBX-APIKEY": self.key})
-        reply = self.api.respond(request)
-        self.status, self.headers, self.reply = reply.status, reply.headers, reply
-        return json.loads(reply.body) if reply.share == 1.0 and reply.body[:1] in b"[{" else reply.body
+        response = self.api.respond(request)
+        self.status, self.headers, self.response = response.status, response.headers, response
+        return json.loads(response.body) if response.share == 1.0 and response.body[:1] in b"[{" else response.body
 
     def get(self, path, version="v1", **params):
         return self.ask("GET", path, version, **params)

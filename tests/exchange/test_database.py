@@ -30,7 +30,7 @@ def open_rest(tmp_path):
         store.close()
 
 
-def told(rest):
+def account_view(rest):
     """All that an owner can ask for."""
     paths = [
         ("account", "v3"),
@@ -66,15 +66,15 @@ def step(rest, bars):
 def test_account_goes_on_where_it_was(open_rest):
     rest = open_rest()
     trade_a_while(rest)
-    before = told(rest)
+    before = account_view(rest)
     assert before[2][0]["status"] == "PARTIALLY_FILLED"
     again = open_rest()
-    assert told(again) == before
+    assert account_view(again) == before
     step(again, 12)
     undisturbed = Rest(Api(make_exchange(WILD, funding=[(0, 0.0), (6, 0.001)], participation=0.05)))
     trade_a_while(undisturbed)
     step(undisturbed, 12)
-    assert told(again) == told(undisturbed)
+    assert account_view(again) == account_view(undisturbed)
 
 
 def test_state_is_kept_within_a_bar(open_rest):
@@ -85,13 +85,13 @@ def test_state_is_kept_within_a_bar(open_rest):
     price, now = rest.exchange.books["TESTUSDT"].price, rest.exchange.now
     again = open_rest(intrabar="path")
     assert (again.exchange.books["TESTUSDT"].price, again.exchange.now) == (price, now)
-    assert again.exchange.tape.moment == 1
+    assert again.exchange.replay.moment == 1
 
 
 def test_account_at_the_end_of_its_candles(open_rest):
     rest = open_rest(bars=[STILL] * 4)
     step(rest, 3)
-    assert open_rest(bars=[STILL] * 4).exchange.tape.over
+    assert open_rest(bars=[STILL] * 4).exchange.replay.over
 
 
 def test_one_request_is_one_transaction(open_rest):
@@ -105,15 +105,15 @@ def test_one_request_is_one_transaction(open_rest):
             raise sqlite3.OperationalError("database or disk is full")
         kept(self, table, number, content)
 
-    before = told(rest)
+    before = account_view(rest)
     Database._put = fails_half_way
     try:
         assert rest.market("BUY", "LONG", 3.0) == {"code": -1001, "msg": "Service Unavailable."}
         assert rest.status == 503
     finally:
         Database._put = kept
-    assert told(rest) == before
-    assert told(open_rest()) == before
+    assert account_view(rest) == before
+    assert account_view(open_rest()) == before
     assert open_rest().market("BUY", "LONG", 3.0)["status"] == "FILLED"
 
 
@@ -130,8 +130,8 @@ def test_history_may_be_longer_when_the_account_goes_on(open_rest, tmp_path):
     rest.market("BUY", "LONG", 1.0)
     step(rest, 3)
     again = open_rest(bars=[STILL] * 30, first=2)
-    assert (again.exchange.now, again.exchange.tape.bar) == (rest.exchange.now, 8)
-    assert told(again) == told(rest)
+    assert (again.exchange.now, again.exchange.replay.bar) == (rest.exchange.now, 8)
+    assert account_view(again) == account_view(rest)
 
 
 def test_file_that_is_no_database_is_refused(tmp_path):

@@ -55,7 +55,7 @@ def test_every_code_is_the_exception_of_production(paper):
     assert found == CLASSES
 
 
-def test_code_that_nobody_knows_is_a_plain_exchange_error(paper):
+def test_unknown_code_is_a_plain_exchange_error(paper):
     paper.faults({"kind": "error", "code": -1000, "text": "?", "status": 400})
     assert isinstance(raised(paper.client, order), ccxt.OperationFailed)
 
@@ -133,7 +133,7 @@ RULES = {
     "second stop of a leg": (after(market, stop, stop), -4130),
     "too far above the market": (limit(price=106.0), -4016),
     "too far below the market": (after(market, limit(side="sell", price=94.0)), -4024),
-    "client id that stands": (after(limit(newClientOrderId="a"), limit(newClientOrderId="a")), -4116),
+    "client id of an open order": (after(limit(newClientOrderId="a"), limit(newClientOrderId="a")), -4116),
     "malformed client id": (limit(newClientOrderId="a b"), -4015),
     "leg of the other mode": (limit(leg="BOTH"), -4061),
     "no leg at all": (limit(leg="UP"), -4060),

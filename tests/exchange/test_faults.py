@@ -13,37 +13,37 @@ from gridv4_bt.exchange.messages import Request
 TIME = Request("GET", "/fapi/v1/time")
 
 
-def spoilt(rest, count=10):
-    """Which of so many requests for the time are spoilt."""
+def faulty(rest, count=10):
+    """Return for each of so many requests for the time whether it got a fault."""
     return [rest.api.respond(TIME).status != 200 for _ in range(count)]
 
 
 def test_skip_and_times(rest):
     rest.faults({"on": "time", "kind": "unavailable", "skip": 2, "times": 3})
-    assert spoilt(rest) == [False] * 2 + [True] * 3 + [False] * 5
+    assert faulty(rest) == [False] * 2 + [True] * 3 + [False] * 5
 
 
 def test_rule_is_about_its_path_and_method(rest):
     rest.faults({"on": "POST /fapi/v1/time", "kind": "unavailable"}, {"on": "klines", "kind": "unavailable"})
-    assert not any(spoilt(rest))
+    assert not any(faulty(rest))
 
 
 def test_probability_is_the_same_with_the_same_seed(rest):
     def drawn(seed):
         rest.faults({"kind": "unavailable", "times": 0, "probability": 0.5}, seed=seed)
-        return spoilt(rest, 60)
+        return faulty(rest, 60)
 
     assert drawn(1) == drawn(1) != drawn(2)
     assert 15 < sum(drawn(1)) < 45
 
 
-def test_random_trouble_hits_about_the_share_asked_for(rest):
+def test_random_faults_hit_about_the_share_wanted(rest):
     rest.api.faults = random_faults(3, 0.2)
     plain = b'{"serverTime":%d}' % rest.exchange.now
     hit = 0
     for _ in range(500):
-        reply = rest.api.respond(TIME)
-        hit += reply.status != 200 or reply.share < 1.0 or reply.body != plain
+        response = rest.api.respond(TIME)
+        hit += response.status != 200 or response.share < 1.0 or response.body != plain
     assert 60 < hit < 140
 
 
@@ -102,7 +102,7 @@ def test_owner_trades_by_hand_and_a_leg_is_liquidated(rest):
     )
     assert rest.get("positionRisk", "v3")[0]["positionAmt"] == "1.5"
     assert rest.get("positionRisk", "v3")[0]["positionAmt"] == "0"
-    orders = rest.exchange.registry.orders
+    orders = rest.exchange.order_records.orders
     names = [orders[one["orderId"]].client_id for one in rest.get("userTrades", symbol="TESTUSDT")]
     assert names[1].startswith("web_") and names[2].startswith("autoclose-")
 
@@ -123,7 +123,7 @@ def test_restart_keeps_the_account(make_rest):
     exchange, account = rest.exchange, rest.get("account", "v3")
     rest.faults({"on": "account", "kind": "restart"})
     rest.get("account", "v3")
-    assert rest.reply.share == 0.0
+    assert rest.response.share == 0.0
     assert rest.exchange is not exchange
     assert rest.get("account", "v3") == account
     assert len(rest.get("openOrders")) == 1
@@ -156,7 +156,7 @@ def test_scripts_are_read_from_files(tmp_path, rest):
     (tmp_path / "a.json").write_text(json.dumps({"seed": 1, "random": 0.5}))
     (tmp_path / "bad.toml").write_text("fault = 1 1")
     rest.api.faults = read_faults(tmp_path / "a.toml")
-    assert spoilt(rest, 2) == [True, False]
+    assert faulty(rest, 2) == [True, False]
     assert isinstance(read_faults(tmp_path / "a.json"), type(rest.api.faults))
     for name in ("bad.toml", "none.toml"):
         with pytest.raises(ConfigError, match=name):
@@ -166,9 +166,9 @@ def test_scripts_are_read_from_files(tmp_path, rest):
 def test_faults_are_set_and_removed_by_a_control_call(rest):
     script = json.dumps({"fault": [{"kind": "unavailable", "times": 0}]})
     assert rest.api.respond(Request("POST", "/gridv4/faults", body=script)).status == 200
-    assert all(spoilt(rest))
+    assert all(faulty(rest))
     rest.api.respond(Request("POST", "/gridv4/faults", body="{}"))
-    assert not any(spoilt(rest))
+    assert not any(faulty(rest))
     assert rest.api.respond(Request("POST", "/gridv4/faults", body='{"fault": [{}]}')).status == 400
     assert rest.api.respond(Request("POST", "/gridv4/nothing")).status == 404
     assert rest.api.respond(Request("POST", "/gridv4/trade", body="{}")).status == 400

@@ -19,7 +19,7 @@ CASH = 100_000.0
 
 
 class Watched(GridStrategyV4):
-    """Notes after every bar what stands at the broker, and the account."""
+    """Notes the orders at the broker and the account after every bar."""
 
     def start(self):
         super().start()
@@ -51,7 +51,7 @@ def _open_time(data):
 
 
 class Mirror:
-    """Makes the orders stand at an exchange that stood at a broker."""
+    """Places at an exchange the orders that rested at a broker."""
 
     def __init__(self, exchange):
         self.exchange = exchange
@@ -62,31 +62,36 @@ class Mirror:
     def follow(self, wanted):
         exchange = self.exchange
         [symbol] = exchange.books
-        for side, _, exits, _, closes in wanted:
+        for side, _, _, _, closes in wanted:
             for close in closes:
                 trade = "SELL" if side > 0 else "BUY"
                 exchange.place(symbol, trade, side.name, "MARKET", round(close.qty, 8), 0.0, "GTC", False, "")
-        standing = {}
+        resting = {}
         for side, entries, exits, stop, closes in wanted:
-            closing = Counter()
-            for close in closes:
-                closing[close.fill_id] += close.qty
-            for level, entry in entries.items():
-                standing[side, "entry", level] = ("BUY" if side > 0 else "SELL", entry.qty, entry.price)
-            for fill_id, (price, qty) in exits.items():
-                if qty - closing[fill_id] > 1e-9:
-                    standing[side, "exit", fill_id] = ("SELL" if side > 0 else "BUY", qty - closing[fill_id], price)
+            resting |= self._limits(side, entries, exits, closes)
             self._stop(symbol, side, stop)
         for key, (order, terms) in list(self.orders.items()):
-            if not order.is_open or standing.get(key) != terms:
+            if not order.is_open or resting.get(key) != terms:
                 if order.is_open:
                     exchange.cancel(order)
                 del self.orders[key]
-        for key, terms in standing.items():
+        for key, terms in resting.items():
             if key not in self.orders:
                 trade, qty, price = terms
                 order = exchange.place(symbol, trade, key[0].name, "LIMIT", round(qty, 8), price, "GTX", False, "")
                 self.orders[key] = order, terms
+
+    def _limits(self, side, entries, exits, closes):
+        """Trade, quantity and price of the limit orders of a leg, by what they are for."""
+        opening, closing = ("BUY", "SELL") if side > 0 else ("SELL", "BUY")
+        at_market = Counter()
+        for close in closes:
+            at_market[close.fill_id] += close.qty
+        limits = {(side, "entry", level): (opening, entry.qty, entry.price) for level, entry in entries.items()}
+        for fill_id, (price, qty) in exits.items():
+            if qty - at_market[fill_id] > 1e-9:
+                limits[side, "exit", fill_id] = (closing, qty - at_market[fill_id], price)
+        return limits
 
     def _stop(self, symbol, side, price):
         algo = self.stops.get(side)
@@ -138,18 +143,20 @@ def test_grid_through_the_fall_of_ftx(shared_data, symbol, first, days):
     exchange = Exchange([feed()], rules, config, CASH, times[0])
     mirror = Mirror(exchange)
     seen = {}
-    forward = exchange.tape.forward
+    forward = exchange.replay.forward
 
     def note_and_forward():
         equity = exchange.account.wallet + sum(book.unrealized(book.bar.close) for book in exchange.books.values())
-        seen[exchange.tape.time] = (exchange.account.wallet, equity, exchange.account.funding, exchange.account.fees)
+        seen[exchange.replay.time] = (exchange.account.wallet, equity, exchange.account.funding, exchange.account.fees)
         forward()
 
-    exchange.tape.forward = note_and_forward
+    exchange.replay.forward = note_and_forward
     for time in times[:-1]:
         assert exchange.now == time
         mirror.follow(strategy.wanted[time])
         exchange.advance_bars(1)
     assert len(exchange.ledger.trades) > 50
-    for time, told in seen.items():
-        assert told[1:] == pytest.approx(strategy.accounts[time][1:], rel=1e-9, abs=1e-7), pd.Timestamp(time, unit="ms")
+    for time, found in seen.items():
+        assert found[1:] == pytest.approx(strategy.accounts[time][1:], rel=1e-9, abs=1e-7), pd.Timestamp(
+            time, unit="ms"
+        )

@@ -57,14 +57,14 @@ def test_funding_tells_what_is_settled_and_when_the_next_is_due_but_not_its_rate
 
 
 def test_answers_before_the_end_of_a_bar_do_not_depend_on_it(make_rest):
-    def told(last):
+    def sent(last):
         rest = make_rest([*bars(101.0, 102.0), (102.0, *last)], first=2)
         rest.market("BUY", "LONG", 1.0)
         paths = ("ticker/24hr", "ticker/bookTicker", "premiumIndex")
         asked = [rest.get(path, symbol="TESTUSDT") for path in paths]
         return [*asked, rest.get("account", "v3"), rest.get("positionRisk", "v3"), rest.get("positionRisk", "v2")]
 
-    assert told((200.0, 102.0, 150.0, 99.0)) == told((103.0, 50.0, 60.0, 1.0))
+    assert sent((200.0, 102.0, 150.0, 99.0)) == sent((103.0, 50.0, 60.0, 1.0))
 
 
 @pytest.fixture

@@ -84,9 +84,9 @@ def test_a_bar_is_not_told_before_its_last_minute_is_known(market, follow):
     assert rest.get("klines", **asked) == []
     feed.fetch()
     rest.api.tick()
-    [told] = rest.get("klines", **asked)
-    assert float(told[4]) == row(market, 14)[3]
-    assert float(told[5]) == pytest.approx(sum(row(market, minute)[4] for minute in range(15)))
+    [bar] = rest.get("klines", **asked)
+    assert float(bar[4]) == row(market, 14)[3]
+    assert float(bar[5]) == pytest.approx(sum(row(market, minute)[4] for minute in range(15)))
 
 
 def test_its_time_goes_on_by_itself_only(follow):

@@ -65,7 +65,7 @@ def test_running_clock_goes_as_fast_as_it_is_told():
     assert rest.get("time")["serverTime"] == START_MS + QUARTER + 150_000
     wall[0] += 1_000.0
     rest.api.tick()
-    assert exchange.tape.over
+    assert exchange.replay.over
 
 
 def test_parts_of_a_bar_pass_one_after_another(make_rest):
@@ -74,7 +74,7 @@ def test_parts_of_a_bar_pass_one_after_another(make_rest):
     prices = []
     for _ in range(4):
         prices.append(rest.exchange.books["TESTUSDT"].price)
-        rest.exchange.advance(rest.exchange.tape.moment_end)
+        rest.exchange.advance(rest.exchange.replay.moment_end)
     assert prices == [100.0, 90.0, 110.0, 105.0]  # what comes next opens at 100, but has not traded yet
 
 

@@ -10,7 +10,7 @@ UP_TO_103 = (100.0, 103.0, 99.5, 102.0, 1000.0)
 
 
 def statuses(rest):
-    return [order.status for order in rest.exchange.registry.orders.values()]
+    return [order.status for order in rest.exchange.order_records.orders.values()]
 
 
 def trades(rest, **more):
@@ -140,7 +140,7 @@ def test_canonical_order_of_fills_in_one_bar(make_rest):
     rest.limit("BUY", "LONG", 1.0, 99.0, newClientOrderId="long-near")
     rest.limit("SELL", "SHORT", 1.0, 101.0, newClientOrderId="short-near")
     rest.advance(2)
-    names = {order.id: order.client_id for order in rest.exchange.registry.orders.values()}
+    names = {order.id: order.client_id for order in rest.exchange.order_records.orders.values()}
     assert [names[trade.order_id] for trade in rest.exchange.ledger.trades][2:] == [
         "long-near",
         "long-far",

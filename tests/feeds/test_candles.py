@@ -480,14 +480,15 @@ def test_resampling_to_hours():
     assert len(hours) >= 24
 
 
+def drop_quiet_bars(data):
+    if data.volume[0] >= 50:
+        return False
+    data.backwards()
+    return True
+
+
 @pytest.mark.parametrize("runonce", [True, False])
 def test_filters_see_every_bar(runonce):
-    def drop_quiet_bars(data):
-        if data.volume[0] >= 50:
-            return False
-        data.backwards()
-        return True
-
     feed = CandleFeed(dataname=candles())
     feed.addfilter(drop_quiet_bars)
     (seen,) = run(feed, runonce=runonce)
@@ -503,6 +504,29 @@ def test_an_input_time_zone_moves_the_bars():
     feed = CandleFeed(dataname=candles(), tzinput=TwoHoursAhead())
     (seen,) = run(feed)
     assert bt.num2date(seen[0, 6]) == datetime(2023, 12, 31, 22)
+
+
+@pytest.mark.parametrize(
+    ("options", "filters"),
+    [
+        ({}, []),
+        ({"fromdate": datetime(2024, 1, 1, 6), "todate": datetime(2024, 1, 1, 8)}, []),
+        ({"fromdate": date(2024, 1, 1), "todate": date(2024, 1, 1)}, []),
+        ({"fromdate": datetime(2024, 1, 1, 6)}, [drop_quiet_bars]),
+        ({"tzinput": TwoHoursAhead()}, []),
+    ],
+)
+def test_bars_are_those_that_a_run_reads(options, filters):
+    asked, read = full_feed(**options), full_feed(**options)
+    for feed in (asked, read):
+        for one in filters:
+            feed.addfilter(one)
+    bars, [seen] = asked.bars(), run(read)
+    names = read.getlinealiases()
+    assert bars["time"].tolist() == np.round((seen[:, names.index("datetime")] - 719_163) * 86_400_000).tolist()
+    for name in set(bars) - {"time"}:
+        assert_same(bars[name], seen[:, names.index(name)])
+    assert set(bars) >= {"open", "high", "low", "close", "volume", "funding", "mark", "mark_high", "mark_low"}
 
 
 def test_a_second_run_starts_again():

@@ -61,7 +61,7 @@ def test_orders_are_taken_back_ten_at_a_time_and_one_that_is_gone_is_asked_for(m
         executor.cancel_all([orders[0], *more])
         # 13 orders: two batches, and for the one that is gone a cancel of its own and the question what became of it
         assert session.connection.calls - before == 4
-        assert scene.exchange.registry.open_orders() == []
+        assert scene.exchange.order_records.open_orders() == []
     assert {order.status for order in (orders[0], *more)} == {OrderStatus.DONE}
     assert {order.executed for order in more} == {0.0}
 
@@ -95,7 +95,7 @@ def test_an_unknown_outcome_inside_a_batch_is_asked_for_and_not_sent_again(marke
             if request.method == "POST" and "rder" in request.path:
                 sent.append(request.path)
             if request.method == "POST" and request.path.endswith("batchOrders"):
-                scene.exchange.cancel(scene.exchange.registry.open_orders()[-1])  # it is gone when it is asked for
+                scene.exchange.cancel(scene.exchange.order_records.open_orders()[-1])  # it is gone when it is asked for
                 rows = json.loads(reply.body)
                 reply.body = json.dumps([rows[0], {"code": -1007, "msg": "Timeout waiting for response."}]).encode()
             return reply
@@ -104,7 +104,7 @@ def test_an_unknown_outcome_inside_a_batch_is_asked_for_and_not_sent_again(marke
         assert list(executor.place_all(orders)) == []
         assert sent == ["/fapi/v1/batchOrders"]
         assert [order.status for order in orders] == [OrderStatus.OPEN, OrderStatus.DONE]
-        assert len(scene.exchange.registry.open_orders()) == 1
+        assert len(scene.exchange.order_records.open_orders()) == 1
 
 
 def test_unknown_orders_missing_in_a_batch_of_cancels_are_queried(market):
@@ -127,5 +127,5 @@ def test_a_ban_is_told_and_not_sat_through_with_an_order_in_hand(market):
         before = session.clock.now()
         assert executor.place(order).reaction is Reaction.WAIT
         assert session.clock.now() - before < 1_000
-    assert order.status is OrderStatus.DONE and scene.exchange.registry.open_orders() == []
+    assert order.status is OrderStatus.DONE and scene.exchange.order_records.open_orders() == []
     assert any("silenced" in alert for alert in scene.alerts)

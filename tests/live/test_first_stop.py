@@ -50,7 +50,7 @@ def test_the_first_stop_gives_way_to_the_one_decided_on_at_the_candle(market):
         session._cerebro.run()
     leg = session.broker.books()[0].long
     assert leg.stop is not None
-    stops = [algo for algo in scene.exchange.registry.open_algos() if algo.position_side == "LONG"]
+    stops = [algo for algo in scene.exchange.order_records.open_algos() if algo.position_side == "LONG"]
     assert [algo.trigger for algo in stops] == [pytest.approx(leg.stop)]
     assert scene.exchange.books[SYMBOL].leg(PositionSide.LONG).stop == pytest.approx(leg.stop)
 

@@ -13,9 +13,9 @@ from gridv4_bt.engine.matching import FILL_RULES, Bar, Book, Costs, MarketClose
 from gridv4_bt.engine.types import PositionSide, TradeLabel
 from gridv4_bt.errors import LiveError
 from gridv4_bt.exchange import exchange as exchange_module
+from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.faults import Fault, Faults
-from gridv4_bt.exchange.messages import error_reply
-from gridv4_bt.exchange.refusals import ApiError
+from gridv4_bt.exchange.messages import error_response
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.ids import Purpose, parse_id
 from gridv4_bt.live.order_diff import Unbooked
@@ -24,7 +24,7 @@ from gridv4_bt.live.own_orders import Execution, OrderRegistry, OrderStatus
 
 
 def open_for(scene, purpose):
-    names = [(parse_id(order.client_id), order) for order in scene.exchange.registry.open_orders()]
+    names = [(parse_id(order.client_id), order) for order in scene.exchange.order_records.open_orders()]
     return [(name, order) for name, order in names if name.purpose is purpose]
 
 
@@ -36,7 +36,7 @@ def test_filters_that_change_are_read_again_and_obeyed(market):
             session.save()
         book = scene.exchange.books[SYMBOL]
         coarser = replace(book.market, tick=50 * book.market.tick)
-        before = {order.id for order in scene.exchange.registry.open_orders()}
+        before = {order.id for order in scene.exchange.order_records.open_orders()}
         with scene.session(server.url, 8) as session:
             server.call(lambda: book.rules_changed(coarser))
             session._cerebro.run()
@@ -45,7 +45,7 @@ def test_filters_that_change_are_read_again_and_obeyed(market):
         assert [event["changed"] for event in events(scene, "rules_read")] == [True]
         assert events(scene, "order_failed") == []
         assert session.broker.books()[0].market.tick == coarser.tick
-        fresh = [order for order in scene.exchange.registry.open_orders() if order.id not in before]
+        fresh = [order for order in scene.exchange.order_records.open_orders() if order.id not in before]
         assert fresh
         for order in fresh:
             assert order.price / coarser.tick == pytest.approx(round(order.price / coarser.tick), abs=1e-6)
@@ -110,7 +110,7 @@ def check_protected(scene):
 
 def test_a_leg_whose_close_is_refused_keeps_its_stop(market):
     def answer(scene, request, serve):
-        return error_reply(ApiError(-4164, text="too small")) if is_close(request) else serve()
+        return error_response(ApiError(-4164, text="too small")) if is_close(request) else serve()
 
     scene, text = flattened_against(market, answer)
     assert "-4164" in text

@@ -59,7 +59,7 @@ def test_stopping_takes_back_the_entries_and_leaves_exits_and_stops(market):
     scene = market()
     with ServerThread(scene.api) as server, scene.session(server.url, 20) as session:
         session.run()
-        orders = [parse_id(order.client_id).purpose for order in scene.exchange.registry.open_orders()]
+        orders = [parse_id(order.client_id).purpose for order in scene.exchange.order_records.open_orders()]
         held = [leg for leg in scene.exchange.books[SYMBOL].legs if leg.tracker.ids]
         assert held, "the scene must hold something when it is stopped"
         assert set(orders) == {"X"}
@@ -78,15 +78,15 @@ def test_entries_that_cannot_be_taken_back_are_told(market, monkeypatch):
         with pytest.raises(Unreachable, match="entries could not be cancelled"):
             session.stop_adding()
         scene.api.faults = Faults()
-        assert any(parse_id(o.client_id).purpose == "E" for o in scene.exchange.registry.open_orders())
+        assert any(parse_id(o.client_id).purpose == "E" for o in scene.exchange.order_records.open_orders())
     with ServerThread(scene.api) as server, scene.session(server.url, 1) as session:
         session.run()  # they are known to the next session
-    assert not any(parse_id(o.client_id).purpose == "E" for o in scene.exchange.registry.open_orders())
+    assert not any(parse_id(o.client_id).purpose == "E" for o in scene.exchange.order_records.open_orders())
 
 
 def test_the_dead_mans_switch_is_called_off_by_an_orderly_stop_only(market):
     scene = market(settings=(*LIVELY, "regime=none"))
-    open_purposes = lambda: {parse_id(o.client_id).purpose for o in scene.exchange.registry.open_orders()}  # noqa: E731
+    open_purposes = lambda: {parse_id(o.client_id).purpose for o in scene.exchange.order_records.open_orders()}  # noqa: E731
     with ServerThread(scene.api) as server:
         with scene.session(server.url, 20) as session:
             session.arm_dead_man_switch(60)
@@ -117,7 +117,7 @@ def test_flatten_closes_all_and_leaves_no_open_order(market):
             session.flatten()
         book = scene.exchange.books[SYMBOL]
         assert not book.long.tracker.ids and not book.short.tracker.ids
-        assert scene.exchange.registry.open_orders() == []
+        assert scene.exchange.order_records.open_orders() == []
         with scene.session(server.url) as session:
             session.run()
         assert any(trade.label is TradeLabel.MANUAL for trade in session.broker.account.closed)

@@ -9,9 +9,9 @@ from live_market import differences, rows
 from feeds.synthetic import SYMBOL
 from gridv4_bt.core.time import BAR_MS, iso
 from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.faults import Fault, Faults
-from gridv4_bt.exchange.messages import error_reply, json_reply
-from gridv4_bt.exchange.refusals import ApiError
+from gridv4_bt.exchange.messages import error_response, json_response
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.record.equity import write_equity
 from gridv4_bt.record.trades import write_trades
@@ -87,7 +87,7 @@ def test_a_candle_that_is_missing_of_one_symbol_is_taken_in_later_and_the_other_
     def answer(request, serve):
         hidden = request.path.endswith("/klines") and request.params.values["symbol"] == SECOND
         if hidden and gone + BAR_MS <= scene.exchange.now < gone + BAR_MS + 400_000:
-            return json_reply(200, [])
+            return json_response(200, [])
         return serve()
 
     spoilt(scene, answer)
@@ -105,7 +105,7 @@ def test_one_symbol_that_may_not_be_traded_leaves_the_other_alone(pair, spoilt):
 
     def answer(request, serve):
         if request.method == "POST" and SECOND in request.body and "rder" in request.path:
-            return error_reply(refused)
+            return error_response(refused)
         return serve()
 
     spoilt(scene, answer)
@@ -124,7 +124,7 @@ def test_a_symbol_without_its_first_candle_leaves_the_other_alone(pair, spoilt):
         reply = serve()
         is_second = request.path.endswith("/klines") and request.params.values["symbol"] == SECOND
         if is_second and scene.exchange.now < first + 2 * BAR_MS:
-            return json_reply(200, [row for row in json.loads(reply.body) if row[0] < first - BAR_MS])
+            return json_response(200, [row for row in json.loads(reply.body) if row[0] < first - BAR_MS])
         return reply
 
     spoilt(scene, answer)
@@ -154,7 +154,7 @@ def test_orders_of_a_symbol_that_is_traded_no_more_are_told_of(pair):
         with scene.session(server.url, 4) as session:
             session._cerebro.run()
             session.save()
-        assert scene.exchange.registry.open_orders(SECOND)
+        assert scene.exchange.order_records.open_orders(SECOND)
         with scene.session(server.url):
             assert scene.alerts == []
         del scene.data[1:]

@@ -1,4 +1,4 @@
-"""All paths of the REST interface; importing the modules of them registers what they serve."""
+"""All paths of the REST interface; importing the modules registers their handlers."""
 
 from gridv4_bt.exchange.endpoints import account_data, conditional, market_data, trade  # noqa: F401
 from gridv4_bt.exchange.endpoints.paths import ENDPOINTS

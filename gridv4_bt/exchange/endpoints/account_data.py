@@ -1,13 +1,13 @@
-"""The paths of an account: trades, income, balance, positions and modes."""
+"""Endpoints of the account: trades, income, balance, positions and modes."""
 
 from typing import Any
 
-from gridv4_bt.exchange import answers
-from gridv4_bt.exchange.answers import number
+from gridv4_bt.exchange import payloads
+from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.endpoints.paths import between, books, endpoint, page, window
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.params import Params
-from gridv4_bt.exchange.refusals import ApiError
+from gridv4_bt.exchange.payloads import number
 
 
 @endpoint("GET", "v1/userTrades", weight=5)
@@ -24,7 +24,7 @@ def user_trades(exchange: Exchange, params: Params) -> Any:
         lambda trade: trade.symbol == symbol and order_id in (None, trade.order_id),
     )
     market = exchange.books[symbol].market
-    return [answers.trade_answer(trade, market) for trade in rows]
+    return [payloads.trade_payload(trade, market) for trade in rows]
 
 
 @endpoint("GET", "v1/income", weight=30)
@@ -38,42 +38,42 @@ def income(exchange: Exchange, params: Params) -> Any:
         for one in between(exchange.ledger.incomes, *window(exchange, params))
         if symbol in (None, "", one.symbol) and kind in (None, "", one.type)
     ]
-    return [answers.income_answer(one) for one in rows[(number_of_page - 1) * limit : number_of_page * limit]]
+    return [payloads.income_payload(one) for one in rows[(number_of_page - 1) * limit : number_of_page * limit]]
 
 
 @endpoint("GET", "v2/account", "v3/account", weight=5)
 def account(exchange: Exchange, params: Params) -> Any:
     """Return balances, margins and positions."""
-    return answers.account_answer(exchange)
+    return payloads.account_payload(exchange)
 
 
 @endpoint("GET", "v2/balance", "v3/balance", weight=5)
 def balance(exchange: Exchange, params: Params) -> Any:
     """Return the balances."""
-    return answers.balance_answer(exchange)
+    return payloads.balance_payload(exchange)
 
 
 @endpoint("GET", "v3/positionRisk", weight=5)
 def position_risk(exchange: Exchange, params: Params) -> Any:
     """Return the positions that are or were open."""
-    return [row for book in books(exchange, params) for row in answers.position_answers(exchange, book)]
+    return [row for book in books(exchange, params) for row in payloads.position_payloads(exchange, book)]
 
 
 @endpoint("GET", "v2/positionRisk", weight=5)
 def position_risk_v2(exchange: Exchange, params: Params) -> Any:
     """Return all positions, with leverage and margin type."""
-    return [row for book in books(exchange, params) for row in answers.position_answers(exchange, book, 2)]
+    return [row for book in books(exchange, params) for row in payloads.position_payloads(exchange, book, 2)]
 
 
 @endpoint("GET", "v1/positionSide/dual", weight=30)
 def position_mode(exchange: Exchange, params: Params) -> Any:
-    """Tell hedge mode from one-way mode."""
+    """Return whether the account is in hedge mode."""
     return {"dualSidePosition": exchange.hedge_mode}
 
 
 @endpoint("POST", "v1/positionSide/dual")
 def set_position_mode(exchange: Exchange, params: Params) -> Any:
-    """Choose hedge or one-way mode."""
+    """Set hedge or one-way mode."""
     params.text("dualSidePosition")
     exchange.set_hedge_mode(params.flag("dualSidePosition"))
     return {"code": 200, "msg": "success"}
@@ -81,7 +81,7 @@ def set_position_mode(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("POST", "v1/marginType")
 def set_margin_type(exchange: Exchange, params: Params) -> Any:
-    """Choose cross or isolated margin."""
+    """Set cross or isolated margin."""
     kind = params.text("marginType", None, ("ISOLATED", "CROSSED"))
     exchange.set_margin_type(params.text("symbol"), kind == "ISOLATED")
     return {"code": 200, "msg": "success"}
@@ -89,7 +89,7 @@ def set_margin_type(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("POST", "v1/leverage")
 def set_leverage(exchange: Exchange, params: Params) -> Any:
-    """Choose the initial leverage."""
+    """Set the initial leverage."""
     book = exchange.book(params.text("symbol"))
     leverage = params.integer("leverage")
     if leverage is None:
@@ -144,4 +144,4 @@ def commission_rate(exchange: Exchange, params: Params) -> Any:
 @endpoint("GET", "v1/leverageBracket")
 def leverage_bracket(exchange: Exchange, params: Params) -> Any:
     """Return the notional brackets."""
-    return [answers.bracket_answer(book.market) for book in books(exchange, params)]
+    return [payloads.bracket_payload(book.market) for book in books(exchange, params)]

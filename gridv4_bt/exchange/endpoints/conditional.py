@@ -1,14 +1,14 @@
-"""The paths of conditional orders."""
+"""Endpoints of conditional orders."""
 
 from typing import Any
 
-from gridv4_bt.exchange import answers
+from gridv4_bt.exchange import payloads
+from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.endpoints.paths import endpoint, page, without_symbol
 from gridv4_bt.exchange.endpoints.trade import common_terms
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.params import Params
-from gridv4_bt.exchange.records import AlgoOrder
-from gridv4_bt.exchange.refusals import ApiError
+from gridv4_bt.exchange.records import AlgoRecord
 
 
 @endpoint("POST", "v1/algoOrder", weight=0, orders=1)
@@ -18,12 +18,12 @@ def post_algo(exchange: Exchange, params: Params) -> Any:
     closes = params.flag("closePosition")
     if closes and params.values.get("quantity"):
         raise ApiError(-1106, "quantity")
-    type = params.text("type")
+    order_type = params.text("type")
     algo = exchange.place_algo(
         **common_terms(params),
-        type=type,
+        type=order_type,
         qty=0.0 if closes else params.number("quantity"),
-        price=params.number("price") if type == "STOP" else 0.0,
+        price=params.number("price") if order_type == "STOP" else 0.0,
         trigger=params.number("triggerPrice"),
         time_in_force=params.text("timeInForce", "GTC"),
         working_type=params.text("workingType", "CONTRACT_PRICE", ("CONTRACT_PRICE", "MARK_PRICE")),
@@ -50,36 +50,38 @@ def delete_algo(exchange: Exchange, params: Params) -> Any:
 @endpoint("DELETE", "v1/algoOpenOrders")
 def delete_algos(exchange: Exchange, params: Params) -> Any:
     """Cancel all conditional orders of a symbol."""
-    for algo in exchange.registry.open_algos(exchange.book(params.text("symbol")).symbol):
+    for algo in exchange.order_records.open_algos(exchange.book(params.text("symbol")).symbol):
         exchange.cancel_algo(algo)
     return {"code": "200", "msg": "The operation of cancel all open order is done."}
 
 
 @endpoint("GET", "v1/openAlgoOrders", weight=without_symbol(1, 40))
 def open_algos(exchange: Exchange, params: Params) -> Any:
-    """List the conditional orders that wait."""
+    """List the open conditional orders."""
     symbol = params.values.get("symbol") or None
-    return [_algo(exchange, algo) for algo in exchange.registry.open_algos(symbol and exchange.book(symbol).symbol)]
+    return [
+        _algo(exchange, algo) for algo in exchange.order_records.open_algos(symbol and exchange.book(symbol).symbol)
+    ]
 
 
 @endpoint("GET", "v1/allAlgoOrders", weight=5)
 def all_algos(exchange: Exchange, params: Params) -> Any:
     """List conditional orders in any state."""
     symbol = exchange.book(params.text("symbol")).symbol
-    algos = list(exchange.registry.algos.values())
+    algos = list(exchange.order_records.algos.values())
     rows = page(exchange, params, algos, "algoId", 500, lambda algo: algo.symbol == symbol)
     return [_algo(exchange, algo) for algo in rows]
 
 
-def _find_algo(exchange: Exchange, params: Params, missing: int) -> AlgoOrder:
+def _find_algo(exchange: Exchange, params: Params, missing: int) -> AlgoRecord:
     number, name = params.integer("algoId"), params.values.get("clientAlgoId")
     if number is None and not name:
         raise ApiError(-1102, "algoId' or 'clientAlgoId")
-    algo = exchange.registry.find_algo(number, name)
+    algo = exchange.order_records.find_algo(number, name)
     if algo is None:
         raise ApiError(missing)
     return algo
 
 
-def _algo(exchange: Exchange, algo: AlgoOrder) -> dict[str, Any]:
-    return answers.algo_answer(algo, exchange.books[algo.symbol].market)
+def _algo(exchange: Exchange, algo: AlgoRecord) -> dict[str, Any]:
+    return payloads.algo_payload(algo, exchange.books[algo.symbol].market)

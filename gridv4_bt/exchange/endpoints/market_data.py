@@ -1,4 +1,4 @@
-"""The paths that anybody may ask: time, markets, candles, prices and funding."""
+"""Public endpoints: time, markets, candles, prices and funding."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ from feeds.tables import interval_ms
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.errors import DataError
-from gridv4_bt.exchange import answers
-from gridv4_bt.exchange.answers import number
+from gridv4_bt.exchange import payloads
+from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.endpoints.paths import books, endpoint, without_symbol
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.params import Params
-from gridv4_bt.exchange.refusals import ApiError
+from gridv4_bt.exchange.payloads import number
 
 
 def _kline_weight(params: Params) -> int:
@@ -21,13 +21,13 @@ def _kline_weight(params: Params) -> int:
 
 @endpoint("GET", "v1/ping", signed=False)
 def ping(exchange: Exchange, params: Params) -> Any:
-    """Answer."""
+    """Return an empty object."""
     return {}
 
 
 @endpoint("GET", "v1/time", signed=False)
 def time(exchange: Exchange, params: Params) -> Any:
-    """Tell the server's time."""
+    """Return the server's time."""
     return {"serverTime": exchange.now}
 
 
@@ -40,13 +40,13 @@ def exchange_info(exchange: Exchange, params: Params) -> Any:
         "futuresType": "U_MARGINED",
         "exchangeFilters": [],
         "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "0"}],
-        "symbols": [answers.symbol_answer(book.market) for book in exchange.books.values()],
+        "symbols": [payloads.symbol_payload(book.market) for book in exchange.books.values()],
     }
 
 
 @endpoint("GET", "v1/klines", weight=_kline_weight, signed=False)
 def klines(exchange: Exchange, params: Params) -> Any:
-    """Return candles, the open one last."""
+    """Return candles, the one that is still open last."""
     book = exchange.book(params.text("symbol"))
     try:
         step = interval_ms(params.text("interval"))
@@ -61,11 +61,13 @@ def klines(exchange: Exchange, params: Params) -> Any:
         first = last // step * step - (limit - 1) * step
     else:
         last = min(last, -(-first // step) * step + (limit - 1) * step)
-    rows = book.candles(step, first, last, exchange.tape.over)
-    tape = exchange.tape
-    if not tape.over and tape.moment_end <= exchange.now:  # in real time the last minute is not known at once
+    rows = book.candles(step, first, last, exchange.replay.over)
+    replay = exchange.replay
+    if (
+        not replay.over and replay.moment_end <= exchange.now
+    ):  # in real time a minute is known only a second or so after its end
         ends = rows[:, 0] + step
-        rows = rows[(ends < tape.moment_end) | (ends > exchange.now)]
+        rows = rows[(ends < replay.moment_end) | (ends > exchange.now)]
     return [
         [
             int(time),
@@ -87,7 +89,7 @@ def klines(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/premiumIndex", weight=without_symbol(1, 10), signed=False)
 def premium_index(exchange: Exchange, params: Params) -> Any:
-    """Return mark price and funding; the rate is the latest settled, because the next is known from the future here."""
+    """Return mark price and funding; the rate is the latest settled one, as the next one lies in the future."""
     rows = []
     for book in books(exchange, params):
         rows.append(
@@ -107,10 +109,10 @@ def premium_index(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/fundingRate", weight=0, signed=False)
 def funding_rate(exchange: Exchange, params: Params) -> Any:
-    """Return settlements, without a start the latest."""
+    """Return funding settlements: the first from `startTime` on, or without it the latest."""
     limit = params.integer("limit", 100, 1, 1000)
     first, last = params.integer("startTime"), params.integer("endTime", exchange.now)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"symbol": book.symbol, "fundingTime": one.time, "fundingRate": number(one.rate), "markPrice": number(one.mark)}
         for book in books(exchange, params)
         for one in book.settled
@@ -122,7 +124,7 @@ def funding_rate(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/ticker/bookTicker", weight=without_symbol(2, 5), signed=False)
 def book_ticker(exchange: Exchange, params: Params) -> Any:
-    """Return bid and ask, which are both the last price."""
+    """Return bid and ask; both are the last price."""
     rows = [
         {
             "symbol": book.symbol,
@@ -149,10 +151,10 @@ def ticker_price(exchange: Exchange, params: Params) -> Any:
 
 @endpoint("GET", "v1/ticker/24hr", weight=without_symbol(1, 40), signed=False)
 def ticker_day(exchange: Exchange, params: Params) -> Any:
-    """Return what happened in the last 24 hours."""
+    """Return prices and volume of the last 24 hours."""
     rows = []
     for book in books(exchange, params):
-        bars = book.candles(book.interval, exchange.now - DAY_MS, exchange.now, exchange.tape.over).tolist()
+        bars = book.candles(book.interval, exchange.now - DAY_MS, exchange.now, exchange.replay.over).tolist()
         volume, value = plain_sum(bar[5] for bar in bars), plain_sum(bar[5] * bar[4] for bar in bars)
         opened = bars[0][1]
         rows.append(
@@ -178,5 +180,5 @@ def ticker_day(exchange: Exchange, params: Params) -> Any:
     return _one_or_all(rows, params)
 
 
-def _one_or_all(rows: list[dict], params: Params) -> Any:
+def _one_or_all(rows: list[dict[str, Any]], params: Params) -> Any:
     return rows[0] if params.values.get("symbol") else rows

@@ -1,17 +1,19 @@
-"""How the REST interface is put together: paths with their weight, and what several of them share."""
+"""The table of endpoints, and what several of them share: symbols, time windows and pages."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from gridv4_bt.core.time import DAY_MS
+from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.params import Params
-from gridv4_bt.exchange.refusals import ApiError
-from gridv4_bt.exchange.replay import TapeBook
+from gridv4_bt.exchange.records import AlgoRecord, IncomeRecord, OrderRecord, TradeRecord
+from gridv4_bt.exchange.replay import ReplayBook
 
+T = TypeVar("T", OrderRecord, AlgoRecord, TradeRecord, IncomeRecord)
 Handler = Callable[[Exchange, Params], Any]
 WEEK_MS = 7 * DAY_MS
 TRADES_KEPT = 90 * DAY_MS
@@ -19,7 +21,7 @@ TRADES_KEPT = 90 * DAY_MS
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One path with one method."""
+    """The handler of one method and path."""
 
     handler: Handler
     weight: Callable[[Params], int]
@@ -37,7 +39,7 @@ def endpoint(
     signed: bool = True,
     orders: int | Callable[[Params], int] = 0,
 ) -> Callable[[Handler], Handler]:
-    """Serve paths with the function below; `weight` and `orders` count against the limits."""
+    """Register a handler for some paths; `weight` and `orders` count against the rate limits."""
 
     def serve(handler: Handler) -> Handler:
         for path in paths:
@@ -52,18 +54,18 @@ def _counter(value: int | Callable[[Params], int]) -> Callable[[Params], int]:
 
 
 def without_symbol(alone: int, all_of_them: int) -> Callable[[Params], int]:
-    """Weigh a request for one symbol and one for all of them."""
+    """Return the weight of a request: one for a single symbol, another for all."""
     return lambda params: alone if params.values.get("symbol") else all_of_them
 
 
-def books(exchange: Exchange, params: Params) -> list[TapeBook]:
-    """Return the book that is asked for, or all."""
+def books(exchange: Exchange, params: Params) -> list[ReplayBook]:
+    """Return the book of the `symbol` parameter, or all books."""
     symbol = params.values.get("symbol")
     return [exchange.book(symbol)] if symbol else list(exchange.books.values())
 
 
 def window(exchange: Exchange, params: Params) -> tuple[int, int]:
-    """Return the span of time asked for: a week at most, the last one by default, nothing older than is kept."""
+    """Return the time window of a request, ms: a week at most, the last one by default, no older than `TRADES_KEPT`."""
     first, last = params.integer("startTime"), params.integer("endTime")
     if first is None:
         first = (exchange.now if last is None else last) - WEEK_MS
@@ -74,18 +76,18 @@ def window(exchange: Exchange, params: Params) -> tuple[int, int]:
     return max(first, exchange.now - TRADES_KEPT), last
 
 
-def between(rows: Sequence, first: int, last: int) -> Sequence:
-    """Return the rows of a span of time; they are in order of time."""
+def between(rows: Sequence[T], first: int, last: int) -> Sequence[T]:
+    """Return the rows of a time window, both ends included; `rows` are in order of time."""
     begin = bisect_left(rows, first, key=lambda row: row.time)
     return rows[begin : bisect_right(rows, last, key=lambda row: row.time)]
 
 
 def page(
-    exchange: Exchange, params: Params, rows: Sequence, cursor: str, usual: int, fits: Callable[[Any], bool]
-) -> list:
-    """Return the rows that fit, from an id on or of a span of time; of too many the first, without any start the last.
+    exchange: Exchange, params: Params, rows: Sequence[T], cursor: str, usual: int, fits: Callable[[T], bool]
+) -> list[T]:
+    """Return one page of the rows that fit: the first from an id or `startTime` on, or without a start the last.
 
-    The rows are in order of id and of time.
+    `rows` are in order of id and of time; `usual` is the default limit.
     """
     limit = params.integer("limit", usual, 1, 1000)
     start = params.integer(cursor)

@@ -1,4 +1,4 @@
-"""The exchange's answers: orders, trades, balances and markets in the shape of its REST interface."""
+"""JSON bodies of responses: orders, trades, balances and markets in the fields of Binance."""
 
 from decimal import Decimal
 from functools import cache
@@ -10,14 +10,14 @@ from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.order_checks import MAX_LOTS, MAX_MARKET_LOTS, MAX_OPEN_ALGOS, MAX_OPEN_ORDERS, PERCENT_PRICE
-from gridv4_bt.exchange.records import AlgoOrder, Income, Order, Position, Trade
-from gridv4_bt.exchange.replay import TapeBook
+from gridv4_bt.exchange.records import AlgoRecord, IncomeRecord, OrderRecord, PositionRecord, TradeRecord
+from gridv4_bt.exchange.replay import ReplayBook
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 
 
 def number(value: float) -> str:
-    """Return a float as plain decimal text that reads back as the same float."""
+    """Return a float as decimal text without an exponent that reads back as the same float."""
     text = repr(value)
     if "e" in text:
         text = format(Decimal(text), "f")
@@ -27,16 +27,16 @@ def number(value: float) -> str:
 @cache
 def decimals(step: float) -> int:
     """Return how many decimals a step has: 3 for 0.001."""
-    return max(-Decimal(number(step)).as_tuple().exponent, 0)
+    return max(-int(Decimal(number(step)).as_tuple().exponent), 0)
 
 
 def lots(qty: float, market: Market) -> str:
-    """Return a quantity in the lots it is made of; sums of floats are not decimal."""
+    """Return a quantity rounded to the decimals of its step, as text; sums of floats are not decimal."""
     return number(round(qty, decimals(market.step)))
 
 
-def order_answer(order: Order, market: Market, whole: bool = True) -> dict[str, Any]:
-    """Return an order; a POST is answered without average price and value (`whole` false)."""
+def order_payload(order: OrderRecord, market: Market, whole: bool = True) -> dict[str, Any]:
+    """Return an order; the response to a POST has no average price and value (`whole` false)."""
     answer = {
         "orderId": order.id,
         "symbol": order.symbol,
@@ -68,7 +68,7 @@ def order_answer(order: Order, market: Market, whole: bool = True) -> dict[str, 
     return answer
 
 
-def algo_answer(algo: AlgoOrder, market: Market) -> dict[str, Any]:
+def algo_payload(algo: AlgoRecord, market: Market) -> dict[str, Any]:
     """Return a conditional order."""
     return {
         "algoId": algo.id,
@@ -98,7 +98,7 @@ def algo_answer(algo: AlgoOrder, market: Market) -> dict[str, Any]:
     }
 
 
-def trade_answer(trade: Trade, market: Market) -> dict[str, Any]:
+def trade_payload(trade: TradeRecord, market: Market) -> dict[str, Any]:
     """Return a trade of the account."""
     return {
         "symbol": trade.symbol,
@@ -118,7 +118,7 @@ def trade_answer(trade: Trade, market: Market) -> dict[str, Any]:
     }
 
 
-def income_answer(income: Income) -> dict[str, Any]:
+def income_payload(income: IncomeRecord) -> dict[str, Any]:
     """Return a movement of the wallet; the exchange does not say which positionSide paid funding."""
     return {
         "symbol": income.symbol,
@@ -132,7 +132,7 @@ def income_answer(income: Income) -> dict[str, Any]:
     }
 
 
-def positions(exchange: Exchange, book: TapeBook) -> list[tuple[str, float, Position, float, float]]:
+def positions(exchange: Exchange, book: ReplayBook) -> list[tuple[str, float, PositionRecord, float, float]]:
     """Return positionSide, signed quantity, position, unrealised PnL and maintenance margin; BOTH in one-way mode."""
     ledger, symbol = exchange.ledger, book.symbol
     found = []
@@ -147,8 +147,8 @@ def positions(exchange: Exchange, book: TapeBook) -> list[tuple[str, float, Posi
     return [("BOTH", *held[1:])]
 
 
-def position_answers(exchange: Exchange, book: TapeBook, version: int = 3) -> list[dict[str, Any]]:
-    """Return a symbol's rows of positionRisk; version 3 has only what is or was open, 2 all, with the leverage."""
+def position_payloads(exchange: Exchange, book: ReplayBook, version: int = 3) -> list[dict[str, Any]]:
+    """Return a symbol's rows of positionRisk; version 3 has only those that are or were open, 2 all, with leverage."""
     down, up = exchange.margins.liquidation_range(book)
     rows = []
     for name, amount, position, profit, margin in positions(exchange, book):
@@ -193,7 +193,7 @@ def position_answers(exchange: Exchange, book: TapeBook, version: int = 3) -> li
     return rows
 
 
-def account_answer(exchange: Exchange) -> dict[str, Any]:
+def account_payload(exchange: Exchange) -> dict[str, Any]:
     """Return the account of `/fapi/v3/account`."""
     ledger = exchange.ledger
     books = exchange.books.values()
@@ -213,7 +213,7 @@ def account_answer(exchange: Exchange) -> dict[str, Any]:
         "CrossUnPnl": profit,
     }
     free = max(exchange.margins.free, 0.0)
-    asset = {name[0].lower() + name[1:]: number(value) for name, value in totals.items()}
+    asset: dict[str, Any] = {name[0].lower() + name[1:]: number(value) for name, value in totals.items()}
     asset = {"asset": "USDT"} | asset | {"availableBalance": number(free), "maxWithdrawAmount": number(free)}
     asset["updateTime"] = ledger.incomes[-1].time
     answer = {f"total{name}": number(value) for name, value in totals.items()}
@@ -245,9 +245,9 @@ def account_answer(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def balance_answer(exchange: Exchange) -> list[dict[str, Any]]:
+def balance_payload(exchange: Exchange) -> list[dict[str, Any]]:
     """Return the balances of `/fapi/v3/balance`."""
-    account = account_answer(exchange)
+    account = account_payload(exchange)
     [asset] = account["assets"]
     return [
         {
@@ -264,7 +264,7 @@ def balance_answer(exchange: Exchange) -> list[dict[str, Any]]:
     ]
 
 
-def symbol_answer(market: Market) -> dict[str, Any]:
+def symbol_payload(market: Market) -> dict[str, Any]:
     """Return a symbol's entry of exchangeInfo."""
     base = market.symbol.removesuffix("USDT")
     tick, step = number(market.tick), number(market.step)
@@ -309,7 +309,7 @@ def symbol_answer(market: Market) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def bracket_answer(market: Market) -> dict[str, Any]:
+def bracket_payload(market: Market) -> dict[str, Any]:
     """Return a symbol's notional brackets."""
     rows = zip(market.brackets, market.max_leverages, strict=True)
     return {

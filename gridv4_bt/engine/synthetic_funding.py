@@ -1,4 +1,4 @@
-"""Funding rates for the simulated exchange where the data has none."""
+"""Funding rates for data that has none."""
 
 from collections import deque
 
@@ -10,7 +10,12 @@ _NONE = float("nan")
 
 
 class SyntheticFunding:
-    """Rates made from the candles' momentum, for data that brings none."""
+    """Funding rates made from the momentum of the candles.
+
+    Parameters
+    ----------
+    hours : from one settlement to the next.
+    """
 
     def __init__(self, hours: float) -> None:
         self._interval = int(hours * HOUR_MS)
@@ -20,7 +25,7 @@ class SyntheticFunding:
     def rate(self, before_ms: int, bar: Bar) -> float:
         """Return the rate settled in (`before_ms`, bar.time], or NaN if none is due.
 
-        `before_ms` is the open time of the bar before, 0 at the first bar. Called once for every bar.
+        `before_ms` is the open time of the bar before, 0 at the first bar. Call it once for every bar.
         """
         rate = _NONE
         closes = self._closes

@@ -1,6 +1,6 @@
-"""What the exchange refuses, in its own codes and words."""
+"""Binance's error codes, with their texts and HTTP status."""
 
-#: Text and HTTP status by error code. Texts with a brace are completed by whoever raises them.
+#: Text and HTTP status by error code. The braces of a text are filled with the details of the error.
 CODES: dict[int, tuple[str, int]] = {
     -1000: ("An unknown error occurred while processing the request.", 400),
     -1001: ("Internal error; unable to process your request. Please try again.", 503),
@@ -82,13 +82,13 @@ CODES: dict[int, tuple[str, int]] = {
 
 
 class ApiError(Exception):
-    """The exchange's answer to a request that it refuses.
+    """An error that the exchange answers a request with.
 
     Parameters
     ----------
     code : one of `CODES`.
-    details : complete the text.
-    text, status : in place of the usual ones.
+    details : fill the braces of the text.
+    text, status : in place of those of the code.
     """
 
     def __init__(self, code: int, *details: object, text: str = "", status: int = 0) -> None:

@@ -1,0 +1,25 @@
+"""What control requests and faults may do with the api that serves an exchange."""
+
+from typing import Protocol
+
+from gridv4_bt.exchange.exchange import Exchange
+from gridv4_bt.exchange.faults import Faults
+from gridv4_bt.exchange.messages import Request, Response
+
+
+class Front(Protocol):
+    """The api of one exchange (see `gridv4_bt.exchange.api.Api`)."""
+
+    exchange: Exchange
+    faults: Faults
+    pages: dict[str, bytes]  #: last answer of each path that lists orders, trades or income
+
+    @property
+    def speed(self) -> float:
+        """Seconds of the market in a second, 0 if it waits for control requests."""
+
+    def serve(self, request: Request, skew: int = 0) -> Response:
+        """Return the exchange's answer; `skew` is by how much its clock is wrong, ms."""
+
+    def restart(self) -> None:
+        """Drop the state in memory and load the stored one, as a new process would."""

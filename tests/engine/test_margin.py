@@ -1,0 +1,38 @@
+"""What positions and opening orders bind, and what may still be opened."""
+
+import pytest
+from scripted import TEST
+
+from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.ladder import Blocked
+from gridv4_bt.engine.margin import add_maintenance, capacity, opening_limit, position_notional
+from gridv4_bt.engine.matching import Book, Costs, Entry, touches
+
+
+@pytest.fixture
+def book():
+    """2 LONG and 3 SHORT at 100."""
+    made = Book(TEST, Account(10_000.0), Costs(0.0, 0.0, 0.0), touches)
+    for leg, qty in ((made.long, 2.0), (made.short, 3.0)):
+        made.account.open_fill(made.symbol, leg.tracker, qty, 100.0, 0, 0, 0.0, 0.0, maker=True)
+    return made
+
+
+def test_both_legs_bind_margin_and_do_not_offset_each_other(book):
+    assert position_notional(book, 110.0) == 5.0 * 110.0
+
+
+def test_maintenance_is_that_of_each_leg_by_itself(book):
+    rate = TEST.brackets[0].rate
+    assert add_maintenance(7.0, book, 110.0) == pytest.approx(7.0 + rate * 220.0 + rate * 330.0)
+
+
+def test_capacity_is_what_position_entries_and_orders_leave(book):
+    book.long.place(-1, Entry(90.0, 1.0, 0.01))
+    # 1,000 - 2*110 held - 90 resting - 50 ordered
+    assert capacity(1_000.0, book.long, 110.0, 50.0) == 640.0
+
+
+@pytest.mark.parametrize(("notional", "limit"), [(100.0, None), (100.1, Blocked.MARGIN), (200.1, Blocked.MAX_POSITION)])
+def test_an_order_may_use_all_of_both_limits_and_no_more(notional, limit):
+    assert opening_limit(notional, capacity=200.0, free_margin=20.0, leverage=5.0) is limit
