@@ -23,8 +23,8 @@ from gridv4_bt.audit.audit import audit
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.cli.audit import audit_table
 from gridv4_bt.config import load_config
-from gridv4_bt.engine.history import history_bars
 from gridv4_bt.engine.market import load_market_history
+from gridv4_bt.engine.warm_up import history_bars
 from gridv4_bt.live.paper import paper_gateway
 from gridv4_bt.live.runner import Session, SessionPlan
 from presets import BUSY

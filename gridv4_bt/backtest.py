@@ -12,8 +12,8 @@ from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
 from gridv4_bt.compat import FastCerebro
 from gridv4_bt.config import GridConfig, backtrader_params
-from gridv4_bt.engine.history import warm_up_bars
 from gridv4_bt.engine.market import load_market_history
+from gridv4_bt.engine.warm_up import warm_up_bars
 from gridv4_bt.errors import DataError
 from gridv4_bt.metrics.recorder import RunRecorder, SymbolRecord
 from gridv4_bt.metrics.summary import summarize

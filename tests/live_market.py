@@ -15,8 +15,8 @@ pytest.importorskip("aiohttp")
 from feeds.synthetic import SYMBOL, sample_market
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.config import load_config
-from gridv4_bt.engine.history import history_bars
 from gridv4_bt.engine.market import load_market_history
+from gridv4_bt.engine.warm_up import history_bars
 from gridv4_bt.exchange.api import Api
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Fault, Faults

@@ -7,7 +7,7 @@ import numpy as np
 from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.ladder import PLACE, TRACE_ACTIONS, Blocked
 from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide, TradeLabel
-from gridv4_bt.metrics.whole_run import Recording
+from gridv4_bt.metrics.whole_run import WholeRun
 from gridv4_bt.record.run_record import SymbolRecord, WalletRecord
 
 HOUR = 3_600_000
@@ -67,5 +67,5 @@ def wallet(start=1_000.0, equity=1_000.0, **changes) -> WalletRecord:
     return WalletRecord(start, equity, equity, equity - start, 0.0, 0.0, 0, 3, 1, 0, **changes)
 
 
-def recording(*records: SymbolRecord, **changes) -> Recording:
-    return Recording(list(records), wallet(**changes))
+def recording(*records: SymbolRecord, **changes) -> WholeRun:
+    return WholeRun(list(records), wallet(**changes))

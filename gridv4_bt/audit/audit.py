@@ -11,7 +11,7 @@ from gridv4_bt.audit.align import Pair, align, same
 from gridv4_bt.audit.causes import FillDifference, explain
 from gridv4_bt.audit.compared_fills import Payment
 from gridv4_bt.audit.session import SessionRecord, read_session
-from gridv4_bt.audit.session_backtest import Replay, replay
+from gridv4_bt.audit.session_backtest import SessionBacktest, replay
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Audit:
     """A session and its backtest side by side."""
 
     session: SessionRecord
-    replay: Replay
+    replay: SessionBacktest
     pairs: list[Pair]  #: all fills of both sides
     differences: list[FillDifference]
     payments: list[tuple[Payment | None, Payment | None]]  #: funding of live and backtest, by symbol and time
@@ -92,7 +92,7 @@ def audit(folder: Path) -> Audit:
     )
 
 
-def _equity(theirs: Replay) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _equity(theirs: SessionBacktest) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return time and equity of the wallet; every symbol's row of a bar has the same."""
     found = {
         int(time): equity

@@ -15,7 +15,7 @@ from gridv4_bt.record.run_record import SymbolRecord
 
 
 @dataclass(frozen=True)
-class Replay:
+class SessionBacktest:
     """The result of the backtest of a session."""
 
     records: list[SymbolRecord]
@@ -24,7 +24,7 @@ class Replay:
     payments: list[Payment]
 
 
-class ReplayBook(FeedBook):
+class SessionBook(FeedBook):
     """A symbol's book that remembers its settlements."""
 
     def settle_funding(self, rate: float) -> None:
@@ -44,7 +44,7 @@ class ReplayBroker(HedgeBroker):
     """
 
     params = (("transfers", None),)
-    book_type = ReplayBook
+    book_type = SessionBook
 
     def start(self) -> None:
         """Begin a run."""
@@ -63,7 +63,7 @@ class ReplayBroker(HedgeBroker):
                 self.account.start += amount
                 self._revalue()
 
-    def _book(self, data) -> ReplayBook:
+    def _book(self, data) -> SessionBook:
         book = super()._book(data)
         book.payments = self.payments
         return book
@@ -73,7 +73,7 @@ class ReplayBroker(HedgeBroker):
         super()._report(book)
 
 
-def replay(session: SessionRecord) -> Replay:
+def replay(session: SessionRecord) -> SessionBacktest:
     """Backtest a session.
 
     Raises
@@ -91,7 +91,7 @@ def replay(session: SessionRecord) -> Replay:
     )
     result = run(cerebro)
     broker = cerebro.broker
-    return Replay(result.records, result.summary, merge(broker.fills, _order_of), broker.payments)
+    return SessionBacktest(result.records, result.summary, merge(broker.fills, _order_of), broker.payments)
 
 
 def _fill(book: FeedBook, execution: Execution) -> ComparedFill:

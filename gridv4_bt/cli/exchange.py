@@ -24,7 +24,7 @@ from gridv4_bt.cli.market_options import (
 )
 from gridv4_bt.config import load_config
 from gridv4_bt.core.time import BAR_MS, DAY_MS, moment, time_ms
-from gridv4_bt.engine.history import history_bars, with_live_history
+from gridv4_bt.engine.warm_up import history_bars, with_live_history
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.exchange.api import KEY, SECRET, Api, open_api
 from gridv4_bt.exchange.faults import read_faults

@@ -27,8 +27,8 @@ from gridv4_bt.cli.download import load_symbols, market_rules
 from gridv4_bt.cli.market_options import CacheDir, Cash, Config, Quiet, Settings, check_cash, parse_time, read_symbols
 from gridv4_bt.config import GridConfig, load_config
 from gridv4_bt.core.time import BAR_MS
-from gridv4_bt.engine.history import history_bars, with_live_history
 from gridv4_bt.engine.market import load_market_history
+from gridv4_bt.engine.warm_up import history_bars, with_live_history
 from gridv4_bt.errors import ConfigError, GridV4Error, LiveError
 from gridv4_bt.live.ccxt_client import KEY, SECRET, make_client, read_keys, read_settings
 from gridv4_bt.live.ccxt_store import ccxtbt_client

@@ -13,8 +13,8 @@ from feeds.candles import CandleFeed
 from feeds.live import SETTLE_MS
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import MINUTE_MS
-from gridv4_bt.engine.history import history_bars
 from gridv4_bt.engine.market import MarketHistory
+from gridv4_bt.engine.warm_up import history_bars
 from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.exchange.api import KEY, SECRET, Api
 from gridv4_bt.exchange.client import ServerClock, wired_session

@@ -20,8 +20,8 @@ from feeds.live import CandleSource, ClosedCandle, LiveFeed
 from gridv4_bt.config import GridConfig, backtrader_params, config_as_toml
 from gridv4_bt.core.time import BAR_MS, iso
 from gridv4_bt.engine.columns import LOG_COLUMNS
-from gridv4_bt.engine.history import LONGEST_MEMORY_BARS
 from gridv4_bt.engine.market import Market, exchange_symbol, load_market
+from gridv4_bt.engine.warm_up import LONGEST_MEMORY_BARS
 from gridv4_bt.errors import ConfigError, LiveError
 from gridv4_bt.live.bookkeeper import Bookkeeper
 from gridv4_bt.live.clock import Clock

@@ -17,7 +17,7 @@ from gridv4_bt.metrics.performance import drawdowns
 from gridv4_bt.metrics.recorder import RunAnalyzer
 from gridv4_bt.metrics.summary import finite, measure, summarize_recording
 from gridv4_bt.metrics.trading import grouped
-from gridv4_bt.metrics.whole_run import Recording
+from gridv4_bt.metrics.whole_run import WholeRun
 
 
 class GroupAnalyzer(RunAnalyzer):
@@ -25,7 +25,7 @@ class GroupAnalyzer(RunAnalyzer):
 
     group = ""  #: a name in `gridv4_bt.metrics.summary.GROUPS`
 
-    def measure(self, recording: Recording) -> dict[str, Any]:
+    def measure(self, recording: WholeRun) -> dict[str, Any]:
         return measure(recording, self.group)
 
 
@@ -34,14 +34,14 @@ class RunSummary(RunAnalyzer):
 
     watches_margin = True
 
-    def measure(self, recording: Recording) -> dict[str, Any]:
+    def measure(self, recording: WholeRun) -> dict[str, Any]:
         return summarize_recording(recording)
 
 
 class EquityDrawdown(RunAnalyzer):
     """Arrays of a value each bar: ``time`` (ms), ``equity`` (quote), ``drawdown`` (fraction below the high)."""
 
-    def measure(self, recording: Recording) -> dict[str, Any]:
+    def measure(self, recording: WholeRun) -> dict[str, Any]:
         times, equity = recording.curve
         fall = drawdowns(equity, recording.wallet.start)
         return {"time": times.astype("int64"), "equity": equity.copy(), "drawdown": fall}
@@ -105,7 +105,7 @@ class FundingBySide(GroupAnalyzer):
 class ProfitBreakdown(RunAnalyzer):
     """Closings by label, side, regime (grid only) and level (grid only), as in ``by_label`` of the summary."""
 
-    def measure(self, recording: Recording) -> dict[str, Any]:
+    def measure(self, recording: WholeRun) -> dict[str, Any]:
         if not recording.is_hedged:
             return {}
         keys = ("label", "side", "regime") if recording.is_grid else ("label", "side")

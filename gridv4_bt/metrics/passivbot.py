@@ -18,7 +18,7 @@ from gridv4_bt.core.time import DAY_MS, HOUR_MS
 from gridv4_bt.engine.types import TradeLabel
 from gridv4_bt.metrics.exposure import notionals
 from gridv4_bt.metrics.performance import Array
-from gridv4_bt.metrics.whole_run import Recording, wallet_curve
+from gridv4_bt.metrics.whole_run import WholeRun, wallet_curve
 
 
 class PassivbotFill(NamedTuple):
@@ -33,7 +33,7 @@ class PassivbotFill(NamedTuple):
     fee: float  #: of this execution; closings carry their entry's as well, entries of what closed none
 
 
-def passivbot_metrics(recording: Recording) -> dict[str, float | None]:
+def passivbot_metrics(recording: WholeRun) -> dict[str, float | None]:
     """Return the metrics that mean the same here as there; those of fills only for a `HedgeBroker`.
 
     gain, adg : mean of the last three daily equities over the first one; its n-th root minus 1, n days.
@@ -100,7 +100,7 @@ def _of_equity(times: Array, equity: Array) -> dict[str, float | None]:
     }
 
 
-def _of_wallet(recording: Recording, adg: float | None) -> dict[str, float | None]:
+def _of_wallet(recording: WholeRun, adg: float | None) -> dict[str, float | None]:
     times, equity = recording.curve
     _, wallet = wallet_curve(recording.records, "wallet")
     apart = _shares(equity - wallet, wallet)
@@ -123,7 +123,7 @@ def _of_wallet(recording: Recording, adg: float | None) -> dict[str, float | Non
     return found
 
 
-def _of_fills(recording: Recording) -> dict[str, float | None]:
+def _of_fills(recording: WholeRun) -> dict[str, float | None]:
     events = executions(recording)
     if not events:
         return {}
@@ -150,7 +150,7 @@ def _of_fills(recording: Recording) -> dict[str, float | None]:
     }
 
 
-def executions(recording: Recording) -> list[PassivbotFill]:
+def executions(recording: WholeRun) -> list[PassivbotFill]:
     """Return all entries and closings in the order in which the exchange matches them.
 
     That is by bar, and within a bar market orders, entries, stops, exits.

@@ -20,7 +20,7 @@ from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.types import PositionSide
-from gridv4_bt.metrics.whole_run import Recording
+from gridv4_bt.metrics.whole_run import WholeRun
 from gridv4_bt.record.run_record import SymbolRecord, WalletRecord
 from strategies.grid_v4 import GridStrategyV4
 
@@ -66,7 +66,7 @@ class RunAnalyzer(bt.Analyzer):
 
     def start(self) -> None:
         family = [other for other in self.strategy.analyzers if isinstance(other, RunAnalyzer)] or [self]
-        self._recording: Recording | None = None
+        self._recording: WholeRun | None = None
         self._first, self._last = family[0], family[-1]
         self._bars: BarLog | None = None
         if self is self._first and not isinstance(self.strategy, GridStrategyV4):
@@ -89,7 +89,7 @@ class RunAnalyzer(bt.Analyzer):
         first._bars = None
         self._first = self._last = None
 
-    def measure(self, recording: Recording) -> dict[str, Any]:
+    def measure(self, recording: WholeRun) -> dict[str, Any]:
         """Return the analysis."""
         raise NotImplementedError
 
@@ -97,28 +97,28 @@ class RunAnalyzer(bt.Analyzer):
 class RunRecorder(RunAnalyzer):
     """Record a strategy and the wallet it trades with.
 
-    Once the run has ended, ``recording`` is a `Recording`, ``record`` its first, with a GridStrategyV4 its only
+    Once the run has ended, ``recording`` is a `WholeRun`, ``record`` its first, with a GridStrategyV4 its only
     `SymbolRecord`, and ``wallet`` its `WalletRecord`.
     """
 
-    recording: Recording
+    recording: WholeRun
     record: SymbolRecord
     wallet: WalletRecord
 
-    def measure(self, recording: Recording) -> dict[str, Any]:
+    def measure(self, recording: WholeRun) -> dict[str, Any]:
         """Return both records by name."""
         self.recording, self.record, self.wallet = recording, recording.records[0], recording.wallet
         return {"record": self.record, "wallet": self.wallet}
 
 
-def _recording(strategy: bt.Strategy, bars: BarLog | None) -> Recording:
+def _recording(strategy: bt.Strategy, bars: BarLog | None) -> WholeRun:
     broker = strategy.broker
     account = getattr(broker, "account", None)
     if not isinstance(account, Account):
         start = float(broker.startingcash)
         value, cash = float(broker.getvalue()), float(broker.getcash())
         wallet = WalletRecord(start, cash, value, 0.0, 0.0, 0.0, 0, 0, 0, 0)
-        return Recording(_plain_records(strategy, bars, None), wallet, is_grid=False, is_hedged=False)
+        return WholeRun(_plain_records(strategy, bars, None), wallet, is_grid=False, is_hedged=False)
     wallet = WalletRecord(
         start=account.start,
         wallet=account.wallet,
@@ -135,8 +135,8 @@ def _recording(strategy: bt.Strategy, bars: BarLog | None) -> Recording:
         slippage=broker.p.slippage,
     )
     if isinstance(strategy, GridStrategyV4):
-        return Recording([_grid_record(strategy, account)], wallet)
-    return Recording(_plain_records(strategy, bars, account), wallet, is_grid=False)
+        return WholeRun([_grid_record(strategy, account)], wallet)
+    return WholeRun(_plain_records(strategy, bars, account), wallet, is_grid=False)
 
 
 def _grid_record(strategy: GridStrategyV4, account: Account) -> SymbolRecord:

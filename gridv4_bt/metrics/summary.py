@@ -25,7 +25,7 @@ from gridv4_bt.metrics.performance import (
     sortino,
 )
 from gridv4_bt.metrics.trading import activity, costs, funding_by_side, grouped, holding, profit_factor
-from gridv4_bt.metrics.whole_run import Recording, wallet_curve
+from gridv4_bt.metrics.whole_run import WholeRun, wallet_curve
 from gridv4_bt.record.run_record import SymbolRecord, WalletRecord
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
 ]  # fmt: skip
 
 #: The groups of the summary beyond its first figures, by name: what makes them of a recording.
-GROUPS: Mapping[str, Callable[[Recording], dict[str, Any]]] = {
+GROUPS: Mapping[str, Callable[[WholeRun], dict[str, Any]]] = {
     "returns": lambda run: returns_by_period(*run.curve, run.wallet.start),
     "risk": lambda run: risk(*run.curve, run.wallet.start),
     "recovery": lambda run: recovery(*run.curve, run.wallet.start),
@@ -57,7 +57,7 @@ _OF_EQUITY = {"returns", "risk", "recovery", "passivbot"}
 _OF_GRID = {"pruning", "grid", "levels", "blocked_share"}
 
 
-def measure(recording: Recording, group: str) -> dict[str, Any]:
+def measure(recording: WholeRun, group: str) -> dict[str, Any]:
     """Return one of `GROUPS`; empty if the run has nothing of the kind."""
     if (group not in _OF_EQUITY and not recording.is_hedged) or (group in _OF_GRID and not recording.is_grid):
         return {}
@@ -66,16 +66,16 @@ def measure(recording: Recording, group: str) -> dict[str, Any]:
 
 def summarize(records: Sequence[SymbolRecord], wallet: WalletRecord) -> dict[str, Any]:
     """Return the content of ``summary.json`` but for the seconds the run took."""
-    return summarize_recording(Recording(records, wallet))
+    return summarize_recording(WholeRun(records, wallet))
 
 
-def summarize_recording(recording: Recording) -> dict[str, Any]:
+def summarize_recording(recording: WholeRun) -> dict[str, Any]:
     """Return the figures of any run, those of trades only of one at a `HedgeBroker`."""
     summary = _of_equity(recording) | (_of_trades(recording) if recording.is_hedged else {})
     return finite(summary) | {group: measure(recording, group) for group in GROUPS}
 
 
-def _of_equity(recording: Recording) -> dict[str, Any]:
+def _of_equity(recording: WholeRun) -> dict[str, Any]:
     records, wallet = recording.records, recording.wallet
     times, equity = recording.curve
     days, returns = daily_returns(times, equity, wallet.start) if len(times) else ((), np.array([]))
@@ -99,7 +99,7 @@ def _of_equity(recording: Recording) -> dict[str, Any]:
     }
 
 
-def _of_trades(recording: Recording) -> dict[str, Any]:
+def _of_trades(recording: WholeRun) -> dict[str, Any]:
     records, wallet, trades = recording.records, recording.wallet, recording.trades
     nets = [trade.net for trade in trades]
     executions = wallet.maker_executions + wallet.taker_executions

@@ -19,7 +19,7 @@ from gridv4_bt.record.run_record import SymbolRecord, WalletRecord
 
 
 @dataclass
-class Recording:
+class WholeRun:
     """The records of all symbols of a run, and of its wallet."""
 
     records: Sequence[SymbolRecord]

@@ -24,9 +24,9 @@ from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.config import GridConfig, config_as_toml, load_config
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.core.time import BAR_MS, HOUR_MS
-from gridv4_bt.engine.history import history_bars
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.engine.warm_up import history_bars
 from gridv4_bt.errors import LiveError
 from gridv4_bt.exchange.api import Api
 from gridv4_bt.exchange.exchange import Exchange

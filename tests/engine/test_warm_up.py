@@ -3,7 +3,7 @@
 import pytest
 
 from gridv4_bt.config import load_config
-from gridv4_bt.engine.history import history_bars, warm_up_bars, with_live_history
+from gridv4_bt.engine.warm_up import history_bars, warm_up_bars, with_live_history
 
 
 @pytest.mark.parametrize(
