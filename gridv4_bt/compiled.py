@@ -70,7 +70,11 @@ def plain(array: MutableSequence) -> list:
 
 @cache
 def compiled(
-    rule: Callable, made_of: tuple[ModuleType, ...], calls: tuple[ModuleType, ...] = (), nogil: bool = False
+    rule: Callable,
+    made_of: tuple[ModuleType, ...],
+    calls: tuple[ModuleType, ...] = (),
+    nogil: bool = False,
+    instead: tuple[tuple[Callable, Callable], ...] = (),
 ) -> Callable:
     """Return a rule compiled by numba, or the rule itself where numba is missing.
 
@@ -79,6 +83,7 @@ def compiled(
     made_of : the modules whose functions become part of it, its own included.
     calls : those whose functions are called, because they are long, needed in many places and seldom run.
     nogil : whether it lets go of Python's lock.
+    instead : functions of plain Python, and what compiled code calls in place of each.
     """
     if not available():
         return rule
@@ -88,6 +93,8 @@ def compiled(
         _register(module, forceinline=True)
     for module in calls:
         _register(module, forceinline=False)
+    for function, other in instead:
+        _replace(function, other)
     before = numba.config.CACHE_DIR
     folder = _cache_folder(made_of + calls)
     numba.config.CACHE_DIR = str(folder or "")
@@ -106,6 +113,16 @@ def _register(module: ModuleType, forceinline: bool) -> None:
     for function in vars(module).values():
         if inspect.isfunction(function) and function.__module__ == module.__name__:
             register_jitable(forceinline=forceinline)(function)
+
+
+@cache
+def _replace(function: Callable, other: Callable) -> None:
+    """Let compiled code call another function in place of one; to Python it stays what it is."""
+    from numba.extending import overload
+
+    @overload(function, jit_options={"forceinline": True}, strict=False)
+    def choose(*args, **kwargs):
+        return other
 
 
 def _cache_folder(modules: tuple[ModuleType, ...]) -> Path | None:

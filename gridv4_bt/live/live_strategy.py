@@ -40,7 +40,7 @@ class LiveGrid(GridStrategyV4):
         time = self.broker.bar_time(self.feed)
         if not self.broker.may_decide(self.feed):
             if self._decided and time > self._decided:
-                self._count += 1  # the bars missed count for cooldowns
+                self.memory.bar += 1  # the bars missed count for cooldowns
             return
         if time > self._decided:
             super().next()
