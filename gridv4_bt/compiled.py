@@ -71,7 +71,11 @@ def plain(array: Sequence[Any]) -> list[Any]:
 
 @cache
 def compiled(
-    rule: Callable[..., Any], made_of: tuple[ModuleType, ...], calls: tuple[ModuleType, ...] = (), nogil: bool = False
+    rule: Callable[..., Any],
+    made_of: tuple[ModuleType, ...],
+    calls: tuple[ModuleType, ...] = (),
+    nogil: bool = False,
+    instead: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (),
 ) -> Callable[..., Any]:
     """Return a rule compiled by numba, or the rule itself where numba is missing.
 
@@ -80,6 +84,7 @@ def compiled(
     made_of : modules whose functions are inlined, the rule's own included.
     calls : modules whose functions are called, because they are long, used in many places and seldom run.
     nogil : release Python's global lock while it runs.
+    instead : functions of plain Python, and what compiled code calls in place of each.
     """
     if not available():
         return rule
@@ -89,6 +94,8 @@ def compiled(
         _register(module, forceinline=True)
     for module in calls:
         _register(module, forceinline=False)
+    for function, other in instead:
+        _replace(function, other)
     before = numba.config.CACHE_DIR
     folder = _cache_folder(made_of + calls)
     numba.config.CACHE_DIR = str(folder or "")
@@ -107,6 +114,16 @@ def _register(module: ModuleType, forceinline: bool) -> None:
     for function in vars(module).values():
         if inspect.isfunction(function) and function.__module__ == module.__name__:
             register_jitable(forceinline=forceinline)(function)
+
+
+@cache
+def _replace(function: Callable[..., Any], other: Callable[..., Any]) -> None:
+    """Make compiled code call another function in place of one; in Python it stays what it is."""
+    from numba.extending import overload
+
+    @overload(function, jit_options={"forceinline": True}, strict=False)
+    def choose(*args: Any, **kwargs: Any) -> Callable[..., Any]:
+        return other
 
 
 def _cache_folder(modules: tuple[ModuleType, ...]) -> Path | None:

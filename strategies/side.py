@@ -1,89 +1,48 @@
-"""What the strategy remembers of one side between bars."""
+"""One positionSide as the steps of a strategy in Backtrader see it."""
 
-from gridv4_bt.config import GridConfig
-from gridv4_bt.engine.exits import exits_stay
-from gridv4_bt.engine.ladder import PLACED
+from gridv4_bt.compiled import buffer
 from gridv4_bt.engine.matching import Leg
-from gridv4_bt.engine.pruning import FUNDING_SHARE, gap_price, underwater_price
+from gridv4_bt.engine.state import CoolingColumns, FillColumns, LegState
+from gridv4_bt.engine.types import PositionSide
 
-NEVER = 2**62
 
+class Side:
+    """One positionSide: its leg in the broker's book, and what the steps remember of it."""
 
-class SideState:
-    """One positionSide as the strategy sees it: its leg and its guards."""
+    __slots__ = ("book", "cooling", "fills", "leg", "seen_version", "side", "taken", "tracker")
 
-    def __init__(self, leg: Leg, config: GridConfig) -> None:
-        self.leg = leg
-        self.side = leg.side
-        self.sign = leg.sign
-        self.tracker = leg.tracker
-        self.blocked = PLACED  #: `Blocked` code of all entries at the last bar
-        self.stage1_done = False  #: stage 1 has closed its half and the price has not come back since
-        self.stop_rests = False  #: a stage-2 stop stands or is being executed at market
-        self._offset_spacings = config.offset_spacings
-        self._cooling: list[tuple[float, int]] = []  # price of a cut fill, bar from which it is open again
-        self.look_again = 0  #: bar number from which the plan must look around anew
+    def __init__(self, book: Leg) -> None:
+        self.book = book
+        self.side: PositionSide = book.side
+        self.tracker = tracker = book.tracker
+        self.leg = LegState(sign=book.sign)
+        # The lists are the tracker's own.
+        self.fills = FillColumns(
+            tracker.ids, tracker.times, tracker.regimes, tracker.qtys, tracker.prices,
+            tracker.spacings, tracker.fundings, tracker.fees,
+        )  # fmt: skip
+        self.cooling = CoolingColumns()
+        self.taken = buffer(1)  #: prices of the open fills, then of the levels cooling
         self.seen_version = -1  #: of the tracker, when it was looked at last
-        self._seen_settlements = 0
-        self._gap_trigger = 0.0
-        self._under_water = 0.0
-        self._exit_shift = 0.0
-        self._exit_slack = -1.0
-        self._exit_guard = 0.0
 
-    def refresh(self) -> None:
-        """Notice fills and closings since the last bar: the tracker is at another version."""
-        self.seen_version = self.tracker.version
-        self.look_again = 0
-        self._exit_slack = -1.0
-        nearest = max if self.sign > 0 else min
-        columns = list(zip(self.tracker.prices, self.tracker.spacings, strict=True))
-        if not columns:
-            return
-        self._gap_trigger = nearest(gap_price(self.sign, price, spacing) for price, spacing in columns)
-        self._under_water = nearest(
-            underwater_price(self.sign, price, spacing, self._offset_spacings) for price, spacing in columns
-        )
+    def take_in(self) -> None:
+        """Take in what the broker has executed."""
+        leg, tracker = self.leg, self.tracker
+        self.seen_version = tracker.version
+        leg.fills, leg.qty, leg.cost = len(tracker.ids), tracker.qty, tracker.cost
+        self._reserve()
 
-    def may_prune(self, price: float, oldest_allowed: int, settlements: int) -> bool:
-        """Tell whether age, gap or funding may cut any fill; never False when one does."""
-        tracker = self.tracker
-        if tracker.times[0] < oldest_allowed or self.sign * (price - self._gap_trigger) < 0.0:
-            return True
-        # What a fill has paid changes with a settlement only.
-        if settlements == self._seen_settlements:
-            return False
-        self._seen_settlements = settlements
-        return any(
-            paid > FUNDING_SHARE * spacing * entry * qty
-            for paid, spacing, entry, qty in zip(
-                tracker.fundings, tracker.spacings, tracker.prices, tracker.qtys, strict=True
-            )
-        )
+    def make_room(self) -> bool:
+        """Make room for one more level that cools."""
+        if self.leg.cooling == len(self.cooling.price):
+            self.cooling.price.append(0.0)
+            self.cooling.until.append(0)
+        self._reserve()
+        return True
 
-    def is_under_water(self, price: float) -> bool:
-        """Tell whether any fill is far enough under water to be offset."""
-        return bool(self.tracker.ids) and self.sign * (price - self._under_water) <= 0.0
-
-    def cool(self, price: float, until: int) -> None:
-        """Keep the level at a price closed before bar number `until`."""
-        self._cooling.append((price, until))
-        self.look_again = 0
-
-    def cooling_prices(self, bar: int) -> list[float]:
-        """Return the prices still closed at bar number `bar` and forget the others."""
-        self._cooling = [item for item in self._cooling if item[1] > bar]
-        self.look_again = min((until for _, until in self._cooling), default=NEVER)
-        return [price for price, _ in self._cooling]
-
-    def exits_stand(self, shift: float, last_price: float) -> bool:
-        """Tell whether every exit is still within its tolerance and does not cross the price."""
-        if len(self.leg.exits) != len(self.tracker.ids):
-            return False
-        return exits_stay(self.sign, shift, self._exit_shift, self._exit_slack, self._exit_guard, last_price)
-
-    def exits_placed(self, shift: float, slack: float) -> None:
-        """Note the inventory shift the exits were placed with and how far it may move."""
-        self._exit_shift = shift
-        self._exit_slack = slack
-        self._exit_guard = self.leg.first_exit()
+    def _reserve(self) -> None:
+        # One element more, because an empty array has no type to compile for.
+        needed = self.leg.fills + len(self.cooling.price) + 1
+        if len(self.taken) < needed:
+            before, self.taken = self.taken, buffer(2 * needed)
+            self.taken[: len(before)] = before

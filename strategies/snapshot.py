@@ -3,23 +3,33 @@
 from typing import Any
 
 from strategies.grid_v4 import GridStrategyV4
-from strategies.side import SideState
-
-#: Attributes that are plain values.
-_PLAIN = (
-    "anchor", "halted", "halts", "stops", "margin_calls", "min_liquidation_distance", "_count", "_settlements_seen",
-    "_day", "_realized_today", "_regime", "_confirmed", "_var_limited",
-)  # fmt: skip
-_SIDE = ("blocked", "stage1_done", "stop_rests")
+from strategies.side import Side
 
 
 def take_snapshot(strategy: GridStrategyV4) -> dict[str, Any]:
     """Return the state after a bar, as JSON can hold it."""
-    window = strategy.config.kelly_window
+    memory, now = strategy.memory, strategy.now
+    latest = (memory.stop_3, memory.stop_2, memory.stop_1)
     return {
-        **{name.lstrip("_"): getattr(strategy, name) for name in _PLAIN},
-        "stop_bars": list(strategy._stop_bars),
-        "returns": {str(regime): returns[-window:] for regime, returns in strategy._returns.items()},
+        "anchor": memory.anchor if memory.anchored else None,
+        "halted": bool(memory.halted),
+        "halts": memory.halts,
+        "stops": memory.stops,
+        "margin_calls": memory.margin_calls,
+        "min_liquidation_distance": memory.min_distance,
+        "count": memory.bar,
+        "settlements_seen": strategy._settlements_seen,
+        "day": memory.day,
+        "realized_today": memory.realized_today,
+        "regime": now.regime,
+        "confirmed": strategy.orders.regime,
+        "var_limited": bool(now.var_limited),
+        "stop_bars": list(latest[max(3 - memory.stops, 0) :]),
+        "returns": {
+            str(row - 2): returns[: kelly.returns]
+            for row, (kelly, returns) in enumerate(zip(strategy.kelly, strategy.returns, strict=True))
+            if kelly.returns
+        },
         "warnings": dict(strategy.warnings),
         "sides": [_side(side) for side in strategy.sides],
     }
@@ -27,18 +37,41 @@ def take_snapshot(strategy: GridStrategyV4) -> dict[str, Any]:
 
 def restore_snapshot(strategy: GridStrategyV4, snapshot: dict[str, Any]) -> None:
     """Put a strategy that has just been started into the state of a snapshot."""
-    for name in _PLAIN:
-        setattr(strategy, name, snapshot[name.lstrip("_")])
-    strategy._stop_bars.extend(snapshot["stop_bars"])
-    strategy._returns = {int(regime): list(returns) for regime, returns in snapshot["returns"].items()}
-    strategy._kelly.clear()
+    memory, now = strategy.memory, strategy.now
+    memory.anchored = snapshot["anchor"] is not None
+    memory.anchor = snapshot["anchor"] or 0.0
+    memory.halted = int(snapshot["halted"])
+    memory.min_distance = snapshot["min_liquidation_distance"]
+    memory.bar = snapshot["count"]
+    for name in ("halts", "stops", "margin_calls", "day", "realized_today"):
+        setattr(memory, name, snapshot[name])
+    memory.stop_3, memory.stop_2, memory.stop_1 = [0, 0, 0, *snapshot["stop_bars"]][-3:]
+    now.regime, now.var_limited = snapshot["regime"], snapshot["var_limited"]
+    strategy._settlements_seen = snapshot["settlements_seen"]
+    strategy.orders.regime = snapshot["confirmed"]
+    for regime, returns in snapshot["returns"].items():
+        kelly, kept = strategy.kelly[int(regime) + 2], strategy.returns[int(regime) + 2]
+        kelly.returns, kelly.known = len(returns[-len(kept) :]), 0
+        kept[: kelly.returns] = returns[-len(kept) :]
     strategy.warnings.update(snapshot["warnings"])
     for side, saved in zip(strategy.sides, snapshot["sides"], strict=True):
-        for name in _SIDE:
-            setattr(side, name, saved[name])
+        leg = side.leg
+        leg.blocked, leg.stage1_done, leg.stop_rests = (
+            saved["blocked"],
+            int(saved["stage1_done"]),
+            int(saved["stop_rests"]),
+        )
         for price, until in saved["cooling"]:
-            side.cool(price, until)
+            side.make_room()
+            side.cooling.price[leg.cooling], side.cooling.until[leg.cooling] = price, until
+            leg.cooling += 1
 
 
-def _side(side: SideState) -> dict[str, Any]:
-    return {**{name: getattr(side, name) for name in _SIDE}, "cooling": [list(item) for item in side._cooling]}
+def _side(side: Side) -> dict[str, Any]:
+    leg, cooling = side.leg, side.cooling
+    return {
+        "blocked": leg.blocked,
+        "stage1_done": bool(leg.stage1_done),
+        "stop_rests": bool(leg.stop_rests),
+        "cooling": [[cooling.price[i], cooling.until[i]] for i in range(leg.cooling)],
+    }

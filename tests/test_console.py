@@ -41,10 +41,10 @@ def gridv4(monkeypatch, capsys, tmp_path):
 class Foresight(GridStrategyV4):
     """Centres its ladder on the next close."""
 
-    def trail_anchor(self, bar):
-        super().trail_anchor(bar)
+    def trail_anchor(self):
+        super().trail_anchor()
         if len(self.feed) < self.feed.buflen():
-            self.anchor = self.feed.close[1]
+            self.memory.anchor = self.feed.close[1]
 
 
 def test_installing_provides_the_command():

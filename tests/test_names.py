@@ -14,18 +14,15 @@ COMMANDS = "gridv4_bt/cli/"
 MODULES = {
     "__init__.py": "Python's own name",
     "exchange.py": "in feeds its public data; in exchange the local Binance; in the kernel the compiled HedgeBroker",
+    "orders.py": "single orders; what the steps order of a broker; and of the kernel's records in its place",
     "live.py": "in brokers and feeds the live twin of the simulated broker and of the feed of files",
     "matching.py": "the kernel's compiled text of engine/matching.py",
     "state.py": "what is held between two bars, by a live session and by the kernel",
 }
 #: Class names that several modules share.
 CLASSES = {
-    "Bar": "one bar, as matching needs it and as the strategy's steps do",
     "Execution": "the exchange's word: of a simulated order, and of a live one",
-    "Income": "the exchange's word: in the local exchange's ledger, and as a live session reads it",
     "Limits": "the bounds that an exchange and a monitor each watch",
-    "Order": "the exchange's word: in the local exchange, and as a live session tracks its own",
-    "Trade": "the exchange's word: in the local exchange, and as a live session reads it",
 }
 
 

@@ -298,11 +298,10 @@ def plan_ladder(
     return changed
 
 
-# Where `plan_bar` finds its numbers: those of the bar, those that stay from bar to bar, and how much is taken.
-BAR_NUMBERS = 11
+# Where `plan_bar` finds its numbers: those of the bar, and those that stay from bar to bar.
+BAR_NUMBERS = 15
 SETTINGS = 11
-COUNTS = 4
-SHEET = BAR_NUMBERS + SETTINGS + COUNTS
+SHEET = BAR_NUMBERS + SETTINGS
 
 
 def plan_bar(
@@ -317,14 +316,14 @@ def plan_bar(
 ) -> int:
     """`plan_ladder` with its numbers on one sheet, because entering compiled code costs by the argument.
 
-    The sheet holds, in the order of that function's parameters, long_block to funding_rate, levels to keep_qty, and
-    long_fills, long_count, short_fills, short_count.
+    The sheet holds, in the order of that function's parameters, long_block to funding_rate, then long_fills, long_count,
+    short_fills, short_count, then levels to keep_qty.
     """
     s = sheet
     return plan_ladder(
         int(s[0]), int(s[1]), s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10],
-        int(s[11]), s[12], s[13], s[14], s[15], s[16], s[17], s[18], s[19], s[20], s[21],
-        long_taken, int(s[22]), int(s[23]), long_orders, short_taken, int(s[24]), int(s[25]), short_orders,
+        int(s[15]), s[16], s[17], s[18], s[19], s[20], s[21], s[22], s[23], s[24], s[25],
+        long_taken, int(s[11]), int(s[12]), long_orders, short_taken, int(s[13]), int(s[14]), short_orders,
         tally, found, trace,
     )  # fmt: skip
 

@@ -18,12 +18,12 @@ KEEP, DEVIANCE, OLDEST, GAP, FUNDING = range(5)
 
 
 def deviates(side_sign: int, price: float, kama: float, atr: float) -> bool:
-    """Method 1: the price is more than 3 ATR from KAMA, against the side."""
+    """Return whether the price is more than 3 ATR from KAMA, against the side: method 1."""
     return side_sign * (kama - price) > DEVIANCE_ATR * atr
 
 
 def too_old(opened_ms: int, now_ms: int) -> bool:
-    """Method 2: the fill is older than 24 hours."""
+    """Return whether a fill is older than 24 hours: method 2."""
     return now_ms - opened_ms > MAX_AGE_MS
 
 
@@ -33,7 +33,7 @@ def gap_price(side_sign: int, fill_price: float, spacing_pct: float) -> float:
 
 
 def funding_eats(paid: float, spacing_pct: float, price: float, qty: float) -> bool:
-    """Method 4: funding paid exceeds half of the fill's expected grid profit."""
+    """Return whether funding paid exceeds half of the fill's expected grid profit: method 4."""
     return paid > FUNDING_SHARE * spacing_pct * price * qty
 
 
@@ -85,7 +85,7 @@ def offset_index(
     fees: Sequence[float],
     count: int,
 ) -> int:
-    """Method 5: return the index of the worst underwater fill if today's profit pays for it, else -1.
+    """Return the index of the worst underwater fill if today's profit pays for it, else -1: method 5.
 
     The worst is the one that loses most money. It must be at least `min_spacings` of its own
     spacings under water, and `realized_today` (net, quote) must exceed what closing it costs.

@@ -44,7 +44,7 @@ class LiveStrategy(GridStrategyV4):
         time = self.broker.bar_time(self.feed)
         if not self.broker.may_decide(self._live_feed):
             if self._decided and time > self._decided:
-                self._count += 1  # missed bars count for cooldowns
+                self.memory.bar += 1  # missed bars count for cooldowns
             return
         if time > self._decided:
             super().next()

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.ladder import PLACED, Blocked
+from gridv4_bt.engine.state import LABELS
 from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.metrics.performance import daily_returns
 from gridv4_bt.optimise.kernel.kernel import kernel, new_state, parameters, rules_of
-from gridv4_bt.optimise.kernel.state import LABELS, Inputs, State
+from gridv4_bt.optimise.kernel.state import Inputs, State
 from gridv4_bt.optimise.sweep_market import DAY_MS, Floats, SweepMarket
 
 #: Open fills a side that there is room for at first; a run that needs more is started again with twice as much.
@@ -183,7 +184,7 @@ def _result(
     log: bool,
     closed: bool,
 ) -> SweepResult:
-    wallet = state.wallet[0]
+    wallet, memory = state.wallet[0], state.memory[0]
     counts = dict(zip(Blocked, state.tally.tolist(), strict=True))
     by_label = {label: row for label, row in zip(LABELS, state.by_label, strict=True) if row["trades"]}
     known = np.flatnonzero(~np.isnan(state.days))
@@ -198,21 +199,22 @@ def _result(
         label_net={str(label): float(row["net"]) for label, row in by_label.items()},
         open_fills=int(state.legs["fills"].sum()),
         blocked={reason.name.lower(): count for reason, count in counts.items() if count and reason != PLACED},
-        min_liquidation_distance=float(wallet["min_distance"]),
+        min_liquidation_distance=float(memory["min_distance"]),
         days=first_day + known,
         equity=state.days[known],
         log=state.log if log else None,
         closed=[_closed_trade(market.symbol, row) for row in state.trades.tolist()] if closed else None,
-        **{name: wallet[name].item() for name in _SAME},
+        **{name: wallet[name].item() for name in _OF_WALLET},
+        **{name: memory[name].item() for name in _OF_MEMORY},
     )
 
 
-#: What a result and the kernel's account call by the same name.
-_SAME = (
-    "wallet", "gross", "fees", "funding", "wins", "profit", "loss", "fills", "halts", "stops", "margin_calls",
-    "liquidations", "maker_executions", "taker_executions", "ambiguous_bars", "liquidation_near", "max_margin_ratio",
-    "bars_in_market",
+#: What a result and the kernel's records call by the same name.
+_OF_WALLET = (
+    "wallet", "gross", "fees", "funding", "wins", "profit", "loss", "fills", "liquidations", "maker_executions",
+    "taker_executions", "ambiguous_bars", "max_margin_ratio", "bars_in_market",
 )  # fmt: skip
+_OF_MEMORY = ("halts", "stops", "margin_calls", "liquidation_near")
 
 
 def _closed_trade(symbol: str, row: tuple) -> ClosedTrade:

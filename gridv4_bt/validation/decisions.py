@@ -159,7 +159,7 @@ class DecisionRecorder(bt.Analyzer):
         self._inputs.extend((strategy.atr[0], strategy.kama[-1], rate))
         long, short = strategy.sides
         before = self._before
-        self._before = (_state(long.leg, before[0]), _state(short.leg, before[1]))
+        self._before = (_state(long.book, before[0]), _state(short.book, before[1]))
         self._legs.append(self._before)
 
     def stop(self) -> None:

@@ -30,7 +30,7 @@ class Watched(GridStrategyV4):
         opened = _open_time(self.data)
         account = self.broker.account
         self.accounts[opened] = (account.wallet, self.broker.getvalue(), account.funding, account.fees)
-        legs = (self.long.leg, self.short.leg)
+        legs = (self.long.book, self.short.book)
         self.wanted[opened + QUARTER] = [
             (
                 leg.side,

@@ -31,7 +31,7 @@ class Noting(GridStrategyV4):
         super().next()
         if len(self.log):
             legs = [self.broker.leg(self.feed, side) for side in PositionSide]
-            self.stood[self._bar.time] = {leg.sign: leg.entries for leg in legs}
+            self.stood[self.now.time] = {leg.sign: leg.entries for leg in legs}
 
 
 @pytest.fixture(scope="module", params=["pessimistic", "path"])

@@ -126,7 +126,7 @@ def watched(script: Callable | None) -> tuple[type[GridStrategyV4], list[Moment]
                     account.wallet,
                     account.start + account.gross - account.fees - account.funding,
                     row,
-                )  # fmt: skip
+                )
             )
 
     return Watched, moments

@@ -186,7 +186,7 @@ def test_halt_below_minus_three_until_above_minus_one(trade, still):
     by_hand = halted_by_hand()
     assert 10 < by_hand.count(True) < 20
     assert [bool(run.at(110 + n).log["halted"]) for n in range(31)] == by_hand
-    assert run.strategy.halts == 1
+    assert run.strategy.memory.halts == 1
 
 
 def test_a_halt_cancels_entries_and_keeps_exits_and_stops(trade, still):
@@ -242,7 +242,7 @@ def test_stage_1_fires_once_until_a_close_comes_back_inside(trade, still):
         (0.05, START_MS + 111 * BAR_MS),
         (0.025, START_MS + 115 * BAR_MS),  # inside at row 113, beyond again at row 114
     ]
-    assert run.strategy.stops == 2
+    assert run.strategy.memory.stops == 2
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_stage_2_rests_six_atr_away_and_closes_all_on_the_wick(trade, still, sid
     assert (trade_.label, trade_.qty) == ("stop2", 0.1)
     assert trade_.exit == pytest.approx(exit_, rel=1e-15)
     assert trade_.fees == pytest.approx(0.1 * exit_ * 0.0005, rel=1e-12)
-    assert run.strategy.stops == 1
+    assert run.strategy.memory.stops == 1
 
 
 def test_a_market_already_through_the_stop_is_left_at_once(trade, still):
@@ -290,13 +290,13 @@ def test_a_margin_call_closes_the_worst_fills_down_to_half(trade, still, plain_m
     run = trade(still(), funding=UNFUNDED, market=steep(plain_market), script=hold(*fills))
     assert [trade.label for trade in run.trades] == ["margin_call"] * 9
     assert sorted(trade.entry for trade in run.trades) == [10_000 + n for n in range(12, 21)]
-    assert run.strategy.margin_calls == 1
+    assert run.strategy.memory.margin_calls == 1
 
 
 def test_no_margin_call_at_just_below_the_limit(trade, still, plain_market):
     fills = [(LONG, 10_000 + n, 0.1, 0.01) for n in range(1, 18)]  # 17,000: 7,650 of 10,000
     run = trade(still(), funding=UNFUNDED, market=steep(plain_market), script=hold(*fills))
-    assert run.strategy.margin_calls == 0 and not run.trades
+    assert run.strategy.memory.margin_calls == 0 and not run.trades
 
 
 @pytest.mark.parametrize(("qty", "near"), [(2.0, False), (2.1, True)])
@@ -306,7 +306,7 @@ def test_a_near_liquidation_price_warns(trade, still, plain_market, qty, near):
     run = trade(still(111), funding=UNFUNDED, market=market, script=hold((LONG, 10_000, qty, 0.01)))
     assert run.strategy.warnings["liquidation_near"] == near
     price = 10_000 * (qty - 1) / (0.55 * qty)
-    assert run.strategy.min_liquidation_distance == pytest.approx(1 - price / 10_000, rel=1e-9)
+    assert run.strategy.memory.min_distance == pytest.approx(1 - price / 10_000, rel=1e-9)
 
 
 # --- 5. pruning
@@ -479,7 +479,7 @@ def test_three_stops_in_48_bars_halve_the_size(trade, still):
     # Row 110: stage 1 on both sides. Row 112: the wick takes the LONG stop (9,970). Rows 112 to 157 hold all three.
     candles = still(112, then=[(10_000, 10_010, 9_965, 10_000)] + [FLAT] * 60)
     run = trade(candles, funding=UNFUNDED, script=hold((LONG, 10_090, 0.1, 0.01), (SHORT, 9_910, 0.1, 0.01)))
-    assert run.strategy.stops == 3
+    assert run.strategy.memory.stops == 3
     sizes = {row: run.at(row).after[LONG].entries[-1][1] for row in (111, 112, 157, 158)}
     assert sizes == {111: 0.050, 112: 0.025, 157: 0.025, 158: 0.050}
 

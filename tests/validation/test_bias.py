@@ -83,20 +83,20 @@ def decide(rows, **parameters) -> DecisionRecord:
 class Foresight(GridStrategyV4):
     """Halts at the bar before a fall of more than 1 %."""
 
-    def check_circuit_breaker(self, bar):
-        super().check_circuit_breaker(bar)
-        if len(self.feed) < self.feed.buflen() and self.feed.close[1] < 0.99 * bar.close:
-            self.halted = True
+    def check_circuit_breaker(self):
+        super().check_circuit_breaker()
+        if len(self.feed) < self.feed.buflen() and self.feed.close[1] < 0.99 * self.now.close:
+            self.memory.halted = 1
 
 
 class ForesightOfAnother(GridStrategyV4):
     """Halts at the bar before the last symbol falls by more than 1 %."""
 
-    def check_circuit_breaker(self, bar):
-        super().check_circuit_breaker(bar)
+    def check_circuit_breaker(self):
+        super().check_circuit_breaker()
         leader = self.datas[-1]
         if len(leader) < leader.buflen() and leader.close[1] < 0.99 * leader.close[0]:
-            self.halted = True
+            self.memory.halted = 1
 
 
 class CentredRange(bt.Indicator):

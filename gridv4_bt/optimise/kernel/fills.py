@@ -5,7 +5,7 @@ These functions are called from many places and seldom, so they are not copied i
 
 from gridv4_bt.engine.ladder import ladder_totals
 from gridv4_bt.engine.matching import INFINITY
-from gridv4_bt.engine.position import LOT_NOISE, fee_of, part_of, realized_pnl, sum_fills, takes_all
+from gridv4_bt.engine.position import fee_of, part_of, realized_pnl, sum_fills, takes_all
 
 
 def open_fill(wallet, side, qty, price, time, spacing_pct, fee_rate):
@@ -82,32 +82,16 @@ def index_of(side, fill_id):
     return index
 
 
-def close_at_market(wallet, side, index, qty, label):
-    """Close part of a fill at the next open, as far as it is not being closed already."""
-    leg, fill = side.leg, side.fills[index]
-    pending = 0.0
-    for i in range(leg.closes):
-        if side.closes[i].fill_id == fill.id:
-            pending += side.closes[i].qty
-    free = fill.qty - pending
-    if free <= LOT_NOISE * qty:
-        return
-    close = side.closes[leg.closes]
-    close.fill_id, close.label, close.qty = fill.id, label, min(qty, free)
-    leg.closes += 1
-    wallet.orders_changed = 1
-
-
 def cancel_orders(wallet, side):
     """Take all orders of a side away."""
-    cancel_entries(wallet, side)
+    drop_entries(wallet, side)
     for i in range(side.leg.fills):
         side.fills[i].exit = 0.0
     side.leg.closes = 0
     side.leg.has_stop = 0
 
 
-def cancel_entries(wallet, side):
+def drop_entries(wallet, side):
     """Take all resting entries of a side away."""
     prices = side.orders[0]
     for i in range(len(prices)):

@@ -1,7 +1,7 @@
 """The whole strategy at the simulated exchange as one compiled function over arrays, for parameter sweeps.
 
-`GridStrategyV4.next` and `HedgeBroker.next` are the same steps on objects; both call the same rules, in the same order,
-so a run here and a run in Backtrader end in the same bits.
+The steps are the text of `strategies.steps`; `HedgeBroker.next` and `match` here are the same phases on objects and on
+records. Both call the same rules, in the same order, so a run here and a run in Backtrader end in the same bits.
 """
 
 import math
@@ -12,60 +12,75 @@ from numpy.typing import NDArray
 from gridv4_bt.compiled import available, compiled
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core import funding, grid, inventory, kelly, regime, risk
+from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.engine import exits, guards, ladder, liquidation, position, pruning, quick_price
 from gridv4_bt.engine import matching as rules_of_matching
 from gridv4_bt.engine.ladder import Blocked
 from gridv4_bt.engine.market import MarketHistory
+from gridv4_bt.engine.state import LABELS, REGIMES, LegState, Memory, new_records
 from gridv4_bt.errors import ConfigError
-from gridv4_bt.optimise.kernel import exchange, fills, guarding, matching, quoting, reading
+from gridv4_bt.optimise.kernel import exchange, fills, matching, orders, reading
 from gridv4_bt.optimise.kernel import state as records
 from gridv4_bt.optimise.kernel.exchange import next_bar
-from gridv4_bt.optimise.kernel.guarding import (
-    check_circuit_breaker,
-    check_liquidation,
-    check_stop_loss,
-    check_var,
-    prune,
-    trail_anchor,
-    update_regime,
-)
-from gridv4_bt.optimise.kernel.quoting import generate_grid, match_orders
-from gridv4_bt.optimise.kernel.reading import DAY_MS, keep_trades, log_equity, note_regime, read_bar
+from gridv4_bt.optimise.kernel.reading import keep_trades, log_equity, note_regime, read_bar
 from gridv4_bt.optimise.kernel.state import (
     BRACKET,
     CLOSE,
     COOLING,
     FILL,
     KELLY,
-    LABELS,
-    LEG,
     NOW,
     PARAMETERS,
-    REGIMES,
     RULES,
     TOTAL,
     TRADE,
     WALLET,
-    Side,
+    Plan,
+    SideRecords,
     State,
+)
+from strategies import orders as orders_of_objects
+from strategies import steps
+from strategies.steps import (
+    check_circuit_breaker,
+    check_liquidation,
+    check_stop_loss,
+    check_var,
+    generate_grid,
+    match_orders,
+    prune,
+    trail_anchor,
+    update_regime,
 )
 
 #: The modules whose functions the kernel is made of, and those whose functions it calls when something happens.
 MADE_OF = (
     funding, grid, inventory, kelly, regime, risk, exits, guards, quick_price, ladder, liquidation, rules_of_matching,
-    position, pruning, records, exchange, reading, guarding, quoting,
+    position, pruning, records, exchange, reading, steps, orders,
 )  # fmt: skip
 CALLED = (fills, matching)
+#: What the steps order of a broker, and what takes its place here.
+INSTEAD = tuple(
+    (getattr(orders_of_objects, name), getattr(orders, name))
+    for name in (
+        "cancel_entries", "close_at_market", "confirm_regime", "liquidation_range", "load_exits", "maintenance",
+        "make_room", "place_exits", "plan_entries", "rest_entries", "set_stop",
+    )
+)  # fmt: skip
 
 
 def trade(inputs, state):
     """Run one parameter set over all bars; stop early if the state has no room for the fills (`overflow`)."""
-    p, wallet, now = inputs.parameters[0], state.wallet[0], state.now[0]
-    bars, news, tally, trace = inputs.bars, state.news, state.tally, state.trace
+    p, wallet, memory, now = inputs.parameters[0], state.wallet[0], state.memory[0], state.now[0]
+    bars, news, plan = inputs.bars, state.news, Plan(state.tally, state.found, state.trace)
     kelly, returns, by_label = state.kelly, state.returns, state.by_label
     legs, found = state.legs, state.found
-    long = Side(legs[0], state.fills[0], state.closes[0], state.cooling[0], state.taken[0], state.orders[0], found[1])
-    short = Side(legs[1], state.fills[1], state.closes[1], state.cooling[1], state.taken[1], state.orders[1], found[2])
+    long = SideRecords(
+        legs[0], state.fills[0], state.closes[0], state.cooling[0], state.taken[0], state.orders[0], found[1]
+    )
+    short = SideRecords(
+        legs[1], state.fills[1], state.closes[1], state.cooling[1], state.taken[1], state.orders[1], found[2]
+    )
     rule = 0
     rules = inputs.rules[0]
     brackets = inputs.brackets[rules.first : rules.end]
@@ -77,26 +92,28 @@ def trade(inputs, state):
             rules = inputs.rules[rule]
             brackets = inputs.brackets[rules.first : rules.end]
             wallet.range_stale = 1
-        next_bar(p, wallet, bar, inputs.rates[i], brackets, long, short, news)
+        next_bar(p, wallet, memory, bar, inputs.rates[i], brackets, long, short, news)
         if i >= inputs.first:
-            read_bar(p, wallet, now, bar, inputs.sigma[i], bars[i - 1], long, short, news, kelly, returns, by_label)
-            update_regime(p, now)  # 1
-            check_circuit_breaker(wallet, now, long, short)  # 2
-            check_stop_loss(p, rules, wallet, now, long)  # 3
-            check_stop_loss(p, rules, wallet, now, short)
-            check_liquidation(p, wallet, now, brackets, long, short)  # 4
-            prune(p, wallet, now, long, short)  # 5
-            trail_anchor(p, wallet, now)  # 6
+            read_bar(
+                p, wallet, memory, now, bar, inputs.sigma[i], bars[i - 1], long, short, news, kelly, returns, by_label
+            )
+            update_regime(memory, now)  # 1
+            check_circuit_breaker(memory, now, wallet, long, short)  # 2
+            check_stop_loss(p, rules, memory, now, wallet, long)  # 3
+            check_stop_loss(p, rules, memory, now, wallet, short)
+            check_liquidation(p, memory, now, wallet, brackets, long, short)  # 4
+            prune(p, memory, now, wallet, long, short)  # 5
+            trail_anchor(p, memory, now)  # 6
             check_var(p, now, long, short)  # 7
-            generate_grid(p, rules, wallet, now, long, short, kelly, returns, tally, found, trace)  # 8
-            match_orders(p, rules, wallet, now, long, short, tally)  # 9
+            generate_grid(p, rules, memory, now, wallet, long, short, kelly, returns, plan)  # 8
+            match_orders(p, rules, memory, now, wallet, long, short, plan)  # 9
             # 10: the exchange has settled, and every fill holds what it has paid.
-            log_equity(wallet, now, long, short, state.log[min(i - inputs.first, len(state.log) - 1)])  # 11
+            log_equity(wallet, memory, now, long, short, state.log[min(i - inputs.first, len(state.log) - 1)])  # 11
             state.days[bar.time // DAY_MS - first_day] = now.equity
             keep_trades(wallet, news, state.trades)
         if wallet.overflow:
             return
-        note_regime(p, wallet, inputs, i)
+        note_regime(p, wallet, memory, inputs, i)
 
 
 def kernel():
@@ -109,7 +126,7 @@ def kernel():
     """
     if not available():
         raise ConfigError("a sweep needs numba, which is not installed: pip install 'gridstrategy-v4[fast]'")
-    return compiled(trade, MADE_OF, CALLED, nogil=True)
+    return compiled(trade, MADE_OF, CALLED, nogil=True, instead=INSTEAD)
 
 
 def new_state(config: GridConfig, cash: float, days: int, log_shape: tuple[int, int], room: int, trades: int) -> State:
@@ -124,8 +141,9 @@ def new_state(config: GridConfig, cash: float, days: int, log_shape: tuple[int, 
     """
     state = State(
         wallet=np.zeros(1, WALLET),
+        memory=new_records(Memory, 1),
         now=np.zeros(1, NOW),
-        legs=np.zeros(2, LEG),
+        legs=new_records(LegState, 2),
         fills=np.zeros((2, room), FILL),
         closes=np.zeros((2, 2 * room), CLOSE),
         cooling=np.zeros((2, room), COOLING),
@@ -144,8 +162,7 @@ def new_state(config: GridConfig, cash: float, days: int, log_shape: tuple[int, 
     )
     wallet = state.wallet
     wallet["wallet"] = wallet["value"] = wallet["peak"] = cash
-    wallet["funding_rate"] = math.nan
-    wallet["min_distance"] = math.inf
+    state.memory["source"] = REGIMES.index(config.regime)
     wallet["orders_changed"] = 1
     state.legs["sign"] = 1, -1
     state.legs["first_entry"] = -math.inf, math.inf
@@ -158,7 +175,6 @@ def parameters(config: GridConfig) -> NDArray:
     for name in PARAMETERS.names:
         if hasattr(config, name):
             row[name] = getattr(config, name)
-    row["source"] = REGIMES.index(config.regime)
     row["through"] = config.fill_rule == "through"
     return row
 

@@ -24,6 +24,7 @@ from gridv4_bt.engine.matching import (
     trades_through,
 )
 from gridv4_bt.engine.position import unrealized_pnl
+from gridv4_bt.engine.state import GRID, LIQUIDATION, STOP2
 from gridv4_bt.optimise.kernel.fills import (
     cancel_orders,
     close_fill,
@@ -32,7 +33,6 @@ from gridv4_bt.optimise.kernel.fills import (
     note_first_exit,
     open_fill,
 )
-from gridv4_bt.optimise.kernel.state import GRID, LIQUIDATION, STOP2
 
 
 def match(p, wallet, bar, brackets, long, short, news):
@@ -46,7 +46,7 @@ def match(p, wallet, bar, brackets, long, short, news):
         fill_market_orders(p, wallet, bar, long, news)
         fill_market_orders(p, wallet, bar, short, news)
         if not is_safe(wallet, bar, brackets, long.leg, short.leg):
-            down, up = liquidation_range(wallet, brackets, long.leg, short.leg)
+            down, up = range_of(wallet, brackets, long.leg, short.leg)
         fill_entries(p, wallet, bar, down, up, long)
         fill_entries(p, wallet, bar, down, up, short)
     safe = is_safe(wallet, bar, brackets, long.leg, short.leg)
@@ -54,7 +54,7 @@ def match(p, wallet, bar, brackets, long, short, news):
     if bar.traded:
         down, up = 0.0, INFINITY
         if not safe:
-            down, up = liquidation_range(wallet, brackets, long.leg, short.leg)
+            down, up = range_of(wallet, brackets, long.leg, short.leg)
         fill_stops(p, wallet, bar, down, up, long, news)
         fill_stops(p, wallet, bar, down, up, short, news)
         stopped = long.leg.stopped + short.leg.stopped
@@ -168,7 +168,7 @@ def excess(brackets, long, short, price):
     return excess_at(price, long.qty, long.cost, short.qty, short.cost, brackets)
 
 
-def liquidation_range(wallet, brackets, long, short):
+def range_of(wallet, brackets, long, short):
     """Return the prices (down, up) at which the account is liquidated; 0 and infinity for none."""
     return safe_interval(wallet.wallet, long.qty, average(long), short.qty, average(short), brackets)
 
@@ -182,7 +182,7 @@ def liquidate(p, wallet, bar, brackets, long, short, news):
     """Close everything, cancel all orders and count the liquidation (see `gridv4_bt.engine.liquidation.liquidate`)."""
     low, high = bar.mark_low, bar.mark_high
     falls = excess(brackets, long.leg, short.leg, low) <= excess(brackets, long.leg, short.leg, high)
-    down, up = liquidation_range(wallet, brackets, long.leg, short.leg)
+    down, up = range_of(wallet, brackets, long.leg, short.leg)
     price = takeover_price(falls, bar.open, low, high, down, up)
     cancel_orders(wallet, long)
     cancel_orders(wallet, short)

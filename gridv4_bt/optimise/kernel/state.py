@@ -1,8 +1,4 @@
-"""What the compiled kernel reads and writes: records of plain numbers.
-
-They hold what the objects of a run in Backtrader hold, under the same names: `WALLET` the `Account`, the book and the
-strategy, `LEG` a `Leg` with its `PositionTracker` and `SideState`, `FILL` a `Fill` with its exit.
-"""
+"""What the compiled kernel reads and writes: records of plain numbers, beside those of `gridv4_bt.engine.state`."""
 
 from typing import NamedTuple, get_type_hints
 
@@ -10,16 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridv4_bt.config import GridConfig
-from gridv4_bt.engine.types import TradeLabel
-
-LABELS = tuple(TradeLabel)
-GRID, STOP1, STOP2, DEVIANCE, OLDEST, GAP, FUNDING, OFFSET, DELEVER, MARGIN_CALL, LIQUIDATION = range(11)
-#: Labels by the code of `gridv4_bt.engine.pruning.prune_reason`.
-PRUNED = (GRID, DEVIANCE, OLDEST, GAP, FUNDING)
-
-#: Where the regime of step 1 comes from.
-REGIMES = ("none", "kama", "gmm")
-NO_REGIME, KAMA_REGIME, GMM_REGIME = range(3)
+from gridv4_bt.engine.state import Kelly, LegState, Memory, Now, dtype_of
 
 
 def _record(whole: str, real: str) -> np.dtype:
@@ -29,9 +16,7 @@ def _record(whole: str, real: str) -> np.dtype:
 _NUMBERS = {name: kind for name, kind in get_type_hints(GridConfig).items() if kind in (int, float)}
 
 #: The numbers of a `GridConfig`; `through` says that a limit fills only when the market trades through it.
-PARAMETERS = np.dtype(
-    [(name, "i8" if kind is int else "f8") for name, kind in _NUMBERS.items()] + [("source", "i8"), ("through", "i8")]
-)
+PARAMETERS = np.dtype([(name, "i8" if kind is int else "f8") for name, kind in _NUMBERS.items()] + [("through", "i8")])
 
 #: One bar with the signals that all parameter sets share; NaN as long as a signal is not known. `traded` is 0 for a
 #: bar without volume, `mark` the price of a settlement at its open.
@@ -41,41 +26,26 @@ BAR = _record("time traded", "open high low close mark mark_low mark_high atr ka
 RULES = _record("time first end", "tick step min_qty min_notional max_notional")
 BRACKET = np.dtype([(name, "f8") for name in ("floor", "cap", "rate", "amount")])
 
-#: The account, the book and what the strategy remembers; `bar` is the number of the bar traded. The prices
-#: `buy_below` and `sell_above`, within which no limit order can fill, are to be found anew when `orders_changed`.
+#: The account, the book and sums for the summary. The prices `buy_below` and `sell_above`, within which no limit order
+#: can fill, are to be found anew when `orders_changed`.
 WALLET = _record(
-    "fills maker_executions taker_executions liquidations settlements regime orders_changed market_orders "
-    "ambiguous_bars closed news wins bar day ruling state halted halts stops margin_calls stop_1 stop_2 stop_3 "
-    "anchored entries_change liquidation_near bars_in_market range_stale overflow",
-    "wallet gross fees funding funding_rate value held_notional buy_below sell_above profit loss anchor "
-    "realized_today range_wallet range_down range_up min_distance max_margin_ratio peak drawdown",
+    "fills maker_executions taker_executions liquidations regime orders_changed market_orders "
+    "ambiguous_bars closed news wins ruling state bars_in_market range_stale overflow",
+    "wallet gross fees funding value held_notional buy_below sell_above profit loss "
+    "range_wallet range_down range_up max_margin_ratio peak drawdown",
 )
 
-#: What one bar's steps find out.
-NOW = _record(
-    "time regime var_limited",
-    "close equity atr z sigma kama q shift centre spacing_pct kelly notional var maintenance "
-    "liquidation_down liquidation_up",
-)
-
-#: One side. `changed`: its fills have since the strategy looked; `look_again`: the bar at which a level cools no more.
-LEG = _record(
-    "sign fills changed has_stop closes stopped entry_count exit_count stage1_done stop_rests blocked look_again "
-    "cooling taken taken_fills settlements_seen",
-    "qty cost stop entry_notional first_entry first_exit gap_trigger under_water exit_shift exit_slack exit_guard",
-)
+NOW, MEMORY, LEG, KELLY = dtype_of(Now), dtype_of(Memory), dtype_of(LegState), dtype_of(Kelly)
 FILL = _record("id time regime", "qty price spacing_pct funding fee exit")
 CLOSE = _record("fill_id label", "qty")
 COOLING = _record("until", "price")
-#: What a regime's closed trades say: the number of returns kept, and the multiplier if it is `known`.
-KELLY = _record("returns known", "multiplier")
 #: Sums over the closed trades of a label.
 TOTAL = _record("trades", "net")
 #: A closed trade; the label is its place in `LABELS`.
 TRADE = _record("trade_id side label regime open_time close_time", "qty entry exit gross fees funding")
 
 
-class Side(NamedTuple):
+class SideRecords(NamedTuple):
     """One positionSide: its leg, and as many rows as there is room for."""
 
     leg: np.record  #: LEG
@@ -85,6 +55,14 @@ class Side(NamedTuple):
     taken: NDArray[np.float64]  #: prices of the fills and of the levels cooling
     orders: NDArray[np.float64]  #: see `gridv4_bt.engine.ladder.plan_side`
     totals: NDArray[np.float64]  #: see `gridv4_bt.engine.ladder.ladder_totals`
+
+
+class Plan(NamedTuple):
+    """What planning the ladder keeps."""
+
+    tally: NDArray[np.int64]  #: level-bars by `Blocked` code
+    found: NDArray[np.float64]  #: see `gridv4_bt.engine.ladder.plan_ladder`
+    trace: NDArray[np.uint8]
 
 
 class Inputs(NamedTuple):
@@ -104,6 +82,7 @@ class State(NamedTuple):
     """What a run writes, and all that it remembers between bars."""
 
     wallet: NDArray  #: WALLET, one row
+    memory: NDArray  #: MEMORY, one row
     now: NDArray  #: NOW, one row
     legs: NDArray  #: LEG, LONG and SHORT; of the following arrays the first index is the side
     fills: NDArray  #: FILL
