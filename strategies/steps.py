@@ -1,7 +1,7 @@
 """What the eleven steps do: Backtrader, live and the compiled sweep run this one text.
 
-It works on the records of `gridv4_bt.engine.state`: on plain objects in a backtest and live, on numpy records where a sweep
-compiles it. What it orders goes through `strategies.orders`, whose functions a sweep replaces by its own.
+It works on the records of `gridv4_bt.engine.state`: on plain objects in a backtest and live, on numpy records where a
+sweep compiles it. What it orders goes through `strategies.orders`, whose functions a sweep replaces by its own.
 """
 
 from collections.abc import MutableSequence, Sequence

@@ -316,8 +316,8 @@ def plan_bar(
 ) -> int:
     """`plan_ladder` with its numbers on one sheet, because entering compiled code costs by the argument.
 
-    The sheet holds, in the order of that function's parameters, long_block to funding_rate, then long_fills, long_count,
-    short_fills, short_count, then levels to keep_qty.
+    The sheet holds, in the order of that function's parameters, long_block to funding_rate, then long_fills,
+    long_count, short_fills, short_count, then levels to keep_qty.
     """
     s = sheet
     return plan_ladder(

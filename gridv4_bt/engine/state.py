@@ -1,4 +1,4 @@
-"""The records that the eleven steps work on, declared once: plain objects in a backtest and live, numpy records compiled.
+"""The records that the eleven steps work on, declared once: plain objects, and numpy records for compiled code.
 
 `dtype_of` gives a record's numpy dtype, with a column for each field. Whole numbers are int64, all else is float64.
 """
