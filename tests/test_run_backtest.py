@@ -15,7 +15,7 @@ from busy import busy
 
 from feeds.synthetic import sample_market
 from gridv4_bt.cli.market_options import matching_modes
-from gridv4_bt.config import config_as_toml, load_config
+from gridv4_bt.config import GridConfig, config_as_toml, load_config
 from gridv4_bt.engine.columns import EQUITY_COLUMNS
 from gridv4_bt.record.trades import TRADE_COLUMNS
 
@@ -285,7 +285,7 @@ def test_detail_is_used_by_itself_where_it_is_given(candles, detail, compared, t
 )
 def test_way_to_match_that_is_chosen(parameter, option, detailed, chosen, others):
     given = {} if parameter is None else {"intrabar": parameter}
-    run, rest = matching_modes(busy(levels=7, **given), option, detailed)
+    run, rest = matching_modes(GridConfig(levels=7, **given), option, detailed)
     assert (run.intrabar, [other.intrabar for other in rest]) == (chosen, others)
     assert all(config.levels == 7 for config in (run, *rest))
 

@@ -67,7 +67,7 @@ def test_trials_are_what_single_runs_are_for_any_number_of_jobs(market):
         cerebro.optstrategy(GridStrategyV4, **BUSY | {"k": KS, "levels": 4})
         results = cerebro.run(maxcpus=jobs)
         assert [analyses(trial) for trial in results] == plain
-        assert [trial.params for trial in results] == [[{"k": k, "levels": 4}] for k in KS]
+        assert [trial.params for trial in results] == [[BUSY | {"k": k, "levels": 4}] for k in KS]
         assert [[strategy.p.k for strategy in trial] for trial in results] == [[k] for k in KS]
         assert [trial.error for trial in results] == [None] * len(KS)
 
