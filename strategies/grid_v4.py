@@ -79,7 +79,6 @@ class GridStrategyV4(FastStrategy):
         self.returns = [[0.0] * config.kelly_window for _ in Regime]
         self.ticks = [(0, self.market.tick)]  #: from when (ms) on which price step ruled
         regime = self.regime_fsm if self.regime_gmm is None else self.regime_gmm
-        self.warnings: Counter[str] = Counter() if self.regime_gmm is None else self.regime_gmm.warnings
         self.log = array("d")
         self.funding_log = array("d")  #: triples: time, funding paid so far by the open LONG and SHORT fills
         self._feed_bars = 0
@@ -136,7 +135,6 @@ class GridStrategyV4(FastStrategy):
                 self._learn(closed[index])
             self._trades_seen = len(closed)
         for side in self.sides:
-            side.leg.exit_count = len(side.book.exits)
             if side.tracker.version != side.seen_version:
                 side.take_in()
                 steps.refresh(self.config, side)
@@ -151,16 +149,13 @@ class GridStrategyV4(FastStrategy):
 
     def check_stop_loss(self) -> None:
         """3. Half of a leg on a close beyond stage 1, all of it at the resting stop of stage 2."""
-        for side in self.sides:
-            steps.check_stop_loss(self.config, self.market, self.memory, self.now, self.orders, side)
+        steps.check_stop_loss(self.config, self.market, self.memory, self.now, self.orders, self.long, self.short)
 
     def check_liquidation(self) -> None:
         """4. Margin call: close the worst fills before the exchange does."""
-        memory = self.memory
-        near = memory.liquidation_near
-        steps.check_liquidation(self.config, memory, self.now, self.orders, self.market.brackets, self.long, self.short)
-        if memory.liquidation_near != near:
-            self.warnings["liquidation_near"] += 1
+        steps.check_liquidation(
+            self.config, self.memory, self.now, self.orders, self.market.brackets, self.long, self.short
+        )
 
     def prune(self) -> None:
         """5. Cut single fills by the five methods, then the worst fill near the VaR limit."""
@@ -207,6 +202,14 @@ class GridStrategyV4(FastStrategy):
             now.spacing_pct, now.kelly, now.notional,
         )  # fmt: skip
         self.log.frombytes(row)
+
+    @property
+    def warnings(self) -> Counter[str]:
+        """How often something was noteworthy, by its name."""
+        found = Counter() if self.regime_gmm is None else Counter(self.regime_gmm.warnings)
+        if self.memory.liquidation_near:
+            found["liquidation_near"] = self.memory.liquidation_near
+        return found
 
     def blocked_reasons(self) -> Counter[str]:
         """Return how many level-bars had no order so far, by reason."""

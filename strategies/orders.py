@@ -85,6 +85,11 @@ def rest_entries(
         plan.refused(refused)
 
 
+def count_exits(side: Side) -> int:
+    """Return how many fills have an exit; an exchange may drop one."""
+    return len(side.book.exits)
+
+
 def load_exits(side: Side) -> None:
     """Bring the prices of the resting exits to their fills."""
     resting = side.book.exits
@@ -95,7 +100,6 @@ def place_exits(book: SymbolOrders, side: Side) -> None:
     """Place the exits that the fills' column holds, and note which the market meets first."""
     exits = dict(zip(side.fills.id, side.fills.exit, strict=True))
     book.broker.set_exits(book.feed, side.side, exits)
-    side.leg.exit_count = len(exits)
     side.leg.first_exit = side.book.first_exit()
 
 

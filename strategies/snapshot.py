@@ -53,7 +53,10 @@ def restore_snapshot(strategy: GridStrategyV4, snapshot: dict[str, Any]) -> None
         kelly, kept = strategy.kelly[int(regime) + 2], strategy.returns[int(regime) + 2]
         kelly.returns, kelly.known = len(returns[-len(kept) :]), 0
         kept[: kelly.returns] = returns[-len(kept) :]
-    strategy.warnings.update(snapshot["warnings"])
+    warnings = dict(snapshot["warnings"])
+    memory.liquidation_near = warnings.pop("liquidation_near", 0)
+    if strategy.regime_gmm is not None:
+        strategy.regime_gmm.warnings.update(warnings)
     for side, saved in zip(strategy.sides, snapshot["sides"], strict=True):
         leg = side.leg
         leg.blocked, leg.stage1_done, leg.stop_rests = (

@@ -58,6 +58,7 @@ from strategies.orders import (
     cancel_entries,
     close_at_market,
     confirm_regime,
+    count_exits,
     liquidation_range,
     load_exits,
     maintenance,
@@ -142,6 +143,8 @@ def refresh(p: GridConfig, side: Side) -> None:
     leg, fills = side.leg, side.fills
     leg.changed = leg.look_again = 0
     leg.exit_slack = -1.0
+    if leg.fills == 0:
+        leg.stage1_done = 0
     leg.gap_trigger = leg.under_water = -leg.sign * INFINITY
     for i in range(leg.fills):
         gap = gap_price(leg.sign, fills.price[i], fills.spacing_pct[i])
@@ -174,12 +177,19 @@ def check_circuit_breaker(memory: Memory, now: Now, book: SymbolOrders, long: Si
         cancel_entries(book, short)
 
 
-def check_stop_loss(p: GridConfig, rules: Market, memory: Memory, now: Now, book: SymbolOrders, side: Side) -> None:
+def check_stop_loss(
+    p: GridConfig, rules: Market, memory: Memory, now: Now, book: SymbolOrders, long: Side, short: Side
+) -> None:
     """3. Half of a leg on a close beyond stage 1, all of it at the resting stop of stage 2."""
+    if long.leg.fills:
+        stop_leg(p, rules, memory, now, book, long)
+    if short.leg.fills:
+        stop_leg(p, rules, memory, now, book, short)
+
+
+def stop_leg(p: GridConfig, rules: Market, memory: Memory, now: Now, book: SymbolOrders, side: Side) -> None:
+    """Close a share of a leg beyond stage 1, once until the price has come back, and move the stop of stage 2."""
     leg = side.leg
-    if leg.fills == 0:
-        leg.stage1_done = 0
-        return
     average = leg.cost / leg.qty
     if not beyond_stop1(leg.sign, average, now.close, now.atr, p.stop1_atr):
         leg.stage1_done = 0
@@ -353,25 +363,29 @@ def generate_grid(
     plan : what `plan_entries` keeps.
     """
     long_block, short_block = entry_blocks(memory.halted != 0, now.var_limited != 0, now.regime)
-    block(memory, book, long, long_block)
-    block(memory, book, short, short_block)
+    if long.leg.blocked != long_block:
+        block(book, long, long_block)
+    if short.leg.blocked != short_block:
+        block(book, short, short_block)
+    if memory.bar >= long.leg.look_again:
+        look_around(memory, long)
+    if memory.bar >= short.leg.look_again:
+        look_around(memory, short)
     row = now.regime + 2
-    now.kelly = kelly_now(p, kelly[row], returns[row])
+    if not kelly[row].known:
+        find_kelly(p, kelly[row], returns[row])
+    now.kelly = kelly[row].multiplier
     cools = cools_down(memory.stops, memory.stop_3, memory.bar)
     now.notional = now.equity * p.order_pct * now.kelly * (COOLDOWN_FACTOR if cools else 1.0)
     memory.entries_change = plan_entries(p, rules, memory, now, long, short, long_block, short_block, plan)
     now.centre = memory.anchor + now.shift
 
 
-def block(memory: Memory, book: SymbolOrders, side: Side, reason: int) -> None:
-    """Cancel the entries of a side that may not add any more, and look around where fills or cooling have changed."""
-    leg = side.leg
-    if leg.blocked != reason:
-        leg.blocked = reason
-        if reason != PLACED:
-            cancel_entries(book, side)
-    if memory.bar >= leg.look_again:
-        look_around(memory, side)
+def block(book: SymbolOrders, side: Side, reason: int) -> None:
+    """Note why a side may not add any more, and cancel its entries; or that it may again."""
+    side.leg.blocked = reason
+    if reason != PLACED:
+        cancel_entries(book, side)
 
 
 def look_around(memory: Memory, side: Side) -> None:
@@ -390,18 +404,16 @@ def look_around(memory: Memory, side: Side) -> None:
     leg.taken_fills, leg.taken = leg.fills, leg.fills + kept
 
 
-def kelly_now(p: GridConfig, kelly: Kelly, returns: Sequence[float]) -> float:
-    """Return the multiplier of a regime, computed anew after each of its trades."""
-    if not kelly.known:
-        kelly.known = 1
-        kelly.multiplier = kelly_multiplier(
-            returns[: kelly.returns],
-            window=p.kelly_window,
-            min_trades=p.kelly_min_trades,
-            floor=p.kelly_floor,
-            cap=p.kelly_cap,
-        )
-    return kelly.multiplier
+def find_kelly(p: GridConfig, kelly: Kelly, returns: Sequence[float]) -> None:
+    """Compute the multiplier of a regime anew, after one of its trades."""
+    kelly.known = 1
+    kelly.multiplier = kelly_multiplier(
+        returns[: kelly.returns],
+        window=p.kelly_window,
+        min_trades=p.kelly_min_trades,
+        floor=p.kelly_floor,
+        cap=p.kelly_cap,
+    )
 
 
 def match_orders(
@@ -427,7 +439,7 @@ def match_orders(
 def rest_exits(p: GridConfig, rules: Market, now: Now, book: SymbolOrders, side: Side, shift: float) -> None:
     """Give every fill its exit; one within the tolerance stays."""
     leg, fills = side.leg, side.fills
-    if leg.exit_count == leg.fills and exits_stay(
+    if count_exits(side) == leg.fills and exits_stay(
         leg.sign, shift, leg.exit_shift, leg.exit_slack, leg.exit_guard, now.close
     ):
         return

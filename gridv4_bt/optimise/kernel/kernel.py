@@ -63,8 +63,8 @@ CALLED = (fills, matching)
 INSTEAD = tuple(
     (getattr(orders_of_objects, name), getattr(orders, name))
     for name in (
-        "cancel_entries", "close_at_market", "confirm_regime", "liquidation_range", "load_exits", "maintenance",
-        "make_room", "place_exits", "plan_entries", "rest_entries", "set_stop",
+        "cancel_entries", "close_at_market", "confirm_regime", "count_exits", "liquidation_range", "load_exits",
+        "maintenance", "make_room", "place_exits", "plan_entries", "rest_entries", "set_stop",
     )
 )  # fmt: skip
 
@@ -99,8 +99,7 @@ def trade(inputs, state):
             )
             update_regime(memory, now)  # 1
             check_circuit_breaker(memory, now, wallet, long, short)  # 2
-            check_stop_loss(p, rules, memory, now, wallet, long)  # 3
-            check_stop_loss(p, rules, memory, now, wallet, short)
+            check_stop_loss(p, rules, memory, now, wallet, long, short)  # 3
             check_liquidation(p, memory, now, wallet, brackets, long, short)  # 4
             prune(p, memory, now, wallet, long, short)  # 5
             trail_anchor(p, memory, now)  # 6

@@ -132,6 +132,11 @@ def refuse(p, side, room, free, tally):
     return free
 
 
+def count_exits(side):
+    """Return how many fills have an exit."""
+    return side.leg.exit_count
+
+
 def load_exits(side):
     """Leave the exits where they are: a fill's record holds its own."""
 
