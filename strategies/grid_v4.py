@@ -2,6 +2,7 @@
 
 from array import array
 from collections import Counter
+from functools import partial
 from struct import Struct
 
 from gridv4_bt.compat import FastStrategy, LineReader
@@ -88,6 +89,7 @@ class GridStrategyV4(FastStrategy):
         self._closed = self.broker.closed_trades()
         self._trades_seen = 0
         self._settlements_seen = 0
+        self._bind()
         self._clock = data.lines.datetime
         self._reader = LineReader(
             self.atr.l.atr, self.zscore.l.z, self.sigma.l.sigma, before=(self.kama.l.kama, regime.l.regime)
@@ -122,12 +124,13 @@ class GridStrategyV4(FastStrategy):
             self.market = state.market
             self.plan.obey(self.market)
             self.ticks.append((state.bar.time, self.market.tick))
+            self._bind()
         self._feed_bars = self._clock.lencount
         now.time, now.close = state.bar.time, state.bar.close
         now.atr, now.z, now.sigma, now.kama, before = self._reader.read()
         now.equity = self.broker.getvalue()
         now.regime = int(before) if before == before else NOISE  # NaN: not known yet
-        memory.funding_rate = state.funding_rate
+        memory.funding_rate, memory.settlements = state.funding_rate, state.settlements
         steps.begin_bar(memory, now)
         closed = self._closed
         if len(closed) > self._trades_seen:
@@ -139,49 +142,59 @@ class GridStrategyV4(FastStrategy):
                 side.take_in()
                 steps.refresh(self.config, side)
 
+    def _bind(self) -> None:
+        """Bind each step to what it works on; looking eight attributes up takes longer than most steps do."""
+        p, rules, memory, now, orders, long, short = (
+            self.config, self.market, self.memory, self.now, self.orders, self.long, self.short,
+        )  # fmt: skip
+        brackets, plan = rules.brackets, self.plan
+        self._update_regime = partial(steps.update_regime, memory, now)
+        self._check_circuit_breaker = partial(steps.check_circuit_breaker, memory, now, orders, long, short)
+        self._check_stop_loss = partial(steps.check_stop_loss, p, rules, memory, now, orders, long, short)
+        self._check_liquidation = partial(steps.check_liquidation, p, memory, now, orders, brackets, long, short)
+        self._prune = partial(steps.prune, p, memory, now, orders, long, short)
+        self._trail_anchor = partial(steps.trail_anchor, p, memory, now)
+        self._check_var = partial(steps.check_var, p, now, long, short)
+        self._generate_grid = partial(
+            steps.generate_grid, p, rules, memory, now, orders, long, short, self.kelly, self.returns, plan
+        )
+        self._match_orders = partial(steps.match_orders, p, rules, memory, now, orders, long, short, plan)
+
     def update_regime(self) -> None:
         """1. The regime of the bar before decides who may add now."""
-        steps.update_regime(self.memory, self.now)
+        self._update_regime()
 
     def check_circuit_breaker(self) -> None:
         """2. Halt on a crash by z-score; exits and stops stay."""
-        steps.check_circuit_breaker(self.memory, self.now, self.orders, self.long, self.short)
+        self._check_circuit_breaker()
 
     def check_stop_loss(self) -> None:
         """3. Half of a leg on a close beyond stage 1, all of it at the resting stop of stage 2."""
-        steps.check_stop_loss(self.config, self.market, self.memory, self.now, self.orders, self.long, self.short)
+        self._check_stop_loss()
 
     def check_liquidation(self) -> None:
         """4. Margin call: close the worst fills before the exchange does."""
-        steps.check_liquidation(
-            self.config, self.memory, self.now, self.orders, self.market.brackets, self.long, self.short
-        )
+        self._check_liquidation()
 
     def prune(self) -> None:
         """5. Cut single fills by the five methods, then the worst fill near the VaR limit."""
-        self.memory.settlements = self._state.settlements
-        steps.prune(self.config, self.memory, self.now, self.orders, self.long, self.short)
+        self._prune()
 
     def trail_anchor(self) -> None:
         """6. Follow an uptrend that left the ladder; start anew where the ladder was left otherwise."""
-        steps.trail_anchor(self.config, self.memory, self.now)
+        self._trail_anchor()
 
     def check_var(self) -> None:
         """7. No new entries while a day's value at risk exceeds its limit."""
-        steps.check_var(self.config, self.now, self.long, self.short)
+        self._check_var()
 
     def generate_grid(self) -> None:
         """8. Centre the ladder by the inventory, size its levels and plan the entries of the sides that may add."""
-        steps.generate_grid(
-            self.config, self.market, self.memory, self.now, self.orders, self.long, self.short,
-            self.kelly, self.returns, self.plan,
-        )  # fmt: skip
+        self._generate_grid()
 
     def match_orders(self) -> None:
         """9. Hand the wanted orders to the broker, which changes only what differs."""
-        steps.match_orders(
-            self.config, self.market, self.memory, self.now, self.orders, self.long, self.short, self.plan
-        )
+        self._match_orders()
 
     def record_funding(self) -> None:
         """10. Note what the open fills have paid whenever the broker has settled."""
