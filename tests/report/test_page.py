@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from busy import busy
 from report_runs import CONFIG, empty_record, long_record, packed, small_run, summary_of
 
 from feeds.synthetic import sample_market
@@ -285,7 +286,7 @@ def test_how_sure_the_mixture_was_is_on_the_page():
     pytest.importorskip("sklearn")
     market = sample_market(days=36, start="2024-03-01")
     feeds = make_feeds([SymbolData("BTCUSDT", market.candles, market.funding)])
-    config = GridConfig(regime="gmm", gmm_window=960)
+    config = busy(regime="gmm", gmm_window=960)
     result = run(make_cerebro(feeds, config, 20_000.0))
     [record] = result.records
     known = np.isfinite(record.posteriors).all(axis=1)
