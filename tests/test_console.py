@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from busy import BUSY_FILE
 
 from feeds.synthetic import sample_market
 from gridv4_bt.__main__ import main
 from strategies.grid_v4 import GridStrategyV4
 
 ROOT = Path(__file__).resolve().parents[1]
+TRADING = ("--config", BUSY_FILE)  #: so that there are fills to decide about
 WARM_UP_BIAS = "warm-up bias found: even 100 bars decide otherwise than 120 bars\n"
 
 
@@ -61,7 +63,7 @@ def test_the_package_runs_as_the_command():
 
 
 def test_lookahead_shows_every_cut_and_ends_with_0_when_there_is_none(gridv4, candles):
-    code, out, err = gridv4("bias", "lookahead", "--data", candles, "--cuts", 1, "--to", "2024-03-04")
+    code, out, err = gridv4("bias", "lookahead", "--data", candles, *TRADING, "--cuts", 1, "--to", "2024-03-04")
     # Of the 288 bars from 2024-03-02 on, which decide, the one even cut is after the 144th.
     assert (code, err) == (0, "")
     assert "2024-03-03 11:45 │ 144 │ ok" in out
@@ -70,7 +72,7 @@ def test_lookahead_shows_every_cut_and_ends_with_0_when_there_is_none(gridv4, ca
 
 def test_lookahead_ends_with_1_and_the_first_difference_when_it_finds_one(gridv4, candles, monkeypatch):
     monkeypatch.setattr("gridv4_bt.backtest.GridStrategyV4", Foresight)
-    span = ("--data", candles, "--to", "2024-03-04")
+    span = ("--data", candles, *TRADING, "--to", "2024-03-04")
     code, out, err = gridv4("bias", "lookahead", *span, "--cuts", 1)
     assert code == 1
     assert "BTCUSDT anchor" in out
@@ -83,7 +85,7 @@ def test_lookahead_ends_with_1_and_the_first_difference_when_it_finds_one(gridv4
 
 
 def test_warmup_says_how_many_bars_are_enough(gridv4, candles):
-    code, out, err = gridv4("bias", "warmup", "--data", candles, "--warm-ups", "1000, 500,100,1000,800")
+    code, out, err = gridv4("bias", "warmup", "--data", candles, *TRADING, "--warm-ups", "1000, 500,100,1000,800")
     assert (code, err) == (0, "")
     assert "decisions from 2024-03-11 10:00 UTC on" in out  # 1,000 bars are 10 days and 10 hours
     assert "│ 500 │ 344 │ ok" in out
@@ -91,14 +93,14 @@ def test_warmup_says_how_many_bars_are_enough(gridv4, candles):
 
 
 def test_warmup_ends_with_1_when_even_the_second_longest_decides_otherwise(gridv4, candles):
-    code, out, err = gridv4("bias", "warmup", "--data", candles, "--warm-ups", "100,120")
+    code, out, err = gridv4("bias", "warmup", "--data", candles, *TRADING, "--warm-ups", "100,120")
     assert code == 1
     assert "BTCUSDT" in out
     assert err == WARM_UP_BIAS
 
 
 def test_two_symbols_share_one_wallet(gridv4, candles):
-    files = ("--data", candles, "--data", f"ETHUSDT={candles}", "--to", "2024-03-03")
+    files = ("--data", candles, "--data", f"ETHUSDT={candles}", *TRADING, "--to", "2024-03-03")
     code, out, _ = gridv4("bias", "lookahead", *files, "--cuts", 1)
     assert code == 0
     assert "2024-03-02 23:45 │ 192 │ ok" in out  # 96 bars of each
@@ -111,7 +113,7 @@ def test_without_data_the_sample_market_is_examined(gridv4):
 
 
 def test_quiet_prints_nothing_but_a_bias(gridv4, candles):
-    quiet = ("--data", candles, "--quiet")
+    quiet = ("--data", candles, *TRADING, "--quiet")
     assert gridv4("bias", "lookahead", *quiet, "--cuts", 1, "--to", "2024-03-03") == (0, "", "")
     assert gridv4("bias", "warmup", *quiet, "--warm-ups", "500,1000") == (0, "", "")
     assert gridv4("bias", "warmup", *quiet, "--warm-ups", "100,120") == (1, "", WARM_UP_BIAS)

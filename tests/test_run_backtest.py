@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from busy import busy
+from busy import BUSY, BUSY_FILE, busy
 
 from feeds.synthetic import sample_market
 from gridv4_bt.cli.market_options import matching_modes
@@ -20,6 +20,7 @@ from gridv4_bt.engine.columns import EQUITY_COLUMNS
 from gridv4_bt.record.trades import TRADE_COLUMNS
 
 SCRIPT = Path(__file__).resolve().parents[1] / "run_backtest.py"
+TRADING = ("--config", BUSY_FILE)  #: for runs whose trades are looked at
 
 
 def call(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -39,7 +40,7 @@ def candles(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def run_folder(candles, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "one"
-    done = call("--data", candles, "--out", folder, "--set", "levels=5", "--cash", 20000, cwd=candles.parent)
+    done = call("--data", candles, *TRADING, "--out", folder, "--set", "levels=5", "--cash", 20000, cwd=candles.parent)
     assert done.returncode == 0, done.stderr
     assert "net return" in done.stdout
     return folder
@@ -85,7 +86,8 @@ def test_the_config_written_is_the_config_used(run_folder):
 
 def test_the_same_input_gives_the_same_bytes(candles, run_folder, tmp_path):
     again = tmp_path / "again"
-    call("--data", candles, "--out", again, "--set", "levels=5", "--cash", 20000, "--quiet", cwd=tmp_path)
+    options = ("--out", again, "--set", "levels=5", "--cash", 20000, "--quiet")
+    call("--data", candles, *TRADING, *options, cwd=tmp_path)
     for name in ("trades.csv", "equity.csv", "returns.csv", "config.toml", "overview.png", "report.html"):
         assert (again / name).read_bytes() == (run_folder / name).read_bytes(), name
     first, second = (json.loads((folder / "summary.json").read_text()) for folder in (run_folder, again))
@@ -115,7 +117,7 @@ def test_from_and_to_cut_the_bars(candles, tmp_path):
 
 
 def test_two_symbols_share_one_wallet(candles, tmp_path):
-    files = ("--data", candles, "--data", f"ETHUSDT={candles}")
+    files = ("--data", candles, "--data", f"ETHUSDT={candles}", *TRADING)
     assert call(*files, "--out", tmp_path / "two", "--quiet", cwd=tmp_path).returncode == 0
     bars = read(tmp_path / "two" / "equity.csv")
     assert {bar["symbol"] for bar in bars} == {"BTCUSDT", "ETHUSDT"}
@@ -123,6 +125,7 @@ def test_two_symbols_share_one_wallet(candles, tmp_path):
     for bar in bars:
         by_time.setdefault(bar["time"], set()).add(bar["equity"])
     assert all(len(values) == 1 for values in by_time.values())
+    assert len(set.union(*by_time.values())) > 100  # positions were held
 
 
 BAD_CALLS = [
@@ -210,9 +213,9 @@ def detail(candles) -> Path:
     return path
 
 
-#: Stops so near that some bars reach a stop and an exit.
-NARROW = ("k=0.3", "floor_pct=0.001", "stop1_atr=0.8", "stop2_atr=1", "regime=none")
-NARROWLY = [word for setting in NARROW for word in ("--set", setting)]
+#: Stops so near that some bars reach a stop and an exit. The preset's file would choose how bars are matched.
+NARROW = BUSY | {"k": 0.3, "floor_pct": 0.001, "stop1_atr": 0.8, "stop2_atr": 1.0, "regime": "none"}
+NARROWLY = [word for name in NARROW if name != "intrabar" for word in ("--set", f"{name}={NARROW[name]}")]
 
 
 @pytest.fixture(scope="session")
@@ -324,19 +327,20 @@ def test_bad_detail_ends_with_one_line_on_stderr_and_code_2(arguments, words, ca
 
 def test_brackets_of_a_file_replace_the_packaged_ones(candles, tmp_path):
     tiers = [{"notionalFloor": 0, "notionalCap": 1e9, "maintMarginRate": 0.02, "maintAmount": 0, "maxLeverage": 20}]
+    common = ("--data", candles, *TRADING, "--quiet", "--no-report")
     for name, content in (("table", tiers), ("history", [{"first_seen": "2024-01-01", "tiers": tiers}])):
         path = tmp_path / f"{name}.json"
         path.write_text(json.dumps({"symbols": {"BTCUSDT": content}}))
-        options = ("--brackets", path, "--out", tmp_path / name, "--quiet", "--no-report")
-        done = call("--data", candles, *options, cwd=tmp_path)
+        done = call(*common, "--brackets", path, "--out", tmp_path / name, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert "brackets" in json.loads((tmp_path / name / "summary.json").read_text())["rules"]["BTCUSDT"]
     # the margin of 2 % instead of 0.4 %
-    assert call("--data", candles, "--out", tmp_path / "plain", "--quiet", "--no-report", cwd=tmp_path).returncode == 0
+    assert call(*common, "--out", tmp_path / "plain", cwd=tmp_path).returncode == 0
     table, dated, packaged = (
         json.loads((tmp_path / name / "summary.json").read_text())["max_margin_ratio"]
         for name in ("table", "history", "plain")
     )
+    assert packaged > 0.0
     assert table == dated == pytest.approx(5.0 * packaged)
 
 

@@ -4,10 +4,14 @@ import json
 import sys
 
 import pytest
+from busy import BUSY_FILE
 from test_data_command import SPAN, market  # noqa: F401 (a fixture)
 
 from gridv4_bt.cli import backtest
 from gridv4_bt.cli.common import run_app
+
+#: Levels so near that the small moves of the fake exchange fill them.
+TRADING = ("--config", BUSY_FILE, "--set", "k=0.5", "--set", "floor_pct=0.001")
 
 
 @pytest.fixture
@@ -15,8 +19,8 @@ def run(monkeypatch, capsys, tmp_path):
     """run(option, ...) -> exit code, stdout, stderr."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
-        words = ["run_backtest.py", *map(str, arguments), "--cache-dir", str(tmp_path / "cache"), "--no-report"]
-        monkeypatch.setattr(sys, "argv", words)
+        options = (*arguments, *TRADING, "--cache-dir", tmp_path / "cache", "--no-report")
+        monkeypatch.setattr(sys, "argv", ["run_backtest.py", *map(str, options)])
         monkeypatch.setenv("COLUMNS", "200")
         with pytest.raises(SystemExit) as end:
             run_app(backtest.app)
@@ -32,6 +36,7 @@ def test_symbol_is_downloaded_once_and_traded_again_without_a_network(market, ru
     assert "BTCUSDT: filters" in out  # whose rules they are and of when
     summary = json.loads((tmp_path / "first" / "summary.json").read_text())
     assert (summary["symbols"], summary["bars"]) == (["BTCUSDT"], 3 * 96)
+    assert summary["trades"] > 5
     market.base = None
     code, _, err = run("--symbol", "BTC/USDT:USDT", *SPAN, "--out", tmp_path / "second", "--quiet")
     assert (code, err) == (0, "")

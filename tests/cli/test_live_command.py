@@ -72,13 +72,14 @@ def test_without_keys_nothing_is_sent(tmp_path, monkeypatch):
 
 def test_paper_trades_and_goes_on_and_begins_anew(tmp_path, short_market):
     state = tmp_path / "state"
-    first = run("--paper", "--days", 1, "--quiet", "--once", "--state-dir", state)
+    paper = ("--paper", "--days", 1, "--quiet", "--config", BUSY_FILE, "--state-dir", state)
+    first = run(*paper, "--once")
     assert first.exit_code == 0, first.output
     assert len((state / "equity.csv").read_text().splitlines()) == 2
-    second = run("--paper", "--days", 1, "--quiet", "--state-dir", state)
+    second = run(*paper)
     assert second.exit_code == 0, second.output
     assert len((state / "equity.csv").read_text().splitlines()) == 14
-    third = run("--paper", "--days", 1, "--quiet", "--once", "--state-dir", state)
+    third = run(*paper, "--once")
     assert third.exit_code == 0, third.output
     assert len((state / "equity.csv").read_text().splitlines()) == 2
     assert len(list(state.glob("before-*"))) == 1
@@ -93,7 +94,8 @@ def test_the_preflight_check_looks_and_changes_nothing(tmp_path, short_market):
 
 def test_ctrl_c_saves_and_ends_with_0(tmp_path):
     state = tmp_path / "state"
-    words = [sys.executable, str(SCRIPT), "--paper", "--speed", "900", "--days", "2", "--state-dir", str(state)]
+    options = ["--paper", "--speed", "900", "--days", "2", "--config", BUSY_FILE, "--state-dir", state]
+    words = [sys.executable, str(SCRIPT), *map(str, options)]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 90.0
         while not (state / "heartbeat.json").exists() and process.poll() is None and time.monotonic() < deadline:

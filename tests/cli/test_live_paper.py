@@ -6,6 +6,7 @@ import time
 from collections import Counter
 
 import pytest
+from busy import BUSY_FILE
 
 pytest.importorskip("aiohttp")
 
@@ -42,8 +43,8 @@ def paper(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "BARS_A_DAY", 12)
 
     def call(*words):
-        folders = ["--cache-dir", tmp_path / "cache", "--state-dir", tmp_path / "state"]
-        return CliRunner().invoke(command.app, list(map(str, ["--paper", "--days", 1, "--quiet", *folders, *words])))
+        options = ["--cache-dir", tmp_path / "cache", "--state-dir", tmp_path / "state", "--config", BUSY_FILE]
+        return CliRunner().invoke(command.app, list(map(str, ["--paper", "--days", 1, "--quiet", *options, *words])))
 
     return call
 

@@ -86,7 +86,8 @@ def told():
 
 @contextmanager
 def started(folder, *words, url="", more="", **variables):
-    command = [sys.executable, "-X", "dev", "-c", PROGRAM.format(more=more), "--symbol", SYMBOL, *words]
+    options = ["--symbol", SYMBOL, "--config", str(BUSY_FILE), *words]
+    command = [sys.executable, "-X", "dev", "-c", PROGRAM.format(more=more), *options]
     kept = {name: value for name, value in os.environ.items() if name not in (KEY, SECRET, NOTIFY)}
     variables = kept | {"PYTHONPATH": str(ROOT), "WIRED_TO": url} | variables
     with subprocess.Popen(

@@ -56,8 +56,8 @@ def run(exchange, tmp_path):
     """``run("--once")`` trades at the exchange and gives exit code and all that was said."""
 
     def call(*words, symbol=SYMBOL, state="state"):
-        words = ["--endpoint", exchange.url, "--symbol", symbol, "--state-dir", tmp_path / state, *words]
-        result = CliRunner().invoke(command.app, list(map(str, words)))
+        place = ["--endpoint", exchange.url, "--symbol", symbol, "--state-dir", tmp_path / state]
+        result = CliRunner().invoke(command.app, list(map(str, [*place, "--config", BUSY_FILE, *words])))
         return result.exit_code, result.output + (f" {result.exception}" if result.exception else "")
 
     return call
@@ -76,9 +76,10 @@ def alerts(folder) -> list[str]:
 @contextmanager
 def started(url, state, *words, **more):
     """A session in a process of its own, an hour of the market in four seconds."""
-    options = ["--endpoint", url, "--symbol", SYMBOL, "--speed", "900", "--state-dir", str(state), *words]
+    options = ["--endpoint", url, "--symbol", SYMBOL, "--speed", "900", "--state-dir", state, "--config", BUSY_FILE]
+    options = [str(SCRIPT), *map(str, options), *words]
     with subprocess.Popen(
-        [sys.executable, str(SCRIPT), *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more
+        [sys.executable, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more
     ) as process:
         try:
             yield process

@@ -17,7 +17,7 @@ GMM = (
 
 @pytest.mark.parametrize("ends", [(None,), (7, 11, None)], ids=["at one go", "restarted twice"])
 def test_the_mixture_says_live_what_it_says_in_the_backtest(market, tmp_path, ends):
-    scene = market(settings=GMM, bars=32)
+    scene = market(settings=GMM, bars=32, first=4_160)
     with ServerThread(scene.api) as server:
         for until in ends:
             with scene.session(server.url, until) as session:
@@ -26,6 +26,7 @@ def test_the_mixture_says_live_what_it_says_in_the_backtest(market, tmp_path, en
     records, _ = scene.backtest()
     write_trades(tmp_path / "trades.csv", records)
     write_equity(tmp_path / "equity.csv", records)
+    assert len(rows(tmp_path / "trades.csv")) > 4
     told = rows(scene.folder / "equity.csv")
     assert len({row["regime"] for row in told}) > 1, "the scene must know more than one regime"
     for name in ("trades.csv", "equity.csv"):

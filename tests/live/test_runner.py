@@ -49,6 +49,7 @@ def test_a_session_that_is_stopped_and_started_again_goes_on_as_if_nothing_had_h
                 session._cerebro.run()  # without taking back the entries
                 session.save()
     records, _ = scene.backtest()
+    assert len(records[0].trades) > 8
     write_trades(tmp_path / "trades.csv", records)
     write_equity(tmp_path / "equity.csv", records)
     for name in ("trades.csv", "equity.csv"):
@@ -164,6 +165,7 @@ def test_no_lost_answer_changes_what_is_traded(market, tmp_path, faults):
     session = scene.live()
     assert session.connection.failures > 0
     records, _ = scene.backtest()
+    assert len(records[0].trades) > 3
     write_trades(tmp_path / "trades.csv", records)
     assert differences(rows(scene.folder / "trades.csv"), rows(tmp_path / "trades.csv")) == []
     assert held_equals(session, scene)

@@ -28,6 +28,7 @@ def pair(market):
 def unequal(scene, folder) -> list[str]:
     """Return where the files of a session differ from those of the backtest of the same candles."""
     records, _ = scene.backtest()
+    assert all(record.trades for record in records)
     write_trades(folder / "trades.csv", records)
     write_equity(folder / "equity.csv", records)
     names = ("trades.csv", "equity.csv")

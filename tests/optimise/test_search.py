@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from busy import busy
+from busy import BUSY, busy
 
 from feeds.synthetic import sample_market
 from gridv4_bt.__main__ import main
@@ -19,7 +19,10 @@ from gridv4_bt.config import load_config
 pytest.importorskip("optuna")
 pytest.importorskip("scipy")
 
-SPACE = """
+#: The other values of the busy preset, so that every trial trades.
+FIXED = "\n".join(f"{name} = {value!r}" for name, value in BUSY.items() if name not in ("k", "levels", "order_pct"))
+
+SPACE = f"""
 limits = ["liquidations = 0"]
 
 [search]
@@ -52,11 +55,12 @@ figure = "max_drawdown"
 over = "worst"
 
 [parameters]
-k = { low = 1.0, high = 4.0, log = true }
-levels = { choices = [3, 5] }
+k = {{ low = 1.0, high = 4.0, log = true }}
+levels = {{ choices = [3, 5] }}
 
 [fixed]
 order_pct = 0.04
+{FIXED}
 
 [folds]
 count = 2

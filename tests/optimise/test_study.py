@@ -123,7 +123,8 @@ def test_a_trial_that_fails_is_kept_with_its_reason():
 
 
 def test_contradictions_of_parameters_fail_as_trials():
-    some = space({"sampler": "grid"}, parameters={"stop1_atr": {"choices": [4.0, 9.0]}})
+    stops = {"parameters": {"stop1_atr": {"choices": [4.0, 9.0]}}, "fixed": {"stop2_atr": 6.0}}
+    some = space({"sampler": "grid"}, **stops)
     assert [trial.error for trial in run(some).trials] == [
         None,
         "stop1_atr = 9.0 against stop2_atr = 6.0: stage 2 must lie farther away than stage 1",

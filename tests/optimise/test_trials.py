@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from busy import busy
+from busy import BUSY_FILE, busy
 
 from feeds.synthetic import sample_market
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
@@ -33,8 +33,10 @@ def backtest(monkeypatch, capsys, tmp_path, candles):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 
+    common = ("--data", candles, "--config", BUSY_FILE)
+
     def call(*options: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["run_backtest.py", "--data", str(candles), *map(str, options)])
+        monkeypatch.setattr(sys, "argv", ["run_backtest.py", *map(str, (*common, *options))])
         with pytest.raises(SystemExit) as end:
             main()
         written = capsys.readouterr()
@@ -123,6 +125,7 @@ def test_every_combination_is_the_backtest_with_these_parameters(backtest, candl
     for row in rows:
         config = busy(levels=4, k=float(row["k"]), leverage=float(row["leverage"]))
         summary = run(make_cerebro(make_feeds([SymbolData("BTCUSDT", candles)]), config, 20_000.0)).summary
+        assert summary["trades"] > 5
         for name in ("net_return", "max_drawdown", "trades", "fees"):
             assert float(row[name]) == summary[name]
     best = load_config(tmp_path / "two" / "best.toml")
@@ -161,10 +164,9 @@ def test_bad_input_ends_with_one_line_and_code_2_and_writes_nothing(options, wor
 
 
 def test_ctrl_c_leaves_what_is_finished(candles, tmp_path):
-    command = [sys.executable, "run_backtest.py", "--data", candles, "--optimize", "k=1:50:0.01", "--jobs", "2"]
-    process = subprocess.Popen(
-        [*map(str, command), "--out", str(tmp_path / "run"), "--quiet"], cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "run_backtest.py", "--data", candles, "--config", BUSY_FILE]
+    options = ["--optimize", "k=1:50:0.01", "--jobs", "2", "--out", tmp_path / "run", "--quiet"]
+    process = subprocess.Popen(list(map(str, [*command, *options])), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     table = tmp_path / "run" / "trials.csv"
     while process.poll() is None and not (table.exists() and len(table.read_text().splitlines()) > 3):
         time.sleep(0.1)
