@@ -15,6 +15,7 @@ MODULES = {
     "__init__.py": "Python's own name",
     "exchange.py": "in feeds its public data; in exchange the local Binance; in the kernel the compiled HedgeBroker",
     "orders.py": "single orders; what the steps order of a broker; and of the kernel's records in its place",
+    "guards.py": "in engine what guards a position; in optimise what guards a search against overfitting",
     "live.py": "in brokers and feeds the live twin of the simulated broker and of the feed of files",
     "matching.py": "the kernel's compiled text of engine/matching.py",
     "state.py": "what is held between two bars, by a live session and by the kernel",

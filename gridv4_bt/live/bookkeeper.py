@@ -13,7 +13,7 @@ from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.booking import BarBooking, book_bars
 from gridv4_bt.live.connection import Refused, Unreachable
 from gridv4_bt.live.own_orders import Execution
-from gridv4_bt.live.reconciler import Mismatch, Reconciler
+from gridv4_bt.live.reconciliation import Mismatch, Reconciler
 
 #: Difference from the exchange's wallet that rounding explains, quote.
 _WALLET_NOISE = 0.01

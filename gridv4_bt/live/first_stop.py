@@ -7,7 +7,7 @@ of the entries would limit the loss in a crash.
 from gridv4_bt.engine.guards import stop2_price
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.connection import Log, Refused, Unreachable
-from gridv4_bt.live.reconciler import Reconciler
+from gridv4_bt.live.reconciliation import Reconciler
 
 
 class FirstStop:

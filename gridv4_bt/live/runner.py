@@ -33,7 +33,7 @@ from gridv4_bt.live.live_strategy import LiveStrategy
 from gridv4_bt.live.logger import SessionLog
 from gridv4_bt.live.monitor import Limits, Monitor
 from gridv4_bt.live.own_orders import OrderStatus
-from gridv4_bt.live.reconciler import Reconciler
+from gridv4_bt.live.reconciliation import Reconciler
 from gridv4_bt.live.state import StateFile
 from gridv4_bt.record.run_record import SymbolRecord
 from strategies.snapshot import take_snapshot

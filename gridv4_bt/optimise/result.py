@@ -13,10 +13,10 @@ from gridv4_bt.backtest import SymbolData
 from gridv4_bt.config import GridConfig, make_config
 from gridv4_bt.errors import GridV4Error
 from gridv4_bt.optimise.figures import Evaluation, Figures
+from gridv4_bt.optimise.guards import Guards, Verdict, judge, measure, neighbours_of, nothing_fits
 from gridv4_bt.optimise.markets import load_symbols
 from gridv4_bt.optimise.space import Limit, Space
 from gridv4_bt.optimise.study import Search, Trial, best_of, named, portfolio, violations
-from gridv4_bt.optimise.verdict import Guards, Verdict, judge, measure, neighbours_of, nothing_fits
 from gridv4_bt.optimise.walkforward import SCHEMES, FoldResult, Watch, folds_of, make_markets, walk_forward
 from gridv4_bt.optimise.workers import Result as Evaluations
 from gridv4_bt.optimise.workers import Values, Workers

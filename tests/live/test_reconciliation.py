@@ -14,7 +14,7 @@ from gridv4_bt.live.account_queries import Position, Trade
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
 from gridv4_bt.live.order_diff import Unbooked, diff_leg
 from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, OrderStatus
-from gridv4_bt.live.reconciler import Reconciler
+from gridv4_bt.live.reconciliation import Reconciler
 
 LONG = PositionSide.LONG
 

@@ -10,8 +10,8 @@ pytest.importorskip("optuna")
 pytest.importorskip("scipy")
 
 from gridv4_bt.optimise.folds import Fold
+from gridv4_bt.optimise.guards import Guards, judge, measure, neighbours_of
 from gridv4_bt.optimise.study import Search, best_of
-from gridv4_bt.optimise.verdict import Guards, judge, measure, neighbours_of
 from gridv4_bt.optimise.walkforward import FoldResult
 from gridv4_bt.validation.overfitting import Overfitting, ReturnInterval
 
