@@ -7,8 +7,8 @@ from fake_market import MARKETS, FormulaMarket, Here, space
 optuna = pytest.importorskip("optuna")
 pytest.importorskip("scipy")
 
-from gridv4_bt.optimise.sampling import grid_size, propose  # noqa: E402
-from gridv4_bt.optimise.study import Search  # noqa: E402
+from gridv4_bt.optimise.sampling import grid_size, propose
+from gridv4_bt.optimise.study import Search
 
 SAMPLERS = ["random", "sobol", "tpe", "nsga2"]
 

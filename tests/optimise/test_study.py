@@ -16,10 +16,10 @@ from fake_market import DAYS, MARKETS, FormulaMarket, Here, space
 optuna = pytest.importorskip("optuna")
 pytest.importorskip("scipy")
 
-from gridv4_bt.config import GridConfig  # noqa: E402
-from gridv4_bt.errors import ConfigError  # noqa: E402
-from gridv4_bt.optimise.figures import Evaluation  # noqa: E402
-from gridv4_bt.optimise.study import (  # noqa: E402
+from gridv4_bt.config import GridConfig
+from gridv4_bt.errors import ConfigError
+from gridv4_bt.optimise.figures import Evaluation
+from gridv4_bt.optimise.study import (
     Search,
     best_of,
     pack_returns,
@@ -29,7 +29,7 @@ from gridv4_bt.optimise.study import (  # noqa: E402
     unpack_returns,
     violations,
 )
-from gridv4_bt.optimise.workers import Forks  # noqa: E402
+from gridv4_bt.optimise.workers import Forks
 
 ROOT = Path(__file__).resolve().parents[2]
 
