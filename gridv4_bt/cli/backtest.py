@@ -62,17 +62,17 @@ def main() -> None:
 @app.command()
 def backtest(
     context: typer.Context,
-    data: Data = [],  # noqa: B006 (typer reads the defaults, nobody changes them)
-    symbol: Symbols = [],  # noqa: B006
+    data: Data = [],
+    symbol: Symbols = [],
     session: Annotated[
         Path | None,
         typer.Option(help="A --state-dir of run_live.py: its candles, funding, rules, parameters and wallet."),
     ] = None,
     exchange: Venue = "binanceusdm",
     cache_dir: CacheDir = None,
-    funding: Funding = [],  # noqa: B006
-    mark: Mark = [],  # noqa: B006
-    detail: Detail = [],  # noqa: B006
+    funding: Funding = [],
+    mark: Mark = [],
+    detail: Detail = [],
     intrabar: Annotated[
         str,
         typer.Option(
@@ -85,12 +85,12 @@ def backtest(
     start: Start = "",
     end: End = "",
     config: Config = None,
-    setting: Settings = [],  # noqa: B006
+    setting: Settings = [],
     cash: Cash = 10_000.0,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; default runs/SYMBOL-TIME.")] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no picture and no page.")] = False,
     quiet: Quiet = False,
-    trial: Optimize = [],  # noqa: B006
+    trial: Optimize = [],
     jobs: Jobs = 1,
     rank: Rank = "sharpe",
 ) -> None:

@@ -44,16 +44,16 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors a
 
 @app.command("lookahead")
 def find_lookahead(
-    data: Data = [],  # noqa: B006 (typer reads the defaults, nobody changes them)
-    funding: Funding = [],  # noqa: B006
-    mark: Mark = [],  # noqa: B006
-    detail: Detail = [],  # noqa: B006
+    data: Data = [],
+    funding: Funding = [],
+    mark: Mark = [],
+    detail: Detail = [],
     brackets: Brackets = None,
     gaps: Gaps = "refuse",
     start: Start = "",
     end: End = "",
     config: Config = None,
-    setting: Settings = [],  # noqa: B006
+    setting: Settings = [],
     cash: Cash = 10_000.0,
     cuts: Annotated[int, typer.Option(help="Cuts spread evenly over the bars; as many again at random.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the random cuts.")] = 0,
@@ -86,16 +86,16 @@ def find_lookahead(
 
 @app.command("warmup")
 def find_warm_up(
-    data: Data = [],  # noqa: B006
-    funding: Funding = [],  # noqa: B006
-    mark: Mark = [],  # noqa: B006
-    detail: Detail = [],  # noqa: B006
+    data: Data = [],
+    funding: Funding = [],
+    mark: Mark = [],
+    detail: Detail = [],
     brackets: Brackets = None,
     gaps: Gaps = "refuse",
     start: Start = "",
     end: End = "",
     config: Config = None,
-    setting: Settings = [],  # noqa: B006
+    setting: Settings = [],
     cash: Cash = 10_000.0,
     warm_ups: Annotated[
         str, typer.Option(help="Bars of history before trading begins, the longest is compared with.")

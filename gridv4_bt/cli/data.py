@@ -28,7 +28,7 @@ End = Annotated[str, typer.Option("--to", help="Last day or time, UTC. Default: 
 
 @app.command("download")
 def download(
-    symbol: Symbols = [],  # noqa: B006 (typer reads the defaults, nobody changes them)
+    symbol: Symbols = [],
     start: Start = "",
     end: End = "",
     exchange: Venue = "binanceusdm",
@@ -101,7 +101,7 @@ def list_cache(cache_dir: CacheDir = None) -> None:
 
 @app.command("check")
 def check_cache(
-    symbol: Symbols = [],  # noqa: B006
+    symbol: Symbols = [],
     exchange: Venue = "binanceusdm",
     interval: Interval = "15m",
     cache_dir: CacheDir = None,

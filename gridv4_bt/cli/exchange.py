@@ -42,17 +42,17 @@ Participation = Annotated[
 
 
 def run_exchange(
-    data: Data = [],  # noqa: B006 (typer reads the defaults, nobody changes them)
-    funding: Funding = [],  # noqa: B006
-    mark: Mark = [],  # noqa: B006
-    detail: Detail = [],  # noqa: B006
+    data: Data = [],
+    funding: Funding = [],
+    mark: Mark = [],
+    detail: Detail = [],
     brackets: Brackets = None,
     gaps: Gaps = "refuse",
     start: Annotated[
         str, typer.Option("--from", help="Where trading begins, UTC; the bars before are history. Default: bar 1,500.")
     ] = "",
     config: Config = None,
-    settings: Settings = [],  # noqa: B006
+    settings: Settings = [],
     cash: Cash = 10_000.0,
     port: Port = 8_899,
     speed: Speed = 0.0,
@@ -64,7 +64,7 @@ def run_exchange(
     seed: Annotated[int | None, typer.Option(help="Seed of the faults, in place of the file's.")] = None,
     live: Annotated[
         list[str], typer.Option("--live", help="Follow the public minutes of BTC/USDT:USDT in real time. Repeat.")
-    ] = [],  # noqa: B006
+    ] = [],
 ) -> None:
     """Serve a local Binance USDⓈ-M on 127.0.0.1 that replays candles by the rules of the backtest.
 

@@ -65,7 +65,7 @@ def main() -> None:
 def live(
     symbol: Annotated[
         list[str], typer.Option("--symbol", help="Perpetual to trade: BTC/USDT:USDT or BTCUSDT. Repeat for several.")
-    ] = [],  # noqa: B006 (typer reads the defaults, nobody changes them)
+    ] = [],
     paper: Annotated[
         bool, typer.Option("--paper", help="Trade at a local exchange, without key and network; --symbol: its candles.")
     ] = False,
@@ -79,7 +79,7 @@ def live(
     demo: Annotated[bool, typer.Option("--demo", help="Trade in the exchange's demo environment.")] = False,
     endpoint: Annotated[str, typer.Option(help="Address of a local exchange (gridv4 exchange) to trade at.")] = "",
     config: Config = None,
-    setting: Settings = [],  # noqa: B006
+    setting: Settings = [],
     state_dir: Annotated[
         Path | None,
         typer.Option(

@@ -36,12 +36,12 @@ from gridv4_bt.validation.regimes import (
 
 
 def show_regimes(
-    data: Data = [],  # noqa: B006 (typer reads the defaults, nobody changes them)
+    data: Data = [],
     gaps: Gaps = "refuse",
     start: Start = "",
     end: End = "",
     config: Config = None,
-    setting: Settings = [],  # noqa: B006
+    setting: Settings = [],
     out: Annotated[Path | None, typer.Option(help="Picture of both filters over time, FILE.png.")] = None,
     quiet: Quiet = False,
 ) -> None:
