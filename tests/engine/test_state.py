@@ -23,8 +23,8 @@ def test_records_begin_at_zero_but_for_these(record):
     made, [row] = record(), new_records(record, 1)
     for name in record.__slots__:
         value = NOT_ZERO[record].get(name, 0)
-        assert getattr(made, name) == value or math.isnan(value) and math.isnan(getattr(made, name)), name
-        assert row[name] == value or math.isnan(value) and math.isnan(row[name]), name
+        assert getattr(made, name) == value or (math.isnan(value) and math.isnan(getattr(made, name))), name
+        assert row[name] == value or (math.isnan(value) and math.isnan(row[name])), name
 
 
 def test_numbers_of_labels_are_their_places():
