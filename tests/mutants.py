@@ -29,7 +29,7 @@ NEAREST = {
     "gridv4_bt/core/mixture.py": ("tests/indicators/test_gmm.py",),
     "gridv4_bt/core/regime.py": ("tests/indicators/test_kama.py",),
     "gridv4_bt/core/smoothing.py": tuple(f"tests/indicators/test_{name}.py" for name in ("kama", "atr", "adx")),
-    "strategies/steps.py": ("tests/strategies",),
+    "strategies/steps.py": ("tests/strategies/test_steps.py", "tests/strategies/test_grid_v4.py"),
 }
 WORKERS = 2
 LIMIT = 0.05  #: share of mutants that may survive
