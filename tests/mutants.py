@@ -28,6 +28,7 @@ SOURCES = ("gridv4_bt/core/*.py", "gridv4_bt/engine/*.py", "strategies/steps.py"
 NEAREST = {
     "gridv4_bt/core/mixture.py": ("tests/indicators/test_gmm.py",),
     "gridv4_bt/core/regime.py": ("tests/indicators/test_kama.py",),
+    "gridv4_bt/engine/market.py": ("tests/core/test_risk.py",),
     "gridv4_bt/core/smoothing.py": tuple(f"tests/indicators/test_{name}.py" for name in ("kama", "atr", "adx")),
     "strategies/steps.py": ("tests/strategies/test_steps.py", "tests/strategies/test_grid_v4.py"),
 }
@@ -54,7 +55,7 @@ class Mutant(NamedTuple):
     file: str  #: relative to the project
     line: int
     function: str
-    change: str
+    change: str  #: the changed lines before and after
     source: str  #: the whole changed file
 
 
@@ -106,9 +107,13 @@ def mutants_of(file: str) -> Iterator[Mutant]:
             begin = starts[node.lineno - 1] + node.col_offset
             end = starts[node.end_lineno - 1] + node.end_col_offset
             for new in changed(node, returns):
-                whole = f"({new})" if isinstance(node, ast.expr) else new
-                change = f"{ast.unparse(node)} -> {new}"
-                yield Mutant(file, node.lineno, function, change, (raw[:begin] + whole.encode() + raw[end:]).decode())
+                whole = new if isinstance(node, ast.stmt | ast.Constant) else f"({new})"
+                first, last = starts[node.lineno - 1], starts[node.end_lineno]
+                change = raw[first:begin] + whole.encode() + raw[end:last]
+                lines = [" ".join(part.decode().split()) for part in (raw[first:last], change)]
+                yield Mutant(
+                    file, node.lineno, function, " -> ".join(lines), (raw[:first] + change + raw[last:]).decode()
+                )
         for name, value in ast.iter_fields(node):
             if name not in ("annotation", "returns", "decorator_list"):
                 for child in value if isinstance(value, list) else [value]:

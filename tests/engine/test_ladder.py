@@ -25,6 +25,7 @@ from gridv4_bt.engine.ladder import (
     ladder_totals,
     lies_near,
     order_price,
+    plan_bar,
     plan_ladder,
     plan_side,
     reach_reason,
@@ -299,6 +300,25 @@ def test_ladder_is_both_sides_around_one_centre():
     # LONG pays the funding: 750 a level against 1,250; the first buy is occupied by the fill at 98.2
     assert [round(price * qty) for price, qty in zip(*long_orders[:2], strict=True)] == [0, 750, 750]
     assert [round(price * qty) for price, qty in zip(*short_orders[:2], strict=True)] == [1250, 1250, 1250]
+
+
+def test_a_sheet_holds_the_numbers_of_a_ladder_in_their_order():
+    # The first fill of each side lies near its first level, the other price cools near its second one.
+    by_name, by_sheet = Ladder(), Ladder()
+    n = list(Ladder.numbers.values())
+    sides = [[98.2, 96.2], [102.5, 104.5]]
+    counts = [1, 2, 1, 2]
+    plan_ladder(
+        PLACED, PLACED, *n, sides[0], 1, 2, by_name.long, sides[1], 1, 2, by_name.short,
+        by_name.tally, by_name.found, by_name.trace,
+    )  # fmt: skip
+    sheet = [float(number) for number in (PLACED, PLACED, *n[:9], *counts, *n[9:])]
+    plan_bar(
+        sheet, sides[0], by_sheet.long, sides[1], by_sheet.short, by_sheet.tally, by_sheet.found, by_sheet.trace
+    )  # fmt: skip
+    assert by_sheet.state() == by_name.state()
+    assert by_sheet.trace == by_name.trace
+    assert by_name.tally[Blocked.OCCUPIED] == by_name.tally[Blocked.COOLING] == 2
 
 
 def test_nothing_changes_the_second_time():

@@ -293,6 +293,19 @@ def test_entry_beyond_the_liquidation_price_does_not_fill(exchange):
     assert book.long.tracker.prices == [97.0]
 
 
+def test_prices_far_below_one_are_prices(exchange):
+    # without liquidation prices everything above 0 lies between them
+    book = exchange.book
+    hold(exchange, LONG, 1.0, 0.5)
+    book.long.place(-1, Entry(0.45, 1.0, 0.01))
+    book.long.stop = 0.44
+    exchange.show(book, 0.5, 0.5, 0.4, 0.4)
+    book.fill_entries()
+    assert book.long.tracker.prices == [0.5, 0.45]
+    book.fill_stops()
+    assert trades(exchange) == [(LONG, TradeLabel.STOP2, 1.0, pytest.approx(0.44 * 0.9998))] * 2
+
+
 def test_stop_comes_before_the_exit_of_the_same_bar(exchange):
     book = exchange.book
     fill = hold(exchange, LONG, 1.0, 100.0)
