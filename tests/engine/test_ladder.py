@@ -321,6 +321,16 @@ def test_a_sheet_holds_the_numbers_of_a_ladder_in_their_order():
     assert by_name.tally[Blocked.OCCUPIED] == by_name.tally[Blocked.COOLING] == 2
 
 
+@pytest.mark.parametrize("held", ["long_qty", "short_qty"])
+def test_what_a_side_holds_is_taken_from_what_it_may(held):
+    # At most 0.5 * 2,000 = 1,000 a side, of which 9 * 100.5 = 904.5 are held; a level is 100.
+    ladder = Ladder()
+    ladder.plan(**{"long_qty": 0.0, "short_qty": 0.0, held: 9.0}, equity=2_000.0, notional=100.0, funding_rate=0.0)
+    full, other = (ladder.long, ladder.short) if held == "long_qty" else (ladder.short, ladder.long)
+    assert list(full[4])[1:] == [Blocked.MAX_INVENTORY] * 2
+    assert list(other[4])[1:] == [PLACED] * 2
+
+
 def test_nothing_changes_the_second_time():
     ladder = Ladder()
     ladder.plan()
