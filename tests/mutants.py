@@ -45,6 +45,16 @@ EQUIVALENT = {
         "if abs(price - low if (moved_to >= price) else price - high) <= 1e-12 * price:",
     ): "a price that is moved is never moved to itself",
     (
+        "gridv4_bt/core/grid.py",
+        "nudge_round_number",
+        "number = low if (moved_to >= price) else high",
+    ): "a price that is moved is never moved to itself",
+    (
+        "gridv4_bt/engine/guards.py",
+        "trailed",
+        "if anchor < close * reach and (close <= anchor * reach):",
+    ): "a close just there lies inside the ladder, which leaves the anchor too",
+    (
         "gridv4_bt/engine/quick_price.py",
         "quick_order_price",
         "if not (hair < place - number <= 1.0 - hair) or not lowest < highest:",

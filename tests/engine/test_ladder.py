@@ -89,6 +89,10 @@ def test_level_is_blocked_by_a_fill_or_a_cut_within_half_a_spacing(fills, coolin
     assert surroundings_reason(100.0, 0.01, taken, len(fills), len(taken)) == reason
 
 
+def test_every_reason_has_a_number_of_its_own_which_is_its_place_in_the_tally():
+    assert list(map(int, Blocked.__members__.values())) == list(range(13))
+
+
 def test_only_the_prices_between_the_indices_count():
     assert not lies_near(100.0, [90.0, 100.0], 0, 1, 0.5)
     assert lies_near(100.0, [90.0, 100.0], 0, 2, 0.5)
