@@ -60,6 +60,11 @@ EQUIVALENT = {
         "if not (hair < place - number <= 1.0 - hair) or not lowest < highest:",
     ): "the exact price, taken in its place, is the same",
     (
+        "gridv4_bt/engine/quick_price.py",
+        "quick_order_price",
+        "elif (lowest * (1.0 + _HAIR) < estimate <= highest * (1.0 - _HAIR)):",
+    ): "the exact price, taken otherwise, is the same",
+    (
         "gridv4_bt/engine/ladder.py",
         "plan_ladder",
         "notional * funding_tilt(funding_rate, 2), limit - long_qty * mid,",

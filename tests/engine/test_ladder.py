@@ -325,6 +325,13 @@ def test_a_sheet_holds_the_numbers_of_a_ladder_in_their_order():
     assert by_name.tally[Blocked.OCCUPIED] == by_name.tally[Blocked.COOLING] == 2
 
 
+def test_a_plan_without_a_trace_is_the_same():
+    traced, untraced = Ladder(), Ladder()
+    untraced.trace = []
+    assert untraced.plan() == traced.plan() == 3
+    assert untraced.state() == traced.state()
+
+
 @pytest.mark.parametrize("held", ["long_qty", "short_qty"])
 def test_what_a_side_holds_is_taken_from_what_it_may(held):
     # At most 0.5 * 2,000 = 1,000 a side, of which 9 * 100.5 = 904.5 are held; a level is 100.

@@ -72,6 +72,13 @@ def test_stop_gets_the_worse_of_stop_and_open_and_then_slippage(sign, stop, open
     assert stop_price(sign, stop, open_, 0.01) == pytest.approx(price * (1.0 - sign * 0.01))
 
 
+def test_a_new_book_is_idle(exchange):
+    book = exchange.book
+    book.bar.volume = 1.0
+    assert book.is_idle()
+    assert (book.regime, book.stopped, book.bar.time) == (0, set(), 0)
+
+
 # --- phase 2: market orders
 
 

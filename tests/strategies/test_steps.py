@@ -118,9 +118,9 @@ def test_stage_2_counts_when_it_is_executed_and_once_for_the_whole_leg(label, re
 
 
 def test_the_oldest_return_makes_room_for_a_new_one():
-    kelly, returns = Kelly(returns=2, known=1), [0.1, 0.2]
-    steps.remember(kelly, returns, 0.3)
-    assert (returns, kelly.returns, kelly.known) == ([0.2, 0.3], 2, 0)
+    kelly, returns = Kelly(returns=3, known=1), [0.1, 0.2, 0.3]
+    steps.remember(kelly, returns, 0.4)
+    assert (returns, kelly.returns, kelly.known) == ([0.2, 0.3, 0.4], 3, 0)
 
 
 def test_the_bars_of_the_last_three_stops_are_kept():
@@ -330,6 +330,18 @@ def test_funding_is_looked_at_after_each_settlement(paid, closes):
     world.memory.settlements = 1
     world.prune()
     assert (world.broker.closes, world.long.leg.settlements_seen) == (closes, 1)
+
+
+def test_no_fill_is_looked_at_while_none_can_be_cut():
+    # of 2 at 100 with a spacing of 1 %: age 24 h, gap at 97, half of the profit is 1
+    world = World(long=[(1.0, 100.0), (2.0, 100.0)])
+    world.now.time, world.now.close = DAY, 97.0
+    world.long.fills.funding[1] = 1.0
+    world.memory.settlements = 1
+    assert not steps.may_prune(world.memory, world.now, world.long)
+    world.memory.settlements = 2
+    world.long.fills.funding[1] = 1.01
+    assert steps.may_prune(world.memory, world.now, world.long)
 
 
 @pytest.mark.parametrize(("profit", "closes"), [(4.0, []), (5.0, [("SHORT", 2, 2.0, "offset")])])
