@@ -34,7 +34,7 @@ NEAREST = {
 }
 WORKERS = 2
 LIMIT = 0.05  #: share of mutants that may survive
-TIMEOUT = 300.0  #: s; a mutant that runs longer hangs, which counts as noticed
+TIMEOUT = 120.0  #: s; a mutant whose tests run longer hangs, which counts as noticed
 PYTEST = "import sys; sys.modules['numba'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
 
 #: Mutants that no test can notice, by file, function and changed lines, and why no result differs.
