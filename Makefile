@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: backtest test lint check-all benchmark clean
+.PHONY: backtest test lint mutants check-all benchmark clean
 
 backtest: $(VENV)/.installed
 	$(RUN) run_backtest.py
@@ -16,6 +16,9 @@ lint: $(VENV)/.lint-installed
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
+
+mutants: $(VENV)/.test-installed
+	$(RUN) tests/mutants.py
 
 # What is slower than `make test`: see .ci/check-all.
 check-all: lint test

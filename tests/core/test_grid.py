@@ -182,6 +182,30 @@ def test_prices_inside_the_window_share_its_answer(price, share, is_buy):
         assert (first, second) == (price, other)
 
 
+@pytest.mark.parametrize(
+    ("price", "window"),
+    [
+        (60_500.0, (60_090.0, 60_908.5, 0.0)),  # between 60,000 + 0.15 % and 61,000 - 0.15 %
+        (60_200.0, (60_090.0, 60_908.5, 0.0)),
+        (60_800.0, (60_090.0, 60_908.5, 0.0)),
+        (60_090.0, (60_090.0, 60_908.5, 0.0)),
+        (59_910.0, (59_088.5, 59_910.0, 0.0)),
+        (60_089.0, (60_000.0, 60_090.0, 60_090.0)),
+        (60_000.0, (60_000.0, 60_090.0, 60_090.0)),
+        (59_911.0, (59_910.0, 60_000.0, 59_910.0)),
+    ],
+)
+def test_windows_end_at_the_numbers_and_015_percent_from_them(price, window):
+    assert nudge_window(price) == pytest.approx(window, rel=1e-12)
+
+
+@pytest.mark.parametrize("number", [60_000.0, 0.3])
+def test_a_hair_beside_the_number_the_side_of_the_order_decides(number):
+    for price in (math.nextafter(number, 0.0), math.nextafter(number, math.inf)):
+        assert nudge_round_number(price, True) == pytest.approx(number * 1.0015, rel=1e-12)
+        assert nudge_round_number(price, False) == pytest.approx(number * 0.9985, rel=1e-12)
+
+
 # --- the exchange's steps
 
 

@@ -19,6 +19,22 @@ def close_fill(account, leg, index, qty, price, label=TradeLabel.GRID, fee_rate=
     return account.close_fill("X", leg, index, qty, price, 1_800_000, label, fee_rate, maker)
 
 
+def test_a_new_account_has_its_start_and_nothing_else():
+    assert Account(1_000.0).totals() == {
+        "start": 1_000.0, "wallet": 1_000.0, "gross": 0.0, "fees": 0.0, "funding": 0.0, "fills": 0,
+        "maker_executions": 0, "taker_executions": 0, "liquidations": 0,
+    }  # fmt: skip
+
+
+def test_saved_totals_are_those_of_another_account():
+    account, saved, leg = Account(1_000.0), Account(1.0), PositionTracker(LONG)
+    open_fill(account, leg, 2.0, 100.0)
+    close_fill(account, leg, 0, 2.0, 110.0, maker=False)
+    saved.restore(account.totals())
+    assert saved.totals() == account.totals()
+    assert (saved.gross, saved.fills, saved.maker_executions, saved.taker_executions) == (20.0, 1, 1, 1)
+
+
 def test_a_correction_of_funding_is_shared_by_quantity():
     account, long, short = Account(1_000.0), PositionTracker(LONG), PositionTracker(SHORT)
     open_fill(account, long, 3.0, 100.0, fee_rate=0.0)

@@ -1,5 +1,6 @@
 import pytest
 
+from gridv4_bt.core.grid import level_price
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.engine.guards import (
     beyond_stop1,
@@ -58,6 +59,19 @@ def test_three_quarters_of_the_var_limit_as_loss_cut_the_worst_fill():
 )
 def test_the_anchor_follows_an_uptrend_and_starts_anew_elsewhere(close, regime, anchor):
     assert trailed(100.0, close, 0.1, 2, regime) == pytest.approx(anchor, rel=1e-12)
+
+
+@pytest.mark.parametrize("level", [-2, 2])
+def test_a_close_exactly_on_the_last_level_is_inside_the_ladder(level):
+    assert trailed(100.0, level_price(100.0, 0.1, level), 0.1, 2, 0) == 100.0
+
+
+@pytest.mark.parametrize(
+    ("close", "anchor"), [(109.99, 100.0), (110.00000005, 110.00000005), (90.9, 90.9), (90.92, 100.0)]
+)
+def test_a_ladder_of_one_level_ends_at_it(close, anchor):
+    # 110 and 100 / 1.1 = 90.909
+    assert trailed(100.0, close, 0.1, 1, 0) == anchor
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ maker 0.02 %, taker 0.05 %; slippage 0.02 %.
 """
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridv4_bt.config import GridConfig
-from gridv4_bt.engine.intrabar import MODES, path_parts
+from gridv4_bt.engine.intrabar import MODES, keep_mark_within, make_up, path_parts
 from gridv4_bt.engine.matching import Bar, Entry, MarketClose
 from gridv4_bt.engine.types import PositionSide, TradeLabel
 
@@ -297,3 +298,27 @@ def test_entry_of_a_leg_that_an_exit_has_emptied_is_not_stopped(make_exchange):
         (100.0, TradeLabel.STOP2),
         (97.0, TradeLabel.STOP2),
     ]
+
+
+# --- finer candles and their bar
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [({}, True), ({"open": 101.0}, False), ({"high": 111.0}, False), ({"low": 89.0}, False), ({"close": 104.0}, False)],
+)
+def test_parts_make_up_a_bar_of_the_same_four_prices(change, same):
+    parts = [whole(100, 104, 95, 96), whole(96, 110, 90, 105)]
+    assert make_up(parts, replace(whole(100, 110, 90, 105), **change)) is same
+
+
+def test_marks_of_parts_are_clamped_to_the_mark_of_their_bar():
+    parts = [whole(100, 104, 80, 96), whole(96, 120, 90, 105)]
+    keep_mark_within(whole(100, 120, 80, 105, mark_low=92.0, mark_high=108.0), parts)
+    assert [(part.mark_low, part.mark_high) for part in parts] == [(92.0, 104.0), (92.0, 108.0)]
+
+
+def test_marks_beyond_the_mark_of_their_bar_end_at_its_other_side():
+    parts = [whole(100, 104, 100, 104), whole(80, 85, 80, 85)]
+    keep_mark_within(whole(100, 104, 80, 85, mark_low=90.0, mark_high=95.0), parts)
+    assert [(part.mark_low, part.mark_high) for part in parts] == [(95.0, 95.0), (90.0, 90.0)]

@@ -25,6 +25,7 @@ from gridv4_bt.engine.ladder import (
     ladder_totals,
     lies_near,
     order_price,
+    plan_bar,
     plan_ladder,
     plan_side,
     reach_reason,
@@ -86,6 +87,10 @@ def test_entry_may_not_cross_the_last_price_nor_lie_inside_the_spread(sign, pric
 def test_level_is_blocked_by_a_fill_or_a_cut_within_half_a_spacing(fills, cooling, reason):
     taken = fills + cooling
     assert surroundings_reason(100.0, 0.01, taken, len(fills), len(taken)) == reason
+
+
+def test_every_reason_has_a_number_of_its_own_which_is_its_place_in_the_tally():
+    assert list(map(int, Blocked.__members__.values())) == list(range(13))
 
 
 def test_only_the_prices_between_the_indices_count():
@@ -299,6 +304,42 @@ def test_ladder_is_both_sides_around_one_centre():
     # LONG pays the funding: 750 a level against 1,250; the first buy is occupied by the fill at 98.2
     assert [round(price * qty) for price, qty in zip(*long_orders[:2], strict=True)] == [0, 750, 750]
     assert [round(price * qty) for price, qty in zip(*short_orders[:2], strict=True)] == [1250, 1250, 1250]
+
+
+def test_a_sheet_holds_the_numbers_of_a_ladder_in_their_order():
+    # The first fill of each side lies near its first level, the other price cools near its second one.
+    by_name, by_sheet = Ladder(), Ladder()
+    n = list(Ladder.numbers.values())
+    sides = [[98.2, 96.2], [102.5, 104.5]]
+    counts = [1, 2, 1, 2]
+    plan_ladder(
+        PLACED, PLACED, *n, sides[0], 1, 2, by_name.long, sides[1], 1, 2, by_name.short,
+        by_name.tally, by_name.found, by_name.trace,
+    )  # fmt: skip
+    sheet = [float(number) for number in (PLACED, PLACED, *n[:9], *counts, *n[9:])]
+    plan_bar(
+        sheet, sides[0], by_sheet.long, sides[1], by_sheet.short, by_sheet.tally, by_sheet.found, by_sheet.trace
+    )  # fmt: skip
+    assert by_sheet.state() == by_name.state()
+    assert by_sheet.trace == by_name.trace
+    assert by_name.tally[Blocked.OCCUPIED] == by_name.tally[Blocked.COOLING] == 2
+
+
+def test_a_plan_without_a_trace_is_the_same():
+    traced, untraced = Ladder(), Ladder()
+    untraced.trace = []
+    assert untraced.plan() == traced.plan() == 3
+    assert untraced.state() == traced.state()
+
+
+@pytest.mark.parametrize("held", ["long_qty", "short_qty"])
+def test_what_a_side_holds_is_taken_from_what_it_may(held):
+    # At most 0.5 * 2,000 = 1,000 a side, of which 9 * 100.5 = 904.5 are held; a level is 100.
+    ladder = Ladder()
+    ladder.plan(**{"long_qty": 0.0, "short_qty": 0.0, held: 9.0}, equity=2_000.0, notional=100.0, funding_rate=0.0)
+    full, other = (ladder.long, ladder.short) if held == "long_qty" else (ladder.short, ladder.long)
+    assert list(full[4])[1:] == [Blocked.MAX_INVENTORY] * 2
+    assert list(other[4])[1:] == [PLACED] * 2
 
 
 def test_nothing_changes_the_second_time():

@@ -5,7 +5,20 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gridv4_bt.core.risk import Bracket, maintenance_margin
-from gridv4_bt.engine.liquidation import excess, is_safe, is_safe_at_open, liquidate, liquidation_range, worst_excess
+from gridv4_bt.engine.liquidation import (
+    bankruptcy_price,
+    excess,
+    excess_at,
+    is_safe,
+    is_safe_at_open,
+    is_unhedged,
+    liquidate,
+    liquidation_range,
+    price_at_open,
+    reserve_at_worst,
+    takeover_price,
+    worst_excess,
+)
 from gridv4_bt.engine.matching import INFINITY, Entry, MarketClose
 from gridv4_bt.engine.types import PositionSide, TradeLabel
 
@@ -40,6 +53,98 @@ def test_excess_is_unrealised_less_the_margin_of_each_leg(make_exchange):
     hold(book, SHORT, 5.0, 100.0)
     # at 90: -200 + 50; 1800 * 2 % - 10 = 26; 450 * 1 % = 4.5
     assert excess(book, 90.0) == pytest.approx(-150.0 - 30.5)
+
+
+# --- the rules on plain numbers
+
+
+def test_excess_of_two_legs_on_plain_numbers():
+    rates = (Bracket(0.0, 1e12, 0.1, 0.0),)
+    # at 110: 0.5*110 - 50 = 5, margin 5.5; 75 - 0.5*110 = 20, margin 5.5
+    assert excess_at(110.0, 0.5, 50.0, 0.5, 75.0, rates) == pytest.approx(14.0)
+    assert excess_at(110.0, 0.5, 50.0, 0.0, 0.0, rates) == pytest.approx(-0.5)
+    assert excess_at(110.0, 0.0, 0.0, 0.5, 75.0, rates) == pytest.approx(14.5)
+
+
+def test_a_leg_without_quantity_counts_nothing():
+    assert excess_at(110.0, 0.0, 7.0, 0.0, 9.0, (Bracket(0.0, 1e12, 0.1, 0.0),)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("long", "short", "reserve"),
+    [
+        ((3.0, 300.0), (1.0, 120.0), -44.0),  # 2 net at 90: 180 - 300 + 120; margin 0.1 * 4 * 110
+        ((1.0, 100.0), (3.0, 300.0), -64.0),  # 2 net short at 110: -220 - 100 + 300; margin 44
+    ],
+)
+def test_reserve_takes_the_worse_extreme_and_the_margin_of_the_high(long, short, reserve):
+    assert reserve_at_worst(90.0, 110.0, 0.1, *long, *short) == pytest.approx(reserve)
+
+
+@pytest.mark.parametrize(("open_", "mark"), [(100.0, 100.0), (80.0, 90.0), (120.0, 110.0)])
+def test_mark_at_the_open_lies_within_its_range(open_, mark):
+    assert price_at_open(open_, 90.0, 110.0) == mark
+
+
+@pytest.mark.parametrize(
+    ("falls", "open_", "down", "up", "price"),
+    [
+        (True, 100.0, 95.0, 120.0, 95.0),
+        (True, 93.0, 95.0, 120.0, 93.0),  # opened beyond
+        (True, 88.0, 90.0, 120.0, 88.0),  # reached by the very low
+        (True, 100.0, 80.0, 105.0, 90.0),  # not reached: the low
+        (False, 100.0, 95.0, 105.0, 105.0),
+        (False, 107.0, 95.0, 105.0, 107.0),
+        (False, 112.0, 80.0, 110.0, 112.0),  # reached by the very high
+        (False, 100.0, 95.0, 120.0, 110.0),
+    ],
+)
+def test_takeover_is_at_the_liquidation_price_or_at_an_open_beyond(falls, open_, down, up, price):
+    assert takeover_price(falls, open_, 90.0, 110.0, down, up) == price
+
+
+def test_bankruptcy_price_gives_back_what_is_missing():
+    # 50 of 10 net are 5 a unit
+    assert bankruptcy_price(100.0, -50.0, 10.0) == 105.0
+    assert bankruptcy_price(100.0, -50.0, -10.0) == 95.0
+
+
+@pytest.mark.parametrize(
+    ("long", "short", "unhedged"),
+    [
+        (0.0, 0.0, False),
+        (1.0, 1.0, False),
+        (1.0, 1.0 + 1e-10, False),
+        (1.0, 1.001, True),
+        (1.0, 0.0, True),
+        (0.0, 1.0, True),
+        (1e-8, 0.0, True),
+    ],
+)
+def test_legs_that_differ_by_more_than_float_noise_are_unhedged(long, short, unhedged):
+    assert is_unhedged(long, short) is unhedged
+
+
+# --- the rules applied to books
+
+
+def test_an_account_that_has_exactly_its_margin_is_not_safe(make_exchange):
+    # a margin of half of 100
+    exchange = make_exchange(start=50.0, brackets=(Bracket(0.0, 1e12, 0.5, 0.0),))
+    hold(exchange.book, LONG, 1.0, 100.0)
+    exchange.show(exchange.book, 100, 100, 100, 100)
+    assert not is_safe(exchange.account, exchange.books)
+    assert not is_safe_at_open(exchange.account, exchange.books, exchange.books)
+
+
+def test_a_mark_that_does_not_move_liquidates_downwards(make_exchange):
+    exchange = make_exchange(start=110.0)
+    hold(exchange.book, LONG, 10.0, 100.0)
+    exchange.show(exchange.book, 89.5, 90, 89, 89)
+    exchange.book.bar.mark_low = exchange.book.bar.mark_high = 89.4
+    liquidate(exchange.account, exchange.books, 0.0)
+    # the liquidation price is 89.899, and the bar opened beyond it
+    assert closed_at(exchange) == {("X", LONG): 89.5}
 
 
 def test_bar_is_judged_at_its_worse_extreme(make_exchange):

@@ -36,3 +36,7 @@ def test_capacity_is_what_position_entries_and_orders_leave(book):
 @pytest.mark.parametrize(("notional", "limit"), [(100.0, None), (100.1, Blocked.MARGIN), (200.1, Blocked.MAX_POSITION)])
 def test_an_order_may_use_all_of_both_limits_and_no_more(notional, limit):
     assert opening_limit(notional, capacity=200.0, free_margin=20.0, leverage=5.0) is limit
+
+
+def test_an_order_that_fills_the_capacity_exactly_is_within_it():
+    assert opening_limit(200.0, capacity=200.0, free_margin=100.0, leverage=5.0) is None

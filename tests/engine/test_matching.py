@@ -72,6 +72,13 @@ def test_stop_gets_the_worse_of_stop_and_open_and_then_slippage(sign, stop, open
     assert stop_price(sign, stop, open_, 0.01) == pytest.approx(price * (1.0 - sign * 0.01))
 
 
+def test_a_new_book_is_idle(exchange):
+    book = exchange.book
+    book.bar.volume = 1.0
+    assert book.is_idle()
+    assert (book.regime, book.stopped, book.bar.time) == (0, set(), 0)
+
+
 # --- phase 2: market orders
 
 
@@ -291,6 +298,19 @@ def test_entry_beyond_the_liquidation_price_does_not_fill(exchange):
     exchange.show(book, 100, 100, 90, 92)
     book.fill_entries(down=95.0)
     assert book.long.tracker.prices == [97.0]
+
+
+def test_prices_far_below_one_are_prices(exchange):
+    # without liquidation prices everything above 0 lies between them
+    book = exchange.book
+    hold(exchange, LONG, 1.0, 0.5)
+    book.long.place(-1, Entry(0.45, 1.0, 0.01))
+    book.long.stop = 0.44
+    exchange.show(book, 0.5, 0.5, 0.4, 0.4)
+    book.fill_entries()
+    assert book.long.tracker.prices == [0.5, 0.45]
+    book.fill_stops()
+    assert trades(exchange) == [(LONG, TradeLabel.STOP2, 1.0, pytest.approx(0.44 * 0.9998))] * 2
 
 
 def test_stop_comes_before_the_exit_of_the_same_bar(exchange):

@@ -1,15 +1,27 @@
 """Single orders: the order in which a bar fills them, one-way orders, and a share of the volume."""
 
-import pytest
+from dataclasses import replace
 
+import pytest
+from scripted import TEST
+
+from gridv4_bt.core.risk import Bracket
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.market import load_market
 from gridv4_bt.engine.matching import FILL_RULES, Bar, Book, Costs
-from gridv4_bt.engine.orders import OrderType, SingleOrder, SingleOrders
+from gridv4_bt.engine.orders import (
+    OrderType,
+    SingleOrder,
+    SingleOrders,
+    closing_refusal,
+    filter_refusal,
+    opening_refusal,
+    order_price,
+)
 from gridv4_bt.engine.types import PositionSide
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
-LIMIT, MARKET, STOP_MARKET = OrderType.LIMIT, OrderType.MARKET, OrderType.STOP_MARKET
+LIMIT, MARKET, STOP_MARKET, STOP = OrderType.LIMIT, OrderType.MARKET, OrderType.STOP_MARKET, OrderType.STOP
 MARKET_RULES = load_market("ETHUSDT")
 
 
@@ -17,35 +29,51 @@ class Told:
     """Keeps executions as (name of the order, signed qty, price), and refusals."""
 
     def __init__(self):
-        self.fills, self.refusals = [], []
+        self.fills, self.refusals, self.gone, self.costs = [], [], [], []
 
     def executed(self, order, book):
         for execution in book.account.executions:
             self.fills.append((order.reference, execution.side.name, execution.opens, execution.qty, execution.price))
+            self.costs.append((order.reference, execution.maker, execution.fee))
         book.account.executions.clear()
 
     def refused(self, order, refusal):
         self.refusals.append((order.reference, refusal.code))
 
+    def triggered(self, order):
+        self.gone.append(("triggered", order.reference))
+
+    def cancelled(self, order):
+        self.gone.append(("cancelled", order.reference))
+
 
 class Api:
     """A book with single orders, and given bars."""
 
-    def __init__(self, participation=float("inf")):
+    def __init__(self, participation=float("inf"), costs=(0.0, 0.0, 0.0)):
         self.told = Told()
         self.orders = SingleOrders(self.told, participation)
-        self.book = Book(MARKET_RULES, Account(1e6), Costs(0.0, 0.0, 0.0), FILL_RULES["touch"])
+        self.book = Book(MARKET_RULES, Account(1e6), Costs(*costs), FILL_RULES["touch"])
 
-    def rest(self, name, side, is_buy, price=0.0, qty=1.0, type=LIMIT, reduce_only=False):
+    def rest(self, name, side, is_buy, price=0.0, qty=1.0, type=LIMIT, reduce_only=False, trigger=None):
+        trigger = price if trigger is None else trigger
         self.orders.alive.append(
-            SingleOrder("ETHUSDT", side, is_buy, type, qty, price, price, reduce_only=reduce_only, reference=name)
+            SingleOrder("ETHUSDT", side, is_buy, type, qty, price, trigger, reduce_only=reduce_only, reference=name)
         )
 
-    def bar(self, time, low, high, open_=100.0, volume=1e9):
+    def bar(self, time, low, high, open_=100.0, volume=1e9, limits=()):
         self.book.bar = Bar(time, open_, high, low, open_, volume)
         self.book.stopped.clear()
-        for phase in ("fill_market_orders", "fill_entries", "fill_stops", "fill_exits"):
-            getattr(self.orders, phase)(self.book)
+        self.orders.fill_market_orders(self.book)
+        self.orders.fill_entries(self.book, *limits)
+        self.orders.fill_stops(self.book, *limits)
+        self.orders.fill_exits(self.book)
+
+    def hold(self, side, qty, price=100.0, time=0):
+        """Open a fill before the first bar, without an order."""
+        leg = self.book.leg(side)
+        self.book.account.open_fill("ETHUSDT", leg.tracker, qty, price, time, 0, 0.01, 0.0, True)
+        self.book.account.executions.clear()
 
     @property
     def held(self):
@@ -130,3 +158,300 @@ def test_market_orders_take_no_notice_of_the_share():
     api.rest("buy", LONG, True, qty=5.0, type=MARKET)
     api.bar(1, 100.0, 100.0, volume=1.0)
     assert api.held == (5.0, 0.0)
+
+
+# --- what is refused
+
+
+def order(type, is_buy=True, qty=1.0, price=0.0, trigger=0.0, side=LONG, reduce_only=False):
+    return SingleOrder("TEST", side, is_buy, type, qty, price, trigger, reduce_only=reduce_only)
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        (order(MARKET, qty=0.001), None),  # the least quantity
+        (order(MARKET, qty=0.0009), -4004),
+        (order(MARKET, qty=float("nan")), -4004),
+        (order(MARKET, qty=0.0015), -1111),
+        (order(MARKET, qty=0.3), None),  # 0.3/0.001 is 299.99999999999994
+        (order(LIMIT, price=99.99), None),
+        (order(LIMIT, price=0.0), -4013),
+        (order(LIMIT, price=-1.0), -4013),
+        (order(LIMIT, price=99.995), -4014),
+        (order(STOP_MARKET, trigger=100.01), None),
+        (order(STOP_MARKET, trigger=100.0), -2021),  # a buy's stop must lie above the price
+        (order(STOP_MARKET, trigger=99.99), -2021),
+        (order(STOP_MARKET, False, trigger=99.99), None),
+        (order(STOP_MARKET, False, trigger=100.0), -2021),
+        (order(STOP_MARKET, False, trigger=100.01), -2021),
+        (order(STOP, price=101.0, trigger=0.0), -4013),
+        (order(STOP, price=0.0, trigger=101.0), -4013),
+        (order(STOP, price=100.5, trigger=101.0), None),
+        (order(STOP, price=100.5, trigger=99.0), -2021),
+    ],
+)
+def test_filters_at_a_last_price_of_100(given, code):
+    refusal = filter_refusal(given, TEST, 100.0)
+    assert (refusal and refusal.code) == code
+
+
+@pytest.mark.parametrize(
+    ("is_buy", "price", "marketable"),
+    [(True, 100.0, True), (True, 99.99, False), (False, 100.0, True), (False, 100.01, False)],
+)
+def test_a_limit_at_or_through_the_market_is_marketable(is_buy, price, marketable):
+    given = order(LIMIT, is_buy, price=price)
+    assert filter_refusal(given, TEST, 100.0) is None
+    assert given.marketable is marketable
+
+
+def test_a_leg_that_holds_less_refuses_to_close_more():
+    api = Api()
+    api.hold(LONG, 2.0)
+    assert closing_refusal(order(MARKET, False, 2.0), api.book) is None
+    assert closing_refusal(order(MARKET, False, 2.0 * (1 + 1e-10)), api.book) is None  # the noise of floats
+    assert closing_refusal(order(MARKET, False, 2.001), api.book).code == -2022
+    assert closing_refusal(order(MARKET, True, 0.001, side=SHORT), api.book).code == -2022
+
+
+def test_reduce_only_of_one_way_mode_needs_something_held_and_no_more():
+    api = Api()
+    assert closing_refusal(order(MARKET, False, side=None, reduce_only=True), api.book).code == -2022
+    api.hold(LONG, 2.0)
+    assert closing_refusal(order(MARKET, False, 5.0, side=None, reduce_only=True), api.book) is None
+
+
+def test_an_opening_order_needs_notional_capacity_and_margin():
+    market = replace(
+        TEST, brackets=(Bracket(0.0, 5_000.0, 0.01, 0.0), Bracket(5_000.0, 9_000.0, 0.02, 50.0)),
+        max_leverages=(20.0, 5.0),
+    )  # fmt: skip
+    limits = dict(market=market, capacity=1_000.0, free_margin=60.0, leverage=10.0)
+    assert opening_refusal(5.0, **limits) is None
+    assert opening_refusal(4.99, **limits) == (
+        -4164,
+        "Order's notional must be no smaller than 5 (unless you choose reduce only).",
+        "",
+    )
+    assert opening_refusal(600.0, **limits) is None
+    assert opening_refusal(601.0, **limits) == (-2019, "Margin is insufficient.", "")
+    assert opening_refusal(1_001.0, **limits) == (
+        -2027,
+        "Exceeded the maximum allowable position at current leverage.",
+        " Allowed is 5,000",
+    )
+
+
+# --- what they bind
+
+
+@pytest.mark.parametrize(("type", "price"), [(MARKET, 100.0), (LIMIT, 98.0), (STOP_MARKET, 103.0), (STOP, 103.0)])
+def test_an_open_order_is_valued_at_its_own_price_or_the_last(type, price):
+    assert order_price(order(type, price=98.0, trigger=103.0), 100.0) == price
+
+
+def test_open_notional_counts_what_opens_by_side():
+    api = Api()
+    api.hold(LONG, 5.0)
+    api.rest("buy", LONG, True, 99.0, qty=2.0)
+    api.rest("sell", SHORT, False, 101.0, qty=3.0)
+    api.rest("exit", LONG, False, 102.0, qty=5.0)
+    elsewhere = order(LIMIT, price=50.0)
+    api.orders.alive.append(elsewhere)
+    assert api.orders.open_notional(api.book, LONG, 100.0) == 198.0
+    assert api.orders.open_notional(api.book, SHORT, 100.0) == 303.0
+    assert api.orders.open_notional(api.book, None, 100.0) == 501.0
+
+
+def test_a_liquidation_cancels_all_in_order_of_placement():
+    api = Api()
+    api.rest("one", LONG, True, 99.0)
+    api.rest("two", SHORT, False, 101.0)
+    api.orders.cancel_all()
+    assert api.orders.alive == []
+    assert api.told.gone == [("cancelled", "one"), ("cancelled", "two")]
+
+
+# --- stops
+
+
+def test_a_stop_gets_the_worse_of_stop_and_open():
+    api = Api()
+    api.hold(LONG, 2.0)
+    api.rest("at the stop", LONG, False, 95.0, type=STOP_MARKET)
+    api.bar(1, 94.0, 100.0)
+    api.rest("gapped", LONG, False, 95.0, type=STOP_MARKET)
+    api.bar(2, 90.0, 93.0, open_=92.0)
+    assert [(name, price) for name, *_, price in api.told.fills] == [("at the stop", 95.0), ("gapped", 92.0)]
+    assert api.held == (0.0, 0.0)
+
+
+def test_a_stop_that_opens_fills_at_its_trigger():
+    api = Api()
+    api.rest("buy stop", LONG, True, 105.0, type=STOP_MARKET)
+    api.bar(1, 99.0, 104.99)
+    assert api.held == (0.0, 0.0)
+    api.bar(2, 99.0, 105.0)
+    assert api.told.fills == [("buy stop", "LONG", True, 1.0, 105.0)]
+
+
+def test_a_stop_of_a_leg_that_holds_less_is_refused():
+    api = Api()
+    api.hold(LONG, 1.0)
+    api.rest("stop", LONG, False, 95.0, qty=1.5, type=STOP_MARKET)
+    api.bar(1, 94.0, 100.0)
+    assert api.told.refusals == [("stop", -2022)]
+    assert api.held == (1.0, 0.0)
+    assert api.orders.alive == []
+
+
+def test_a_stop_does_not_close_an_entry_of_its_own_bar_that_lies_beyond_it():
+    api = Api()
+    api.rest("entry", LONG, True, 94.0)
+    api.rest("stop", LONG, False, 95.0, type=STOP_MARKET)
+    api.bar(1, 93.0, 100.0)
+    assert [name for name, *_ in api.told.fills] == ["entry"]
+    assert api.told.refusals == [("stop", -2022)]
+
+
+def test_a_stopped_leg_has_no_exits_in_that_bar():
+    api = Api()
+    api.hold(LONG, 2.0)
+    api.rest("stop", LONG, False, 95.0, type=STOP_MARKET)
+    api.rest("exit", LONG, False, 101.0)
+    api.bar(1, 94.0, 102.0)
+    assert [name for name, *_ in api.told.fills] == ["stop"]
+    api.bar(2, 99.0, 102.0)
+    assert [name for name, *_ in api.told.fills] == ["stop", "exit"]
+
+
+def test_a_triggered_stop_limit_rests_from_the_next_bar_on():
+    api = Api()
+    api.rest("buy", LONG, True, 104.0, type=STOP, trigger=105.0)
+    api.bar(1, 99.0, 106.0)
+    assert api.told.gone == [("triggered", "buy")]
+    [waiting] = api.orders.alive
+    assert (waiting.type, waiting.triggered_at, waiting.marketable) == (LIMIT, 1, False)
+    api.bar(2, 99.0, 106.0)
+    assert api.told.fills == [("buy", "LONG", True, 1.0, 104.0)]
+
+
+@pytest.mark.parametrize(
+    ("is_buy", "trigger", "price", "marketable"),
+    [(True, 105.0, 105.0, True), (True, 105.0, 104.99, False), (False, 95.0, 95.0, True), (False, 95.0, 95.01, False)],
+)
+def test_a_triggered_limit_at_or_through_its_trigger_is_marketable(is_buy, trigger, price, marketable):
+    api = Api()
+    api.rest("stop", LONG if is_buy else SHORT, is_buy, price, type=STOP, trigger=trigger)
+    api.bar(1, 94.0, 106.0)
+    assert api.orders.alive[0].marketable is marketable
+
+
+# --- the liquidation prices are the limits of a bar
+
+
+@pytest.mark.parametrize(("down", "up", "filled"), [(98.0, 102.0, True), (99.0, 102.0, False), (90.0, 99.0, False)])
+def test_entries_fill_between_the_liquidation_prices(down, up, filled):
+    api = Api()
+    api.rest("buy", LONG, True, 99.0)
+    api.bar(1, 97.0, 103.0, limits=(down, up))
+    assert bool(api.told.fills) is filled
+
+
+@pytest.mark.parametrize(
+    ("open_", "down", "up", "filled"),
+    [(100.0, 94.0, 105.0, True), (100.0, 95.0, 105.0, False), (94.5, 94.5, 105.0, False), (100.0, 90.0, 95.0, False)],
+)
+def test_stops_are_met_between_the_liquidation_prices(open_, down, up, filled):
+    api = Api()
+    api.hold(LONG, 1.0)
+    api.rest("stop", LONG, False, 95.0, type=STOP_MARKET)
+    api.bar(1, 93.0, 103.0, open_=open_, limits=(down, up))
+    assert bool(api.told.fills) is filled
+
+
+def test_a_buy_stop_meets_the_open_where_the_bar_opens_above_it():
+    api = Api()
+    api.hold(SHORT, 1.0)
+    api.rest("stop", SHORT, True, 105.0, type=STOP_MARKET)
+    api.bar(1, 104.0, 108.0, open_=107.0, limits=(0.0, 107.0))
+    assert api.told.fills == []
+    api.bar(2, 104.0, 108.0, open_=107.0, limits=(0.0, 107.01))
+    assert api.told.fills == [("stop", "SHORT", False, 1.0, 107.0)]
+
+
+# --- exits, fees and remainders
+
+
+def test_an_exit_needs_fills_that_are_older_than_the_bar():
+    api = Api()
+    api.hold(LONG, 1.0, time=0)
+    api.rest("entry", LONG, True, 99.0)
+    api.rest("exit", LONG, False, 101.0, qty=2.0)
+    api.bar(1, 98.0, 102.0)
+    assert api.held == (2.0, 0.0)  # 1 of the 2 is of this bar
+    api.bar(2, 100.0, 102.0)
+    assert api.held == (0.0, 0.0)
+
+
+def test_an_exit_of_one_way_mode_closes_what_is_held_and_opens_the_rest():
+    api = Api()
+    api.hold(LONG, 1.0)
+    api.rest("sell", None, False, 101.0, qty=3.0)
+    api.bar(1, 100.0, 102.0)
+    assert api.held == (0.0, 2.0)
+
+
+def test_limits_pay_the_maker_fee_unless_marketable_and_all_else_the_taker_fee():
+    api = Api(costs=(0.001, 0.002, 0.01))
+    api.rest("limit", LONG, True, 99.0)
+    api.rest("marketable", LONG, True, 99.0)
+    api.orders.alive[1].marketable = True
+    api.rest("market", LONG, True, type=MARKET)
+    api.bar(1, 98.0, 102.0)
+    # the market order pays 100 * 1.01 = 101 and 0.2 % of it
+    assert api.told.costs == [
+        ("market", False, pytest.approx(0.202)),
+        ("limit", True, pytest.approx(0.099)),
+        ("marketable", False, pytest.approx(0.198)),
+    ]
+
+
+def test_an_order_of_one_leg_that_holds_less_is_refused_at_execution():
+    api = Api()
+    api.hold(LONG, 1.0)
+    api.rest("sell", LONG, False, qty=1.5, type=MARKET)
+    api.rest("sell all", LONG, False, qty=1.0, type=MARKET)
+    api.rest("sell again", LONG, False, qty=1.0, type=MARKET)
+    api.bar(1, 100.0, 100.0)
+    assert api.told.refusals == [("sell", -2022), ("sell again", -2022)]
+    assert api.held == (0.0, 0.0)
+
+
+def test_a_remainder_of_float_noise_does_not_rest():
+    api = Api()
+    api.rest("buy", LONG, True, 99.0, qty=0.013)
+    [one] = api.orders.alive
+    api.orders.execute(one, api.book, 99.0, 0.007, maker=True)
+    assert one.remaining == pytest.approx(0.006)
+    api.orders.execute(one, api.book, 99.0, 0.006, maker=True)  # leaves 8.7e-19
+    assert api.orders.alive == []
+
+
+def test_no_fill_is_opened_for_float_noise():
+    api = Api()
+    api.hold(SHORT, 0.006)
+    api.rest("buy", None, True, qty=0.013 - 0.007, type=MARKET)
+    api.bar(1, 100.0, 100.0)
+    assert [execution[1:3] for execution in api.told.fills] == [("SHORT", False)]
+    assert api.held == (0.0, 0.0)
+
+
+def test_a_share_below_one_lot_fills_nothing():
+    api = Api(participation=0.1)
+    api.rest("buy", LONG, True, 99.0)
+    api.bar(1, 98.0, 100.0, volume=0.009)
+    assert api.told.fills == []
+    [buy] = api.orders.alive
+    assert buy.remaining == 1.0

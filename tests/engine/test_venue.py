@@ -80,3 +80,63 @@ def test_the_ladder_of_a_symbol_has_its_turn_before_the_single_orders_and_entrie
     venue.trade([book])
     assert told.names == ["market", "ladder 99", "entry", "exit"]
     assert book.long.tracker.qty == pytest.approx(2.0)
+
+
+# --- liquidation, at a maintenance margin of less than 1 %
+
+
+def venue_of(wallet, held, stop=None):
+    """A venue with one book of fills (side, qty) at 100, and a stop of LONG."""
+    account = Account(wallet)
+    book = Parted("ETHUSDT", account, [bar(0)])
+    for side, qty in held:
+        account.open_fill("ETHUSDT", book.leg(side).tracker, qty, 100.0, 0, 0, 0.01, 0.0, True)
+    book.long.stop = stop
+    reported = []
+    venue = Venue(account, SingleOrders(Silent()), 0.0, reported.append)
+    venue.books = (book,)
+    return venue, book, account
+
+
+def shown(venue, book, low, high, open_=100.0):
+    book.stand_at(Bar(1, open_, high, low, open_, 1.0, mark_low=low, mark_high=high, mark_close=open_))
+    book.orders_changed()
+    venue.open([book])
+    opened = venue.account.liquidations
+    venue.trade([book])
+    return opened, venue.account.liquidations
+
+
+@pytest.mark.parametrize(
+    ("low", "open_", "liquidations"), [(96.0, 100.0, (0, 0)), (94.0, 100.0, (0, 1)), (94.0, 94.5, (1, 1))]
+)
+def test_a_leg_is_liquidated_in_the_bar_or_at_its_open(low, open_, liquidations):
+    # 50 of wallet are lost at 95
+    venue, book, account = venue_of(50.0, [(PositionSide.LONG, 10.0)])
+    assert shown(venue, book, low, 101.0, open_) == liquidations
+    assert bool(book.long.tracker.ids) is (liquidations[1] == 0)
+
+
+def test_a_stop_before_the_liquidation_price_saves_the_account():
+    venue, book, account = venue_of(50.0, [(PositionSide.LONG, 10.0)], stop=97.0)
+    assert shown(venue, book, 90.0, 101.0) == (0, 0)
+    assert account.wallet == pytest.approx(50.0 - 30.0)
+
+
+def test_a_stop_that_takes_the_hedge_away_may_ruin_the_account():
+    # hedged and safe; the stop loses 50 of 100, then the short loses 300 at the high
+    venue, book, account = venue_of(100.0, [(PositionSide.LONG, 10.0), (PositionSide.SHORT, 10.0)], stop=95.0)
+    assert shown(venue, book, 94.0, 130.0) == (0, 1)
+
+
+def test_a_hedged_account_is_safe():
+    venue, book, account = venue_of(100.0, [(PositionSide.LONG, 10.0), (PositionSide.SHORT, 10.0)])
+    assert shown(venue, book, 94.0, 130.0) == (0, 0)
+
+
+def test_exits_of_the_ladder_are_filled_and_reported():
+    venue, book, account = venue_of(1_000.0, [(PositionSide.LONG, 1.0)])
+    book.long.exits[1] = 101.0
+    assert shown(venue, book, 99.0, 102.0) == (0, 0)
+    assert [(trade.exit, trade.gross) for trade in account.closed] == [(101.0, 1.0)]
+    assert book.is_idle()  # the exit is gone

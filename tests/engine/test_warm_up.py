@@ -3,7 +3,7 @@
 import pytest
 
 from gridv4_bt.config import load_config
-from gridv4_bt.engine.warm_up import history_bars, warm_up_bars, with_live_history
+from gridv4_bt.engine.warm_up import REPLAY_BARS, history_bars, warm_up_bars, with_live_history
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,7 @@ def test_history_is_as_long_as_the_longest_need(settings, backtest, all_indicato
     config = load_config(None, settings)
     assert (warm_up_bars(config), history_bars(config)) == (backtest, all_indicators)
     assert with_live_history(config).warm_up == live
+
+
+def test_one_request_brings_all_bars_before_a_replay():
+    assert REPLAY_BARS == 1_500  # the most candles that Binance gives for a request

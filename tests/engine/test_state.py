@@ -1,0 +1,48 @@
+"""The numbers and defaults that the steps' records begin with."""
+
+import math
+
+import pytest
+
+from gridv4_bt.engine import state
+from gridv4_bt.engine.pruning import DEVIANCE, FUNDING, GAP, KEEP, OLDEST
+from gridv4_bt.engine.state import LABELS, PRUNED, REGIMES, Kelly, LegState, Memory, Now, new_records
+from gridv4_bt.engine.types import TradeLabel
+
+#: What a record does not begin with 0.
+NOT_ZERO = {
+    Now: {},
+    Memory: {"alone": 1, "funding_rate": math.nan, "min_distance": math.inf},
+    LegState: {"sign": 1, "exit_slack": -1.0},
+    Kelly: {"multiplier": 1.0},
+}
+
+
+@pytest.mark.parametrize("record", NOT_ZERO)
+def test_records_begin_at_zero_but_for_these(record):
+    made, [row] = record(), new_records(record, 1)
+    for name in record.__slots__:
+        value = NOT_ZERO[record].get(name, 0)
+        assert getattr(made, name) == value or (math.isnan(value) and math.isnan(getattr(made, name))), name
+        assert row[name] == value or (math.isnan(value) and math.isnan(row[name])), name
+
+
+def test_numbers_of_labels_are_their_places():
+    for label in TradeLabel:
+        if label is not TradeLabel.MANUAL:
+            assert LABELS[getattr(state, label.name)] is label
+
+
+def test_numbers_of_regime_sources_are_their_places():
+    names = [REGIMES[number] for number in (state.NO_REGIME, state.KAMA_REGIME, state.GMM_REGIME)]
+    assert names == ["none", "kama", "gmm"]
+
+
+def test_a_pruned_fill_gets_the_label_of_its_method():
+    labels = {DEVIANCE: "deviance", OLDEST: "oldest", GAP: "gap", FUNDING: "funding"}
+    assert {code: LABELS[PRUNED[code]] for code in labels} == labels
+    assert LABELS[PRUNED[KEEP]] == "grid"
+
+
+def test_a_leg_begins_without_a_stop():
+    assert math.isnan(state.NO_STOP)

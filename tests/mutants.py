@@ -1,0 +1,222 @@
+"""Mutation testing: whether the tests notice small changes of the rules, each on its own, in a copy of the project.
+
+    python tests/mutants.py --seed 1 --count 200
+
+The nearest tests of the changed module run on each mutant. One that passes them survives. The exit code is 1 if more
+than 5 % survive apart from those in `EQUIVALENT`. Numba is hidden from the tests: they run the same rules as plain
+Python, and no mutant waits for a compilation.
+"""
+
+import argparse
+import ast
+import copy
+import queue
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import cache_from_source
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ("gridv4_bt/core/*.py", "gridv4_bt/engine/*.py", "strategies/steps.py")
+#: Tests of a module beside, or in place of, a file of its own name.
+NEAREST = {
+    "gridv4_bt/core/mixture.py": ("tests/indicators/test_gmm.py",),
+    "gridv4_bt/core/regime.py": ("tests/indicators/test_kama.py",),
+    "gridv4_bt/engine/market.py": ("tests/core/test_risk.py",),
+    "gridv4_bt/core/smoothing.py": tuple(f"tests/indicators/test_{name}.py" for name in ("kama", "atr", "adx")),
+    "strategies/steps.py": ("tests/strategies/test_steps.py", "tests/strategies/test_grid_v4.py"),
+}
+WORKERS = 2
+LIMIT = 0.05  #: share of mutants that may survive
+TIMEOUT = 120.0  #: s; a mutant whose tests run longer hangs, which counts as noticed
+PYTEST = "import sys; sys.modules['numba'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+
+#: Mutants that no test can notice, by file, function and changed lines, and why no result differs.
+EQUIVALENT = {
+    (
+        "gridv4_bt/core/grid.py",
+        "nudge_round_number",
+        "if abs(price - low if (moved_to >= price) else price - high) <= 1e-12 * price:",
+    ): "a price that is moved is never moved to itself",
+    (
+        "gridv4_bt/core/grid.py",
+        "nudge_round_number",
+        "number = low if (moved_to >= price) else high",
+    ): "a price that is moved is never moved to itself",
+    (
+        "gridv4_bt/engine/guards.py",
+        "trailed",
+        "if anchor < close * reach and (close <= anchor * reach):",
+    ): "a close just there lies inside the ladder, which leaves the anchor too",
+    (
+        "gridv4_bt/engine/quick_price.py",
+        "quick_order_price",
+        "if not (hair < place - number <= 1.0 - hair) or not lowest < highest:",
+    ): "the exact price, taken in its place, is the same",
+    (
+        "gridv4_bt/engine/quick_price.py",
+        "quick_order_price",
+        "elif (lowest * (1.0 + _HAIR) < estimate <= highest * (1.0 - _HAIR)):",
+    ): "the exact price, taken otherwise, is the same",
+    (
+        "gridv4_bt/engine/ladder.py",
+        "plan_ladder",
+        "notional * funding_tilt(funding_rate, 2), limit - long_qty * mid,",
+    ): "only the sign of the side counts",
+}
+
+SWAPS = {
+    ast.Add: (ast.Sub,), ast.Sub: (ast.Add,), ast.Mult: (ast.Div,), ast.Div: (ast.Mult,), ast.FloorDiv: (ast.Mult,),
+    ast.Pow: (ast.Mult,), ast.Lt: (ast.LtE, ast.Gt), ast.LtE: (ast.Lt, ast.GtE), ast.Gt: (ast.GtE, ast.Lt),
+    ast.GtE: (ast.Gt, ast.LtE), ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.Is: (ast.IsNot,),
+    ast.IsNot: (ast.Is,), ast.In: (ast.NotIn,), ast.NotIn: (ast.In,), ast.And: (ast.Or,), ast.Or: (ast.And,),
+}  # fmt: skip
+NEGATED = {"bool": "not ({})", "int": "-({})", "float": "-({})"}
+
+
+class Mutant(NamedTuple):
+    """One change of one file."""
+
+    file: str  #: relative to the project
+    line: int
+    function: str
+    before: str  #: its lines
+    after: str
+    source: str  #: the whole changed file
+
+
+def changed(node: ast.AST, returns: str) -> Iterator[str]:
+    """Yield the mutants of a piece of source; `returns` is the annotated result of the function around it."""
+    other = copy.deepcopy(node)
+    match other:
+        case ast.BinOp() | ast.AugAssign() | ast.BoolOp():
+            for operator in SWAPS.get(type(other.op), ()):
+                other.op = operator()
+                yield ast.unparse(other)
+        case ast.Compare():
+            for place, operators in enumerate([SWAPS[type(operator)] for operator in other.ops]):
+                for operator in operators:
+                    mutant = copy.deepcopy(other)
+                    mutant.ops[place] = operator()
+                    yield ast.unparse(mutant)
+        case ast.UnaryOp(op=ast.Not() | ast.USub()):
+            yield ast.unparse(other.operand)
+        case ast.Constant(value=bool()):
+            yield str(not other.value)
+        case ast.Constant(value=int() | float()):
+            yield repr(other.value + 1)
+        case ast.Call(func=ast.Name(id="min" | "max" as name)):
+            other.func.id = {"min": "max", "max": "min"}[name]
+            yield ast.unparse(other)
+        case ast.Return(value=ast.expr()) if returns in NEGATED and ast.unparse(other.value) not in ("0", "0.0"):
+            yield f"return {NEGATED[returns].format(ast.unparse(other.value))}"
+    match other:
+        case ast.AugAssign() | ast.Raise() | ast.Continue() | ast.Break() | ast.Expr(value=ast.Call()):
+            yield "pass"
+        case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
+            yield "pass"
+
+
+def mutants_of(file: str) -> Iterator[Mutant]:
+    """Yield all mutants of a file."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    raw = text.encode()
+    starts = [0]
+    for line in raw.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+
+    def visit(node: ast.AST, function: str, returns: str) -> Iterator[Mutant]:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            function = f"{function}.{node.name}".removeprefix(".")
+            returns = ast.unparse(node.returns) if getattr(node, "returns", None) else ""
+        if isinstance(node, ast.expr | ast.stmt):
+            begin = starts[node.lineno - 1] + node.col_offset
+            end = starts[node.end_lineno - 1] + node.end_col_offset
+            for new in changed(node, returns):
+                whole = new if isinstance(node, ast.stmt | ast.Constant) else f"({new})"
+                first, last = starts[node.lineno - 1], starts[node.end_lineno]
+                change = raw[first:begin] + whole.encode() + raw[end:last]
+                lines = [" ".join(part.decode().split()) for part in (raw[first:last], change)]
+                yield Mutant(file, node.lineno, function, *lines, (raw[:first] + change + raw[last:]).decode())
+        for name, value in ast.iter_fields(node):
+            if name not in ("annotation", "returns", "decorator_list"):
+                for child in value if isinstance(value, list) else [value]:
+                    if isinstance(child, ast.AST) and not isinstance(child, ast.JoinedStr):
+                        yield from visit(child, function, returns)
+
+    return visit(ast.parse(text), "", "")
+
+
+def nearest_tests(file: str) -> tuple[str, ...]:
+    """Return the test files or folders of a module; without any of its own, those of its folder."""
+    folder = f"tests/{Path(file).parent.name}"
+    own = f"{folder}/test_{Path(file).name}"
+    return NEAREST.get(file, ()) + ((own,) if (ROOT / own).exists() else ()) or (folder,)
+
+
+def survives(mutant: Mutant, projects: "queue.Queue[Path]") -> bool:
+    """Return whether the nearest tests pass on a mutant."""
+    project = projects.get()
+    path = project / mutant.file
+    options = ("-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0")
+    command = [sys.executable, "-c", PYTEST, *options, *nearest_tests(mutant.file)]
+    try:
+        write(path, mutant.source)
+        done = subprocess.run(command, cwd=project, capture_output=True, timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        write(path, (ROOT / mutant.file).read_text(encoding="utf-8"))
+        projects.put(project)
+    return done.returncode == 0
+
+
+def write(path: Path, source: str) -> None:
+    """Write a module and remove its compiled code, which Python trusts if second and size are the same."""
+    path.write_text(source, encoding="utf-8")
+    Path(cache_from_source(str(path))).unlink(missing_ok=True)
+
+
+def run(mutants: Sequence[Mutant]) -> list[bool]:
+    """Return for each mutant whether it survives; the work is done in copies of the project."""
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as pool:
+        projects: queue.Queue[Path] = queue.Queue()
+        for number in range(WORKERS):
+            project = Path(folder) / str(number)
+            shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info"))
+            projects.put(project)
+        return list(pool.map(lambda mutant: survives(mutant, projects), mutants))
+
+
+def main() -> int:
+    """Try the mutants that the command line asks for, print those that survive, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--only", default="", help="draw from the files whose path contains this")
+    given = parser.parse_args()
+    files = sorted(str(path.relative_to(ROOT)) for pattern in SOURCES for path in ROOT.glob(pattern))
+    every = [mutant for file in files if given.only in file for mutant in mutants_of(file)]
+    drawn = random.Random(given.seed).sample(every, min(given.count, len(every)))
+    unchanged = [
+        Mutant(file, 0, "", "", "", (ROOT / file).read_text("utf-8")) for file in sorted({m.file for m in drawn})
+    ]
+    if failing := [mutant.file for mutant, passed in zip(unchanged, run(unchanged)) if not passed]:
+        sys.exit(f"tests fail before anything is changed: {', '.join(failing)}")
+    survivors = [mutant for mutant, survived in zip(drawn, run(drawn)) if survived]
+    known = [mutant for mutant in survivors if (mutant.file, mutant.function, mutant.after) in EQUIVALENT]
+    for mutant in sorted(set(survivors) - set(known)):
+        print(f"{mutant.file}:{mutant.line}: {mutant.function}\n    - {mutant.before}\n    + {mutant.after}")
+    unnoticed = len(survivors) - len(known)
+    print(f"{len(drawn)} mutants: {len(drawn) - len(survivors)} noticed, {len(known)} equivalent, {unnoticed} survive")
+    return int(unnoticed > LIMIT * len(drawn))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,492 @@
+"""The steps on hand-made records, with a broker that only takes notes."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+from busy import busy
+
+from gridv4_bt.engine.ladder import HALT, PLACED, REGIME
+from gridv4_bt.engine.market import load_market
+from gridv4_bt.engine.matching import Leg
+from gridv4_bt.engine.state import GRID, OLDEST, STOP1, STOP2, Kelly, Memory, Now
+from gridv4_bt.engine.types import Fill, PositionSide
+from strategies import steps
+from strategies.orders import SymbolOrders
+from strategies.side import Side
+
+LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
+INF = math.inf
+DAY = 86_400_000
+RULES = load_market("BTCUSDT")  # tick 0.1, step 0.001
+
+
+class Broker:
+    """Keeps what it is asked for, and answers with given numbers."""
+
+    def __init__(self, maintenance=0.0, liquidation=(0.0, INF)):
+        self.maintenance, self.liquidation = maintenance, liquidation
+        self.closes, self.cancelled, self.stops = [], [], []
+
+    def close_fill(self, feed, side, fill_id, qty, label):
+        self.closes.append((side.name, fill_id, qty, str(label)))
+
+    def cancel_entries(self, feed, side):
+        self.cancelled.append(side.name)
+
+    def set_stop(self, feed, side, price):
+        self.stops.append((side.name, price))
+
+    def maintenance_margin(self):
+        return self.maintenance
+
+    def liquidation_range(self, feed):
+        return self.liquidation
+
+
+class World:
+    """Both sides of one symbol. Fills are (qty, price), of age 0 and a spacing of 1 %; ids count from 1, LONG first."""
+
+    def __init__(self, long=(), short=(), **answers):
+        self.broker = Broker(**answers)
+        self.book = SymbolOrders(SimpleNamespace(broker=self.broker), None)
+        self.p, self.memory, self.now = busy(), Memory(), Now(close=100.0, equity=1_000.0, kama=100.0, atr=10.0)
+        self.long, self.short = Side(Leg(LONG)), Side(Leg(SHORT))
+        fill_id = 0
+        for side, fills in ((self.long, long), (self.short, short)):
+            for qty, price in fills:
+                fill_id += 1
+                side.tracker.add(Fill(fill_id, qty, price, 0, 0, 0.01, 0.0, 0.0))
+            side.take_in()
+            steps.refresh(self.p, side)
+
+    def check_liquidation(self):
+        steps.check_liquidation(self.p, self.memory, self.now, self.book, (), self.long, self.short)
+
+    def prune(self):
+        steps.prune(self.p, self.memory, self.now, self.book, self.long, self.short)
+
+
+# --- before the steps
+
+
+def test_a_new_utc_day_begins_with_no_profit():
+    memory = Memory(bar=7, day=1, realized_today=5.0)
+    steps.begin_bar(memory, Now(time=2 * DAY - 1))
+    assert (memory.bar, memory.day, memory.realized_today) == (8, 1, 5.0)
+    steps.begin_bar(memory, Now(time=2 * DAY))
+    assert (memory.bar, memory.day, memory.realized_today) == (9, 2, 0.0)
+
+
+def learn(label, net, cooling=0, stop_rests=1):
+    """Take in a trade of 2 at 100 at bar 10 and return (side, memory, kelly, returns)."""
+    world = World()
+    memory, kelly, returns = Memory(bar=10, realized_today=1.0), Kelly(known=1), [0.0] * 3
+    world.long.leg.stop_rests, world.long.leg.look_again = stop_rests, 99
+    for _ in range(cooling):
+        world.long.make_room()
+        world.long.leg.cooling += 1
+    assert steps.learn(world.p, memory, world.long, label, 100.0, 2.0, net, kelly, returns)
+    return world, memory, kelly, returns
+
+
+def test_a_closed_trade_counts_for_the_day_and_for_kelly():
+    _, memory, kelly, returns = learn(GRID, 4.0)
+    assert memory.realized_today == 5.0
+    # 4 / (2*100)
+    assert (kelly.returns, kelly.known, returns) == (1, 0, [0.02, 0.0, 0.0])
+
+
+def test_a_level_cut_at_a_loss_cools():
+    world, *_ = learn(OLDEST, -4.0, cooling=1)
+    leg, cooling = world.long.leg, world.long.cooling
+    assert (leg.cooling, leg.look_again) == (2, 0)
+    assert (cooling.price[1], cooling.until[1]) == (100.0, 10 + world.p.reopen_bars)
+
+
+@pytest.mark.parametrize(("label", "net"), [(OLDEST, 0.0), (OLDEST, 4.0), (GRID, -4.0)])
+def test_a_level_left_at_a_profit_or_by_its_exit_does_not_cool(label, net):
+    world, *_ = learn(label, net)
+    assert (world.long.leg.cooling, world.long.leg.look_again) == (0, 99)
+
+
+@pytest.mark.parametrize(("label", "rests", "stops"), [(STOP2, 1, 1), (STOP2, 0, 0), (STOP1, 1, 0)])
+def test_stage_2_counts_when_it_is_executed_and_once_for_the_whole_leg(label, rests, stops):
+    world, memory, *_ = learn(label, 1.0, stop_rests=rests)
+    assert memory.stops == stops
+    assert world.long.leg.stop_rests == (0 if stops else rests)
+
+
+def test_the_oldest_return_makes_room_for_a_new_one():
+    kelly, returns = Kelly(returns=3, known=1), [0.1, 0.2, 0.3]
+    steps.remember(kelly, returns, 0.4)
+    assert (returns, kelly.returns, kelly.known) == ([0.2, 0.3, 0.4], 3, 0)
+
+
+def test_the_bars_of_the_last_three_stops_are_kept():
+    memory = Memory(bar=9, stops=2, stop_1=7, stop_2=5, stop_3=1)
+    steps.count_stop(memory)
+    assert (memory.stops, memory.stop_1, memory.stop_2, memory.stop_3) == (3, 9, 7, 5)
+
+
+def test_the_nearest_trigger_of_all_fills_is_kept():
+    world = World(long=[(1.0, 100.0), (1.0, 200.0)], short=[(1.0, 100.0), (1.0, 200.0)])
+    # a gap is 3 spacings of 1 %; an offset begins 1 spacing under water
+    assert (world.long.leg.gap_trigger, world.long.leg.under_water) == pytest.approx((194.0, 198.0))
+    assert (world.short.leg.gap_trigger, world.short.leg.under_water) == pytest.approx((103.0, 101.0))
+    assert (world.long.leg.changed, world.long.leg.look_again, world.long.leg.exit_slack) == (0, 0, -1.0)
+
+
+def test_a_side_without_fills_has_no_trigger():
+    world = World()
+    assert (world.long.leg.gap_trigger, world.long.leg.under_water) == (-INF, -INF)
+    assert (world.short.leg.gap_trigger, world.short.leg.under_water) == (INF, INF)
+
+
+# --- 1 and 2
+
+
+@pytest.mark.parametrize(("source", "regime"), [(0, 0), (1, -2), (2, -2)])
+def test_without_a_filter_every_regime_is_noise(source, regime):
+    now = Now(regime=-2)
+    steps.update_regime(Memory(source=source), now)
+    assert now.regime == regime
+
+
+@pytest.mark.parametrize(
+    ("halted", "z", "after", "halts", "anchored", "cancelled"),
+    [(0, -2.9, 0, 0, 1, []), (0, -3.1, 1, 1, 1, ["LONG", "SHORT"]), (1, -3.1, 1, 0, 1, []), (1, -0.9, 0, 0, 0, [])],
+)
+def test_a_halt_begins_and_ends(halted, z, after, halts, anchored, cancelled):
+    world = World()
+    memory = Memory(halted=halted, anchored=1)
+    steps.check_circuit_breaker(memory, Now(z=z), world.book, world.long, world.short)
+    assert (memory.halted, memory.halts, memory.anchored) == (after, halts, anchored)
+    assert world.broker.cancelled == cancelled
+
+
+# --- 3
+
+
+def stop_loss(world, side, close, atr=1.0):
+    world.now.close, world.now.atr = close, atr
+    steps.check_stop_loss(world.p, RULES, world.memory, world.now, world.book, side)
+
+
+def test_both_stages_are_measured_from_the_average_entry():
+    # average 105; stage 1 at 4 ATR, stage 2 at 6
+    world = World(long=[(1.0, 100.0), (1.0, 110.0)])
+    stop_loss(world, world.long, 101.0)
+    assert world.broker.closes == []
+    assert world.broker.stops == [("LONG", 99.0)]
+    stop_loss(world, world.long, 100.9)
+    assert world.broker.closes == [("LONG", 1, 0.5, "stop1"), ("LONG", 2, 0.5, "stop1")]
+    assert (world.memory.stops, world.long.leg.stage1_done, world.long.leg.stop_rests) == (1, 1, 1)
+
+
+def test_stage_1_waits_for_a_close_inside():
+    world = World(short=[(1.0, 100.0)])
+    for close, stops in ((104.1, 1), (104.2, 1), (103.0, 1), (104.1, 2)):
+        stop_loss(world, world.short, close)
+        assert world.memory.stops == stops
+
+
+def test_an_empty_leg_may_be_stopped_anew():
+    world = World()
+    world.long.leg.stage1_done = 1
+    stop_loss(world, world.long, 100.0)
+    assert (world.long.leg.stage1_done, world.broker.stops) == (0, [])
+
+
+def test_without_any_range_the_stop_before_stays():
+    world = World(long=[(1.0, 100.0)])
+    stop_loss(world, world.long, 100.0, atr=0.0)
+    assert world.broker.stops == []
+
+
+@pytest.mark.parametrize("close", [94.0, 93.9])
+def test_a_close_on_or_through_stage_2_leaves_at_once(close):
+    world = World(long=[(1.0, 100.0), (2.0, 100.0)])
+    world.long.leg.stage1_done = 1
+    stop_loss(world, world.long, close)
+    assert world.broker.stops == [("LONG", None)]
+    assert world.broker.closes == [("LONG", 1, 1.0, "stop2"), ("LONG", 2, 2.0, "stop2")]
+
+
+# --- 4
+
+
+def test_distances_to_the_liquidation_prices():
+    world = World(long=[(1.0, 100.0)], liquidation=(80.0, 130.0))
+    world.check_liquidation()
+    assert (world.now.liquidation_down, world.now.liquidation_up) == pytest.approx((0.2, 0.3))
+    assert world.memory.min_distance == pytest.approx(0.2)
+    assert world.memory.liquidation_near == 0
+
+
+def test_the_least_distance_is_kept_and_a_near_one_warns():
+    world = World(long=[(1.0, 100.0)], liquidation=(0.0, 104.0))
+    world.check_liquidation()
+    assert (world.now.liquidation_down, world.now.liquidation_up) == (INF, pytest.approx(0.04))
+    assert (world.memory.min_distance, world.memory.liquidation_near) == (pytest.approx(0.04), 1)
+    world.broker.liquidation = (90.0, INF)
+    world.check_liquidation()
+    assert (world.memory.min_distance, world.memory.liquidation_near) == (pytest.approx(0.04), 1)
+
+
+def test_a_distance_of_the_warning_itself_is_not_near():
+    world = World(long=[(1.0, 100.0)], liquidation=(0.0, 150.0))
+    world.p = busy(liquidation_warning=0.5)
+    world.check_liquidation()
+    assert world.memory.liquidation_near == 0
+
+
+@pytest.mark.parametrize(("alone", "maintenance"), [(1, 0.0), (0, 70.0)])
+def test_a_flat_symbol_knows_the_margin_of_its_wallet_only_where_it_shares_it(alone, maintenance):
+    world = World(maintenance=70.0, liquidation=(1.0, 2.0))
+    world.memory.alone, world.now.maintenance = alone, 5.0
+    world.check_liquidation()
+    assert (world.now.maintenance, world.now.liquidation_down, world.now.liquidation_up) == (maintenance, INF, INF)
+
+
+def test_one_side_alone_is_not_flat():
+    for held in ({"long": [(1.0, 100.0)]}, {"short": [(1.0, 100.0)]}):
+        world = World(maintenance=70.0, liquidation=(90.0, 110.0), **held)
+        world.check_liquidation()
+        assert world.now.maintenance == 70.0
+        assert world.memory.min_distance == pytest.approx(0.1)
+
+
+def test_a_margin_call_closes_the_worst_until_the_target():
+    # call above 0.8 * 1000, target 0.5: 400 too much; each close frees 900 * its share of the notional
+    world = World(long=[(1.0, 110.0), (1.0, 130.0)], short=[(2.0, 95.0)], maintenance=900.0)
+    world.check_liquidation()
+    # losses 10, 30, 10 (of the short); 900/400 of margin a quote: 225 + 225 are enough, LONG first
+    assert world.memory.margin_calls == 1
+    assert world.broker.closes == [("LONG", 2, 1.0, "margin_call"), ("LONG", 1, 1.0, "margin_call")]
+
+
+def test_a_margin_call_goes_on_with_the_short():
+    world = World(long=[(1.0, 110.0)], short=[(2.0, 95.0), (1.0, 90.0)], maintenance=900.0)
+    world.check_liquidation()
+    # losses 10, 10, 10; 900/400: 225, then 450
+    assert [close[:2] for close in world.broker.closes] == [("LONG", 1), ("SHORT", 2)]
+
+
+def test_an_account_below_zero_closes_everything():
+    world = World(long=[(1.0, 110.0)], short=[(1.0, 90.0)], maintenance=1.0)
+    world.now.equity = -50.0
+    world.check_liquidation()
+    assert [close[:2] for close in world.broker.closes] == [("LONG", 1), ("SHORT", 2)]
+
+
+def test_exactly_at_the_limit_there_is_no_margin_call():
+    world = World(long=[(1.0, 110.0)], maintenance=800.0)
+    world.check_liquidation()
+    assert (world.memory.margin_calls, world.broker.closes) == (0, [])
+
+
+# --- 5
+
+
+def test_a_flat_symbol_prunes_nothing():
+    world = World()
+    world.memory.realized_today = 5.0
+    world.prune()
+    assert world.broker.closes == []
+
+
+@pytest.mark.parametrize(("time", "closes"), [(DAY, []), (DAY + 1, [("LONG", 1, 1.0, "oldest")])])
+def test_age(time, closes):
+    world = World(long=[(1.0, 100.0)])
+    world.now.time = time
+    world.prune()
+    assert world.broker.closes == closes
+
+
+@pytest.mark.parametrize(("side", "close"), [("LONG", 96.99), ("SHORT", 103.01)])
+def test_gap(side, close):
+    for price, closes in ((round(close), []), (close, [(side, 1, 1.0, "gap")])):
+        world = World(**{side.lower(): [(1.0, 100.0)]})
+        world.now.close = float(price)
+        world.prune()
+        assert world.broker.closes == closes
+
+
+def test_deviance_cuts_all_of_its_side_and_none_of_the_other():
+    world = World(long=[(1.0, 100.0), (2.0, 100.0)], short=[(1.0, 100.0)])
+    world.now.kama, world.now.atr = 104.0, 1.0
+    world.prune()
+    assert world.broker.closes == [("LONG", 1, 1.0, "deviance"), ("LONG", 2, 2.0, "deviance")]
+
+
+@pytest.mark.parametrize(("paid", "closes"), [(1.0, []), (1.01, [("LONG", 1, 2.0, "funding")])])
+def test_funding_is_looked_at_after_each_settlement(paid, closes):
+    # half of 0.01 * 100 * 2
+    world = World(long=[(2.0, 100.0)])
+    world.long.fills.funding[0] = paid
+    world.prune()
+    assert world.broker.closes == []
+    world.memory.settlements = 1
+    world.prune()
+    assert (world.broker.closes, world.long.leg.settlements_seen) == (closes, 1)
+
+
+def test_no_fill_is_looked_at_while_none_can_be_cut():
+    # of 2 at 100 with a spacing of 1 %: age 24 h, gap at 97, half of the profit is 1
+    world = World(long=[(1.0, 100.0), (2.0, 100.0)])
+    world.now.time, world.now.close = DAY, 97.0
+    world.long.fills.funding[1] = 1.0
+    world.memory.settlements = 1
+    assert not steps.may_prune(world.memory, world.now, world.long)
+    world.memory.settlements = 2
+    world.long.fills.funding[1] = 1.01
+    assert steps.may_prune(world.memory, world.now, world.long)
+
+
+@pytest.mark.parametrize(("profit", "closes"), [(4.0, []), (5.0, [("SHORT", 2, 2.0, "offset")])])
+def test_offset_takes_the_worst_of_both_sides(profit, closes):
+    # at 100 LONG loses 3, SHORT 4 and the taker fee of 200
+    world = World(long=[(1.0, 103.0)], short=[(2.0, 98.0)])
+    world.memory.realized_today = profit
+    world.now.equity = 1e6
+    world.prune()
+    assert world.broker.closes == closes
+
+
+def test_offset_needs_a_profit_today():
+    world = World(long=[(1.0, 103.0)])
+    world.long.fills.funding[0] = -100.0
+    world.now.equity = 1e6
+    world.prune()
+    assert world.broker.closes == []
+    world.memory.realized_today = 0.01
+    world.prune()
+    assert world.broker.closes == [("LONG", 1, 1.0, "offset")]
+
+
+def test_delever_takes_the_worst_fill_of_both_sides():
+    # 75 % of var_pct of 100
+    world = World(long=[(1.0, 102.0), (1.0, 102.5)], short=[(1.0, 98.5)])
+    world.now.equity = 100.0
+    limit = 0.75 * world.p.var_pct * 100.0
+    assert limit < 6.0
+    world.prune()
+    assert world.broker.closes[-1] == ("LONG", 2, 1.0, "delever")
+
+
+# --- 6 to 8
+
+
+def test_the_anchor_is_the_close_at_the_start_and_stays():
+    world = World()
+    world.p = busy(k=3.0, floor_pct=0.01, levels=5)
+    for close, anchor in ((100.0, 100.0), (101.0, 100.0)):
+        world.now.close, world.now.atr = close, 0.5
+        steps.trail_anchor(world.p, world.memory, world.now)
+        assert (world.memory.anchored, world.memory.anchor) == (1, anchor)
+    # 3 * 0.5 above 1 % of 101
+    assert world.now.spacing_pct == pytest.approx(1.5 / 101.0)
+
+
+def test_value_at_risk_is_that_of_the_net_position():
+    world = World(long=[(3.0, 100.0)], short=[(1.0, 100.0)])
+    world.now.sigma = 0.01
+    steps.check_var(world.p, world.now, world.long, world.short)
+    assert world.now.var == pytest.approx(200.0 * 1.65 * 0.01 * math.sqrt(96))
+    assert world.now.var_limited == (world.now.var > world.p.var_pct * 1_000.0)
+
+
+@pytest.mark.parametrize(("equity", "limited"), [(1.0, 1), (1e6, 0)])
+def test_value_at_risk_limits_above_its_share_of_equity(equity, limited):
+    world = World(long=[(3.0, 100.0)])
+    world.now.sigma, world.now.equity = 0.01, equity
+    steps.check_var(world.p, world.now, world.long, world.short)
+    assert world.now.var_limited == limited
+
+
+def test_equal_legs_have_no_value_at_risk_even_if_sigma_is_unknown():
+    world = World(long=[(1.0, 100.0)], short=[(1.0, 90.0)])
+    world.now.sigma = math.nan
+    steps.check_var(world.p, world.now, world.long, world.short)
+    assert (world.now.var, world.now.var_limited) == (0.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("before", "reason", "cancelled"),
+    [(PLACED, HALT, ["LONG"]), (HALT, HALT, []), (HALT, REGIME, ["LONG"]), (HALT, PLACED, [])],
+)
+def test_entries_are_cancelled_when_the_reason_against_them_changes(before, reason, cancelled):
+    world = World()
+    world.long.leg.blocked = before
+    steps.block(world.memory, world.book, world.long, reason)
+    assert (world.broker.cancelled, world.long.leg.blocked) == (cancelled, reason)
+
+
+@pytest.mark.parametrize(("bar", "looked"), [(6, False), (7, True), (8, True)])
+def test_the_surroundings_are_looked_at_when_they_change(bar, looked):
+    world = World(long=[(1.0, 100.0)])
+    world.memory.bar, world.long.leg.look_again = bar, 7
+    steps.block(world.memory, world.book, world.long, PLACED)
+    assert (world.long.leg.taken == 1) is looked
+
+
+def test_levels_that_have_cooled_down_are_forgotten():
+    world = World(long=[(1.0, 100.0), (1.0, 101.0)])
+    side, leg = world.long, world.long.leg
+    for price, until in ((90.0, 8), (91.0, 7), (92.0, 9)):
+        side.make_room()
+        side.cooling.price[leg.cooling], side.cooling.until[leg.cooling] = price, until
+        leg.cooling += 1
+    world.memory.bar = 7
+    steps.look_around(world.memory, side)
+    assert (leg.cooling, leg.taken_fills, leg.taken, leg.look_again) == (2, 2, 4, 8)
+    assert list(side.taken[:4]) == [100.0, 101.0, 90.0, 92.0]
+    assert (side.cooling.price[:2], side.cooling.until[:2]) == ([90.0, 92.0], [8, 9])
+
+
+def test_nothing_that_cools_needs_no_other_look():
+    world = World()
+    steps.look_around(world.memory, world.long)
+    assert (world.long.leg.look_again, world.long.leg.taken) == (steps.NEVER, 0)
+
+
+def test_kelly_is_computed_anew_after_a_trade_only():
+    p = busy(kelly_min_trades=2, kelly_window=2, kelly_floor=0.25, kelly_cap=2.0)
+    kelly = Kelly(returns=2)
+    # half of the trades win 4 %, half lose 2 %: 0.25*(0.5/0.02 - 0.5/0.04) = 3.125, at most 2
+    assert steps.kelly_now(p, kelly, [0.04, -0.02, 9.0]) == 2.0
+    assert steps.kelly_now(p, kelly, [-1.0, -1.0]) == 2.0
+    kelly.known = 0
+    assert steps.kelly_now(p, kelly, [-1.0, -1.0]) == 0.25
+
+
+# --- what they ask of a side
+
+
+@pytest.mark.parametrize(
+    ("long", "short", "worst"),
+    [
+        ([(1.0, 103.0), (1.0, 104.0)], [], (True, 1)),
+        ([], [(1.0, 99.0), (1.0, 98.0)], (False, 1)),
+        ([(1.0, 103.0)], [(1.0, 97.0)], (True, 0)),  # of equals LONG
+        ([(1.0, 103.0)], [(1.0, 96.9)], (False, 0)),
+    ],
+)
+def test_the_worst_fill_of_both_sides(long, short, worst):
+    world = World(long=long, short=short)
+    assert steps.worst_of(world.now, world.long, world.short) == worst
+
+
+@pytest.mark.parametrize(("close", "under"), [(99.0, True), (99.01, False), (98.0, True)])
+def test_under_water_begins_at_its_price(close, under):
+    world = World(long=[(1.0, 100.0)])
+    assert steps.is_under_water(world.long.leg, close) is under
+    assert not steps.is_under_water(world.short.leg, close)
+
+
+def test_unrealised_of_a_leg_and_of_a_fill():
+    world = World(short=[(1.0, 100.0), (2.0, 110.0)])
+    # 100 + 220 - 3*105
+    assert steps.unrealized(world.short.leg, 105.0) == 5.0
+    assert steps.fill_pnl(world.short, 1, 105.0) == 10.0
