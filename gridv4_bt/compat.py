@@ -74,7 +74,7 @@ _use_todays_python()
 
 
 def takes_params(init: Callable[[Any], None]) -> Callable[..., None]:
-    """Let mypy accept a class called with data feeds and parameters that its `__init__` does not name.
+    """Make mypy accept a class called with data feeds and parameters that its `__init__` does not name.
 
     Backtrader's metaclass takes them out of the call, into `self.datas` and `self.p`, before `__init__` sees it.
     """

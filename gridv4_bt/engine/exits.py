@@ -15,7 +15,7 @@ def wanted_exit(
     last_price: float,
     tick: float,
     keep_price: float,
-    standing: float,
+    resting: float,
 ) -> tuple[float, float]:
     """Return the price at which the exit of a fill shall rest, and how far `shift` may move until it must change.
 
@@ -24,22 +24,22 @@ def wanted_exit(
     entry, spacing_pct : of the fill.
     shift, maker_fee, last_price, tick : see `exit_price`.
     keep_price : a resting exit stays within this fraction of the fill's spacing.
-    standing : price of the resting exit, 0 without one.
+    resting : price of the resting exit, 0 without one.
 
     The second number is below 0 for an exit that post-only has moved: it follows the price back to its target.
     """
     price = exit_price(side_sign, entry, spacing_pct, shift, maker_fee, last_price, tick)
     tolerance = keep_price * spacing_pct * entry
     slack = -1.0 if side_sign * (price - last_price) <= _NEAR_TICKS * tick else tolerance
-    if standing > 0.0 and abs(standing - price) <= tolerance:
-        return standing, min(slack, tolerance - abs(standing - price))
+    if resting > 0.0 and abs(resting - price) <= tolerance:
+        return resting, min(slack, tolerance - abs(resting - price))
     return price, slack
 
 
 def exits_stay(
     side_sign: int, shift: float, placed_shift: float, slack: float, first_exit: float, last_price: float
 ) -> bool:
-    """Tell whether all exits of a side, placed at `placed_shift`, are still within `slack` and beyond the price.
+    """Return whether all exits of a side, placed at `placed_shift`, are still within `slack` and beyond the price.
 
     `first_exit` is the price of the exit that the market meets first.
     """

@@ -19,17 +19,17 @@ _WITHIN = 1.0 - 1e-9  # leaves room for roundings
 
 
 def stays_halted(z: float) -> bool:
-    """Tell whether a halt goes on at a z-score."""
+    """Return whether a halt goes on at a z-score."""
     return not z > RESUME_Z
 
 
 def must_halt(z: float) -> bool:
-    """Tell whether a z-score is a crash."""
+    """Return whether a z-score is a crash."""
     return z < HALT_Z
 
 
 def beyond_stop1(side_sign: int, average: float, close: float, atr: float, stop1_atr: float) -> bool:
-    """Tell whether the close is more than `stop1_atr` ATR from the average entry, against the side."""
+    """Return whether the close is more than `stop1_atr` ATR from the average entry, against the side."""
     return side_sign * (average - close) > stop1_atr * atr
 
 
@@ -45,7 +45,7 @@ def stop2_price(side_sign: int, average: float, atr: float, stop2_atr: float, ti
 
 
 def must_delever(unrealized: float, equity: float, var_pct: float) -> bool:
-    """Tell whether the unrealised loss is near the VaR limit: the worst fill goes."""
+    """Return whether the unrealised loss is near the VaR limit: the worst fill goes."""
     return unrealized < 0.0 and -unrealized > DELEVER_SHARE * var_pct * equity
 
 
@@ -76,7 +76,7 @@ def entry_blocks(halted: bool, var_limited: bool, regime: int) -> tuple[int, int
 
 
 def cools_down(stops: int, third_latest: int, bar: int) -> bool:
-    """Tell whether more than `COOLDOWN_STOPS` stops lie within the last `COOLDOWN_BARS` bars.
+    """Return whether more than `COOLDOWN_STOPS` stops lie within the last `COOLDOWN_BARS` bars.
 
     `stops` is how many there were, `third_latest` the bar of the last but two and `bar` the number of this one.
     """

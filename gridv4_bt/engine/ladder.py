@@ -71,7 +71,7 @@ def order_price(side_sign: int, raw: float, tick: float) -> float:
 
 
 def lies_near(price: float, others: Sequence[float], first: int, end: int, distance: float) -> bool:
-    """Tell whether any of the prices from index `first` to before `end` is within `distance` of a price."""
+    """Return whether any of the prices from index `first` to before `end` is within `distance` of a price."""
     for i in range(first, end):  # noqa: SIM110 (a generator does not compile)
         if abs(others[i] - price) <= distance:
             return True
@@ -107,23 +107,23 @@ def surroundings_reason(price: float, spacing_pct: float, taken: Sequence[float]
     return PLACED
 
 
-def size_reason(price: float, qty: float, min_qty: float, min_notional: float, room: float) -> int:
+def size_reason(price: float, qty: float, min_qty: float, min_notional: float, capacity: float) -> int:
     """Return MIN_QTY, MIN_NOTIONAL, MAX_INVENTORY or PLACED for an entry.
 
-    `room` is what the side may still take after the levels nearer to the price, quote.
+    `capacity` is what the side may still take after the levels nearer to the price, quote.
     """
     if qty < min_qty:
         return MIN_QTY
     if qty * price < min_notional:
         return MIN_NOTIONAL
-    if qty * price > room:
+    if qty * price > capacity:
         return MAX_INVENTORY
     return PLACED
 
 
-def is_kept(standing: float, wanted: float, tolerance: float) -> bool:
-    """Tell whether a resting price or quantity is near enough to the wanted one to stay."""
-    return abs(standing - wanted) <= tolerance
+def is_kept(resting: float, wanted: float, tolerance: float) -> bool:
+    """Return whether a resting price or quantity is near enough to the wanted one to stay."""
+    return abs(resting - wanted) <= tolerance
 
 
 # What to do with a level's resting order.
@@ -139,7 +139,7 @@ def plan_side(
     last_price: float,
     edge: float,
     notional: float,
-    room: float,
+    capacity: float,
     tick: float,
     step: float,
     min_qty: float,
@@ -160,7 +160,7 @@ def plan_side(
     side_sign : +1 for the buys below the centre that open LONG, -1 for the sells above that open SHORT.
     centre, spacing_pct : of the geometric ladder.
     last_price, edge : see `reach_reason`.
-    notional, room : of one level, and what the side may still take in all, quote.
+    notional, capacity : of one level, and what the side may still take in all, quote.
     tick, step, min_qty, min_notional : the market's filters.
     keep_price, keep_qty : a resting order stays within this fraction of a spacing and of the wanted qty,
         because every replacement costs its place in the queue.
@@ -188,10 +188,10 @@ def plan_side(
             code = surroundings_reason(price, spacing_pct, taken, fills, count)
         if code == PLACED:
             qty = round_down(notional / price, step)
-            code = size_reason(price, qty, min_qty, min_notional, room)
+            code = size_reason(price, qty, min_qty, min_notional, capacity)
         action = KEEP
         if code == PLACED:
-            room -= qty * price
+            capacity -= qty * price
             near = is_kept(prices[i], price, keep_price * spacing_pct * price)
             if prices[i] == 0.0:
                 action = PLACE

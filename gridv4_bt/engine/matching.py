@@ -1,6 +1,6 @@
 """The order book of our own resting orders and the conservative rules by which a bar fills them.
 
-A bar tells open, high, low and close but not their order, so wherever the order decides, the
+A bar has open, high, low and close but not their order, so wherever the order decides, the
 worse one for us is taken. The orders matched are those that stood at the end of the bar before.
 """
 
@@ -21,25 +21,25 @@ INFINITY = float("inf")
 
 
 def touches(is_buy: bool, price: float, low: float, high: float) -> bool:
-    """Tell whether a bar reaches a limit price: the rule ``fill_rule="touch"``."""
+    """Return whether a bar reaches a limit price: the rule ``fill_rule="touch"``."""
     return low <= price if is_buy else high >= price
 
 
 def trades_through(is_buy: bool, price: float, low: float, high: float) -> bool:
-    """Tell whether a bar trades beyond a limit price: the rule ``fill_rule="through"``.
+    """Return whether a bar trades beyond a limit price: the rule ``fill_rule="through"``.
 
-    At the very price others may stand in the queue before us.
+    At the very price other orders may be ahead in the queue.
     """
     return low < price if is_buy else high > price
 
 
 def stop_hit(side_sign: int, stop: float, low: float, high: float) -> bool:
-    """Tell whether a bar's wick reaches the stop that closes a LONG (+1) or SHORT (-1) leg."""
+    """Return whether a bar's wick reaches the stop that closes a LONG (+1) or SHORT (-1) leg."""
     return low <= stop if side_sign > 0 else high >= stop
 
 
 def market_price(is_buy: bool, price: float, slippage: float) -> float:
-    """Return what a market order gets when the market stands at `price`."""
+    """Return the price of a market order when the market is at `price`."""
     return price * (1.0 + slippage) if is_buy else price * (1.0 - slippage)
 
 
@@ -54,7 +54,7 @@ def stop_price(side_sign: int, stop: float, open_: float, slippage: float) -> fl
 
 
 def stop_takes(side_sign: int, price: float, entry: float, opened_ms: int, now_ms: int) -> bool:
-    """Tell whether a stop executed at `price` in the bar `now_ms` closes a fill.
+    """Return whether a stop executed at `price` in the bar `now_ms` closes a fill.
 
     An entry of this very bar is closed too, unless it would gain by it: its price lies beyond the stop, so the market
     met the stop first and filled it after.
@@ -91,7 +91,7 @@ class MarketClose(NamedTuple):
 
 
 class Leg:
-    """One positionSide of one symbol: its open fills and the orders that stand for it.
+    """One positionSide of one symbol: its open fills and its open orders.
 
     The entries are rows of `orders` (`prices[i]`, `qtys[i]`, `spacings[i]` belong to level i + 1 of the side; a
     price of 0 is a level without an order), because the ladder's rule plans on them directly; `actions[i]` and
@@ -152,7 +152,7 @@ class Leg:
         self.prices, self.qtys, self.spacings, self.actions, self.codes = self.orders
 
     def place(self, level: int, entry: Entry) -> None:
-        """Let an entry rest at a level, in place of the one before."""
+        """Place an entry at a level, in place of the one before."""
         self.reserve(abs(level))
         i = abs(level) - 1
         self.prices[i], self.qtys[i], self.spacings[i] = entry
@@ -193,7 +193,7 @@ class Leg:
             self.stop = None
 
     def resting_orders(self) -> int:
-        """Return how many orders stand for this leg."""
+        """Return the number of open orders of this leg."""
         return self.entry_count + len(self.exits) + (self.stop is not None)
 
     def first_exit(self) -> float:
@@ -244,7 +244,7 @@ class Book:
         self.short = Leg(PositionSide.SHORT)
         self.legs = (self.long, self.short)
         self.bar = Bar()
-        self.regime = 0  #: code that ruled when the standing orders were confirmed; new fills carry it
+        self.regime = 0  #: code that ruled when the open orders were confirmed; new fills carry it
         self.stopped: set[PositionSide] = set()  #: legs that a stop closed in this bar
         self._buy_below = -INFINITY
         self._sell_above = INFINITY
@@ -266,7 +266,7 @@ class Book:
         self._market = bool(long.closes or short.closes)
 
     def is_idle(self) -> bool:
-        """Tell that the bar reaches no order of ours, or nothing was traded in it."""
+        """Return whether the bar reaches no order of ours, or nothing was traded in it."""
         bar = self.bar
         if bar.volume == 0.0:
             return True
@@ -276,7 +276,7 @@ class Book:
         return (long_stop is None or bar.low > long_stop) and (short_stop is None or bar.high < short_stop)
 
     def order_matters(self) -> bool:
-        """Tell whether the order of prices inside the bar decides what fills: it reaches a stop and an exit of a leg.
+        """Return whether the order of prices inside the bar decides what fills: it reaches a stop and an exit of a leg.
 
         Entries need no such knowledge: one nearer than the stop is met before it, one beyond is met after it.
         """

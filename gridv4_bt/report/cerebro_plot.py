@@ -119,7 +119,7 @@ class Plotter(_plot.Plot):
             pyplot.show()
 
     def setlocators(self, ax: Axes) -> None:
-        """Let the axis of bar numbers show dates."""
+        """Show dates on the axis of bar numbers."""
         super().setlocators(ax)
         days = np.asarray(self.pinf.xreal) - EPOCH_DAYS
         dates = mdates.date2num(np.round(days * DAY_MS).astype("datetime64[ms]"))

@@ -100,7 +100,7 @@ def test_only_the_prices_between_the_indices_count():
 
 
 @pytest.mark.parametrize(
-    ("qty", "room", "reason"),
+    ("qty", "capacity", "reason"),
     [
         (0.0009, 1e9, Blocked.MIN_QTY),
         (0.001, 1e9, Blocked.MIN_NOTIONAL),  # 0.1 at a price of 100, 5 asked for
@@ -111,8 +111,8 @@ def test_only_the_prices_between_the_indices_count():
         (1.0, -1.0, Blocked.MAX_INVENTORY),
     ],
 )
-def test_size_obeys_the_market_and_the_inventory_limit(qty, room, reason):
-    assert size_reason(100.0, qty, 0.001, 5.0, room) == reason
+def test_size_obeys_the_market_and_the_inventory_limit(qty, capacity, reason):
+    assert size_reason(100.0, qty, 0.001, 5.0, capacity) == reason
 
 
 def test_resting_order_is_kept_within_the_tolerance():
@@ -156,7 +156,7 @@ def plan(standing=((0.0, 0.0),) * 3, fills=(), cooling=(), **changed):
     """Plan three LONG levels; return the actions, the codes, what rests then, how many changed and the tally."""
     numbers = {
         "side_sign": 1, "levels": 3, "centre": 100.0, "spacing_pct": 0.02, "last_price": 100.0, "edge": 99.5,
-        "notional": 1_000.0, "room": 1e9, "tick": 0.01, "step": 0.001, "min_qty": 0.001, "min_notional": 5.0,
+        "notional": 1_000.0, "capacity": 1e9, "tick": 0.01, "step": 0.001, "min_qty": 0.001, "min_notional": 5.0,
         "keep_price": 0.25, "keep_qty": 0.2,
     }  # fmt: skip
     prices, qtys = map(list, zip(*standing, strict=True))
@@ -209,7 +209,7 @@ def test_level_that_is_no_longer_wanted_is_cancelled():
 
 
 def test_room_is_taken_by_the_nearest_levels_first():
-    _, codes, _, _, tally = plan(room=2_100.0)
+    _, codes, _, _, tally = plan(capacity=2_100.0)
     assert codes == [Blocked.PLACED, Blocked.PLACED, Blocked.MAX_INVENTORY]
     assert (tally[Blocked.PLACED], tally[Blocked.MAX_INVENTORY]) == (2, 1)
 

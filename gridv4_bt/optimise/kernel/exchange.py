@@ -30,7 +30,7 @@ def settle_funding(wallet, bar, rate, side):
 
 
 def is_idle(wallet, bar, long, short):
-    """Tell that the bar reaches no order of ours, or nothing was traded in it."""
+    """Return whether the bar reaches no order of ours, or nothing was traded in it."""
     if not bar.traded:
         return True
     if wallet.orders_changed:
@@ -43,7 +43,7 @@ def is_idle(wallet, bar, long, short):
 
 
 def order_matters(p, bar, leg):
-    """Tell whether the bar reaches a stop and an exit of a leg."""
+    """Return whether the bar reaches a stop and an exit of a leg."""
     return (
         bar.traded
         and leg.has_stop

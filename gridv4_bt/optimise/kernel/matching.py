@@ -126,7 +126,7 @@ def fill_exits(p, wallet, bar, side, news):
 
 
 def fills(p, is_buy, price, low, high):
-    """Tell whether a bar fills a limit order."""
+    """Return whether a bar fills a limit order."""
     if p.through:
         return trades_through(is_buy, price, low, high)
     return touches(is_buy, price, low, high)
@@ -146,7 +146,7 @@ def note_prices(wallet, long, short):
 
 
 def is_safe(wallet, bar, brackets, long, short):
-    """Tell whether the wallet stays above the maintenance margin through the bar."""
+    """Return whether the wallet stays above the maintenance margin through the bar."""
     if not long.fills and not short.fills:
         return True
     rate = brackets[len(brackets) - 1].rate
@@ -158,7 +158,7 @@ def is_safe(wallet, bar, brackets, long, short):
 
 
 def is_safe_at_open(wallet, bar, brackets, long, short):
-    """Tell whether the wallet is above the maintenance margin when the bar opens."""
+    """Return whether the wallet is above the maintenance margin when the bar opens."""
     opened = price_at_open(bar.open, bar.mark_low, bar.mark_high) if bar.traded else bar.close
     return wallet.wallet + excess(brackets, long, short, opened) > 0.0
 

@@ -89,40 +89,40 @@ def rest_entries(p, rules, now, wallet, long, short, plan):
     entries = wallet.held_notional + (long.leg.entry_notional + short.leg.entry_notional)
     free = wallet.value - entries / p.leverage
     if max(bound_long, bound_short) > rules.max_notional or free < 0.0:
-        room_long, room_short = rules.max_notional - bound_long, rules.max_notional - bound_short
-        room_long, free = release(p, long, room_long, free)
-        room_short, free = release(p, short, room_short, free)
-        free = refuse(p, long, room_long, free, tally)
-        refuse(p, short, room_short, free, tally)
+        capacity_long, capacity_short = rules.max_notional - bound_long, rules.max_notional - bound_short
+        capacity_long, free = release(p, long, capacity_long, free)
+        capacity_short, free = release(p, short, capacity_short, free)
+        free = refuse(p, long, capacity_long, free, tally)
+        refuse(p, short, capacity_short, free, tally)
     wallet.orders_changed = 1
 
 
 def is_new(side, i):
-    """Tell whether a level has an order that was not there before."""
+    """Return whether a level has an order that was not there before."""
     return side.orders[3, i] == PLACE or side.orders[3, i] == REPLACE
 
 
-def release(p, side, room, free):
-    """Return room and free margin without the new orders of a side."""
+def release(p, side, capacity, free):
+    """Return capacity and free margin without the new orders of a side."""
     for i in range(side.orders.shape[1]):
         if is_new(side, i):
             notional = side.orders[0, i] * side.orders[1, i]
             free += notional / p.leverage
-            room += notional
-    return room, free
+            capacity += notional
+    return capacity, free
 
 
-def refuse(p, side, room, free, tally):
+def refuse(p, side, capacity, free, tally):
     """Empty the levels of a side whose new order the exchange refuses, nearest first served; return what is free."""
     for i in range(side.orders.shape[1]):
         if is_new(side, i):
             notional = side.orders[0, i] * side.orders[1, i]
-            if notional > room:
+            if notional > capacity:
                 reason = MAX_POSITION
             elif notional / p.leverage > free:
                 reason = MARGIN
             else:
-                room -= notional
+                capacity -= notional
                 free -= notional / p.leverage
                 continue
             side.orders[0, i] = 0.0

@@ -65,7 +65,7 @@ def log_equity(wallet, memory, now, long, short, row):
 
 
 def resting_orders(side):
-    """Return how many orders stand for a side."""
+    """Return the number of open orders of a side."""
     note_first_exit(side)
     return side.leg.entry_count + side.leg.exit_count + side.leg.has_stop
 
