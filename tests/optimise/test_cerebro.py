@@ -62,6 +62,7 @@ def test_trials_are_what_single_runs_are_for_any_number_of_jobs(market):
         cerebro.addstrategy(GridStrategyV4, **BUSY | {"k": k, "levels": 4})
         plain.append(analyses(cerebro.run()))
     assert len({str(one) for one in plain}) == len(KS)
+    assert all(trades["trades"] for [[_, _, trades, *_]] in plain)
     for jobs in (1, 2, 4):
         cerebro = build(market)
         cerebro.optstrategy(GridStrategyV4, **BUSY | {"k": KS, "levels": 4})

@@ -128,12 +128,14 @@ def test_every_trial_is_in_the_table(found, folder):
     summary = traded(folder, {"k": float(row["k"]), "levels": int(row["levels"])}, "2024-03-01", "2024-03-12")
     assert float(row["mean net_return"]) == float(row["net_return BTCUSDT in first half"]) == summary["net_return"]
     assert float(row["worst max_drawdown"]) == summary["max_drawdown"]
+    assert summary["trades"] > 5
 
 
 def test_finalists_are_the_best_and_run_on_what_the_search_has_not_seen(result, found, folder):
     first, second = result["finalists"]
     assert first["objectives"][0] >= second["objectives"][0] or first["objectives"][1] <= second["objectives"][1]
     summary = traded(folder, first["params"], "2024-03-13", "2024-03-20")
+    assert summary["trades"] > 5
     assert first["backtrader"]["BTCUSDT in second half"]["net_return"] == summary["net_return"]
     assert first["tests"]["second half"]["return"] == pytest.approx(summary["net_return"], abs=1e-12)
     config = load_config(found / "finalist-1.toml")
@@ -149,6 +151,7 @@ def test_folds_trade_what_their_own_past_chose(scheme, result, folder):
     assert folds[1]["train"][0] == ("2024-03-01" if scheme == "anchored" else "2024-03-04")
     for fold in folds:
         past = traded(folder, fold["params"], *fold["train"])
+        assert past["trades"] > 0
         assert fold["objective"] == past["net_return"]
         assert fold["return"] == pytest.approx(traded(folder, fold["params"], *fold["test"])["net_return"], abs=1e-12)
 
@@ -244,6 +247,7 @@ def test_the_sweep_evaluates_a_market_as_backtrader_does(folder):
     markets = [make_market(*span, engine) for engine in ("sweep", "backtrader")]
     for config in (busy(), busy(k=1.2, levels=4, regime="none")):
         swept, run_ = (market.evaluate(config) for market in markets)
+        assert run_.figures["fills_per_day"] > 1.0
         assert swept.figures == pytest.approx(run_.figures, rel=1e-9, abs=1e-12)
         assert swept.days.tolist() == run_.days.tolist()
         assert swept.returns == pytest.approx(run_.returns, abs=1e-12)

@@ -138,7 +138,7 @@ def real(shared_data):
 # --- equal to Backtrader
 
 
-def test_default_parameters_on_the_sample_market(sample, market):
+def test_the_busy_preset_on_the_sample_market(sample, market):
     result = both(sample, busy(), 10_000.0, market)
     assert result.trades > 20 and len(result.days) == 24
 
@@ -161,6 +161,7 @@ def test_mixture_of_gaussians(sample, market):
     config = busy(regime="gmm", gmm_window=480, floor_pct=0.004, k=1.0)
     result = both(sample, config, 10_000.0, market)
     assert len(np.unique(result.log[:, 6])) > 1  # regimes
+    assert result.trades > 20
 
 
 def test_every_label_and_every_reason_on_real_crashes(real):
@@ -178,8 +179,8 @@ def test_every_label_and_every_reason_on_real_crashes(real):
 def test_random_parameters_on_real_crashes(real, span):
     data, market, rules = real(*span)
     draw = random.Random(span[0])
-    for _ in range(8):
-        both(data, random_config(draw), draw.choice((300.0, 1e4, 3e7)), market, rules)
+    results = [both(data, random_config(draw), draw.choice((300.0, 1e4, 3e7)), market, rules) for _ in range(8)]
+    assert sum(result.trades for result in results) > 20
 
 
 def test_rules_that_change_while_something_is_held(sample, market):
@@ -214,6 +215,7 @@ def test_results_come_in_order_and_threads_change_nothing(market):
     configs = [random_config(draw) for _ in range(6)]
     alone, together = list(sweep(market, configs)), list(sweep(market, configs, threads=2))
     assert [result.config for result in alone] == configs
+    assert sum(result.trades for result in alone) > 100
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_array_equal(one.equity, other.equity)
         assert replace(one, days=None, equity=None) == replace(other, days=None, equity=None)
@@ -229,6 +231,7 @@ def test_a_run_that_needs_more_room_gets_it(market, monkeypatch):
     [ample] = sweep(market, [config], closed=True)
     monkeypatch.setattr(module, "ROOM", 1)
     [tight] = sweep(market, [config], closed=True)
+    assert len(ample.closed) > 20
     assert ample.closed == tight.closed and ample.blocked == tight.blocked
 
 
@@ -242,7 +245,9 @@ def test_a_market_survives_pickling_with_its_signals(market):
 
 def test_money_adds_up(market):
     draw = random.Random(5)
-    for result in sweep(market, [random_config(draw) for _ in range(8)]):
+    results = list(sweep(market, [random_config(draw) for _ in range(8)]))
+    assert sum(result.trades for result in results) > 100
+    for result in results:
         booked = result.start_equity + result.gross - result.fees - result.funding
         assert result.wallet == pytest.approx(booked, rel=1e-9)
         assert result.profit + result.loss == pytest.approx(sum(result.label_net.values()), rel=1e-9)
