@@ -39,6 +39,7 @@ PYTEST = "import sys; sys.modules['numba'] = None; import pytest; sys.exit(pytes
 
 #: Mutants that no test can notice, by file, function and changed lines, and why no result differs.
 EQUIVALENT = {
+    ("gridv4_bt/core/grid.py", "round_boundary", "if (price > 10.0):"): "the last line gives 1 at 10 as well",
     (
         "gridv4_bt/core/grid.py",
         "nudge_round_number",
