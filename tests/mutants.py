@@ -40,6 +40,22 @@ PYTEST = "import sys; sys.modules['numba'] = None; import pytest; sys.exit(pytes
 #: Mutants that no test can notice, by file, function and changed lines, and why no result differs.
 EQUIVALENT = {
     (
+        "gridv4_bt/engine/matching.py",
+        "Book.leg",
+        "return self.long if (side >= 0) else self.short",
+    ): "a side is 1 or -1",
+    (
+        "gridv4_bt/engine/liquidation.py",
+        "liquidate",
+        "if (equity <= 0.0):",
+    ): "where nothing is missing the bankruptcy price is the price",
+    (
+        "gridv4_bt/core/risk.py",
+        "safe_interval",
+        "bound = -(base + 3.0 * row.amount) / slope",
+    ): "the search begins farther out and comes to the same line",
+    ("gridv4_bt/core/grid.py", "round_boundary", "if (price > 10.0):"): "the last line gives 1 at 10 as well",
+    (
         "gridv4_bt/core/grid.py",
         "nudge_round_number",
         "if abs(price - low if (moved_to >= price) else price - high) <= 1e-12 * price:",

@@ -146,6 +146,13 @@ def test_two_components_near_one_are_matched_by_the_least_sum():
     assert match_components(mixture([[0.0], [2.0]]), mixture([[1.9], [1.2]])) == [1, 0]
 
 
+def test_distances_are_measured_in_the_components_own_variances():
+    # 9 of a feature of variance 100 is less than 3 of one of variance 1.
+    variances = [100.0, 1.0]
+    before, after = mixture([[0, 0], [10, 3]], variances), mixture([[9, 0], [1, 3]], variances)
+    assert match_components(before, after) == [0, 1]
+
+
 # --- the posterior
 
 
