@@ -52,6 +52,7 @@ class World:
         self.book = SymbolOrders(SimpleNamespace(broker=self.broker), None)
         self.p, self.memory, self.now = busy(), Memory(), Now(close=100.0, equity=1_000.0, kama=100.0, atr=10.0)
         self.long, self.short = Side(Leg(LONG)), Side(Leg(SHORT))
+        self.kelly, self.returns = [Kelly() for _ in range(5)], [[0.0] * 3 for _ in range(5)]
         fill_id = 0
         for side, fills in ((self.long, long), (self.short, short)):
             for qty, price in fills:
@@ -62,6 +63,12 @@ class World:
 
     def check_liquidation(self):
         steps.check_liquidation(self.p, self.memory, self.now, self.book, (), self.long, self.short)
+
+    def generate_grid(self):
+        plan = SimpleNamespace(change=lambda *bar: 0)
+        steps.generate_grid(
+            self.p, RULES, self.memory, self.now, self.book, self.long, self.short, self.kelly, self.returns, plan
+        )
 
     def prune(self):
         steps.prune(self.p, self.memory, self.now, self.book, self.long, self.short)
@@ -168,18 +175,18 @@ def test_a_halt_begins_and_ends(halted, z, after, halts, anchored, cancelled):
 # --- 3
 
 
-def stop_loss(world, side, close, atr=1.0):
+def stop_loss(world, close, atr=1.0):
     world.now.close, world.now.atr = close, atr
-    steps.check_stop_loss(world.p, RULES, world.memory, world.now, world.book, side)
+    steps.check_stop_loss(world.p, RULES, world.memory, world.now, world.book, world.long, world.short)
 
 
 def test_both_stages_are_measured_from_the_average_entry():
     # average 105; stage 1 at 4 ATR, stage 2 at 6
     world = World(long=[(1.0, 100.0), (1.0, 110.0)])
-    stop_loss(world, world.long, 101.0)
+    stop_loss(world, 101.0)
     assert world.broker.closes == []
     assert world.broker.stops == [("LONG", 99.0)]
-    stop_loss(world, world.long, 100.9)
+    stop_loss(world, 100.9)
     assert world.broker.closes == [("LONG", 1, 0.5, "stop1"), ("LONG", 2, 0.5, "stop1")]
     assert (world.memory.stops, world.long.leg.stage1_done, world.long.leg.stop_rests) == (1, 1, 1)
 
@@ -187,20 +194,21 @@ def test_both_stages_are_measured_from_the_average_entry():
 def test_stage_1_waits_for_a_close_inside():
     world = World(short=[(1.0, 100.0)])
     for close, stops in ((104.1, 1), (104.2, 1), (103.0, 1), (104.1, 2)):
-        stop_loss(world, world.short, close)
+        stop_loss(world, close)
         assert world.memory.stops == stops
 
 
 def test_an_empty_leg_may_be_stopped_anew():
     world = World()
     world.long.leg.stage1_done = 1
-    stop_loss(world, world.long, 100.0)
+    steps.refresh(world.p, world.long)
+    stop_loss(world, 100.0)
     assert (world.long.leg.stage1_done, world.broker.stops) == (0, [])
 
 
 def test_without_any_range_the_stop_before_stays():
     world = World(long=[(1.0, 100.0)])
-    stop_loss(world, world.long, 100.0, atr=0.0)
+    stop_loss(world, 100.0, atr=0.0)
     assert world.broker.stops == []
 
 
@@ -208,7 +216,7 @@ def test_without_any_range_the_stop_before_stays():
 def test_a_close_on_or_through_stage_2_leaves_at_once(close):
     world = World(long=[(1.0, 100.0), (2.0, 100.0)])
     world.long.leg.stage1_done = 1
-    stop_loss(world, world.long, close)
+    stop_loss(world, close)
     assert world.broker.stops == [("LONG", None)]
     assert world.broker.closes == [("LONG", 1, 1.0, "stop2"), ("LONG", 2, 2.0, "stop2")]
 
@@ -419,15 +427,18 @@ def test_equal_legs_have_no_value_at_risk_even_if_sigma_is_unknown():
 def test_entries_are_cancelled_when_the_reason_against_them_changes(before, reason, cancelled):
     world = World()
     world.long.leg.blocked = before
-    steps.block(world.memory, world.book, world.long, reason)
-    assert (world.broker.cancelled, world.long.leg.blocked) == (cancelled, reason)
+    world.memory.halted = reason == HALT
+    world.now.regime = -1 if reason == REGIME else 0  # a downtrend: only SHORT may add
+    world.generate_grid()
+    assert [name for name in world.broker.cancelled if name == "LONG"] == cancelled
+    assert world.long.leg.blocked == reason
 
 
 @pytest.mark.parametrize(("bar", "looked"), [(6, False), (7, True), (8, True)])
 def test_the_surroundings_are_looked_at_when_they_change(bar, looked):
     world = World(long=[(1.0, 100.0)])
     world.memory.bar, world.long.leg.look_again = bar, 7
-    steps.block(world.memory, world.book, world.long, PLACED)
+    world.generate_grid()
     assert (world.long.leg.taken == 1) is looked
 
 
@@ -452,13 +463,20 @@ def test_nothing_that_cools_needs_no_other_look():
 
 
 def test_kelly_is_computed_anew_after_a_trade_only():
-    p = busy(kelly_min_trades=2, kelly_window=2, kelly_floor=0.25, kelly_cap=2.0)
-    kelly = Kelly(returns=2)
+    world = World()
+    world.p = busy(kelly_min_trades=2, kelly_window=2, kelly_floor=0.25, kelly_cap=2.0)
+    world.kelly[2] = Kelly(returns=2)  # of NOISE, whose code is 0
+
+    def kelly_of(returns):
+        world.returns[2] = returns
+        world.generate_grid()
+        return world.now.kelly
+
     # half of the trades win 4 %, half lose 2 %: 0.25*(0.5/0.02 - 0.5/0.04) = 3.125, at most 2
-    assert steps.kelly_now(p, kelly, [0.04, -0.02, 9.0]) == 2.0
-    assert steps.kelly_now(p, kelly, [-1.0, -1.0]) == 2.0
-    kelly.known = 0
-    assert steps.kelly_now(p, kelly, [-1.0, -1.0]) == 0.25
+    assert kelly_of([0.04, -0.02, 9.0]) == 2.0
+    assert kelly_of([-1.0, -1.0, 9.0]) == 2.0
+    world.kelly[2].known = 0
+    assert kelly_of([-1.0, -1.0, 9.0]) == 0.25
 
 
 # --- what they ask of a side
