@@ -40,6 +40,12 @@ PYTEST = "import sys; sys.modules['numba'] = None; import pytest; sys.exit(pytes
 #: Mutants that no test can notice, by file, function and changed lines, and why no result differs.
 EQUIVALENT = {
     (
+        "gridv4_bt/engine/orders.py",
+        "SingleOrders.fill_stops",
+        "sign = -1 if order.is_buy else 2",
+    ): "only the sign counts",
+    ("strategies/steps.py", "deleverage", "last_pnl, last_place = -INFINITY, -2"): "every fill's place is above either",
+    (
         "gridv4_bt/engine/matching.py",
         "Book.leg",
         "return self.long if (side >= 0) else self.short",

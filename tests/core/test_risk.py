@@ -84,6 +84,13 @@ def test_short_leg_is_liquidated_above_in_the_bracket_it_grows_into():
     assert liquidation_prices(110, 0, 0, 10, 100, TABLE) == (None, pytest.approx(1120 / 10.2, rel=1e-15))
 
 
+def test_a_hedge_whose_excess_no_price_changes_is_liquidated_everywhere_or_nowhere():
+    # 1.01*(1 - 1 %) of LONG against 0.99*(1 + 1 %) of SHORT; the entries alone cost 2
+    flat = (Bracket(0.0, 1e12, 0.01, 0.0),)
+    assert liquidation_prices(1.0, 1.01, 100.0, 0.99, 100.0, flat) == (None, 0.0)
+    assert liquidation_prices(3.0, 1.01, 100.0, 0.99, 100.0, flat) == (None, None)
+
+
 def test_root_on_a_bracket_border():
     # at p = 100 the notional is 1,000, its margin 10 in either bracket: 210 + 10*(100 - 120) = 10
     assert liquidation_prices(210, 10, 120, 0, 0, TABLE) == (100.0, None)

@@ -219,8 +219,9 @@ def test_levels_beyond_the_price_or_inside_the_spread_are_dropped():
     assert codes == [Blocked.CROSSES, Blocked.INSIDE_SPREAD, Blocked.PLACED]
 
 
-def test_centre_below_zero_leaves_no_level():
-    actions, codes, _, _, _ = plan(centre=-5.0)
+@pytest.mark.parametrize("centre", [-5.0, 0.0])
+def test_centre_at_or_below_zero_leaves_no_level(centre):
+    actions, codes, _, _, _ = plan(centre=centre)
     assert (actions, codes) == ([KEEP] * 3, [Blocked.CROSSES] * 3)
 
 

@@ -14,6 +14,7 @@ from gridv4_bt.engine.matching import (
     market_price,
     stop_hit,
     stop_price,
+    stop_takes,
     touches,
     trades_through,
 )
@@ -70,6 +71,22 @@ def test_stop_is_hit_by_the_wick(sign, stop, hit):
 def test_stop_gets_the_worse_of_stop_and_open_and_then_slippage(sign, stop, open_, price):
     assert stop_price(sign, stop, open_, 0.0) == price
     assert stop_price(sign, stop, open_, 0.01) == pytest.approx(price * (1.0 - sign * 0.01))
+
+
+@pytest.mark.parametrize(
+    ("sign", "entry", "opened", "taken"),
+    [
+        (1, 90.0, 4, True),  # an older fill always
+        (1, 96.0, 5, True),
+        (1, 95.0, 5, True),  # at the stop's own price nothing is gained
+        (1, 94.9, 5, False),
+        (-1, 94.0, 5, True),
+        (-1, 95.0, 5, True),
+        (-1, 95.1, 5, False),
+    ],
+)
+def test_a_stop_at_95_takes_what_does_not_gain_by_it(sign, entry, opened, taken):
+    assert stop_takes(sign, 95.0, entry, opened, 5) is taken
 
 
 def test_a_new_book_is_idle(exchange):
