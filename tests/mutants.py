@@ -40,6 +40,11 @@ PYTEST = "import sys; sys.modules['numba'] = None; import pytest; sys.exit(pytes
 #: Mutants that no test can notice, by file, function and changed lines, and why no result differs.
 EQUIVALENT = {
     (
+        "gridv4_bt/engine/matching.py",
+        "Book.order_matters",
+        "and self.fills((leg.sign <= 0), leg.first_exit(), bar.low, bar.high)",
+    ): "a side is 1 or -1",
+    (
         "gridv4_bt/engine/orders.py",
         "SingleOrders.fill_stops",
         "sign = -1 if order.is_buy else 2",

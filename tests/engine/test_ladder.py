@@ -18,6 +18,7 @@ from gridv4_bt.engine.ladder import (
     PLACED,
     REGIME,
     REPLACE,
+    SHEET,
     VAR,
     Blocked,
     centre_grid,
@@ -318,6 +319,7 @@ def test_a_sheet_holds_the_numbers_of_a_ladder_in_their_order():
         by_name.tally, by_name.found, by_name.trace,
     )  # fmt: skip
     sheet = [float(number) for number in (PLACED, PLACED, *n[:9], *counts, *n[9:])]
+    assert len(sheet) == SHEET
     plan_bar(
         sheet, sides[0], by_sheet.long, sides[1], by_sheet.short, by_sheet.tally, by_sheet.found, by_sheet.trace
     )  # fmt: skip

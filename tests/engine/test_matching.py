@@ -317,6 +317,15 @@ def test_entry_beyond_the_liquidation_price_does_not_fill(exchange):
     assert book.long.tracker.prices == [97.0]
 
 
+def test_an_entry_that_is_filled_rests_no_more(exchange):
+    leg = exchange.book.long
+    leg.place(-1, Entry(97.0, 1.0, 0.01))
+    leg.place(-2, Entry(94.0, 2.0, 0.01))
+    exchange.show(exchange.book, 100, 100, 95, 96)
+    exchange.book.fill_entries()
+    assert (leg.entry_count, leg.first_entry, leg.entry_notional) == (1, 94.0, 188.0)
+
+
 def test_prices_far_below_one_are_prices(exchange):
     # without liquidation prices everything above 0 lies between them
     book = exchange.book

@@ -57,8 +57,14 @@ def test_it_is_hardly_ever_unsure():
 def test_next_to_a_tick_or_a_round_number_it_is_unsure():
     assert quick_order_price(1, 30_123.5, 0.1) == 0.0
     assert quick_order_price(1, 30_000.0, 0.1) == 0.0
+    assert quick_order_price(1, math.nextafter(30_000.0, 0.0), 0.1) == 0.0
     assert quick_order_price(1, 30_123.54, 0.1) == 30_123.5
     assert quick_order_price(-1, 30_001.0, 0.1) == 30_045.0
+
+
+def test_boundaries_begin_at_powers_of_ten():
+    assert [boundary_near(price)[0] for price in (10_000.0, 9_999.0, 1_000.0, 999.0, 100.0)] == [1e3, 1e2, 1e2, 10, 10]
+    assert [boundary_near(price)[0] for price in (99.0, 10.0, 9.9)] == [1.0, 1.0, 0.1]
 
 
 @given(prices)

@@ -92,8 +92,7 @@ def venue_of(wallet, held, stop=None):
     for side, qty in held:
         account.open_fill("ETHUSDT", book.leg(side).tracker, qty, 100.0, 0, 0, 0.01, 0.0, True)
     book.long.stop = stop
-    reported = []
-    venue = Venue(account, SingleOrders(Silent()), 0.0, reported.append)
+    venue = Venue(account, SingleOrders(Silent()), 0.0, lambda book: book.account.executions.clear())
     venue.books = (book,)
     return venue, book, account
 
@@ -139,4 +138,5 @@ def test_exits_of_the_ladder_are_filled_and_reported():
     book.long.exits[1] = 101.0
     assert shown(venue, book, 99.0, 102.0) == (0, 0)
     assert [(trade.exit, trade.gross) for trade in account.closed] == [(101.0, 1.0)]
+    assert account.executions == []
     assert book.is_idle()  # the exit is gone

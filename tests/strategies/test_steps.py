@@ -232,6 +232,13 @@ def test_distances_to_the_liquidation_prices():
     assert world.memory.liquidation_near == 0
 
 
+def test_distances_of_a_price_below_one():
+    world = World(long=[(1.0, 1.0)], liquidation=(0.8, 1.3))
+    world.now.close = 1.0
+    world.check_liquidation()
+    assert (world.now.liquidation_down, world.now.liquidation_up) == pytest.approx((0.2, 0.3))
+
+
 def test_the_least_distance_is_kept_and_a_near_one_warns():
     world = World(long=[(1.0, 100.0)], liquidation=(0.0, 104.0))
     world.check_liquidation()
