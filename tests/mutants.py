@@ -27,6 +27,8 @@ SOURCES = ("gridv4_bt/core/*.py", "gridv4_bt/engine/*.py", "strategies/steps.py"
 #: Tests of a module beside, or in place of, a file of its own name.
 NEAREST = {
     "gridv4_bt/core/mixture.py": ("tests/indicators/test_gmm.py",),
+    "gridv4_bt/core/time.py": ("tests/core/test_core_time.py",),
+    "gridv4_bt/engine/state.py": ("tests/engine/test_state_records.py",),
     "gridv4_bt/core/regime.py": ("tests/indicators/test_kama.py",),
     "gridv4_bt/engine/market.py": ("tests/core/test_risk.py",),
     "gridv4_bt/core/smoothing.py": tuple(f"tests/indicators/test_{name}.py" for name in ("kama", "atr", "adx")),
