@@ -1,17 +1,22 @@
 """Random calls on a local exchange, and the laws that hold after each of them.
 
-PYTHONPATH=.:tests:tests/exchange python tests/exchange/fuzz.py --seeds 40 --calls 500
+python tests/exchange/fuzz.py --seeds 40 --calls 500
 """
 
 import argparse
 import hashlib
 import json
 import random
+import sys
 import time
 from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a program, it finds the helpers of the tests
+
 from paper_exchange import Rest, make_exchange
 
 from gridv4_bt.engine.types import PositionSide
