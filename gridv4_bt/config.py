@@ -1,11 +1,13 @@
 """Every parameter of the product: name, unit, bounds, default and one line of meaning.
 
 This list is the only one. The strategy's and the broker's Backtrader ``params``, the TOML
-file, ``--set name=value`` and the help text all come from it.
+file, ``--set name=value``, ``gridv4 params`` and the help text all come from it. A *defined* number belongs to the
+definition of GridStrategyV4: a run may depart from it, and then says so.
 """
 
 import tomllib
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,29 +18,29 @@ from gridv4_bt.errors import ConfigError
 Intrabar = Literal["pessimistic", "path", "detail"]  #: see `gridv4_bt.engine.intrabar`
 
 
-def _parameter(default: Any, unit: str, meaning: str, section: str, **bounds: float) -> Any:
-    extra = {"unit": unit, "section": section}
+def _parameter(default: Any, unit: str, meaning: str, section: str, defined: bool, **bounds: float) -> Any:
+    extra = {"unit": unit, "section": section, "defined": defined}
     return Field(default, description=meaning, json_schema_extra=extra, **bounds)
 
 
-def _signal(default: Any, unit: str, meaning: str, **bounds: float) -> Any:
-    return _parameter(default, unit, meaning, "signals", **bounds)
+def _signal(default: Any, unit: str, meaning: str, defined: bool = False, **bounds: float) -> Any:
+    return _parameter(default, unit, meaning, "signals", defined, **bounds)
 
 
-def _grid(default: Any, unit: str, meaning: str, **bounds: float) -> Any:
-    return _parameter(default, unit, meaning, "grid", **bounds)
+def _grid(default: Any, unit: str, meaning: str, defined: bool = False, **bounds: float) -> Any:
+    return _parameter(default, unit, meaning, "grid", defined, **bounds)
 
 
-def _size(default: Any, unit: str, meaning: str, **bounds: float) -> Any:
-    return _parameter(default, unit, meaning, "sizing", **bounds)
+def _size(default: Any, unit: str, meaning: str, defined: bool = False, **bounds: float) -> Any:
+    return _parameter(default, unit, meaning, "sizing", defined, **bounds)
 
 
-def _guard(default: Any, unit: str, meaning: str, **bounds: float) -> Any:
-    return _parameter(default, unit, meaning, "guards", **bounds)
+def _guard(default: Any, unit: str, meaning: str, defined: bool = False, **bounds: float) -> Any:
+    return _parameter(default, unit, meaning, "guards", defined, **bounds)
 
 
-def _exchange(default: Any, unit: str, meaning: str, **bounds: float) -> Any:
-    return _parameter(default, unit, meaning, "exchange", **bounds)
+def _exchange(default: Any, unit: str, meaning: str, defined: bool = False, **bounds: float) -> Any:
+    return _parameter(default, unit, meaning, "exchange", defined, **bounds)
 
 
 class GridConfig(BaseModel):
@@ -49,6 +51,13 @@ class GridConfig(BaseModel):
     regime: Literal["kama", "gmm", "none"] = _signal(
         "kama", "name", "regime filter; gmm needs scikit-learn, none lets both sides trade always"
     )
+    er_bars: int = _signal(10, "bars", "window of the efficiency ratio and of KAMA", defined=True, ge=2, le=10_000)
+    kama_fast: int = _signal(2, "bars", "of the average that KAMA is in a straight move", defined=True, ge=1, le=1_000)
+    kama_slow: int = _signal(30, "bars", "of the average that KAMA is in noise", defined=True, ge=2, le=10_000)
+    atr_bars: int = _signal(14, "bars", "Wilder's smoothing of ATR", defined=True, ge=1, le=10_000)
+    adx_bars: int = _signal(14, "bars", "Wilder's smoothing of ADX", defined=True, ge=2, le=10_000)
+    adx_min: float = _signal(25.0, "ADX", "a trend with a weaker one is noise", defined=True, ge=0, le=100)
+    z_bars: int = _signal(20, "bars", "of the simple average in the circuit breaker's z", defined=True, ge=2, le=10_000)
     breakout_slope: float = _signal(0.25, "ATR per bar", "slope from which a move is a breakout", gt=0, le=10)
     trend_slope: float = _signal(0.05, "ATR per bar", "slope from which a move is a trend", gt=0, le=10)
     hysteresis: float = _signal(0.5, "factor", "on the thresholds of the state that already rules", gt=0, le=1)
@@ -72,23 +81,72 @@ class GridConfig(BaseModel):
     kappa: float = _grid(1000.0, "dimensionless", "decay of the fill rate with distance", gt=0, le=1e7)
     horizon: int = _grid(96, "bars", "over which inventory is feared", ge=1, le=100_000)
     reopen_bars: int = _grid(4, "bars", "a level stays closed after a fill was cut there at a loss", ge=0, le=10_000)
+    nudge_pct: float = _grid(
+        0.0015, "fraction of price", "least distance of a level from a round number", defined=True, ge=0, le=0.01
+    )
+    trail_share: float = _grid(
+        0.5, "fraction", "of a close's way beyond the top level that the anchor follows", defined=True, ge=0, le=1
+    )
     keep_price: float = _grid(0.25, "fraction of spacing", "a resting order this near is kept", ge=0, lt=0.5)
     keep_qty: float = _grid(0.20, "fraction of qty", "a resting order this alike in size is kept", ge=0, lt=1)
 
     order_pct: float = _size(0.05, "fraction of equity", "notional of one level before multipliers", gt=0, le=1)
     max_inventory: float = _size(1.0, "multiple of equity", "largest notional of one side", gt=0, le=100)
+    kelly_fraction: float = _size(0.25, "fraction", "of the full Kelly bet", defined=True, gt=0, le=10)
     kelly_window: int = _size(50, "trades", "how many closed trades count", ge=1, le=100_000)
     kelly_min_trades: int = _size(20, "trades", "fewer than this say nothing: multiplier 1", ge=1, le=100_000)
     kelly_floor: float = _size(0.25, "multiplier", "smallest Kelly multiplier", gt=0, le=100)
     kelly_cap: float = _size(2.0, "multiplier", "largest Kelly multiplier", gt=0, le=100)
 
+    funding_tilt: float = _size(
+        0.25, "fraction", "more on the side that receives funding, less on the one that pays", defined=True, ge=0, lt=1
+    )
+    cooldown_stops: int = _size(
+        2, "stops", "more in `cooldown_bars` bars make orders smaller", defined=True, ge=0, le=20
+    )
+    cooldown_bars: int = _size(48, "bars", "in which stops are counted", defined=True, ge=1, le=100_000)
+    cooldown_factor: float = _size(0.5, "factor", "on the size of orders after so many stops", defined=True, gt=0, le=1)
+
+    z_halt: float = _guard(-3.0, "ATR", "z below which new entries halt", defined=True, ge=-1_000, lt=0)
+    z_resume: float = _guard(-1.0, "ATR", "z above which they resume", defined=True, ge=-1_000, le=1_000)
     stop1_atr: float = _guard(4.0, "ATR", "from the average entry to the first stop", gt=0, le=1_000)
+    stop1_share: float = _guard(0.5, "fraction", "of the leg that the first stop closes", defined=True, gt=0, le=1)
     stop2_atr: float = _guard(6.0, "ATR", "from the average entry to the second stop", gt=0, le=1_000)
     margin_call: float = _guard(0.8, "maintenance margin / equity", "above it the worst fills are closed", gt=0, lt=1)
     margin_target: float = _guard(0.5, "maintenance margin / equity", "down to which they are closed", gt=0, lt=1)
     liquidation_warning: float = _guard(0.05, "fraction of price", "nearest liquidation price that warns", ge=0, lt=1)
     var_pct: float = _guard(0.05, "fraction of equity", "one-day value at risk that stops new entries", gt=0, le=10)
-    offset_spacings: float = _guard(1.0, "spacings", "under water before a profit may offset a fill", ge=0, le=100)
+    var_z: float = _guard(
+        1.65, "standard deviations", "of a day's move in the value at risk", defined=True, gt=0, le=100
+    )
+    delever_share: float = _guard(
+        0.75,
+        "fraction of the VaR limit",
+        "as unrealised loss from which the worst fill is closed",
+        defined=True,
+        gt=0,
+        le=100,
+    )
+    deviance_atr: float = _guard(
+        3.0,
+        "ATR",
+        "of the close from KAMA, against the side, beyond which its fills are cut; 0: off",
+        defined=True,
+        ge=0,
+        le=1_000,
+    )
+    max_age_hours: float = _guard(
+        24.0, "hours", "beyond which a fill is cut as too old; 0: off", defined=True, ge=0, le=1_000_000
+    )
+    gap_spacings: float = _guard(
+        3.0, "spacings", "of the price against a fill beyond which it is cut; 0: off", defined=True, ge=0, le=1_000
+    )
+    funding_share: float = _guard(
+        0.5, "fraction of grid profit", "paid as funding beyond which a fill is cut; 0: off", defined=True, ge=0, le=100
+    )
+    offset_spacings: float = _guard(
+        1.0, "spacings", "under water before a profit may offset a fill; 0: off", ge=0, le=100
+    )
 
     leverage: float = _exchange(5.0, "multiple", "initial margin is notional / leverage", ge=1, le=125)
     maker_fee: float = _exchange(0.0002, "fraction of notional", "of a resting order that fills", ge=-0.001, lt=0.05)
@@ -107,7 +165,8 @@ class GridConfig(BaseModel):
     def mixture(self) -> dict[str, float]:
         """The parameters of the Gaussian mixture by the names that `GMMRegime` has for them."""
         values = self.model_dump()
-        return {name.removeprefix("gmm_"): value for name, value in values.items() if name.startswith("gmm_")}
+        own = {name.removeprefix("gmm_"): value for name, value in values.items() if name.startswith("gmm_")}
+        return {"n": self.er_bars, **own}
 
     @field_validator("*", mode="before")
     @classmethod
@@ -120,8 +179,10 @@ class GridConfig(BaseModel):
     @model_validator(mode="after")
     def _contradictions(self) -> "GridConfig":
         ordered = (
+            ("kama_fast", "kama_slow", "the fast average has fewer bars than the slow one"),
             ("trend_slope", "breakout_slope", "a breakout is steeper than a trend"),
             ("gmm_trend", "gmm_breakout", "a breakout drifts more than a trend"),
+            ("z_halt", "z_resume", "a halt ends at a higher z than it begins"),
             ("stop1_atr", "stop2_atr", "stage 2 must lie farther away than stage 1"),
             ("margin_target", "margin_call", "the margin call ends below where it starts"),
             ("kelly_floor", "kelly_cap", "the floor may not lie above the cap"),
@@ -129,7 +190,7 @@ class GridConfig(BaseModel):
         )
         if self.gmm_components == 1:
             raise ValueError("gmm_components = 1: a mixture has at least 2 components; 0 lets the BIC choose")
-        strict = {"stop1_atr", "margin_target", "trend_slope", "gmm_trend"}
+        strict = {"kama_fast", "z_halt", "stop1_atr", "margin_target", "trend_slope", "gmm_trend"}
         for low, high, reason in ordered:
             a, b = getattr(self, low), getattr(self, high)
             if a > b or (a == b and low in strict):
@@ -144,6 +205,39 @@ def backtrader_params(*sections: str) -> tuple[tuple[str, Any], ...]:
         for name, field in GridConfig.model_fields.items()
         if not sections or field.json_schema_extra["section"] in sections
     )
+
+
+def is_defined(name: str) -> bool:
+    """Return whether the definition gives a parameter's default."""
+    return bool(GridConfig.model_fields[name].json_schema_extra["defined"])
+
+
+def departures(config: GridConfig) -> dict[str, Any]:
+    """Return the defined parameters that have another value than the definition gives, with that value."""
+    values = config.model_dump()
+    fields = GridConfig.model_fields
+    return {name: value for name, value in values.items() if is_defined(name) and value != fields[name].default}
+
+
+def changed_meanings(config: GridConfig) -> list[str]:
+    """Return a line for each value that an earlier version took otherwise.
+
+    Who names one of the other switches knows that 0 switches off.
+    """
+    switches = {"deviance_atr", "max_age_hours", "gap_spacings", "funding_share"}
+    if config.offset_spacings != 0.0 or switches & config.model_fields_set:
+        return []
+    return [
+        "offset_spacings = 0 switches offset off now; it meant 'any loss' until version 0.1: "
+        "use a small number such as 0.0001"
+    ]
+
+
+def unknown_parameter(name: str) -> str:
+    """Return the message about a name that is no parameter."""
+    near = get_close_matches(name, GridConfig.model_fields, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{name}: unknown parameter; {hint}`gridv4 params` lists all"
 
 
 def make_config(values: Mapping[str, Any]) -> GridConfig:
@@ -163,7 +257,7 @@ def check_parameter(name: str, value: Any) -> Any:
         The name is unknown, or the value out of the parameter's own bounds.
     """
     if name not in GridConfig.model_fields:
-        raise ConfigError(f"{name}: unknown parameter (see gridv4_bt/config.py for the list)")
+        raise ConfigError(unknown_parameter(name))
     field = GridConfig.model_fields[name]
     try:
         if isinstance(value, bool):
@@ -177,7 +271,7 @@ def check_parameter(name: str, value: Any) -> Any:
 def _explain(item: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
-        return f"{name}: unknown parameter (see gridv4_bt/config.py for the list)"
+        return unknown_parameter(name)
     text = item["msg"].removeprefix("Value error, ")
     return f"{name}: {text}, got {item['input']!r}" if name else text
 

@@ -47,9 +47,9 @@ class GridStrategyV4(FastStrategy):
             raise ConfigError(f"symbol: no feed named {self.p.symbol}, only {', '.join(self.getdatanames())}")
         data = self.data if self.p.symbol is None else self.getdatabyname(self.p.symbol)
         self.feed = data
-        self.kama = KAMA(data)
-        self.atr = WilderATR(data)
-        self.adx = WilderADX(data)
+        self.kama = KAMA(data, n=self.p.er_bars, fast=self.p.kama_fast, slow=self.p.kama_slow)
+        self.atr = WilderATR(data, period=self.p.atr_bars)
+        self.adx = WilderADX(data, period=self.p.adx_bars)
         self.regime_fsm = RegimeFSM(
             data,
             self.kama,
@@ -58,8 +58,9 @@ class GridStrategyV4(FastStrategy):
             breakout_slope=self.p.breakout_slope,
             trend_slope=self.p.trend_slope,
             hysteresis=self.p.hysteresis,
+            adx_floor=self.p.adx_min,
         )
-        self.zscore = ZScore(data, self.atr)
+        self.zscore = ZScore(data, self.atr, period=self.p.z_bars)
         self.sigma = RollingVolatility(data, period=self.p.sigma_bars)
         self.regime_gmm: GMMRegime | None = None
         if self.p.regime == "gmm":
@@ -149,7 +150,7 @@ class GridStrategyV4(FastStrategy):
         )  # fmt: skip
         brackets, plan = rules.brackets, self.plan
         self._update_regime = partial(steps.update_regime, memory, now)
-        self._check_circuit_breaker = partial(steps.check_circuit_breaker, memory, now, orders, long, short)
+        self._check_circuit_breaker = partial(steps.check_circuit_breaker, p, memory, now, orders, long, short)
         self._check_stop_loss = partial(steps.check_stop_loss, p, rules, memory, now, orders, long, short)
         self._check_liquidation = partial(steps.check_liquidation, p, memory, now, orders, brackets, long, short)
         self._prune = partial(steps.prune, p, memory, now, orders, long, short)

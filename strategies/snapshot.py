@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gridv4_bt.engine.state import STOPS_KEPT
 from strategies.grid_v4 import GridStrategyV4
 from strategies.side import Side
 
@@ -9,7 +10,7 @@ from strategies.side import Side
 def take_snapshot(strategy: GridStrategyV4) -> dict[str, Any]:
     """Return the state after a bar, as JSON can hold it."""
     memory, now = strategy.memory, strategy.now
-    latest = (memory.stop_3, memory.stop_2, memory.stop_1)
+    kept = range(max(memory.stops - STOPS_KEPT, 0), memory.stops)
     return {
         "anchor": memory.anchor if memory.anchored else None,
         "halted": bool(memory.halted),
@@ -24,7 +25,7 @@ def take_snapshot(strategy: GridStrategyV4) -> dict[str, Any]:
         "regime": now.regime,
         "confirmed": strategy.orders.regime,
         "var_limited": bool(now.var_limited),
-        "stop_bars": list(latest[max(3 - memory.stops, 0) :]),
+        "stop_bars": [memory.stop_bars[number % STOPS_KEPT] for number in kept],
         "returns": {
             str(row - 2): returns[: kelly.returns]
             for row, (kelly, returns) in enumerate(zip(strategy.kelly, strategy.returns, strict=True))
@@ -45,7 +46,9 @@ def restore_snapshot(strategy: GridStrategyV4, snapshot: dict[str, Any]) -> None
     memory.bar = snapshot["count"]
     for name in ("halts", "stops", "margin_calls", "day", "realized_today"):
         setattr(memory, name, snapshot[name])
-    memory.stop_3, memory.stop_2, memory.stop_1 = [0, 0, 0, *snapshot["stop_bars"]][-3:]
+    bars = snapshot["stop_bars"][-STOPS_KEPT:]
+    for number, bar in enumerate(bars, memory.stops - len(bars)):
+        memory.stop_bars[number % STOPS_KEPT] = bar
     now.regime, now.var_limited = snapshot["regime"], snapshot["var_limited"]
     strategy._settlements_seen = snapshot["settlements_seen"]
     strategy.orders.regime = snapshot["confirmed"]

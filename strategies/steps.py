@@ -13,7 +13,6 @@ from gridv4_bt.core.risk import Bracket, portfolio_var
 from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.engine.exits import exits_stay, shared_slack, wanted_exit
 from gridv4_bt.engine.guards import (
-    COOLDOWN_FACTOR,
     beyond_stop1,
     cools_down,
     entry_blocks,
@@ -29,12 +28,12 @@ from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import INFINITY
 from gridv4_bt.engine.position import realized_pnl, unrealized_pnl, worst_fill
 from gridv4_bt.engine.pruning import (
-    FUNDING_SHARE,
-    MAX_AGE_MS,
     deviates,
+    funding_eats,
     gap_price,
     offset_index,
     prune_reason,
+    too_old,
     underwater_price,
 )
 from gridv4_bt.engine.state import (
@@ -47,6 +46,7 @@ from gridv4_bt.engine.state import (
     PRUNED,
     STOP1,
     STOP2,
+    STOPS_KEPT,
     Kelly,
     LegState,
     Memory,
@@ -133,9 +133,9 @@ def remember(kelly: Kelly, returns: MutableSequence[float], value: float) -> Non
 
 
 def count_stop(memory: Memory) -> None:
-    """Count a stop and note its bar; the rule of the cooldown asks for the last but two."""
+    """Count a stop and note its bar for the cooldown."""
+    memory.stop_bars[memory.stops % STOPS_KEPT] = memory.bar
     memory.stops += 1
-    memory.stop_3, memory.stop_2, memory.stop_1 = memory.stop_2, memory.stop_1, memory.bar
 
 
 def refresh(p: GridConfig, side: Side) -> None:
@@ -147,7 +147,7 @@ def refresh(p: GridConfig, side: Side) -> None:
         leg.stage1_done = 0
     leg.gap_trigger = leg.under_water = -leg.sign * INFINITY
     for i in range(leg.fills):
-        gap = gap_price(leg.sign, fills.price[i], fills.spacing_pct[i])
+        gap = gap_price(leg.sign, fills.price[i], fills.spacing_pct[i], p.gap_spacings)
         water = underwater_price(leg.sign, fills.price[i], fills.spacing_pct[i], p.offset_spacings)
         if leg.sign > 0:
             leg.gap_trigger, leg.under_water = max(leg.gap_trigger, gap), max(leg.under_water, water)
@@ -164,13 +164,13 @@ def update_regime(memory: Memory, now: Now) -> None:
         now.regime = 0
 
 
-def check_circuit_breaker(memory: Memory, now: Now, book: SymbolOrders, long: Side, short: Side) -> None:
+def check_circuit_breaker(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, long: Side, short: Side) -> None:
     """2. Halt on a crash by z-score; exits and stops stay."""
     if memory.halted:
-        if not stays_halted(now.z):
+        if not stays_halted(now.z, p.z_resume):
             memory.halted = 0
             memory.anchored = 0
-    elif must_halt(now.z):
+    elif must_halt(now.z, p.z_halt):
         memory.halted = 1
         memory.halts += 1
         cancel_entries(book, long)
@@ -197,7 +197,7 @@ def stop_leg(p: GridConfig, rules: Market, memory: Memory, now: Now, book: Symbo
         leg.stage1_done = 1
         count_stop(memory)
         for i in range(leg.fills):
-            close_at_market(book, side, i, stop1_qty(side.fills.qty[i], rules.step), STOP1)
+            close_at_market(book, side, i, stop1_qty(side.fills.qty[i], rules.step, p.stop1_share), STOP1)
     # Without any range a stop at the average would fire on the spot; the one before stays.
     if now.atr > 0.0:
         rest_stop(now, book, side, stop2_price(leg.sign, average, now.atr, p.stop2_atr, rules.tick))
@@ -271,44 +271,46 @@ def prune(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, long: Sid
     """5. Cut single fills by the five methods, then the worst fill near the VaR limit."""
     if long.leg.fills == 0 and short.leg.fills == 0:
         return
-    prune_side(memory, now, book, long)
-    prune_side(memory, now, book, short)
+    prune_side(p, memory, now, book, long)
+    prune_side(p, memory, now, book, short)
     if memory.realized_today > 0.0:
         offset_worst(p, memory, now, book, long, short)
-    if must_delever(unrealized(long.leg, now.close) + unrealized(short.leg, now.close), now.equity, p.var_pct):
+    loss = unrealized(long.leg, now.close) + unrealized(short.leg, now.close)
+    if must_delever(loss, now.equity, p.var_pct, p.delever_share):
         is_long, index = worst_of(now, long, short)
         side = long if is_long else short
         close_at_market(book, side, index, side.fills.qty[index], DELEVER)
 
 
-def prune_side(memory: Memory, now: Now, book: SymbolOrders, side: Side) -> None:
+def prune_side(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, side: Side) -> None:
     """Cut the fills of a side for which any of the methods 1 to 4 triggers."""
     leg, fills = side.leg, side.fills
     if leg.fills == 0:
         return
-    deviated = deviates(leg.sign, now.close, now.kama, now.atr)
-    if not deviated and not may_prune(memory, now, side):
+    deviated = deviates(leg.sign, now.close, now.kama, now.atr, p.deviance_atr)
+    if not deviated and not may_prune(p, memory, now, side):
         return
     for i in range(leg.fills):
         reason = prune_reason(
             leg.sign, now.close, now.time, deviated,
             fills.price[i], fills.qty[i], fills.time[i], fills.spacing_pct[i], fills.funding[i],
+            p.max_age_hours, p.gap_spacings, p.funding_share,
         )  # fmt: skip
         if reason:
             close_at_market(book, side, i, fills.qty[i], PRUNED[reason])
 
 
-def may_prune(memory: Memory, now: Now, side: Side) -> bool:
+def may_prune(p: GridConfig, memory: Memory, now: Now, side: Side) -> bool:
     """Return whether age, gap or funding may cut any fill; never False when one does."""
     leg, fills = side.leg, side.fills
-    if fills.time[0] < now.time - MAX_AGE_MS or leg.sign * (now.close - leg.gap_trigger) < 0.0:
+    if too_old(fills.time[0], now.time, p.max_age_hours) or leg.sign * (now.close - leg.gap_trigger) < 0.0:
         return True
     # What a fill has paid changes with a settlement only.
     if memory.settlements == leg.settlements_seen:
         return False
     leg.settlements_seen = memory.settlements
     for i in range(leg.fills):
-        if fills.funding[i] > FUNDING_SHARE * fills.spacing_pct[i] * fills.price[i] * fills.qty[i]:
+        if funding_eats(fills.funding[i], fills.spacing_pct[i], fills.price[i], fills.qty[i], p.funding_share):
             return True
     return False
 
@@ -333,13 +335,13 @@ def trail_anchor(p: GridConfig, memory: Memory, now: Now) -> None:
     now.spacing_pct = grid_spacing(now.atr, now.close, p.k, p.floor_pct) / now.close
     if not memory.anchored:
         memory.anchored, memory.anchor = 1, now.close
-    memory.anchor = trailed(memory.anchor, now.close, now.spacing_pct, p.levels, now.regime)
+    memory.anchor = trailed(memory.anchor, now.close, now.spacing_pct, p.levels, now.regime, p.trail_share)
 
 
 def check_var(p: GridConfig, now: Now, long: Side, short: Side) -> None:
     """7. No new entries while a day's value at risk exceeds its limit."""
     net = long.leg.qty - short.leg.qty
-    now.var = portfolio_var(net * now.close, now.sigma) if net != 0.0 else 0.0
+    now.var = portfolio_var(net * now.close, now.sigma, z=p.var_z) if net != 0.0 else 0.0
     now.var_limited = now.var > p.var_pct * now.equity
 
 
@@ -375,10 +377,17 @@ def generate_grid(
     if not kelly[row].known:
         find_kelly(p, kelly[row], returns[row])
     now.kelly = kelly[row].multiplier
-    cools = cools_down(memory.stops, memory.stop_3, memory.bar)
-    now.notional = now.equity * p.order_pct * now.kelly * (COOLDOWN_FACTOR if cools else 1.0)
+    now.notional = now.equity * p.order_pct * now.kelly * (p.cooldown_factor if is_cooling(p, memory) else 1.0)
     memory.entries_change = plan_entries(p, rules, memory, now, long, short, long_block, short_block, plan)
     now.centre = memory.anchor + now.shift
+
+
+def is_cooling(p: GridConfig, memory: Memory) -> bool:
+    """Return whether so many stops have been lately that orders are smaller."""
+    if memory.stops <= p.cooldown_stops:
+        return False
+    earliest = memory.stop_bars[(memory.stops - 1 - p.cooldown_stops) % STOPS_KEPT]
+    return cools_down(memory.stops, earliest, memory.bar, p.cooldown_stops, p.cooldown_bars)
 
 
 def block(book: SymbolOrders, side: Side, reason: int) -> None:
@@ -409,6 +418,7 @@ def find_kelly(p: GridConfig, kelly: Kelly, returns: Sequence[float]) -> None:
     kelly.known = 1
     kelly.multiplier = kelly_multiplier(
         returns[: kelly.returns],
+        fraction=p.kelly_fraction,
         window=p.kelly_window,
         min_trades=p.kelly_min_trades,
         floor=p.kelly_floor,

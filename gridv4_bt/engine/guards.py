@@ -7,25 +7,17 @@ downwards for LONG (side_sign +1) and upwards for SHORT (-1).
 from gridv4_bt.core.grid import level_price, round_down, round_up
 from gridv4_bt.engine.ladder import HALT, PLACED, REGIME, VAR
 
-HALT_Z = -3.0
-RESUME_Z = -1.0
-STOP1_SHARE = 0.5
-DELEVER_SHARE = 0.75
-TRAIL_SHARE = 0.5
-COOLDOWN_STOPS = 2
-COOLDOWN_BARS = 48
-COOLDOWN_FACTOR = 0.5
 _WITHIN = 1.0 - 1e-9  # leaves room for roundings
 
 
-def stays_halted(z: float) -> bool:
+def stays_halted(z: float, z_resume: float = -1.0) -> bool:
     """Return whether a halt goes on at a z-score."""
-    return not z > RESUME_Z
+    return not z > z_resume
 
 
-def must_halt(z: float) -> bool:
+def must_halt(z: float, z_halt: float = -3.0) -> bool:
     """Return whether a z-score is a crash."""
-    return z < HALT_Z
+    return z < z_halt
 
 
 def beyond_stop1(side_sign: int, average: float, close: float, atr: float, stop1_atr: float) -> bool:
@@ -33,9 +25,9 @@ def beyond_stop1(side_sign: int, average: float, close: float, atr: float, stop1
     return side_sign * (average - close) > stop1_atr * atr
 
 
-def stop1_qty(qty: float, step: float) -> float:
+def stop1_qty(qty: float, step: float, share: float = 0.5) -> float:
     """Return how much of a fill stage 1 closes, base units."""
-    return round_up(STOP1_SHARE * qty, step)
+    return round_up(share * qty, step)
 
 
 def stop2_price(side_sign: int, average: float, atr: float, stop2_atr: float, tick: float) -> float:
@@ -44,13 +36,16 @@ def stop2_price(side_sign: int, average: float, atr: float, stop2_atr: float, ti
     return round_down(price, tick) if side_sign > 0 else round_up(price, tick)
 
 
-def must_delever(unrealized: float, equity: float, var_pct: float) -> bool:
-    """Return whether the unrealised loss is near the VaR limit: the worst fill goes."""
-    return unrealized < 0.0 and -unrealized > DELEVER_SHARE * var_pct * equity
+def must_delever(unrealized: float, equity: float, var_pct: float, share: float = 0.75) -> bool:
+    """Return whether the unrealised loss exceeds a share of the VaR limit: the worst fill goes."""
+    return unrealized < 0.0 and -unrealized > share * var_pct * equity
 
 
-def trailed(anchor: float, close: float, spacing_pct: float, levels: int, regime: int) -> float:
-    """Return the anchor after a close: it follows an uptrend above the ladder and else starts anew outside of it."""
+def trailed(anchor: float, close: float, spacing_pct: float, levels: int, regime: int, share: float = 0.5) -> float:
+    """Return the anchor after a close: it follows an uptrend above the ladder and else starts anew outside of it.
+
+    It follows by a share of the way from the top level to the close.
+    """
     # The ladder reaches at least so far (Bernoulli's inequality), and a power takes longer to find.
     reach = (1.0 + levels * spacing_pct) * _WITHIN
     if anchor < close * reach and close < anchor * reach:
@@ -58,7 +53,7 @@ def trailed(anchor: float, close: float, spacing_pct: float, levels: int, regime
     if close > anchor:
         top = level_price(anchor, spacing_pct, levels)
         if close > top:
-            return anchor + TRAIL_SHARE * (close - top) if regime > 0 else close
+            return anchor + share * (close - top) if regime > 0 else close
     elif close < level_price(anchor, spacing_pct, -levels):
         return close
     return anchor
@@ -75,9 +70,13 @@ def entry_blocks(halted: bool, var_limited: bool, regime: int) -> tuple[int, int
     return (PLACED if regime == 1 else REGIME), (PLACED if regime == -1 else REGIME)
 
 
-def cools_down(stops: int, third_latest: int, bar: int) -> bool:
-    """Return whether more than `COOLDOWN_STOPS` stops lie within the last `COOLDOWN_BARS` bars.
+def cools_down(stops: int, earliest: int, bar: int, cooldown_stops: int = 2, cooldown_bars: int = 48) -> bool:
+    """Return whether more than `cooldown_stops` stops lie within the last `cooldown_bars` bars.
 
-    `stops` is how many there were, `third_latest` the bar of the last but two and `bar` the number of this one.
+    Parameters
+    ----------
+    stops : how many there were.
+    earliest : bar of the earliest that must lie within: of the last but `cooldown_stops`.
+    bar : number of this one.
     """
-    return stops > COOLDOWN_STOPS and third_latest > bar - COOLDOWN_BARS
+    return stops > cooldown_stops and earliest > bar - cooldown_bars

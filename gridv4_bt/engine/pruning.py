@@ -1,40 +1,36 @@
 """The five methods that cut single fills, in their fixed order.
 
 All work on plain numbers and flat arrays of one leg (see `PositionTracker`). "Against the fill" is
-downwards for LONG (side_sign +1) and upwards for SHORT (-1).
+downwards for LONG (side_sign +1) and upwards for SHORT (-1). A limit of 0 switches its method off.
 """
 
+import math
 from collections.abc import Sequence
 
-from gridv4_bt.core.time import DAY_MS
-
-DEVIANCE_ATR = 3.0
-MAX_AGE_MS = DAY_MS
-GAP_SPACINGS = 3.0
-FUNDING_SHARE = 0.5
+from gridv4_bt.core.time import HOUR_MS
 
 #: Codes returned by `prune_reason`, in the order in which the methods are tried; 0 keeps the fill.
 KEEP, DEVIANCE, OLDEST, GAP, FUNDING = range(5)
 
 
-def deviates(side_sign: int, price: float, kama: float, atr: float) -> bool:
-    """Return whether the price is more than 3 ATR from KAMA, against the side: method 1."""
-    return side_sign * (kama - price) > DEVIANCE_ATR * atr
+def deviates(side_sign: int, price: float, kama: float, atr: float, deviance_atr: float = 3.0) -> bool:
+    """Return whether the price is more than `deviance_atr` ATR from KAMA, against the side: method 1."""
+    return deviance_atr > 0.0 and side_sign * (kama - price) > deviance_atr * atr
 
 
-def too_old(opened_ms: int, now_ms: int) -> bool:
-    """Return whether a fill is older than 24 hours: method 2."""
-    return now_ms - opened_ms > MAX_AGE_MS
+def too_old(opened_ms: int, now_ms: int, max_age_hours: float = 24.0) -> bool:
+    """Return whether a fill is older than `max_age_hours`: method 2."""
+    return max_age_hours > 0.0 and now_ms - opened_ms > max_age_hours * HOUR_MS
 
 
-def gap_price(side_sign: int, fill_price: float, spacing_pct: float) -> float:
-    """Return the price beyond which method 3 cuts: 3 of the fill's own spacings against it."""
-    return fill_price * (1.0 - side_sign * GAP_SPACINGS * spacing_pct)
+def gap_price(side_sign: int, fill_price: float, spacing_pct: float, gap_spacings: float = 3.0) -> float:
+    """Return the price beyond which method 3 cuts: `gap_spacings` of the fill's own spacings against it."""
+    return underwater_price(side_sign, fill_price, spacing_pct, gap_spacings)
 
 
-def funding_eats(paid: float, spacing_pct: float, price: float, qty: float) -> bool:
-    """Return whether funding paid exceeds half of the fill's expected grid profit: method 4."""
-    return paid > FUNDING_SHARE * spacing_pct * price * qty
+def funding_eats(paid: float, spacing_pct: float, price: float, qty: float, funding_share: float = 0.5) -> bool:
+    """Return whether funding paid exceeds `funding_share` of the fill's expected grid profit: method 4."""
+    return funding_share > 0.0 and paid > funding_share * spacing_pct * price * qty
 
 
 def prune_reason(
@@ -47,21 +43,26 @@ def prune_reason(
     fill_time: int,
     fill_spacing_pct: float,
     fill_funding: float,
+    max_age_hours: float = 24.0,
+    gap_spacings: float = 3.0,
+    funding_share: float = 0.5,
 ) -> int:
     """Return the code of the first of methods 1-4 that triggers for one fill, or KEEP."""
     if leg_deviates:
         return DEVIANCE
-    if too_old(fill_time, now_ms):
+    if too_old(fill_time, now_ms, max_age_hours):
         return OLDEST
-    if side_sign * (price - gap_price(side_sign, fill_price, fill_spacing_pct)) < 0.0:
+    if side_sign * (price - gap_price(side_sign, fill_price, fill_spacing_pct, gap_spacings)) < 0.0:
         return GAP
-    if funding_eats(fill_funding, fill_spacing_pct, fill_price, fill_qty):
+    if funding_eats(fill_funding, fill_spacing_pct, fill_price, fill_qty, funding_share):
         return FUNDING
     return KEEP
 
 
 def underwater_price(side_sign: int, fill_price: float, spacing_pct: float, spacings: float) -> float:
-    """Return the price from which a fill counts as `spacings` of its own spacings under water."""
+    """Return the price `spacings` of a fill's own spacings against it, which is never reached for 0."""
+    if spacings == 0.0:
+        return -side_sign * math.inf
     return fill_price * (1.0 - side_sign * spacings * spacing_pct)
 
 
@@ -88,7 +89,7 @@ def offset_index(
     """Return the index of the worst underwater fill if today's profit pays for it, else -1: method 5.
 
     The worst is the one that loses most money. It must be at least `min_spacings` of its own
-    spacings under water, and `realized_today` (net, quote) must exceed what closing it costs.
+    spacings under water (0: never), and `realized_today` (net, quote) must exceed what closing it costs.
     """
     worst = -1
     worst_loss = 0.0

@@ -1,9 +1,10 @@
 """The records that the eleven steps work on, declared once: plain objects, and numpy records for compiled code.
 
-`dtype_of` gives a record's numpy dtype, with a column for each field. Whole numbers are int64, all else is float64.
+`dtype_of` gives a record's numpy dtype, with a column for each field. Whole numbers are int64, all else is float64; a
+list is a column of so many int64.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from gridv4_bt.engine.types import TradeLabel
 #: Where the regime of step 1 comes from.
 REGIMES = ("none", "kama", "gmm")
 NO_REGIME, KAMA_REGIME, GMM_REGIME = range(3)
+
+STOPS_KEPT = 21  #: bars of the latest stops: one more than the largest `cooldown_stops`
 
 NO_STOP = float("nan")  #: price of a leg without a stop
 
@@ -61,9 +64,8 @@ class Memory:
     halts: int = 0
     stops: int = 0
     margin_calls: int = 0
-    stop_1: int = 0  #: bar of the latest stop
-    stop_2: int = 0
-    stop_3: int = 0
+    #: Bars of the latest stops, a ring: that of stop n, counted from 0, is at n % STOPS_KEPT.
+    stop_bars: list[int] = field(default_factory=lambda: [0] * STOPS_KEPT)
     anchored: int = 0  #: whether there is an anchor
     entries_change: int = 0  #: whether the plan changes an order: 1 of LONG, 2 of SHORT, 3 of both
     liquidation_near: int = 0  #: bars at which the nearest liquidation price was within the warning
@@ -141,12 +143,18 @@ class CoolingColumns:
 
 def dtype_of(record: type[Any]) -> np.dtype[np.void]:
     """Return the numpy dtype of a record."""
-    return np.dtype([(column.name, "i8" if column.type in (int, "int") else "f8") for column in fields(record)])
+    return np.dtype([_column(column) for column in fields(record)])
+
+
+def _column(column: Field[Any]) -> tuple[Any, ...]:
+    if column.default_factory is not MISSING:
+        return column.name, "i8", (len(column.default_factory()),)
+    return column.name, "i8" if column.type in (int, "int") else "f8"
 
 
 def new_records(record: type[Any], count: int) -> NDArray[np.void]:
     """Return `count` records with the defaults that their class declares."""
     rows = np.zeros(count, dtype_of(record))
     for column in fields(record):
-        rows[column.name] = column.default
+        rows[column.name] = column.default if column.default_factory is MISSING else column.default_factory()
     return rows

@@ -17,10 +17,6 @@ from gridv4_bt.indicators.atr import WilderATR
 
 Ratio = TypeVar("Ratio", float, NDArray[np.float64])
 
-#: Smoothing of an exponential average over 2 and over 30 bars: KAMA's bounds.
-FASTEST = 2.0 / (2 + 1)
-SLOWEST = 2.0 / (30 + 1)
-
 
 def efficiency_ratio(closes: Sequence[float]) -> float:
     """Return the net move divided by the path of one window of closes, 0 to 1; 0 when nothing moved."""
@@ -44,9 +40,14 @@ def efficiency_ratios(closes: NDArray[np.float64], n: int) -> NDArray[np.float64
     return np.minimum(ratio, 1.0)
 
 
-def smoothing_constant(ratio: Ratio) -> Ratio:
-    """Return Kaufman's SC for an efficiency ratio or an array of them: (2/31)^2 in noise to (2/3)^2."""
-    root = ratio * (FASTEST - SLOWEST) + SLOWEST
+def smoothing_constant(ratio: Ratio, fast: int = 2, slow: int = 30) -> Ratio:
+    """Return Kaufman's SC for an efficiency ratio or an array of them.
+
+    It is the square of an exponential average's smoothing: that of `slow` bars in noise, (2/31)^2, to that of `fast`
+    bars in a straight move, (2/3)^2.
+    """
+    fastest, slowest = 2.0 / (fast + 1), 2.0 / (slow + 1)
+    root = ratio * (fastest - slowest) + slowest
     return root * root
 
 
@@ -80,14 +81,15 @@ class EfficiencyRatio(FastIndicator):
 class KAMA(FastIndicator):
     """Kaufman's adaptive moving average, in price units.
 
-    `SC = (er*(2/3 - 2/31) + 2/31)^2; kama = prev + SC*(C - prev)`, er over n bars. First value at bar n (counted from
+    `SC = (er*(2/3 - 2/31) + 2/31)^2; kama = prev + SC*(C - prev)`, er over n bars; 2/3 and 2/31 are the smoothings of
+    exponential averages over `fast` and over `slow` bars. First value at bar n (counted from
     0) with prev = C_{n-1}. Equals TA-Lib's KAMA wherever the window moved; a window without any move has er 0 here and
     1 in TA-Lib.
     Source: P. Kaufman, Smarter Trading (1995).
     """
 
     lines = ("kama",)
-    params = (("n", 10),)
+    params = (("n", 10), ("fast", 2), ("slow", 30))
     plotinfo = dict(subplot=False)
     plotlines = dict(kama=dict(color="tab:orange", linewidth=1.2))
 
@@ -109,7 +111,7 @@ class KAMA(FastIndicator):
         self._run(self.l.kama.array, start, end)
 
     def _step(self, previous: float) -> None:
-        constant = smoothing_constant(efficiency_ratio(self.data.get(size=self.p.n + 1)))
+        constant = smoothing_constant(efficiency_ratio(self.data.get(size=self.p.n + 1)), self.p.fast, self.p.slow)
         self.l.kama[0] = smoothing.adaptive_step(previous, self.data[0], constant)
 
     def _run(self, seed: Sequence[float], start: int, end: int) -> None:
@@ -118,7 +120,7 @@ class KAMA(FastIndicator):
         closes = np.array(self.data.array[start - n : end])
         if len(closes) <= n:
             return
-        constants = smoothing_constant(efficiency_ratios(closes, n))
+        constants = smoothing_constant(efficiency_ratios(closes, n), self.p.fast, self.p.slow)
         averages = buffer(len(constants))
         run = compiled(smoothing.adaptive, (smoothing,))
         run(seed[start - 1], column(closes[n:]), column(constants), averages)
@@ -129,7 +131,7 @@ class RegimeFSM(FastIndicator):
     """The regime from KAMA's slope, with hysteresis and an ADX veto.
 
     `RegimeFSM(data)` builds its own indicators; `RegimeFSM(data, kama, atr, adx)` uses the given ones and ignores `n`,
-    `atr_period` and `adx_period`.
+    `fast`, `slow`, `atr_period` and `adx_period`.
 
     Lines: `slope = (KAMA - previous KAMA) / ATR` in ATRs per bar; `regime`, a `gridv4_bt.core.regime.Regime` code.
     The state machine (`next_state`) runs on the slope alone from the first bar that has one, also during the warm-up of
@@ -141,6 +143,8 @@ class RegimeFSM(FastIndicator):
     lines = ("regime", "slope")
     params = (
         ("n", 10),
+        ("fast", 2),
+        ("slow", 30),
         ("atr_period", 14),
         ("adx_period", 14),
         ("breakout_slope", 0.25),
@@ -155,7 +159,7 @@ class RegimeFSM(FastIndicator):
     def __init__(self) -> None:
         super().__init__()
         if len(self.datas) == 1:
-            self.kama = KAMA(self.data, n=self.p.n)
+            self.kama = KAMA(self.data, n=self.p.n, fast=self.p.fast, slow=self.p.slow)
             self.atr = WilderATR(self.data, period=self.p.atr_period)
             self.adx = WilderADX(self.data, period=self.p.adx_period)
         elif len(self.datas) == 4:

@@ -21,7 +21,7 @@ from gridv4_bt.config import GridConfig, backtrader_params, config_as_toml
 from gridv4_bt.core.time import BAR_MS, iso
 from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.market import Market, exchange_symbol, load_market
-from gridv4_bt.engine.warm_up import LONGEST_MEMORY_BARS
+from gridv4_bt.engine.warm_up import longest_memory_bars
 from gridv4_bt.errors import ConfigError, LiveError
 from gridv4_bt.live.bookkeeper import Bookkeeper
 from gridv4_bt.live.clock import Clock
@@ -329,7 +329,7 @@ class Session:
         for symbol in self.plan.symbols:
             source = CandleSource(self.gateway.client, executor.unified_symbol(symbol), self.clock, self.event)
             # The history of the first session, so that the indicators are the same.
-            first = max(self._first.get(symbol, end), end - LONGEST_MEMORY_BARS * BAR_MS)
+            first = max(self._first.get(symbol, end), end - longest_memory_bars(config) * BAR_MS)
             if (end - first) // BAR_MS <= config.warm_up:  # a new symbol, or a config that needs a longer history
                 first = 0
             params: dict[str, Any] = {

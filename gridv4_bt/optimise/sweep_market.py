@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import backtrader as bt
 import numpy as np
@@ -19,11 +19,21 @@ from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.engine.market import MarketHistory, load_market_history
 from gridv4_bt.engine.matching import Bar
 from gridv4_bt.engine.synthetic_funding import SyntheticFunding
-from gridv4_bt.indicators import KAMA, GMMRegime, RegimeFSM, RollingVolatility, WilderADX, WilderATR, ZScore
+from gridv4_bt.indicators import KAMA, GMMRegime, RollingVolatility, WilderADX, WilderATR, ZScore
 from gridv4_bt.optimise.kernel.state import BAR
 
 Floats = NDArray[np.float64]
 Make = Callable[[bt.AbstractDataBase], Sequence[bt.Indicator]]
+
+
+class Signals(NamedTuple):
+    """The signals of one set of periods, one value a bar; NaN as long as it is not known."""
+
+    kama: Floats
+    atr: Floats
+    adx: Floats
+    z: Floats
+    sigma: Floats
 
 
 @dataclass(frozen=True)
@@ -36,9 +46,8 @@ class SweepMarket:
     symbol: str
     history: MarketHistory  #: filters and brackets by date
     candles: CandleTable
-    bars: NDArray  #: `gridv4_bt.optimise.kernel.state.BAR`: candles, mark and the signals that no parameter changes
+    bars: NDArray  #: `gridv4_bt.optimise.kernel.state.BAR`: candles and mark
     recorded: Floats | None  #: rate settled at each bar's open, NaN for none; None: the synthetic rate
-    needed: int  #: bars until those signals are known
     _known: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -54,7 +63,7 @@ class SweepMarket:
         """
         symbol = feed.p.name
         history = rules if isinstance(rules, MarketHistory) else load_market_history(symbol, rules)
-        (kama, atr, adx, z), needed = run_indicators(feed, _shared_signals)
+        run_indicators(feed, lambda data: [])  # reads its lines
         days, open_, high, low, close, volume = (
             _values(getattr(feed.lines, name)) for name in ("datetime", "open", "high", "low", "close", "volume")
         )
@@ -66,9 +75,8 @@ class SweepMarket:
         bars["mark"] = np.where(np.isnan(mark), open_, mark)
         unknown = np.isnan(mark_low) | np.isnan(mark_high)  # a gap of the mark leaves the last prices in force
         bars["mark_low"], bars["mark_high"] = np.where(unknown, low, mark_low), np.where(unknown, high, mark_high)
-        bars["kama"], bars["atr"], bars["adx"], bars["z"] = kama, atr, adx, z
         candles = CandleTable(symbol, feed.candles.interval_ms, bars["time"].copy(), open_, high, low, close, volume)
-        return cls(symbol, history, candles, bars, _values(feed.lines.funding) if feed.has_funding else None, needed)
+        return cls(symbol, history, candles, bars, _values(feed.lines.funding) if feed.has_funding else None)
 
     def prepare(self, configs: Sequence[GridConfig]) -> None:
         """Compute the signals of these configs, each distinct one once; `sweep` does it for those it is given.
@@ -76,37 +84,48 @@ class SweepMarket:
         A mixture (regime gmm) takes seconds a year, so do it before the market is sent to other processes.
         """
         for config in configs:
-            self.sigma(config.sigma_bars)
+            self.signals(config)
             self.rates(config.funding_hours)
             self.regimes(config)
 
     def first_bar(self, config: GridConfig) -> int:
         """Return the row of the first bar that a config trades."""
-        needed = max(self.needed, self.sigma(config.sigma_bars)[1], self.regimes(config)[1], config.warm_up + 1)
+        needed = max(self._indicators(config)[1], self.regimes(config)[1], config.warm_up + 1)
         return needed - 1
 
-    def sigma(self, period: int) -> tuple[Floats, int]:
-        """Return the volatility over `period` bars, and how many bars it needs."""
+    def signals(self, config: GridConfig) -> Signals:
+        """Return the signals of a config's periods, each distinct one computed once."""
+        return Signals(*self._indicators(config)[0])
 
-        def signals(data: bt.AbstractDataBase) -> list[bt.Indicator]:
-            return [RollingVolatility(data, period=period)]
+    def _indicators(self, config: GridConfig) -> tuple[list[Floats], int]:
+        """Return the values of `Signals`, and how many bars all of them and the regime need."""
+        wanted = _indicator_makers(config)
+        missing = [key for key in wanted if key not in self._known]
+        if missing:
 
-        return self._once(("sigma", period), lambda: self._signal(signals))
+            def make(data: bt.AbstractDataBase) -> list[bt.Indicator]:
+                atr = WilderATR(data, period=config.atr_bars)
+                return [wanted[key](data, atr) for key in missing]
+
+            for key, signal in zip(missing, self._run(make), strict=True):
+                self._known[key] = signal
+        found = [self._known[key] for key in wanted]
+        needed = [bars for _, bars in found]
+        # The regime compares KAMA, the first of them, with that of the bar before.
+        return [values for values, _ in found], max(needed[0] + 1, *needed[1:])
 
     def regimes(self, config: GridConfig) -> tuple[NDArray[np.int64], int]:
         """Return the codes of regime gmm and how many bars they need; no codes for the others, which need no more."""
         if config.regime != "gmm":
             return np.zeros(0, np.int64), 0
-        mixture = {
-            name.removeprefix("gmm_"): value for name, value in config.model_dump().items() if name.startswith("gmm_")
-        }
+        mixture = config.mixture
 
         def signals(data: bt.AbstractDataBase) -> list[bt.Indicator]:
             sigma = RollingVolatility(data, period=config.sigma_bars)
             return [GMMRegime(data, sigma, hysteresis=config.hysteresis, **mixture)]
 
         def codes() -> tuple[NDArray[np.int64], int]:
-            regimes, needed = self._signal(signals)
+            [(regimes, needed)] = self._run(signals)
             return np.nan_to_num(regimes).astype(np.int64), needed
 
         return self._once(("gmm", config.sigma_bars, config.hysteresis, *mixture.values()), codes)
@@ -125,9 +144,8 @@ class SweepMarket:
 
         return self._once(("funding", hours), synthetic)
 
-    def _signal(self, signals: Make) -> tuple[Floats, int]:
-        (line,), needed = run_indicators(CandleFeed(dataname=self.candles, name=self.symbol), signals)
-        return line, needed
+    def _run(self, make: Make) -> list[tuple[Floats, int]]:
+        return run_indicators(CandleFeed(dataname=self.candles, name=self.symbol), make)
 
     def _once(self, key: Hashable, compute: Callable[[], Any]) -> Any:
         if key not in self._known:
@@ -135,14 +153,21 @@ class SweepMarket:
         return self._known[key]
 
 
-def _shared_signals(data: bt.AbstractDataBase) -> list[bt.Indicator]:
-    """Return KAMA, ATR, ADX and z; the regime's own indicator only says how many bars it needs."""
-    kama, atr, adx = KAMA(data), WilderATR(data), WilderADX(data)
-    RegimeFSM(data, kama, atr, adx)
-    return [kama, atr, adx, ZScore(data, atr)]
+def _indicator_makers(config: GridConfig) -> dict[Hashable, Callable[[bt.AbstractDataBase, WilderATR], bt.Indicator]]:
+    """Return what makes each of `Signals`, by what its values depend on."""
+    c = config
+    return {
+        ("kama", c.er_bars, c.kama_fast, c.kama_slow): lambda data, atr: KAMA(
+            data, n=c.er_bars, fast=c.kama_fast, slow=c.kama_slow
+        ),
+        ("atr", c.atr_bars): lambda data, atr: atr,
+        ("adx", c.adx_bars): lambda data, atr: WilderADX(data, period=c.adx_bars),
+        ("z", c.z_bars, c.atr_bars): lambda data, atr: ZScore(data, atr, period=c.z_bars),
+        ("sigma", c.sigma_bars): lambda data, atr: RollingVolatility(data, period=c.sigma_bars),
+    }
 
 
-class _Signals(FastStrategy):
+class _Run(FastStrategy):
     """Computes indicators over the whole feed and stops before the first bar."""
 
     params = (("make", None),)
@@ -156,13 +181,13 @@ class _Signals(FastStrategy):
     next = prenext
 
 
-def run_indicators(feed: bt.AbstractDataBase, make: Make) -> tuple[list[Floats], int]:
-    """Return the first line of each indicator that `make` makes of a feed, and how many bars all of them need."""
+def run_indicators(feed: bt.AbstractDataBase, make: Make) -> list[tuple[Floats, int]]:
+    """Return the first line of each indicator that `make` makes of a feed, and how many bars it needs."""
     cerebro = FastCerebro(stdstats=False)
     cerebro.adddata(feed)
-    cerebro.addstrategy(_Signals, make=make)
+    cerebro.addstrategy(_Run, make=make)
     [strategy] = cerebro.run()
-    return [_values(indicator.lines[0]) for indicator in strategy.made], strategy._minperiods[0]
+    return [(_values(indicator.lines[0]), indicator._minperiod) for indicator in strategy.made]
 
 
 def _values(line: bt.LineBuffer) -> Floats:

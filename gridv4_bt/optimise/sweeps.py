@@ -153,7 +153,7 @@ def _run(market: SweepMarket, config: GridConfig, cash: float, log: bool, closed
     inputs = Inputs(
         parameters(config),
         market.bars,
-        market.sigma(config.sigma_bars)[0],
+        *market.signals(config),
         market.rates(config.funding_hours),
         market.regimes(config)[0],
         rules,

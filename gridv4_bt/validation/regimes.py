@@ -70,6 +70,12 @@ class _Filters(FastStrategy):
         self.gmm = GMMRegime(self.data, sigma_bars=config.sigma_bars, hysteresis=config.hysteresis, **config.mixture)
         self.kama = RegimeFSM(
             self.data,
+            n=config.er_bars,
+            fast=config.kama_fast,
+            slow=config.kama_slow,
+            atr_period=config.atr_bars,
+            adx_period=config.adx_bars,
+            adx_floor=config.adx_min,
             breakout_slope=config.breakout_slope,
             trend_slope=config.trend_slope,
             hysteresis=config.hysteresis,

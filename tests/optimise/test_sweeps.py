@@ -238,7 +238,7 @@ def test_a_run_that_needs_more_room_gets_it(market, monkeypatch):
 def test_a_market_survives_pickling_with_its_signals(market):
     market.prepare([busy(sigma_bars=50)])
     copy = pickle.loads(pickle.dumps(market))
-    assert copy.sigma(50)[0] is copy.sigma(50)[0]
+    assert copy.signals(busy(sigma_bars=50)).sigma is copy.signals(busy(sigma_bars=50)).sigma
     [one], [other] = sweep(market, [busy(sigma_bars=50)]), sweep(copy, [busy(sigma_bars=50)])
     assert one.end_equity == other.end_equity != 10_000.0
 

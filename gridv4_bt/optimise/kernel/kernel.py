@@ -94,11 +94,9 @@ def trade(inputs, state):
             wallet.range_stale = 1
         next_bar(p, wallet, memory, bar, inputs.rates[i], brackets, long, short, news)
         if i >= inputs.first:
-            read_bar(
-                p, wallet, memory, now, bar, inputs.sigma[i], bars[i - 1], long, short, news, kelly, returns, by_label
-            )
+            read_bar(p, wallet, memory, now, bar, inputs, i, long, short, news, kelly, returns, by_label)
             update_regime(memory, now)  # 1
-            check_circuit_breaker(memory, now, wallet, long, short)  # 2
+            check_circuit_breaker(p, memory, now, wallet, long, short)  # 2
             check_stop_loss(p, rules, memory, now, wallet, long, short)  # 3
             check_liquidation(p, memory, now, wallet, brackets, long, short)  # 4
             prune(p, memory, now, wallet, long, short)  # 5

@@ -1,6 +1,6 @@
 """What the strategy of a sweep takes in before its steps and notes after them, on the records of `state`."""
 
-from gridv4_bt.core.regime import ADX_FLOOR, next_state, normalized_slope, veto
+from gridv4_bt.core.regime import next_state, normalized_slope, veto
 from gridv4_bt.engine.matching import INFINITY
 from gridv4_bt.engine.position import net_pnl
 from gridv4_bt.engine.state import GMM_REGIME, KAMA_REGIME
@@ -8,11 +8,11 @@ from gridv4_bt.optimise.kernel.fills import note_first_exit
 from strategies.steps import begin_bar, learn, refresh
 
 
-def read_bar(p, wallet, memory, now, bar, sigma, before, long, short, news, kelly, returns, by_label):
-    """Take the closed bar's values and the trades that closed in it."""
-    now.time, now.close, now.atr, now.z, now.sigma = bar.time, bar.close, bar.atr, bar.z, sigma
+def read_bar(p, wallet, memory, now, bar, inputs, i, long, short, news, kelly, returns, by_label):
+    """Take the values of the closed bar i and the trades that closed in it."""
+    now.time, now.close, now.atr, now.z, now.sigma = bar.time, bar.close, inputs.atr[i], inputs.z[i], inputs.sigma[i]
     now.equity = wallet.value
-    now.kama, now.regime = before.kama, wallet.ruling
+    now.kama, now.regime = inputs.kama[i - 1], wallet.ruling
     begin_bar(memory, now)
     for i in range(wallet.news):
         trade = news[i]
@@ -73,10 +73,10 @@ def resting_orders(side):
 def note_regime(p, wallet, memory, inputs, i):
     """Note the regime of the bar that is over, for step 1 of the next one."""
     if memory.source == KAMA_REGIME:
-        bar = inputs.bars[i]
-        slope = normalized_slope(bar.kama, inputs.bars[i - 1].kama, bar.atr) if i > 0 else bar.kama
+        kama = inputs.kama[i]
+        slope = normalized_slope(kama, inputs.kama[i - 1], inputs.atr[i]) if i > 0 else kama
         wallet.state = next_state(wallet.state, slope, p.breakout_slope, p.trend_slope, p.hysteresis)
-        wallet.ruling = veto(wallet.state, bar.adx, ADX_FLOOR)
+        wallet.ruling = veto(wallet.state, inputs.adx[i], p.adx_min)
     elif memory.source == GMM_REGIME:
         wallet.ruling = inputs.regimes[i]
 

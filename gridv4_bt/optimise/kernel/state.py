@@ -18,9 +18,8 @@ _NUMBERS = {name: kind for name, kind in get_type_hints(GridConfig).items() if k
 #: The numbers of a `GridConfig`; `through` says that a limit fills only when the market trades through it.
 PARAMETERS = np.dtype([(name, "i8" if kind is int else "f8") for name, kind in _NUMBERS.items()] + [("through", "i8")])
 
-#: One bar with the signals that all parameter sets share; NaN as long as a signal is not known. `traded` is 0 for a
-#: bar without volume, `mark` the price of a settlement at its open.
-BAR = _record("time traded", "open high low close mark mark_low mark_high atr kama adx z")
+#: One bar. `traded` is 0 for a bar without volume, `mark` the price of a settlement at its open.
+BAR = _record("time traded", "open high low close mark mark_low mark_high")
 
 #: The rules of a market from a time on; its brackets are the rows `first` to before `end` of the table of `BRACKET`.
 RULES = _record("time first end", "tick step min_qty min_notional max_notional")
@@ -70,7 +69,11 @@ class Inputs(NamedTuple):
 
     parameters: NDArray  #: PARAMETERS, one row
     bars: NDArray  #: BAR
-    sigma: NDArray[np.float64]  #: per bar
+    kama: NDArray[np.float64]  #: one a bar, as the other signals; NaN as long as it is not known
+    atr: NDArray[np.float64]
+    adx: NDArray[np.float64]
+    z: NDArray[np.float64]
+    sigma: NDArray[np.float64]  #: per bar, dimensionless
     rates: NDArray[np.float64]  #: funding settled at the bar's open, NaN for none
     regimes: NDArray[np.int64]  #: of regime gmm, one a bar; else empty
     rules: NDArray  #: RULES, ascending in time
