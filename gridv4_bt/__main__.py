@@ -2,7 +2,7 @@
 
 import typer
 
-from gridv4_bt.cli import audit, bias, chaos, compare, data, exchange, optimize, regimes
+from gridv4_bt.cli import audit, bias, chaos, compare, data, exchange, optimize, params, regimes
 from gridv4_bt.cli.common import run_app
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app.command("compare")(compare.compare_runs)
 app.add_typer(data.app, name="data")
 app.command("exchange")(exchange.run_exchange)
 app.command("optimize")(optimize.optimize_space)
+app.command("params")(params.show_parameters)
 app.command("regimes")(regimes.show_regimes)
 
 

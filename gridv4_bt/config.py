@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
@@ -54,8 +54,8 @@ class GridConfig(BaseModel):
     er_bars: int = _signal(10, "bars", "window of the efficiency ratio and of KAMA", defined=True, ge=2, le=10_000)
     kama_fast: int = _signal(2, "bars", "of the average that KAMA is in a straight move", defined=True, ge=1, le=1_000)
     kama_slow: int = _signal(30, "bars", "of the average that KAMA is in noise", defined=True, ge=2, le=10_000)
-    atr_bars: int = _signal(14, "bars", "Wilder's smoothing of ATR", defined=True, ge=1, le=10_000)
-    adx_bars: int = _signal(14, "bars", "Wilder's smoothing of ADX", defined=True, ge=2, le=10_000)
+    atr_bars: int = _signal(14, "bars", "of Wilder's average true range", defined=True, ge=1, le=10_000)
+    adx_bars: int = _signal(14, "bars", "of Wilder's average directional index", defined=True, ge=2, le=10_000)
     adx_min: float = _signal(25.0, "ADX", "a trend with a weaker one is noise", defined=True, ge=0, le=100)
     z_bars: int = _signal(20, "bars", "of the simple average in the circuit breaker's z", defined=True, ge=2, le=10_000)
     breakout_slope: float = _signal(0.25, "ATR per bar", "slope from which a move is a breakout", gt=0, le=10)
@@ -207,9 +207,30 @@ def backtrader_params(*sections: str) -> tuple[tuple[str, Any], ...]:
     )
 
 
+def section_of(name: str) -> str:
+    """Return the section of a parameter."""
+    return str(GridConfig.model_fields[name].json_schema_extra["section"])
+
+
+def unit_of(name: str) -> str:
+    """Return the unit of a parameter."""
+    return str(GridConfig.model_fields[name].json_schema_extra["unit"])
+
+
 def is_defined(name: str) -> bool:
     """Return whether the definition gives a parameter's default."""
     return bool(GridConfig.model_fields[name].json_schema_extra["defined"])
+
+
+def bounds(name: str) -> str:
+    """Return the values that a parameter may have: an interval like ``(0, 100]``, or the choices of a name."""
+    field = GridConfig.model_fields[name]
+    if choices := get_args(field.annotation):
+        return " ".join(choices)
+    limits = {type(limit).__name__.lower(): limit for limit in field.metadata}
+    low = f"[{limits['ge'].ge}" if "ge" in limits else f"({limits['gt'].gt}"
+    high = f"{limits['le'].le}]" if "le" in limits else f"{limits['lt'].lt})"
+    return f"{low}, {high}"
 
 
 def departures(config: GridConfig) -> dict[str, Any]:
@@ -217,6 +238,13 @@ def departures(config: GridConfig) -> dict[str, Any]:
     values = config.model_dump()
     fields = GridConfig.model_fields
     return {name: value for name, value in values.items() if is_defined(name) and value != fields[name].default}
+
+
+def departure_line(departed: Mapping[str, Any]) -> str:
+    """Return one line that names each departure and, in brackets, what the definition gives."""
+    fields = GridConfig.model_fields
+    named = (f"{name} = {value:g} ({fields[name].default:g})" for name, value in departed.items())
+    return f"departs from the definition: {', '.join(named)}"
 
 
 def changed_meanings(config: GridConfig) -> list[str]:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gridv4_bt.cli.common import check_picture
-from gridv4_bt.cli.market_options import Quiet
+from gridv4_bt.cli.market_options import Quiet, print_notes
 from gridv4_bt.errors import ConfigError
 
 if TYPE_CHECKING:  # importing ccxt takes a second, which no other command needs
@@ -46,6 +46,7 @@ def run_audit(
     found = audit(state_dir)
     check_picture(out)
     console = Console(quiet=quiet)
+    print_notes(found.session.config, console)
     console.print(audit_table(found, max_drift))
     plot_audit(found, max_drift, out)
     write_differences(found, out.with_suffix(".csv"))

@@ -37,6 +37,7 @@ from gridv4_bt.cli.market_options import (
     check_cash,
     matching_modes,
     parse_time,
+    print_changed_meanings,
     read_feeds,
     read_symbols,
 )
@@ -109,6 +110,7 @@ def backtest(
     check_cash(cash)
     axes = check_trials(trial, jobs, rank, intrabar) if trial else {}
     console = Console(quiet=quiet)
+    print_changed_meanings(parameters, console)
     parameters, others = matching_modes(parameters, intrabar, bool(detail))
     first, last = parse_time("--from", start), parse_time("--to", end)
     if symbol and (data or funding or mark or detail):

@@ -26,6 +26,7 @@ from gridv4_bt.cli.market_options import (
     check_cash,
     matching_modes,
     parse_time,
+    print_notes,
     read_feeds,
     read_symbols,
 )
@@ -65,6 +66,7 @@ def find_lookahead(
     """
     parameters = _parameters(config, setting, cash, detail)
     console = Console(quiet=quiet)
+    print_notes(parameters, console)
     symbols = _tables(read_symbols(data, funding, mark, detail, console), gaps, start, end, console)
 
     def build(some: Sequence[SymbolData]) -> bt.Cerebro:
@@ -109,6 +111,7 @@ def find_warm_up(
     parameters = _parameters(config, setting, cash, detail)
     lengths = _lengths(warm_ups)
     console = Console(quiet=quiet)
+    print_notes(parameters, console)
     symbols = _tables(read_symbols(data, funding, mark, detail, console), gaps, start, end, console)
 
     def build(some: Sequence[SymbolData], length: int) -> bt.Cerebro:

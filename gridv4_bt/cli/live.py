@@ -24,7 +24,17 @@ from gridv4_bt.audit.daily import DailyAudit
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.cli.common import INTERRUPTED, run_app
 from gridv4_bt.cli.download import load_symbols, market_rules
-from gridv4_bt.cli.market_options import CacheDir, Cash, Config, Quiet, Settings, check_cash, parse_time, read_symbols
+from gridv4_bt.cli.market_options import (
+    CacheDir,
+    Cash,
+    Config,
+    Quiet,
+    Settings,
+    check_cash,
+    parse_time,
+    print_notes,
+    read_symbols,
+)
 from gridv4_bt.config import GridConfig, load_config
 from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.engine.market import load_market_history
@@ -114,6 +124,7 @@ def live(
     parameters = with_live_history(load_config(config, setting))
     _check_options(symbol, paper, demo, endpoint, store, dead_man, max_drift, cash)
     console = Console(quiet=quiet)
+    print_notes(parameters, console)
     _log_to(console)
     stop = threading.Event()
     kind = "paper" if paper else "demo" if demo else "local" if endpoint else "live"

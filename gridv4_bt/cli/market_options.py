@@ -12,7 +12,7 @@ from rich.console import Console
 from feeds.candles import CandleFeed
 from feeds.synthetic import NOTICE, SYMBOL, sample_market
 from gridv4_bt.backtest import SymbolData, make_feeds
-from gridv4_bt.config import GridConfig
+from gridv4_bt.config import GridConfig, changed_meanings, departure_line, departures
 from gridv4_bt.engine.intrabar import MODES
 from gridv4_bt.engine.market import is_listed, load_market
 from gridv4_bt.errors import ConfigError
@@ -47,6 +47,19 @@ Config = Annotated[Path | None, typer.Option(help="Parameters as a TOML file.")]
 Settings = Annotated[list[str], typer.Option("--set", help="One parameter: name=value. Wins over --config. Repeat.")]
 Cash = Annotated[float, typer.Option(help="Starting wallet, quote currency.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+
+
+def print_changed_meanings(parameters: GridConfig, console: Console) -> None:
+    """Print a line for each value that an earlier version took otherwise."""
+    for line in changed_meanings(parameters):
+        console.print(f"[yellow]{line}[/]")
+
+
+def print_notes(parameters: GridConfig, console: Console) -> None:
+    """Print what a user should know of the parameters: values taken otherwise before, and departures."""
+    print_changed_meanings(parameters, console)
+    if departed := departures(parameters):
+        console.print(f"[yellow]{departure_line(departed)}[/]")
 
 
 def check_cash(cash: float) -> None:

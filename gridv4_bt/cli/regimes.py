@@ -18,6 +18,7 @@ from gridv4_bt.cli.market_options import (
     Settings,
     Start,
     parse_time,
+    print_notes,
     read_feeds,
     read_symbols,
 )
@@ -53,6 +54,7 @@ def show_regimes(
     if out is not None:
         check_picture(out)
     console = Console(quiet=quiet)
+    print_notes(parameters, console)
     feeds = read_feeds(
         read_symbols(data, [], [], [], console), gaps, parse_time("--from", start), parse_time("--to", end), console
     )

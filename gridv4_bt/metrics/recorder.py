@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridv4_bt.compat import EPOCH_DAYS, epoch_ms
+from gridv4_bt.config import departures
 from gridv4_bt.core.mixture import STATES
 from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.engine.account import Account
@@ -157,6 +158,7 @@ def _grid_record(strategy: GridStrategyV4, account: Account) -> SymbolRecord:
         min_liquidation_distance=strategy.memory.min_distance,
         blocked=dict(strategy.blocked_reasons()),
         warnings=dict(strategy.warnings),
+        departures=departures(strategy.config),
         ticks=list(strategy.ticks),
         posteriors=_posteriors(strategy, len(log)),
         **_prices(strategy.feed, len(log)),

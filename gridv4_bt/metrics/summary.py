@@ -128,6 +128,7 @@ def _of_trades(recording: WholeRun) -> dict[str, Any]:
         "ambiguous_bars": wallet.ambiguous_bars,
         "blocked": _added(record.blocked for record in records),
         "warnings": _added(record.warnings for record in records),
+        "departs_from_definition": {name: value for record in records for name, value in record.departures.items()},
     }
 
 

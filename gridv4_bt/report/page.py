@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from feeds.synthetic import NOTICE, SYMBOL
-from gridv4_bt.config import GridConfig
-from gridv4_bt.engine.guards import COOLDOWN_STOPS, DELEVER_SHARE, HALT_Z, RESUME_Z, STOP1_SHARE
+from gridv4_bt.config import GridConfig, departure_line, departures
 from gridv4_bt.metrics.recorder import SymbolRecord
 from gridv4_bt.report import page_tables as tables
 from gridv4_bt.report.packing import as_text
@@ -40,20 +39,14 @@ def make_report(records: Sequence[SymbolRecord], summary: dict[str, Any], config
     """Return the page of a run as HTML."""
     start = float(summary.get("start_equity") or 0.0)
     symbols = [record.symbol for record in records]
-    more = {
-        "config": config.model_dump(),
-        "rules": {
-            "halt_z": HALT_Z,
-            "resume_z": RESUME_Z,
-            "stop1_share": STOP1_SHARE,
-            "delever_share": DELEVER_SHARE,
-            "cooldown_stops": COOLDOWN_STOPS,
-        },
-    }
+    more = {"config": config.model_dump()}
+    notices = [NOTICE] if SYMBOL in symbols else []
+    if departed := departures(config):
+        notices.append(f"This run {departure_line(departed)}.")
     parts = {
         "title": escape(", ".join(symbols) or "empty run"),
         "span": tables.span(summary),
-        "notice": f'<p class="notice" role="note">{escape(NOTICE)}</p>' if SYMBOL in symbols else "",
+        "notice": "".join(f'<p class="notice" role="note">{escape(text)}</p>' for text in notices),
         "verdict": tables.verdict(summary),
         "tiles": tables.tiles(summary),
         "sources": tables.sources(summary),

@@ -46,7 +46,7 @@ KNOWN = (
     ("Risk", "ambiguous_bars", "bars whose inside was uncertain", "count"),
 )
 #: Shown elsewhere on the page, or not the run's: the seconds differ from run to run.
-ELSEWHERE = {"symbols", "from", "to", "seconds", "by_label", "by_side", "by_regime"}
+ELSEWHERE = {"symbols", "from", "to", "seconds", "by_label", "by_side", "by_regime", "departs_from_definition"}
 NESTED_TITLES = {
     "by_intrabar": "By how the inside of bars is matched", "blocked": "Levels without an order (levels × bars)",
     "warnings": "Warnings", "rules": "The exchange's rules used",

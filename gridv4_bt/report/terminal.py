@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from gridv4_bt.config import departure_line
+
 _Row = tuple[str, str]
 
 
@@ -30,6 +32,8 @@ def print_result(summary: dict[str, Any], console: Console) -> None:
     for key, table in tables:
         if summary.get(key):
             console.print(table(summary))
+    if summary.get("departs_from_definition"):
+        console.print(f"[yellow]{departure_line(summary['departs_from_definition'])}[/]")
     if summary["liquidations"]:
         console.print(
             f"[bold red]LIQUIDATED {summary['liquidations']}x: the exchange closed everything. "

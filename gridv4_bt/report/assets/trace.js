@@ -43,7 +43,7 @@ class Trace {
   // The eleven steps of a bar: [title, state, list of sentences].
   steps(row) {
     const { run, symbol } = this.board;
-    const { config, rules } = run;
+    const { config } = run;
     const at = (name, shift = 0) => (row + shift >= 0 ? symbol.column(name)[row + shift] : NaN);
     const closings = symbol.tradeList.filter((trade) => trade.closeRow === row + 1);
     const ordered = (labels) => closings.filter((trade) => labels.includes(run.labels[trade.label]));
@@ -51,7 +51,7 @@ class Trace {
     // A strategy without a grid decides nothing of the eleven.
     if (!Number.isFinite(at("anchor"))) return [this.fundingStep(row), this.equityStep(row, at)];
     return [
-      this.regimeStep(at), this.breakerStep(at, rules), this.stopStep(row, held, ordered(STOP_LABELS), config),
+      this.regimeStep(at), this.breakerStep(at, config), this.stopStep(row, held, ordered(STOP_LABELS), config),
       this.marginStep(row, at, ordered(MARGIN_LABELS), config), this.pruneStep(ordered(PRUNE_LABELS), held),
       this.anchorStep(row, at), this.varStep(at, config), this.gridStep(at, config), this.orderStep(row),
       this.fundingStep(row), this.equityStep(row, at),
@@ -73,11 +73,11 @@ class Trace {
     return ["Regime", this.board.run.regimes[regime], [`${may}; exits always stay.`, ...came, ...mixture]];
   }
 
-  breakerStep(at, rules) {
+  breakerStep(at, config) {
     const halted = at("halted") === 1;
     const was = at("halted", -1) === 1;
     const state = halted ? (was ? "still halted" : "HALTED now") : was ? "resumed now" : "not halted";
-    return ["Circuit breaker", state, [`z is ${plainNumber(at("z"), 3)}; it halts below ${plainNumber(rules.halt_z)} and resumes above ${plainNumber(rules.resume_z)}.`]];
+    return ["Circuit breaker", state, [`z is ${plainNumber(at("z"), 3)}; it halts below ${plainNumber(config.z_halt)} and resumes above ${plainNumber(config.z_resume)}.`]];
   }
 
   stopStep(row, held, ordered, config) {
@@ -91,7 +91,7 @@ class Trace {
       lines.push(`${sideName(side)} holds ${plainNumber(qty)} at ${this.price(average)} on average${where}.`);
     }
     if (!lines.length) lines.push("Nothing is held, so nothing to stop.");
-    else lines.push(`Stage 1 closes half at ${config.stop1_atr} ATR, on the close; stage 2 all at ${config.stop2_atr} ATR, on the wick.`);
+    else lines.push(`Stage 1 closes ${percent(config.stop1_share, 0)} at ${config.stop1_atr} ATR, on the close; stage 2 all at ${config.stop2_atr} ATR, on the wick.`);
     return ["Stop loss", ordered.length ? "STOP follows" : "", [...lines, ...this.orderedLines(ordered)]];
   }
 

@@ -1,0 +1,58 @@
+"""The command line of `gridv4 params`."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from gridv4_bt.config import GridConfig, bounds, is_defined, section_of, unit_of, unknown_parameter
+from gridv4_bt.errors import ConfigError
+
+
+def show_parameters(
+    name: Annotated[str, typer.Argument(help="One parameter; default all of them.", show_default=False)] = "",
+) -> None:
+    """Show every parameter with unit, bounds, default and meaning, and whether the definition gives it.
+
+    A defined number may be changed like any other; the run then says that it departs from the definition, and a search
+    varies it only if its space names it.
+    """
+    if name and name not in GridConfig.model_fields:
+        raise ConfigError(unknown_parameter(name))
+    console = Console()
+    console.print(
+        _alone(name) if name else Group(*map(_section, dict.fromkeys(map(section_of, GridConfig.model_fields))))
+    )
+
+
+def _section(section: str) -> Table:
+    table = Table(title=section)
+    for title in ("parameter", "default", "bounds", ""):
+        table.add_column(title, no_wrap=True)
+    table.add_column("unit: meaning")
+    for name, field in GridConfig.model_fields.items():
+        if section_of(name) == section:
+            meaning = f"{unit_of(name)}: {field.description}"
+            table.add_row(name, f"{field.default}", Text(bounds(name)), _kind(name), Text(meaning))
+    return table
+
+
+def _alone(name: str) -> Table:
+    field = GridConfig.model_fields[name]
+    table = Table(show_header=False)
+    for title, text in (
+        ("parameter", name),
+        ("section", section_of(name)),
+        ("default", f"{field.default}, {_kind(name)}"),
+        ("bounds", bounds(name)),
+        ("unit", unit_of(name)),
+        ("meaning", field.description or ""),
+    ):
+        table.add_row(title, Text(text))
+    return table
+
+
+def _kind(name: str) -> str:
+    return "defined" if is_defined(name) else "free"
