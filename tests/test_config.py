@@ -9,13 +9,32 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from brokers.hedge import HedgeBroker
-from gridv4_bt.config import GridConfig, backtrader_params, config_as_toml, load_config, make_config
+from gridv4_bt.config import (
+    GridConfig,
+    backtrader_params,
+    bounds,
+    changed_meanings,
+    check_parameter,
+    config_as_toml,
+    departure_line,
+    departures,
+    is_defined,
+    load_config,
+    make_config,
+)
 from gridv4_bt.errors import ConfigError
 from strategies.grid_v4 import GridStrategyV4
 
 #: The numbers of SPEC, sections 2 to 5.
 DEFAULTS = {
     "regime": "kama",
+    "er_bars": 10,
+    "kama_fast": 2,
+    "kama_slow": 30,
+    "atr_bars": 14,
+    "adx_bars": 14,
+    "adx_min": 25.0,
+    "z_bars": 20,
     "breakout_slope": 0.25,
     "trend_slope": 0.05,
     "hysteresis": 0.5,
@@ -36,20 +55,36 @@ DEFAULTS = {
     "kappa": 1000.0,
     "horizon": 96,
     "reopen_bars": 4,
+    "nudge_pct": 0.0015,
+    "trail_share": 0.5,
     "keep_price": 0.25,
     "keep_qty": 0.20,
     "order_pct": 0.05,
     "max_inventory": 1.0,
+    "kelly_fraction": 0.25,
     "kelly_window": 50,
     "kelly_min_trades": 20,
     "kelly_floor": 0.25,
     "kelly_cap": 2.0,
+    "funding_tilt": 0.25,
+    "cooldown_stops": 2,
+    "cooldown_bars": 48,
+    "cooldown_factor": 0.5,
+    "z_halt": -3.0,
+    "z_resume": -1.0,
     "stop1_atr": 4.0,
+    "stop1_share": 0.5,
     "stop2_atr": 6.0,
     "margin_call": 0.8,
     "margin_target": 0.5,
     "liquidation_warning": 0.05,
     "var_pct": 0.05,
+    "var_z": 1.65,
+    "delever_share": 0.75,
+    "deviance_atr": 3.0,
+    "max_age_hours": 24.0,
+    "gap_spacings": 3.0,
+    "funding_share": 0.5,
     "offset_spacings": 1.0,
     "maker_fee": 0.0002,
     "taker_fee": 0.0005,
@@ -59,6 +94,14 @@ DEFAULTS = {
     "intrabar": "pessimistic",
     "funding_hours": 8.0,
 }
+#: Those that the definition gives; the others are free.
+DEFINED = {
+    "er_bars", "kama_fast", "kama_slow", "atr_bars", "adx_bars", "adx_min", "z_bars", "nudge_pct", "trail_share",
+    "kelly_fraction", "funding_tilt", "cooldown_stops", "cooldown_bars", "cooldown_factor", "z_halt", "z_resume",
+    "stop1_share", "var_z", "delever_share", "deviance_atr", "max_age_hours", "gap_spacings", "funding_share",
+}  # fmt: skip
+#: Where 0 switches a rule off.
+SWITCHES = {"deviance_atr", "max_age_hours", "gap_spacings", "funding_share", "offset_spacings"}
 FIELDS = GridConfig.model_fields
 NUMBERS = [name for name, field in FIELDS.items() if field.annotation in (int, float)]
 
@@ -77,6 +120,21 @@ def test_every_parameter_has_unit_meaning_and_section(name):
     assert field.description and field.description[0].islower()
     assert field.json_schema_extra["unit"]
     assert field.json_schema_extra["section"] in {"signals", "grid", "sizing", "guards", "exchange"}
+
+
+def test_the_defined_parameters():
+    assert {name for name in FIELDS if is_defined(name)} == DEFINED
+
+
+def test_0_switches_off_where_the_meaning_says_so():
+    assert {name for name, field in FIELDS.items() if field.description.endswith("; 0: off")} == SWITCHES
+    assert all(getattr(make_config({name: 0}), name) == 0.0 for name in SWITCHES)
+
+
+def test_bounds_as_text():
+    assert [bounds(name) for name in ("k", "z_halt", "levels", "fill_rule")] == [
+        "(0, 100]", "[-1000, 0)", "[1, 100]", "touch through",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -130,6 +188,10 @@ def test_an_unknown_name_is_refused_by_name():
         ("keep_qty", 1.0), ("order_pct", 0.0), ("order_pct", 1.01), ("max_inventory", 0.0), ("leverage", 0.99),
         ("leverage", 126.0), ("margin_call", 1.0), ("var_pct", 0.0), ("maker_fee", -0.002), ("taker_fee", -0.0001),
         ("slippage", 0.5), ("funding_hours", 0.0), ("funding_hours", 24.5), ("reopen_bars", -1), ("kelly_window", 0),
+        ("er_bars", 1), ("kama_fast", 0), ("adx_min", 101.0), ("z_halt", 0.0), ("nudge_pct", 0.02),
+        ("funding_tilt", 1.0), ("stop1_share", 0.0), ("cooldown_stops", 21), ("cooldown_factor", 0.0),
+        ("trail_share", 1.5), ("var_z", 0.0), ("deviance_atr", -1.0), ("max_age_hours", -1.0),
+        ("gap_spacings", -1.0), ("funding_share", -0.5),
         ("gmm_components", 6), ("gmm_window", 479), ("gmm_refit", 0), ("gmm_stride", 17), ("gmm_dwell", 0),
     ],
 )  # fmt: skip
@@ -165,6 +227,10 @@ def test_an_unknown_choice_is_refused_with_the_choices(name, value):
         ({"trend_slope": 0.25}, ("trend_slope = 0.25", "breakout_slope = 0.25")),
         ({"gmm_trend": 1.0}, ("gmm_trend = 1.0", "gmm_breakout = 1.0")),
         ({"breakout_slope": 0.01}, ("trend_slope = 0.05", "breakout_slope = 0.01")),
+        ({"kama_fast": 30}, ("kama_fast = 30", "kama_slow = 30")),
+        ({"kama_slow": 2}, ("kama_fast = 2", "kama_slow = 2")),
+        ({"z_halt": -1.0}, ("z_halt = -1.0", "z_resume = -1.0")),
+        ({"z_resume": -5.0}, ("z_halt = -3.0", "z_resume = -5.0")),
         ({"stop1_atr": 6.0}, ("stop1_atr = 6.0", "stop2_atr = 6.0")),
         ({"stop2_atr": 3.0}, ("stop1_atr = 4.0", "stop2_atr = 3.0")),
         ({"margin_target": 0.8}, ("margin_target = 0.8", "margin_call = 0.8")),
@@ -246,6 +312,47 @@ def test_a_setting_that_is_no_number_is_refused_by_name(setting):
 def test_an_unknown_setting_is_refused_by_name():
     with pytest.raises(ConfigError, match="^leverages: unknown"):
         load_config(settings=["leverages=5"])
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("leverages", "did you mean leverage? "), ("zhalt", "did you mean z_halt? "), ("colour_of_money", "")],
+)
+def test_an_unknown_name_gets_the_nearest_one(name, hint):
+    message = f"{name}: unknown parameter; {hint}`gridv4 params` lists all"
+    for refused in (lambda: load_config(settings=[f"{name}=5"]), lambda: check_parameter(name, 5)):
+        with pytest.raises(ConfigError) as error:
+            refused()
+        assert str(error.value) == message
+
+
+# --- the definition
+
+
+def test_the_defaults_depart_from_nothing():
+    assert departures(GridConfig()) == {}
+
+
+def test_only_defined_numbers_depart():
+    config = make_config({"k": 1, "er_bars": 12, "z_halt": -4, "adx_min": 25})
+    assert departures(config) == {"er_bars": 12, "z_halt": -4.0}
+    assert departure_line(departures(config)) == "departs from the definition: er_bars = 12 (10), z_halt = -4 (-3)"
+
+
+@pytest.mark.parametrize("settings", [["offset_spacings=0"], ["offset_spacings=0", "k=2"]])
+def test_an_offset_of_0_in_an_old_config_says_what_it_means_now(settings, written):
+    [line] = changed_meanings(load_config(settings=settings))
+    assert line == (
+        "offset_spacings = 0 switches offset off now; it meant 'any loss' until version 0.1: "
+        "use a small number such as 0.0001"
+    )
+    assert changed_meanings(load_config(written("offset_spacings = 0.0\n"))) == [line]
+
+
+def test_who_knows_the_other_switches_is_told_nothing(written):
+    config = load_config(settings=["offset_spacings=0", "gap_spacings=0"])
+    assert changed_meanings(config) == changed_meanings(GridConfig()) == []
+    assert changed_meanings(load_config(written(config_as_toml(make_config({"offset_spacings": 0}))))) == []
 
 
 def test_a_contradiction_between_file_and_setting_is_found(written):

@@ -33,7 +33,8 @@ def longest_memory_bars(config: GridConfig) -> int:
 def _memory(config: GridConfig) -> float:
     """Return how many times as long as with the defined periods the averages remember, 1 at least."""
     kama = ((config.kama_slow + 1) / 31) ** 2  # its smoothing in noise is a square
-    return max(1.0, config.atr_bars / 14, config.adx_bars / 14, config.er_bars / 10, kama)
+    ratio = math.sqrt(config.er_bars / 10)  # the efficiency ratio of a random walk falls with the root
+    return max(1.0, config.atr_bars / 14, config.adx_bars / 14, ratio, kama)
 
 
 def with_live_history(config: GridConfig) -> GridConfig:
@@ -41,5 +42,7 @@ def with_live_history(config: GridConfig) -> GridConfig:
 
     A backtest of the recorded candles by this config begins to trade at the very same bar.
     """
-    bars = math.ceil(_LIVE_BARS["gmm" if config.regime == "gmm" else "kama"] * _memory(config))
+    bars = math.ceil(_LIVE_BARS["kama"] * _memory(config))
+    if config.regime == "gmm":
+        bars = max(bars, _LIVE_BARS["gmm"])
     return config.model_copy(update={"warm_up": max(config.warm_up, bars)})

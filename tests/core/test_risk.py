@@ -150,6 +150,7 @@ def test_value_at_risk():
     # 10,000 * 1.65 * 0.002 * sqrt(96), and the net side does not matter
     assert portfolio_var(-10_000, 0.002) == pytest.approx(323.332646, abs=1e-6)
     assert portfolio_var(10_000, 0.002, periods=4, z=2.0) == pytest.approx(80.0)
+    assert portfolio_var(-10_000, 0.002, z=1.0) == pytest.approx(195.959179, abs=1e-6)
     assert portfolio_var(0.0, 0.002) == 0.0
 
 

@@ -21,6 +21,15 @@ def test_a_halt_begins_below_minus_three_and_ends_above_minus_one():
     assert [stays_halted(z) for z in (-3.0, -1.0, -0.99)] == [True, True, False]
 
 
+def test_other_numbers_than_the_defined_ones():
+    assert (must_halt(-3.5, -4.0), must_halt(-2.5, -2.0)) == (False, True)
+    assert (stays_halted(-1.5, -2.0), stays_halted(-0.5, 0.0)) == (False, True)
+    assert stop1_qty(0.007, 0.001, 0.25) == 0.002
+    assert must_delever(-251.0, 10_000.0, 0.05, 0.5) and not must_delever(-400.0, 10_000.0, 0.05, 1.0)
+    assert trailed(100.0, 125.0, 0.1, 2, 1, 0.25) == pytest.approx(101.0, rel=1e-12)  # top 121
+    assert (cools_down(1, 10, 57, 0), cools_down(3, 10, 58, 2, 49), cools_down(3, 10, 57, 3)) == (True, True, False)
+
+
 @pytest.mark.parametrize("sign, close", [(1, 59.9), (-1, 140.1)])
 def test_stage_one_is_more_than_its_atr_from_the_average(sign, close):
     assert beyond_stop1(sign, 100.0, close, 10.0, 4.0)

@@ -1,5 +1,7 @@
 """The five methods of section 7, on a LONG (+1) or SHORT (-1) fill."""
 
+import math
+
 import pytest
 
 from gridv4_bt.engine.pruning import (
@@ -98,6 +100,22 @@ def test_methods_are_tried_in_their_fixed_order():
     assert DEVIANCE < OLDEST < GAP < FUNDING
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_other_limits_and_0_for_off(sign):
+    # against the fill: 5 of 100 is 2.5 ATR of 2, and 5 spacings of 1 %
+    price = 100.0 - 5.0 * sign
+    assert [deviates(sign, price, 100.0, 2.0, atr) for atr in (2.4, 2.6, 0.0)] == [True, False, False]
+    assert [too_old(0, 3_600_001, hours) for hours in (0.5, 1.0, 1.1, 0.0)] == [True, True, False, False]
+    assert [funding_eats(0.5, 0.01, 100.0, 1.0, share) for share in (0.4, 0.6, 0.0)] == [True, False, False]
+    assert gap_price(sign, 100.0, 0.01, 4.0) == pytest.approx(100.0 - 4.0 * sign)
+    assert gap_price(sign, 100.0, 0.01, 0.0) == underwater_price(sign, 100.0, 0.01, 0.0) == -sign * math.inf
+    codes = [
+        prune_reason(sign, price, 3_600_001, False, 100.0, 2.0, 0, 0.01, 1.5, hours, gap, share)
+        for hours, gap, share in ((1.0, 4.0, 0.5), (0.0, 4.0, 0.5), (2.0, 0.0, 0.5), (2.0, 6.0, 0.0), (0.0, 0.0, 0.0))
+    ]
+    assert codes == [OLDEST, GAP, FUNDING, KEEP, KEEP]
+
+
 # --- 5. offset
 
 
@@ -147,6 +165,12 @@ def test_short_is_mirrored():
     # at 102 the shorts lose 2, 9 and 7
     assert offset(9.01, sign=-1, price=102.0) == 1
     assert offset(8.99, sign=-1, price=102.0) == -1
+
+
+@pytest.mark.parametrize(("sign", "price"), [(1, 98.0), (-1, 102.0)])
+def test_an_offset_of_0_spacings_is_off(sign, price):
+    book = ([100.0], [1.0], [0.01], [0.0], [0.0], 1)
+    assert [offset_index(sign, price, 1e9, least, 0.0, *book) for least in (0.0, 1e-9, 1.9, 2.1)] == [-1, 0, 0, -1]
 
 
 def test_nothing_under_water_is_not_offset():

@@ -4,15 +4,16 @@ import math
 
 import pytest
 
+from gridv4_bt.config import GridConfig
 from gridv4_bt.engine import state
 from gridv4_bt.engine.pruning import DEVIANCE, FUNDING, GAP, KEEP, OLDEST
-from gridv4_bt.engine.state import LABELS, PRUNED, REGIMES, Kelly, LegState, Memory, Now, new_records
+from gridv4_bt.engine.state import LABELS, PRUNED, REGIMES, STOPS_KEPT, Kelly, LegState, Memory, Now, new_records
 from gridv4_bt.engine.types import TradeLabel
 
 #: What a record does not begin with 0.
 NOT_ZERO = {
     Now: {},
-    Memory: {"alone": 1, "funding_rate": math.nan, "min_distance": math.inf},
+    Memory: {"alone": 1, "stop_bars": [0] * STOPS_KEPT, "funding_rate": math.nan, "min_distance": math.inf},
     LegState: {"sign": 1, "exit_slack": -1.0},
     Kelly: {"multiplier": 1.0},
 }
@@ -23,6 +24,9 @@ def test_records_begin_at_zero_but_for_these(record):
     made, [row] = record(), new_records(record, 1)
     for name in record.__slots__:
         value = NOT_ZERO[record].get(name, 0)
+        if isinstance(value, list):
+            assert getattr(made, name) == row[name].tolist() == value, name
+            continue
         assert getattr(made, name) == value or (math.isnan(value) and math.isnan(getattr(made, name))), name
         assert row[name] == value or (math.isnan(value) and math.isnan(row[name])), name
 
@@ -42,6 +46,11 @@ def test_a_pruned_fill_gets_the_label_of_its_method():
     labels = {DEVIANCE: "deviance", OLDEST: "oldest", GAP: "gap", FUNDING: "funding"}
     assert {code: LABELS[PRUNED[code]] for code in labels} == labels
     assert LABELS[PRUNED[KEEP]] == "grid"
+
+
+def test_as_many_stops_are_kept_as_the_cooldown_may_ask_for():
+    most = next(limit.le for limit in GridConfig.model_fields["cooldown_stops"].metadata if hasattr(limit, "le"))
+    assert most + 1 == STOPS_KEPT
 
 
 def test_a_leg_begins_without_a_stop():

@@ -47,6 +47,26 @@ def test_kama_starts_from_the_close_before_and_adapts(same_in_all_modes):
     assert kama[2:] == pytest.approx([first, first + (2 / 31) ** 2 * (11 - first)], rel=1e-15)
 
 
+def test_kama_moves_between_its_fast_and_its_slow_average(same_in_all_modes):
+    # As above with averages over 3 and 9 bars: 2/4 and 2/10 instead of 2/3 and 2/31.
+    (kama,) = same_in_all_modes(lambda data: KAMA(data, n=2, fast=3, slow=9), closes_only([10, 11, 12, 11]))
+    first = 11 + 0.5**2
+    assert kama[2:] == pytest.approx([first, first + 0.2**2 * (11 - first)], rel=1e-15)
+
+
+def test_the_regimes_own_kama_has_the_same_averages(run_indicator, random_walk):
+    candles = random_walk(3, 300)
+    own, own_slope, given, given_slope = run_indicator(
+        lambda data: (
+            RegimeFSM(data, n=5, fast=3, slow=20, atr_period=7, adx_period=6),
+            RegimeFSM(data, KAMA(data, n=5, fast=3, slow=20), WilderATR(data, period=7), WilderADX(data, period=6)),
+        ),
+        candles,
+    )
+    np.testing.assert_array_equal([own, own_slope], [given, given_slope])
+    assert len(np.unique(own[np.isfinite(own)])) > 2
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(2, 30), bars=st.integers(31, 200))
 def test_kama_equals_talib(run_indicator, random_walk, seed, n, bars):

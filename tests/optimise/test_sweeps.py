@@ -13,13 +13,14 @@ from busy import busy
 import gridv4_bt.optimise.sweeps as module
 from feeds.synthetic import SYMBOL, sample_market
 from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
-from gridv4_bt.config import GridConfig
+from gridv4_bt.config import GridConfig, is_defined
 from gridv4_bt.core.risk import Bracket
 from gridv4_bt.engine.ladder import PLACED, Blocked
 from gridv4_bt.engine.market import MarketHistory, load_market
 from gridv4_bt.engine.types import TradeLabel
 from gridv4_bt.errors import ConfigError, DataError, MarketError
 from gridv4_bt.metrics.summary import daily_returns
+from gridv4_bt.optimise import sweep_market
 from gridv4_bt.sweep import SweepMarket, SweepResult, check_sweepable, sweep
 
 pytest.importorskip("numba")
@@ -72,9 +73,25 @@ def random_config(draw: random.Random, **fixed) -> GridConfig:
         offset_spacings=draw.choice((0.0, 1.0)), fill_rule=draw.choice(("touch", "through")),
         sigma_bars=draw.choice((24, 96)), warm_up=draw.choice((0, 300)), breakout_slope=draw.uniform(0.15, 0.6),
         trend_slope=draw.uniform(0.01, 0.14), hysteresis=draw.uniform(0.2, 1.0), kelly_min_trades=draw.choice((1, 20)),
-        funding_hours=draw.choice((1.0, 8.0)), slippage=draw.choice((0.0, 0.002)),
+        funding_hours=draw.choice((1.0, 8.0)), slippage=draw.choice((0.0, 0.002)), **random_definition(draw),
     )  # fmt: skip
     return busy(**{**values, **fixed})
+
+
+def random_definition(draw: random.Random) -> dict[str, float]:
+    """Another value for every number of the definition, each rule switched off now and then."""
+    halt = draw.uniform(-4.0, -1.5)
+    return dict(
+        er_bars=draw.choice((4, 10, 25)), kama_fast=draw.randint(1, 5), kama_slow=draw.randint(6, 60),
+        atr_bars=draw.choice((1, 5, 14, 40)), adx_bars=draw.choice((2, 7, 14, 70)), adx_min=draw.uniform(0.0, 60.0),
+        z_bars=draw.choice((5, 20, 120)), z_halt=halt, z_resume=halt + draw.uniform(0.1, 3.0),
+        trail_share=draw.uniform(0.0, 1.0), kelly_fraction=draw.choice((0.01, 0.25, 1.0)),
+        cooldown_stops=draw.choice((0, 2, 7, 20)), cooldown_bars=draw.choice((10, 48, 1_000)),
+        cooldown_factor=draw.uniform(0.1, 1.0), stop1_share=draw.choice((0.1, 0.5, 1.0)), var_z=draw.uniform(0.5, 4.0),
+        delever_share=draw.uniform(0.1, 1.5), deviance_atr=draw.choice((0.0, 1.0, 3.0, 6.0)),
+        max_age_hours=draw.choice((0.0, 3.3, 24.0)), gap_spacings=draw.choice((0.0, 1.5, 3.0)),
+        funding_share=draw.choice((0.0, 0.02, 0.5)),
+    )  # fmt: skip
 
 
 def assert_same(result: SweepResult, reference: RunResult) -> None:
@@ -205,6 +222,68 @@ def test_rules_that_change_while_something_is_held(sample, market):
     assert_same(result, run(cerebro))
     [without] = sweep(market, [config], closed=True)
     assert result.closed != without.closed
+
+
+PATIENT = dict(deviance_atr=0.0, stop1_atr=40.0, stop2_atr=60.0)
+#: Each number of the definition: another value of it, and what the busy preset needs for its rule to be at work.
+MOVED = {
+    "er_bars": (20, {}), "kama_fast": (4, {}), "kama_slow": (60, {}), "atr_bars": (28, {}), "adx_bars": (7, {}),
+    "adx_min": (35.0, {}), "z_bars": (60, {}), "z_halt": (-2.0, {}), "z_resume": (-2.0, dict(z_halt=-2.5)),
+    "trail_share": (0.9, dict(levels=2, k=0.3, floor_pct=0.002)),
+    "kelly_fraction": (0.05, dict(kelly_min_trades=1, k=0.5, floor_pct=0.003)),
+    "cooldown_stops": (0, {}), "cooldown_bars": (400, dict(cooldown_stops=0)),
+    "cooldown_factor": (0.9, dict(cooldown_stops=0)), "stop1_share": (0.9, {}), "var_z": (4.0, {}),
+    "delever_share": (0.05, PATIENT | dict(order_pct=0.2)), "deviance_atr": (0.0, {}), "max_age_hours": (3.0, {}),
+    "gap_spacings": (1.2, PATIENT),
+    "funding_share": (0.01, PATIENT),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_each_number_of_the_definition_moves_its_rule_in_both(name, sample, market):
+    value, needed = MOVED[name]
+    base = dict(regime="kama", k=1.0, floor_pct=0.004) | needed
+    defined, moved = (both(sample, busy(**base | change), 1e4, market) for change in ({}, {name: value}))
+    assert defined.closed != moved.closed or not np.array_equal(defined.log, moved.log, equal_nan=True)
+
+
+def test_every_number_of_the_definition_is_moved():
+    assert {name for name in GridConfig.model_fields if is_defined(name)} == set(MOVED) | {"nudge_pct", "funding_tilt"}
+
+
+@pytest.mark.parametrize("name", ["deviance_atr", "max_age_hours", "gap_spacings", "funding_share", "offset_spacings"])
+def test_0_switches_a_method_off_in_both(name, sample, market):
+    label = {
+        "deviance_atr": "deviance", "max_age_hours": "oldest", "gap_spacings": "gap", "funding_share": "funding",
+        "offset_spacings": "offset",
+    }[name]  # fmt: skip
+    quick = dict(
+        k=1.0, floor_pct=0.003, deviance_atr=2.5, max_age_hours=4.0, gap_spacings=3.0, funding_share=0.02,
+        offset_spacings=0.4, stop1_atr=40.0, stop2_atr=60.0,
+    )  # fmt: skip
+    on, off = (both(sample, busy(**quick | change), 1e4, market).label_trades for change in ({}, {name: 0.0}))
+    assert label in on and label not in off
+    assert len(off) > 1
+
+
+def test_signals_are_computed_once_for_each_distinct_period(sample, monkeypatch):
+    made = []
+    original = sweep_market.run_indicators
+
+    def run_indicators(feed, make):
+        def noted(data):
+            indicators = make(data)
+            made.extend(type(one).__name__ for one in indicators)
+            return indicators
+
+        return original(feed, noted)
+
+    monkeypatch.setattr(sweep_market, "run_indicators", run_indicators)
+    market = SweepMarket.of(make_feeds([sample])[0])
+    configs = [busy(atr_bars=atr, adx_bars=adx, k=k) for atr in (7, 14) for adx in (5, 9, 14) for k in (1.0, 2.0)]
+    list(sweep(market, configs))
+    # z is in ATRs, so it is another with each ATR
+    assert Counter(made) == {"KAMA": 1, "WilderATR": 2, "WilderADX": 3, "ZScore": 2, "RollingVolatility": 1}
 
 
 # --- the results themselves

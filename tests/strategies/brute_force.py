@@ -65,7 +65,7 @@ class BruteForce:
         assert now.log["anchor"] == self.anchor
         held = {sign: math.fsum(fill.qty for fill in fills[sign]) for sign in (1, -1)}
         net = held[1] - held[-1]
-        var = abs(net * close) * 1.65 * now.sigma * math.sqrt(96)
+        var = abs(net * close) * c.var_z * now.sigma * math.sqrt(96)
         assert math.isclose(now.log["var"], var, rel_tol=1e-12, abs_tol=1e-9)
         full = c.max_inventory * equity / close
         q = max(-1.0, min(1.0, net / full)) if full > 0 else float((net > 0) - (net < 0))
@@ -74,8 +74,9 @@ class BruteForce:
         spread = gamma * sigma_abs**2 * c.horizon + 2 / gamma * math.log(1 + gamma / kappa)
         assert math.isclose(now.log["q"], q, rel_tol=1e-12, abs_tol=1e-15)
         assert math.isclose(now.log["centre"], self.anchor + shift, rel_tol=1e-12)
-        recent = [bar for bar in self.stops if bar > self.bars - 48]
-        notional = equity * c.order_pct * self._kelly(regime) * (0.5 if len(recent) > 2 else 1.0)
+        recent = [bar for bar in self.stops if bar > self.bars - c.cooldown_bars]
+        cooldown = c.cooldown_factor if len(recent) > c.cooldown_stops else 1.0
+        notional = equity * c.order_pct * self._kelly(regime) * cooldown
         bound = sum(held[sign] * close + _notional(now.before[sign].entries) for sign in (1, -1)) / c.leverage
         for sign in (1, -1):
             paid = now.rate * sign
@@ -144,9 +145,9 @@ class BruteForce:
         self.seen = now.trades
 
     def _halt(self, now) -> None:
-        if self.halted and now.z > -1:
+        if self.halted and now.z > self.config.z_resume:
             self.halted, self.anchor = False, None
-        elif not self.halted and now.z < -3:
+        elif not self.halted and now.z < self.config.z_halt:
             self.halted = True
         assert now.log["halted"] == self.halted
 
@@ -174,7 +175,7 @@ class BruteForce:
         top = self.anchor * (1 + spacing_pct) ** levels
         bottom = self.anchor * (1 + spacing_pct) ** -levels
         if close > top and regime in (1, 2):
-            self.anchor += 0.5 * (close - top)
+            self.anchor += self.config.trail_share * (close - top)
         elif close > top or close < bottom:
             self.anchor = close
 
@@ -191,7 +192,7 @@ class BruteForce:
             return c.kelly_floor
         rate = len(wins) / len(last)
         full = rate / (sum(losses) / len(losses)) - (1 - rate) / (sum(wins) / len(wins))
-        return max(c.kelly_floor, min(c.kelly_cap, 0.25 * full))
+        return max(c.kelly_floor, min(c.kelly_cap, c.kelly_fraction * full))
 
     def _wanted(self, sign, centre, spacing_pct, close, edge, notional, room, fills, cut):
         market = self.market

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import pytest
 from busy import busy
 
+from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.ladder import HALT, PLACED, REGIME
 from gridv4_bt.engine.market import load_market
 from gridv4_bt.engine.matching import Leg
-from gridv4_bt.engine.state import GRID, OLDEST, STOP1, STOP2, Kelly, Memory, Now
+from gridv4_bt.engine.state import GRID, OLDEST, STOP1, STOP2, STOPS_KEPT, Kelly, Memory, Now
 from gridv4_bt.engine.types import Fill, PositionSide
 from strategies import steps
 from strategies.orders import SymbolOrders
@@ -47,10 +48,10 @@ class Broker:
 class World:
     """Both sides of one symbol. Fills are (qty, price), of age 0 and a spacing of 1 %; ids count from 1, LONG first."""
 
-    def __init__(self, long=(), short=(), **answers):
+    def __init__(self, long=(), short=(), p=None, **answers):
         self.broker = Broker(**answers)
         self.book = SymbolOrders(SimpleNamespace(broker=self.broker), None)
-        self.p, self.memory, self.now = busy(), Memory(), Now(close=100.0, equity=1_000.0, kama=100.0, atr=10.0)
+        self.p, self.memory, self.now = p or busy(), Memory(), Now(close=100.0, equity=1_000.0, kama=100.0, atr=10.0)
         self.long, self.short = Side(Leg(LONG)), Side(Leg(SHORT))
         self.kelly, self.returns = [Kelly() for _ in range(5)], [[0.0] * 3 for _ in range(5)]
         fill_id = 0
@@ -130,10 +131,49 @@ def test_the_oldest_return_makes_room_for_a_new_one():
     assert (returns, kelly.returns, kelly.known) == ([0.2, 0.3, 0.4], 3, 0)
 
 
-def test_the_bars_of_the_last_three_stops_are_kept():
-    memory = Memory(bar=9, stops=2, stop_1=7, stop_2=5, stop_3=1)
-    steps.count_stop(memory)
-    assert (memory.stops, memory.stop_1, memory.stop_2, memory.stop_3) == (3, 9, 7, 5)
+def stopped(*bars):
+    """Remember stops at these bars."""
+    memory = Memory()
+    for memory.bar in bars:
+        steps.count_stop(memory)
+    return memory
+
+
+def test_the_bars_of_the_latest_stops_are_kept():
+    assert (stopped(5, 7, 9).stops, stopped(5, 7, 9).stop_bars[:4]) == (3, [5, 7, 9, 0])
+    memory = stopped(*range(1, STOPS_KEPT + 2))  # one more than there is room for
+    assert (memory.stops, memory.stop_bars[:2]) == (STOPS_KEPT + 1, [STOPS_KEPT + 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("changes", "bars", "at", "cools"),
+    [
+        ({}, (10, 11, 12), 57, True),  # of more than 2 stops the first lies 47 bars back
+        ({}, (10, 11, 12), 58, False),
+        ({}, (11, 12), 12, False),
+        ({}, (1, 2, 10, 11, 12), 57, True),  # the last three count
+        ({}, (1, 2, 9, 11, 12), 57, False),
+        ({"cooldown_bars": 49}, (10, 11, 12), 58, True),
+        ({"cooldown_stops": 3}, (10, 11, 12), 57, False),
+        ({"cooldown_stops": 3}, (10, 11, 12, 13), 57, True),
+        ({"cooldown_stops": 0}, (10,), 57, True),
+        ({"cooldown_stops": 20}, tuple(range(1, 30)), 56, True),  # the last 21 are those of the bars 9 to 29
+        ({"cooldown_stops": 20}, tuple(range(1, 30)), 57, False),
+    ],
+)
+def test_stops_make_orders_smaller_for_a_while(changes, bars, at, cools):
+    world = World(p=busy(**changes))
+    world.memory, world.memory.bar = stopped(*bars), at
+    assert steps.is_cooling(world.p, world.memory) is cools
+    world.generate_grid()
+    assert world.now.notional == 50.0 * (0.5 if cools else 1.0)
+
+
+def test_the_cooldowns_factor():
+    world = World(p=busy(cooldown_factor=0.2))
+    world.memory = stopped(1, 2, 3)
+    world.generate_grid()
+    assert world.now.notional == 1_000.0 * 0.05 * 0.2
 
 
 def test_the_nearest_trigger_of_all_fills_is_kept():
@@ -167,7 +207,7 @@ def test_without_a_filter_every_regime_is_noise(source, regime):
 def test_a_halt_begins_and_ends(halted, z, after, halts, anchored, cancelled):
     world = World()
     memory = Memory(halted=halted, anchored=1)
-    steps.check_circuit_breaker(memory, Now(z=z), world.book, world.long, world.short)
+    steps.check_circuit_breaker(world.p, memory, Now(z=z), world.book, world.long, world.short)
     assert (memory.halted, memory.halts, memory.anchored) == (after, halts, anchored)
     assert world.broker.cancelled == cancelled
 
@@ -353,10 +393,57 @@ def test_no_fill_is_looked_at_while_none_can_be_cut():
     world.now.time, world.now.close = DAY, 97.0
     world.long.fills.funding[1] = 1.0
     world.memory.settlements = 1
-    assert not steps.may_prune(world.memory, world.now, world.long)
+    assert not steps.may_prune(world.p, world.memory, world.now, world.long)
     world.memory.settlements = 2
     world.long.fills.funding[1] = 1.01
-    assert steps.may_prune(world.memory, world.now, world.long)
+    assert steps.may_prune(world.p, world.memory, world.now, world.long)
+
+
+#: What cuts a fill of 2 at 100 with a spacing of 1 %, by label: parameter, a value at which it no longer cuts LONG and
+#: SHORT, and the bar's numbers, those against the price for LONG.
+CUTS = {
+    "deviance": ("deviance_atr", 5.0, dict(kama=104.0, atr=1.0)),  # 4 ATR
+    "oldest": ("max_age_hours", 25.0, dict(time=25 * 3_600_000)),
+    "gap": ("gap_spacings", 4.0, dict(close=96.5, atr=10.0)),  # 3.5 spacings
+    "funding": ("funding_share", 0.75, dict()),  # 1.4 of 2 paid
+    "offset": ("offset_spacings", 1.6, dict(close=98.5)),  # 1.5 spacings
+}
+
+
+def cut(label, side, value):
+    """Prune a fill in the bar of `CUTS` with a value of its parameter and return the labels of what is closed."""
+    name, _, numbers = CUTS[label]
+    world = World(**{side.lower(): [(2.0, 100.0)]}, p=busy(**{name: value}))
+    mirrored = {key: 200.0 - number for key, number in numbers.items() if side == "SHORT" and key in ("kama", "close")}
+    for key, number in (numbers | mirrored).items():
+        setattr(world.now, key, number)
+    world.now.equity = 1e6
+    fills = (world.long if side == "LONG" else world.short).fills
+    fills.funding[0], world.memory.settlements = (1.4, 1) if label == "funding" else (0.0, 0)
+    world.memory.realized_today = 100.0 if label == "offset" else 0.0
+    world.prune()
+    assert all(one[:3] == (side, 1, 2.0) for one in world.broker.closes)
+    return [one[3] for one in world.broker.closes]
+
+
+@pytest.mark.parametrize("side", ["LONG", "SHORT"])
+@pytest.mark.parametrize("label", CUTS)
+def test_each_method_cuts_beyond_its_parameter_and_0_switches_it_off(label, side):
+    name, wider, _ = CUTS[label]
+    default = GridConfig.model_fields[name].default
+    assert cut(label, side, default) == [label]
+    assert cut(label, side, wider) == []
+    assert cut(label, side, 0.0) == []
+    assert cut(label, side, 1e-6) == [label]
+
+
+@pytest.mark.parametrize("side", ["LONG", "SHORT"])
+def test_a_method_switched_off_leaves_the_next_one_at_work(side):
+    world = World(**{side.lower(): [(2.0, 100.0)]}, p=busy(deviance_atr=0.0, max_age_hours=0.0))
+    world.now.time, world.now.kama, world.now.atr = 2 * DAY, 100.0, 1.0
+    world.now.close = 96.5 if side == "LONG" else 103.5
+    world.prune()
+    assert world.broker.closes == [(side, 1, 2.0, "gap")]
 
 
 @pytest.mark.parametrize(("profit", "closes"), [(4.0, []), (5.0, [("SHORT", 2, 2.0, "offset")])])
