@@ -95,6 +95,25 @@ def test_the_same_input_gives_the_same_bytes(candles, run_folder, tmp_path):
     assert first == second
 
 
+def test_a_run_that_departs_from_the_definition_says_so(candles, tmp_path, run_folder):
+    options = ("--set", "adx_bars=20", "--set", "gap_spacings=0", "--no-report", "--out", tmp_path / "out")
+    done = call("--data", candles, *options, cwd=tmp_path)
+    assert "departs from the definition: adx_bars = 20 (14), gap_spacings = 0 (3)" in done.stdout.splitlines()
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["departs_from_definition"] == {"adx_bars": 20, "gap_spacings": 0.0}
+    assert json.loads((run_folder / "summary.json").read_text())["departs_from_definition"] == {}
+    assert load_config(tmp_path / "out" / "config.toml").adx_bars == 20
+
+
+def test_an_old_offset_of_0_is_told_what_it_means_now(candles, tmp_path):
+    (tmp_path / "old.toml").write_text("offset_spacings = 0.0\n")
+    options = ("--config", tmp_path / "old.toml", "--no-report", "--out", tmp_path / "out")
+    done = call("--data", candles, *options, cwd=tmp_path)
+    assert "offset_spacings = 0 switches offset off now; it meant 'any loss'" in done.stdout
+    again = ("--config", tmp_path / "out" / "config.toml", "--no-report", "--out", tmp_path / "again")
+    assert "any loss" not in call("--data", candles, *again, cwd=tmp_path).stdout
+
+
 def test_quiet_prints_nothing_and_no_report_draws_nothing(candles, tmp_path):
     done = call("--data", candles, "--out", tmp_path / "q", "--quiet", "--no-report", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

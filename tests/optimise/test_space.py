@@ -4,9 +4,11 @@ from pathlib import Path
 import pytest
 from fake_market import space
 
+from gridv4_bt.config import is_defined
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.space import Limit, load_space
 
+SPACES = Path(__file__).resolve().parents[2] / "presets" / "spaces"
 GOOD = """
 limits = ["max_drawdown < 0.10", "liquidations = 0", "fills_per_day > 1 in 2024"]
 
@@ -50,6 +52,17 @@ def test_a_space_file_is_read_with_its_files_beside_it(tmp_path):
     assert [window.name for window in loaded.test_windows] == ["later"]
     assert loaded.fixed == {"order_pct": 0.04}
     assert [limit.window for limit in loaded.limits] == [None, None, "2024"]
+
+
+def test_a_defined_number_is_searched_where_the_space_names_it(tmp_path):
+    text = GOOD.replace("[fixed]", "er_bars = { low = 5, high = 20 }\nz_halt = { low = -4.0, high = -2.0 }\n\n[fixed]")
+    loaded = load_space(write(tmp_path, text))
+    assert {"er_bars", "z_halt"} < set(loaded.parameters) and loaded.is_whole("er_bars")
+
+
+@pytest.mark.parametrize("path", sorted(SPACES.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_spaces_that_come_along_leave_the_definition_alone(path):
+    assert not any(map(is_defined, load_space(path).parameters))
 
 
 BAD = [

@@ -249,6 +249,14 @@ def test_the_run_s_own_figures_are_all_on_the_page(page):
         assert number(group["net"], "money") in page
 
 
+def test_the_page_of_a_run_that_departs_from_the_definition_says_so(page):
+    result = small_run("BTCUSDT")
+    html = make_report(result.records, result.summary, GridConfig(er_bars=12, cooldown_factor=0.4))
+    line = "This run departs from the definition: er_bars = 12 (10), cooldown_factor = 0.4 (0.5)."
+    assert f'<p class="notice" role="note">{line}</p>' in html
+    assert "the definition" not in page
+
+
 def test_changed_parameters_come_first_with_their_default():
     default = GridConfig.model_fields["levels"].default
     html = parameters(GridConfig(levels=6))

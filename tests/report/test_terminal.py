@@ -46,6 +46,12 @@ def test_the_modes_stand_side_by_side(summary):
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_a_run_that_departs_from_the_definition_says_so_in_one_line(summary):
+    assert summary["departs_from_definition"] == {} and "definition" not in printed(summary)
+    text = printed(summary | {"departs_from_definition": {"er_bars": 12, "z_halt": -4.0}})
+    assert "departs from the definition: er_bars = 12 (10), z_halt = -4 (-3)" in text.splitlines()
+
+
 def test_a_run_without_a_trade_is_printed():
     text = printed(summarize([record([100.0] * 3, ladder=placed(3, 2))], wallet()))
     assert "closed by label" not in text
