@@ -36,16 +36,16 @@ BAR = (
 #: What a plan finds, the last numbers of `now`.
 FOUND = ("q", "shift")
 
-SHEET = np.dtype(
-    [
-        *BAR[:-1],
-        ("now", numbers_of(Now, *_NOW, *FOUND)),
-        ("totals", "f8", (2, 3)),  # of LONG and SHORT, see `ladder_totals`
-        ("tally", "i8", len(Blocked)),
-        ("p", numbers_of(GridConfig)),
-        ("rules", numbers_of(Market)),
-    ]
+_COLUMNS = (
+    *BAR[:-1],
+    ("now", numbers_of(Now, *_NOW, *FOUND)),
+    ("totals", "f8", (2, 3)),  # of LONG and SHORT, see `ladder_totals`
+    ("tally", "i8", len(Blocked)),
+    ("p", numbers_of(GridConfig)),
+    ("rules", numbers_of(Market)),
 )
+#: `np.record` gives names to attributes in plain Python too.
+SHEET = np.dtype((np.record, np.dtype(list(_COLUMNS))))
 
 _bar = Struct("".join("q" if record[name].kind == "i" else "d" for _, record in BAR for name in record.names or ()))
 #: Writes the numbers of `BAR` on a sheet from its start.
@@ -63,7 +63,7 @@ def plan_bar(
     short_orders: Sequence[MutableSequence[float]],
     trace: MutableSequence[int],
 ) -> int:
-    """`plan_ladder` on a sheet; compiled only.
+    """`plan_ladder` on a sheet.
 
     The sheet comes as plain floats, because an array of records takes longer to recognise.
     """
