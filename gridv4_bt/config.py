@@ -82,7 +82,7 @@ class GridConfig(BaseModel):
     horizon: int = _grid(96, "bars", "over which inventory is feared", ge=1, le=100_000)
     reopen_bars: int = _grid(4, "bars", "a level stays closed after a fill was cut there at a loss", ge=0, le=10_000)
     nudge_pct: float = _grid(
-        0.0015, "fraction of price", "least distance of a level from a round number", defined=True, ge=0, le=0.01
+        0.0015, "fraction of price", "least distance of a level from a round number", defined=True, ge=0, lt=0.005
     )
     trail_share: float = _grid(
         0.5, "fraction", "of a close's way beyond the top level that the anchor follows", defined=True, ge=0, le=1

@@ -378,7 +378,7 @@ def generate_grid(
         find_kelly(p, kelly[row], returns[row])
     now.kelly = kelly[row].multiplier
     now.notional = now.equity * p.order_pct * now.kelly * (p.cooldown_factor if is_cooling(p, memory) else 1.0)
-    memory.entries_change = plan_entries(p, rules, memory, now, long, short, long_block, short_block, plan)
+    memory.entries_change = plan_entries(p, rules, memory, now, long, short, plan)
     now.centre = memory.anchor + now.shift
 
 

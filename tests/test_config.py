@@ -188,7 +188,7 @@ def test_an_unknown_name_is_refused_by_name():
         ("keep_qty", 1.0), ("order_pct", 0.0), ("order_pct", 1.01), ("max_inventory", 0.0), ("leverage", 0.99),
         ("leverage", 126.0), ("margin_call", 1.0), ("var_pct", 0.0), ("maker_fee", -0.002), ("taker_fee", -0.0001),
         ("slippage", 0.5), ("funding_hours", 0.0), ("funding_hours", 24.5), ("reopen_bars", -1), ("kelly_window", 0),
-        ("er_bars", 1), ("kama_fast", 0), ("adx_min", 101.0), ("z_halt", 0.0), ("nudge_pct", 0.02),
+        ("er_bars", 1), ("kama_fast", 0), ("adx_min", 101.0), ("z_halt", 0.0), ("nudge_pct", 0.005),
         ("funding_tilt", 1.0), ("stop1_share", 0.0), ("cooldown_stops", 21), ("cooldown_factor", 0.0),
         ("trail_share", 1.5), ("var_z", 0.0), ("deviance_atr", -1.0), ("max_age_hours", -1.0),
         ("gap_spacings", -1.0), ("funding_share", -0.5),

@@ -29,21 +29,22 @@ def boundary_near(price: float) -> tuple[float, float]:
     return boundary, inverse
 
 
-def quick_order_price(side_sign: int, estimate: float, tick: float) -> float:
+def quick_order_price(side_sign: int, estimate: float, tick: float, nudge_pct: float = ROUND_NUMBER_PCT) -> float:
     """Return `order_price` of a price that is known to a hair; 0 where the hair may matter.
 
     Parameters
     ----------
     side_sign : +1 for a buy, which rounds down, -1 for a sell.
     estimate : above 0.
+    nudge_pct : see `nudge_round_number`.
     """
     boundary, inverse = boundary_near(estimate)
     place = estimate * inverse
     number = floor(place)
     hair = _HAIR * place
     # Between two round numbers the nudge keeps a distance from both, as long as there is room for it.
-    lowest = number * boundary * (1.0 + ROUND_NUMBER_PCT)
-    highest = (number + 1) * boundary * (1.0 - ROUND_NUMBER_PCT)
+    lowest = number * boundary * (1.0 + nudge_pct)
+    highest = (number + 1) * boundary * (1.0 - nudge_pct)
     if not hair < place - number < 1.0 - hair or not lowest < highest:
         return 0.0
     if estimate < lowest * (1.0 - _HAIR):

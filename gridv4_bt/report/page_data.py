@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridv4_bt.core.grid import level_price
+from gridv4_bt.core.grid import ROUND_NUMBER_PCT, level_price
 from gridv4_bt.core.mixture import STATES
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.engine.ladder import PLACE, REPLACE, TRACE_ACTIONS, Blocked, order_price
@@ -142,7 +142,12 @@ def funding_paid(record: SymbolRecord) -> NDArray[np.float64]:
 
 
 def missed_ticks(
-    sides: Array, levels: Array, exact: tuple[Array, Array], rounded: tuple[Array, Array], ticks: Array
+    sides: Array,
+    levels: Array,
+    exact: tuple[Array, Array],
+    rounded: tuple[Array, Array],
+    ticks: Array,
+    nudge_pct: float = ROUND_NUMBER_PCT,
 ) -> NDArray[np.float64]:
     """Return by how many ticks the prices of entries differ when centre and spacing are rounded.
 
@@ -157,7 +162,9 @@ def missed_ticks(
     missed = np.zeros(len(sides))
     for i in unsure.tolist():
         side, level = int(sides[i]), int(levels[i])
-        real, guess = (entry_price(side, level, grid[0][i], grid[1][i], ticks[i]) for grid in (exact, rounded))
+        real, guess = (
+            entry_price(side, level, grid[0][i], grid[1][i], ticks[i], nudge_pct) for grid in (exact, rounded)
+        )
         missed[i] = np.rint((real - guess) / ticks[i])
     return missed
 
@@ -166,10 +173,12 @@ def missed_ticks(
 # years of BTC (161,976 bars, 10 levels, 458,048 orders placed), where report.html has 4,597,905 bytes: packing the
 # prices of the orders placed adds 20 %; packing every price the page shows, those of blocked levels too, adds 67 %.
 # The corrections of `missed_ticks` add 0.2 %.
-def entry_price(side_sign: int, level: int, centre: float, spacing_pct: float, tick: float) -> float:
+def entry_price(
+    side_sign: int, level: int, centre: float, spacing_pct: float, tick: float, nudge_pct: float = ROUND_NUMBER_PCT
+) -> float:
     """Return the price the ladder's rule wants for the entry of a level, 0 where there is none."""
     raw = level_price(centre, spacing_pct, -side_sign * level)
-    return order_price(side_sign, raw, tick) if raw > 0.0 else 0.0
+    return order_price(side_sign, raw, tick, nudge_pct) if raw > 0.0 else 0.0
 
 
 def _pack_symbol(packer: Packer, record: SymbolRecord, money: int) -> dict[str, Any]:
@@ -250,10 +259,12 @@ def _pack_ladder(
     centre, spacing = record.column("centre")[row], record.column("spacing_pct")[row]
     spacing_units = COLUMN_UNITS["spacing_pct"]
     rounded = (np.rint(centre * centre_units) / centre_units, np.rint(spacing * spacing_units) / spacing_units)
-    missed = missed_ticks(sides, level, (centre, spacing), rounded, ticks[row])
+    nudge_pct = record.departures.get("nudge_pct", ROUND_NUMBER_PCT)
+    missed = missed_ticks(sides, level, (centre, spacing), rounded, ticks[row], nudge_pct)
     wrong = np.flatnonzero(missed)
     return {
         "levels": levels,
+        "nudge_pct": nudge_pct,
         "trace": packer.add_bytes(record.ladder),
         "missed_at": packer.add(row[wrong] * 2 * levels + place[wrong], 1),
         "missed_ticks": packer.add(missed[wrong], 1, 0),

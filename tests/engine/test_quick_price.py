@@ -24,10 +24,10 @@ def running_product(side_sign, centre, spacing_pct, level):
 
 
 @settings(max_examples=500)
-@given(sides, prices, st.floats(1e-4, 0.2), st.integers(1, 100), ticks)
-def test_a_level_gets_the_price_of_its_exact_one_or_none(side, centre, spacing_pct, level, tick):
-    quick = quick_order_price(side, running_product(side, centre, spacing_pct, level), tick)
-    assert quick in (0.0, order_price(side, level_price(centre, spacing_pct, -side * level), tick))
+@given(sides, prices, st.floats(1e-4, 0.2), st.integers(1, 100), ticks, st.sampled_from((0.0015, 0.0, 0.0049)))
+def test_a_level_gets_the_price_of_its_exact_one_or_none(side, centre, spacing_pct, level, tick, nudge_pct):
+    quick = quick_order_price(side, running_product(side, centre, spacing_pct, level), tick, nudge_pct)
+    assert quick in (0.0, order_price(side, level_price(centre, spacing_pct, -side * level), tick, nudge_pct))
 
 
 near = st.sampled_from((0.0, 1e-16, 1e-13, 9e-13, 1e-12, 2e-12, 9e-12, 1.1e-11, 1e-9, 2e-9, 1e-6))
@@ -60,6 +60,9 @@ def test_next_to_a_tick_or_a_round_number_it_is_unsure():
     assert quick_order_price(1, math.nextafter(30_000.0, 0.0), 0.1) == 0.0
     assert quick_order_price(1, 30_123.54, 0.1) == 30_123.5
     assert quick_order_price(-1, 30_001.0, 0.1) == 30_045.0
+    assert quick_order_price(-1, 30_001.0, 0.1, 0.004) == 30_120.0
+    assert quick_order_price(-1, 30_001.0, 0.1, 0.0) == 0.0  # on a tick
+    assert quick_order_price(-1, 30_001.04, 0.1, 0.0) == 30_001.1
 
 
 def test_boundaries_begin_at_powers_of_ten():

@@ -116,7 +116,7 @@ def test_the_page_rounds_and_nudges_prices_like_the_strategy(reader):
         case = (rng.choice((1, -1)), rng.randint(1, 20), centre, rng.uniform(0.002, 0.05), tick)
         cases.append(case)
     script = """(cases) => cases.map(([side, level, centre, spacing, tick]) =>
-        orderPrice(side, levelPrice(centre, spacing, -side * level), tick))"""
+        orderPrice(side, levelPrice(centre, spacing, -side * level), tick, 0.0015))"""
     assert reader.ask(script, cases) == [entry_price(*case) for case in cases]
 
 

@@ -15,8 +15,8 @@ def up_to(value: float, step: float) -> float:
     return round(math.ceil(round(value / step, 6)) * step, digits + 2)
 
 
-def nudge(price: float, is_buy: bool) -> float:
-    """0.15 % away from the round number, on the side it is on."""
+def nudge(price: float, is_buy: bool, pct: float) -> float:
+    """A share away from the round number, on the side it is on."""
     if price >= 10_000:
         boundary = 1_000.0
     elif price >= 1_000:
@@ -24,10 +24,10 @@ def nudge(price: float, is_buy: bool) -> float:
     else:
         boundary = 10.0 ** (math.floor(math.log10(price)) - 1)
     number = round(price / boundary) * boundary
-    if abs(price - number) >= 0.0015 * number:
+    if abs(price - number) >= pct * number:
         return price
     above = is_buy if abs(price - number) < 1e-9 * price else price > number
-    return number * 1.0015 if above else number * 0.9985
+    return number * (1 + pct) if above else number * (1 - pct)
 
 
 class BruteForce:
@@ -80,7 +80,7 @@ class BruteForce:
         bound = sum(held[sign] * close + _notional(now.before[sign].entries) for sign in (1, -1)) / c.leverage
         for sign in (1, -1):
             paid = now.rate * sign
-            tilt = 0.75 if paid > 0 else 1.25 if paid < 0 else 1.0
+            tilt = 1 - c.funding_tilt if paid > 0 else 1 + c.funding_tilt if paid < 0 else 1.0
             before, after = now.before[sign].entries, now.after[sign].entries
             if self.halted:
                 reason = "halt"
@@ -198,7 +198,7 @@ class BruteForce:
         market = self.market
         wanted = {}
         for number in range(1, self.config.levels + 1):
-            price = nudge(centre * (1 + spacing_pct) ** (-sign * number), sign > 0)
+            price = nudge(centre * (1 + spacing_pct) ** (-sign * number), sign > 0, self.config.nudge_pct)
             price = down_to(price, market.tick) if sign > 0 else up_to(price, market.tick)
             near = 0.5 * spacing_pct * price
             qty = down_to(notional / price, market.step) if price > 0 and notional > 0 else 0.0

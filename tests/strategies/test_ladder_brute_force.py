@@ -43,6 +43,8 @@ def test_real_bars_leave_the_orders_of_the_plain_reading(trade, real, first, bar
             er_bars=6,
             atr_bars=9,
             adx_min=10.0,
+            nudge_pct=0.0035,
+            funding_tilt=0.6,
         ),
     ],
     ids=lambda params: ",".join(params) or "busy",

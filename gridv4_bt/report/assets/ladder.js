@@ -14,8 +14,7 @@ function roundBoundary(price) {
   return 10 ** (Math.floor(Math.log10(price) + 1e-12) - 1);
 }
 
-function nudgeRoundNumber(price, isBuy) {
-  const pct = 0.0015;
+function nudgeRoundNumber(price, isBuy, pct) {
   const boundary = roundBoundary(price);
   const number = Math.floor(price / boundary + 0.5) * boundary;
   const below = number * (1 - pct);
@@ -38,8 +37,8 @@ function roundUp(value, step) {
   return multiple(-Math.floor(-value / step / (1 + 1e-15) + 1e-9), step);
 }
 
-function orderPrice(side, raw, tick) {
-  return side > 0 ? roundDown(nudgeRoundNumber(raw, true), tick) : roundUp(nudgeRoundNumber(raw, false), tick);
+function orderPrice(side, raw, tick, pct) {
+  return side > 0 ? roundDown(nudgeRoundNumber(raw, true, pct), tick) : roundUp(nudgeRoundNumber(raw, false, pct), tick);
 }
 
 // One symbol's ladder. A place is a column of the trace: LONG 1..levels, then SHORT 1..levels.
@@ -85,7 +84,7 @@ class Ladder {
     const raw = levelPrice(this.centre[row], this.spacing[row], -side * this.level(place));
     if (!(raw > 0)) return NaN;
     const tick = this.tick(row);
-    const price = orderPrice(side, raw, tick);
+    const price = orderPrice(side, raw, tick, this.symbol.ladder.nudge_pct);
     const missed = this.missed.get(row * this.places + place);
     return missed ? multiple(Math.round(price / tick) + missed, tick) : price;
   }
