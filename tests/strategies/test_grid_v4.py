@@ -4,14 +4,18 @@
 120 from the average, deviance begins at 60 from KAMA. A zero rate in the data (`unfunded`) keeps the funding tilt out.
 """
 
+import json
 import math
 
 import pandas as pd
 import pytest
 
 from gridv4_bt.core.risk import Bracket
+from gridv4_bt.engine.state import STOPS_KEPT
 from gridv4_bt.engine.types import PositionSide, TradeLabel
 from gridv4_bt.errors import ConfigError
+from strategies import steps
+from strategies.snapshot import restore_snapshot, take_snapshot
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 START_MS = 1_704_067_200_000
@@ -482,6 +486,19 @@ def test_three_stops_in_48_bars_halve_the_size(trade, still):
     assert run.strategy.memory.stops == 3
     sizes = {row: run.at(row).after[LONG].entries[-1][1] for row in (111, 112, 157, 158)}
     assert sizes == {111: 0.050, 112: 0.025, 157: 0.025, 158: 0.050}
+
+
+@pytest.mark.parametrize("stops", [3, 30])
+def test_the_stops_of_a_session_that_goes_on_still_count(trade, still, stops):
+    strategy = trade(still()).strategy
+    bars = range(7, 7 + stops)
+    for strategy.memory.bar in bars:
+        steps.count_stop(strategy.memory)
+    snapshot = json.loads(json.dumps(take_snapshot(strategy)))
+    assert snapshot["stop_bars"] == list(bars)[-STOPS_KEPT:]
+    kept, strategy.memory.stop_bars = strategy.memory.stop_bars, [0] * STOPS_KEPT
+    restore_snapshot(strategy, snapshot)
+    assert (strategy.memory.stops, strategy.memory.stop_bars) == (stops, kept)
 
 
 def test_a_side_never_holds_more_than_its_share(trade, still):
