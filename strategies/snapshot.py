@@ -3,6 +3,7 @@
 from typing import Any
 
 from gridv4_bt.engine.state import STOPS_KEPT
+from strategies import steps
 from strategies.grid_v4 import GridStrategyV4
 from strategies.side import Side
 
@@ -49,6 +50,7 @@ def restore_snapshot(strategy: GridStrategyV4, snapshot: dict[str, Any]) -> None
     bars = snapshot["stop_bars"][-STOPS_KEPT:]
     for number, bar in enumerate(bars, memory.stops - len(bars)):
         memory.stop_bars[number % STOPS_KEPT] = bar
+    steps.note_cooldown(strategy.config, memory)
     now.regime, now.var_limited = snapshot["regime"], snapshot["var_limited"]
     strategy._settlements_seen = snapshot["settlements_seen"]
     strategy.orders.regime = snapshot["confirmed"]

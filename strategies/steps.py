@@ -14,7 +14,7 @@ from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.engine.exits import exits_stay, shared_slack, wanted_exit
 from gridv4_bt.engine.guards import (
     beyond_stop1,
-    cools_down,
+    cooldown_end,
     entry_blocks,
     must_delever,
     must_halt,
@@ -28,12 +28,13 @@ from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import INFINITY
 from gridv4_bt.engine.position import realized_pnl, unrealized_pnl, worst_fill
 from gridv4_bt.engine.pruning import (
+    NEVER,
     deviates,
     funding_eats,
     gap_price,
+    latest_time,
     offset_index,
     prune_reason,
-    too_old,
     underwater_price,
 )
 from gridv4_bt.engine.state import (
@@ -69,8 +70,6 @@ from strategies.orders import (
     set_stop,
 )
 from strategies.side import Side
-
-NEVER = 2**62
 
 # --- before the steps -------------------------------------------------------------------------------
 
@@ -117,7 +116,7 @@ def learn(
         leg.look_again = 0
     if label == STOP2 and leg.stop_rests:
         leg.stop_rests = 0
-        count_stop(memory)
+        count_stop(p, memory)
     return True
 
 
@@ -132,10 +131,17 @@ def remember(kelly: Kelly, returns: MutableSequence[float], value: float) -> Non
     kelly.known = 0
 
 
-def count_stop(memory: Memory) -> None:
-    """Count a stop and note its bar for the cooldown."""
+def count_stop(p: GridConfig, memory: Memory) -> None:
+    """Count a stop and note how long the cooldown lasts."""
     memory.stop_bars[memory.stops % STOPS_KEPT] = memory.bar
     memory.stops += 1
+    note_cooldown(p, memory)
+
+
+def note_cooldown(p: GridConfig, memory: Memory) -> None:
+    """Note the bar before which the stops so far make orders smaller."""
+    earliest = memory.stop_bars[(memory.stops - 1 - p.cooldown_stops) % STOPS_KEPT]
+    memory.cools_until = cooldown_end(memory.stops, earliest, p.cooldown_stops, p.cooldown_bars)
 
 
 def refresh(p: GridConfig, side: Side) -> None:
@@ -145,6 +151,7 @@ def refresh(p: GridConfig, side: Side) -> None:
     leg.exit_slack = -1.0
     if leg.fills == 0:
         leg.stage1_done = 0
+    leg.latest_time = latest_time(fills.time[0], p.max_age_hours) if leg.fills else NEVER
     leg.gap_trigger = leg.under_water = -leg.sign * INFINITY
     for i in range(leg.fills):
         gap = gap_price(leg.sign, fills.price[i], fills.spacing_pct[i], p.gap_spacings)
@@ -195,7 +202,7 @@ def stop_leg(p: GridConfig, rules: Market, memory: Memory, now: Now, book: Symbo
         leg.stage1_done = 0
     elif not leg.stage1_done:
         leg.stage1_done = 1
-        count_stop(memory)
+        count_stop(p, memory)
         for i in range(leg.fills):
             close_at_market(book, side, i, stop1_qty(side.fills.qty[i], rules.step, p.stop1_share), STOP1)
     # Without any range a stop at the average would fire on the spot; the one before stays.
@@ -303,7 +310,7 @@ def prune_side(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, side
 def may_prune(p: GridConfig, memory: Memory, now: Now, side: Side) -> bool:
     """Return whether age, gap or funding may cut any fill; never False when one does."""
     leg, fills = side.leg, side.fills
-    if too_old(fills.time[0], now.time, p.max_age_hours) or leg.sign * (now.close - leg.gap_trigger) < 0.0:
+    if now.time > leg.latest_time or leg.sign * (now.close - leg.gap_trigger) < 0.0:
         return True
     # What a fill has paid changes with a settlement only.
     if memory.settlements == leg.settlements_seen:
@@ -377,17 +384,11 @@ def generate_grid(
     if not kelly[row].known:
         find_kelly(p, kelly[row], returns[row])
     now.kelly = kelly[row].multiplier
-    now.notional = now.equity * p.order_pct * now.kelly * (p.cooldown_factor if is_cooling(p, memory) else 1.0)
+    now.notional = (
+        now.equity * p.order_pct * now.kelly * (p.cooldown_factor if memory.bar < memory.cools_until else 1.0)
+    )
     memory.entries_change = plan_entries(p, rules, memory, now, long, short, plan)
     now.centre = memory.anchor + now.shift
-
-
-def is_cooling(p: GridConfig, memory: Memory) -> bool:
-    """Return whether so many stops have been lately that orders are smaller."""
-    if memory.stops <= p.cooldown_stops:
-        return False
-    earliest = memory.stop_bars[(memory.stops - 1 - p.cooldown_stops) % STOPS_KEPT]
-    return cools_down(memory.stops, earliest, memory.bar, p.cooldown_stops, p.cooldown_bars)
 
 
 def block(book: SymbolOrders, side: Side, reason: int) -> None:

@@ -70,13 +70,9 @@ def entry_blocks(halted: bool, var_limited: bool, regime: int) -> tuple[int, int
     return (PLACED if regime == 1 else REGIME), (PLACED if regime == -1 else REGIME)
 
 
-def cools_down(stops: int, earliest: int, bar: int, cooldown_stops: int = 2, cooldown_bars: int = 48) -> bool:
-    """Return whether more than `cooldown_stops` stops lie within the last `cooldown_bars` bars.
+def cooldown_end(stops: int, earliest: int, cooldown_stops: int = 2, cooldown_bars: int = 48) -> int:
+    """Return the bar before which more than `cooldown_stops` stops lie within the last `cooldown_bars` bars.
 
-    Parameters
-    ----------
-    stops : how many there were.
-    earliest : bar of the earliest that must lie within: of the last but `cooldown_stops`.
-    bar : number of this one.
+    `stops` is how many there were, `earliest` the bar of the last but `cooldown_stops`. Without so many stops it is 0.
     """
-    return stops > cooldown_stops and earliest > bar - cooldown_bars
+    return earliest + cooldown_bars if stops > cooldown_stops else 0

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from gridv4_bt.core.time import HOUR_MS
 
+NEVER = 2**62  #: a time, ms
 #: Codes returned by `prune_reason`, in the order in which the methods are tried; 0 keeps the fill.
 KEEP, DEVIANCE, OLDEST, GAP, FUNDING = range(5)
 
@@ -18,9 +19,14 @@ def deviates(side_sign: int, price: float, kama: float, atr: float, deviance_atr
     return deviance_atr > 0.0 and side_sign * (kama - price) > deviance_atr * atr
 
 
+def latest_time(opened_ms: int, max_age_hours: float = 24.0) -> int:
+    """Return the last time, ms, at which a fill is not too old."""
+    return opened_ms + math.floor(max_age_hours * HOUR_MS) if max_age_hours > 0.0 else NEVER
+
+
 def too_old(opened_ms: int, now_ms: int, max_age_hours: float = 24.0) -> bool:
     """Return whether a fill is older than `max_age_hours`: method 2."""
-    return max_age_hours > 0.0 and now_ms - opened_ms > max_age_hours * HOUR_MS
+    return now_ms > latest_time(opened_ms, max_age_hours)
 
 
 def gap_price(side_sign: int, fill_price: float, spacing_pct: float, gap_spacings: float = 3.0) -> float:

@@ -64,6 +64,7 @@ class Memory:
     halts: int = 0
     stops: int = 0
     margin_calls: int = 0
+    cools_until: int = 0  #: bar before which so many stops make orders smaller
     #: Bars of the latest stops, a ring: that of stop n, counted from 0, is at n % STOPS_KEPT.
     stop_bars: list[int] = field(default_factory=lambda: [0] * STOPS_KEPT)
     anchored: int = 0  #: whether there is an anchor
@@ -96,6 +97,7 @@ class LegState:
     taken: int = 0  #: how many prices keep levels from being placed: of open fills, then of levels cooling
     taken_fills: int = 0
     settlements_seen: int = 0
+    latest_time: int = 0  #: ms, at which no fill is too old yet
     qty: float = 0.0
     cost: float = 0.0  #: sum of qty*price, quote
     stop: float = 0.0

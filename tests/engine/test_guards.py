@@ -4,7 +4,7 @@ from gridv4_bt.core.grid import level_price
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.engine.guards import (
     beyond_stop1,
-    cools_down,
+    cooldown_end,
     entry_blocks,
     must_delever,
     must_halt,
@@ -27,7 +27,7 @@ def test_other_numbers_than_the_defined_ones():
     assert stop1_qty(0.007, 0.001, 0.25) == 0.002
     assert must_delever(-251.0, 10_000.0, 0.05, 0.5) and not must_delever(-400.0, 10_000.0, 0.05, 1.0)
     assert trailed(100.0, 125.0, 0.1, 2, 1, 0.25) == pytest.approx(101.0, rel=1e-12)  # top 121
-    assert (cools_down(1, 10, 57, 0), cools_down(3, 10, 58, 2, 49), cools_down(3, 10, 57, 3)) == (True, True, False)
+    assert (cooldown_end(1, 10, 0), cooldown_end(3, 10, 2, 49), cooldown_end(3, 10, 3)) == (58, 59, 0)
 
 
 @pytest.mark.parametrize("sign, close", [(1, 59.9), (-1, 140.1)])
@@ -100,6 +100,5 @@ def test_who_may_add_by_regime(regime, blocks):
 
 
 def test_more_than_two_stops_in_48_bars_cool_down():
-    assert not cools_down(2, 0, 10)
-    assert cools_down(3, 10, 57)
-    assert not cools_down(3, 10, 58)
+    assert cooldown_end(2, 10) == 0
+    assert cooldown_end(3, 10) == 58  # at bar 57 the stop of bar 10 is one of the last 48 bars, at bar 58 no longer

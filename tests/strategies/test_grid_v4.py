@@ -493,11 +493,13 @@ def test_the_stops_of_a_session_that_goes_on_still_count(trade, still, stops):
     strategy = trade(still()).strategy
     bars = range(7, 7 + stops)
     for strategy.memory.bar in bars:
-        steps.count_stop(strategy.memory)
+        steps.count_stop(strategy.config, strategy.memory)
     snapshot = json.loads(json.dumps(take_snapshot(strategy)))
     assert snapshot["stop_bars"] == list(bars)[-STOPS_KEPT:]
     kept, strategy.memory.stop_bars = strategy.memory.stop_bars, [0] * STOPS_KEPT
+    cools_until, strategy.memory.cools_until = strategy.memory.cools_until, 0
     restore_snapshot(strategy, snapshot)
+    assert strategy.memory.cools_until == cools_until == 7 + stops - 3 + 48
     assert (strategy.memory.stops, strategy.memory.stop_bars) == (stops, kept)
 
 

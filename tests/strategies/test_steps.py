@@ -131,11 +131,11 @@ def test_the_oldest_return_makes_room_for_a_new_one():
     assert (returns, kelly.returns, kelly.known) == ([0.2, 0.3, 0.4], 3, 0)
 
 
-def stopped(*bars):
+def stopped(*bars, **changes):
     """Remember stops at these bars."""
     memory = Memory()
     for memory.bar in bars:
-        steps.count_stop(memory)
+        steps.count_stop(busy(**changes), memory)
     return memory
 
 
@@ -163,8 +163,7 @@ def test_the_bars_of_the_latest_stops_are_kept():
 )
 def test_stops_make_orders_smaller_for_a_while(changes, bars, at, cools):
     world = World(p=busy(**changes))
-    world.memory, world.memory.bar = stopped(*bars), at
-    assert steps.is_cooling(world.p, world.memory) is cools
+    world.memory, world.memory.bar = stopped(*bars, **changes), at
     world.generate_grid()
     assert world.now.notional == 50.0 * (0.5 if cools else 1.0)
 
