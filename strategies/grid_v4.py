@@ -10,8 +10,7 @@ from gridv4_bt.config import backtrader_params, make_config
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.columns import LOG_COLUMNS
-from gridv4_bt.engine.matching import INFINITY
-from gridv4_bt.engine.state import LABELS, REGIMES, Kelly, Memory, Now
+from gridv4_bt.engine.state import INFINITY, LABELS, REGIMES, Kelly, Memory, Now
 from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.indicators import KAMA, GMMRegime, RegimeFSM, RollingVolatility, WilderADX, WilderATR, ZScore

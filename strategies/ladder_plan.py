@@ -8,9 +8,9 @@ from gridv4_bt.compiled import buffer, compiled, floats, octets, rows
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core import funding, grid, inventory
 from gridv4_bt.engine import ladder, quick_price
+from gridv4_bt.engine.book import Leg
 from gridv4_bt.engine.ladder import BAR_NUMBERS, CANCEL, PLACED, SHEET, TRACE_ACTIONS, Blocked, plan_bar
 from gridv4_bt.engine.market import Market
-from gridv4_bt.engine.matching import Leg
 from gridv4_bt.engine.state import Memory, Now
 from strategies.side import Side
 

@@ -25,9 +25,9 @@ from gridv4_bt.engine.guards import (
     trailed,
 )
 from gridv4_bt.engine.ladder import PLACED
+from gridv4_bt.engine.leg import unrealized
 from gridv4_bt.engine.market import Market
-from gridv4_bt.engine.matching import INFINITY
-from gridv4_bt.engine.position import realized_pnl, unrealized_pnl, worst_fill
+from gridv4_bt.engine.position import realized_pnl, worst_fill
 from gridv4_bt.engine.pruning import (
     FUNDING_SHARE,
     MAX_AGE_MS,
@@ -40,6 +40,7 @@ from gridv4_bt.engine.pruning import (
 from gridv4_bt.engine.state import (
     DELEVER,
     GRID,
+    INFINITY,
     MARGIN_CALL,
     NO_REGIME,
     NO_STOP,
@@ -456,11 +457,6 @@ def rest_exits(p: GridConfig, rules: Market, now: Now, book: SymbolOrders, side:
 
 
 # --- what they ask of a side ------------------------------------------------------------------------
-
-
-def unrealized(leg: LegState, price: float) -> float:
-    """Return the unrealised PnL of a leg, quote."""
-    return unrealized_pnl(leg.sign, leg.qty, leg.cost, price)
 
 
 def fill_pnl(side: Side, index: int, close: float) -> float:

@@ -10,6 +10,7 @@ from gridv4_bt.core.funding import funding_tilt
 from gridv4_bt.core.grid import level_price, nudge_round_number, round_down, round_up
 from gridv4_bt.core.inventory import normalized_inventory, optimal_spread, reservation_price
 from gridv4_bt.engine.quick_price import quick_order_price
+from gridv4_bt.engine.state import INFINITY, LegState
 
 
 class Blocked(IntEnum):
@@ -355,3 +356,9 @@ def ladder_totals(
     totals[0] = notional
     totals[1] = count
     totals[2] = nearest
+
+
+def take_totals(leg: LegState, totals: Sequence[float]) -> None:
+    """Note the sums that `ladder_totals` found; without any entry the first is infinitely far."""
+    leg.entry_notional, leg.entry_count = totals[0], int(totals[1])
+    leg.first_entry = totals[2] if leg.entry_count else -leg.sign * INFINITY

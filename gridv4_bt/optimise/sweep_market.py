@@ -16,8 +16,8 @@ from feeds.tables import CandleTable
 from gridv4_bt.compat import EPOCH_DAYS, FastCerebro, FastStrategy
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import DAY_MS
+from gridv4_bt.engine.book import Bar
 from gridv4_bt.engine.market import MarketHistory, load_market_history
-from gridv4_bt.engine.matching import Bar
 from gridv4_bt.engine.synthetic_funding import SyntheticFunding
 from gridv4_bt.indicators import KAMA, GMMRegime, RegimeFSM, RollingVolatility, WilderADX, WilderATR, ZScore
 from gridv4_bt.optimise.kernel.state import BAR
@@ -61,7 +61,7 @@ class SweepMarket:
         bars = np.zeros(len(days), BAR)
         bars["time"] = np.rint((days - EPOCH_DAYS) * DAY_MS)
         bars["open"], bars["high"], bars["low"], bars["close"] = open_, high, low, close
-        bars["traded"] = volume > 0.0
+        bars["volume"], bars["mark_close"] = volume, bars["close"]
         mark, mark_low, mark_high = (_values(getattr(feed.lines, name)) for name in ("mark", "mark_low", "mark_high"))
         bars["mark"] = np.where(np.isnan(mark), open_, mark)
         unknown = np.isnan(mark_low) | np.isnan(mark_high)  # a gap of the mark leaves the last prices in force

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from gridv4_bt.compiled import plain
 from gridv4_bt.core.regime import Regime
+from gridv4_bt.engine.book import Leg
 from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.ladder import Blocked
-from gridv4_bt.engine.matching import Leg
 from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
 
 #: Recorded beside the strategy's own log: ATR, KAMA of the bar before (as step 1 reads it), latest funding rate.

@@ -25,9 +25,9 @@ from scripted import (
 
 from brokers.hedge import HedgeBroker
 from gridv4_bt.core.risk import Bracket
+from gridv4_bt.engine.book import Entry
 from gridv4_bt.engine.ladder import Blocked
 from gridv4_bt.engine.market import MarketHistory
-from gridv4_bt.engine.matching import Entry
 from gridv4_bt.engine.types import PositionSide, TradeLabel
 from gridv4_bt.errors import ConfigError
 

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 from busy import busy
 
+from gridv4_bt.engine.book import Leg
 from gridv4_bt.engine.ladder import HALT, PLACED, REGIME
 from gridv4_bt.engine.market import load_market
-from gridv4_bt.engine.matching import Leg
 from gridv4_bt.engine.state import GRID, OLDEST, STOP1, STOP2, Kelly, Memory, Now
 from gridv4_bt.engine.types import Fill, PositionSide
 from strategies import steps
