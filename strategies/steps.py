@@ -24,6 +24,7 @@ from gridv4_bt.engine.guards import (
     stop2_price,
     trailed,
 )
+from gridv4_bt.engine.labels import DELEVER, GRID, MARGIN_CALL, OFFSET, PRUNED, STOP1, STOP2
 from gridv4_bt.engine.ladder import PLACED
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import INFINITY
@@ -37,21 +38,7 @@ from gridv4_bt.engine.pruning import (
     prune_reason,
     underwater_price,
 )
-from gridv4_bt.engine.state import (
-    DELEVER,
-    GRID,
-    MARGIN_CALL,
-    NO_REGIME,
-    NO_STOP,
-    OFFSET,
-    PRUNED,
-    STOP1,
-    STOP2,
-    Kelly,
-    LegState,
-    Memory,
-    Now,
-)
+from gridv4_bt.engine.state import NO_REGIME, NO_STOP, Kelly, LegState, Memory, Now
 from strategies.ladder_plan import LadderPlan
 from strategies.orders import (
     SymbolOrders,

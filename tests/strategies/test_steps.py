@@ -6,16 +6,18 @@ from types import SimpleNamespace
 import pytest
 from busy import busy
 
+from gridv4_bt.engine.labels import GRID, STOP1, STOP2
 from gridv4_bt.engine.ladder import HALT, PLACED, REGIME
 from gridv4_bt.engine.market import load_market
 from gridv4_bt.engine.matching import Leg
-from gridv4_bt.engine.state import GRID, OLDEST, STOP1, STOP2, Kelly, Memory, Now
-from gridv4_bt.engine.types import Fill, PositionSide
+from gridv4_bt.engine.state import Kelly, Memory, Now
+from gridv4_bt.engine.types import Fill, PositionSide, TradeLabel
 from strategies import steps
 from strategies.orders import SymbolOrders
 from strategies.side import Side
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
+OLDEST = TradeLabel.OLDEST.number
 INF = math.inf
 DAY = 86_400_000
 RULES = load_market("BTCUSDT")  # tick 0.1, step 0.001

@@ -13,11 +13,12 @@ from gridv4_bt.compiled import available, compiled
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core import funding, grid, inventory, kelly, regime, risk
 from gridv4_bt.core.time import DAY_MS
-from gridv4_bt.engine import exits, guards, ladder, liquidation, position, pruning, quick_price
+from gridv4_bt.engine import exits, guards, labels, ladder, liquidation, position, pruning, quick_price
 from gridv4_bt.engine import matching as rules_of_matching
+from gridv4_bt.engine.labels import LABELS
 from gridv4_bt.engine.ladder import Blocked
 from gridv4_bt.engine.market import MarketHistory
-from gridv4_bt.engine.state import LABELS, REGIMES, LegState, Memory, new_records
+from gridv4_bt.engine.state import REGIMES, LegState, Memory, new_records
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.kernel import exchange, fills, matching, orders, reading
 from gridv4_bt.optimise.kernel import state as records
@@ -53,10 +54,10 @@ from strategies.steps import (
     update_regime,
 )
 
-#: The modules whose functions the kernel is made of, and those whose functions it calls when something happens.
+#: The modules whose functions and numbers the kernel is made of, and those that it calls when something happens.
 MADE_OF = (
     funding, grid, inventory, kelly, regime, risk, exits, guards, quick_price, ladder, liquidation, rules_of_matching,
-    position, pruning, records, exchange, reading, steps, orders,
+    position, pruning, labels, records, exchange, reading, steps, orders,
 )  # fmt: skip
 CALLED = (fills, matching)
 #: What the steps order of a broker, and what takes its place here.

@@ -5,6 +5,7 @@ reaches no order does not come here, so these functions are called and not copie
 """
 
 from gridv4_bt.core.risk import safe_interval
+from gridv4_bt.engine.labels import GRID, LIQUIDATION, STOP2
 from gridv4_bt.engine.liquidation import (
     bankruptcy_price,
     excess_at,
@@ -24,7 +25,6 @@ from gridv4_bt.engine.matching import (
     trades_through,
 )
 from gridv4_bt.engine.position import unrealized_pnl
-from gridv4_bt.engine.state import GRID, LIQUIDATION, STOP2
 from gridv4_bt.optimise.kernel.fills import (
     cancel_orders,
     close_fill,
