@@ -21,12 +21,13 @@ from gridv4_bt.engine import margin
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.book import Costs, Leg
 from gridv4_bt.engine.intrabar import MODES
+from gridv4_bt.engine.labels import LABELS, TradeLabel
 from gridv4_bt.engine.ladder import PLACED, Blocked
 from gridv4_bt.engine.liquidation import is_safe, liquidation_range
 from gridv4_bt.engine.market import Market, MarketHistory, load_market_history
 from gridv4_bt.engine.matching import is_idle, order_close, order_matters
-from gridv4_bt.engine.state import INFINITY, LABELS
-from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
+from gridv4_bt.engine.state import INFINITY
+from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.engine.venue import Venue, timeline
 from gridv4_bt.errors import ConfigError, MarketError
 

@@ -17,8 +17,9 @@ from gridv4_bt.compat import epoch_ms
 from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.engine import margin
 from gridv4_bt.engine.book import MarketClose
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.state import INFINITY
-from gridv4_bt.engine.types import Fill, TradeLabel
+from gridv4_bt.engine.types import Fill
 from gridv4_bt.errors import ConfigError
 
 

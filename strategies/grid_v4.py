@@ -10,7 +10,7 @@ from gridv4_bt.config import backtrader_params, make_config
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.columns import LOG_COLUMNS
-from gridv4_bt.engine.state import INFINITY, LABELS, REGIMES, Kelly, Memory, Now
+from gridv4_bt.engine.state import INFINITY, REGIMES, Kelly, Memory, Now
 from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.indicators import KAMA, GMMRegime, RegimeFSM, RollingVolatility, WilderADX, WilderATR, ZScore
@@ -233,6 +233,6 @@ class GridStrategyV4(FastStrategy):
         side = self.long if trade.side > 0 else self.short
         row = trade.regime + 2
         steps.learn(
-            self.config, self.memory, side, LABELS.index(trade.label), trade.entry, trade.qty, trade.net,
+            self.config, self.memory, side, trade.label.number, trade.entry, trade.qty, trade.net,
             self.kelly[row], self.returns[row],
         )  # fmt: skip

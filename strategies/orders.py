@@ -9,9 +9,10 @@ import backtrader as bt
 
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.risk import Bracket
+from gridv4_bt.engine.labels import LABELS
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import note_first_exit
-from gridv4_bt.engine.state import LABELS, Memory, Now
+from gridv4_bt.engine.state import Memory, Now
 from strategies.ladder_plan import LadderPlan
 from strategies.side import Side
 

@@ -24,35 +24,13 @@ from gridv4_bt.engine.guards import (
     stop2_price,
     trailed,
 )
+from gridv4_bt.engine.labels import DELEVER, GRID, MARGIN_CALL, OFFSET, PRUNED, STOP1, STOP2
 from gridv4_bt.engine.ladder import PLACED
 from gridv4_bt.engine.leg import unrealized
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.position import realized_pnl, worst_fill
-from gridv4_bt.engine.pruning import (
-    FUNDING_SHARE,
-    MAX_AGE_MS,
-    deviates,
-    gap_price,
-    offset_index,
-    prune_reason,
-    underwater_price,
-)
-from gridv4_bt.engine.state import (
-    DELEVER,
-    GRID,
-    INFINITY,
-    MARGIN_CALL,
-    NO_REGIME,
-    NO_STOP,
-    OFFSET,
-    PRUNED,
-    STOP1,
-    STOP2,
-    Kelly,
-    LegState,
-    Memory,
-    Now,
-)
+from gridv4_bt.engine.pruning import deviates, gap_price, may_prune, offset_index, prune_reason, underwater_price
+from gridv4_bt.engine.state import INFINITY, NO_REGIME, NO_STOP, Kelly, LegState, Memory, Now
 from strategies.ladder_plan import LadderPlan
 from strategies.orders import (
     SymbolOrders,
@@ -288,7 +266,7 @@ def prune_side(memory: Memory, now: Now, book: SymbolOrders, side: Side) -> None
     if leg.fills == 0:
         return
     deviated = deviates(leg.sign, now.close, now.kama, now.atr)
-    if not deviated and not may_prune(memory, now, side):
+    if not deviated and not may_prune(memory, now, leg, fills):
         return
     for i in range(leg.fills):
         reason = prune_reason(
@@ -297,21 +275,6 @@ def prune_side(memory: Memory, now: Now, book: SymbolOrders, side: Side) -> None
         )  # fmt: skip
         if reason:
             close_at_market(book, side, i, fills.qty[i], PRUNED[reason])
-
-
-def may_prune(memory: Memory, now: Now, side: Side) -> bool:
-    """Return whether age, gap or funding may cut any fill; never False when one does."""
-    leg, fills = side.leg, side.fills
-    if fills.time[0] < now.time - MAX_AGE_MS or leg.sign * (now.close - leg.gap_trigger) < 0.0:
-        return True
-    # What a fill has paid changes with a settlement only.
-    if memory.settlements == leg.settlements_seen:
-        return False
-    leg.settlements_seen = memory.settlements
-    for i in range(leg.fills):
-        if fills.funding[i] > FUNDING_SHARE * fills.spacing_pct[i] * fills.price[i] * fills.qty[i]:
-            return True
-    return False
 
 
 def offset_worst(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, long: Side, short: Side) -> None:

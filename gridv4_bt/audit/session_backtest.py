@@ -10,7 +10,7 @@ from gridv4_bt.audit.session import SessionRecord
 from gridv4_bt.backtest import make_cerebro, make_feeds, run
 from gridv4_bt.engine import margin
 from gridv4_bt.engine.account import Execution
-from gridv4_bt.engine.types import TradeLabel
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.live.ids import Purpose
 from gridv4_bt.record.run_record import SymbolRecord
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gridv4_bt.core.sums import plain_sum
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.position import fee_of, realized_pnl, settle_fills
 from gridv4_bt.engine.state import FillColumns, LegState
 from gridv4_bt.engine.tracker import PositionTracker
-from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide, TradeLabel
+from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide
 
 _TOTALS = (
     "start", "wallet", "gross", "fees", "funding", "fills", "maker_executions", "taker_executions", "liquidations",

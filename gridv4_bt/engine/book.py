@@ -7,11 +7,12 @@ from typing import NamedTuple
 from gridv4_bt.compiled import buffer, plain, table
 from gridv4_bt.core.risk import Bracket
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.ladder import ladder_totals, take_totals
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.state import NO_STOP, BookState
 from gridv4_bt.engine.tracker import PositionTracker
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.types import PositionSide
 
 
 class Entry(NamedTuple):

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from gridv4_bt.core.risk import Bracket, maintenance_margin, safe_interval
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.book import Book, Leg
-from gridv4_bt.engine.ledger import cancel_orders, close_fill
+from gridv4_bt.engine.book_access import cancel_orders, close_fill
+from gridv4_bt.engine.labels import LIQUIDATION
 from gridv4_bt.engine.leg import average_price, unrealized
 from gridv4_bt.engine.position import LOT_NOISE, unrealized_pnl
-from gridv4_bt.engine.state import INFINITY, LIQUIDATION
+from gridv4_bt.engine.state import INFINITY
 
 # --- the rules, on plain numbers --------------------------------------------------------------------
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from gridv4_bt.core.risk import maintenance_margin
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.book import Book, Leg
+from gridv4_bt.engine.book_access import entries_changed
 from gridv4_bt.engine.ladder import MARGIN, MAX_POSITION, PLACE, PLACED, REPLACE
-from gridv4_bt.engine.ledger import entries_changed
 from gridv4_bt.engine.leg import unrealized
 from gridv4_bt.engine.state import LegState
 

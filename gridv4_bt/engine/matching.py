@@ -6,7 +6,7 @@ compiled sweep run this one text: on a `Book` of objects, or on the sweep's reco
 """
 
 from gridv4_bt.engine.book import Book, Costs, Leg
-from gridv4_bt.engine.ledger import (
+from gridv4_bt.engine.book_access import (
     add_close,
     close_fill,
     close_of,
@@ -17,8 +17,9 @@ from gridv4_bt.engine.ledger import (
     index_of,
     open_fill,
 )
+from gridv4_bt.engine.labels import GRID, STOP2
 from gridv4_bt.engine.position import LOT_NOISE
-from gridv4_bt.engine.state import GRID, INFINITY, STOP2
+from gridv4_bt.engine.state import INFINITY
 
 # --- the rules, on plain numbers --------------------------------------------------------------------
 

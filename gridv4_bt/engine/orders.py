@@ -19,13 +19,14 @@ from typing import Any, NamedTuple, Protocol
 from gridv4_bt.core.grid import round_down
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.book import Book, Leg
+from gridv4_bt.engine.book_access import close_fill
+from gridv4_bt.engine.labels import MANUAL
 from gridv4_bt.engine.ladder import MARGIN, MAX_POSITION
-from gridv4_bt.engine.ledger import close_fill
 from gridv4_bt.engine.margin import opening_limit
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import fills, market_price, stop_hit, stop_price, stop_takes
 from gridv4_bt.engine.position import LOT_NOISE
-from gridv4_bt.engine.state import INFINITY, MANUAL
+from gridv4_bt.engine.state import INFINITY
 from gridv4_bt.engine.types import PositionSide
 
 

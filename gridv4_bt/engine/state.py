@@ -9,20 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridv4_bt.engine.types import TradeLabel
-
 #: Where the regime of step 1 comes from.
 REGIMES = ("none", "kama", "gmm")
 NO_REGIME, KAMA_REGIME, GMM_REGIME = range(3)
 
 INFINITY = float("inf")
 NO_STOP = float("nan")  #: price of a leg without a stop
-
-#: Labels as numbers: a label's place in `LABELS`.
-LABELS = tuple(TradeLabel)
-GRID, STOP1, STOP2, DEVIANCE, OLDEST, GAP, FUNDING, OFFSET, DELEVER, MARGIN_CALL, LIQUIDATION, MANUAL = range(12)
-#: Labels by the code of `gridv4_bt.engine.pruning.prune_reason`.
-PRUNED = (GRID, DEVIANCE, OLDEST, GAP, FUNDING)
 
 
 @dataclass(slots=True)

@@ -1,8 +1,9 @@
-"""Sides, trade labels, fills and closed trades."""
+"""Sides, fills and closed trades."""
 
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import NamedTuple
 
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.position import net_pnl
 
 
@@ -11,23 +12,6 @@ class PositionSide(IntEnum):
 
     LONG = 1
     SHORT = -1
-
-
-class TradeLabel(StrEnum):
-    """Why a fill, or a part of it, was closed."""
-
-    GRID = "grid"
-    STOP1 = "stop1"
-    STOP2 = "stop2"
-    DEVIANCE = "deviance"
-    OLDEST = "oldest"
-    GAP = "gap"
-    FUNDING = "funding"
-    OFFSET = "offset"
-    DELEVER = "delever"
-    MARGIN_CALL = "margin_call"
-    LIQUIDATION = "liquidation"
-    MANUAL = "manual"
 
 
 class Fill(NamedTuple):

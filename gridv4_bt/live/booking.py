@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.engine.book import Book, Leg
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.orders import stoppable
 from gridv4_bt.engine.position import LOT_NOISE
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.ids import Purpose
 from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, OrderStatus
 

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridv4_bt.engine.account import Account, settle_funding
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.position import worst_fill
 from gridv4_bt.engine.tracker import PositionTracker
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.types import PositionSide
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 MAKER, TAKER = 0.0002, 0.0005

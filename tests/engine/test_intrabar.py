@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.book import Bar, Entry, MarketClose
 from gridv4_bt.engine.intrabar import MODES, keep_mark_within, make_up, path_parts
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.matching import order_matters
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.types import PositionSide
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 TIME = 900_000

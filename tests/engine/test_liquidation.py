@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gridv4_bt.core.risk import Bracket, maintenance_margin
 from gridv4_bt.engine.book import Entry, MarketClose
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.liquidation import (
     bankruptcy_price,
     excess,
@@ -22,7 +23,7 @@ from gridv4_bt.engine.liquidation import (
     worst_excess,
 )
 from gridv4_bt.engine.state import INFINITY
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.types import PositionSide
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridv4_bt.engine.book import Costs, Entry, MarketClose
+from gridv4_bt.engine.labels import MANUAL, TradeLabel
 from gridv4_bt.engine.matching import (
     fills,
     is_idle,
@@ -21,8 +22,8 @@ from gridv4_bt.engine.matching import (
     trades_through,
 )
 from gridv4_bt.engine.orders import close_oldest
-from gridv4_bt.engine.state import INFINITY, MANUAL
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.state import INFINITY
+from gridv4_bt.engine.types import PositionSide
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 

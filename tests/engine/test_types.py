@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.position import settle_fills, worst_fill
 from gridv4_bt.engine.tracker import PositionTracker
-from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide, TradeLabel
+from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 

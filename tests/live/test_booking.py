@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.book import Bar, Book, Costs, Entry, MarketClose
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.market import load_market
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.booking import BarBooking, book_bars
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
 from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, OrderStatus

@@ -9,8 +9,9 @@ from live_market import events
 from feeds.synthetic import SYMBOL
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.book import Bar, Book, Costs, MarketClose
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.market import load_market
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import LiveError
 from gridv4_bt.exchange import exchange as exchange_module
 from gridv4_bt.exchange.api_errors import ApiError

@@ -15,9 +15,9 @@ from feeds.synthetic import SYMBOL, sample_market
 from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.risk import Bracket
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.ladder import PLACED, Blocked
 from gridv4_bt.engine.market import MarketHistory, load_market
-from gridv4_bt.engine.types import TradeLabel
 from gridv4_bt.errors import ConfigError, DataError, MarketError
 from gridv4_bt.metrics.summary import daily_returns
 from gridv4_bt.sweep import SweepMarket, SweepResult, check_sweepable, sweep

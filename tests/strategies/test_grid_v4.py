@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from gridv4_bt.core.risk import Bracket
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.labels import TradeLabel
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import ConfigError
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT

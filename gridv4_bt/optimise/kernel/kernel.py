@@ -13,14 +13,27 @@ from gridv4_bt.compiled import available, compiled
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core import funding, grid, inventory, kelly, regime, risk
 from gridv4_bt.core.time import DAY_MS
-from gridv4_bt.engine import account, exits, guards, ladder, leg, liquidation, margin, position, pruning, quick_price
-from gridv4_bt.engine import ledger as ledger_of_objects
+from gridv4_bt.engine import (
+    account,
+    book_access,
+    exits,
+    guards,
+    labels,
+    ladder,
+    leg,
+    liquidation,
+    margin,
+    position,
+    pruning,
+    quick_price,
+)
 from gridv4_bt.engine import matching as phases
+from gridv4_bt.engine.labels import LABELS
 from gridv4_bt.engine.ladder import Blocked
 from gridv4_bt.engine.market import MarketHistory
-from gridv4_bt.engine.state import LABELS, REGIMES, BookState, LegState, Memory, new_records
+from gridv4_bt.engine.state import REGIMES, BookState, LegState, Memory, new_records
 from gridv4_bt.errors import ConfigError
-from gridv4_bt.optimise.kernel import exchange, ledger, matching, orders, reading
+from gridv4_bt.optimise.kernel import exchange, matching, orders, reading, record_access
 from gridv4_bt.optimise.kernel import state as records
 from gridv4_bt.optimise.kernel.exchange import next_bar
 from gridv4_bt.optimise.kernel.reading import keep_trades, log_equity, note_regime, read_bar
@@ -55,27 +68,27 @@ from strategies.steps import (
     update_regime,
 )
 
-#: The modules whose functions the kernel is made of, and those whose functions it calls when something happens.
+#: The modules whose functions and numbers the kernel is made of, and those that it calls when something happens.
 MADE_OF = (
-    funding, grid, inventory, kelly, regime, risk, exits, guards, quick_price, ladder, position, leg, pruning, margin,
-    phases, records, exchange, reading, steps, orders,
+    funding, grid, inventory, kelly, regime, risk, exits, guards, quick_price, ladder, position, leg, pruning, labels,
+    margin, phases, records, exchange, reading, steps, orders,
 )  # fmt: skip
-CALLED = (account, ledger, liquidation, matching)
+CALLED = (account, record_access, liquidation, matching)
 
 
 def _replaced(of_objects, of_records, names):
     return tuple((getattr(of_objects, name), getattr(of_records, name)) for name in names.split())
 
 
-#: What the steps order of a broker and the phases of a ledger, and what takes its place here.
+#: What the steps order of a broker and the phases of a book, and what takes its place here.
 INSTEAD = _replaced(
     orders_of_objects,
     orders,
     "cancel_entries close_at_market confirm_regime count_exits liquidation_range load_exits maintenance make_room "
     "place_exits plan_entries rest_entries set_stop",
 ) + _replaced(
-    ledger_of_objects,
-    ledger,
+    book_access,
+    record_access,
     "add_close cancel_orders close_fill close_of count_closes entries_changed exit_of forget_closes index_of open_fill",
 )
 

@@ -7,7 +7,7 @@ from gridv4_bt.engine import liquidation
 from gridv4_bt.engine.ladder import PLACED, plan_ladder, take_totals
 from gridv4_bt.engine.margin import add_maintenance, refusal_of, refuse_entries
 from gridv4_bt.engine.matching import note_first_exit, order_close
-from gridv4_bt.optimise.kernel.ledger import drop_entries
+from gridv4_bt.optimise.kernel.record_access import drop_entries
 
 
 def close_at_market(book, side, index, qty, label):

@@ -1,4 +1,4 @@
-"""How a sweep keeps fills, exits and closes: the functions of `gridv4_bt.engine.ledger` on records.
+"""How a sweep keeps fills, exits and closes: the functions of `gridv4_bt.engine.book_access` on records.
 
 They are called from many places and seldom, so they are not copied into the kernel.
 """

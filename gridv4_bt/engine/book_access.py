@@ -5,7 +5,7 @@ are one text for both.
 """
 
 from gridv4_bt.engine.book import Book, Leg, MarketClose
-from gridv4_bt.engine.state import LABELS
+from gridv4_bt.engine.labels import LABELS
 
 
 def open_fill(book: Book, side: Leg, qty: float, price: float, spacing_pct: float) -> None:
