@@ -139,7 +139,7 @@ TRACE_ACTIONS = 4  #: how many there are: a byte of the trace holds a level's ac
 class LadderSide(NamedTuple):
     """One side as its plan sees it."""
 
-    leg: LegState  #: its `sign`, `blocked`, `qty`, `taken_fills` and `taken` are read
+    leg: LegState  #: its `blocked`, `qty`, `taken_fills` and `taken` are read
     taken: Sequence[float]  #: see `surroundings_reason`
     #: Rows of one number for each level: price, qty and spacing_pct of the order that rests, price 0 where none does,
     #: changed to what rests after the actions; then KEEP, CANCEL, PLACE or REPLACE, and the `Blocked` code.
