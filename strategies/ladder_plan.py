@@ -17,7 +17,7 @@ from gridv4_bt.engine.matching import Leg
 from gridv4_bt.engine.state import Memory, Now
 from strategies.side import Side
 
-#: The modules whose functions a plan is made of, and those whose records lay its sheet out: the machine code kept in the
+#: The modules whose functions a plan is made of, and those whose records lay its sheet out: the machine code in the
 #: cache is for one layout.
 MADE_OF = (funding, grid, inventory, quick_price, ladder, ladder_sheet, parameters, market, state)
 
