@@ -2,23 +2,24 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from struct import Struct
 
-from gridv4_bt.compiled import buffer, compiled, floats, octets, rows
+import numpy as np
+
+from gridv4_bt import config as parameters
+from gridv4_bt.compiled import available, buffer, compiled
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core import funding, grid, inventory
-from gridv4_bt.engine import ladder, quick_price
+from gridv4_bt.engine import ladder, ladder_sheet, market, quick_price, state
 from gridv4_bt.engine.book import Leg
-from gridv4_bt.engine.ladder import BAR_NUMBERS, CANCEL, PLACED, SHEET, TRACE_ACTIONS, Blocked, plan_bar
+from gridv4_bt.engine.ladder import CANCEL, PLACED, TRACE_ACTIONS, Blocked, LadderSide, Plan, plan_ladder
+from gridv4_bt.engine.ladder_sheet import FOUND_AT, SHEET, plan_bar, read_found, write_bar
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.state import Memory, Now
 from strategies.side import Side
 
-FLOAT = 8  #: bytes
-#: The modules whose functions a plan is made of.
-MADE_OF = (funding, grid, inventory, quick_price, ladder)
-_write_bar = Struct(f"{BAR_NUMBERS}d").pack_into
-_read_found = Struct("9d").unpack
+#: The modules whose functions a plan is made of, and those whose records lay its sheet out: the machine code in the
+#: cache is for one layout.
+MADE_OF = (funding, grid, inventory, quick_price, ladder, ladder_sheet, parameters, market, state)
 
 
 class LadderPlan:
@@ -27,42 +28,45 @@ class LadderPlan:
     def __init__(self, legs: Sequence[Leg], market: Market, config: GridConfig) -> None:
         for leg in legs:
             leg.reserve(config.levels)
-        self._plan = compiled(plan_bar, MADE_OF)
         self._config = config
-        self._memory = bytearray(SHEET * FLOAT)
-        self._sheet = floats(self._memory)
-        self._taken: tuple[object, object] = (None, None)
-        self._tally = buffer(len(Blocked), whole=True)
-        self._found = bytearray(9 * FLOAT)
+        self._memory = bytearray(SHEET.itemsize)
+        self._sheet = np.frombuffer(self._memory, SHEET)
+        self._compiled = compiled(plan_bar, MADE_OF) if available() else None
+        self._tally = self._sheet["tally"][0] if self._compiled else buffer(len(Blocked), whole=True)
         self._bar_trace = bytearray(2 * config.levels)
-        self.trace = bytearray()  #: of every bar planned, see `plan_ladder`
+        self._taken: tuple[object, object] = (None, None)
+        self.trace = bytearray()  #: of every bar planned, see `gridv4_bt.engine.ladder.Plan`
+        for name in SHEET["p"].names or ():
+            self._sheet["p"][name] = getattr(config, name)
         self.obey(market)
 
     def obey(self, market: Market) -> None:
         """Plan by these filters from now on."""
-        config = self._config
-        settings = (
-            config.levels, config.max_inventory, config.gamma, config.kappa, config.horizon,
-            market.tick, market.step, market.min_qty, market.min_notional, config.keep_price, config.keep_qty,
-        )  # fmt: skip
-        for place, setting in enumerate(settings, start=BAR_NUMBERS):
-            self._sheet[place] = setting
+        self._rules = market
+        for name in SHEET["rules"].names or ():
+            self._sheet["rules"][name] = getattr(market, name)
 
-    def change(self, memory: Memory, now: Now, long: Side, short: Side, long_block: int, short_block: int) -> int:
+    def change(self, memory: Memory, now: Now, long: Side, short: Side) -> int:
         """Plan the legs' entries anew, as the legs' `actions` then say, and note q and shift.
 
         Return which sides' orders change, as `plan_ladder` does.
         """
         if long.taken is not self._taken[0] or short.taken is not self._taken[1]:
             self._take_up(long, short)
-        _write_bar(
-            self._memory, 0, long_block, short_block, memory.anchor, now.spacing_pct, now.close, now.sigma, now.equity,
-            long.leg.qty, short.leg.qty, now.notional, memory.funding_rate,
-            long.leg.taken_fills, long.leg.taken, short.leg.taken_fills, short.leg.taken,
-        )  # fmt: skip
-        changed: int = self._plan(*self._arrays)
+        if self._compiled is None:
+            changed = plan_ladder(self._config, self._rules, memory, now, *self._sides, self._plan)
+            totals = [*self._sides[0].totals, *self._sides[1].totals]
+        else:
+            long_leg, short_leg = long.leg, short.leg
+            write_bar(
+                self._memory, 0, memory.anchor, memory.funding_rate,
+                long_leg.blocked, long_leg.taken_fills, long_leg.taken, long_leg.qty,
+                short_leg.blocked, short_leg.taken_fills, short_leg.taken, short_leg.qty,
+                now.spacing_pct, now.close, now.sigma, now.equity, now.notional,
+            )  # fmt: skip
+            changed = self._compiled(*self._arrays)
+            now.q, now.shift, *totals = read_found(self._memory, FOUND_AT)
         self.trace += self._bar_trace
-        now.q, now.shift, _, *totals = _read_found(self._found)
         if changed & 1:
             long.book.take_totals(totals[:3])
         if changed & 2:
@@ -72,15 +76,18 @@ class LadderPlan:
     def _take_up(self, long: Side, short: Side) -> None:
         self._taken = (long.taken, short.taken)
         self._arrays = (
-            self._sheet,
+            np.frombuffer(self._memory),
             long.taken,
             long.book.orders,
             short.taken,
             short.book.orders,
-            self._tally,
-            rows(self._found, 3),
-            octets(self._bar_trace),
+            np.frombuffer(self._bar_trace, np.uint8),
         )
+        self._sides = (
+            LadderSide(long.leg, long.taken, long.book.orders, [0.0] * 3),
+            LadderSide(short.leg, short.taken, short.book.orders, [0.0] * 3),
+        )
+        self._plan = Plan(self._tally, self._bar_trace)
 
     def refused(self, reasons: dict[int, Blocked]) -> None:
         """Count the entries the broker refused, by level; they are wanted again at the next bar."""

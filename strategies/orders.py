@@ -57,18 +57,10 @@ def liquidation_range(book: SymbolOrders, brackets: Sequence[Bracket], long: Sid
 
 
 def plan_entries(
-    p: GridConfig,
-    rules: Market,
-    memory: Memory,
-    now: Now,
-    long: Side,
-    short: Side,
-    long_block: int,
-    short_block: int,
-    plan: LadderPlan,
+    p: GridConfig, rules: Market, memory: Memory, now: Now, long: Side, short: Side, plan: LadderPlan
 ) -> int:
     """Plan the entries of both sides, note q and shift, and return which sides' orders change (see `plan_ladder`)."""
-    return plan.change(memory, now, long, short, long_block, short_block)
+    return plan.change(memory, now, long, short)
 
 
 def confirm_regime(book: SymbolOrders, regime: int) -> None:

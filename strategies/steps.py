@@ -341,7 +341,7 @@ def generate_grid(
     now.kelly = kelly[row].multiplier
     cools = cools_down(memory.stops, memory.stop_3, memory.bar)
     now.notional = now.equity * p.order_pct * now.kelly * (COOLDOWN_FACTOR if cools else 1.0)
-    memory.entries_change = plan_entries(p, rules, memory, now, long, short, long_block, short_block, plan)
+    memory.entries_change = plan_entries(p, rules, memory, now, long, short, plan)
     now.centre = memory.anchor + now.shift
 
 

@@ -28,6 +28,7 @@ SOURCES = ("gridv4_bt/core/*.py", "gridv4_bt/engine/*.py", "strategies/steps.py"
 NEAREST = {
     "gridv4_bt/core/mixture.py": ("tests/indicators/test_gmm.py",),
     "gridv4_bt/core/time.py": ("tests/core/test_core_time.py",),
+    "gridv4_bt/engine/ladder_sheet.py": ("tests/engine/test_ladder.py",),
     "gridv4_bt/engine/state.py": ("tests/engine/test_state_records.py",),
     "gridv4_bt/core/regime.py": ("tests/indicators/test_kama.py",),
     "gridv4_bt/engine/market.py": ("tests/core/test_risk.py",),
@@ -93,11 +94,6 @@ EQUIVALENT = {
         "quick_order_price",
         "elif (lowest * (1.0 + _HAIR) < estimate <= highest * (1.0 - _HAIR)):",
     ): "the exact price, taken otherwise, is the same",
-    (
-        "gridv4_bt/engine/ladder.py",
-        "plan_ladder",
-        "notional * funding_tilt(funding_rate, 2), limit - long_qty * mid,",
-    ): "only the sign of the side counts",
 }
 
 SWAPS = {

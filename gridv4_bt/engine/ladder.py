@@ -1,16 +1,20 @@
 """Which entries a side of the grid wants, level by level, and which resting orders change for it.
 
-Plain numbers and flat arrays only: `gridv4_bt.compiled` compiles these functions where it can.
+The records are those of the steps, see `gridv4_bt.engine.state`: objects, or numpy records where
+`gridv4_bt.compiled` compiles these functions.
 """
 
 from collections.abc import MutableSequence, Sequence
 from enum import IntEnum
+from typing import NamedTuple
 
+from gridv4_bt.config import GridConfig
 from gridv4_bt.core.funding import funding_tilt
 from gridv4_bt.core.grid import level_price, nudge_round_number, round_down, round_up
 from gridv4_bt.core.inventory import normalized_inventory, optimal_spread, reservation_price
+from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.quick_price import quick_order_price
-from gridv4_bt.engine.state import INFINITY, LegState
+from gridv4_bt.engine.state import INFINITY, LegState, Memory, Now
 
 
 class Blocked(IntEnum):
@@ -132,46 +136,56 @@ KEEP, CANCEL, PLACE, REPLACE = range(4)
 TRACE_ACTIONS = 4  #: how many there are: a byte of the trace holds a level's action and code
 
 
+class LadderSide(NamedTuple):
+    """One side as its plan sees it."""
+
+    leg: LegState  #: its `blocked`, `qty`, `taken_fills` and `taken` are read
+    taken: Sequence[float]  #: see `surroundings_reason`
+    #: Rows of one number for each level: price, qty and spacing_pct of the order that rests, price 0 where none does,
+    #: changed to what rests after the actions; then KEEP, CANCEL, PLACE or REPLACE, and the `Blocked` code.
+    orders: Sequence[MutableSequence[float]]
+    totals: MutableSequence[float]  #: set by `ladder_totals` if an order changes
+
+
+class Plan(NamedTuple):
+    """What the plans of all bars write down."""
+
+    tally: MutableSequence[int]  #: level-bars by `Blocked` code
+    #: ``action + TRACE_ACTIONS*code`` of every level in the latest bar, LONG 1..levels, then SHORT 1..levels; one of no
+    #: length stays as it is
+    trace: MutableSequence[int]
+
+
+class Layout(NamedTuple):
+    """Where the levels of a side lie, and how much they take."""
+
+    centre: float  #: of the geometric ladder
+    edge: float  #: nearest price that the spread allows, see `reach_reason`
+    notional: float  #: of one level, quote
+    capacity: float  #: what the side may still take in all, quote
+
+
 def plan_side(
     side_sign: int,
-    levels: int,
-    centre: float,
-    spacing_pct: float,
-    last_price: float,
-    edge: float,
-    notional: float,
-    capacity: float,
-    tick: float,
-    step: float,
-    min_qty: float,
-    min_notional: float,
-    keep_price: float,
-    keep_qty: float,
-    taken: Sequence[float],
-    fills: int,
-    count: int,
-    orders: Sequence[MutableSequence[float]],
+    p: GridConfig,
+    rules: Market,
+    now: Now,
+    side: LadderSide,
+    layout: Layout,
     tally: MutableSequence[int],
-    totals: MutableSequence[float],
 ) -> int:
-    """Plan the levels 1..`levels` of one side, nearest first; return how many orders change.
+    """Plan the levels of one side, nearest first; return how many orders change.
 
-    Parameters
-    ----------
-    side_sign : +1 for the buys below the centre that open LONG, -1 for the sells above that open SHORT.
-    centre, spacing_pct : of the geometric ladder.
-    last_price, edge : see `reach_reason`.
-    notional, capacity : of one level, and what the side may still take in all, quote.
-    tick, step, min_qty, min_notional : the market's filters.
-    keep_price, keep_qty : a resting order stays within this fraction of a spacing and of the wanted qty,
-        because every replacement costs its place in the queue.
-    taken, fills, count : see `surroundings_reason`.
-    orders : rows of one number for each level: price, qty and spacing_pct of the order that rests, price 0 where
-        none does, changed to what rests after the actions; then KEEP, CANCEL, PLACE or REPLACE, and the
-        `Blocked` code, set for each level.
-    tally : counts the levels by code, on top of what it holds.
-    totals : set by `ladder_totals` if an order changes.
+    A resting order stays within `p.keep_price` of a spacing and `p.keep_qty` of the wanted qty, because every
+    replacement costs its place in the queue. `tally` counts the levels by code, on top of what it holds.
     """
+    # Compiled code would read a record's number anew at every level, because the orders might share its memory.
+    levels, keep_price, keep_qty = p.levels, p.keep_price, p.keep_qty
+    tick, step, min_qty, min_notional = rules.tick, rules.step, rules.min_qty, rules.min_notional
+    spacing_pct, last_price = now.spacing_pct, now.close
+    taken, fills, count = side.taken, side.leg.taken_fills, side.leg.taken
+    centre, edge, notional, capacity = layout
+    orders = side.orders
     prices, qtys, spacings, actions, codes = orders[0], orders[1], orders[2], orders[3], orders[4]
     changes = 0
     estimate = centre
@@ -211,127 +225,59 @@ def plan_side(
         codes[i] = code
         tally[code] += 1
     if changes > 0:
-        ladder_totals(side_sign, levels, prices, qtys, totals)
+        ladder_totals(side_sign, levels, prices, qtys, side.totals)
     return changes
 
 
 def plan_ladder(
-    long_block: int,
-    short_block: int,
-    anchor: float,
-    spacing_pct: float,
-    mid: float,
-    sigma: float,
-    equity: float,
-    long_qty: float,
-    short_qty: float,
-    notional: float,
-    funding_rate: float,
-    levels: int,
-    max_inventory: float,
-    gamma: float,
-    kappa: float,
-    horizon: float,
-    tick: float,
-    step: float,
-    min_qty: float,
-    min_notional: float,
-    keep_price: float,
-    keep_qty: float,
-    long_taken: Sequence[float],
-    long_fills: int,
-    long_count: int,
-    long_orders: Sequence[MutableSequence[float]],
-    short_taken: Sequence[float],
-    short_fills: int,
-    short_count: int,
-    short_orders: Sequence[MutableSequence[float]],
-    tally: MutableSequence[int],
-    found: Sequence[MutableSequence[float]],
-    trace: MutableSequence[int],
+    p: GridConfig, rules: Market, memory: Memory, now: Now, long: LadderSide, short: LadderSide, plan: Plan
 ) -> int:
     """Centre the grid and plan both sides; return 1 if LONG orders change, 2 if SHORT ones, 3 if both do.
 
-    One call for everything, because entering compiled code costs more than a side's plan.
-
-    Parameters
-    ----------
-    long_block, short_block : PLACED for a side that may add; else the reason, and the side keeps what rests.
-    anchor, mid : price the grid hangs on, and the last price.
-    sigma : per bar, dimensionless.
-    equity : quote; a side may hold `max_inventory` times as much.
-    long_qty, short_qty : held, base units.
-    notional : of one level before the tilt by the latest `funding_rate`.
-    found : rows: q, shift and half spread of `centre_grid`; totals of LONG; totals of SHORT (`ladder_totals`).
-    trace : set to ``action + TRACE_ACTIONS*code`` of every level: LONG 1..levels, then SHORT 1..levels; one of no
-        length stays as it is.
-    The others are those of `centre_grid` and `plan_side`.
+    A side whose leg is blocked keeps what rests. The inventory and its shift of the centre are noted in `now`.
     """
-    limit = max_inventory * equity
-    q, shift, half_spread = centre_grid(mid, sigma, long_qty - short_qty, limit / mid, gamma, kappa, horizon)
-    found[0][0], found[0][1], found[0][2] = q, shift, half_spread
-    centre = anchor + shift
-    reservation = mid + shift
+    limit = p.max_inventory * now.equity
+    q, shift, half_spread = centre_grid(
+        now.close, now.sigma, long.leg.qty - short.leg.qty, limit / now.close, p.gamma, p.kappa, p.horizon
+    )
+    now.q, now.shift = q, shift
     changed = 0
-    if long_block == PLACED:
-        if plan_side(
-            1, levels, centre, spacing_pct, mid, reservation - half_spread,
-            notional * funding_tilt(funding_rate, 1), limit - long_qty * mid,
-            tick, step, min_qty, min_notional, keep_price, keep_qty,
-            long_taken, long_fills, long_count, long_orders, tally, found[1],
-        ):  # fmt: skip
+    if long.leg.blocked == PLACED:
+        layout = lay_out(1, memory, now, long.leg, limit, half_spread)
+        if plan_side(1, p, rules, now, long, layout, plan.tally):
             changed += 1
     else:
-        keep_side(levels, long_block, long_orders, tally)
-    if short_block == PLACED:
-        if plan_side(
-            -1, levels, centre, spacing_pct, mid, reservation + half_spread,
-            notional * funding_tilt(funding_rate, -1), limit - short_qty * mid,
-            tick, step, min_qty, min_notional, keep_price, keep_qty,
-            short_taken, short_fills, short_count, short_orders, tally, found[2],
-        ):  # fmt: skip
+        keep_side(p.levels, long, plan.tally)
+    if short.leg.blocked == PLACED:
+        layout = lay_out(-1, memory, now, short.leg, limit, half_spread)
+        if plan_side(-1, p, rules, now, short, layout, plan.tally):
             changed += 2
     else:
-        keep_side(levels, short_block, short_orders, tally)
-    for i in range(levels if len(trace) > 0 else 0):
-        trace[i] = int(long_orders[3][i] + TRACE_ACTIONS * long_orders[4][i])
-        trace[levels + i] = int(short_orders[3][i] + TRACE_ACTIONS * short_orders[4][i])
+        keep_side(p.levels, short, plan.tally)
+    trace = plan.trace
+    for i in range(p.levels if len(trace) > 0 else 0):
+        trace[i] = int(long.orders[3][i] + TRACE_ACTIONS * long.orders[4][i])
+        trace[p.levels + i] = int(short.orders[3][i] + TRACE_ACTIONS * short.orders[4][i])
     return changed
 
 
-# Where `plan_bar` finds its numbers: those of the bar, and those that stay from bar to bar.
-BAR_NUMBERS = 15
-SETTINGS = 11
-SHEET = BAR_NUMBERS + SETTINGS
+def lay_out(side_sign: int, memory: Memory, now: Now, leg: LegState, limit: float, half_spread: float) -> Layout:
+    """Return where the levels of a side lie and how much they take.
 
-
-def plan_bar(
-    sheet: Sequence[float],
-    long_taken: Sequence[float],
-    long_orders: Sequence[MutableSequence[float]],
-    short_taken: Sequence[float],
-    short_orders: Sequence[MutableSequence[float]],
-    tally: MutableSequence[int],
-    found: Sequence[MutableSequence[float]],
-    trace: MutableSequence[int],
-) -> int:
-    """`plan_ladder` with its numbers on one sheet, because entering compiled code costs by the argument.
-
-    The sheet holds, in the order of that function's parameters, long_block to funding_rate, then long_fills,
-    long_count, short_fills, short_count, then levels to keep_qty.
+    `limit` is what the side may hold, quote, and `half_spread` the distance that the levels keep from the reservation
+    price.
     """
-    s = sheet
-    return plan_ladder(
-        int(s[0]), int(s[1]), s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10],
-        int(s[15]), s[16], s[17], s[18], s[19], s[20], s[21], s[22], s[23], s[24], s[25],
-        long_taken, int(s[11]), int(s[12]), long_orders, short_taken, int(s[13]), int(s[14]), short_orders,
-        tally, found, trace,
-    )  # fmt: skip
+    return Layout(
+        centre=memory.anchor + now.shift,
+        edge=now.close + now.shift - side_sign * half_spread,
+        notional=now.notional * funding_tilt(memory.funding_rate, side_sign),
+        capacity=limit - leg.qty * now.close,
+    )
 
 
-def keep_side(levels: int, code: int, orders: Sequence[MutableSequence[float]], tally: MutableSequence[int]) -> None:
-    """Plan nothing on a side: every level keeps what rests there and is counted under one `Blocked` code."""
-    actions, codes = orders[3], orders[4]
+def keep_side(levels: int, side: LadderSide, tally: MutableSequence[int]) -> None:
+    """Plan nothing on a side: every level keeps what rests there and is counted under the side's `Blocked` code."""
+    actions, codes, code = side.orders[3], side.orders[4], side.leg.blocked
     for i in range(levels):
         actions[i] = KEEP
         codes[i] = code

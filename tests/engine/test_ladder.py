@@ -1,12 +1,16 @@
 """Which entry a level wants, and which resting orders change for it."""
 
 import math
+from types import SimpleNamespace
+from typing import get_type_hints
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gridv4_bt.compiled import compiled
+from gridv4_bt.config import GridConfig
 from gridv4_bt.core.funding import funding_tilt
 from gridv4_bt.core.grid import nudge_round_number, nudge_window
 from gridv4_bt.core.inventory import normalized_inventory, optimal_spread, reservation_price
@@ -18,21 +22,26 @@ from gridv4_bt.engine.ladder import (
     PLACED,
     REGIME,
     REPLACE,
-    SHEET,
     VAR,
     Blocked,
+    LadderSide,
+    Layout,
+    Plan,
     centre_grid,
     is_kept,
     ladder_totals,
+    lay_out,
     lies_near,
     order_price,
-    plan_bar,
     plan_ladder,
     plan_side,
     reach_reason,
     size_reason,
     surroundings_reason,
 )
+from gridv4_bt.engine.ladder_sheet import FOUND_AT, SHEET, plan_bar, read_found, write_bar
+from gridv4_bt.engine.market import Market
+from gridv4_bt.engine.state import LegState, Memory, Now
 from strategies.ladder_plan import MADE_OF
 
 
@@ -131,6 +140,12 @@ QTYS = [10.189, 10.401, 10.612]  # 1,000 of notional each
 
 OLD_SPACING = 0.015  # of the grid that placed what rests
 UNTOUCHED = (-1.0, -2.0, -3.0)
+FILTERS = ("tick", "step", "min_qty", "min_notional")
+
+
+def only(numbers, *names):
+    """A record of these numbers alone: what else a rule might read is missing."""
+    return SimpleNamespace(**{name: numbers[name] for name in names})
 
 
 def check_spacings_and_totals(numbers, actions, standing, prices, qtys, spacings, totals):
@@ -160,18 +175,20 @@ def plan(standing=((0.0, 0.0),) * 3, fills=(), cooling=(), **changed):
         "notional": 1_000.0, "capacity": 1e9, "tick": 0.01, "step": 0.001, "min_qty": 0.001, "min_notional": 5.0,
         "keep_price": 0.25, "keep_qty": 0.2,
     }  # fmt: skip
+    n = numbers | changed
     prices, qtys = map(list, zip(*standing, strict=True))
     spacings = [OLD_SPACING if price else 0.0 for price in prices]
     actions, codes, tally, totals = [-1] * 3, [-1] * 3, [0] * len(Blocked), list(UNTOUCHED)
     taken = [*fills, *cooling]
+    leg = LegState(taken_fills=len(fills), taken=len(taken))
     changes = plan_side(
-        **numbers | changed,
-        taken=taken,
-        fills=len(fills),
-        count=len(taken),
-        orders=[prices, qtys, spacings, actions, codes],
-        tally=tally,
-        totals=totals,
+        n["side_sign"],
+        only(n, "levels", "keep_price", "keep_qty"),
+        only(n, *FILTERS),
+        Now(close=n["last_price"], spacing_pct=n["spacing_pct"]),
+        LadderSide(leg, taken, [prices, qtys, spacings, actions, codes], totals),
+        Layout(n["centre"], n["edge"], n["notional"], n["capacity"]),
+        tally,
     )
     check_spacings_and_totals(numbers | changed, actions, standing, prices, qtys, spacings, totals)
     return actions, codes, list(zip(prices, qtys, strict=True)), changes, tally
@@ -236,9 +253,14 @@ def test_sells_lie_above():
 def test_cancelling_the_last_order_leaves_totals_of_nothing():
     prices, qtys, totals = [98.14], [10.0], list(UNTOUCHED)
     changes = plan_side(
-        1, 1, 100.0, 0.02, 100.0, 99.5, 1_000.0, 0.0, 0.01, 0.001, 0.001, 5.0, 0.25, 0.2, [], 0, 0,
-        [prices, qtys, [0.02], [0], [0]], [0] * len(Blocked), totals,
-    )  # fmt: skip
+        1,
+        SimpleNamespace(levels=1, keep_price=0.25, keep_qty=0.2),
+        SimpleNamespace(tick=0.01, step=0.001, min_qty=0.001, min_notional=5.0),
+        Now(close=100.0, spacing_pct=0.02),
+        LadderSide(LegState(), [], [prices, qtys, [0.02], [0], [0]], totals),
+        Layout(centre=100.0, edge=99.5, notional=1_000.0, capacity=0.0),
+        [0] * len(Blocked),
+    )
     assert (changes, prices, totals) == (1, [0.0], [0.0, 0.0, 0.0])
 
 
@@ -249,43 +271,99 @@ class Ladder:
     """Three levels a side, planned on columns of `kind` (list or array)."""
 
     numbers = {
-        "anchor": 100.0, "spacing_pct": 0.02, "mid": 100.5, "sigma": 0.002, "equity": 10_000.0, "long_qty": 4.0,
+        "anchor": 100.0, "spacing_pct": 0.02, "close": 100.5, "sigma": 0.002, "equity": 10_000.0, "long_qty": 4.0,
         "short_qty": 1.0, "notional": 1_000.0, "funding_rate": 0.0001, "levels": 3, "max_inventory": 0.5,
         "gamma": 5.0, "kappa": 1_000.0, "horizon": 96, "tick": 0.01, "step": 0.001, "min_qty": 0.001,
         "min_notional": 5.0, "keep_price": 0.25, "keep_qty": 0.2,
     }  # fmt: skip
+    parameters = ("levels", "max_inventory", "gamma", "kappa", "horizon", "keep_price", "keep_qty")
 
     def __init__(self, kind=list):
-        self.long, self.short, self.found = (
-            kind([[0.0] * width for _ in range(rows)]) for rows, width in ((5, 3), (5, 3), (3, 3))
+        self.long, self.short, self.totals = (
+            kind([[0.0] * width for _ in range(rows)]) for rows, width in ((5, 3), (5, 3), (2, 3))
         )
-        self.taken, self.tally, self.trace = kind([98.2]), kind([0] * len(Blocked)), kind([0] * 6)
+        self.long_taken = self.short_taken = kind([98.2])
+        self.long_counts, self.short_counts = (1, 1), (0, 0)
+        self.tally, self.trace = kind([0] * len(Blocked)), kind([0] * 6)
+        self.now = Now()
 
-    def plan(self, rule=plan_ladder, long_block=PLACED, short_block=PLACED, **changed):
-        return rule(
-            long_block, short_block, *(self.numbers | changed).values(), self.taken, 1, 1, self.long,
-            self.taken, 0, 0, self.short, self.tally, self.found, self.trace,
+    def records(self, long_block=PLACED, short_block=PLACED, **changed):
+        n = self.numbers | changed
+        legs = (
+            LegState(sign=sign, blocked=block, qty=n[qty], taken_fills=fills, taken=count)
+            for sign, block, qty, (fills, count) in (
+                (1, long_block, "long_qty", self.long_counts),
+                (-1, short_block, "short_qty", self.short_counts),
+            )
+        )
+        memory = Memory(anchor=n["anchor"], funding_rate=n["funding_rate"])
+        for name in ("spacing_pct", "close", "sigma", "equity", "notional"):
+            setattr(self.now, name, n[name])
+        return only(n, *self.parameters), only(n, *FILTERS), memory, *legs
+
+    def plan(self, **changed):
+        p, rules, memory, long, short = self.records(**changed)
+        return plan_ladder(
+            p, rules, memory, self.now,
+            LadderSide(long, self.long_taken, self.long, self.totals[0]),
+            LadderSide(short, self.short_taken, self.short, self.totals[1]),
+            Plan(self.tally, self.trace),
         )  # fmt: skip
 
     def state(self):
-        return [[list(row) for row in part] for part in (self.long, self.short, self.found)] + [list(self.tally)]
+        parts = [[list(row) for row in part] for part in (self.long, self.short, self.totals)]
+        return [*parts, [self.now.q, self.now.shift], list(self.tally)]
+
+
+class SheetLadder(Ladder):
+    """The same by way of a sheet."""
+
+    def __init__(self, rule=plan_bar):
+        self.rule = rule
+        super().__init__(np.array)
+        self.memory = bytearray(SHEET.itemsize)
+        self.sheet = np.frombuffer(self.memory, SHEET)[0]
+        self.totals, self.tally = self.sheet["totals"], self.sheet["tally"]
+        self.trace = np.zeros(6, np.uint8)
+
+    def plan(self, **changed):
+        p, rules, memory, long, short = self.records(**changed)
+        records = {"p": p, "rules": rules, "memory": memory, "long": long, "short": short, "now": self.now}
+        for name, record in records.items():
+            for number in SHEET[name].names:
+                if hasattr(record, number):
+                    self.sheet[name][number] = getattr(record, number)
+        changes = self.rule(
+            np.frombuffer(self.memory), self.long_taken, self.long, self.short_taken, self.short, self.trace
+        )
+        self.now.q, self.now.shift = self.sheet["now"]["q"], self.sheet["now"]["shift"]
+        return changes
 
 
 def one_side(sign, **numbers):
     """What `plan_side` makes of the side of a `Ladder`."""
     n = Ladder.numbers | numbers
     limit = n["max_inventory"] * n["equity"]
-    position = n["long_qty"] - n["short_qty"]
-    q, shift, half = centre_grid(n["mid"], n["sigma"], position, limit / n["mid"], n["gamma"], n["kappa"], n["horizon"])
+    mid, position = n["close"], n["long_qty"] - n["short_qty"]
+    q, shift, half = centre_grid(mid, n["sigma"], position, limit / mid, n["gamma"], n["kappa"], n["horizon"])
     orders, tally, totals = [[0.0] * 3 for _ in range(5)], [0] * len(Blocked), [0.0] * 3
     held = n["long_qty"] if sign > 0 else n["short_qty"]
+    taken = int(sign > 0)
     changes = plan_side(
-        sign, 3, n["anchor"] + shift, n["spacing_pct"], n["mid"], n["mid"] + shift - sign * half,
-        n["notional"] * funding_tilt(n["funding_rate"], sign), limit - held * n["mid"], n["tick"], n["step"],
-        n["min_qty"], n["min_notional"], n["keep_price"], n["keep_qty"], [98.2], int(sign > 0), int(sign > 0),
-        orders, tally, totals,
-    )  # fmt: skip
-    return changes, orders, tally, totals, [q, shift, half]
+        sign,
+        only(n, "levels", "keep_price", "keep_qty"),
+        only(n, *FILTERS),
+        Now(close=mid, spacing_pct=n["spacing_pct"]),
+        LadderSide(LegState(taken_fills=taken, taken=taken), [98.2], orders, totals),
+        Layout(
+            centre=n["anchor"] + shift,
+            edge=mid + shift - sign * half,
+            notional=n["notional"] * funding_tilt(n["funding_rate"], sign),
+            capacity=limit - held * mid,
+        ),
+        tally,
+    )
+    return changes, orders, tally, totals, [q, shift]
 
 
 def test_ladder_is_both_sides_around_one_centre():
@@ -299,7 +377,8 @@ def test_ladder_is_both_sides_around_one_centre():
     assert ladder.state() == [
         long_orders,
         short_orders,
-        [centre, long_totals, short_totals],
+        [long_totals, short_totals],
+        centre,
         [one + other for one, other in zip(long_tally, short_tally, strict=True)],
     ]
     assert list(ladder.trace) == [4 * Blocked.OCCUPIED] + [PLACE] * 5
@@ -308,24 +387,63 @@ def test_ladder_is_both_sides_around_one_centre():
     assert [round(price * qty) for price, qty in zip(*short_orders[:2], strict=True)] == [1250, 1250, 1250]
 
 
-def test_a_sheet_holds_the_numbers_of_a_ladder_in_their_order():
+@pytest.mark.parametrize(
+    ("sign", "edge", "notional", "capacity"),
+    [(1, 98.0, 750.0, 4_598.0), (-1, 101.0, 1_250.0, 4_899.5)],  # 5,000 less 4 * 100.5, and less 1 * 100.5
+)
+def test_layout_of_a_side_by_hand(sign, edge, notional, capacity):
+    # the reservation price is 100.5 - 1, and the levels keep 1.5 from it; LONG pays the funding
+    now, memory = Now(close=100.5, shift=-1.0, notional=1_000.0), Memory(anchor=103.0, funding_rate=0.0001)
+    leg = LegState(qty=4.0 if sign > 0 else 1.0)
+    assert lay_out(sign, memory, now, leg, 5_000.0, 1.5) == (102.0, edge, notional, capacity)
+
+
+@pytest.mark.parametrize(
+    ("anchor", "close", "side", "first"), [(102.0, 101.5, "long", 100.15), (100.0 / 1.02, 98.5, "short", 99.85)]
+)
+def test_level_on_a_round_number_is_placed_beside_it(anchor, close, side, first):
+    # one spacing from the centre lies 100: a buy goes 0.15 % above it and a sell 0.15 % below
+    ladder = Ladder()
+    ladder.long_counts = (0, 0)
+    ladder.plan(anchor=anchor, close=close, gamma=0.0)
+    assert getattr(ladder, side)[0][0] == pytest.approx(first, rel=1e-12)
+
+
+def test_a_sheet_holds_the_numbers_of_a_ladder():
     # The first fill of each side lies near its first level, the other price cools near its second one.
-    by_name, by_sheet = Ladder(), Ladder()
-    n = list(Ladder.numbers.values())
-    sides = [[98.2, 96.2], [102.5, 104.5]]
-    counts = [1, 2, 1, 2]
-    plan_ladder(
-        PLACED, PLACED, *n, sides[0], 1, 2, by_name.long, sides[1], 1, 2, by_name.short,
-        by_name.tally, by_name.found, by_name.trace,
-    )  # fmt: skip
-    sheet = [float(number) for number in (PLACED, PLACED, *n[:9], *counts, *n[9:])]
-    assert len(sheet) == SHEET
-    plan_bar(
-        sheet, sides[0], by_sheet.long, sides[1], by_sheet.short, by_sheet.tally, by_sheet.found, by_sheet.trace
-    )  # fmt: skip
+    by_name, by_sheet = Ladder(), SheetLadder()
+    for ladder, kind in ((by_name, list), (by_sheet, np.array)):
+        ladder.long_taken, ladder.short_taken = kind([98.2, 96.2]), kind([102.5, 104.5])
+        ladder.long_counts = ladder.short_counts = (1, 2)
+    assert by_sheet.plan() == by_name.plan()
     assert by_sheet.state() == by_name.state()
-    assert by_sheet.trace == by_name.trace
+    assert list(by_sheet.trace) == by_name.trace
     assert by_name.tally[Blocked.OCCUPIED] == by_name.tally[Blocked.COOLING] == 2
+
+
+def test_a_bar_is_written_and_the_finds_are_read_where_the_sheet_has_them():
+    memory = bytearray(SHEET.itemsize)
+    sheet = np.frombuffer(memory, SHEET)[0]
+    write_bar(memory, 0, 0.5, 1.5, 2, 3, 4, 5.5, 6, 7, 8, 9.5, 10.5, 11.5, 12.5, 13.5, 14.5)
+    assert (sheet.memory.anchor, sheet.memory.funding_rate) == (0.5, 1.5)
+    for leg, numbers in ((sheet.long, (2, 3, 4, 5.5)), (sheet.short, (6, 7, 8, 9.5))):
+        assert (leg.blocked, leg.taken_fills, leg.taken, leg.qty) == numbers
+    now = sheet.now
+    assert (now.spacing_pct, now.close, now.sigma, now.equity, now.notional) == (10.5, 11.5, 12.5, 13.5, 14.5)
+    now["q"], now["shift"], sheet["totals"][:] = -1.0, -2.0, [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+    assert read_found(memory, FOUND_AT) == (-1.0, -2.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+
+
+@pytest.mark.parametrize(
+    ("record", "source"), [("p", GridConfig), ("rules", Market), ("memory", Memory), ("long", LegState), ("now", Now)]
+)
+def test_a_sheet_has_numbers_of_its_records_in_their_kinds(record, source):
+    kinds = get_type_hints(source)
+    names = SHEET[record].names
+    for name in names:
+        assert (SHEET[record][name].kind, SHEET[record][name].itemsize) == ("i" if kinds[name] is int else "f", 8)
+    if record in ("p", "rules"):
+        assert set(names) == {name for name, kind in kinds.items() if kind in (int, float)}
 
 
 def test_a_plan_without_a_trace_is_the_same():
@@ -372,21 +490,20 @@ def test_blocked_side_keeps_what_rests_and_is_counted(blocks, changed):
 
 
 def test_compiled_ladder_is_the_same_to_the_last_bit():
-    np = pytest.importorskip("numpy")
     pytest.importorskip("numba")
-    fast, rng = compiled(plan_ladder, MADE_OF), np.random.default_rng(5)
-    plain, quick = Ladder(), Ladder(np.array)
+    rng = np.random.default_rng(5)
+    plain, quick = Ladder(), SheetLadder(compiled(plan_bar, MADE_OF))
     for anchor, spacing, mid, sigma, long_qty, short_qty, block in rng.uniform(0.0, 1.0, (500, 7)).tolist():
         numbers = {
             "anchor": 98.0 + 4.0 * anchor,
             "spacing_pct": 0.01 + 0.01 * spacing,
-            "mid": 98.0 + 4.0 * mid,
+            "close": 98.0 + 4.0 * mid,
             "sigma": 0.01 * sigma,
             "long_qty": 40.0 * long_qty,
             "short_qty": 40.0 * short_qty,
         }
         blocks = {"long_block": REGIME if block < 0.2 else PLACED, "short_block": HALT if block > 0.8 else PLACED}
-        assert plain.plan(**blocks, **numbers) == quick.plan(fast, **blocks, **numbers)
+        assert plain.plan(**blocks, **numbers) == quick.plan(**blocks, **numbers)
         assert plain.state() == quick.state()
         assert list(plain.trace) == list(quick.trace)
 

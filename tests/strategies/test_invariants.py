@@ -143,10 +143,15 @@ def test_two_runs_give_identical_bytes(trade, sample, on_sample):
     assert again.strategy.blocked_reasons() == on_sample.strategy.blocked_reasons()
 
 
-def test_rules_that_are_not_compiled_give_identical_bytes(trade, sample, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("compiled", lambda rule, made_of: rule), ("available", lambda: False)],
+    ids=["sheet in Python", "no numba"],
+)
+def test_rules_that_are_not_compiled_give_identical_bytes(trade, sample, monkeypatch, name, other):
     candles = sample.candles.iloc[:2_000]
     fast = trade(candles, funding=sample.funding)
-    monkeypatch.setattr("strategies.ladder_plan.compiled", lambda rule, made_of: rule)
+    monkeypatch.setattr(f"strategies.ladder_plan.{name}", other)
     plain = trade(candles, funding=sample.funding)
     assert plain.strategy.log == fast.strategy.log and plain.trades == fast.trades
     assert [now.after for now in plain.moments] == [now.after for now in fast.moments]

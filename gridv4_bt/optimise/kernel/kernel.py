@@ -29,7 +29,7 @@ from gridv4_bt.engine import (
 )
 from gridv4_bt.engine import matching as phases
 from gridv4_bt.engine.labels import LABELS
-from gridv4_bt.engine.ladder import Blocked
+from gridv4_bt.engine.ladder import Blocked, Plan
 from gridv4_bt.engine.market import MarketHistory
 from gridv4_bt.engine.state import REGIMES, BookState, LegState, Memory, new_records
 from gridv4_bt.errors import ConfigError
@@ -50,7 +50,6 @@ from gridv4_bt.optimise.kernel.state import (
     TRADE,
     WALLET,
     BookRecords,
-    Plan,
     SideRecords,
     State,
 )
@@ -97,14 +96,14 @@ def trade(inputs, state):
     """Run one parameter set over all bars; stop early if the state has no room for the fills (`overflow`)."""
     p, wallet, memory, now = inputs.parameters[0], state.wallet[0], state.memory[0], state.now[0]
     book_state = state.book[0]
-    bars, news, plan = inputs.bars, state.news, Plan(state.tally, state.found, state.trace)
+    bars, news, plan = inputs.bars, state.news, Plan(state.tally, state.trace)
     kelly, returns, by_label = state.kelly, state.returns, state.by_label
-    legs, found = state.legs, state.found
+    legs, totals = state.legs, state.totals
     long = SideRecords(
-        legs[0], state.fills[0], state.closes[0], state.cooling[0], state.taken[0], state.orders[0], found[1]
+        legs[0], state.fills[0], state.closes[0], state.cooling[0], state.taken[0], state.orders[0], totals[0]
     )
     short = SideRecords(
-        legs[1], state.fills[1], state.closes[1], state.cooling[1], state.taken[1], state.orders[1], found[2]
+        legs[1], state.fills[1], state.closes[1], state.cooling[1], state.taken[1], state.orders[1], totals[1]
     )
     rule = 0
     rules = inputs.rules[0]
@@ -175,7 +174,7 @@ def new_state(config: GridConfig, cash: float, days: int, log_shape: tuple[int, 
         cooling=np.zeros((2, room), COOLING),
         taken=np.zeros((2, 2 * room)),
         orders=np.zeros((2, 5, config.levels)),
-        found=np.zeros((3, 3)),
+        totals=np.zeros((2, 3)),
         tally=np.zeros(len(Blocked), np.int64),
         trace=np.zeros(0, np.uint8),  # of no length: nothing is traced
         kelly=np.zeros(5, KELLY),

@@ -43,22 +43,13 @@ def liquidation_range(book, brackets, long, short):
     return account.range_down, account.range_up
 
 
-def plan_entries(p, rules, memory, now, long, short, long_block, short_block, plan):
+def plan_entries(p, rules, memory, now, long, short, plan):
     """Plan the entries of both sides, note q and shift, and return which sides' orders change (see `plan_ladder`)."""
-    changed = plan_ladder(
-        long_block, short_block, memory.anchor, now.spacing_pct, now.close, now.sigma, now.equity,
-        long.leg.qty, short.leg.qty, now.notional, memory.funding_rate,
-        p.levels, p.max_inventory, p.gamma, p.kappa, p.horizon,
-        rules.tick, rules.step, rules.min_qty, rules.min_notional, p.keep_price, p.keep_qty,
-        long.taken, long.leg.taken_fills, long.leg.taken, long.orders,
-        short.taken, short.leg.taken_fills, short.leg.taken, short.orders,
-        plan.tally, plan.found, plan.trace,
-    )  # fmt: skip
+    changed = plan_ladder(p, rules, memory, now, long, short, plan)
     if changed & 1:
         take_totals(long.leg, long.totals)
     if changed & 2:
         take_totals(short.leg, short.totals)
-    now.q, now.shift = plan.found[0, 0], plan.found[0, 1]
     return changed
 
 

@@ -52,7 +52,7 @@ class SideRecords(NamedTuple):
     closes: NDArray  #: CLOSE, market orders for the next open
     cooling: NDArray  #: COOLING, levels closed after a cut
     taken: NDArray[np.float64]  #: prices of the fills and of the levels cooling
-    orders: NDArray[np.float64]  #: see `gridv4_bt.engine.ladder.plan_side`
+    orders: NDArray[np.float64]  #: see `gridv4_bt.engine.ladder.LadderSide`
     totals: NDArray[np.float64]  #: see `gridv4_bt.engine.ladder.ladder_totals`
 
 
@@ -67,14 +67,6 @@ class BookRecords(NamedTuple):
     long: SideRecords
     short: SideRecords
     news: NDArray  #: TRADE, closed in the bar
-
-
-class Plan(NamedTuple):
-    """What planning the ladder keeps."""
-
-    tally: NDArray[np.int64]  #: level-bars by `Blocked` code
-    found: NDArray[np.float64]  #: see `gridv4_bt.engine.ladder.plan_ladder`
-    trace: NDArray[np.uint8]
 
 
 class Inputs(NamedTuple):
@@ -103,7 +95,7 @@ class State(NamedTuple):
     cooling: NDArray  #: COOLING
     taken: NDArray[np.float64]
     orders: NDArray[np.float64]
-    found: NDArray[np.float64]  #: see `gridv4_bt.engine.ladder.plan_ladder`
+    totals: NDArray[np.float64]  #: see `gridv4_bt.engine.ladder.ladder_totals`
     tally: NDArray[np.int64]
     trace: NDArray[np.uint8]  #: of no length
     kelly: NDArray  #: KELLY by regime code + 2, as the rows of returns
