@@ -184,6 +184,7 @@ class Book:
 
     def __init__(self, market: Market, account: Account, costs: Costs) -> None:
         self.market = market
+        self.brackets: Sequence[Bracket] = market.brackets
         self.symbol = market.symbol
         self.account = account
         self.costs = costs
@@ -192,11 +193,6 @@ class Book:
         self.legs = (self.long, self.short)
         self.bar = Bar()
         self.state = BookState()
-
-    @property
-    def brackets(self) -> Sequence[Bracket]:
-        """Notional brackets in force."""
-        return self.market.brackets
 
     def leg(self, side: PositionSide) -> Leg:
         """Return the leg of a positionSide."""

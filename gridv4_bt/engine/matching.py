@@ -91,23 +91,28 @@ def note_first_exit(side: Leg) -> None:
 def note_prices(book: Book) -> None:
     """Note the prices at which a limit order can fill."""
     state, long, short = book.state, book.long, book.short
-    note_first_exit(long)
-    note_first_exit(short)
-    state.buy_below = max(long.leg.first_entry, short.leg.first_exit)
-    state.sell_above = min(short.leg.first_entry, long.leg.first_exit)
-    state.market_orders = count_closes(long) + count_closes(short)
-    state.orders_changed = 0
+    state.orders_changed, state.market_orders = 0, 0
+    state.buy_below, state.sell_above = long.leg.first_entry, short.leg.first_entry
+    if long.leg.fills:  # without any there is nothing to close
+        note_first_exit(long)
+        state.sell_above = min(state.sell_above, long.leg.first_exit)
+        state.market_orders += count_closes(long)
+    if short.leg.fills:
+        note_first_exit(short)
+        state.buy_below = max(state.buy_below, short.leg.first_exit)
+        state.market_orders += count_closes(short)
 
 
 def is_idle(book: Book) -> bool:
     """Return whether the bar reaches no order of ours, or nothing was traded in it."""
-    bar, state, long, short = book.bar, book.state, book.long.leg, book.short.leg
+    bar, state = book.bar, book.state
     if bar.volume == 0.0:
         return True
     if state.orders_changed:
         note_prices(book)
     if state.market_orders or bar.low <= state.buy_below or bar.high >= state.sell_above:
         return False
+    long, short = book.long.leg, book.short.leg
     if long.has_stop and bar.low <= long.stop:
         return False
     return not (short.has_stop and bar.high >= short.stop)

@@ -94,6 +94,7 @@ class SymbolBook(Book):
 
     def _obey_rules_of(self, time_ms: int) -> None:
         self.market = self._history.at(time_ms)
+        self.brackets = self.market.brackets
         self.max_notional = self.market.max_notional(self._leverage)  #: of a leg with its opening orders, quote
         self._next_change = self._history.next_change(time_ms)
 
