@@ -323,10 +323,11 @@ def _paper_candles(
 
     Where a symbol has less history before ``--from``, trading begins later and ends as much later.
     """
-    first, history = parse_time("--from", start), history_bars(config)
+    first = parse_time("--from", start)
+    history = history_bars(config) - 1  # a paper market decides at the last of its bars of history: the span's first
     traded = timedelta(milliseconds=BAR_MS * BARS_A_DAY * days - BAR_MS)
     if first is None:
-        wanted = traded + timedelta(milliseconds=BAR_MS * (history + 1))
+        wanted = traded + timedelta(milliseconds=BAR_MS * (history + 2))
         first = (datetime.now(UTC) - wanted).date()
         last = _midnight(first) + wanted - timedelta(milliseconds=BAR_MS)
         return load_symbols(symbol, first, last, console, cache_dir=cache_dir)
