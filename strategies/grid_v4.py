@@ -84,7 +84,8 @@ class GridStrategyV4(FastStrategy):
         self._feed_bars = 0
         periods = zip(self.datas, self._minperiods, strict=True)
         needed = next(period for data, period in periods if data is self.feed)
-        self._first_bar = max(needed, config.warm_up + 1)
+        # A span that begins later than its data is warmed up by the bars before it, and they are not traded.
+        self._first_bar = max(needed, config.warm_up + 1, getattr(data, "lead", 0) + 1)
         self._closed = self.broker.closed_trades()
         self._trades_seen = 0
         self._settlements_seen = 0

@@ -39,6 +39,7 @@ class SweepMarket:
     bars: NDArray  #: `gridv4_bt.optimise.kernel.state.BAR`: candles, mark and the signals that no parameter changes
     recorded: Floats | None  #: rate settled at each bar's open, NaN for none; None: the synthetic rate
     needed: int  #: bars until those signals are known
+    lead: int = 0  #: bars before the span that is traded, which warm it up
     _known: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -68,7 +69,8 @@ class SweepMarket:
         bars["mark_low"], bars["mark_high"] = np.where(unknown, low, mark_low), np.where(unknown, high, mark_high)
         bars["kama"], bars["atr"], bars["adx"], bars["z"] = kama, atr, adx, z
         candles = CandleTable(symbol, feed.candles.interval_ms, bars["time"].copy(), open_, high, low, close, volume)
-        return cls(symbol, history, candles, bars, _values(feed.lines.funding) if feed.has_funding else None, needed)
+        recorded = _values(feed.lines.funding) if feed.has_funding else None
+        return cls(symbol, history, candles, bars, recorded, needed, feed.lead)
 
     def prepare(self, configs: Sequence[GridConfig]) -> None:
         """Compute the signals of these configs, each distinct one once; `sweep` does it for those it is given.
@@ -83,7 +85,7 @@ class SweepMarket:
     def first_bar(self, config: GridConfig) -> int:
         """Return the row of the first bar that a config trades."""
         needed = max(self.needed, self.sigma(config.sigma_bars)[1], self.regimes(config)[1], config.warm_up + 1)
-        return needed - 1
+        return max(needed - 1, self.lead)
 
     def sigma(self, period: int) -> tuple[Floats, int]:
         """Return the volatility over `period` bars, and how many bars it needs."""

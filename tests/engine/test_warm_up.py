@@ -3,7 +3,7 @@
 import pytest
 
 from gridv4_bt.config import load_config
-from gridv4_bt.engine.warm_up import REPLAY_BARS, history_bars, warm_up_bars, with_live_history
+from gridv4_bt.engine.warm_up import REPLAY_BARS, history_bars, span_warm_up, warm_up_bars, with_live_history
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,22 @@ def test_history_is_as_long_as_the_longest_need(settings, backtest, all_indicato
     config = load_config(None, settings)
     assert (warm_up_bars(config), history_bars(config)) == (backtest, all_indicators)
     assert with_live_history(config).warm_up == live
+
+
+@pytest.mark.parametrize(
+    ("settings", "varied", "bars"),
+    [
+        ([], {}, 10_000),  # after which no average knows any more where it began
+        (["warm_up=12000"], {}, 12_001),
+        (["gmm_window=20000"], {}, 10_000),  # of no meaning with KAMA
+        (["gmm_window=20000", "regime=gmm"], {}, 20_000 + 16 + 97),
+        (["gmm_window=20000"], {"regime": ["kama", "gmm"]}, 20_000 + 16 + 97),
+        ([], {"warm_up": [0, 15_000, 300], "k": [1.0, 2.0]}, 15_001),
+        (["regime=gmm"], {"gmm_window": (480.0, 30_000.0), "sigma_bars": (24.0, 192.0)}, 30_000 + 16 + 193),
+    ],
+)
+def test_a_span_is_warmed_up_alike_for_all_trials(settings, varied, bars):
+    assert span_warm_up(load_config(None, settings), varied) == bars
 
 
 def test_one_request_brings_all_bars_before_a_replay():
