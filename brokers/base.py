@@ -11,10 +11,11 @@ from typing import Any, Protocol
 import backtrader as bt
 
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.book import Bar, Book, Leg
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.ladder import Blocked
 from gridv4_bt.engine.market import Market
-from gridv4_bt.engine.matching import Bar, Book, Leg
-from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
+from gridv4_bt.engine.types import ClosedTrade, PositionSide
 
 
 class SymbolState(Protocol):

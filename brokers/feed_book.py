@@ -4,8 +4,8 @@ import backtrader as bt
 
 from gridv4_bt.compat import LineReader, epoch_ms
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.book import Costs
 from gridv4_bt.engine.market import MarketHistory
-from gridv4_bt.engine.matching import Costs
 from gridv4_bt.engine.symbol_book import SymbolBook
 
 _NONE = float("nan")
@@ -20,7 +20,6 @@ class FeedBook(SymbolBook):
         history: MarketHistory,
         account: Account,
         costs: Costs,
-        fill_rule: str,
         funding_hours: float,
         intrabar: str,
         leverage: float,
@@ -30,7 +29,6 @@ class FeedBook(SymbolBook):
             history,
             account,
             costs,
-            fill_rule,
             funding_hours,
             intrabar,
             leverage,

@@ -19,12 +19,15 @@ from gridv4_bt.config import backtrader_params
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine import margin
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.book import Costs, Leg
 from gridv4_bt.engine.intrabar import MODES
-from gridv4_bt.engine.ladder import PLACE, REPLACE, Blocked
+from gridv4_bt.engine.labels import LABELS, TradeLabel
+from gridv4_bt.engine.ladder import PLACED, Blocked
 from gridv4_bt.engine.liquidation import is_safe, liquidation_range
 from gridv4_bt.engine.market import Market, MarketHistory, load_market_history
-from gridv4_bt.engine.matching import INFINITY, Costs, Leg, MarketClose
-from gridv4_bt.engine.types import LOT_NOISE, ClosedTrade, PositionSide, TradeLabel
+from gridv4_bt.engine.matching import is_idle, order_close, order_matters
+from gridv4_bt.engine.state import INFINITY
+from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.engine.venue import Venue, timeline
 from gridv4_bt.errors import ConfigError, MarketError
 
@@ -57,15 +60,14 @@ class HedgeBroker(HedgeModeBroker):
             raise ConfigError(f"intrabar: {self.p.intrabar!r} is none of {', '.join(MODES)}")
         self.startingcash = self.p.cash
         self.account = Account(self.p.cash)
-        self._costs = Costs(self.p.maker_fee, self.p.taker_fee, self.p.slippage)
+        self._costs = Costs(self.p.maker_fee, self.p.taker_fee, self.p.slippage, self.p.fill_rule == "through")
         self._books: dict[bt.AbstractDataBase, FeedBook] = {}
         self._all: tuple[FeedBook, ...] = ()
         self._notifications: deque[bt.Order] = deque()
         self._reporter = ExecutionReporter(self._notifications)
         self._standard = StandardOrders(self)
+        self._noted_singles = False
         self._venue = Venue(self.account, self._standard.singles, self.p.liquidation_fee, self._report)
-        self._value: float = self.p.cash
-        self._held_notional = 0.0  # of all positions at the last closes
         self._range_key: tuple[Market, float, int, int] | None = None
         self._range = (0.0, INFINITY)
         self.ambiguous_bars = 0  #: bars in which the order of prices inside decided what fills
@@ -83,7 +85,7 @@ class HedgeBroker(HedgeModeBroker):
     def getvalue(self, datas: Sequence[bt.AbstractDataBase] | None = None) -> float:
         """Return the equity, or the unrealised PnL of some feeds, quote."""
         if datas is None:
-            return self._value
+            return self.account.value
         books = (self._books[data] for data in datas if data in self._books)
         return plain_sum(book.unrealized(book.bar.close) for book in books)
 
@@ -171,15 +173,15 @@ class HedgeBroker(HedgeModeBroker):
         for book in self._all:
             if book.next_bar():
                 fresh.append(book)
-                busy = busy or not book.is_idle()
+                busy = busy or not is_idle(book)
         safe = is_safe(self.account, self._all)
         if busy or not safe:
-            self.ambiguous_bars += (busy and not safe) or any(book.order_matters() for book in fresh)
+            self.ambiguous_bars += (busy and not safe) or any(order_matters(book) for book in fresh)
             self._standard.expire()
             for moment in timeline(fresh):
                 self._venue.open(moment)
                 self._venue.trade(moment)
-        self._revalue()
+        margin.revalue(self.account, self._all)
 
     # --- hedge-mode interface (see HedgeModeBroker)
 
@@ -194,44 +196,20 @@ class HedgeBroker(HedgeModeBroker):
         if book.owner is not None and book.owner is not owner:
             raise ConfigError(f"{book.symbol} is traded by two grid strategies; each symbol may have one")
         book.owner = owner
-        book.regime = regime
+        book.state.regime = regime
 
     def rest_entries(self, data: bt.AbstractDataBase) -> dict[int, Blocked]:
         book = self._book(data)
-        refused: dict[int, Blocked] = {}
-        close = book.bar.close
-        largest = max(book.long.bound_notional(close), book.short.bound_notional(close))
-        if largest > book.max_notional or self._standard.alive or self.available_margin() < 0.0:
-            refused = self._refuse_entries(book)
+        self._note_single_orders()
         book.orders_changed()
-        return refused
-
-    def _refuse_entries(self, book: FeedBook) -> dict[int, Blocked]:
-        """Empty the levels whose new order the exchange refuses; LONG comes before SHORT, the nearest level first."""
-        leverage = self.p.leverage
-        free = self.available_margin()
-        capacities = {leg.side: self.position_capacity(book, leg) for leg in book.legs}
-        new = []
-        for leg in book.legs:
-            for i, action in enumerate(leg.actions):
-                if action in (PLACE, REPLACE):
-                    notional = leg.prices[i] * leg.qtys[i]
-                    new.append((leg, i, notional))
-                    free += notional / leverage
-                    capacities[leg.side] += notional
-        refused = {}
-        for leg, i, notional in new:
-            level = -leg.sign * (i + 1)
-            limit = margin.opening_limit(notional, capacities[leg.side], free, leverage)
-            if limit is None:
-                capacities[leg.side] -= notional
-                free -= notional / leverage
-            else:
-                refused[level] = limit
-                leg.prices[i] = 0.0
-        for leg in book.legs:
-            leg.entries_changed()
-        return refused
+        if not margin.refuse_entries(self.account, self._all, book, book.max_notional, self.p.leverage):
+            return {}
+        return {
+            -leg.sign * (i + 1): Blocked(reason)
+            for leg in book.legs
+            for i in range(leg.levels)
+            if (reason := margin.refusal_of(leg, i)) != PLACED
+        }
 
     def cancel_entries(self, data: bt.AbstractDataBase, side: PositionSide) -> None:
         book = self._book(data)
@@ -251,13 +229,7 @@ class HedgeBroker(HedgeModeBroker):
     ) -> bool:
         book = self._book(data)
         leg = book.leg(side)
-        pending = plain_sum(close.qty for close in leg.closes if close.fill_id == fill_id)
-        free = leg.tracker.qtys[leg.tracker.ids.index(fill_id)] - pending
-        if free <= LOT_NOISE * qty:
-            return False
-        leg.closes.append(MarketClose(fill_id, min(qty, free), label))
-        book.orders_changed()
-        return True
+        return order_close(book, leg, leg.tracker.ids.index(fill_id), qty, LABELS.index(label))
 
     def closed_trades(self) -> Sequence[ClosedTrade]:
         return self.account.closed
@@ -271,12 +243,12 @@ class HedgeBroker(HedgeModeBroker):
     def liquidation_range(self, data: bt.AbstractDataBase) -> tuple[float, float]:
         book = self._book(data)
         if len(self._all) > 1:
-            return liquidation_range(self.account, self._all, book, worst=False)
+            return liquidation_range(self.account, self._all, book.state.place, worst=False)
         # A single symbol's range moves only when the rules, the book or the wallet do.
         key = (book.market, self.account.wallet, book.long.tracker.version, book.short.tracker.version)
         if key != self._range_key:
             self._range_key = key
-            self._range = liquidation_range(self.account, self._all, book, worst=False)
+            self._range = liquidation_range(self.account, self._all, 0, worst=False)
         return self._range
 
     def liquidations(self) -> int:
@@ -284,20 +256,24 @@ class HedgeBroker(HedgeModeBroker):
 
     def available_margin(self) -> float:
         """Return the equity that is not initial margin of positions or opening orders, quote."""
-        notional = self._held_notional
-        for book in self._all:
-            notional += book.long.entry_notional + book.short.entry_notional
-            if self._standard.alive:
-                notional += self._standard.open_notional(book)
-        bound: float = notional / self.p.leverage
-        return self._value - bound
+        self._note_single_orders()
+        return margin.free_margin(self.account, self._all, self.p.leverage)
 
     def position_capacity(self, book: FeedBook, leg: Leg) -> float:
         """Return the notional by which a leg and its opening orders may still grow at the leverage chosen, quote."""
-        ordered = self._standard.open_notional(book, leg.side) if self._standard.alive else 0.0
-        return margin.capacity(book.max_notional, leg, book.bar.close, ordered)
+        self._note_single_orders()
+        return margin.capacity(book.max_notional, leg.leg, book.bar.close)
 
     # ---
+
+    def _note_single_orders(self) -> None:
+        """Note the notional of the single orders that open."""
+        alive = bool(self._standard.alive)
+        if alive or self._noted_singles:
+            self._noted_singles = alive
+            for book in self._all:
+                for leg in book.legs:
+                    leg.leg.ordered = self._standard.open_notional(book, leg.side)
 
     def _book(self, data: bt.AbstractDataBase) -> FeedBook:
         book = self._books.get(data)
@@ -307,14 +283,7 @@ class HedgeBroker(HedgeModeBroker):
             if isinstance(history, Market):
                 history = MarketHistory(((0, history),))
             book = self.book_type(
-                data,
-                history,
-                self.account,
-                self._costs,
-                self.p.fill_rule,
-                self.p.funding_hours,
-                self.p.intrabar,
-                self.p.leverage,
+                data, history, self.account, self._costs, self.p.funding_hours, self.p.intrabar, self.p.leverage
             )
             if any(other.symbol == book.symbol for other in self._all):
                 raise MarketError(f"two feeds trade {book.symbol}; give each feed the name of its own symbol")
@@ -323,6 +292,7 @@ class HedgeBroker(HedgeModeBroker):
                     f"leverage: -4028 {self.p.leverage:g} is not valid for {book.symbol}, which allows "
                     f"{max(book.market.max_leverages):g} at most"
                 )
+            book.state.place = len(self._all)
             self._books[data] = book
             self._all = tuple(self._books.values())
             self._venue.books = self._all
@@ -335,18 +305,6 @@ class HedgeBroker(HedgeModeBroker):
                 if execution.symbol == book.symbol:
                     self._reporter.report(book, execution)
             executions[:] = [other for other in executions if other.symbol != book.symbol]
-
-    def _revalue(self) -> None:
-        value = self.account.wallet
-        held = 0.0
-        for book in self._all:
-            long, short = book.long.tracker, book.short.tracker
-            if long.ids or short.ids:
-                close = book.bar.close
-                value += long.unrealized(close) + short.unrealized(close)
-                held += margin.position_notional(book, close)
-        self._value = value
-        self._held_notional = held
 
 
 def _side_of(side: PositionSide | str) -> PositionSide:

@@ -15,8 +15,11 @@ from brokers.feed_book import FeedBook
 from brokers.hedge import HedgeBroker
 from gridv4_bt.compat import epoch_ms
 from gridv4_bt.core.time import BAR_MS
-from gridv4_bt.engine.matching import INFINITY, MarketClose
-from gridv4_bt.engine.types import Fill, TradeLabel
+from gridv4_bt.engine import margin
+from gridv4_bt.engine.book import MarketClose
+from gridv4_bt.engine.labels import TradeLabel
+from gridv4_bt.engine.state import INFINITY
+from gridv4_bt.engine.types import Fill
 from gridv4_bt.errors import ConfigError
 
 
@@ -82,7 +85,7 @@ class LiveHedgeBroker(HedgeBroker):
             self._restore(saved)
         if fresh and self._saved is None:
             self._take_in(fresh)
-        self._revalue()
+        margin.revalue(self.account, self._all)
 
     def _next_bar(self, book: FeedBook) -> bool:
         """Read a symbol's new bar, if there is one, and log the funding paid at its open."""
@@ -165,7 +168,7 @@ def _saved_bar(saved: dict[str, Any], book: FeedBook) -> float:
 def _book_state(book: FeedBook) -> dict[str, Any]:
     return {
         "bar": book.bar.time,
-        "regime": book.regime,
+        "regime": book.state.regime,
         "legs": [
             {
                 "fills": [list(fill) for fill in leg.tracker.fills],
@@ -180,7 +183,7 @@ def _book_state(book: FeedBook) -> dict[str, Any]:
 
 
 def _restore_book(book: FeedBook, saved: dict[str, Any]) -> None:
-    book.regime = saved["regime"]
+    book.state.regime = saved["regime"]
     for leg, state in zip(book.legs, saved["legs"], strict=True):
         for fill in state["fills"]:
             leg.tracker.add(Fill(*fill))

@@ -11,7 +11,7 @@ from backtrader.order import OrderData
 
 from brokers.feed_book import FeedBook
 from gridv4_bt.engine.account import Execution
-from gridv4_bt.engine.types import TradeLabel
+from gridv4_bt.engine.labels import TradeLabel
 
 
 class PerpetualCommInfo(bt.CommInfoBase):

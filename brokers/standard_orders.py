@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import backtrader as bt
 
 from brokers.feed_book import FeedBook
-from gridv4_bt.engine.matching import Book, Leg
+from gridv4_bt.engine.book import Book, Leg
 from gridv4_bt.engine.orders import (
     OrderType,
     Refusal,
@@ -28,7 +28,8 @@ from gridv4_bt.engine.orders import (
     opens,
     order_price,
 )
-from gridv4_bt.engine.types import LOT_NOISE, PositionSide
+from gridv4_bt.engine.position import LOT_NOISE
+from gridv4_bt.engine.types import PositionSide
 
 _TYPES = {
     bt.Order.Market: OrderType.MARKET,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 import backtrader as bt
 import numpy as np
@@ -45,6 +45,7 @@ class CandleFeed(FastAdvance):
     detail: finer candles inside the bars: path, DataFrame, DetailTable or None
     interval: bar length the candles must have; a CandleTable brings its own
     gaps: "refuse" or "flat", see `read_candles`
+    warm_up: how many bars before `fromdate` are loaded too, if there are so many; of a feed without filters and `tz`
 
     Lines (besides open, high, low, close, volume; NaN = nothing at this bar)
     -----
@@ -55,6 +56,7 @@ class CandleFeed(FastAdvance):
     Attributes
     ----------
     candles: the CandleTable
+    lead: number of bars loaded before `fromdate`, to be read by indicators and not to be traded
     has_funding: whether funding was given
     mark_is_fine: whether the mark candles are as fine as the bars (their length divides the bar's)
     detail: the `Detail` that knows the finer candles of a bar, or None
@@ -70,6 +72,7 @@ class CandleFeed(FastAdvance):
         ("detail", None),
         ("interval", "15m"),
         ("gaps", "refuse"),
+        ("warm_up", 0),
     )
 
     def __init__(self) -> None:
@@ -87,6 +90,10 @@ class CandleFeed(FastAdvance):
 
         self.warnings: list[str] = []
         wanted = self._wanted_rows()
+        self.lead = min(self.p.warm_up, int(wanted.start)) if self.p.fromdate is not None else 0
+        if self.lead:
+            first = int(candles.time[wanted.start - self.lead])
+            self.p.fromdate = datetime.fromtimestamp(first / 1000.0, UTC).replace(tzinfo=None)
         time = candles.time[wanted]
         self.has_funding = self.p.funding is not None
         if self.has_funding:
@@ -120,7 +127,7 @@ class CandleFeed(FastAdvance):
         self._columns = [(aliases.index(alias), column) for alias, column in columns.items()]
 
     def bars(self) -> dict[str, np.ndarray]:
-        """Return the bars as a run reads them, between `fromdate` and `todate`: an array for each line, by its name.
+        """Return the bars as a run reads them, up to `todate`: an array for each line, by its name.
 
         Instead of `datetime` it has `time`, int64 ms UTC. A line that has no data is left out.
         """
@@ -131,6 +138,12 @@ class CandleFeed(FastAdvance):
             lines = {names[index]: column[wanted] for index, column in self._columns}
         days = lines.pop("datetime")
         return {"time": np.round((days - EPOCH_DAYS) * DAY_MS).astype(np.int64)} | lines
+
+    @property
+    def rows(self) -> int:
+        """Return how many bars a run reads, those before `fromdate` included."""
+        wanted = self._wanted_rows()
+        return int(wanted.stop - wanted.start)
 
     def _loaded_lines(self) -> dict[str, np.ndarray]:
         """Return all lines as Backtrader loads them, with its filters and time zones."""

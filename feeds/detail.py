@@ -6,7 +6,7 @@ import numpy as np
 
 from feeds.tables import CandleTable, DetailTable, MarkTable
 from gridv4_bt.core.time import MINUTE_MS, iso
-from gridv4_bt.engine.matching import Bar
+from gridv4_bt.engine.book import Bar
 from gridv4_bt.errors import DataError
 
 

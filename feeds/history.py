@@ -75,6 +75,7 @@ def load_history(
     cache_dir: Path | None = None,
     kinds: tuple[str, ...] = ("candles", "funding", "mark"),
     refill: bool = False,
+    warm_up: int = 0,
     progress: Progress = lambda what, done, wanted: None,
     connect: Callable[[str], MarketDataClient] = connect,
 ) -> History:
@@ -90,6 +91,8 @@ def load_history(
     cache_dir: default: `gridv4/history` in the user's cache directory
     kinds: which of candles (always needed), funding and mark
     refill: ask once more for the bars that the exchange did not have when it was asked
+    warm_up: bars before `start` that are wanted too, as many as there are: fewer after a listing, and without a network
+        those in the cache
     progress: called for every month
     connect: makes the connection when the cache does not suffice; default: the real one
 
@@ -108,7 +111,8 @@ def load_history(
         raise DataError(f"exchange {exchange} is unknown: use one of {', '.join(EXCHANGES)}")
     if BAR_MS % step:
         raise DataError(f"interval {interval} does not divide 15m: use 1m, 3m, 5m or 15m")
-    span = _Wanted(symbol, None if start is None else time_ms(start), None if end is None else end_ms(end))
+    lead = warm_up * step if start is not None else 0
+    span = _Wanted(symbol, None if start is None else time_ms(start), None if end is None else end_ms(end), lead)
     root = Path(cache_dir) if cache_dir is not None else default_folder()
     loader = _Loader(root / exchange, name, symbol, lambda: connect(exchange), refill, progress)
     candles = loader.load(Series("candles", step), span)
@@ -119,7 +123,8 @@ def load_history(
     for series in (Series("funding"), Series("mark", step)):
         if series.kind in kinds:
             until = last + FUNDING_JITTER_MS + 1 if series.kind == "funding" else last + step
-            rows = loader.load(series, _Wanted(symbol, first, until, companion=True))
+            since = max(first, span.first or 0)
+            rows = loader.load(series, _Wanted(symbol, since, until, since - first, companion=True))
             others[series.kind] = rows if len(rows) else None
             if not len(rows):
                 loader.warnings.append(f"{name}: {exchange} has no {series.kind} of this time")
@@ -136,7 +141,13 @@ class _Wanted:
     symbol: str
     first: int | None  #: ms UTC; None: from the first row on
     end: int | None  #: ms UTC, exclusive; None: until the last closed bar
+    lead: int = 0  #: of rows before `first` that are wanted too, as far as there are any, ms
     companion: bool = False  #: rows that may be missing, such as mark candles of a market's first months
+
+    @property
+    def since(self) -> int:
+        """Time of the first row wanted, ms UTC; 0: from the first row on."""
+        return 0 if self.first is None else max(self.first - self.lead, 0)
 
     def __post_init__(self) -> None:
         if self.first is not None and self.end is not None and self.first >= self.end:
@@ -180,7 +191,7 @@ class _Loader:
         """Return the wanted rows if the cache holds them all; no request is made to find out."""
         if cache.first is None:
             return None
-        first = max(cache.first, wanted.first if wanted.first is not None else 0)
+        first = max(cache.first, wanted.since)
         end = wanted.end
         if end is None or end > cache.until:
             # Only to see whether there can be a newer bar; a clock that is behind the exchange's does not know.
@@ -220,7 +231,7 @@ class _Loader:
         if not wanted.companion:
             self._refuse_before_listing(cache, wanted)
         closed = _closed(cache.series, self._now)
-        first = max(cache.first, wanted.first if wanted.first is not None else 0)
+        first = max(cache.first, wanted.since)
         end = min(wanted.end if wanted.end is not None else closed, closed)
         if end <= first and not wanted.companion:
             raise DataError(f"{self.symbol}: no closed bar from {iso(first)} on yet. Choose an earlier --from.")
@@ -313,7 +324,19 @@ class _Loader:
         return None
 
     def _offline(self, cache: SeriesCache, wanted: _Wanted, failure: OSError) -> pd.DataFrame:
-        """Return what is cached if no end was asked for; without a network that is the latest there is."""
+        """Return what is cached if no end was asked for, and where earlier rows for the warm-up are missing.
+
+        Without a network that is the latest there is, and the earliest.
+        """
+        if wanted.lead and (shorter := self._held_before(cache, wanted)) != wanted:
+            rows = self._cached(cache, shorter) if wanted.end is not None else self._offline(cache, shorter, failure)
+            if rows is not None and len(rows):
+                if not wanted.companion:
+                    self.warnings.append(
+                        f"{self.name}: no network, so the warm-up begins at {iso(shorter.since)}, where the cache does"
+                    )
+                return rows
+            wanted = shorter
         known = cache.until if wanted.end is None else min(wanted.end, cache.until)
         if (wanted.end is None or wanted.companion) and known > (wanted.first or 0):
             rows = self._cached(cache, replace(wanted, end=known))
@@ -326,6 +349,17 @@ class _Loader:
             held = f"only {iso(max(month_span(min(cache.months))[0], cache.first or 0))} to {iso(cache.until)}"
         reason = f"{failure.strerror}; the cache has {held} ({cache.series.name} of {self.name})"
         raise OSError(failure.errno, reason, failure.filename) from failure
+
+    def _held_before(self, cache: SeriesCache, wanted: _Wanted) -> _Wanted:
+        """Return the span with as many of the earlier rows as the cache holds without a gap."""
+        start = since = wanted.first or 0
+        for month in reversed(list(months((wanted.since, start)))):
+            entry = cache.months.get(month)
+            begin, over = month_span(month)
+            if entry is None or entry.until < min(over, start):
+                break
+            since = max(begin, wanted.since)
+        return replace(wanted, lead=start - since)
 
     def _set_damaged_aside(self, cache: SeriesCache) -> None:
         try:

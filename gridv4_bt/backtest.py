@@ -13,7 +13,7 @@ from feeds.candles import CandleFeed
 from gridv4_bt.compat import FastCerebro
 from gridv4_bt.config import GridConfig, backtrader_params
 from gridv4_bt.engine.market import load_market_history
-from gridv4_bt.engine.warm_up import warm_up_bars
+from gridv4_bt.engine.warm_up import LONGEST_MEMORY_BARS, warm_up_bars
 from gridv4_bt.errors import DataError
 from gridv4_bt.metrics.recorder import RunRecorder, SymbolRecord
 from gridv4_bt.metrics.summary import summarize
@@ -40,11 +40,20 @@ class RunResult:
 
 
 def make_feeds(
-    data: Sequence[SymbolData], gaps: str = "refuse", start: Any = None, end: Any = None
+    data: Sequence[SymbolData],
+    gaps: str = "refuse",
+    start: Any = None,
+    end: Any = None,
+    warm_up: int = LONGEST_MEMORY_BARS,
 ) -> list[CandleFeed]:
     """Read and check the data of every symbol.
 
-    `start` and `end` (datetime or date, UTC) cut the bars; a date as `end` means its whole day.
+    `start` and `end` (datetime or date, UTC) are the span that is traded; a date as `end` means its whole day. Bars
+    before `start`, `warm_up` of them if the data has so many, are loaded too: a GridStrategyV4 warms up on them and
+    begins to trade at the span's first bar. Nothing before it is traded, logged or counted. Where there are fewer than
+    the strategy needs it begins later, as it does without `start`. See `gridv4_bt.engine.warm_up.span_warm_up`.
+
+    A strategy of another kind knows nothing of this and needs `warm_up` 0.
 
     Raises
     ------
@@ -61,6 +70,7 @@ def make_feeds(
             gaps=gaps,
             fromdate=start,
             todate=end,
+            warm_up=warm_up,
             name=one.symbol,
         )
         feeds.append(feed)
@@ -112,7 +122,7 @@ def run(cerebro: bt.Cerebro) -> RunResult:
     recorders = [strategy.analyzers.record for strategy in strategies]
     records = [recorder.record for recorder in recorders]
     if not any(len(record.log) for record in records):
-        bars = max((record.bars for record in records), default=0)
+        bars = max((len(strategy.feed) for strategy in strategies), default=0)
         config = strategies[0].config if strategies else GridConfig()
         needed = warm_up_bars(config)
         raise DataError(f"{bars} bars are too few: warm-up needs {needed}. Give a longer span.")

@@ -38,25 +38,6 @@ def column(values: Sequence[float] | NDArray[np.float64]) -> Sequence[float]:
     return np.asarray(values, dtype=np.float64) if available() else list(values)
 
 
-def octets(memory: bytearray) -> MutableSequence[int]:
-    """Return a view of memory as bytes, in the array type that is fastest for the rules."""
-    return np.frombuffer(memory, dtype=np.uint8) if available() else memory
-
-
-def floats(memory: bytearray) -> MutableSequence[float]:
-    """Return a view of memory as floats, in the array type that is fastest for the rules."""
-    return np.frombuffer(memory) if available() else memoryview(memory).cast("d")
-
-
-def rows(memory: bytearray, count: int) -> Sequence[MutableSequence[float]]:
-    """Return a view of memory as `count` rows of floats."""
-    numbers = floats(memory)
-    length = len(numbers) // count
-    if available():
-        return numbers.reshape(count, length)
-    return [numbers[row * length : (row + 1) * length] for row in range(count)]
-
-
 def table(rows: int, length: int) -> Sequence[MutableSequence[float]]:
     """Return rows of zeros in the array type that is fastest for the rules."""
     if not available():

@@ -10,8 +10,7 @@ from gridv4_bt.config import backtrader_params, make_config
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.columns import LOG_COLUMNS
-from gridv4_bt.engine.matching import INFINITY
-from gridv4_bt.engine.state import LABELS, REGIMES, Kelly, Memory, Now
+from gridv4_bt.engine.state import INFINITY, REGIMES, Kelly, Memory, Now
 from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.indicators import KAMA, GMMRegime, RegimeFSM, RollingVolatility, WilderADX, WilderATR, ZScore
@@ -86,7 +85,8 @@ class GridStrategyV4(FastStrategy):
         self._feed_bars = 0
         periods = zip(self.datas, self._minperiods, strict=True)
         needed = next(period for data, period in periods if data is self.feed)
-        self._first_bar = max(needed, config.warm_up + 1)
+        # A span that begins later than its data is warmed up by the bars before it, and they are not traded.
+        self._first_bar = max(needed, config.warm_up + 1, getattr(data, "lead", 0) + 1)
         self._closed = self.broker.closed_trades()
         self._trades_seen = 0
         self._settlements_seen = 0
@@ -235,6 +235,6 @@ class GridStrategyV4(FastStrategy):
         side = self.long if trade.side > 0 else self.short
         row = trade.regime + 2
         steps.learn(
-            self.config, self.memory, side, LABELS.index(trade.label), trade.entry, trade.qty, trade.net,
+            self.config, self.memory, side, trade.label.number, trade.entry, trade.qty, trade.net,
             self.kelly[row], self.returns[row],
         )  # fmt: skip

@@ -10,14 +10,15 @@ from gridv4_bt.compiled import available, buffer, compiled
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core import funding, grid, inventory
 from gridv4_bt.engine import ladder, ladder_sheet, market, quick_price, state
+from gridv4_bt.engine.book import Leg
 from gridv4_bt.engine.ladder import CANCEL, PLACED, TRACE_ACTIONS, Blocked, LadderSide, Plan, plan_ladder
 from gridv4_bt.engine.ladder_sheet import FOUND_AT, SHEET, plan_bar, read_found, write_bar
 from gridv4_bt.engine.market import Market
-from gridv4_bt.engine.matching import Leg
 from gridv4_bt.engine.state import Memory, Now
 from strategies.side import Side
 
-#: The modules whose functions a plan is made of, and those whose records its sheet holds.
+#: The modules whose functions a plan is made of, and those whose records lay its sheet out: the machine code in the
+#: cache is for one layout.
 MADE_OF = (funding, grid, inventory, quick_price, ladder, ladder_sheet, parameters, market, state)
 
 

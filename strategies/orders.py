@@ -9,8 +9,10 @@ import backtrader as bt
 
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.risk import Bracket
+from gridv4_bt.engine.labels import LABELS
 from gridv4_bt.engine.market import Market
-from gridv4_bt.engine.state import LABELS, Memory, Now
+from gridv4_bt.engine.matching import note_first_exit
+from gridv4_bt.engine.state import Memory, Now
 from strategies.ladder_plan import LadderPlan
 from strategies.side import Side
 
@@ -92,7 +94,7 @@ def place_exits(book: SymbolOrders, side: Side) -> None:
     """Place the exits that the fills' column holds, and note which the market meets first."""
     exits = dict(zip(side.fills.id, side.fills.exit, strict=True))
     book.broker.set_exits(book.feed, side.side, exits)
-    side.leg.first_exit = side.book.first_exit()
+    note_first_exit(side.book)
 
 
 def make_room(side: Side) -> bool:

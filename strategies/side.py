@@ -1,8 +1,8 @@
 """One positionSide as the steps of a strategy in Backtrader see it."""
 
 from gridv4_bt.compiled import buffer
-from gridv4_bt.engine.matching import Leg
-from gridv4_bt.engine.state import CoolingColumns, FillColumns, LegState
+from gridv4_bt.engine.book import Leg
+from gridv4_bt.engine.state import CoolingColumns
 from gridv4_bt.engine.types import PositionSide
 
 
@@ -14,22 +14,15 @@ class Side:
     def __init__(self, book: Leg) -> None:
         self.book = book
         self.side: PositionSide = book.side
-        self.tracker = tracker = book.tracker
-        self.leg = LegState(sign=book.sign)
-        # The lists are the tracker's own.
-        self.fills = FillColumns(
-            tracker.ids, tracker.times, tracker.regimes, tracker.qtys, tracker.prices,
-            tracker.spacings, tracker.fundings, tracker.fees,
-        )  # fmt: skip
+        self.tracker = book.tracker
+        self.leg, self.fills = book.leg, book.fills
         self.cooling = CoolingColumns()
         self.taken = buffer(1)  #: prices of the open fills, then of the levels cooling
         self.seen_version = -1  #: of the tracker, when it was looked at last
 
     def take_in(self) -> None:
         """Take in what the broker has executed."""
-        leg, tracker = self.leg, self.tracker
-        self.seen_version = tracker.version
-        leg.fills, leg.qty, leg.cost = len(tracker.ids), tracker.qty, tracker.cost
+        self.seen_version = self.tracker.version
         self._reserve()
 
     def make_room(self) -> bool:

@@ -23,36 +23,22 @@ from gridv4_bt.engine.guards import (
     stop2_price,
     trailed,
 )
+from gridv4_bt.engine.labels import DELEVER, GRID, MARGIN_CALL, OFFSET, PRUNED, STOP1, STOP2
 from gridv4_bt.engine.ladder import PLACED
+from gridv4_bt.engine.leg import unrealized
 from gridv4_bt.engine.market import Market
-from gridv4_bt.engine.matching import INFINITY
-from gridv4_bt.engine.position import realized_pnl, unrealized_pnl, worst_fill
+from gridv4_bt.engine.position import realized_pnl, worst_fill
 from gridv4_bt.engine.pruning import (
     NEVER,
     deviates,
-    funding_eats,
     gap_price,
     latest_time,
+    may_prune,
     offset_index,
     prune_reason,
     underwater_price,
 )
-from gridv4_bt.engine.state import (
-    DELEVER,
-    GRID,
-    MARGIN_CALL,
-    NO_REGIME,
-    NO_STOP,
-    OFFSET,
-    PRUNED,
-    STOP1,
-    STOP2,
-    STOPS_KEPT,
-    Kelly,
-    LegState,
-    Memory,
-    Now,
-)
+from gridv4_bt.engine.state import INFINITY, NO_REGIME, NO_STOP, STOPS_KEPT, Kelly, LegState, Memory, Now
 from strategies.ladder_plan import LadderPlan
 from strategies.orders import (
     SymbolOrders,
@@ -295,7 +281,7 @@ def prune_side(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, side
     if leg.fills == 0:
         return
     deviated = deviates(leg.sign, now.close, now.kama, now.atr, p.deviance_atr)
-    if not deviated and not may_prune(p, memory, now, side):
+    if not deviated and not may_prune(p, memory, now, leg, fills):
         return
     for i in range(leg.fills):
         reason = prune_reason(
@@ -305,21 +291,6 @@ def prune_side(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, side
         )  # fmt: skip
         if reason:
             close_at_market(book, side, i, fills.qty[i], PRUNED[reason])
-
-
-def may_prune(p: GridConfig, memory: Memory, now: Now, side: Side) -> bool:
-    """Return whether age, gap or funding may cut any fill; never False when one does."""
-    leg, fills = side.leg, side.fills
-    if now.time > leg.latest_time or leg.sign * (now.close - leg.gap_trigger) < 0.0:
-        return True
-    # What a fill has paid changes with a settlement only.
-    if memory.settlements == leg.settlements_seen:
-        return False
-    leg.settlements_seen = memory.settlements
-    for i in range(leg.fills):
-        if funding_eats(fills.funding[i], fills.spacing_pct[i], fills.price[i], fills.qty[i], p.funding_share):
-            return True
-    return False
 
 
 def offset_worst(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, long: Side, short: Side) -> None:
@@ -467,11 +438,6 @@ def rest_exits(p: GridConfig, rules: Market, now: Now, book: SymbolOrders, side:
 
 
 # --- what they ask of a side ------------------------------------------------------------------------
-
-
-def unrealized(leg: LegState, price: float) -> float:
-    """Return the unrealised PnL of a leg, quote."""
-    return unrealized_pnl(leg.sign, leg.qty, leg.cost, price)
 
 
 def fill_pnl(side: Side, index: int, close: float) -> float:

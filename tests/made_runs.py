@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from gridv4_bt.engine.columns import LOG_COLUMNS
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.ladder import PLACE, TRACE_ACTIONS, Blocked
-from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide, TradeLabel
+from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide
 from gridv4_bt.metrics.whole_run import WholeRun
 from gridv4_bt.record.run_record import SymbolRecord, WalletRecord
 

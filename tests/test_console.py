@@ -112,6 +112,24 @@ def test_without_data_the_sample_market_is_examined(gridv4):
     assert "SYNTHETIC DATA" in out
 
 
+def test_lookahead_of_a_span_decides_from_its_first_bar_on(gridv4, candles):
+    span = ("--from", "2024-03-03", "--to", "2024-03-05")
+    code, out, err = gridv4("bias", "lookahead", "--data", candles, *TRADING, "--cuts", 1, *span)
+    assert (code, err) == (0, "")
+    assert "2024-03-04 11:45 │ 144 │ ok" in out  # the even cut is after half of the 288 bars
+
+
+def test_warmup_of_a_span_begins_to_trade_at_its_first_bar(gridv4, candles):
+    options = ("--data", candles, *TRADING, "--warm-ups", "500,800")
+    code, out, err = gridv4("bias", "warmup", *options, "--from", "2024-03-10")
+    assert (code, err) == (0, "")
+    assert "decisions from 2024-03-10 00:00 UTC on" in out
+    assert "bars of history before --from" not in out
+    code, out, _ = gridv4("bias", "warmup", *options, "--from", "2024-03-09")
+    assert "768 bars of history before --from, the longest warm-up has 800: trading begins 32 bars later" in out
+    assert "decisions from 2024-03-09 08:00 UTC on" in out
+
+
 def test_quiet_prints_nothing_but_a_bias(gridv4, candles):
     quiet = ("--data", candles, *TRADING, "--quiet")
     assert gridv4("bias", "lookahead", *quiet, "--cuts", 1, "--to", "2024-03-03") == (0, "", "")

@@ -131,8 +131,32 @@ def test_from_and_to_cut_the_bars(candles, tmp_path):
     span = ("--from", "2024-03-03", "--to", "2024-03-06")
     call("--data", candles, "--out", tmp_path / "cut", *span, "--quiet", cwd=tmp_path)
     bars = read(tmp_path / "cut" / "equity.csv")
-    assert bars[0]["time"] == "2024-03-04T00:00:00Z"
+    assert bars[0]["time"] == "2024-03-03T00:00:00Z"  # the two days before it have warmed up the indicators
     assert bars[-1]["time"] == "2024-03-06T23:45:00Z"
+    assert json.loads((tmp_path / "cut" / "summary.json").read_text())["bars"] == len(bars) == 4 * 96
+
+
+def test_with_too_little_before_it_the_span_is_traded_when_the_indicators_are_warm(candles, tmp_path):
+    span = ("--from", "2024-03-01T10:00", "--to", "2024-03-02")
+    done = call("--data", candles, "--out", tmp_path / "late", *span, "--no-report", cwd=tmp_path)
+    # 40 bars before 10:00; the volatility needs 96, which are there at midnight.
+    notice = "BTCUSDT: 40 bars of history before --from, the indicators need 96: trading begins 56 bars later"
+    assert notice in " ".join(done.stdout.split())
+    bars = read(tmp_path / "late" / "equity.csv")
+    assert bars[0]["time"] == "2024-03-02T00:00:00Z"
+    assert json.loads((tmp_path / "late" / "summary.json").read_text())["bars"] == 56 + 96
+
+
+def test_trials_are_traded_from_the_first_day(candles, tmp_path):
+    span = ("--from", "2024-03-03", "--to", "2024-03-06", "--quiet")
+    axes = ("--optimize", "sigma_bars=48,96,150", *TRADING)
+    assert call("--data", candles, *axes, *span, "--out", tmp_path / "trials", cwd=tmp_path).returncode == 0
+    for row in read(tmp_path / "trials" / "trials.csv"):
+        one = tmp_path / row["sigma_bars"]
+        options = (*TRADING, "--set", f"sigma_bars={row['sigma_bars']}", "--no-report")
+        assert call("--data", candles, *options, *span, "--out", one, cwd=tmp_path).returncode == 0
+        assert read(one / "equity.csv")[0]["time"] == "2024-03-03T00:00:00Z"
+        assert json.loads((one / "summary.json").read_text())["net_return"] == float(row["net_return"])
 
 
 def test_two_symbols_share_one_wallet(candles, tmp_path):
@@ -199,7 +223,7 @@ def test_ctrl_c_ends_with_one_line_and_writes_nothing(tmp_path):
 
 
 def test_too_few_bars_are_refused_with_the_number_needed(candles, tmp_path):
-    span = ("--from", "2024-03-03", "--to", "2024-03-03T12:00")
+    span = ("--from", "2024-03-01", "--to", "2024-03-01T12:00")
     done = call("--data", candles, *span, cwd=tmp_path)
     assert done.returncode == 2
     assert "97" in done.stderr

@@ -8,8 +8,9 @@ from brokers.hedge import HedgeBroker
 from gridv4_bt.audit.compared_fills import ComparedFill, Payment, merge
 from gridv4_bt.audit.session import SessionRecord
 from gridv4_bt.backtest import make_cerebro, make_feeds, run
+from gridv4_bt.engine import margin
 from gridv4_bt.engine.account import Execution
-from gridv4_bt.engine.types import TradeLabel
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.live.ids import Purpose
 from gridv4_bt.record.run_record import SymbolRecord
 
@@ -61,7 +62,7 @@ class ReplayBroker(HedgeBroker):
             if amount:
                 self.account.wallet += amount
                 self.account.start += amount
-                self._revalue()
+                margin.revalue(self.account, self._all)
 
     def _book(self, data) -> SessionBook:
         book = super()._book(data)
@@ -103,7 +104,7 @@ def _fill(book: FeedBook, execution: Execution) -> ComparedFill:
         purpose = Purpose.EXIT
     elif execution.label is TradeLabel.LIQUIDATION:
         purpose, ref = None, 0
-    elif execution.label is TradeLabel.STOP2 and execution.side in book.stopped:
+    elif execution.label is TradeLabel.STOP2 and book.leg(execution.side).leg.stopped:
         purpose, ref = Purpose.STOP, 0
     return ComparedFill(
         symbol=execution.symbol, side=execution.side, purpose=purpose, ref=ref, bar=book.bar.time, qty=execution.qty,

@@ -44,6 +44,7 @@ from gridv4_bt.cli.market_options import (
 from gridv4_bt.cli.parameter_trials import Jobs, Optimize, Rank, check_trials, optimize
 from gridv4_bt.config import load_config
 from gridv4_bt.engine.market import load_market_history
+from gridv4_bt.engine.warm_up import span_warm_up
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.metrics.summary import compare_modes
 from gridv4_bt.report.run_folder import check_folder, write_run
@@ -113,18 +114,23 @@ def backtest(
     print_changed_meanings(parameters, console)
     parameters, others = matching_modes(parameters, intrabar, bool(detail))
     first, last = parse_time("--from", start), parse_time("--to", end)
+    history = span_warm_up(parameters, axes)
     if symbol and (data or funding or mark or detail):
         raise ConfigError("--symbol downloads its data; give either --symbol, or --data with its companions")
     if lived is not None:
         symbols = lived.data
         _print_transfers(lived, console)
     elif symbol:
-        histories = load_symbols(symbol, first, last, console, exchange=exchange, cache_dir=cache_dir, gaps=gaps)
+        histories = load_symbols(
+            symbol, first, last, console, exchange=exchange, cache_dir=cache_dir, gaps=gaps, warm_up=history
+        )
         brackets = brackets if brackets is not None else market_rules(histories)
         symbols = _downloaded(histories, brackets, console)
     else:
         symbols = read_symbols(data, funding, mark, detail, console)
-    feeds = read_feeds(symbols, gaps, first, last, console, known=brackets is not None)
+    feeds = read_feeds(
+        symbols, gaps, first, last, console, known=brackets is not None, config=parameters, warm_up=history
+    )
     if symbol or data:
         _print_quality(feeds, console)
     folder = out if out is not None else default_folder([feed.p.name for feed in feeds])
@@ -136,7 +142,7 @@ def backtest(
     if others:
         compared = [result.summary | {"intrabar": parameters.intrabar}]
         for other in others:
-            again = make_feeds(symbols, gaps, first, last)
+            again = make_feeds(symbols, gaps, first, last, history)
             outcome = run_shown(make_cerebro(again, other, cash, brackets), console)
             compared.append(outcome.summary | {"intrabar": other.intrabar})
         result.summary["by_intrabar"] = compare_modes(compared)
@@ -200,7 +206,7 @@ def progress_bar(feeds: Sequence[CandleFeed], console: Console):
     done = threading.Event()
     columns = (TextColumn("trading"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,} bars"))
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        task = progress.add_task("", total=sum(len(feed.candles) for feed in feeds))
+        task = progress.add_task("", total=sum(feed.rows for feed in feeds))
 
         def follow() -> None:
             while not done.wait(0.2):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from feeds.candles import CandleFeed
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds
 from gridv4_bt.cli.market_options import (
     Brackets,
@@ -32,6 +34,7 @@ from gridv4_bt.cli.market_options import (
 )
 from gridv4_bt.config import GridConfig, load_config
 from gridv4_bt.core.time import DAY_MS, end_ms, moment, time_ms
+from gridv4_bt.engine.warm_up import span_warm_up
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.validation.bias import CutRun, Progress, WarmUpRun, lookahead, shortest_enough, tables, warm_up
 from gridv4_bt.validation.decisions import SIGNALS, DecisionDifference
@@ -67,13 +70,17 @@ def find_lookahead(
     parameters = _parameters(config, setting, cash, detail)
     console = Console(quiet=quiet)
     print_notes(parameters, console)
-    symbols = _tables(read_symbols(data, funding, mark, detail, console), gaps, start, end, console)
+    history = span_warm_up(parameters)
+    first, last = parse_time("--from", start), parse_time("--to", end)
+    files = read_symbols(data, funding, mark, detail, console)
+    feeds = read_feeds(files, gaps, first, last, console, config=parameters, warm_up=history)
+    symbols = _tables(feeds, first, last, history)
 
     def build(some: Sequence[SymbolData]) -> bt.Cerebro:
-        return make_cerebro(make_feeds(some), parameters, cash, brackets)
+        return make_cerebro(make_feeds(some, start=first, warm_up=history), parameters, cash, brackets)
 
     with _working(console) as progress:
-        runs = lookahead(symbols, build, cuts, seed, progress)
+        runs = lookahead(symbols, build, cuts, seed, progress, None if first is None else time_ms(first))
     console.print(_cut_table(runs))
     differing = [run for run in runs if run.difference is not None]
     if not differing:
@@ -112,7 +119,16 @@ def find_warm_up(
     lengths = _lengths(warm_ups)
     console = Console(quiet=quiet)
     print_notes(parameters, console)
-    symbols = _tables(read_symbols(data, funding, mark, detail, console), gaps, start, end, console)
+    first, last = parse_time("--from", start), parse_time("--to", end)
+    files = read_symbols(data, funding, mark, detail, console)
+    feeds = read_feeds(files, gaps, first, last, console, warm_up=max(lengths))
+    symbols = _tables(feeds, first, last, max(lengths))
+    for feed in feeds:
+        if first is not None and feed.lead < max(lengths):
+            console.print(
+                f"[yellow]{feed.p.name}: {feed.lead:,} bars of history before --from, the longest warm-up has "
+                f"{max(lengths):,}: trading begins {max(lengths) - feed.lead:,} bars later[/]"
+            )
 
     def build(some: Sequence[SymbolData], length: int) -> bt.Cerebro:
         return make_cerebro(make_feeds(some), parameters.model_copy(update={"warm_up": length}), cash, brackets)
@@ -136,11 +152,9 @@ def _parameters(config: Path | None, setting: Sequence[str], cash: float, detail
     return parameters
 
 
-def _tables(symbols: Sequence[SymbolData], gaps: str, start: str, end: str, console: Console) -> list[SymbolData]:
-    """Return the span of the checked data that is asked for."""
-    first, last = parse_time("--from", start), parse_time("--to", end)
-    feeds = read_feeds(symbols, gaps, first, last, console)
-    return tables(feeds, None if first is None else time_ms(first), None if last is None else end_ms(last))
+def _tables(feeds: Sequence[CandleFeed], first: date | None, last: date | None, warm_up: int) -> list[SymbolData]:
+    """Return the span of the checked data that is asked for, with the bars before it that warm it up."""
+    return tables(feeds, None if first is None else time_ms(first), None if last is None else end_ms(last), warm_up)
 
 
 def _lengths(text: str) -> list[int]:

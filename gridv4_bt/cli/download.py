@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
@@ -13,9 +15,10 @@ from rich.table import Table
 
 from feeds.history import History, Progress, load_history
 from feeds.quality import Quality
+from feeds.tables import interval_ms
 from gridv4_bt.cli.common import INTERRUPTED
 from gridv4_bt.cli.market_options import check_gaps
-from gridv4_bt.core.time import moment
+from gridv4_bt.core.time import moment, time_ms
 
 
 def load_symbols(
@@ -30,8 +33,12 @@ def load_symbols(
     refill: bool = False,
     gaps: str = "refuse",
     kinds: tuple[str, ...] = ("candles", "funding", "mark"),
+    warm_up: int = 0,
 ) -> list[History]:
     """Load the history of symbols with a progress bar, and print its warnings.
+
+    Up to `warm_up` bars before `start` are loaded too; of these, those before a missing bar are left out where
+    missing bars are refused.
 
     After Ctrl-C it says that what was loaded is kept, and ends the program.
     """
@@ -40,19 +47,21 @@ def load_symbols(
     try:
         with _progress(console) as progress:
             for one in symbols:
-                histories.append(
-                    load_history(
-                        one,
-                        start,
-                        end,
-                        exchange=exchange,
-                        interval=interval,
-                        cache_dir=cache_dir,
-                        refill=refill,
-                        kinds=kinds,
-                        progress=progress,
-                    )
+                history = load_history(
+                    one,
+                    start,
+                    end,
+                    exchange=exchange,
+                    interval=interval,
+                    cache_dir=cache_dir,
+                    refill=refill,
+                    kinds=kinds,
+                    warm_up=warm_up,
+                    progress=progress,
                 )
+                if warm_up and start is not None and gaps == "refuse":
+                    history = _unbroken(history, time_ms(start), interval_ms(interval))
+                histories.append(history)
     except KeyboardInterrupt:
         typer.echo("error: interrupted; the months loaded so far are kept: run again to go on", err=True)
         raise SystemExit(INTERRUPTED) from None
@@ -60,6 +69,13 @@ def load_symbols(
         for warning in history.warnings:
             console.print(f"[yellow]{warning}[/]")
     return histories
+
+
+def _unbroken(history: History, start: int, step: int) -> History:
+    """Return a history without the candles before `start` (ms) that a missing bar separates from it."""
+    times = history.candles["time"].to_numpy()
+    breaks = np.flatnonzero(np.diff(times[times <= start]) != step)
+    return history if not len(breaks) else replace(history, candles=history.candles.iloc[breaks[-1] + 1 :])
 
 
 def quality_table(quality: Quality, only_found: bool = False) -> Table:

@@ -8,18 +8,19 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from feeds.history import History
 from gridv4_bt.audit.daily import DailyAudit
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.cli.common import INTERRUPTED, run_app
@@ -36,7 +37,7 @@ from gridv4_bt.cli.market_options import (
     read_symbols,
 )
 from gridv4_bt.config import GridConfig, load_config
-from gridv4_bt.core.time import BAR_MS
+from gridv4_bt.core.time import BAR_MS, time_ms
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.warm_up import history_bars, with_live_history
 from gridv4_bt.errors import ConfigError, GridV4Error, LiveError
@@ -44,6 +45,7 @@ from gridv4_bt.live.ccxt_client import KEY, SECRET, make_client, read_keys, read
 from gridv4_bt.live.ccxt_store import ccxtbt_client
 from gridv4_bt.live.clock import WallClock
 from gridv4_bt.live.connection import Refused, Unreachable
+from gridv4_bt.live.kept_parameters import NEW_DEFAULTS, KeptParameters, kept_parameters
 from gridv4_bt.live.monitor import NOTIFY, notifier, serve_metrics
 from gridv4_bt.live.paper import PaperClock, gateway_at, paper_gateway
 from gridv4_bt.live.preflight import run_preflight
@@ -82,7 +84,7 @@ def live(
     speed: Annotated[str, typer.Option(help="Of --paper: how many times faster than real, or max.")] = "max",
     days: Annotated[int, typer.Option(help="Of --paper: how many days are traded.", min=1, max=3660)] = 30,
     start: Annotated[
-        str, typer.Option("--from", help="Of --paper --symbol: first day of the candles, UTC; default: the latest.")
+        str, typer.Option("--from", help="Of --paper --symbol: first day traded, UTC; default: so that the latest are.")
     ] = "",
     cash: Cash = 10_000.0,
     cache_dir: CacheDir = None,
@@ -113,6 +115,13 @@ def live(
         typer.Option(help="Audit once a day and alert beyond this drift, fraction of the start equity; 0: never."),
     ] = 0.0,
     metrics: Annotated[int, typer.Option(help="Port on 127.0.0.1 for Prometheus; 0: none.", min=0, max=65_535)] = 0,
+    new_defaults: Annotated[
+        bool,
+        typer.Option(
+            "--new-defaults",
+            help="Of a session that goes on: take today's defaults for all that is not named, not its config.toml.",
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Trade GridStrategyV4 live on Binance USDⓈ-M futures, or on paper.
@@ -120,16 +129,22 @@ def live(
     Keys come from BINANCE_API_KEY and BINANCE_API_SECRET, the addresses of alerts from GRIDV4_NOTIFY, in the
     environment or in .env. Ctrl-C takes back the entries, leaves exits and stops, and saves. Exit codes: 0 stopped, 1
     the system failed, 2 bad input, 3 a person is needed, 4 --check has found something.
+
+    A session that goes on in its state directory keeps the parameters of its config.toml for all that neither --config
+    nor --set names; what differs from today's defaults is listed at the start, and --new-defaults takes those.
     """
-    parameters = with_live_history(load_config(config, setting))
+    named = load_config(config, setting)
     _check_options(symbol, paper, demo, endpoint, store, dead_man, max_drift, cash)
     console = Console(quiet=quiet)
-    print_notes(parameters, console)
     _log_to(console)
     stop = threading.Event()
     kind = "paper" if paper else "demo" if demo else "local" if endpoint else "live"
     folder = state_dir or Path("data") / f"{kind}_state"
     _make_folder(folder)
+    fresh = with_live_history(named)
+    place = endpoint.rstrip("/") if endpoint else {"live": "binance"}.get(kind, kind)
+    kept = None if new_defaults else kept_parameters(folder, place, named)
+    parameters = fresh if kept is None else with_live_history(kept.config)
     with ExitStack() as stack:
         gateway, symbols = stack.enter_context(
             _gateway(
@@ -144,12 +159,19 @@ def live(
                 endpoint,
                 store,
                 parameters,
+                fresh,
                 folder,
                 stop,
                 console,
             )
         )
+        if kept is not None and StateFile(folder, gateway.name).peek() is None:  # a paper market that was over
+            kept, parameters = None, fresh
         plan = SessionPlan(symbols, parameters, folder, once)
+        differing = {} if kept is None else kept.differing(parameters, fresh)
+        if kept is not None:
+            _print_kept(kept, differing, console)
+        print_notes(parameters, console)
         if check:
             with _failures(lambda text: None, folder):
                 _check(plan, gateway, console)
@@ -163,6 +185,8 @@ def live(
 
         show = stack.enter_context(status_display(console)) if not flatten else None
         session = stack.enter_context(Session(plan, gateway, notify, on_bar))
+        if kept is not None:
+            session.event("parameters", file=str(kept.file), kept=differing, added=kept.added)
         if show is not None:
             watchers.append(partial(show, session))
         if metrics:
@@ -263,18 +287,17 @@ def _speed(text: str) -> float:
 @contextmanager
 def _gateway(
     symbol: list[str], paper: bool, speed: float, days: int, start: str, cash: float, cache_dir: Path | None,
-    demo: bool, endpoint: str, store: str, config: GridConfig, folder: Path, stop: threading.Event, console: Console,
+    demo: bool, endpoint: str, store: str, config: GridConfig, anew: GridConfig, folder: Path, stop: threading.Event,
+    console: Console,
 ) -> Iterator[tuple[Gateway, list[str]]]:  # fmt: skip
-    """Yield the gateway of the session and the exchange's names of the symbols."""
+    """Yield the gateway of the session and the exchange's names of the symbols.
+
+    `config` is that of a session that goes on, `anew` that of a new one.
+    """
     if paper:
         rules = None
         if symbol:
-            first = parse_time("--from", start)
-            wanted = timedelta(milliseconds=BAR_MS * (history_bars(config) + BARS_A_DAY * days))
-            if first is None:
-                first = (datetime.now(UTC) - wanted).date()
-            last = _midnight(first) + wanted - timedelta(milliseconds=BAR_MS)
-            histories = load_symbols(symbol, first, last, console, cache_dir=cache_dir)
+            histories = _paper_candles(symbol, start, days, config, cache_dir, console)
             data = [SymbolData(one.symbol, one.candles, one.funding, one.mark) for one in histories]
             rules = market_rules(histories)
         else:
@@ -284,7 +307,7 @@ def _gateway(
         last_ms = min(int(feed.candles.time[bars - 1]) for feed in feeds)
         feeds = make_feeds(data, end=datetime.fromtimestamp(last_ms / 1000.0, UTC).replace(tzinfo=None))
         markets = {feed.p.name: load_market_history(feed.p.name, rules) for feed in feeds}
-        with paper_gateway(feeds, markets, config, cash, stop, speed, folder) as gateway:
+        with paper_gateway(feeds, markets, config, cash, stop, speed, folder, anew) as gateway:
             yield gateway, list(markets)
         return
     if endpoint:
@@ -304,8 +327,54 @@ def _gateway(
     yield Gateway("demo" if demo else "binance", client, WallClock(stop), stop, _WATCH), exchange_symbols(symbol)
 
 
+def _paper_candles(
+    symbol: list[str], start: str, days: int, config: GridConfig, cache_dir: Path | None, console: Console
+) -> list[History]:
+    """Download the candles of a paper market: the days traded, and the history of its indicators before them.
+
+    Where a symbol has less history before ``--from``, trading begins later and ends as much later.
+    """
+    first = parse_time("--from", start)
+    history = history_bars(config) - 1  # a paper market decides at the last of its bars of history: the span's first
+    traded = timedelta(milliseconds=BAR_MS * BARS_A_DAY * days - BAR_MS)
+    if first is None:
+        wanted = traded + timedelta(milliseconds=BAR_MS * (history + 2))
+        first = (datetime.now(UTC) - wanted).date()
+        last = _midnight(first) + wanted - timedelta(milliseconds=BAR_MS)
+        return load_symbols(symbol, first, last, console, cache_dir=cache_dir)
+
+    def load(missing: int) -> list[History]:
+        last = _midnight(first) + traded + timedelta(milliseconds=BAR_MS * missing)
+        return load_symbols(symbol, first, last, console, cache_dir=cache_dir, warm_up=history)
+
+    histories = load(0)
+    begun = max(int(one.candles["time"].iloc[0]) for one in histories)
+    held = (time_ms(first) - begun) // BAR_MS
+    if held >= history:
+        return histories
+    console.print(
+        f"[yellow]{held:,} bars of history before --from, the indicators need {history:,}: trading begins "
+        f"{history - held:,} bars later[/]"
+    )
+    return load(history - held)
+
+
 def _midnight(moment: date) -> datetime:
     return moment if isinstance(moment, datetime) else datetime.combine(moment, time())
+
+
+def _print_kept(kept: KeptParameters, differing: Mapping[str, tuple[Any, Any]], console: Console) -> None:
+    """Print which parameters a session keeps that differ from today's defaults, and which are new."""
+    for name, value in kept.added.items():
+        console.print(f"{name} = {value}: new since {kept.file} was written, at its default", highlight=False)
+    if not differing:
+        return
+    table = Table("parameter", title=f"kept from {kept.file}; {NEW_DEFAULTS} takes today's defaults")
+    table.add_column("kept", justify="right")
+    table.add_column("default today", justify="right")
+    for name, values in differing.items():
+        table.add_row(name, *map(str, values))
+    console.print(table)
 
 
 def _check(plan: SessionPlan, gateway: Gateway, console: Console) -> None:

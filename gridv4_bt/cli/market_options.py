@@ -15,6 +15,7 @@ from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.config import GridConfig, changed_meanings, departure_line, departures
 from gridv4_bt.engine.intrabar import MODES
 from gridv4_bt.engine.market import is_listed, load_market
+from gridv4_bt.engine.warm_up import LONGEST_MEMORY_BARS, history_bars, warm_up_bars
 from gridv4_bt.errors import ConfigError
 
 Data = Annotated[
@@ -41,7 +42,9 @@ CacheDir = Annotated[
     Path | None, typer.Option("--cache-dir", help="Folder of the downloads; default in the user's cache directory.")
 ]
 Gaps = Annotated[str, typer.Option(help="Missing bars: refuse, or flat to fill them without volume.")]
-Start = Annotated[str, typer.Option("--from", help="First day or time, UTC: 2024-01-01.")]
+Start = Annotated[
+    str, typer.Option("--from", help="First day or time traded, UTC: 2024-01-01. The bars before it are the warm-up.")
+]
 End = Annotated[str, typer.Option("--to", help="Last day or time, UTC.")]
 Config = Annotated[Path | None, typer.Option(help="Parameters as a TOML file.")]
 Settings = Annotated[list[str], typer.Option("--set", help="One parameter: name=value. Wins over --config. Repeat.")]
@@ -116,14 +119,38 @@ def read_feeds(
     last: date | datetime | None,
     console: Console,
     known: bool = False,
+    config: GridConfig | None = None,
+    warm_up: int = LONGEST_MEMORY_BARS,
 ) -> list[CandleFeed]:
-    """Read and check the data, and print the notices about it; `known`: the filters are given."""
+    """Read and check the data, and print the notices about it.
+
+    Parameters
+    ----------
+    first : where trading begins; up to `warm_up` bars before it are read as history.
+    known : the filters are given.
+    config : parameters of the strategy, to print where the history before `first` is too short for them.
+    """
     check_gaps(gaps)
-    feeds = make_feeds(symbols, gaps, first, last)
+    feeds = make_feeds(symbols, gaps, first, last, warm_up)
     for feed in feeds:
-        for notice in notices(feed, known):
+        found = notices(feed, known)
+        if first is not None and config is not None:
+            found += late_start(feed, config)
+        for notice in found:
             console.print(f"[yellow]{notice}[/]")
     return feeds
+
+
+def late_start(feed: CandleFeed, config: GridConfig) -> list[str]:
+    """Return a notice if there is less history before ``--from`` than a config needs, else nothing."""
+    needed = warm_up_bars(config) - 1
+    before = f"{feed.p.name}: {feed.lead:,} bars of history before --from"
+    if feed.lead < needed:
+        return [f"{before}, the indicators need {needed:,}: trading begins {needed - feed.lead:,} bars later"]
+    needed = history_bars(config) - 1
+    if feed.lead < needed:
+        return [f"{before}, the mixture needs {needed:,}: the regime is NOISE until it can be fitted"]
+    return []
 
 
 def notices(feed: CandleFeed, known: bool = False) -> list[str]:

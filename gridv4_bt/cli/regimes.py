@@ -25,6 +25,7 @@ from gridv4_bt.cli.market_options import (
 from gridv4_bt.config import load_config
 from gridv4_bt.core.mixture import STATES
 from gridv4_bt.core.regime import Regime
+from gridv4_bt.engine.warm_up import span_warm_up
 from gridv4_bt.validation.regimes import (
     RegimeRecord,
     StateFigures,
@@ -56,7 +57,12 @@ def show_regimes(
     console = Console(quiet=quiet)
     print_notes(parameters, console)
     feeds = read_feeds(
-        read_symbols(data, [], [], [], console), gaps, parse_time("--from", start), parse_time("--to", end), console
+        read_symbols(data, [], [], [], console),
+        gaps,
+        parse_time("--from", start),
+        parse_time("--to", end),
+        console,
+        warm_up=span_warm_up(parameters.model_copy(update={"regime": "gmm"})),
     )
     shown = track(feeds, "filtering", console=console, transient=True, disable=quiet or not console.is_terminal)
     records = [filter_regimes(feed, parameters) for feed in shown]

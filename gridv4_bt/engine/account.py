@@ -4,8 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gridv4_bt.core.sums import plain_sum
-from gridv4_bt.engine.position import fee_of, realized_pnl
-from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide, PositionTracker, TradeLabel
+from gridv4_bt.engine.labels import TradeLabel
+from gridv4_bt.engine.position import fee_of, realized_pnl, settle_fills
+from gridv4_bt.engine.state import FillColumns, LegState
+from gridv4_bt.engine.tracker import PositionTracker
+from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide
 
 _TOTALS = (
     "start", "wallet", "gross", "fees", "funding", "fills", "maker_executions", "taker_executions", "liquidations",
@@ -38,6 +41,8 @@ class Account:
     def __init__(self, start: float) -> None:
         self.start = start
         self.wallet = start  #: quote, without unrealised PnL
+        self.value = start  #: equity at the last closes, quote
+        self.held_notional = 0.0  #: of all positions at the last closes, quote
         self.gross = 0.0  #: realised PnL before costs
         self.fees = 0.0
         self.funding = 0.0  #: paid; negative if received
@@ -85,11 +90,8 @@ class Account:
         maker: bool,
     ) -> int:
         """Book an entry at a given fee, quote, and return the new fill's id."""
-        self.fills += 1
+        charge_entry(self, fee, maker)
         leg.add(Fill(self.fills, qty, price, time, regime, spacing_pct, 0.0, fee))
-        self.wallet -= fee
-        self.fees += fee
-        self._count(maker)
         self.executions.append(
             Execution(symbol, leg.side, True, self.fills, qty, price, fee, fee, 0.0, TradeLabel.GRID, maker)
         )
@@ -126,11 +128,7 @@ class Account:
         """Book the part that `PositionTracker.close` returned, at a given fee, quote, and return the trade."""
         qty = part.qty
         gross = realized_pnl(int(side), qty, part.price, price)
-        self.wallet += gross
-        self.wallet -= fee
-        self.gross += gross
-        self.fees += fee
-        self._count(maker)
+        charge_exit(self, gross, fee, maker)
         trade = ClosedTrade(
             part.id, symbol, side, label, part.regime, part.time, time,
             qty, part.price, price, gross, part.fee + fee, part.funding,
@@ -141,12 +139,6 @@ class Account:
         )
         return trade
 
-    def settle_funding(self, leg: PositionTracker, mark: float, rate: float) -> None:
-        """Charge a funding settlement to a leg."""
-        paid = leg.settle_funding(mark, rate)
-        self.wallet -= paid
-        self.funding += paid
-
     def correct_funding(self, legs: Sequence[PositionTracker], paid: float) -> None:
         """Charge funding that no settlement has booked, quote, shared among the open fills by quantity."""
         self.wallet -= paid
@@ -156,8 +148,37 @@ class Account:
             for index, qty in enumerate(leg.qtys):
                 leg.fundings[index] += paid * qty / held
 
-    def _count(self, maker: bool) -> None:
-        if maker:
-            self.maker_executions += 1
-        else:
-            self.taker_executions += 1
+
+# --- the bookings, on a sweep's records too ---------------------------------------------------------------
+
+
+def charge_entry(account: Account, fee: float, maker: bool) -> None:
+    """Count an opened fill and charge its fee, quote."""
+    account.fills += 1
+    account.wallet -= fee
+    account.fees += fee
+    count_execution(account, maker)
+
+
+def charge_exit(account: Account, gross: float, fee: float, maker: bool) -> None:
+    """Book what closing a fill, or a part of it, brings and costs, quote."""
+    account.wallet += gross
+    account.wallet -= fee
+    account.gross += gross
+    account.fees += fee
+    count_execution(account, maker)
+
+
+def count_execution(account: Account, maker: bool) -> None:
+    """Count an execution."""
+    if maker:
+        account.maker_executions += 1
+    else:
+        account.taker_executions += 1
+
+
+def settle_funding(account: Account, leg: LegState, fills: FillColumns, mark: float, rate: float) -> None:
+    """Charge a funding settlement to the fills of a leg."""
+    paid = settle_fills(leg.sign, mark, rate, fills.qty, fills.funding, leg.fills)
+    account.wallet -= paid
+    account.funding += paid

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import get_args
 
 from gridv4_bt.config import Intrabar
-from gridv4_bt.engine.matching import Bar
+from gridv4_bt.engine.book import Bar
 
 MODES: tuple[str, ...] = get_args(Intrabar)
 

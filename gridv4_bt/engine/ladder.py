@@ -14,7 +14,7 @@ from gridv4_bt.core.grid import ROUND_NUMBER_PCT, level_price, nudge_round_numbe
 from gridv4_bt.core.inventory import normalized_inventory, optimal_spread, reservation_price
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.quick_price import quick_order_price
-from gridv4_bt.engine.state import LegState, Memory, Now
+from gridv4_bt.engine.state import INFINITY, LegState, Memory, Now
 
 
 class Blocked(IntEnum):
@@ -139,7 +139,7 @@ TRACE_ACTIONS = 4  #: how many there are: a byte of the trace holds a level's ac
 class LadderSide(NamedTuple):
     """One side as its plan sees it."""
 
-    leg: LegState  #: its `sign`, `blocked`, `qty`, `taken_fills` and `taken` are read
+    leg: LegState  #: its `blocked`, `qty`, `taken_fills` and `taken` are read
     taken: Sequence[float]  #: see `surroundings_reason`
     #: Rows of one number for each level: price, qty and spacing_pct of the order that rests, price 0 where none does,
     #: changed to what rests after the actions; then KEEP, CANCEL, PLACE or REPLACE, and the `Blocked` code.
@@ -304,3 +304,9 @@ def ladder_totals(
     totals[0] = notional
     totals[1] = count
     totals[2] = nearest
+
+
+def take_totals(leg: LegState, totals: Sequence[float]) -> None:
+    """Note the sums that `ladder_totals` found; without any entry the first is infinitely far."""
+    leg.entry_notional, leg.entry_count = totals[0], int(totals[1])
+    leg.first_entry = totals[2] if leg.entry_count else -leg.sign * INFINITY

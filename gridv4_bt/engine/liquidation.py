@@ -7,11 +7,13 @@ the same time: the low or the high of the mark, whichever leaves less.
 from collections.abc import Sequence
 
 from gridv4_bt.core.risk import Bracket, maintenance_margin, safe_interval
-from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.account import Account
-from gridv4_bt.engine.matching import Book
+from gridv4_bt.engine.book import Book, Leg
+from gridv4_bt.engine.book_access import cancel_orders, close_fill
+from gridv4_bt.engine.labels import LIQUIDATION
+from gridv4_bt.engine.leg import average_price, unrealized
 from gridv4_bt.engine.position import LOT_NOISE, unrealized_pnl
-from gridv4_bt.engine.types import TradeLabel
+from gridv4_bt.engine.state import INFINITY
 
 # --- the rules, on plain numbers --------------------------------------------------------------------
 
@@ -73,8 +75,8 @@ def is_unhedged(long_qty: float, short_qty: float) -> bool:
 
 def excess(book: Book, price: float) -> float:
     """Return unrealised PnL minus maintenance margin of one symbol at a price, quote."""
-    long, short = book.long.tracker, book.short.tracker
-    return excess_at(price, long.qty, long.cost, short.qty, short.cost, book.market.brackets)
+    long, short = book.long.leg, book.short.leg
+    return excess_at(price, long.qty, long.cost, short.qty, short.cost, book.brackets)
 
 
 def worst_excess(book: Book) -> float:
@@ -86,51 +88,48 @@ def worst_excess(book: Book) -> float:
 def is_safe(account: Account, books: Sequence[Book]) -> bool:
     """Return whether equity stays above the maintenance margin through the bars of all symbols."""
     # First with the highest rate, that of the last bracket, on everything: cheap, and enough at all but high leverage.
-    reserve = account.wallet
-    flat = True
+    reserve, flat = account.wallet, True
     for book in books:
-        long, short = book.long.tracker, book.short.tracker
-        if not long.ids and not short.ids:
-            continue
-        flat = False
-        bar, rate = book.bar, book.market.brackets[-1].rate
-        reserve += reserve_at_worst(bar.mark_low, bar.mark_high, rate, long.qty, long.cost, short.qty, short.cost)
+        long, short = book.long.leg, book.short.leg
+        if long.fills or short.fills:
+            flat = False
+            bar, rate = book.bar, book.brackets[-1].rate
+            reserve += reserve_at_worst(bar.mark_low, bar.mark_high, rate, long.qty, long.cost, short.qty, short.cost)
     if flat or reserve > 0.0:
         return True
-    return account.wallet + plain_sum(worst_excess(book) for book in books) > 0.0
+    worst = 0.0
+    for book in books:
+        worst += worst_excess(book)
+    return account.wallet + worst > 0.0
 
 
-def is_safe_at_open(account: Account, books: Sequence[Book], fresh: Sequence[Book]) -> bool:
+def is_safe_at_open(account: Account, books: Sequence[Book]) -> bool:
     """Return whether equity is above the maintenance margin when the new bars open.
 
-    Symbols that are not `fresh` have no new bar and count at their last close.
+    Symbols without a new bar count at their last close.
     """
     equity = account.wallet
     for book in books:
         bar = book.bar
         opened = price_at_open(bar.open, bar.mark_low, bar.mark_high)
-        equity += excess(book, opened if book in fresh else bar.mark_close)
+        equity += excess(book, opened if book.state.fresh else bar.mark_close)
     return equity > 0.0
 
 
-def liquidation_range(account: Account, books: Sequence[Book], book: Book, worst: bool) -> tuple[float, float]:
+def liquidation_range(account: Account, books: Sequence[Book], place: int, worst: bool) -> tuple[float, float]:
     """Return the prices (down, up) of one symbol at which the account is liquidated; 0 and infinity for none.
 
-    The other symbols count at the worst price of their bar if `worst`, else at their close.
+    Parameters
+    ----------
+    place : of the symbol's book in `books`.
+    worst : the other symbols count at the worst price of their bar, else at their close.
     """
     wallet = account.wallet
-    for other in books:
-        if other is not book:
-            wallet += worst_excess(other) if worst else excess(other, other.bar.mark_close)
-    long, short = book.long.tracker, book.short.tracker
-    return safe_interval(
-        wallet,
-        long.qty,
-        long.average if long.ids else 0.0,
-        short.qty,
-        short.average if short.ids else 0.0,
-        book.market.brackets,
-    )
+    for i in range(len(books)):
+        if i != place:
+            wallet += worst_excess(books[i]) if worst else excess(books[i], books[i].bar.mark_close)
+    long, short, brackets = books[place].long.leg, books[place].short.leg, books[place].brackets
+    return safe_interval(wallet, long.qty, average_price(long), short.qty, average_price(short), brackets)
 
 
 def liquidate(account: Account, books: Sequence[Book], fee_rate: float) -> None:
@@ -140,28 +139,50 @@ def liquidate(account: Account, books: Sequence[Book], fee_rate: float) -> None:
     the wallet cannot pay: first the fee is cut, then the price is the bankruptcy price, at which the exchange's
     insurance fund takes over.
     """
-    prices = {}
+    for i in range(len(books)):
+        bar, state = books[i].bar, books[i].state
+        falls = excess(books[i], bar.mark_low) <= excess(books[i], bar.mark_high)
+        down, up = liquidation_range(account, books, i, True)
+        state.takeover = takeover_price(falls, bar.open, bar.mark_low, bar.mark_high, down, up)
+        cancel_orders(books[i])
+    equity, notional = account.wallet + pnl_at_takeover(books), 0.0
     for book in books:
-        prices[book.symbol] = _price(account, books, book)
-        book.cancel_orders()
-    equity = account.wallet + plain_sum(book.unrealized(prices[book.symbol]) for book in books)
-    notional = plain_sum((leg.tracker.qty * prices[book.symbol]) for book in books for leg in book.legs)
+        notional += book.long.leg.qty * book.state.takeover
+        notional += book.short.leg.qty * book.state.takeover
     if equity < 0.0:
-        # Of equal legs no price changes the PnL.
-        unhedged = [book for book in books if is_unhedged(book.long.tracker.qty, book.short.tracker.qty)]
-        if unhedged:
-            loser = min(unhedged, key=lambda book: book.unrealized(prices[book.symbol]))
-            net_qty = loser.long.tracker.qty - loser.short.tracker.qty
-            prices[loser.symbol] = bankruptcy_price(prices[loser.symbol], equity, net_qty)
+        pay_from_insurance(books, equity)
         equity = 0.0
     fee_rate = min(fee_rate, equity / notional)
     for book in books:
-        book.close_all(prices[book.symbol], TradeLabel.LIQUIDATION, fee_rate)
+        close_all(book, book.long, fee_rate)
+        close_all(book, book.short, fee_rate)
     account.liquidations += 1
 
 
-def _price(account: Account, books: Sequence[Book], book: Book) -> float:
-    bar = book.bar
-    falls = excess(book, bar.mark_low) <= excess(book, bar.mark_high)
-    down, up = liquidation_range(account, books, book, worst=True)
-    return takeover_price(falls, bar.open, bar.mark_low, bar.mark_high, down, up)
+def pnl_at_takeover(books: Sequence[Book]) -> float:
+    """Return the unrealised PnL of all symbols at their takeover prices, quote."""
+    total = 0.0
+    for book in books:
+        total += unrealized(book.long.leg, book.state.takeover) + unrealized(book.short.leg, book.state.takeover)
+    return total
+
+
+def pay_from_insurance(books: Sequence[Book], equity: float) -> None:
+    """Move the takeover price of the symbol that loses most to where closing all leaves equity 0."""
+    none = len(books)
+    loser, least = none, INFINITY
+    for i in range(len(books)):
+        long, short = books[i].long.leg, books[i].short.leg
+        if is_unhedged(long.qty, short.qty):  # of equal legs no price changes the PnL
+            pnl = unrealized(long, books[i].state.takeover) + unrealized(short, books[i].state.takeover)
+            if pnl < least:
+                loser, least = i, pnl
+    if loser != none:
+        state, net_qty = books[loser].state, books[loser].long.leg.qty - books[loser].short.leg.qty
+        state.takeover = bankruptcy_price(state.takeover, equity, net_qty)
+
+
+def close_all(book: Book, side: Leg, fee_rate: float) -> None:
+    """Close a leg at the takeover price."""
+    while side.leg.fills:
+        close_fill(book, side, 0, side.fills.qty[0], book.state.takeover, LIQUIDATION, fee_rate, False)

@@ -18,12 +18,16 @@ from typing import Any, NamedTuple, Protocol
 
 from gridv4_bt.core.grid import round_down
 from gridv4_bt.core.sums import plain_sum
-from gridv4_bt.engine.ladder import Blocked
+from gridv4_bt.engine.book import Book, Leg
+from gridv4_bt.engine.book_access import close_fill
+from gridv4_bt.engine.labels import MANUAL
+from gridv4_bt.engine.ladder import MARGIN, MAX_POSITION
 from gridv4_bt.engine.margin import opening_limit
 from gridv4_bt.engine.market import Market
-from gridv4_bt.engine.matching import INFINITY, Book, Leg, market_price, stop_hit, stop_price
+from gridv4_bt.engine.matching import fills, market_price, stop_hit, stop_price, stop_takes
 from gridv4_bt.engine.position import LOT_NOISE
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.state import INFINITY
+from gridv4_bt.engine.types import PositionSide
 
 
 class OrderType(StrEnum):
@@ -146,10 +150,10 @@ def opening_refusal(
         least = f"{market.min_notional:g} (unless you choose reduce only)."
         return Refusal(-4164, f"Order's notional must be no smaller than {least}")
     limit = opening_limit(notional, capacity, free_margin, leverage)
-    if limit is Blocked.MAX_POSITION:
+    if limit == MAX_POSITION:
         text = "Exceeded the maximum allowable position at current leverage."
         return Refusal(-2027, text, f" Allowed is {market.max_notional(leverage):,.0f}")
-    if limit is Blocked.MARGIN:
+    if limit == MARGIN:
         return Refusal(-2019, "Margin is insufficient.")
     return None
 
@@ -222,8 +226,8 @@ class SingleOrders:
             price = stop_price(sign, stop, bar.open, book.costs.slippage)
             if not opens(order, book):
                 leg = leg_of(order, book)
-                book.stopped.add(leg.side)
-                held = plain_sum(leg.tracker.qtys[i] for i in book.stoppable(leg, price))
+                leg.leg.stopped = 1
+                held = plain_sum(leg.tracker.qtys[i] for i in stoppable(book, leg, price))
                 if order.side is not None and held < order.remaining * (1.0 - LOT_NOISE):
                     self._refuse(order, leg, held)
                     continue
@@ -233,7 +237,7 @@ class SingleOrders:
         """Fill limit orders that close (phase 5), if their fills are older than the bar and the leg was not stopped."""
         for order in self._by_leg(book, self._of(book, OrderType.LIMIT)):
             leg = leg_of(order, book)
-            if opens(order, book) or leg.side in book.stopped or not self._reached(order, book):
+            if opens(order, book) or leg.leg.stopped or not self._reached(order, book):
                 continue
             tracker = leg.tracker
             times = zip(tracker.qtys, tracker.times, strict=True)
@@ -251,13 +255,13 @@ class SingleOrders:
             if (held < qty * (1.0 - LOT_NOISE) and order.side is not None) or held == 0.0:
                 self._refuse(order, leg, held)
                 return
-            book.close_oldest(leg, min(qty, held), price, TradeLabel.MANUAL, maker=maker)
+            close_oldest(book, leg, min(qty, held), price, MANUAL, maker=maker)
             to_open = 0.0 if order.side is not None or order.reduce_only else qty - held
         if to_open > LOT_NOISE * qty:
             rate = book.costs.maker_fee if maker else book.costs.taker_fee
             leg = book.long if order.is_buy else book.short
             book.account.open_fill(
-                book.symbol, leg.tracker, to_open, price, book.bar.time, book.regime, 0.0, rate, maker
+                book.symbol, leg.tracker, to_open, price, book.bar.time, book.state.regime, 0.0, rate, maker
             )
         order.remaining -= qty
         if order.remaining < LOT_NOISE * order.qty:
@@ -283,12 +287,29 @@ class SingleOrders:
 
     def _reached(self, order: SingleOrder, book: Book) -> bool:
         bar = book.bar
-        return order.triggered_at != bar.time and book.fills(order.is_buy, order.price, bar.low, bar.high)
+        return order.triggered_at != bar.time and fills(book.costs, order.is_buy, order.price, bar.low, bar.high)
 
     def _refuse(self, order: SingleOrder, leg: Leg, held: float) -> None:
         self.alive.remove(order)
         detail = f" {leg.side.name} holds {held}"
         self._owner.refused(order, Refusal(-2022, "ReduceOnly Order is rejected.", detail))
+
+
+def stoppable(book: Book, leg: Leg, price: float) -> list[int]:
+    """Return the indices of the fills that a stop executed at `price` closes."""
+    entries = zip(leg.tracker.prices, leg.tracker.times, strict=True)
+    return [i for i, entry in enumerate(entries) if stop_takes(leg.sign, price, *entry, book.bar.time)]
+
+
+def close_oldest(book: Book, leg: Leg, qty: float, price: float, label: int, *, maker: bool) -> None:
+    """Close `qty` of a leg (infinity: all of it), the oldest fills first."""
+    fee_rate = book.costs.maker_fee if maker else book.costs.taker_fee
+    while qty > 0.0 and leg.tracker.ids:
+        part = min(qty, leg.tracker.qtys[0])
+        close_fill(book, leg, 0, part, price, label, fee_rate, maker)
+        qty -= part
+        if qty < LOT_NOISE * part:
+            break
 
 
 def order_price(order: SingleOrder, last_price: float) -> float:

@@ -1,13 +1,15 @@
 """The five methods that cut single fills, in their fixed order.
 
-All work on plain numbers and flat arrays of one leg (see `PositionTracker`). "Against the fill" is
+All but `may_prune` work on plain numbers and flat arrays of one leg (see `PositionTracker`). "Against the fill" is
 downwards for LONG (side_sign +1) and upwards for SHORT (-1). A limit of 0 switches its method off.
 """
 
 import math
 from collections.abc import Sequence
 
+from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import HOUR_MS
+from gridv4_bt.engine.state import FillColumns, LegState, Memory, Now
 
 NEVER = 2**62  #: a time, ms
 #: Codes returned by `prune_reason`, in the order in which the methods are tried; 0 keeps the fill.
@@ -63,6 +65,23 @@ def prune_reason(
     if funding_eats(fill_funding, fill_spacing_pct, fill_price, fill_qty, funding_share):
         return FUNDING
     return KEEP
+
+
+def may_prune(p: GridConfig, memory: Memory, now: Now, leg: LegState, fills: FillColumns) -> bool:
+    """Return whether `prune_reason` may cut any fill of a leg that does not deviate; never False when it does.
+
+    It saves looking at every fill at every bar, so each method of `prune_reason` has its condition here: of the oldest
+    fill, of the gap that the price meets first, and of funding after a settlement, which alone changes what is paid.
+    """
+    if now.time > leg.latest_time or leg.sign * (now.close - leg.gap_trigger) < 0.0:
+        return True
+    if memory.settlements == leg.settlements_seen:
+        return False
+    leg.settlements_seen = memory.settlements
+    for i in range(leg.fills):
+        if funding_eats(fills.funding[i], fills.spacing_pct[i], fills.price[i], fills.qty[i], p.funding_share):
+            return True
+    return False
 
 
 def underwater_price(side_sign: int, fill_price: float, spacing_pct: float, spacings: float) -> float:

@@ -10,21 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridv4_bt.engine.types import TradeLabel
-
 #: Where the regime of step 1 comes from.
 REGIMES = ("none", "kama", "gmm")
 NO_REGIME, KAMA_REGIME, GMM_REGIME = range(3)
 
 STOPS_KEPT = 21  #: bars of the latest stops: one more than the largest `cooldown_stops`
 
+INFINITY = float("inf")
 NO_STOP = float("nan")  #: price of a leg without a stop
-
-#: Labels as numbers: a label's place in `LABELS`.
-LABELS = tuple(TradeLabel)
-GRID, STOP1, STOP2, DEVIANCE, OLDEST, GAP, FUNDING, OFFSET, DELEVER, MARGIN_CALL, LIQUIDATION = range(11)
-#: Labels by the code of `gridv4_bt.engine.pruning.prune_reason`.
-PRUNED = (GRID, DEVIANCE, OLDEST, GAP, FUNDING)
 
 
 @dataclass(slots=True)
@@ -101,14 +94,29 @@ class LegState:
     qty: float = 0.0
     cost: float = 0.0  #: sum of qty*price, quote
     stop: float = 0.0
-    entry_notional: float = 0.0
-    first_entry: float = 0.0  #: price of the entry that the market meets first
+    entry_notional: float = 0.0  #: of all resting entries, quote
+    ordered: float = 0.0  #: notional of the opening single orders, quote
+    first_entry: float = 0.0  #: price of the entry that the market meets first, infinitely far without any
     first_exit: float = 0.0
     gap_trigger: float = 0.0  #: price beyond which a gap may cut a fill
     under_water: float = 0.0  #: price beyond which a fill may be offset
     exit_shift: float = 0.0  #: inventory shift that the exits were placed with
     exit_slack: float = -1.0  #: how far it may move until one changes
     exit_guard: float = 0.0  #: price of the exit that the market meets first
+
+
+@dataclass(slots=True)
+class BookState:
+    """The orders of a symbol as the market meets them."""
+
+    place: int = 0  #: among the books of the account
+    regime: int = 0  #: code that ruled when the open orders were confirmed; new fills carry it
+    fresh: int = 0  #: a bar with volume has come, or a part of one
+    orders_changed: int = 1  #: the prices below are to be found anew
+    market_orders: int = 0  #: market orders for the next open
+    buy_below: float = -INFINITY  #: within these prices no limit order can fill
+    sell_above: float = INFINITY
+    takeover: float = 0.0  #: price of the latest liquidation
 
 
 @dataclass(slots=True)

@@ -4,10 +4,10 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
-from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.account import Account, settle_funding
+from gridv4_bt.engine.book import Bar, Book, Costs
 from gridv4_bt.engine.intrabar import keep_mark_within, make_up, path_parts, share_mark
 from gridv4_bt.engine.market import Market, MarketHistory
-from gridv4_bt.engine.matching import FILL_RULES, Bar, Book, Costs
 from gridv4_bt.engine.synthetic_funding import SyntheticFunding
 
 
@@ -26,7 +26,6 @@ class SymbolBook(Book):
     Parameters
     ----------
     history : rules of the symbol by date.
-    fill_rule : a name in `FILL_RULES`.
     funding_hours : from one synthetic settlement to the next.
     intrabar : how bars are matched, see `gridv4_bt.engine.intrabar`.
     leverage : initial leverage, which decides how large a leg may grow.
@@ -40,7 +39,6 @@ class SymbolBook(Book):
         history: MarketHistory,
         account: Account,
         costs: Costs,
-        fill_rule: str,
         funding_hours: float,
         intrabar: str,
         leverage: float,
@@ -49,7 +47,7 @@ class SymbolBook(Book):
         detail: FinerBars | None = None,
         time_ms: int = 0,
     ) -> None:
-        super().__init__(history.at(0), account, costs, FILL_RULES[fill_rule])
+        super().__init__(history.at(0), account, costs)
         self._history = history
         self._leverage = leverage
         self._obey_rules_of(time_ms)
@@ -96,6 +94,7 @@ class SymbolBook(Book):
 
     def _obey_rules_of(self, time_ms: int) -> None:
         self.market = self._history.at(time_ms)
+        self.brackets = self.market.brackets
         self.max_notional = self.market.max_notional(self._leverage)  #: of a leg with its opening orders, quote
         self._next_change = self._history.next_change(time_ms)
 
@@ -125,8 +124,8 @@ class SymbolBook(Book):
         self.settlements += 1
         mark = self.settlement_price()
         for leg in self.legs:
-            if leg.tracker.ids:
-                self.account.settle_funding(leg.tracker, mark, rate)
+            if leg.leg.fills:
+                settle_funding(self.account, leg.leg, leg.fills, mark, rate)
 
     def settlement_price(self) -> float:
         """Return the mark price at the bar's open, or the open where the data has none."""

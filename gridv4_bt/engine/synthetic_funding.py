@@ -4,7 +4,7 @@ from collections import deque
 
 from gridv4_bt.core.funding import premium_proxy, settles_between, synthetic_rate
 from gridv4_bt.core.time import BAR_MS, HOUR_MS
-from gridv4_bt.engine.matching import Bar
+from gridv4_bt.engine.book import Bar
 
 _NONE = float("nan")
 

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.book import Bar, Book
 from gridv4_bt.engine.liquidation import is_safe, is_safe_at_open, liquidate, liquidation_range
-from gridv4_bt.engine.matching import INFINITY, Bar, Book
+from gridv4_bt.engine.matching import fill_entries, fill_exits, fill_market_orders, fill_stops
 from gridv4_bt.engine.orders import SingleOrders
+from gridv4_bt.engine.state import INFINITY
 
 
 class Divisible(Protocol):
@@ -78,10 +80,13 @@ class Venue(Generic[M]):
 
     def open(self, books: Sequence[M]) -> None:
         """Liquidate at the open where needed, then fill market orders (phases 1 and 2)."""
-        if not is_safe(self.account, self.books) and not is_safe_at_open(self.account, self.books, books):
+        for book in self.books:
+            book.state.fresh = book in books
+        if not is_safe(self.account, self.books) and not is_safe_at_open(self.account, self.books):
             self._liquidate()  # before any order of the account
         for book in books:
-            book.fill_market_orders()
+            fill_market_orders(book, book.long)
+            fill_market_orders(book, book.short)
             self._report(book)
             self.singles.fill_market_orders(book)
 
@@ -91,27 +96,34 @@ class Venue(Generic[M]):
         safe = is_safe(self.account, self.books)
         for book in books:
             limits = self._limits(book, safe)
-            book.fill_entries(*limits)
+            fill_entries(book, book.long, *limits)
+            fill_entries(book, book.short, *limits)
             self._report(book)
             singles.fill_entries(book, *limits)
         safe = is_safe(self.account, self.books)
         for book in books:
             # A stop the market meets before the liquidation price may save the account.
             limits = self._limits(book, safe)
-            book.fill_stops(*limits)
+            fill_stops(book, book.long, *limits)
+            fill_stops(book, book.short, *limits)
             self._report(book)
             singles.fill_stops(book, *limits)
         # A stop may save the account, or ruin it by leaving the other leg without its hedge.
-        if (not safe or any(book.stopped for book in books)) and not is_safe(self.account, self.books):
+        if (not safe or any(leg.leg.stopped for book in books for leg in book.legs)) and not is_safe(
+            self.account, self.books
+        ):
             self._liquidate()
         for book in books:
-            book.fill_exits()
+            fill_exits(book, book.long)
+            fill_exits(book, book.short)
             self._report(book)
             singles.fill_exits(book)
             book.orders_changed()
 
-    def _limits(self, book: Book, safe: bool) -> tuple[float, float]:
-        return (0.0, INFINITY) if safe else liquidation_range(self.account, self.books, book, worst=True)
+    def _limits(self, book: M, safe: bool) -> tuple[float, float]:
+        if safe:
+            return 0.0, INFINITY
+        return liquidation_range(self.account, self.books, book.state.place, worst=True)
 
     def _liquidate(self) -> None:
         liquidate(self.account, self.books, self._liquidation_fee)

@@ -1,12 +1,18 @@
 """The history before the first decision, in bars: of a backtest, of a paper market and of a live session."""
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from gridv4_bt.config import GridConfig
 
 REPLAY_BARS = 1_500  #: before trading begins at a replaying exchange: as many as one request for candles may ask for
 #: Bars after which indicators of the defined periods and mixture no longer depend on where their history began.
-_LONGEST_MEMORY_BARS = 10_000
+LONGEST_MEMORY_BARS = 10_000
+#: Parameters by which a history is longer or shorter.
+_REACHING_BACK = (
+    "warm_up", "sigma_bars", "gmm_window", "gmm_span", "er_bars", "kama_slow", "atr_bars", "adx_bars", "z_bars",
+)  # fmt: skip
 #: Least history of a live session by regime filter: with more bars and the defined periods it decides alike.
 _LIVE_BARS = {"kama": 1_000, "gmm": 4_000}
 
@@ -27,7 +33,7 @@ def history_bars(config: GridConfig) -> int:
 
 def longest_memory_bars(config: GridConfig) -> int:
     """Return after how many bars indicators and mixture no longer depend on where their history began."""
-    return math.ceil(_LONGEST_MEMORY_BARS * _memory(config))
+    return math.ceil(LONGEST_MEMORY_BARS * _memory(config))
 
 
 def _memory(config: GridConfig) -> float:
@@ -35,6 +41,24 @@ def _memory(config: GridConfig) -> float:
     kama = ((config.kama_slow + 1) / 31) ** 2  # its smoothing in noise is a square
     ratio = math.sqrt(config.er_bars / 10)  # the efficiency ratio of a random walk falls with the root
     return max(1.0, config.atr_bars / 14, config.adx_bars / 14, ratio, kama)
+
+
+def span_warm_up(config: GridConfig, varied: Mapping[str, Sequence[Any]] | None = None) -> int:
+    """Return how many of the bars before a span that has a first day warm it up, if the data has them.
+
+    So many that averages forget where they began: a span's result is the same to the last bit however far back its
+    data reaches, and the same for a single run and for a trial among others. Nothing is traded before the span.
+
+    Parameters
+    ----------
+    varied : values of the parameters that trials vary, which take the same bars.
+    """
+    varied = varied or {}
+    most = {name: max(varied[name]) for name in _REACHING_BACK if name in varied}
+    if "gmm" in varied.get("regime", ()):
+        most["regime"] = "gmm"
+    longest = config.model_copy(update=most)
+    return max(longest_memory_bars(longest), int(history_bars(longest)))
 
 
 def with_live_history(config: GridConfig) -> GridConfig:

@@ -6,8 +6,8 @@ from gridv4_bt.core.risk import liquidation_prices
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine import margin
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.book import Leg
 from gridv4_bt.engine.liquidation import excess
-from gridv4_bt.engine.matching import Leg
 from gridv4_bt.engine.orders import SingleOrders
 from gridv4_bt.exchange.replay import ReplayBook
 
@@ -44,8 +44,8 @@ class Margins:
 
     def capacity(self, book: ReplayBook, leg: Leg) -> float:
         """Return the notional by which a leg and its opening orders may still grow at the leverage chosen."""
-        ordered = self._singles.open_notional(book, leg.side, book.price)
-        return margin.capacity(book.max_notional, leg, book.price, ordered)
+        leg.leg.ordered = self._singles.open_notional(book, leg.side, book.price)
+        return margin.capacity(book.max_notional, leg.leg, book.price)
 
     def liquidation_range(self, book: ReplayBook) -> tuple[float | None, float | None]:
         """Return the liquidation prices (down, up) of a symbol, the other symbols at their last prices."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from feeds.candles import CandleFeed
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.market import load_market_history
-from gridv4_bt.engine.matching import INFINITY
+from gridv4_bt.engine.state import INFINITY
 from gridv4_bt.engine.warm_up import REPLAY_BARS
 from gridv4_bt.exchange import control, fault_effects
 from gridv4_bt.exchange.api_errors import ApiError

@@ -10,11 +10,12 @@ from feeds.candles import CandleFeed
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import DAY_MS, iso
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.market import MarketHistory
-from gridv4_bt.engine.matching import INFINITY
 from gridv4_bt.engine.orders import OrderType, SingleOrder, SingleOrders, leg_of, opens
 from gridv4_bt.engine.position import LOT_NOISE
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.state import INFINITY
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.engine.venue import Venue
 from gridv4_bt.errors import DataError
 from gridv4_bt.exchange import records

@@ -5,10 +5,10 @@ from itertools import groupby
 
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.account import Account, Execution
-from gridv4_bt.engine.matching import Book
+from gridv4_bt.engine.book import Book
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.orders import Refusal, SingleOrder
 from gridv4_bt.engine.position import LOT_NOISE
-from gridv4_bt.engine.types import TradeLabel
 from gridv4_bt.exchange import records
 from gridv4_bt.exchange.ledger import Ledger
 from gridv4_bt.exchange.order_records import OrderRecords

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gridv4_bt.core.time import DAY_MS
-from gridv4_bt.engine.matching import Leg
+from gridv4_bt.engine.book import Leg
 from gridv4_bt.engine.orders import OrderType, SingleOrder, SingleOrders
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.records import AlgoRecord, OrderRecord

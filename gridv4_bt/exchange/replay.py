@@ -14,8 +14,8 @@ import numpy as np
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import HOUR_MS, MINUTE_MS, iso
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.book import Bar, Costs
 from gridv4_bt.engine.market import MarketHistory
-from gridv4_bt.engine.matching import Bar, Costs
 from gridv4_bt.engine.symbol_book import SymbolBook
 from gridv4_bt.engine.venue import moments, stand_at
 from gridv4_bt.errors import DataError
@@ -41,7 +41,6 @@ class ReplayBook(SymbolBook):
             history,
             account,
             costs,
-            config.fill_rule,
             config.funding_hours,
             config.intrabar,
             config.leverage,
@@ -177,10 +176,11 @@ class Replay:
         config: GridConfig,
         start_ms: int = 0,
     ) -> None:
-        costs = Costs(config.maker_fee, config.taker_fee, config.slippage)
+        costs = Costs(config.maker_fee, config.taker_fee, config.slippage, config.fill_rule == "through")
         self.books: dict[str, ReplayBook] = {}
         for recording in recordings:
             book = ReplayBook(recording, rules[recording.symbol], account, costs, config)
+            book.state.place = len(self.books)
             self.books[book.symbol] = book
         lengths = {book.interval for book in self.books.values()}
         if len(lengths) != 1:

@@ -222,6 +222,7 @@ class GMMRegime(FastIndicator):
         for line in self.l:
             line.updateminperiod(needed)
         self.warnings: Counter[str] = Counter()
+        self._lead: int = getattr(self.data, "lead", 0)  # bars before the span that is traded: nothing is counted there
         self._fit: Fit | None = None
         self._state = NOISE
         self._held = self.p.dwell
@@ -239,8 +240,8 @@ class GMMRegime(FastIndicator):
         block = self._block_of(data.datetime[0])
         if block != self._block:
             self._block = block
-            self._refit(block, self._rows)
-        [regime], probabilities = self._read(np.array([row]))
+            self._refit(block, self._rows, len(data) <= self._lead)
+        [regime], probabilities = self._read(np.array([row]), int(len(data) <= self._lead))
         for line, value in zip(self.l, (regime, *probabilities[0].tolist()), strict=True):
             line[0] = value
 
@@ -262,8 +263,9 @@ class GMMRegime(FastIndicator):
         firsts = sorted({0, *refits})
         for first, last in zip(firsts, [*firsts[1:], end - start], strict=True):
             if blocks[first + 1] != blocks[first]:
-                self._refit(blocks[first + 1], rows[max(first + 1 - self.p.window, 0) : first + 1])
-            regimes, probabilities = self._read(rows[first:last])
+                window = rows[max(first + 1 - self.p.window, 0) : first + 1]
+                self._refit(blocks[first + 1], window, start + first < self._lead)
+            regimes, probabilities = self._read(rows[first:last], max(self._lead - start - first, 0))
             for line, values in zip(lines, (regimes, *probabilities.T), strict=True):
                 line[first:last] = values
 
@@ -272,14 +274,17 @@ class GMMRegime(FastIndicator):
         length: int = self.p.refit * self.p.minutes * MINUTE_MS
         return epoch_ms(days) // length
 
-    def _refit(self, block: int, window: Sequence[tuple[float, float, float]] | NDArray[np.float64]) -> None:
+    def _refit(
+        self, block: int, window: Sequence[tuple[float, float, float]] | NDArray[np.float64], before_span: bool
+    ) -> None:
         """Fit the rows of the bars up to now, at most `window` of them; after a failure there is no fit."""
         before = None if block % RESTART == 0 else self._fit
         self._fit = None
         try:
             self._fit = self._fit_window(window, before)
         except FitError as error:
-            self.warnings[str(error)] += 1
+            if not before_span:
+                self.warnings[str(error)] += 1
 
     def _fit_window(
         self, window: Sequence[tuple[float, float, float]] | NDArray[np.float64], before: Fit | None
@@ -305,8 +310,8 @@ class GMMRegime(FastIndicator):
         drifts, volatilities = mixture.means[:, DRIFT].tolist(), mixture.means[:, LOG_SIGMA].tolist()
         return name_components(drifts, volatilities, self.p.trend, self.p.breakout, before, self.p.hysteresis)
 
-    def _read(self, rows: NDArray[np.float64]) -> tuple[list[int], NDArray[np.float64]]:
-        """Return the regimes and the probabilities of the states at bars of one fit."""
+    def _read(self, rows: NDArray[np.float64], before: int) -> tuple[list[int], NDArray[np.float64]]:
+        """Return the regimes and the probabilities of the states at bars of one fit, `before` of them not counted."""
         probabilities = np.full((len(rows), len(STATES)), math.nan)
         candidates: list[int | None] = [None] * len(rows)
         if self._fit is not None:
@@ -315,8 +320,8 @@ class GMMRegime(FastIndicator):
             probabilities[usable] = states
             for index, code in zip(usable.nonzero()[0].tolist(), most_probable(states), strict=True):
                 candidates[index] = code
-            if len(states) < len(rows):
-                self.warnings["gmm_unusable_bar"] += len(rows) - len(states)
+            if unusable := int((~usable[before:]).sum()):
+                self.warnings["gmm_unusable_bar"] += unusable
         dwell = self.p.dwell
         state, held = self._state, self._held
         regimes = []

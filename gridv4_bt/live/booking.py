@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.core.time import BAR_MS
-from gridv4_bt.engine.matching import Book, Leg
+from gridv4_bt.engine.book import Book, Leg
+from gridv4_bt.engine.labels import TradeLabel
+from gridv4_bt.engine.orders import stoppable
 from gridv4_bt.engine.position import LOT_NOISE
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.ids import Purpose
 from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, OrderStatus
 
@@ -105,7 +107,7 @@ class BarBooking:
             leg = self._book.leg(part.order.key.side)
             tracker = leg.tracker
             held = {fill_id: tracker.qtys[i] - leaving[fill_id] for i, fill_id in enumerate(tracker.ids)}
-            met = [tracker.ids[i] for i in self._book.stoppable(leg, part.price)]
+            met = [tracker.ids[i] for i in stoppable(self._book, leg, part.price)]
             shares = {fill_id: held[fill_id] for fill_id in met}
             left = part.qty - plain_sum(shares.values())
             if abs(left) > LOT_NOISE * part.qty:  # the bar does not say which fills it closed: the oldest first
@@ -153,7 +155,7 @@ class BarBooking:
             part.qty,
             part.price,
             part.bar_time(self._book.bar.time),
-            self._book.regime,
+            self._book.state.regime,
             spacing_pct,
             part.fee,
             part.first.maker,

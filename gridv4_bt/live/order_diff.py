@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gridv4_bt.core.sums import plain_sum
-from gridv4_bt.engine.matching import Book, Leg, MarketClose
+from gridv4_bt.engine.book import Book, Leg, MarketClose
 from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.ids import OrderKey, Purpose

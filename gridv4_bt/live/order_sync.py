@@ -7,9 +7,10 @@ after a later candle.
 from collections.abc import Sequence
 
 from gridv4_bt.core.sums import plain_sum
-from gridv4_bt.engine.matching import Book, Leg, MarketClose
+from gridv4_bt.engine.book import Book, Leg, MarketClose
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.position import LOT_NOISE
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import LiveError
 from gridv4_bt.live.connection import Log, halt_text
 from gridv4_bt.live.executor import Executor

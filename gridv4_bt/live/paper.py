@@ -122,6 +122,7 @@ def paper_gateway(
     stop: threading.Event,
     speed: float = float("inf"),
     folder: Path | None = None,
+    anew: GridConfig | None = None,
 ) -> Iterator[Gateway]:
     """Serve recorded candles as an exchange on 127.0.0.1 and yield the gateway to it.
 
@@ -130,6 +131,7 @@ def paper_gateway(
     Parameters
     ----------
     folder : state directory; a market that was left there goes on, one that has ended is replaced by a new one.
+    anew : config of a new market, where another one than that of a market that goes on.
 
     Raises
     ------
@@ -142,7 +144,11 @@ def paper_gateway(
         raise DataError(f"{bars} bars are too few: {needed} warm up the indicators before trading begins")
     start = max(int(feed.candles.time[needed]) for feed in feeds)
     exchange = Exchange(feeds, rules, config, cash, start)
-    store = None if folder is None else _open(folder, exchange)
+    store = None
+    if folder is not None:
+        store, goes_on = _open(folder, exchange)
+        if not goes_on and anew is not None:
+            exchange = Exchange(feeds, rules, anew, cash, start)
     try:
         with ServerThread(Api(exchange, store=store)) as server:
             yield gateway_at(server.url, PaperClock(server.url, speed, stop), stop)
@@ -151,8 +157,11 @@ def paper_gateway(
             store.close()
 
 
-def _open(folder: Path, exchange: Exchange) -> Database:
-    """Return the database of the market; the files of a bot whose market has ended or is gone are moved aside."""
+def _open(folder: Path, exchange: Exchange) -> tuple[Database, bool]:
+    """Return the database of the market, and whether the market in it goes on.
+
+    The files of a bot whose market has ended or is gone are moved aside.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _MARKET
     if path.exists():
@@ -167,11 +176,11 @@ def _open(folder: Path, exchange: Exchange) -> Database:
                 "another --state-dir"
             ) from None
         if not probe.replay.over:
-            return store
+            return store, True
         store.close()
         path.unlink()
     move_aside(folder)
-    return Database(path)
+    return Database(path), False
 
 
 def gateway_at(url: str, clock: Clock, stop: threading.Event, keys: Keys = _KEYS, name: str = "paper") -> Gateway:

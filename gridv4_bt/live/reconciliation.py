@@ -7,7 +7,7 @@ counted twice and no order is forgotten, whatever request fails.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from gridv4_bt.engine.matching import Book
+from gridv4_bt.engine.book import Book
 from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.account_queries import Position, RawAnswer, Trade

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridv4_bt.engine.types import ClosedTrade, TradeLabel
+from gridv4_bt.engine.labels import CUTS, TradeLabel
+from gridv4_bt.engine.types import ClosedTrade
 from gridv4_bt.metrics.entries import FillTable
 from gridv4_bt.record.run_record import SymbolRecord, WalletRecord
 
@@ -20,11 +21,6 @@ from gridv4_bt.record.run_record import SymbolRecord, WalletRecord
 LAGS = (1, 4, 16)
 #: Bars a fill that was cut is held on for: a day of 15 minutes.
 HOLD_BARS = 96
-#: What cuts fills: the pruning methods first, then the guards.
-CUTS = (
-    TradeLabel.DEVIANCE, TradeLabel.OLDEST, TradeLabel.GAP, TradeLabel.FUNDING, TradeLabel.OFFSET,
-    TradeLabel.DELEVER, TradeLabel.STOP1, TradeLabel.STOP2, TradeLabel.MARGIN_CALL,
-)  # fmt: skip
 
 
 def adverse_selection(records: Sequence[SymbolRecord], fills: Sequence[FillTable]) -> dict[str, Any]:

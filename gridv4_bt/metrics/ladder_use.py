@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from gridv4_bt.core.grid import level_price
 from gridv4_bt.core.sums import plain_sum
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.ladder import TRACE_ACTIONS, Blocked
-from gridv4_bt.engine.types import ClosedTrade, TradeLabel
+from gridv4_bt.engine.types import ClosedTrade
 from gridv4_bt.metrics.entries import FillTable
 from gridv4_bt.metrics.trading import collect, totals
 from gridv4_bt.record.run_record import SymbolRecord

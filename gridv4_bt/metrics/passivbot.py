@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gridv4_bt.core.time import DAY_MS, HOUR_MS
-from gridv4_bt.engine.types import TradeLabel
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.metrics.exposure import notionals
 from gridv4_bt.metrics.performance import Array
 from gridv4_bt.metrics.whole_run import WholeRun, wallet_curve

@@ -146,7 +146,7 @@ def _grid_record(strategy: GridStrategyV4, account: Account) -> SymbolRecord:
     return SymbolRecord(
         symbol=symbol,
         rules=strategy.market.as_of,
-        bars=len(strategy.feed),
+        bars=len(strategy.feed) - getattr(strategy.feed, "lead", 0),
         log=log,
         ladder=np.frombuffer(bytes(strategy.plan.trace), np.uint8).reshape(len(log), 2 * strategy.config.levels),
         funding=np.array(strategy.funding_log).reshape(-1, 3),

@@ -11,7 +11,8 @@ import numpy as np
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.core.time import HOUR_MS
-from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
+from gridv4_bt.engine.labels import TradeLabel
+from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.metrics.entries import FillTable
 from gridv4_bt.record.run_record import SymbolRecord, WalletRecord
 

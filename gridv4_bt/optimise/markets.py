@@ -14,6 +14,7 @@ import numpy as np
 from feeds.candles import CandleFeed
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.config import GridConfig
+from gridv4_bt.engine.warm_up import LONGEST_MEMORY_BARS
 from gridv4_bt.optimise.cerebro import compile_rules
 from gridv4_bt.optimise.figures import Evaluation, of_run
 from gridv4_bt.optimise.space import Space
@@ -29,6 +30,8 @@ class TrialMarket(Protocol):
         """Run one parameter set from the window's first bar to its last, with a wallet of its own."""
 
 
+#: Trials whose windows began without earlier bars are other trials: a search of them does not go on with these.
+_WARMED_UP = b"windows are warmed up by the bars before them"
 #: By symbol and name of the window.
 Markets = Mapping[tuple[str, str], TrialMarket]
 
@@ -41,11 +44,12 @@ class BacktraderMarket:
     first: date | None
     last: date | None
     cash: float
+    warm_up: int = LONGEST_MEMORY_BARS  #: bars before the window that are read and not traded, if there are so many
 
     @cached_property
     def feed(self) -> CandleFeed:
-        """The window's bars."""
-        [feed] = make_feeds([self.data], start=self.first, end=self.last)
+        """The window's bars, and those before it that warm it up."""
+        [feed] = make_feeds([self.data], start=self.first, end=self.last, warm_up=self.warm_up)
         return feed
 
     def prepare(self, configs: Sequence[GridConfig]) -> None:
@@ -67,7 +71,7 @@ def load_symbols(space: Space) -> tuple[list[SymbolData], str]:
     DataError
         A file is missing or damaged.
     """
-    loaded, digest = [], hashlib.sha256()
+    loaded, digest = [], hashlib.sha256(_WARMED_UP)
     for symbol in space.symbols:
         [feed] = make_feeds([SymbolData(symbol.name, symbol.candles, symbol.funding, symbol.mark)])
         loaded.append(SymbolData(symbol.name, feed.candles, feed.p.funding, feed.p.mark))
@@ -78,15 +82,22 @@ def load_symbols(space: Space) -> tuple[list[SymbolData], str]:
     return loaded, digest.hexdigest()[:16]
 
 
-def make_market(data: SymbolData, first: date | None, last: date | None, cash: float, engine: str) -> TrialMarket:
-    """Return a symbol's market between two days.
+def make_market(
+    data: SymbolData,
+    first: date | None,
+    last: date | None,
+    cash: float,
+    engine: str,
+    warm_up: int = LONGEST_MEMORY_BARS,
+) -> TrialMarket:
+    """Return a symbol's market between two days; up to `warm_up` bars before them warm it up and are not traded.
 
     Raises
     ------
     DataError
         There is no bar between them.
     """
-    market = BacktraderMarket(data, first, last, cash)
+    market = BacktraderMarket(data, first, last, cash, warm_up)
     if engine == "backtrader":
         return market
     from gridv4_bt.optimise.compiled_trials import SweptMarket  # loading the compiler takes a second

@@ -16,8 +16,8 @@ from feeds.tables import CandleTable
 from gridv4_bt.compat import EPOCH_DAYS, FastCerebro, FastStrategy
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import DAY_MS
+from gridv4_bt.engine.book import Bar
 from gridv4_bt.engine.market import MarketHistory, load_market_history
-from gridv4_bt.engine.matching import Bar
 from gridv4_bt.engine.synthetic_funding import SyntheticFunding
 from gridv4_bt.indicators import KAMA, GMMRegime, RollingVolatility, WilderADX, WilderATR, ZScore
 from gridv4_bt.optimise.kernel.state import BAR
@@ -48,6 +48,7 @@ class SweepMarket:
     candles: CandleTable
     bars: NDArray  #: `gridv4_bt.optimise.kernel.state.BAR`: candles and mark
     recorded: Floats | None  #: rate settled at each bar's open, NaN for none; None: the synthetic rate
+    lead: int = 0  #: bars before the span that is traded, which warm it up
     _known: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -70,13 +71,14 @@ class SweepMarket:
         bars = np.zeros(len(days), BAR)
         bars["time"] = np.rint((days - EPOCH_DAYS) * DAY_MS)
         bars["open"], bars["high"], bars["low"], bars["close"] = open_, high, low, close
-        bars["traded"] = volume > 0.0
+        bars["volume"], bars["mark_close"] = volume, bars["close"]
         mark, mark_low, mark_high = (_values(getattr(feed.lines, name)) for name in ("mark", "mark_low", "mark_high"))
         bars["mark"] = np.where(np.isnan(mark), open_, mark)
         unknown = np.isnan(mark_low) | np.isnan(mark_high)  # a gap of the mark leaves the last prices in force
         bars["mark_low"], bars["mark_high"] = np.where(unknown, low, mark_low), np.where(unknown, high, mark_high)
         candles = CandleTable(symbol, feed.candles.interval_ms, bars["time"].copy(), open_, high, low, close, volume)
-        return cls(symbol, history, candles, bars, _values(feed.lines.funding) if feed.has_funding else None)
+        recorded = _values(feed.lines.funding) if feed.has_funding else None
+        return cls(symbol, history, candles, bars, recorded, feed.lead)
 
     def prepare(self, configs: Sequence[GridConfig]) -> None:
         """Compute the signals of these configs, each distinct one once; `sweep` does it for those it is given.
@@ -91,7 +93,7 @@ class SweepMarket:
     def first_bar(self, config: GridConfig) -> int:
         """Return the row of the first bar that a config trades."""
         needed = max(self._indicators(config)[1], self.regimes(config)[1], config.warm_up + 1)
-        return needed - 1
+        return max(needed - 1, self.lead)
 
     def signals(self, config: GridConfig) -> Signals:
         """Return the signals of a config's periods, each distinct one computed once."""

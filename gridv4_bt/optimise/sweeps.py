@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.columns import LOG_COLUMNS
+from gridv4_bt.engine.labels import LABELS
 from gridv4_bt.engine.ladder import PLACED, Blocked
-from gridv4_bt.engine.state import LABELS
 from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.metrics.performance import daily_returns

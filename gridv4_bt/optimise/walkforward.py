@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridv4_bt.backtest import SymbolData
+from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import DAY_MS, end_ms, time_ms
+from gridv4_bt.engine.warm_up import span_warm_up
 from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.optimise.folds import Fold, walk_forward_folds
 from gridv4_bt.optimise.markets import Markets, make_market
@@ -42,8 +44,11 @@ class FoldResult:
 
 def make_markets(space: Space, symbols: Sequence[SymbolData], windows: Iterable[DateWindow], engine: str) -> Markets:
     """Return the markets of all symbols in some windows, the first window's first."""
+    varied = {name: one.choices or (one.low, one.high) for name, one in space.parameters.items()}
+    # Not validated: what is fixed may fit only with values that are searched.
+    warm_up = span_warm_up(GridConfig().model_copy(update=space.fixed), varied)
     return {
-        (data.symbol, window.name): make_market(data, window.first, window.last, space.cash, engine)
+        (data.symbol, window.name): make_market(data, window.first, window.last, space.cash, engine, warm_up)
         for window in windows
         for data in symbols
     }

@@ -20,7 +20,7 @@ class SymbolRecord:
 
     symbol: str
     rules: str  #: dates and sources of the market's filters and brackets, those in force at the end
-    bars: int  #: of the feed, warm-up included
+    bars: int  #: of the span, also those it warms up on; not those before it
     log: NDArray[np.float64]  #: shape (bars traded, len(LOG_COLUMNS)); NaN what a strategy without a grid has not
     close: NDArray[np.float64]  #: close price at each row of the log; empty when the run kept no history
     ladder: NDArray[np.uint8]  #: shape (bars traded, 2*levels): `trace` of `gridv4_bt.engine.ladder.plan_ladder`

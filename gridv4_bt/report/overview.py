@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.time import BAR_MS
-from gridv4_bt.engine.types import TradeLabel
+from gridv4_bt.engine.labels import LABELS, SHARED_COLOUR
 from gridv4_bt.metrics.recorder import SymbolRecord
 from gridv4_bt.metrics.summary import drawdowns, wallet_curve
 
@@ -35,14 +35,8 @@ CROWD = 300
 
 # Colours that the colour-blind can tell apart: blue is up and LONG, orange is down and SHORT.
 LONG_COLOUR, SHORT_COLOUR = "#1f6fb4", "#e07b00"
-LABEL_COLOURS = {
-    TradeLabel.GRID: "#2a9d55",
-    TradeLabel.STOP1: "#d9a400",
-    TradeLabel.STOP2: "#c8102e",
-    TradeLabel.MARGIN_CALL: "black",
-    TradeLabel.LIQUIDATION: "black",
-}
-PRUNED = "#8458a8"
+#: Of the labels that have a legend entry of their own.
+LABEL_COLOURS = {label: label.colour for label in LABELS if label.colour != SHARED_COLOUR}
 
 HALTED = 9  #: beside the regimes in the ribbon
 RIBBON = {
@@ -296,7 +290,7 @@ def _group(label: str) -> str:
 
 
 def _colour(group: str) -> str:
-    return LABEL_COLOURS.get(group, PRUNED)
+    return LABEL_COLOURS.get(group, SHARED_COLOUR)
 
 
 def _note(side: Axes, text: str) -> None:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from gridv4_bt.core.grid import ROUND_NUMBER_PCT, level_price
 from gridv4_bt.core.mixture import STATES
 from gridv4_bt.core.regime import Regime
+from gridv4_bt.engine.labels import KINDS, LABELS
 from gridv4_bt.engine.ladder import PLACE, REPLACE, TRACE_ACTIONS, Blocked, order_price
 from gridv4_bt.engine.market import load_market_history
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import MarketError
 from gridv4_bt.metrics.recorder import SymbolRecord
 from gridv4_bt.metrics.summary import wallet_curve
@@ -40,7 +41,6 @@ CENTRE_UNITS_A_TICK = 100
 #: How far away a liquidation price is must be known well only when it is near: beyond this to a hundredth.
 FAR_AWAY = 1.0
 MOST_DECIMALS = 8
-LABELS = tuple(str(label) for label in TradeLabel)
 
 BLOCKED_WORDS = {
     "PLACED": "rests",
@@ -68,7 +68,8 @@ def pack_run(records: Sequence[SymbolRecord], start_equity: float, more: dict[st
         "wallet": None,
         "money": money,
         "start_equity": start_equity,
-        "labels": LABELS,
+        "kinds": [kind._asdict() for kind in KINDS],
+        "labels": [{"name": str(label), "kind": KINDS.index(label.kind), "step": label.step} for label in LABELS],
         "regimes": {regime.value: regime.name for regime in Regime},
         "states": STATE_COLUMNS if any(len(record.posteriors) for record in records) else [],
         "blocked": [BLOCKED_WORDS.get(code.name, code.name.lower().replace("_", " ")) for code in Blocked],
@@ -275,7 +276,7 @@ def _pack_trades(packer: Packer, record: SymbolRecord) -> dict[str, Any]:
     trades = record.trades
     columns = {name: np.array([getattr(trade, name) for trade in trades], dtype=np.float64) for name in _TRADE_UNITS}
     packed = {name: packer.add(values, _TRADE_UNITS[name]) for name, values in columns.items()}
-    packed["label"] = packer.add(np.array([LABELS.index(str(trade.label)) for trade in trades]), 1, 0)
+    packed["label"] = packer.add(np.array([trade.label.number for trade in trades]), 1, 0)
     return packed
 
 

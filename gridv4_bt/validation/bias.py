@@ -62,18 +62,22 @@ class WarmUpRun:
     regimes: int  #: bars with another regime
 
 
-def tables(feeds: Sequence[CandleFeed], start_ms: int | None = None, end_ms: int | None = None) -> list[SymbolData]:
+def tables(
+    feeds: Sequence[CandleFeed], start_ms: int | None = None, end_ms: int | None = None, warm_up: int = 0
+) -> list[SymbolData]:
     """Return the checked tables of feeds, cut to a span.
 
     Parameters
     ----------
     start_ms : first bar's open time at the earliest, ms; None keeps the first bar.
     end_ms : only what is known before this time, ms; None keeps all.
+    warm_up : bars before `start_ms` that are kept too, if there are so many.
     """
     data = []
     for feed in feeds:
         known = {name: getattr(feed.p, name) for name in COMPANIONS}
-        data.append(cut(SymbolData(feed.p.name, feed.candles, **known), start_ms, end_ms))
+        since = None if start_ms is None else start_ms - warm_up * feed.candles.interval_ms
+        data.append(cut(SymbolData(feed.p.name, feed.candles, **known), since, end_ms))
     return data
 
 
@@ -92,6 +96,7 @@ def lookahead(
     cuts: int = 20,
     seed: int = 0,
     progress: Progress = _silent,
+    start_ms: int | None = None,
 ) -> list[CutRun]:
     """Run on all of the data and again on data cut at many bars; return the cuts by time.
 
@@ -105,6 +110,7 @@ def lookahead(
     cuts : how many cuts are spread evenly over the bars; as many again are drawn at random.
     seed : of the random ones.
     progress : told what is done next.
+    start_ms : first day of the span whose bars `build` trades, ms; None: the data has none before it.
 
     Raises
     ------
@@ -121,7 +127,7 @@ def lookahead(
         if not len(record):
             raise DataError(f"{record.symbol}: {record.bars:,} bars are too few for a decision. Give a longer span.")
     runs = []
-    lasts = cut_times(_possible_cuts(data, whole), cuts, seed)
+    lasts = cut_times(_possible_cuts(data, whole, start_ms or 0), cuts, seed)
     for number, last in enumerate(lasts, start=1):
         progress(f"cut {number} of {len(lasts)}")
         short = [cut(one, None, last + one.candles.interval_ms) for one in data]
@@ -219,12 +225,12 @@ def _decide(cerebro: bt.Cerebro) -> list[DecisionRecord]:
     return [strategy.analyzers.decisions.record for strategy in cerebro.run()]
 
 
-def _possible_cuts(data: Sequence[SymbolData], whole: Sequence[DecisionRecord]) -> list[int]:
+def _possible_cuts(data: Sequence[SymbolData], whole: Sequence[DecisionRecord], start_ms: int) -> list[int]:
     """Return the open times of the bars after which the data may end, ms: every symbol decides, and not the last."""
     times = np.unique(np.concatenate([one.candles.time for one in data]))
     earliest = max(int(record.time[0]) for record in whole)
     for one in data:
-        first = one.candles.time[0]
+        first = max(int(one.candles.time[0]), start_ms)
         for table in (getattr(one, name) for name in COMPANIONS):
             if table is not None:
                 # A feed wants to know at least something of each of its companions.

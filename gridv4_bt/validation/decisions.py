@@ -11,17 +11,16 @@ from numpy.typing import NDArray
 
 from gridv4_bt.compiled import plain
 from gridv4_bt.core.regime import Regime
+from gridv4_bt.engine.book import Leg
 from gridv4_bt.engine.columns import LOG_COLUMNS
+from gridv4_bt.engine.labels import LABELS
 from gridv4_bt.engine.ladder import Blocked
-from gridv4_bt.engine.matching import Leg
-from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
+from gridv4_bt.engine.types import ClosedTrade, PositionSide
 
 #: Recorded beside the strategy's own log: ATR, KAMA of the bar before (as step 1 reads it), latest funding rate.
 INPUT_COLUMNS = ("atr", "kama", "funding_rate")
 #: What the indicators say; all else that is compared is what the strategy made of it.
 SIGNALS = ("atr", "kama", "z", "sigma")
-
-_LABELS = tuple(TradeLabel)
 
 
 class _Part(NamedTuple):
@@ -45,7 +44,7 @@ def _stop(leg: Leg) -> list[float]:
 
 
 def _closes(leg: Leg) -> list[float]:
-    return [x for close in leg.closes for x in (close.fill_id, _LABELS.index(close.label), close.qty)]
+    return [x for close in leg.closes for x in (close.fill_id, close.label.number, close.qty)]
 
 
 def _blocked(leg: Leg) -> list[float]:
@@ -66,7 +65,7 @@ _PARTS = (
     _Part("stop", 0, 1, _stop, lambda: "stop", lambda sign, price: f"at {price:,}"),
     _Part(
         "close", 2, 3, _closes,
-        lambda fill, label: f"market close of fill {fill:.0f} ({_LABELS[int(label)]})", lambda sign, qty: f"{qty:,}",
+        lambda fill, label: f"market close of fill {fill:.0f} ({LABELS[int(label)]})", lambda sign, qty: f"{qty:,}",
     ),
     _Part(
         "blocked", 1, 2, _blocked,

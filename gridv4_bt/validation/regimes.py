@@ -39,7 +39,7 @@ class RegimeRecord:
     """The states of both filters for one symbol, from the first bar with a fitted mixture on."""
 
     symbol: str
-    bars: int  #: of the feed, those before included
+    bars: int  #: of the span, those without a fit included
     day: int  #: bars in a day
     time: NDArray[np.int64]  #: bar open times, ms
     close: NDArray[np.float64]  #: quote
@@ -105,10 +105,10 @@ def filter_regimes(feed: CandleFeed, config: GridConfig) -> RegimeRecord:
             f"{feed.p.name}: no mixture could be fitted to {lines.shape[1]:,} bars ({reasons}). "
             f"The first fit needs up to {needed:,}; give a longer span."
         )
-    first = int(known.argmax())
+    first = max(int(known.argmax()), feed.lead)
     return RegimeRecord(
         symbol=feed.p.name,
-        bars=lines.shape[1],
+        bars=lines.shape[1] - feed.lead,
         day=DAY_MS // feed.candles.interval_ms,
         time=np.rint((np.array(feed.lines.datetime.array)[first:] - EPOCH_DAYS) * DAY_MS).astype(np.int64),
         close=np.array(feed.lines.close.array)[first:],

@@ -25,10 +25,11 @@ from scripted import (
 
 from brokers.hedge import HedgeBroker
 from gridv4_bt.core.risk import Bracket
+from gridv4_bt.engine.book import Entry
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.ladder import Blocked
 from gridv4_bt.engine.market import MarketHistory
-from gridv4_bt.engine.matching import Entry
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import ConfigError
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
@@ -402,7 +403,7 @@ def test_refused_replacement_takes_the_order_before_it_away(run):
     done = run(script, flat(3), broker={"cash": 100.0})
     assert answers == [{}, {-1: MARGIN}]
     assert leg(done).entries == {-2: Entry(50.0, 1.0, 0.01)}
-    assert (leg(done).entry_notional, leg(done).entry_count, leg(done).first_entry) == (50.0, 1, 50.0)
+    assert (leg(done).entry_notional, leg(done).entry_count, leg(done).leg.first_entry) == (50.0, 1, 50.0)
     assert seen == [pytest.approx(100.0 - 50.0 / 5)]
 
 

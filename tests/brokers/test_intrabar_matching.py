@@ -28,9 +28,10 @@ from scripted import (
 
 from feeds.candles import CandleFeed
 from gridv4_bt.compat import epoch_ms
+from gridv4_bt.engine.book import Bar, Entry
 from gridv4_bt.engine.intrabar import MODES, path_parts
-from gridv4_bt.engine.matching import Bar, Entry
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.labels import TradeLabel
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import ConfigError
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT

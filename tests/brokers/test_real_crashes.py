@@ -7,8 +7,9 @@ import pytest
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
 from gridv4_bt.core.grid import round_down
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.market import load_market_history
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.types import PositionSide
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 CASH = 100_000.0

@@ -3,6 +3,7 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 from busy import BUSY_FILE
 from test_data_command import SPAN, market  # noqa: F401 (a fixture)
@@ -42,6 +43,29 @@ def test_symbol_is_downloaded_once_and_traded_again_without_a_network(market, ru
     assert (code, err) == (0, "")
     for name in ("trades.csv", "equity.csv"):
         assert (tmp_path / "second" / name).read_bytes() == (tmp_path / "first" / name).read_bytes()
+
+
+def test_bars_before_the_first_day_are_downloaded_and_not_traded(market, run, tmp_path):  # noqa: F811
+    span = ("--symbol", "BTC/USDT:USDT", "--from", "2024-01-03", "--to", "2024-01-03")
+    code, out, err = run(*span, "--out", tmp_path / "run")
+    assert (code, err) == (0, "")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["bars"], summary["from"]) == (96, "2024-01-03T00:00:00Z")
+    assert "bars of history before --from" not in out  # the two days before are enough
+
+
+def test_warm_up_bars_before_a_missing_one_are_left_out_where_it_is_refused(market, run, tmp_path):  # noqa: F811
+    market.candles = np.delete(market.candles, 100, axis=0)  # at 01:00 of the second day
+    span = ("--symbol", "BTC/USDT:USDT", "--from", "2024-01-03", "--to", "2024-01-03")
+    code, out, err = run(*span, "--out", tmp_path / "refused")
+    assert (code, err) == (0, "")
+    notice = "BTCUSDT: 91 bars of history before --from, the indicators need 96: trading begins 5 bars later"
+    assert notice in out
+    code, out, _ = run(*span, "--out", tmp_path / "filled", "--gaps", "flat")
+    assert code == 0 and "bars of history before --from" not in out
+    code, _, err = run(*span[:3], "2024-01-02", *span[4:], "--out", tmp_path / "inside")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "2024-01-02T00:45:00Z to 2024-01-02T01:15:00Z (1 missing)" in err
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The command line of `run_live.py`, and that no key ever shows."""
 
 import inspect
+import json
 import logging
 import signal
 import subprocess
@@ -83,6 +84,66 @@ def test_paper_trades_and_goes_on_and_begins_anew(tmp_path, short_market):
     assert third.exit_code == 0, third.output
     assert len((state / "equity.csv").read_text().splitlines()) == 2
     assert len(list(state.glob("before-*"))) == 1
+
+
+def events(state: Path, kind: str) -> list[dict]:
+    lines = (state / "events.jsonl").read_text().splitlines()
+    return [event for event in map(json.loads, lines) if event["kind"] == kind]
+
+
+def test_a_session_that_goes_on_keeps_its_parameters(tmp_path, short_market):
+    state = tmp_path / "state"
+    used = lambda: load_config(state / "config.toml")  # noqa: E731
+    paper = ("--paper", "--days", 1, "--once", "--state-dir", state)
+    first = run(*paper, "--quiet", "--config", BUSY_FILE, "--set", "levels=7")
+    assert first.exit_code == 0, first.output
+    began = load_config(BUSY_FILE, ["levels=7"])
+    assert used() == began
+    # Nothing is named: all is kept, and listed.
+    second = run(*paper)
+    assert second.exit_code == 0, second.output
+    assert used() == began
+    assert "--new-defaults takes today's defaults" in " ".join(second.output.split())
+    default = load_config()
+    assert f"│ levels │ 7 │ {default.levels} │" in " ".join(second.output.split())
+    [event] = events(state, "parameters")
+    assert event["kept"]["levels"] == [7, default.levels]
+    assert set(event["kept"]) == {name for name, value in began if value != getattr(default, name)}
+    # What is named counts, and is kept from then on.
+    third = run(*paper, "--quiet", "--set", "levels=9")
+    assert third.exit_code == 0, third.output
+    assert used() == began.model_copy(update={"levels": 9})
+    # Today's defaults for all that is not named.
+    fourth = run(*paper, "--quiet", "--set", "k=2.5", "--new-defaults")
+    assert fourth.exit_code == 0, fourth.output
+    assert used() == load_config(None, ["k=2.5"])
+    assert len(events(state, "parameters")) == 2  # of the second and third start: the fourth kept nothing
+
+
+def test_a_paper_market_that_begins_anew_takes_todays_defaults(tmp_path, short_market):
+    state = tmp_path / "state"
+    paper = ("--paper", "--days", 1, "--state-dir", state)
+    assert run(*paper, "--quiet", "--config", BUSY_FILE).exit_code == 0  # to the end of the market
+    again = run(*paper, "--once")
+    assert again.exit_code == 0, again.output
+    assert "--new-defaults" not in again.output
+    assert load_config(state / "config.toml") == load_config()
+
+
+def test_a_file_of_removed_parameters_ends_with_2_and_changes_nothing(tmp_path, short_market):
+    state = tmp_path / "state"
+    paper = ("--paper", "--days", 1, "--once", "--quiet", "--state-dir", state)
+    assert run(*paper, "--config", BUSY_FILE).exit_code == 0
+    file = state / "config.toml"
+    file.write_text(file.read_text() + "grid_step = 2.0\n")
+    before = {path.name: path.read_bytes() for path in state.iterdir()}
+    for more in ((), ("--check",)):
+        result = run(*paper, *more)
+        assert isinstance(result.exception, ConfigError)  # which ends with 2
+        assert str(file) in str(result.exception) and "grid_step" in str(result.exception)
+    assert {path.name: path.read_bytes() for path in state.iterdir()} == before
+    assert run(*paper, "--new-defaults").exit_code == 0
+    assert load_config(file) == load_config()
 
 
 def test_the_preflight_check_looks_and_changes_nothing(tmp_path, short_market):

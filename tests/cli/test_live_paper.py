@@ -68,6 +68,16 @@ def test_public_candles_of_two_symbols_are_traded_in_one_wallet(public, paper, t
     assert len(fake.requests) == asked
 
 
+def test_trading_begins_at_the_first_day(public, paper, tmp_path):
+    fake = public(JANUARY)
+    with fake.serving() as fake.base:
+        result = paper("--symbol", "BTC/USDT:USDT", "--from", "2024-01-15")  # 14 days before it: 1,344 bars
+        assert result.exit_code == 0, result.output
+    with (tmp_path / "state" / "equity.csv").open() as file:
+        times = [row["time"] for row in csv.DictReader(file)]
+    assert times[0] == "2024-01-15T00:00:00Z" and len(times) == 12
+
+
 def test_without_a_first_day_the_latest_candles_are_taken(public, paper, tmp_path):
     today = int(time.time() * 1000) // DAY * DAY
     fake = public(today - 20 * DAY, 21 * 96)

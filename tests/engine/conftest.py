@@ -1,11 +1,13 @@
 from types import SimpleNamespace
 
 import pytest
+from both_legs import fill_entries, fill_exits, fill_market_orders, fill_stops
 
 from gridv4_bt.core.risk import Bracket
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.book import Book, Costs
 from gridv4_bt.engine.market import Market
-from gridv4_bt.engine.matching import FILL_RULES, Book, Costs
+from gridv4_bt.engine.matching import is_idle
 
 MAKER, TAKER, SLIPPAGE = 0.0002, 0.0005, 0.0002
 FLAT = (Bracket(0.0, 1e12, 0.01, 0.0),)
@@ -25,12 +27,12 @@ def make_exchange():
 
 def new_exchange(start=10_000.0, fill_rule="touch", symbols=("X",), costs=None, brackets=FLAT):
     account = Account(start)
-    costs = costs or Costs(MAKER, TAKER, SLIPPAGE)
+    costs = costs or Costs(MAKER, TAKER, SLIPPAGE, fill_rule == "through")
     leverages = (50.0,) * len(brackets)
     books = []
     for symbol in symbols:
         market = Market(symbol, 0.01, 0.001, 0.001, 5.0, brackets, leverages, "test")
-        books.append(Book(market, account, costs, FILL_RULES[fill_rule]))
+        books.append(Book(market, account, costs))
     return SimpleNamespace(account=account, books=books, book=books[0], show=show, match=match)
 
 
@@ -45,10 +47,10 @@ def show(book, open_, high, low, close, volume=1.0):
 
 def match(book):
     """The phases of a single symbol as the broker walks through them, without liquidation."""
-    if book.is_idle():
+    if is_idle(book):
         return
-    book.fill_market_orders()
-    book.fill_entries()
-    book.fill_stops()
-    book.fill_exits()
+    fill_market_orders(book)
+    fill_entries(book)
+    fill_stops(book)
+    fill_exits(book)
     book.orders_changed()

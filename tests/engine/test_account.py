@@ -4,8 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridv4_bt.engine.account import Account
-from gridv4_bt.engine.types import PositionSide, PositionTracker, TradeLabel
+from gridv4_bt.engine.account import Account, settle_funding
+from gridv4_bt.engine.labels import TradeLabel
+from gridv4_bt.engine.position import worst_fill
+from gridv4_bt.engine.tracker import PositionTracker
+from gridv4_bt.engine.types import PositionSide
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 MAKER, TAKER = 0.0002, 0.0005
@@ -78,7 +81,7 @@ def test_closing_books_gross_and_fee(side, gross):
 def test_part_closed_fill_gives_a_trade_for_each_part_with_its_share():
     account, leg = Account(1_000.0), PositionTracker(LONG)
     open_fill(account, leg, 4.0, 100.0)  # fee 0.08
-    account.settle_funding(leg, 100.0, 0.001)  # 0.4
+    settle_funding(account, leg.leg, leg.columns, 100.0, 0.001)  # 0.4
     first = close_fill(account, leg, 0, 1.0, 110.0)
     second = close_fill(account, leg, 0, 3.0, 120.0)
     assert (first.trade_id, second.trade_id) == (1, 1)
@@ -91,7 +94,7 @@ def test_part_closed_fill_gives_a_trade_for_each_part_with_its_share():
 def test_funding_received_raises_the_wallet():
     account, leg = Account(1_000.0), PositionTracker(SHORT)
     open_fill(account, leg, 2.0, 100.0, fee_rate=0.0)
-    account.settle_funding(leg, 90.0, 0.001)
+    settle_funding(account, leg.leg, leg.columns, 90.0, 0.001)
     assert account.wallet == pytest.approx(1_000.18)
     assert account.funding == pytest.approx(-0.18)
 
@@ -107,7 +110,7 @@ def test_ids_are_unique_in_the_account_across_legs():
 def test_executions_tell_what_each_one_costs():
     account, leg = Account(1_000.0), PositionTracker(LONG)
     open_fill(account, leg, 2.0, 100.0)
-    account.settle_funding(leg, 100.0, 0.001)  # 0.2
+    settle_funding(account, leg.leg, leg.columns, 100.0, 0.001)  # 0.2
     close_fill(account, leg, 0, 2.0, 110.0)
     opened, closed = account.executions
     assert (opened.opens, opened.costs, opened.gross) == (True, pytest.approx(0.04), 0.0)
@@ -151,12 +154,12 @@ def test_wallet_is_start_plus_gross_less_fees_less_funding(stream):
         if kind == "open":
             open_fill(account, leg, amount, price, rate, maker)
         elif kind == "fund":
-            account.settle_funding(leg, price, amount)
+            settle_funding(account, leg.leg, leg.columns, price, amount)
         elif kind == "correct":
             if any(leg.ids for leg in legs.values()):
                 account.correct_funding(list(legs.values()), amount * price)
         elif leg.ids:
-            index = leg.worst(price)
+            index = worst_fill(leg.sign, price, leg.prices, leg.qtys, len(leg))
             close_fill(account, leg, index, amount * leg.qtys[index], price, fee_rate=rate, maker=maker)
         moved += abs(account.gross) + account.fees + abs(account.funding)
         identity = account.start + account.gross - account.fees - account.funding

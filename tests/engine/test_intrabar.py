@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridv4_bt.config import GridConfig
+from gridv4_bt.engine.book import Bar, Entry, MarketClose
 from gridv4_bt.engine.intrabar import MODES, keep_mark_within, make_up, path_parts
-from gridv4_bt.engine.matching import Bar, Entry, MarketClose
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.labels import TradeLabel
+from gridv4_bt.engine.matching import order_matters
+from gridv4_bt.engine.types import PositionSide
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 TIME = 900_000
@@ -182,7 +184,7 @@ class Meeting:
 
     def matters(self, bar):
         self.book.bar = bar
-        return self.book.order_matters()
+        return order_matters(self.book)
 
     def value(self):
         return self.exchange.account.wallet + self.book.unrealized(self.book.bar.close)

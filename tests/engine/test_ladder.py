@@ -30,6 +30,7 @@ from gridv4_bt.engine.ladder import (
     centre_grid,
     is_kept,
     ladder_totals,
+    lay_out,
     lies_near,
     order_price,
     plan_ladder,
@@ -391,6 +392,31 @@ def test_ladder_is_both_sides_around_one_centre():
     # LONG pays the funding: 750 a level against 1,250; the first buy is occupied by the fill at 98.2
     assert [round(price * qty) for price, qty in zip(*long_orders[:2], strict=True)] == [0, 750, 750]
     assert [round(price * qty) for price, qty in zip(*short_orders[:2], strict=True)] == [1250, 1250, 1250]
+
+
+@pytest.mark.parametrize(
+    ("sign", "edge", "notional", "capacity"),
+    [(1, 98.0, 750.0, 4_598.0), (-1, 101.0, 1_250.0, 4_899.5)],  # 5,000 less 4 * 100.5, and less 1 * 100.5
+)
+def test_layout_of_a_side_by_hand(sign, edge, notional, capacity):
+    # the reservation price is 100.5 - 1, and the levels keep 1.5 from it; LONG pays the funding
+    now, memory = Now(close=100.5, shift=-1.0, notional=1_000.0), Memory(anchor=103.0, funding_rate=0.0001)
+    leg = LegState(qty=4.0 if sign > 0 else 1.0)
+    tilted = SimpleNamespace(funding_tilt=0.25)
+    assert lay_out(sign, tilted, memory, now, leg, 5_000.0, 1.5) == (102.0, edge, notional, capacity)
+    doubled = SimpleNamespace(funding_tilt=0.5)
+    assert lay_out(sign, doubled, memory, now, leg, 5_000.0, 1.5).notional == 2.0 * notional - 1_000.0
+
+
+@pytest.mark.parametrize(
+    ("anchor", "close", "side", "first"), [(102.0, 101.5, "long", 100.15), (100.0 / 1.02, 98.5, "short", 99.85)]
+)
+def test_level_on_a_round_number_is_placed_beside_it(anchor, close, side, first):
+    # one spacing from the centre lies 100: a buy goes 0.15 % above it and a sell 0.15 % below
+    ladder = Ladder()
+    ladder.long_counts = (0, 0)
+    ladder.plan(anchor=anchor, close=close, gamma=0.0)
+    assert getattr(ladder, side)[0][0] == pytest.approx(first, rel=1e-12)
 
 
 def test_a_sheet_holds_the_numbers_of_a_ladder():

@@ -1,10 +1,13 @@
 """Cross margin: maintenance 1 % of the notional unless a test says otherwise."""
 
 import pytest
+from both_legs import fill_market_orders, fill_stops
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gridv4_bt.core.risk import Bracket, maintenance_margin
+from gridv4_bt.engine.book import Entry, MarketClose
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.liquidation import (
     bankruptcy_price,
     excess,
@@ -19,8 +22,8 @@ from gridv4_bt.engine.liquidation import (
     takeover_price,
     worst_excess,
 )
-from gridv4_bt.engine.matching import INFINITY, Entry, MarketClose
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.state import INFINITY
+from gridv4_bt.engine.types import PositionSide
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 
@@ -133,8 +136,9 @@ def test_an_account_that_has_exactly_its_margin_is_not_safe(make_exchange):
     exchange = make_exchange(start=50.0, brackets=(Bracket(0.0, 1e12, 0.5, 0.0),))
     hold(exchange.book, LONG, 1.0, 100.0)
     exchange.show(exchange.book, 100, 100, 100, 100)
+    exchange.book.state.fresh = 1
     assert not is_safe(exchange.account, exchange.books)
-    assert not is_safe_at_open(exchange.account, exchange.books, exchange.books)
+    assert not is_safe_at_open(exchange.account, exchange.books)
 
 
 def test_a_mark_that_does_not_move_liquidates_downwards(make_exchange):
@@ -193,13 +197,13 @@ def test_range_is_that_of_the_solver(make_exchange):
     book = exchange.book
     hold(book, LONG, 10.0, 100.0)
     exchange.show(book, 100, 100, 100, 100)
-    down, up = liquidation_range(exchange.account, exchange.books, book, worst=False)
+    down, up = liquidation_range(exchange.account, exchange.books, 0, worst=False)
     assert (down, up) == (pytest.approx(890 / 9.9), INFINITY)
 
 
 def test_range_without_position_is_unlimited(make_exchange):
     exchange = make_exchange()
-    assert liquidation_range(exchange.account, exchange.books, exchange.book, worst=True) == (0.0, INFINITY)
+    assert liquidation_range(exchange.account, exchange.books, 0, worst=True) == (0.0, INFINITY)
 
 
 def test_range_counts_the_other_symbol_at_its_close_or_at_its_worst(make_exchange):
@@ -210,9 +214,9 @@ def test_range_counts_the_other_symbol_at_its_close_or_at_its_worst(make_exchang
     exchange.show(first, 100, 100, 100, 100)
     exchange.show(second, 100, 100, 94, 98)
     # the other at 98: -20 - 9.8 leaves 120.2; at 94: -60 - 9.4 leaves 80.6
-    down, _ = liquidation_range(exchange.account, exchange.books, first, worst=False)
+    down, _ = liquidation_range(exchange.account, exchange.books, 0, worst=False)
     assert down == pytest.approx((1_000 - 120.2) / 9.9)
-    down, _ = liquidation_range(exchange.account, exchange.books, first, worst=True)
+    down, _ = liquidation_range(exchange.account, exchange.books, 0, worst=True)
     assert down == pytest.approx((1_000 - 80.6) / 9.9)
 
 
@@ -337,8 +341,8 @@ def test_stop_nearer_than_liquidation_saves_the_account(make_exchange):
     book.long.stop = 92.0
     exchange.show(book, 95, 96, 80, 82)
     assert not is_safe(exchange.account, exchange.books)
-    book.fill_market_orders()
-    book.fill_stops(*liquidation_range(exchange.account, exchange.books, book, worst=True))
+    fill_market_orders(book)
+    fill_stops(book, *liquidation_range(exchange.account, exchange.books, 0, worst=True))
     assert is_safe(exchange.account, exchange.books)
     # 92 * 0.9998 = 91.9816; loss 80.184, fee 919.816 * 0.05 %
     assert exchange.account.wallet == pytest.approx(110 - 80.184 - 0.459908)
@@ -349,14 +353,15 @@ def test_open_is_safe_above_the_liquidation_price(make_exchange, open_, safe):
     exchange = make_exchange(start=110.0)
     hold(exchange.book, LONG, 10.0, 100.0)
     exchange.show(exchange.book, open_, 95, 85, 90)
-    assert is_safe_at_open(exchange.account, exchange.books, exchange.books) is safe
+    exchange.book.state.fresh = 1
+    assert is_safe_at_open(exchange.account, exchange.books) is safe
 
 
 def test_symbol_without_a_new_bar_opens_at_its_last_close(make_exchange):
     exchange = make_exchange(start=110.0)
     hold(exchange.book, LONG, 10.0, 100.0)
     exchange.show(exchange.book, 80, 95, 79, 95)
-    assert is_safe_at_open(exchange.account, exchange.books, fresh=[])
+    assert is_safe_at_open(exchange.account, exchange.books)
 
 
 # --- laws

@@ -1,24 +1,29 @@
 """Section 5 of the specification, rule by rule. Fees: maker 0.02 %, taker 0.05 %; slippage 0.02 %."""
 
 import copy
+import itertools
 
 import pytest
+from both_legs import PHASES, fill_entries, fill_exits, fill_market_orders, fill_stops
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gridv4_bt.engine.book import Costs, Entry, MarketClose
+from gridv4_bt.engine.labels import MANUAL, TradeLabel
 from gridv4_bt.engine.matching import (
-    FILL_RULES,
-    INFINITY,
-    Entry,
-    MarketClose,
+    fills,
+    is_idle,
     market_price,
+    order_matters,
     stop_hit,
     stop_price,
     stop_takes,
     touches,
     trades_through,
 )
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.orders import close_oldest
+from gridv4_bt.engine.state import INFINITY
+from gridv4_bt.engine.types import PositionSide
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 
@@ -92,8 +97,8 @@ def test_a_stop_at_95_takes_what_does_not_gain_by_it(sign, entry, opened, taken)
 def test_a_new_book_is_idle(exchange):
     book = exchange.book
     book.bar.volume = 1.0
-    assert book.is_idle()
-    assert (book.regime, book.stopped, book.bar.time) == (0, set(), 0)
+    assert is_idle(book)
+    assert (book.state.regime, book.long.leg.stopped, book.short.leg.stopped, book.bar.time) == (0, 0, 0, 0)
 
 
 # --- phase 2: market orders
@@ -208,7 +213,7 @@ def test_one_bar_fills_every_entry_it_reaches_nearest_first(exchange):
 
 def test_fill_carries_the_regime_that_ruled_when_its_order_stood(exchange):
     book = exchange.book
-    book.regime = -1
+    book.state.regime = -1
     book.long.place(-1, Entry(98.0, 1.0, 0.02))
     exchange.show(book, 99, 100, 98, 99)
     exchange.match(book)
@@ -313,7 +318,7 @@ def test_entry_beyond_the_liquidation_price_does_not_fill(exchange):
     book.long.place(-1, Entry(97.0, 1.0, 0.01))
     book.long.place(-2, Entry(94.0, 1.0, 0.01))
     exchange.show(book, 100, 100, 90, 92)
-    book.fill_entries(down=95.0)
+    fill_entries(book, down=95.0)
     assert book.long.tracker.prices == [97.0]
 
 
@@ -322,8 +327,8 @@ def test_an_entry_that_is_filled_rests_no_more(exchange):
     leg.place(-1, Entry(97.0, 1.0, 0.01))
     leg.place(-2, Entry(94.0, 2.0, 0.01))
     exchange.show(exchange.book, 100, 100, 95, 96)
-    exchange.book.fill_entries()
-    assert (leg.entry_count, leg.first_entry, leg.entry_notional) == (1, 94.0, 188.0)
+    fill_entries(exchange.book)
+    assert (leg.entry_count, leg.leg.first_entry, leg.entry_notional) == (1, 94.0, 188.0)
 
 
 def test_prices_far_below_one_are_prices(exchange):
@@ -333,9 +338,9 @@ def test_prices_far_below_one_are_prices(exchange):
     book.long.place(-1, Entry(0.45, 1.0, 0.01))
     book.long.stop = 0.44
     exchange.show(book, 0.5, 0.5, 0.4, 0.4)
-    book.fill_entries()
+    fill_entries(book)
     assert book.long.tracker.prices == [0.5, 0.45]
-    book.fill_stops()
+    fill_stops(book)
     assert trades(exchange) == [(LONG, TradeLabel.STOP2, 1.0, pytest.approx(0.44 * 0.9998))] * 2
 
 
@@ -354,10 +359,10 @@ def test_stop_beyond_the_liquidation_price_does_not_fill(exchange):
     hold(exchange, LONG, 1.0, 100.0)
     book.long.stop = 95.0
     exchange.show(book, 100, 100, 90, 92)
-    book.fill_market_orders()
-    book.fill_stops(down=96.0)
+    fill_market_orders(book)
+    fill_stops(book, down=96.0)
     assert exchange.account.closed == []
-    book.fill_stops(down=94.0)
+    fill_stops(book, down=94.0)
     assert [trade.label for trade in exchange.account.closed] == [TradeLabel.STOP2]
 
 
@@ -366,8 +371,8 @@ def test_stop_that_the_open_jumps_over_with_the_liquidation_price_does_not_fill(
     hold(exchange, LONG, 1.0, 100.0)
     book.long.stop = 95.0
     exchange.show(book, 93, 94, 90, 92)
-    book.fill_market_orders()
-    book.fill_stops(down=94.0)
+    fill_market_orders(book)
+    fill_stops(book, down=94.0)
     assert exchange.account.closed == []
 
 
@@ -381,9 +386,9 @@ def test_exit_of_a_side_stopped_in_the_bar_does_not_fill(exchange):
     book.long.exits[long] = 101.0
     book.short.exits[short] = 99.0
     exchange.show(book, 100, 101, 99, 100)
-    book.fill_market_orders()
-    book.stopped.add(LONG)
-    book.fill_exits()
+    fill_market_orders(book)
+    book.long.leg.stopped = 1
+    fill_exits(book)
     assert [trade.side for trade in exchange.account.closed] == [SHORT]
     # and in the next bar it does
     exchange.show(book, 100, 101, 99, 100)
@@ -455,7 +460,7 @@ def test_close_oldest_takes_the_first_fills_first(exchange):
     hold(exchange, LONG, 0.1, 100.0)
     hold(exchange, LONG, 0.2, 99.0)
     hold(exchange, LONG, 0.3, 98.0)
-    book.close_oldest(book.long, 0.4, 100.0, TradeLabel.MANUAL, maker=False)
+    close_oldest(book, book.long, 0.4, 100.0, MANUAL, maker=False)
     assert [(trade.entry, trade.qty) for trade in exchange.account.closed] == [
         (100.0, 0.1),
         (99.0, 0.2),
@@ -469,7 +474,7 @@ def test_close_oldest_leaves_no_dust_of_summed_lots(exchange):
     book = exchange.book
     hold(exchange, LONG, 0.1, 100.0)
     hold(exchange, LONG, 0.2, 99.0)
-    book.close_oldest(book.long, 0.1 + 0.2, 100.0, TradeLabel.MANUAL, maker=False)
+    close_oldest(book, book.long, 0.1 + 0.2, 100.0, MANUAL, maker=False)
     assert (len(exchange.account.closed), book.long.tracker.ids) == (2, [])
 
 
@@ -497,14 +502,14 @@ def test_entry_notional_is_that_of_the_resting_entries(exchange):
 @pytest.mark.parametrize(("side", "first"), [(LONG, 99.0), (SHORT, 97.0)])
 def test_first_entry_is_the_one_the_market_meets_first(exchange, side, first):
     leg = exchange.book.leg(side)
-    assert leg.first_entry == -int(side) * INFINITY
+    assert leg.leg.first_entry == -int(side) * INFINITY
     for level, price in enumerate((98.0, 99.0, 97.0), start=1):
         leg.place(level, Entry(price, 1.0, 0.01))
-    assert leg.first_entry == first
+    assert leg.leg.first_entry == first
     leg.cancel(2 if side is LONG else 3)
-    assert leg.first_entry == 98.0
+    assert leg.leg.first_entry == 98.0
     leg.cancel_entries()
-    assert leg.first_entry == -int(side) * INFINITY
+    assert leg.leg.first_entry == -int(side) * INFINITY
 
 
 # --- the columns of a leg
@@ -522,7 +527,7 @@ def test_more_room_keeps_what_rests(exchange):
     leg.reserve(4)
     assert leg.levels == 4
     assert columns(leg) == [[98.0, 97.0, 0.0, 0.0], [2.0, 1.0, 0.0, 0.0], [0.01, 0.02, 0.0, 0.0]]
-    assert (leg.entry_notional, leg.entry_count, leg.first_entry) == (293.0, 2, 98.0)
+    assert (leg.entry_notional, leg.entry_count, leg.leg.first_entry) == (293.0, 2, 98.0)
 
 
 def test_less_room_than_there_is_changes_nothing(exchange):
@@ -542,7 +547,7 @@ def test_entry_beyond_the_room_makes_its_own(exchange, side):
     assert leg.levels == 3
     assert leg.entries == {-sign: Entry(100.0, 1.0, 0.01), -3 * sign: Entry(100.0 - 3 * sign, 2.0, 0.03)}
     # 100 + 2 * 97, or 100 + 2 * 103
-    assert (leg.entry_notional, leg.entry_count, leg.first_entry) == (300.0 - 6 * sign, 2, 100.0)
+    assert (leg.entry_notional, leg.entry_count, leg.leg.first_entry) == (300.0 - 6 * sign, 2, 100.0)
 
 
 def test_columns_of_two_legs_are_not_shared(exchange):
@@ -557,7 +562,7 @@ def test_entry_takes_the_place_of_the_one_before(exchange):
     leg.place(-1, Entry(98.0, 2.0, 0.01))
     leg.place(-1, Entry(97.0, 3.0, 0.02))
     assert leg.entries == {-1: Entry(97.0, 3.0, 0.02)}
-    assert (leg.entry_notional, leg.entry_count, leg.first_entry) == (291.0, 1, 97.0)
+    assert (leg.entry_notional, leg.entry_count, leg.leg.first_entry) == (291.0, 1, 97.0)
 
 
 def test_entries_are_a_copy_of_plain_floats(exchange):
@@ -581,16 +586,16 @@ def test_whoever_changes_a_column_sums_it_up_anew(exchange):
     leg.prices[2], leg.qtys[2], leg.spacings[2] = 103.0, 2.0, 0.01
     leg.entries_changed()
     assert leg.entries == {2: Entry(102.0, 0.5, 0.01), 3: Entry(103.0, 2.0, 0.01)}
-    assert (leg.entry_notional, leg.entry_count, leg.first_entry) == (257.0, 2, 102.0)
+    assert (leg.entry_notional, leg.entry_count, leg.leg.first_entry) == (257.0, 2, 102.0)
 
 
 def test_totals_are_taken_as_they_are(exchange):
     long, short = exchange.book.legs
     long.take_totals([293.0, 2.0, 98.0])
-    assert (long.entry_notional, long.entry_count, long.first_entry) == (293.0, 2, 98.0)
+    assert (long.entry_notional, long.entry_count, long.leg.first_entry) == (293.0, 2, 98.0)
     for leg, far in ((long, -INFINITY), (short, INFINITY)):
         leg.take_totals([0.0, 0.0, 0.0])
-        assert (leg.entry_notional, leg.entry_count, leg.first_entry) == (0.0, 0, far)
+        assert (leg.entry_notional, leg.entry_count, leg.leg.first_entry) == (0.0, 0, far)
 
 
 def test_resting_orders_are_entries_exits_and_the_stop(exchange):
@@ -660,10 +665,10 @@ def test_bar_called_idle_is_one_in_which_nothing_would_fill(make_exchange, rule,
             apply(exchange, book.long if is_long else book.short, kind, price, number)
         exchange.show(book, *bar)
         before = state(book)
-        idle = book.is_idle()
+        idle = is_idle(book)
         if bar[4] > 0.0:  # asked of every phase, whatever is_idle says
-            for phase in (book.fill_market_orders, book.fill_entries, book.fill_stops, book.fill_exits):
-                phase()
+            for phase in PHASES:
+                phase(book)
         book.orders_changed()
         if idle:
             assert state(book) == before
@@ -738,8 +743,11 @@ def test_books_of_one_account_share_the_wallet(make_exchange):
     assert exchange.account.wallet == pytest.approx(9_999.96)
 
 
-def test_fill_rules_are_known_by_name():
-    assert {"touch": touches, "through": trades_through} == FILL_RULES
+@pytest.mark.parametrize(("through", "rule"), [(False, touches), (True, trades_through)])
+def test_the_costs_say_which_rule_fills_a_limit_order(through, rule):
+    costs = Costs(0.0, 0.0, 0.0, through)
+    for is_buy, price in itertools.product((True, False), (98.9, 99.0, 99.1, 100.9, 101.0, 101.1)):
+        assert fills(costs, is_buy, price, 99.0, 101.0) is rule(is_buy, price, 99.0, 101.0)
 
 
 # --- does the order of prices inside the bar decide what fills? the bar: 90 to 110
@@ -770,7 +778,7 @@ def test_order_of_prices_matters_to_a_leg_with_stop_and_exit_within_the_bar(exch
     if exit_ is not None:
         leg.exits[fill] = exit_
     exchange.show(book, 100, 110, 90, 105)
-    assert book.order_matters() is matters
+    assert order_matters(book) is matters
 
 
 def test_order_matters_to_each_leg_by_itself(exchange):
@@ -780,9 +788,9 @@ def test_order_matters_to_each_leg_by_itself(exchange):
     book.long.stop = 95.0
     book.short.exits[hold(exchange, SHORT, 1.0, 100.0)] = 92.0
     exchange.show(book, 100, 110, 90, 105)
-    assert not book.order_matters()
+    assert not order_matters(book)
     book.short.stop = 105.0
-    assert book.order_matters()
+    assert order_matters(book)
 
 
 def test_one_exit_of_several_within_the_bar_is_enough(exchange):
@@ -791,7 +799,7 @@ def test_one_exit_of_several_within_the_bar_is_enough(exchange):
     book.long.exits |= dict(zip(fills, (115.0, 108.0, 120.0), strict=True))
     book.long.stop = 95.0
     exchange.show(book, 100, 110, 90, 105)
-    assert book.order_matters()
+    assert order_matters(book)
 
 
 @pytest.mark.parametrize(("rule", "matters"), [("touch", True), ("through", False)])
@@ -801,13 +809,13 @@ def test_exit_at_the_very_high_matters_only_if_a_touch_fills(rule, matters, make
     book.long.exits[hold(exchange, LONG, 1.0, 100.0)] = 110.0
     book.long.stop = 95.0
     exchange.show(book, 100, 110, 90, 105)
-    assert book.order_matters() is matters
+    assert order_matters(book) is matters
 
 
 def test_no_order_of_prices_matters_to_a_book_without_orders(exchange):
     hold(exchange, LONG, 1.0, 100.0)
     exchange.show(exchange.book, 100, 110, 90, 105)
-    assert not exchange.book.order_matters()
+    assert not order_matters(exchange.book)
 
 
 def test_order_of_prices_does_not_matter_where_nothing_is_traded(exchange):
@@ -815,7 +823,7 @@ def test_order_of_prices_does_not_matter_where_nothing_is_traded(exchange):
     book.long.exits[hold(exchange, LONG, 1.0, 100.0)] = 108.0
     book.long.stop = 95.0
     exchange.show(book, 100, 110, 90, 105, volume=0)
-    assert not book.order_matters()
+    assert not order_matters(book)
 
 
 def test_order_of_prices_does_not_matter_to_entries_and_a_stop(exchange):
@@ -826,4 +834,4 @@ def test_order_of_prices_does_not_matter_to_entries_and_a_stop(exchange):
     book.long.place(-1, Entry(97.0, 1.0, 0.01))
     book.long.place(-2, Entry(94.0, 1.0, 0.01))
     exchange.show(book, 100, 110, 90, 105)
-    assert not book.order_matters()
+    assert not order_matters(book)

@@ -7,8 +7,8 @@ from scripted import TEST
 
 from gridv4_bt.core.risk import Bracket
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.book import Bar, Book, Costs
 from gridv4_bt.engine.market import load_market
-from gridv4_bt.engine.matching import FILL_RULES, Bar, Book, Costs
 from gridv4_bt.engine.orders import (
     OrderType,
     SingleOrder,
@@ -53,7 +53,7 @@ class Api:
     def __init__(self, participation=float("inf"), costs=(0.0, 0.0, 0.0)):
         self.told = Told()
         self.orders = SingleOrders(self.told, participation)
-        self.book = Book(MARKET_RULES, Account(1e6), Costs(*costs), FILL_RULES["touch"])
+        self.book = Book(MARKET_RULES, Account(1e6), Costs(*costs))
 
     def rest(self, name, side, is_buy, price=0.0, qty=1.0, type=LIMIT, reduce_only=False, trigger=None):
         trigger = price if trigger is None else trigger
@@ -63,7 +63,7 @@ class Api:
 
     def bar(self, time, low, high, open_=100.0, volume=1e9, limits=()):
         self.book.bar = Bar(time, open_, high, low, open_, volume)
-        self.book.stopped.clear()
+        self.book.long.leg.stopped = self.book.short.leg.stopped = 0
         self.orders.fill_market_orders(self.book)
         self.orders.fill_entries(self.book, *limits)
         self.orders.fill_stops(self.book, *limits)

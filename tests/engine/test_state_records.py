@@ -6,9 +6,7 @@ import pytest
 
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine import state
-from gridv4_bt.engine.pruning import DEVIANCE, FUNDING, GAP, KEEP, OLDEST
-from gridv4_bt.engine.state import LABELS, PRUNED, REGIMES, STOPS_KEPT, Kelly, LegState, Memory, Now, new_records
-from gridv4_bt.engine.types import TradeLabel
+from gridv4_bt.engine.state import REGIMES, STOPS_KEPT, Kelly, LegState, Memory, Now, new_records
 
 #: What a record does not begin with 0.
 NOT_ZERO = {
@@ -31,21 +29,9 @@ def test_records_begin_at_zero_but_for_these(record):
         assert row[name] == value or (math.isnan(value) and math.isnan(row[name])), name
 
 
-def test_numbers_of_labels_are_their_places():
-    for label in TradeLabel:
-        if label is not TradeLabel.MANUAL:
-            assert LABELS[getattr(state, label.name)] is label
-
-
 def test_numbers_of_regime_sources_are_their_places():
     names = [REGIMES[number] for number in (state.NO_REGIME, state.KAMA_REGIME, state.GMM_REGIME)]
     assert names == ["none", "kama", "gmm"]
-
-
-def test_a_pruned_fill_gets_the_label_of_its_method():
-    labels = {DEVIANCE: "deviance", OLDEST: "oldest", GAP: "gap", FUNDING: "funding"}
-    assert {code: LABELS[PRUNED[code]] for code in labels} == labels
-    assert LABELS[PRUNED[KEEP]] == "grid"
 
 
 def test_as_many_stops_are_kept_as_the_cooldown_may_ask_for():

@@ -8,8 +8,8 @@ from scripted import TEST
 
 from gridv4_bt.core.risk import Bracket
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.book import Bar, Costs
 from gridv4_bt.engine.market import MarketHistory
-from gridv4_bt.engine.matching import Bar, Costs
 from gridv4_bt.engine.symbol_book import SymbolBook
 from gridv4_bt.engine.types import PositionSide
 
@@ -42,7 +42,7 @@ class Finer:
 def make(intrabar="pessimistic", leverage=10.0, has_funding=True, detail=None, history=((0, TEST),), time_ms=0):
     costs = Costs(0.0, 0.0, 0.0)
     return Shown(
-        MarketHistory(history), Account(1_000.0), costs, "touch", 8.0, intrabar, leverage,
+        MarketHistory(history), Account(1_000.0), costs, 8.0, intrabar, leverage,
         has_funding=has_funding, detail=detail, time_ms=time_ms,
     )  # fmt: skip
 

@@ -5,7 +5,7 @@ import math
 import pytest
 from scripted import START_MS
 
-from gridv4_bt.engine.matching import Bar
+from gridv4_bt.engine.book import Bar
 from gridv4_bt.engine.synthetic_funding import SyntheticFunding
 
 BAR_MS = 900_000

@@ -4,7 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide, PositionTracker, TradeLabel
+from gridv4_bt.engine.labels import TradeLabel
+from gridv4_bt.engine.position import settle_fills, worst_fill
+from gridv4_bt.engine.tracker import PositionTracker
+from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 
@@ -19,6 +22,10 @@ def tracker(side, *fills):
     for one in fills:
         leg.add(one)
     return leg
+
+
+def settle(leg, mark, rate):
+    return settle_fills(leg.sign, mark, rate, leg.qtys, leg.fundings, len(leg))
 
 
 def test_every_fill_is_kept_with_all_its_fields_oldest_first():
@@ -62,11 +69,11 @@ def test_unrealized_of_nothing_is_zero():
 )
 def test_worst_fill_is_the_one_that_loses_most_money(side, price, worst):
     leg = tracker(side, fill(1, 1.0, 100.0), fill(2, 3.0, 80.0), fill(3, 1.0, 80.0))
-    assert leg.worst(price) == worst
+    assert worst_fill(leg.sign, price, leg.prices, leg.qtys, len(leg)) == worst
 
 
 def test_worst_of_equals_is_the_oldest():
-    assert tracker(LONG, fill(1, 1.0, 100.0), fill(2, 1.0, 100.0)).worst(90.0) == 0
+    assert worst_fill(1, 90.0, [100.0, 100.0], [1.0, 1.0], 2) == 0
 
 
 def test_closing_all_of_a_fill_removes_that_fill_alone():
@@ -123,14 +130,14 @@ def test_fill_without_quantity_or_price_is_an_error(qty, price):
 def test_positive_rate_is_paid_by_long_and_received_by_short(side, sign):
     # 1 and 3 units at mark 90 with 0.1 %
     leg = tracker(side, fill(1, 1.0, 100.0), fill(2, 3.0, 80.0, funding=1.0))
-    assert leg.settle_funding(90.0, 0.001) == pytest.approx(sign * 0.36)
+    assert settle(leg, 90.0, 0.001) == pytest.approx(sign * 0.36)
     assert leg.fundings == pytest.approx([sign * 0.09, 1.0 + sign * 0.27])
 
 
 def test_version_counts_the_changes_of_the_fills_and_not_of_their_funding():
     leg = tracker(LONG, fill(1, 1.0, 100.0))
     version = leg.version
-    leg.settle_funding(90.0, 0.001)
+    settle(leg, 90.0, 0.001)
     assert leg.version == version
     leg.close(0, 0.5)
     assert leg.version > version
@@ -158,7 +165,7 @@ def test_quantities_are_never_negative_and_sums_are_those_of_the_fills(side, str
             leg.add(fill(number, a, b))
             held.append([a, b, 0.0])
         elif kind == "fund":
-            leg.settle_funding(a, b)
+            settle(leg, a, b)
             for row in held:
                 row[2] += int(side) * row[0] * a * b
                 charged += abs(row[0] * a * b)

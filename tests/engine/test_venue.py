@@ -3,8 +3,9 @@
 import pytest
 
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.book import Bar, Book, Costs, Entry
 from gridv4_bt.engine.market import load_market
-from gridv4_bt.engine.matching import FILL_RULES, Bar, Book, Costs, Entry
+from gridv4_bt.engine.matching import is_idle
 from gridv4_bt.engine.orders import OrderType, SingleOrder, SingleOrders
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.engine.venue import Venue, moments, timeline
@@ -14,7 +15,7 @@ class Parted(Book):
     """A book whose bar has the given parts."""
 
     def __init__(self, symbol, account, parts, volume=1.0):
-        super().__init__(load_market(symbol), account, Costs(0.0, 0.0, 0.0), FILL_RULES["touch"])
+        super().__init__(load_market(symbol), account, Costs(0.0, 0.0, 0.0))
         self.given = parts
         self.whole = self.bar = Bar(parts[0].time, 100.0, 110.0, 90.0, 100.0, volume)
 
@@ -139,4 +140,4 @@ def test_exits_of_the_ladder_are_filled_and_reported():
     assert shown(venue, book, 99.0, 102.0) == (0, 0)
     assert [(trade.exit, trade.gross) for trade in account.closed] == [(101.0, 1.0)]
     assert account.executions == []
-    assert book.is_idle()  # the exit is gone
+    assert is_idle(book)  # the exit is gone

@@ -5,7 +5,14 @@ import pytest
 from feeds.synthetic import sample_market
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.config import load_config
-from gridv4_bt.engine.warm_up import REPLAY_BARS, history_bars, longest_memory_bars, warm_up_bars, with_live_history
+from gridv4_bt.engine.warm_up import (
+    REPLAY_BARS,
+    history_bars,
+    longest_memory_bars,
+    span_warm_up,
+    warm_up_bars,
+    with_live_history,
+)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +55,24 @@ def test_trading_begins_by_then(settings):
 def test_averages_of_longer_periods_remember_longer():
     memories = [longest_memory_bars(load_config(None, [setting])) for setting in ("k=1", "atr_bars=28", "er_bars=40")]
     assert memories == [10_000, 20_000, 20_000]
+
+
+@pytest.mark.parametrize(
+    ("settings", "varied", "bars"),
+    [
+        ([], {}, 10_000),  # after which no average knows any more where it began
+        (["warm_up=12000"], {}, 12_001),
+        (["gmm_window=20000"], {}, 10_000),  # of no meaning with KAMA
+        (["gmm_window=20000", "regime=gmm"], {}, 20_000 + 16 + 97),
+        (["gmm_window=20000"], {"regime": ["kama", "gmm"]}, 20_000 + 16 + 97),
+        ([], {"warm_up": [0, 15_000, 300], "k": [1.0, 2.0]}, 15_001),
+        (["atr_bars=28"], {}, 20_000),
+        ([], {"adx_bars": [14, 42], "er_bars": [5, 10]}, 30_000),
+        (["regime=gmm"], {"gmm_window": (480.0, 30_000.0), "sigma_bars": (24.0, 192.0)}, 30_000 + 16 + 193),
+    ],
+)
+def test_a_span_is_warmed_up_alike_for_all_trials(settings, varied, bars):
+    assert span_warm_up(load_config(None, settings), varied) == bars
 
 
 def test_one_request_brings_all_bars_before_a_replay():

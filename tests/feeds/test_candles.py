@@ -448,6 +448,34 @@ def test_dates_cut_the_bars(options, limits, first, last):
     assert_same(run(full_feed(**limits), **options)[0], run(full_feed())[0][first : last + 1])
 
 
+@pytest.mark.parametrize("options", [{}, {"preload": False, "runonce": False}, {"exactbars": 1}])
+@pytest.mark.parametrize(
+    ("limits", "lead", "first", "last"),
+    [
+        ({"fromdate": datetime(2024, 1, 1, 6), "warm_up": 10}, 10, 14, 95),
+        ({"fromdate": datetime(2024, 1, 1, 6, 1), "todate": datetime(2024, 1, 1, 7, 59), "warm_up": 3}, 3, 22, 31),
+        ({"fromdate": datetime(2024, 1, 1, 6), "warm_up": 500}, 24, 0, 95),  # the file has no more
+        ({"fromdate": date(2024, 1, 1), "warm_up": 10}, 0, 0, 95),
+        ({"warm_up": 10}, 0, 0, 95),  # without a first day there is nothing before it
+    ],
+)
+def test_bars_before_the_first_day_come_as_warm_up(options, limits, lead, first, last):
+    feed = full_feed(**limits)
+    assert (feed.lead, feed.rows) == (lead, last + 1 - first)
+    assert_same(run(feed, **options)[0], run(full_feed())[0][first : last + 1])
+
+
+def test_companions_are_missed_within_the_span_only():
+    # Funding from 08:00 on: the bars before it are warm-up, whose funding nobody pays.
+    funding = every_8h("2024-01-01T08:00", "2024-01-03")
+    dates = {"fromdate": datetime(2024, 1, 1, 8)}
+    assert CandleFeed(dataname=candles(), funding=funding, warm_up=32, **dates).warnings == []
+    # Funding of the warm-up alone is none.
+    early = every_8h("2024-01-01", "2024-01-01T07:00")
+    with pytest.raises(DataError, match="Give the funding of the same time"):
+        CandleFeed(dataname=candles(), funding=early, warm_up=32, **dates)
+
+
 def test_dates_without_a_bar_are_refused():
     with pytest.raises(DataError, match="no bar from 2025-01-01 .* cover 2024-01-01T00:00:00Z to 2024-01-01T23:45:00Z"):
         CandleFeed(dataname=candles(), fromdate=datetime(2025, 1, 1))

@@ -474,6 +474,30 @@ def test_without_a_network_the_cache_is_used_as_far_as_it_goes(market, tmp_path)
         load(None, tmp_path, end=date(2024, 1, 3))
 
 
+def test_bars_before_the_first_day_come_as_warm_up(market, tmp_path):
+    with market.serving() as base:
+        found = load(base, tmp_path, start=date(2024, 1, 3), warm_up=100)
+        assert_true(found, market, first=14 * 96 - 100)
+        # Not more than there are: 14 days lie between the listing and the first day.
+        assert_true(load(base, tmp_path, start=date(2024, 1, 3), warm_up=10_000), market)
+        assert load(base, tmp_path, start=START, warm_up=10_000).warnings == []
+        with pytest.raises(DataError, match="is before its first bar"):
+            load(base, tmp_path, start=date(2023, 12, 1), warm_up=10_000)
+    # Once downloaded it needs no request.
+    assert_true(load(None, tmp_path, start=date(2024, 1, 3), warm_up=10_000), market)
+
+
+@pytest.mark.parametrize("end", [END, None])
+def test_without_a_network_the_warm_up_is_what_the_cache_holds(market, tmp_path, end):
+    with market.serving() as base:
+        load(base, tmp_path, start=date(2024, 1, 1))  # the cache holds January alone
+    january = 12 * 96
+    found = load(None, tmp_path, start=date(2024, 1, 3), end=end, warm_up=500)
+    assert_true(found, market, bars=TO_END if end else BARS, first=january)
+    assert "BTCUSDT: no network, so the warm-up begins at 2024-01-01T00:00:00Z, where the cache does" in found.warnings
+    assert_true(load(None, tmp_path, start=date(2024, 1, 3), end=END, warm_up=96), market, first=january + 96)
+
+
 def test_a_long_ban_is_not_sat_through(market, tmp_path):
     slept = []
     market.fault("/fapi/v1/klines", 418, skip=2, Retry_After="7200")

@@ -2,13 +2,15 @@
 
 import copy
 
+from both_legs import PHASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.book import Bar, Book, Costs, Entry, MarketClose
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.market import load_market
-from gridv4_bt.engine.matching import FILL_RULES, Bar, Book, Costs, Entry, MarketClose
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.booking import BarBooking, book_bars
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
 from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, OrderStatus
@@ -18,7 +20,7 @@ SYMBOL = "BTCUSDT"
 
 
 def make_book() -> Book:
-    return Book(load_market(SYMBOL), Account(10_000.0), COSTS, FILL_RULES["touch"])
+    return Book(load_market(SYMBOL), Account(10_000.0), COSTS)
 
 
 def orders_of(book: Book) -> tuple[OrderRegistry, dict]:
@@ -49,8 +51,8 @@ def simulate(book: Book, bar: Bar, by_work: dict) -> list[Execution]:
     book.bar = bar
     found = []
     levels = {(leg.side, entry.price): abs(level) for leg in book.legs for level, entry in leg.entries.items()}
-    for phase in (book.fill_market_orders, book.fill_entries, book.fill_stops, book.fill_exits):
-        phase()
+    for phase in PHASES:
+        phase(book)
         for one in book.account.executions:
             if one.opens:
                 work = (one.side, Purpose.ENTRY, levels[one.side, one.price]), ""

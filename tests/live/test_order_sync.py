@@ -8,9 +8,10 @@ from live_market import events
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.book import Bar, Book, Costs, MarketClose
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.market import load_market
-from gridv4_bt.engine.matching import FILL_RULES, Bar, Book, Costs, MarketClose
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import LiveError
 from gridv4_bt.exchange import exchange as exchange_module
 from gridv4_bt.exchange.api_errors import ApiError
@@ -151,7 +152,7 @@ class InstantExecutor:
 @pytest.fixture
 def leg():
     """A LONG leg of two fills whose stop is open."""
-    book = Book(load_market(SYMBOL), Account(10_000.0), Costs(0.0, 0.0, 0.0), FILL_RULES["touch"])
+    book = Book(load_market(SYMBOL), Account(10_000.0), Costs(0.0, 0.0, 0.0))
     book.bar = Bar(900_000)
     for qty in (0.01, 0.004):
         book.account.open_fill(SYMBOL, book.long.tracker, qty, 100.0, 0, 0, 0.01, 0.0, True)

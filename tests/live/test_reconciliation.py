@@ -7,9 +7,10 @@ import pytest
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.book import Bar, Book, Costs, Entry, MarketClose
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.market import load_market
-from gridv4_bt.engine.matching import FILL_RULES, Bar, Book, Costs, Entry, MarketClose
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.account_queries import Position, Trade
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
 from gridv4_bt.live.order_diff import Unbooked, diff_leg
@@ -40,7 +41,7 @@ class Scene:
     """A LONG leg with a fill, an exit, a stop and two entries, all open at the exchange as wanted."""
 
     def __init__(self) -> None:
-        self.book = Book(load_market("BTCUSDT"), Account(10_000.0), Costs(0.0, 0.0, 0.0), FILL_RULES["touch"])
+        self.book = Book(load_market("BTCUSDT"), Account(10_000.0), Costs(0.0, 0.0, 0.0))
         self.book.bar = Bar(900_000)
         self.leg = self.book.long
         self.book.account.open_fill("BTCUSDT", self.leg.tracker, 0.01, 100.0, 0, 0, 0.01, 0.0, True)

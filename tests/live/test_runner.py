@@ -6,7 +6,8 @@ import pytest
 from live_market import LIVELY, differences, rows
 
 from feeds.synthetic import SYMBOL
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.labels import TradeLabel
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import ConfigError, LiveError
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_runs import LONG, SHORT, closed, placed, record, still_open, wallet
 
-from gridv4_bt.engine.types import TradeLabel
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.metrics.entries import fill_table
 from gridv4_bt.metrics.hindsight import HOLD_BARS, adverse_selection, pruning
 

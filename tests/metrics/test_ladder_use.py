@@ -11,8 +11,9 @@ from made_runs import SHORT, closed, placed, record, recording, still_open, with
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
 from feeds.synthetic import SYMBOL, sample_market
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.ladder import KEEP, PLACE, REPLACE, Blocked
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.metrics.entries import fill_table
 from gridv4_bt.metrics.ladder_use import blocked, reached
 from gridv4_bt.metrics.recorder import RunRecorder

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_runs import BAR, DAY, LONG, SHORT, closed, record, recording, still_open
 
-from gridv4_bt.engine.types import TradeLabel
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.metrics.passivbot import executions, passivbot_metrics
 
 PER_DAY = DAY // BAR

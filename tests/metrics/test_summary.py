@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gridv4_bt.engine.columns import LOG_COLUMNS
-from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
+from gridv4_bt.engine.labels import TradeLabel
+from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.metrics.recorder import SymbolRecord, WalletRecord
 from gridv4_bt.metrics.summary import (
     annual_return,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import LONG, SHORT, closed, record, recording, still_open, wallet
 
-from gridv4_bt.engine.types import TradeLabel
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.metrics.entries import fill_table
 from gridv4_bt.metrics.exposure import exposure, margin_safety
 from gridv4_bt.metrics.trading import activity, costs, funding_by_side, grouped, holding

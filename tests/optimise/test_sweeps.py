@@ -4,6 +4,7 @@ import pickle
 import random
 from collections import Counter
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,9 @@ from feeds.synthetic import SYMBOL, sample_market
 from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.config import GridConfig, is_defined
 from gridv4_bt.core.risk import Bracket
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.ladder import PLACED, Blocked
 from gridv4_bt.engine.market import MarketHistory, load_market
-from gridv4_bt.engine.types import TradeLabel
 from gridv4_bt.errors import ConfigError, DataError, MarketError
 from gridv4_bt.metrics.summary import daily_returns
 from gridv4_bt.optimise import sweep_market
@@ -119,6 +120,30 @@ def both(data: SymbolData, config: GridConfig, cash: float, market: SweepMarket,
     [result] = sweep(market, [config], cash, log=True, closed=True)
     assert_same(result, run(make_cerebro(make_feeds([data]), config, cash, rules)))
     return result
+
+
+@pytest.mark.parametrize("config", [busy(), busy(regime="none", sigma_bars=24, warm_up=700)])
+def test_a_span_is_traded_from_its_first_bar_by_both(sample, config):
+    # 10 days are 960 bars: they warm up either config.
+    days = {"start": date(2024, 1, 11), "end": date(2024, 1, 20)}
+    [feed] = make_feeds([sample], **days)
+    [result] = sweep(SweepMarket.of(feed), [config], log=True, closed=True)
+    assert (feed.lead, result.bars, len(result.days)) == (960, 960, 10)
+    assert result.trades > 10
+    reference = run(make_cerebro(make_feeds([sample], **days), config, 10_000.0))
+    assert_same(result, reference)
+    assert (reference.summary["bars"], reference.summary["from"]) == (960, "2024-01-11T00:00:00Z")
+
+
+def test_a_span_with_too_little_before_it_is_traded_once_warm_by_both(sample):
+    days = {"start": date(2024, 1, 2), "end": date(2024, 1, 9)}
+    config = busy(warm_up=200)  # 96 bars lie before the span, so 104 of the span warm up too
+    [feed] = make_feeds([sample], **days)
+    [result] = sweep(SweepMarket.of(feed), [config], log=True, closed=True)
+    assert (feed.lead, result.bars) == (96, 8 * 96 - 104)
+    reference = run(make_cerebro(make_feeds([sample], **days), config, 10_000.0))
+    assert_same(result, reference)
+    assert (reference.summary["bars"], reference.summary["from"]) == (8 * 96, "2024-01-03T02:00:00Z")
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ from busy import busy
 from feeds.synthetic import sample_market
 from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.engine.columns import LOG_COLUMNS
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.ladder import KEEP, PLACE, REPLACE, TRACE_ACTIONS, Blocked
-from gridv4_bt.engine.types import ClosedTrade, PositionSide, TradeLabel
+from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.metrics.recorder import SymbolRecord
 from gridv4_bt.report.packing import from_text, unpack
 

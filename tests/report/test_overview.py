@@ -12,7 +12,8 @@ from matplotlib.dates import num2date
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.time import iso_seconds
 from gridv4_bt.engine.columns import LOG_COLUMNS
-from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide, TradeLabel
+from gridv4_bt.engine.labels import SHARED_COLOUR, TradeLabel
+from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide
 from gridv4_bt.metrics.recorder import SymbolRecord
 from gridv4_bt.metrics.summary import grouped, wallet_curve
 from gridv4_bt.report.overview import HALTED, RIBBON, overview_figure, plot_overview
@@ -85,6 +86,14 @@ def test_the_price_shows_entries_by_side_and_closings_by_label():
         "closed: stop2  1": 1,
         "closed: pruned  2": 2,
     }
+
+
+def test_a_closing_has_the_colour_of_its_label():
+    for label in TradeLabel:
+        closed = panel(figure_of(record(20, [trade(1, PositionSide.LONG, label, 3)])), "BTCUSDT").collections[-1]
+        shared = label.colour == SHARED_COLOUR
+        assert closed.get_label() == f"closed: {'pruned' if shared else label}  1"
+        assert to_hex(closed.get_edgecolor()[0]) == to_hex(label.colour)
 
 
 def test_every_label_has_a_line_of_its_own_with_its_times_and_its_net_profit():

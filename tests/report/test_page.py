@@ -13,10 +13,11 @@ from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.mixture import STATES
 from gridv4_bt.engine.columns import LOG_COLUMNS
+from gridv4_bt.engine.labels import LABELS
 from gridv4_bt.engine.ladder import PLACE, REPLACE, TRACE_ACTIONS
 from gridv4_bt.report.packing import Packer, as_text, column_values, from_text, unpack
 from gridv4_bt.report.page import make_report, write_report
-from gridv4_bt.report.page_data import CENTRE_UNITS_A_TICK, LABELS, decimals, entry_price, funding_paid
+from gridv4_bt.report.page_data import CENTRE_UNITS_A_TICK, decimals, entry_price, funding_paid
 from gridv4_bt.report.page_tables import deepest_falls, figures, monthly_returns, number, parameters, verdict
 
 TICK = 0.1
@@ -115,6 +116,13 @@ def test_trades_come_back(page):
             assert columns[name][index] == getattr(trade, name)
         for name in ("qty", "entry", "exit", "gross", "fees", "funding"):
             assert columns[name][index] == pytest.approx(getattr(trade, name), abs=6e-7)
+
+
+def test_the_page_has_the_table_of_labels(page):
+    description, _ = packed(page)
+    kinds = [tuple(kind.values()) for kind in description["kinds"]]
+    rows = [(row["name"], kinds[row["kind"]], row["step"]) for row in description["labels"]]
+    assert rows == [(str(label), tuple(label.kind), label.step) for label in LABELS]
 
 
 def test_the_price_of_every_order_placed_is_exact(page):

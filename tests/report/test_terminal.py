@@ -7,7 +7,7 @@ import pytest
 from made_runs import closed, placed, record, recording, wallet
 from rich.console import Console
 
-from gridv4_bt.engine.types import TradeLabel
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.metrics.summary import compare_modes, summarize, summarize_recording
 from gridv4_bt.report.run_folder import RUN_FILES, write_returns
 from gridv4_bt.report.terminal import print_result

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from gridv4_bt.core.risk import Bracket
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.state import STOPS_KEPT
-from gridv4_bt.engine.types import PositionSide, TradeLabel
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import ConfigError
 from strategies import steps
 from strategies.snapshot import restore_snapshot, take_snapshot
@@ -405,7 +406,7 @@ def test_deleverage_looks_at_both_sides_for_the_worst_fill(trade, still, worse):
 def test_an_account_below_zero_trades_on_without_an_error(trade, still):
     def ruin(strategy, row):
         if row == 110:
-            strategy.broker.account.wallet = strategy.broker._value = -1e-9
+            strategy.broker.account.wallet = strategy.broker.account.value = -1e-9
 
     run = trade(still(), funding=UNFUNDED, script=ruin)
     assert run.at(119).after[LONG].entries == {}

@@ -5,18 +5,22 @@ from types import SimpleNamespace
 
 import pytest
 from busy import busy
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gridv4_bt.config import GridConfig
+from gridv4_bt.engine.book import Leg
+from gridv4_bt.engine.labels import GRID, STOP1, STOP2, TradeLabel
 from gridv4_bt.engine.ladder import HALT, PLACED, REGIME
 from gridv4_bt.engine.market import load_market
-from gridv4_bt.engine.matching import Leg
-from gridv4_bt.engine.state import GRID, OLDEST, STOP1, STOP2, STOPS_KEPT, Kelly, Memory, Now
+from gridv4_bt.engine.state import STOPS_KEPT, Kelly, Memory, Now
 from gridv4_bt.engine.types import Fill, PositionSide
 from strategies import steps
 from strategies.orders import SymbolOrders
 from strategies.side import Side
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
+OLDEST = TradeLabel.OLDEST.number
 INF = math.inf
 DAY = 86_400_000
 RULES = load_market("BTCUSDT")  # tick 0.1, step 0.001
@@ -392,10 +396,42 @@ def test_no_fill_is_looked_at_while_none_can_be_cut():
     world.now.time, world.now.close = DAY, 97.0
     world.long.fills.funding[1] = 1.0
     world.memory.settlements = 1
-    assert not steps.may_prune(world.p, world.memory, world.now, world.long)
+    assert not steps.may_prune(world.p, world.memory, world.now, world.long.leg, world.long.fills)
     world.memory.settlements = 2
     world.long.fills.funding[1] = 1.01
-    assert steps.may_prune(world.p, world.memory, world.now, world.long)
+    assert steps.may_prune(world.p, world.memory, world.now, world.long.leg, world.long.fills)
+
+
+#: Around each method's threshold: qty, price, age in days, spacing, share of the expected profit paid as funding.
+any_fill = st.tuples(
+    st.floats(0.1, 10.0), st.floats(95.0, 105.0), st.floats(0.0, 1.1), st.floats(0.005, 0.05), st.floats(-0.6, 0.6)
+)
+
+
+@given(st.sampled_from([LONG, SHORT]), st.lists(any_fill, min_size=1, max_size=4), st.data())
+@settings(max_examples=300, deadline=None)
+def test_fills_are_cut_as_if_each_was_looked_at_at_every_bar(side, fills, data):
+    begin, close = 2 * DAY, st.floats(85.0, 115.0)
+    seen = World(), World()
+    for world in seen:
+        chosen = world.long if side > 0 else world.short
+        for number, (qty, price, age, spacing, paid) in enumerate(sorted(fills, key=lambda fill: -fill[2]), 1):
+            opened = begin - int(age * DAY)
+            chosen.tracker.add(Fill(number, qty, price, opened, 0, spacing, paid * spacing * price * qty, 0.0))
+        chosen.take_in()
+        steps.refresh(world.p, chosen)
+        world.now.equity, world.memory.settlements = 1e12, 1
+    for bar in range(3):  # there is a settlement before the first only
+        price = data.draw(close)
+        for world in seen:
+            world.now.time, world.now.close, world.now.kama = begin + bar * 900_000, price, price
+        seen[0].prune()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(steps, "may_prune", lambda *looked_at: True)
+            seen[1].prune()
+        assert seen[0].broker.closes == seen[1].broker.closes
+        if seen[0].broker.closes:
+            return
 
 
 #: What cuts a fill of 2 at 100 with a spacing of 1 %, by label: parameter, a value at which it no longer cuts LONG and

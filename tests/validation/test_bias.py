@@ -1,6 +1,7 @@
 """Look-ahead and warm-up bias: planted ones are found, the strategy itself has none."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 import backtrader as bt
 import numpy as np
@@ -358,6 +359,31 @@ def test_four_days_of_history_are_enough_on_the_sample_market():
     data = tables(make_feeds([SymbolData(SYMBOL, sample.candles, sample.funding)]))
     runs = warm_up(data, trading(), [100, 384, 700, 1_000])
     assert shortest_enough(runs) in (100, 384)
+
+
+def test_a_span_is_cut_with_the_bars_that_warm_it_up():
+    feeds = make_feeds([SymbolData("BTCUSDT", candles([STILL] * 200), no_funding())])
+    [data] = tables(feeds, at(150), at(180), warm_up=40)
+    assert (data.candles.time[0], data.candles.time[-1], len(data.candles)) == (at(110), at(179), 70)
+    [data] = tables(feeds, at(150) - 1, at(180), warm_up=400)
+    assert (data.candles.time[0], len(data.candles)) == (at(0), 180)
+
+
+def test_the_strategy_does_not_know_the_future_within_a_span():
+    # 300 bars before the span; funding begins in it, so that only later cuts have any.
+    start = at(300)
+    funding = no_funding(700)[lambda rows: rows["time"] >= at(320)]
+    feeds = make_feeds([SymbolData("BTCUSDT", candles(random_rows(5, 600)), funding)], start=datetime(2024, 1, 4, 3))
+    data = tables(feeds, start, warm_up=1_000)
+    config = busy()
+
+    def build(some):
+        return make_cerebro(make_feeds(some, start=datetime(2024, 1, 4, 3)), config, 10_000.0)
+
+    runs = lookahead(data, build, cuts=8, start_ms=start)
+    assert len(runs) == 16 and all(run.difference is None for run in runs)
+    assert min(run.last for run in runs) >= at(320)
+    assert [run.bars for run in runs] == [(run.last - start) // BAR_MS + 1 for run in runs]  # none before the span
 
 
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "ETHUSDT", "SOLUSDT"])

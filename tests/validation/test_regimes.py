@@ -1,4 +1,5 @@
 import sys
+from datetime import date
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from gridv4_bt.cli.common import run_app
 from gridv4_bt.cli.regimes import show_regimes
 from gridv4_bt.config import load_config
 from gridv4_bt.core.regime import Regime
+from gridv4_bt.core.time import iso
 from gridv4_bt.errors import DataError
 from gridv4_bt.validation.regimes import agreement, confusion, filter_regimes, plot_regimes, state_figures, stays
 
@@ -94,6 +96,16 @@ def test_the_record_begins_with_the_first_fit(record):
     assert np.isfinite(record.probabilities).all() and record.probabilities.shape == (len(record.gmm), 5)
     assert set(record.gmm) | set(record.kama) <= set(Regime)
     assert record.warnings == {"gmm_too_few_bars": 5}  # the midnights of bars 96 to 480
+
+
+def test_a_span_is_filtered_from_its_first_bar(candles, record):
+    [feed] = make_feeds([SymbolData("BTCUSDT", candles)], start=date(2024, 3, 9), end=date(2024, 3, 11))
+    span = filter_regimes(feed, load_config(BUSY_FILE, SETTINGS))
+    assert (span.bars, len(span.gmm), iso(span.time[0])) == (288, 288, "2024-03-09T00:00:00Z")
+    first = record.time.tolist().index(span.time[0])
+    for name in ("kama", "gmm", "close"):  # the same as of the whole file, which begins at the same bar
+        np.testing.assert_array_equal(getattr(span, name), getattr(record, name)[first : first + 288])
+    assert span.warnings == {}  # those of the bars before are not counted
 
 
 def test_too_few_bars_for_a_fit_are_refused(candles):

@@ -13,13 +13,27 @@ from gridv4_bt.compiled import available, compiled
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core import funding, grid, inventory, kelly, regime, risk
 from gridv4_bt.core.time import DAY_MS
-from gridv4_bt.engine import exits, guards, ladder, liquidation, position, pruning, quick_price
-from gridv4_bt.engine import matching as rules_of_matching
+from gridv4_bt.engine import (
+    account,
+    book_access,
+    exits,
+    guards,
+    labels,
+    ladder,
+    leg,
+    liquidation,
+    margin,
+    position,
+    pruning,
+    quick_price,
+)
+from gridv4_bt.engine import matching as phases
+from gridv4_bt.engine.labels import LABELS
 from gridv4_bt.engine.ladder import Blocked, Plan
 from gridv4_bt.engine.market import MarketHistory
-from gridv4_bt.engine.state import LABELS, REGIMES, LegState, Memory, new_records
+from gridv4_bt.engine.state import REGIMES, BookState, LegState, Memory, new_records
 from gridv4_bt.errors import ConfigError
-from gridv4_bt.optimise.kernel import exchange, fills, matching, orders, reading
+from gridv4_bt.optimise.kernel import exchange, matching, orders, reading, record_access
 from gridv4_bt.optimise.kernel import state as records
 from gridv4_bt.optimise.kernel.exchange import next_bar
 from gridv4_bt.optimise.kernel.reading import keep_trades, log_equity, note_regime, read_bar
@@ -35,6 +49,7 @@ from gridv4_bt.optimise.kernel.state import (
     TOTAL,
     TRADE,
     WALLET,
+    BookRecords,
     SideRecords,
     State,
 )
@@ -52,25 +67,35 @@ from strategies.steps import (
     update_regime,
 )
 
-#: The modules whose functions the kernel is made of, and those whose functions it calls when something happens.
+#: The modules whose functions and numbers the kernel is made of, and those that it calls when something happens.
 MADE_OF = (
-    funding, grid, inventory, kelly, regime, risk, exits, guards, quick_price, ladder, liquidation, rules_of_matching,
-    position, pruning, records, exchange, reading, steps, orders,
+    funding, grid, inventory, kelly, regime, risk, exits, guards, quick_price, ladder, position, leg, pruning, labels,
+    margin, phases, records, exchange, reading, steps, orders,
 )  # fmt: skip
-CALLED = (fills, matching)
-#: What the steps order of a broker, and what takes its place here.
-INSTEAD = tuple(
-    (getattr(orders_of_objects, name), getattr(orders, name))
-    for name in (
-        "cancel_entries", "close_at_market", "confirm_regime", "count_exits", "liquidation_range", "load_exits",
-        "maintenance", "make_room", "place_exits", "plan_entries", "rest_entries", "set_stop",
-    )
-)  # fmt: skip
+CALLED = (account, record_access, liquidation, matching)
+
+
+def _replaced(of_objects, of_records, names):
+    return tuple((getattr(of_objects, name), getattr(of_records, name)) for name in names.split())
+
+
+#: What the steps order of a broker and the phases of a book, and what takes its place here.
+INSTEAD = _replaced(
+    orders_of_objects,
+    orders,
+    "cancel_entries close_at_market confirm_regime count_exits liquidation_range load_exits maintenance make_room "
+    "place_exits plan_entries rest_entries set_stop",
+) + _replaced(
+    book_access,
+    record_access,
+    "add_close cancel_orders close_fill close_of count_closes entries_changed exit_of forget_closes index_of open_fill",
+)
 
 
 def trade(inputs, state):
     """Run one parameter set over all bars; stop early if the state has no room for the fills (`overflow`)."""
     p, wallet, memory, now = inputs.parameters[0], state.wallet[0], state.memory[0], state.now[0]
+    book_state = state.book[0]
     bars, news, plan = inputs.bars, state.news, Plan(state.tally, state.trace)
     kelly, returns, by_label = state.kelly, state.returns, state.by_label
     legs, totals = state.legs, state.totals
@@ -91,18 +116,19 @@ def trade(inputs, state):
             rules = inputs.rules[rule]
             brackets = inputs.brackets[rules.first : rules.end]
             wallet.range_stale = 1
-        next_bar(p, wallet, memory, bar, inputs.rates[i], brackets, long, short, news)
+        book = BookRecords(p, wallet, book_state, bar, brackets, long, short, news)
+        next_bar(book, memory, inputs.rates[i], p.liquidation_fee)
         if i >= inputs.first:
             read_bar(p, wallet, memory, now, bar, inputs, i, long, short, news, kelly, returns, by_label)
             update_regime(memory, now)  # 1
-            check_circuit_breaker(p, memory, now, wallet, long, short)  # 2
-            check_stop_loss(p, rules, memory, now, wallet, long, short)  # 3
-            check_liquidation(p, memory, now, wallet, brackets, long, short)  # 4
-            prune(p, memory, now, wallet, long, short)  # 5
+            check_circuit_breaker(p, memory, now, book, long, short)  # 2
+            check_stop_loss(p, rules, memory, now, book, long, short)  # 3
+            check_liquidation(p, memory, now, book, brackets, long, short)  # 4
+            prune(p, memory, now, book, long, short)  # 5
             trail_anchor(p, memory, now)  # 6
             check_var(p, now, long, short)  # 7
-            generate_grid(p, rules, memory, now, wallet, long, short, kelly, returns, plan)  # 8
-            match_orders(p, rules, memory, now, wallet, long, short, plan)  # 9
+            generate_grid(p, rules, memory, now, book, long, short, kelly, returns, plan)  # 8
+            match_orders(p, rules, memory, now, book, long, short, plan)  # 9
             # 10: the exchange has settled, and every fill holds what it has paid.
             log_equity(wallet, memory, now, long, short, state.log[min(i - inputs.first, len(state.log) - 1)])  # 11
             state.days[bar.time // DAY_MS - first_day] = now.equity
@@ -137,6 +163,7 @@ def new_state(config: GridConfig, cash: float, days: int, log_shape: tuple[int, 
     """
     state = State(
         wallet=np.zeros(1, WALLET),
+        book=new_records(BookState, 1),
         memory=new_records(Memory, 1),
         now=np.zeros(1, NOW),
         legs=new_records(LegState, 2),
@@ -159,7 +186,6 @@ def new_state(config: GridConfig, cash: float, days: int, log_shape: tuple[int, 
     wallet = state.wallet
     wallet["wallet"] = wallet["value"] = wallet["peak"] = cash
     state.memory["source"] = REGIMES.index(config.regime)
-    wallet["orders_changed"] = 1
     state.legs["sign"] = 1, -1
     state.legs["first_entry"] = -math.inf, math.inf
     return state

@@ -1,37 +1,27 @@
 """What the steps order in a sweep: the functions of `strategies.orders` on the kernel's records.
 
-The book is the record `WALLET`. The text of the steps that calls them is `strategies.steps`.
+The book is `BookRecords`. The text of the steps that calls them is `strategies.steps`.
 """
 
-from gridv4_bt.core.risk import maintenance_margin
-from gridv4_bt.engine.ladder import MARGIN, MAX_POSITION, PLACE, PLACED, REPLACE, plan_ladder
-from gridv4_bt.engine.position import LOT_NOISE
-from gridv4_bt.optimise.kernel.fills import drop_entries, entries_changed, note_first_exit, take_totals
-from gridv4_bt.optimise.kernel.matching import range_of
+from gridv4_bt.engine import liquidation
+from gridv4_bt.engine.ladder import PLACED, plan_ladder, take_totals
+from gridv4_bt.engine.margin import add_maintenance, refusal_of, refuse_entries
+from gridv4_bt.engine.matching import note_first_exit, order_close
+from gridv4_bt.optimise.kernel.record_access import drop_entries
 
 
-def close_at_market(wallet, side, index, qty, label):
+def close_at_market(book, side, index, qty, label):
     """Close part of a fill at the next open, as far as it is not being closed already."""
-    leg, fill = side.leg, side.fills[index]
-    pending = 0.0
-    for i in range(leg.closes):
-        if side.closes[i].fill_id == fill.id:
-            pending += side.closes[i].qty
-    free = fill.qty - pending
-    if free <= LOT_NOISE * qty:
-        return
-    close = side.closes[leg.closes]
-    close.fill_id, close.label, close.qty = fill.id, label, min(qty, free)
-    leg.closes += 1
-    wallet.orders_changed = 1
+    order_close(book, side, index, qty, label)
 
 
-def cancel_entries(wallet, side):
+def cancel_entries(book, side):
     """Cancel all resting entries of a side."""
-    drop_entries(wallet, side)
+    drop_entries(side)
+    book.state.orders_changed = 1
 
 
-def set_stop(wallet, side, price):
+def set_stop(book, side, price):
     """Place the stop that closes the whole leg, or cancel it (NaN)."""
     leg = side.leg
     leg.has_stop = price == price
@@ -39,88 +29,45 @@ def set_stop(wallet, side, price):
         leg.stop = price
 
 
-def maintenance(wallet, brackets, close, long, short):
+def maintenance(book, brackets, close, long, short):
     """Return the maintenance margin of the account at a close."""
-    total = 0.0
-    if long.leg.fills:
-        total += maintenance_margin(long.leg.qty * close, brackets)
-    if short.leg.fills:
-        total += maintenance_margin(short.leg.qty * close, brackets)
-    return total
+    return add_maintenance(0.0, book, close)
 
 
-def liquidation_range(wallet, brackets, long, short):
+def liquidation_range(book, brackets, long, short):
     """Return the prices (down, up) at which the account is liquidated; they move when the rules, fills or wallet do."""
-    if wallet.range_stale or wallet.wallet != wallet.range_wallet:
-        wallet.range_stale, wallet.range_wallet = 0, wallet.wallet
-        wallet.range_down, wallet.range_up = range_of(wallet, brackets, long.leg, short.leg)
-    return wallet.range_down, wallet.range_up
+    account = book.account
+    if account.range_stale or account.wallet != account.range_wallet:
+        account.range_stale, account.range_wallet = 0, account.wallet
+        account.range_down, account.range_up = liquidation.liquidation_range(account, (book,), book.state.place, False)
+    return account.range_down, account.range_up
 
 
 def plan_entries(p, rules, memory, now, long, short, plan):
     """Plan the entries of both sides, note q and shift, and return which sides' orders change (see `plan_ladder`)."""
     changed = plan_ladder(p, rules, memory, now, long, short, plan)
     if changed & 1:
-        take_totals(long)
+        take_totals(long.leg, long.totals)
     if changed & 2:
-        take_totals(short)
+        take_totals(short.leg, short.totals)
     return changed
 
 
-def confirm_regime(wallet, regime):
+def confirm_regime(book, regime):
     """Name the regime that new fills will carry."""
-    wallet.regime = regime
+    book.state.regime = regime
 
 
-def rest_entries(p, rules, now, wallet, long, short, plan):
+def rest_entries(p, rules, now, book, long, short, plan):
     """Place the planned entries but for those that the exchange refuses."""
-    close, tally = now.close, plan.tally
-    bound_long = long.leg.qty * close + long.leg.entry_notional
-    bound_short = short.leg.qty * close + short.leg.entry_notional
-    entries = wallet.held_notional + (long.leg.entry_notional + short.leg.entry_notional)
-    free = wallet.value - entries / p.leverage
-    if max(bound_long, bound_short) > rules.max_notional or free < 0.0:
-        capacity_long, capacity_short = rules.max_notional - bound_long, rules.max_notional - bound_short
-        capacity_long, free = release(p, long, capacity_long, free)
-        capacity_short, free = release(p, short, capacity_short, free)
-        free = refuse(p, long, capacity_long, free, tally)
-        refuse(p, short, capacity_short, free, tally)
-    wallet.orders_changed = 1
-
-
-def is_new(side, i):
-    """Return whether a level has an order that was not there before."""
-    return side.orders[3, i] == PLACE or side.orders[3, i] == REPLACE
-
-
-def release(p, side, capacity, free):
-    """Return capacity and free margin without the new orders of a side."""
-    for i in range(side.orders.shape[1]):
-        if is_new(side, i):
-            notional = side.orders[0, i] * side.orders[1, i]
-            free += notional / p.leverage
-            capacity += notional
-    return capacity, free
-
-
-def refuse(p, side, capacity, free, tally):
-    """Empty the levels of a side whose new order the exchange refuses, nearest first served; return what is free."""
-    for i in range(side.orders.shape[1]):
-        if is_new(side, i):
-            notional = side.orders[0, i] * side.orders[1, i]
-            if notional > capacity:
-                reason = MAX_POSITION
-            elif notional / p.leverage > free:
-                reason = MARGIN
-            else:
-                capacity -= notional
-                free -= notional / p.leverage
-                continue
-            side.orders[0, i] = 0.0
-            tally[PLACED] -= 1
-            tally[reason] += 1
-    entries_changed(side)
-    return free
+    book.state.orders_changed = 1
+    if refuse_entries(book.account, (book,), book, rules.max_notional, p.leverage):
+        for side in (long, short):
+            for i in range(p.levels):
+                reason = refusal_of(side, i)
+                if reason != PLACED:
+                    plan.tally[PLACED] -= 1
+                    plan.tally[reason] += 1
 
 
 def count_exits(side):
@@ -132,10 +79,10 @@ def load_exits(side):
     """Leave the exits where they are: a fill's record holds its own."""
 
 
-def place_exits(wallet, side):
+def place_exits(book, side):
     """Note which exit the market meets first."""
     note_first_exit(side)
-    wallet.orders_changed = 1
+    book.state.orders_changed = 1
 
 
 def make_room(side):

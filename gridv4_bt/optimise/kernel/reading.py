@@ -1,10 +1,9 @@
 """What the strategy of a sweep takes in before its steps and notes after them, on the records of `state`."""
 
 from gridv4_bt.core.regime import next_state, normalized_slope, veto
-from gridv4_bt.engine.matching import INFINITY
+from gridv4_bt.engine.matching import note_first_exit
 from gridv4_bt.engine.position import net_pnl
-from gridv4_bt.engine.state import GMM_REGIME, KAMA_REGIME
-from gridv4_bt.optimise.kernel.fills import note_first_exit
+from gridv4_bt.engine.state import GMM_REGIME, INFINITY, KAMA_REGIME
 from strategies.steps import begin_bar, learn, refresh
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridv4_bt.config import GridConfig
-from gridv4_bt.engine.state import Kelly, LegState, Memory, Now, dtype_of
+from gridv4_bt.engine.state import BookState, Kelly, LegState, Memory, Now, dtype_of
 
 
 def _record(whole: str, real: str) -> np.dtype:
@@ -18,23 +18,22 @@ _NUMBERS = {name: kind for name, kind in get_type_hints(GridConfig).items() if k
 #: The numbers of a `GridConfig`; `through` says that a limit fills only when the market trades through it.
 PARAMETERS = np.dtype([(name, "i8" if kind is int else "f8") for name, kind in _NUMBERS.items()] + [("through", "i8")])
 
-#: One bar. `traded` is 0 for a bar without volume, `mark` the price of a settlement at its open.
-BAR = _record("time traded", "open high low close mark mark_low mark_high")
+#: One bar. `mark` is the price of a settlement at its open.
+BAR = _record("time", "open high low close volume mark mark_low mark_high mark_close")
 
 #: The rules of a market from a time on; its brackets are the rows `first` to before `end` of the table of `BRACKET`.
 RULES = _record("time first end", "tick step min_qty min_notional max_notional")
 BRACKET = np.dtype([(name, "f8") for name in ("floor", "cap", "rate", "amount")])
 
-#: The account, the book and sums for the summary. The prices `buy_below` and `sell_above`, within which no limit order
-#: can fill, are to be found anew when `orders_changed`.
+#: The account, and sums for the summary.
 WALLET = _record(
-    "fills maker_executions taker_executions liquidations regime orders_changed market_orders "
-    "ambiguous_bars closed news wins ruling state bars_in_market range_stale overflow",
-    "wallet gross fees funding value held_notional buy_below sell_above profit loss "
-    "range_wallet range_down range_up max_margin_ratio peak drawdown",
+    "fills maker_executions taker_executions liquidations ambiguous_bars closed news wins ruling state bars_in_market "
+    "range_stale overflow",
+    "wallet gross fees funding value held_notional profit loss range_wallet range_down range_up max_margin_ratio peak "
+    "drawdown",
 )
 
-NOW, MEMORY, LEG, KELLY = dtype_of(Now), dtype_of(Memory), dtype_of(LegState), dtype_of(Kelly)
+NOW, MEMORY, LEG, KELLY, BOOK = (dtype_of(record) for record in (Now, Memory, LegState, Kelly, BookState))
 FILL = _record("id time regime", "qty price spacing_pct funding fee exit")
 CLOSE = _record("fill_id label", "qty")
 COOLING = _record("until", "price")
@@ -54,6 +53,19 @@ class SideRecords(NamedTuple):
     taken: NDArray[np.float64]  #: prices of the fills and of the levels cooling
     orders: NDArray[np.float64]  #: see `gridv4_bt.engine.ladder.LadderSide`
     totals: NDArray[np.float64]  #: see `gridv4_bt.engine.ladder.ladder_totals`
+
+
+class BookRecords(NamedTuple):
+    """The symbol as the phases of matching see it: `gridv4_bt.engine.book.Book` without objects."""
+
+    costs: np.record  #: PARAMETERS
+    account: np.record  #: WALLET
+    state: np.record  #: BOOK
+    bar: np.record  #: BAR
+    brackets: NDArray  #: BRACKET
+    long: SideRecords
+    short: SideRecords
+    news: NDArray  #: TRADE, closed in the bar
 
 
 class Inputs(NamedTuple):
@@ -77,6 +89,7 @@ class State(NamedTuple):
     """What a run writes, and all that it remembers between bars."""
 
     wallet: NDArray  #: WALLET, one row
+    book: NDArray  #: BOOK, one row
     memory: NDArray  #: MEMORY, one row
     now: NDArray  #: NOW, one row
     legs: NDArray  #: LEG, LONG and SHORT; of the following arrays the first index is the side

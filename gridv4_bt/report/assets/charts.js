@@ -6,23 +6,14 @@ const FARTHEST = 1000; // a liquidation price farther away is not drawn
 const MONEY_FORMAT = ",.8~f"; // thousands apart, no zeros at the end
 const MOST_FILLS = 600; // fills drawn at once; those that won or lost most
 
-const CLOSING_KINDS = [
-  { name: "at its exit", colour: "--good", symbol: "circle", labels: ["grid"] },
-  { name: "stop, stage 1", colour: "--warn", symbol: "x", labels: ["stop1"] },
-  { name: "stop, stage 2", colour: "--bad", symbol: "x", labels: ["stop2"] },
-  { name: "pruned", colour: "--prune", symbol: "diamond", labels: ["deviance", "oldest", "gap", "funding", "offset"] },
-  { name: "de-leverage, margin call", colour: "--bad", symbol: "star", labels: ["delever", "margin_call"] },
-  { name: "LIQUIDATED", colour: "--ink", symbol: "hexagram", labels: ["liquidation"] },
-  { name: "other", colour: "--muted", symbol: "square", labels: null },
-];
-
 const REGIME_COLOURS = { 0: "--noise", 1: "--up", 2: "--breakup", "-1": "--down", "-2": "--breakdown" };
 const REGIME_ORDER = [-2, -1, 0, 1, 2];
 const HALTED = 3; // beside the codes of the regimes
 const RIBBON_ROWS = 12;
 
-function kindOfClosing(label) {
-  return CLOSING_KINDS.find((kind) => kind.labels === null || kind.labels.includes(label));
+// How a trade's closing is marked, and under which words the legend has it.
+function kindOfClosing(run, trade) {
+  return run.kinds[run.labels[trade.label].kind];
 }
 
 // What all panels share: the run, the chosen symbol, the time in view, the chosen bar.
@@ -274,7 +265,7 @@ function ladderTraces(board, from, to) {
 // The fills whose life touches the time in view; too many are cut down to those that won or lost most.
 function fillsInView(board, view) {
   const { symbol } = board;
-  const wanted = (fill) => fill.stillOpen || fill.closings.some((trade) => !board.hidden.has(kindOfClosing(board.run.labels[trade.label])));
+  const wanted = (fill) => fill.stillOpen || fill.closings.some((trade) => !board.hidden.has(kindOfClosing(board.run, trade)));
   const end = (fill) => (fill.stillOpen ? Infinity : fill.closings[fill.closings.length - 1].close_time);
   const inside = symbol.fills.filter((fill) => fill.time <= view.to && end(fill) >= view.from && wanted(fill));
   const weight = (fill) => (fill.stillOpen ? Infinity : Math.abs(fill.closings.reduce((sum, trade) => sum + trade.net, 0)));
@@ -286,7 +277,7 @@ function fillTraces(board, fills) {
   const { run, symbol } = board;
   const lives = { won: { x: [], y: [] }, lost: { x: [], y: [] }, open: { x: [], y: [] } };
   const entries = { 1: { x: [], y: [], text: [] }, "-1": { x: [], y: [], text: [] } };
-  const closings = new Map(CLOSING_KINDS.map((kind) => [kind, { x: [], y: [], text: [] }]));
+  const closings = new Map(run.kinds.map((kind) => [kind, { x: [], y: [], text: [] }]));
   const last = symbol.time[symbol.rows - 1];
   for (const fill of fills) {
     const side = fill.side > 0 ? "LONG" : "SHORT";
@@ -295,14 +286,14 @@ function fillTraces(board, fills) {
     entries[fill.side].text.push(`${side} fill ${fill.id}: ${plainNumber(fill.qty)} at ${plainNumber(fill.price)}`);
     if (fill.stillOpen) segment(lives.open, fill.time, fill.price, last, symbol.has("close") ? symbol.column("close")[symbol.rows - 1] : fill.price);
     for (const trade of fill.closings) {
-      const kind = kindOfClosing(run.labels[trade.label]);
+      const kind = kindOfClosing(run, trade);
       if (board.hidden.has(kind)) continue;
       segment(trade.net >= 0 ? lives.won : lives.lost, fill.time, fill.price, trade.close_time, trade.exit);
       const points = closings.get(kind);
       points.x.push(trade.close_time);
       points.y.push(trade.exit);
       points.text.push(
-        `${side} fill ${fill.id} closed: ${run.labels[trade.label]}<br>${plainNumber(trade.qty)} at ${plainNumber(trade.exit)}, net ${signed(trade.net)}<br>after ${duration(trade.close_time - fill.time)}`,
+        `${side} fill ${fill.id} closed: ${run.labels[trade.label].name}<br>${plainNumber(trade.qty)} at ${plainNumber(trade.exit)}, net ${signed(trade.net)}<br>after ${duration(trade.close_time - fill.time)}`,
       );
     }
   }
@@ -318,7 +309,7 @@ function fillTraces(board, fills) {
   for (const [kind, points] of closings) {
     if (points.x.length) {
       traces.push({
-        type: "scatter", mode: "markers", name: kind.name, ...points, hovertemplate: "%{text}<extra></extra>",
+        type: "scatter", mode: "markers", name: kind.text, ...points, hovertemplate: "%{text}<extra></extra>",
         marker: { color: colour(kind.colour), symbol: kind.symbol, size: fills.length > 250 ? 5 : 7, line: { color: colour("--ground"), width: 1 } },
       });
     }

@@ -218,7 +218,7 @@ class Page {
     const won = extreme(symbol.tradeList, (trade) => trade.net);
     if (lost && lost.net < 0) add("largest loss", lost.closeRow, signed(lost.net));
     if (won && won.net > 0) add("largest win", won.closeRow, signed(won.net));
-    for (const trade of symbol.tradeList.filter((one) => board.run.labels[one.label] === "liquidation").slice(0, 1)) add("LIQUIDATION", trade.closeRow, signed(trade.net));
+    for (const trade of symbol.tradeList.filter((one) => board.run.labels[one.label].name === "liquidation").slice(0, 1)) add("LIQUIDATION", trade.closeRow, signed(trade.net));
     const deepest = extreme(Array.from(board.drawdown.keys()), (i) => -board.drawdown[i]);
     if (board.drawdown[deepest] < 0) add("deepest under water", symbol.rowAt(board.wallet.time[deepest]), percent(board.drawdown[deepest]));
     const ratio = top("margin_ratio", 1);
@@ -251,7 +251,7 @@ class Page {
     const { board } = this;
     const counts = new Map();
     for (const trade of board.symbol.tradeList) {
-      const kind = kindOfClosing(board.run.labels[trade.label]);
+      const kind = kindOfClosing(board.run, trade);
       counts.set(kind, (counts.get(kind) ?? 0) + 1);
     }
     const key = (tone, text, mark) => {
@@ -261,7 +261,7 @@ class Page {
     };
     const items = [key("--long", "LONG entry", "▲"), key("--short", "SHORT entry", "▼")];
     for (const [kind, count] of counts) {
-      const button = element("button", [element("i", { circle: "●", x: "✕", diamond: "◆", star: "★", hexagram: "✸", square: "■" }[kind.symbol]), `${kind.name} (${count.toLocaleString("en")})`], "key");
+      const button = element("button", [element("i", { circle: "●", x: "✕", diamond: "◆", star: "★", hexagram: "✸", square: "■" }[kind.symbol]), `${kind.text} (${count.toLocaleString("en")})`], "key");
       button.firstChild.style.color = `var(${kind.colour})`;
       button.setAttribute("aria-pressed", !board.hidden.has(kind));
       button.title = "show or hide";

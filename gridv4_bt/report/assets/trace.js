@@ -1,9 +1,6 @@
 // One bar in words: the eleven steps of its decision and what was executed in it.
 
 const ACTION_WORDS = ["kept", "cancelled", "placed", "replaced"];
-const STOP_LABELS = ["stop1", "stop2"];
-const PRUNE_LABELS = ["deviance", "oldest", "gap", "funding", "offset", "delever"];
-const MARGIN_LABELS = ["margin_call"];
 
 // Plain text only: names come from files.
 class Trace {
@@ -46,13 +43,13 @@ class Trace {
     const { config } = run;
     const at = (name, shift = 0) => (row + shift >= 0 ? symbol.column(name)[row + shift] : NaN);
     const closings = symbol.tradeList.filter((trade) => trade.closeRow === row + 1);
-    const ordered = (labels) => closings.filter((trade) => labels.includes(run.labels[trade.label]));
+    const ordered = (step) => closings.filter((trade) => run.labels[trade.label].step === step);
     const held = this.heldAfter(row);
     // A strategy without a grid decides nothing of the eleven.
     if (!Number.isFinite(at("anchor"))) return [this.fundingStep(row), this.equityStep(row, at)];
     return [
-      this.regimeStep(at), this.breakerStep(at, config), this.stopStep(row, held, ordered(STOP_LABELS), config),
-      this.marginStep(row, at, ordered(MARGIN_LABELS), config), this.pruneStep(ordered(PRUNE_LABELS), held),
+      this.regimeStep(at), this.breakerStep(at, config), this.stopStep(row, held, ordered(3), config),
+      this.marginStep(row, at, ordered(4), config), this.pruneStep(ordered(5), held),
       this.anchorStep(row, at), this.varStep(at, config), this.gridStep(at, config), this.orderStep(row),
       this.fundingStep(row), this.equityStep(row, at),
     ];
@@ -221,7 +218,7 @@ class Trace {
     const found = [];
     for (const trade of symbol.tradeList) {
       if (trade.closeRow !== row) continue;
-      found.push(`${sideName(trade.side)} fill ${trade.trade_id} closed (${run.labels[trade.label]}): ${plainNumber(trade.qty)} at ${this.price(trade.exit)}, opened at ${this.price(trade.entry)} ${duration(trade.close_time - trade.open_time)} before; net ${signed(trade.net)} (gross ${signed(trade.gross)}, fees ${money(trade.fees)}, funding ${money(trade.funding)}).`);
+      found.push(`${sideName(trade.side)} fill ${trade.trade_id} closed (${run.labels[trade.label].name}): ${plainNumber(trade.qty)} at ${this.price(trade.exit)}, opened at ${this.price(trade.entry)} ${duration(trade.close_time - trade.open_time)} before; net ${signed(trade.net)} (gross ${signed(trade.gross)}, fees ${money(trade.fees)}, funding ${money(trade.funding)}).`);
     }
     for (const fill of symbol.fills) {
       if (fill.row === row) found.push(`${sideName(fill.side)} fill ${fill.id} opened: ${plainNumber(fill.qty)} at ${this.price(fill.price)}.`);
@@ -232,7 +229,7 @@ class Trace {
   // Closings decided at a bar are executed in the next one.
   orderedLines(trades) {
     const { run } = this.board;
-    return trades.map((trade) => `In the next bar ${sideName(trade.side)} fill ${trade.trade_id} is closed (${run.labels[trade.label]}): ${plainNumber(trade.qty)} at ${this.price(trade.exit)}, net ${signed(trade.net)}.`);
+    return trades.map((trade) => `In the next bar ${sideName(trade.side)} fill ${trade.trade_id} is closed (${run.labels[trade.label].name}): ${plainNumber(trade.qty)} at ${this.price(trade.exit)}, net ${signed(trade.net)}.`);
   }
 
   show(row, place) {
