@@ -1,0 +1,202 @@
+"""The sample market has the statistics of real ones: within bands around them, and held against the shared files.
+
+The bands enclose BTC, ETH and SOL of docs/sample-market.md, widened by what six markets of 1,600 days vary by chance.
+"""
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from feeds.synthetic import sample_market
+from gridv4_bt.validation.market_statistics import average, measure
+
+FALLS_3, RISES_3, FALLS_2, RISES_2 = (0.03, -1), (0.03, 1), (0.02, -1), (0.02, 1)
+#: Moves of at least 2 and 3 % as the data's own page gives them: number, and % back after 0, 1, 4 and 16 bars.
+KNOWN = {
+    "BTC": {
+        FALLS_3: (88, 0.40, 0.47, 0.79, 1.07),
+        RISES_3: (65, 0.14, 0.29, -0.02, 0.52),
+        FALLS_2: (309, 0.24, 0.18, 0.30, 0.64),
+        RISES_2: (280, 0.17, 0.21, 0.00, 0.04),
+    },
+    "ETH": {
+        FALLS_3: (223, 0.41, 0.40, 0.63, 0.87),
+        RISES_3: (134, -0.03, -0.08, -0.24, -0.12),
+        FALLS_2: (657, 0.15, 0.14, 0.27, 0.39),
+        RISES_2: (538, 0.07, 0.04, -0.07, -0.01),
+    },
+    "SOL": {
+        FALLS_3: (514, 0.17, 0.30, 0.53, 0.53),
+        RISES_3: (521, 0.04, 0.08, -0.01, 0.09),
+        FALLS_2: (1_577, 0.09, 0.12, 0.23, 0.14),
+        RISES_2: (1_522, 0.02, 0.00, 0.05, 0.18),
+    },
+}
+#: Range over sigma at 50, 99 and 99.9 %, and Hill's tail index.
+KNOWN_SHAPES = {"BTC": (1.23, 5.9, 12.2, 3.3), "ETH": (1.25, 5.9, 12.4, 3.3), "SOL": (1.34, 5.2, 11.0, 2.7)}
+
+
+@pytest.fixture(scope="module")
+def sample():
+    markets = [sample_market(seed, days=1_600) for seed in range(11, 17)]
+    return average([measure(market.candles, market.funding) for market in markets])
+
+
+@cache
+def measured(folder, name):
+    candles = pd.read_parquet(folder / "candles" / f"{name}USDT-15m.parquet")
+    return measure(candles, pd.read_parquet(folder / "funding" / f"{name}USDT-funding.parquet"))
+
+
+@pytest.fixture(scope="module")
+def real(shared_data):
+    pytest.importorskip("pyarrow")
+    return [measured(shared_data, name) for name in KNOWN]
+
+
+def within(value, low, high):
+    assert low <= value <= high, f"{value} is not within {low} and {high}"
+
+
+def test_volatility(sample):
+    within(sample.volatility, 0.5, 1.05)
+    within(sample.daily_volatility_spread, 0.42, 0.6)
+
+
+def test_ranges_in_sigmas(sample):
+    half, percent, per_mille = sample.range_to_sigma
+    within(half, 1.2, 1.37)
+    within(percent, 5.0, 6.2)
+    within(per_mille, 10.5, 13.5)
+
+
+def test_tails(sample):
+    within(sample.tail_index, 2.6, 3.5)
+    within(sample.skewness, -0.9, 0.0)
+
+
+def test_fast_moves_are_as_frequent(sample):
+    within(sample.moves[FALLS_3].per_year, 19, 118)
+    within(sample.moves[RISES_3].per_year, 14, 119)
+    within(sample.moves[FALLS_2].per_year, 67, 361)
+    within(sample.moves[RISES_2].per_year, 61, 348)
+    within(sample.moves[FALLS_3].count / sample.moves[RISES_3].count, 0.98, 1.9)
+
+
+def test_falls_come_back_within_the_bar_and_go_on_to(sample):
+    for back, (low, high) in zip(
+        sample.moves[FALLS_3].back, ((0.15, 0.45), (0.25, 0.55), (0.35, 0.85), (0.4, 1.1)), strict=True
+    ):
+        within(100 * back, low, high)
+    for back, (low, high) in zip(
+        sample.moves[FALLS_2].back, ((0.05, 0.25), (0.1, 0.25), (0.1, 0.35), (0.05, 0.65)), strict=True
+    ):
+        within(100 * back, low, high)
+
+
+def test_rises_hardly_come_back(sample):
+    for bars, limit in enumerate((0.2, 0.3, 0.3, 0.55)):
+        within(100 * sample.moves[RISES_3].back[bars], -limit, limit)
+        within(100 * sample.moves[RISES_2].back[bars], -limit, limit)
+    assert sample.moves[FALLS_3].back[2] > sample.moves[RISES_3].back[2] + 0.003
+
+
+def test_direction_is_not_to_be_read_off_the_past(sample):
+    within(sample.return_autocorrelation, -0.025, 0.01)
+    within(sample.variance_ratio, 0.92, 1.06)
+
+
+def test_volatility_clusters(sample):
+    for lag, (low, high) in enumerate(((0.65, 0.78), (0.44, 0.57), (0.36, 0.48), (0.28, 0.44))):
+        within(sample.range_autocorrelation[lag], low, high)
+    for lag, (low, high) in enumerate(((0.26, 0.38), (0.13, 0.23), (0.1, 0.19), (0.06, 0.14))):
+        within(sample.return_size_autocorrelation[lag], low, high)
+
+
+def test_the_day_and_the_week_have_a_pattern(sample):
+    assert np.argmax(sample.hourly) in (14, 15)
+    assert np.argmin(sample.hourly) in (3, 4, 5, 10)
+    within(max(sample.hourly), 1.25, 1.47)
+    within(min(sample.hourly), 0.73, 0.86)
+    within(sample.weekend, 0.62, 0.8)
+
+
+def test_volume_goes_with_the_range(sample):
+    within(sample.volume_to_range, 0.7, 0.85)
+
+
+def test_funding(sample):
+    rates = sample.funding
+    within(rates.mean, 0.3, 0.9)
+    for share, (low, high) in zip(
+        rates.quantiles, ((-16.0, -0.9), (-2.6, -0.3), (0.4, 0.9), (0.95, 2.2), (2.5, 6.0)), strict=True
+    ):
+        within(share, low, high)
+    within(rates.at_interest, 0.25, 0.45)
+    within(rates.negative, 0.08, 0.34)
+    within(rates.rank_autocorrelation[0], 0.7, 0.9)
+    within(rates.rank_autocorrelation[1], 0.3, 0.55)
+    within(rates.momentum, 0.1, 0.35)
+
+
+def test_a_year_has_them_too():
+    """The default market of one year, by what 35,040 bars can show."""
+    market = sample_market()
+    year = measure(market.candles, market.funding)
+    within(year.volatility, 0.5, 1.05)
+    within(year.range_to_sigma[1], 4.9, 6.2)
+    within(year.range_to_sigma[2], 10.0, 14.0)
+    within(year.moves[FALLS_3].per_year, 19, 118)
+    assert all(back > 0.001 for back in year.moves[FALLS_3].back)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_the_measures_are_those_of_the_data_page(name, shared_data):
+    pytest.importorskip("pyarrow")
+    market = measured(shared_data, name)
+    for key, (count, *back) in KNOWN[name].items():
+        assert market.moves[key].count == count
+        assert np.multiply(100, market.moves[key].back) == pytest.approx(back, abs=0.0051)
+    half, percent, per_mille, tail = KNOWN_SHAPES[name]
+    assert market.range_to_sigma == (
+        pytest.approx(half, abs=0.0051), pytest.approx(percent, abs=0.051), pytest.approx(per_mille, abs=0.051)
+    )  # fmt: skip
+    assert market.tail_index == pytest.approx(tail, abs=0.051)
+
+
+#: How far outside of the three real markets the sample may lie; where nothing is said, by a tenth of their middle.
+ALLOWED = {"return_autocorrelation": 0.015, "skewness": 0.4, "return_size_autocorrelation": 0.03, "weekend": 0.05}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "volatility", "range_to_sigma", "tail_index", "skewness", "return_autocorrelation", "variance_ratio",
+        "range_autocorrelation", "return_size_autocorrelation", "daily_volatility_spread", "weekend", "volume_to_range",
+    ],
+)  # fmt: skip
+def test_a_statistic_lies_among_the_real_ones(name, sample, real):
+    values = np.array([np.atleast_1d(getattr(market, name)) for market in real])
+    allowed = ALLOWED.get(name, 0.1 * np.abs(np.median(values, axis=0)))
+    mine = np.atleast_1d(getattr(sample, name))
+    assert (mine >= values.min(axis=0) - allowed).all(), (mine, values)
+    assert (mine <= values.max(axis=0) + allowed).all(), (mine, values)
+
+
+@pytest.mark.parametrize("key", [FALLS_3, RISES_3, FALLS_2, RISES_2])
+def test_fast_moves_lie_among_the_real_ones(key, sample, real):
+    moves = [market.moves[key] for market in real]
+    within(sample.moves[key].per_year, min(one.per_year for one in moves), max(one.per_year for one in moves))
+    back = np.array([one.back for one in moves])
+    allowed = np.array([0.001, 0.001, 0.002, 0.003])  # 600 moves vary by half of it
+
+    assert (sample.moves[key].back >= back.min(axis=0) - allowed).all()
+    assert (sample.moves[key].back <= back.max(axis=0) + allowed).all()
+
+
+def test_the_hours_are_those_of_the_real_ones(sample, real):
+    hours = np.mean([market.hourly for market in real], axis=0)
+    assert np.corrcoef(sample.hourly, hours)[0, 1] > 0.95
+    assert np.abs(np.array(sample.hourly) - hours).max() < 0.12
