@@ -4,13 +4,16 @@ The bands enclose BTC, ETH and SOL of docs/sample-market.md, widened by what six
 """
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from feeds.synthetic import sample_market
-from gridv4_bt.validation.market_statistics import average, measure
+from gridv4_bt.validation.market_statistics import as_table, average, measure
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "sample-market.md"
 
 FALLS_3, RISES_3, FALLS_2, RISES_2 = (0.03, -1), (0.03, 1), (0.02, -1), (0.02, 1)
 #: Moves of at least 2 and 3 % as the data's own page gives them: number, and % back after 0, 1, 4 and 16 bars.
@@ -141,15 +144,42 @@ def test_funding(sample):
     within(rates.momentum, 0.1, 0.35)
 
 
-def test_a_year_has_them_too():
-    """The default market of one year, by what 35,040 bars can show."""
+@pytest.fixture(scope="module")
+def year():
     market = sample_market()
-    year = measure(market.candles, market.funding)
+    return measure(market.candles, market.funding)
+
+
+def test_a_year_has_them_too(year):
+    """The default market of one year, by what 35,040 bars can show."""
     within(year.volatility, 0.5, 1.05)
     within(year.range_to_sigma[1], 4.9, 6.2)
     within(year.range_to_sigma[2], 10.0, 14.0)
     within(year.moves[FALLS_3].per_year, 19, 118)
     assert all(back > 0.001 for back in year.moves[FALLS_3].back)
+
+
+def documented(column):
+    """Return the rows of a column of the page's table."""
+    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    width = table[0].index(column)
+    return [(row[0], row[width]) for row in table[1:] if len(row) == len(table[0])]
+
+
+def rows(market):
+    lines = as_table({"one": market}).splitlines()[2:]
+    return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines]
+
+
+def test_the_page_shows_the_default_market(year):
+    assert documented("sample") == rows(year)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_the_page_shows_the_real_markets(name, shared_data):
+    pytest.importorskip("pyarrow")
+    assert documented(name) == rows(measured(shared_data, name))
 
 
 @pytest.mark.parametrize("name", KNOWN)
