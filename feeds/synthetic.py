@@ -1,7 +1,22 @@
-"""The embedded sample market: an invented perpetual for trying the programs without any file.
+"""The embedded sample market: a synthetic perpetual for trying the programs without any file.
 
-The same seed gives the same market everywhere: only plain uniform and normal draws, element-wise maths
-and running sums are used, and prices and volumes are integers of ticks and lots before they become floats.
+It is invented by a random generator, minute by minute. The parameters are fitted to statistics of real 15m candles and
+funding, to the middle of BTCUSDT, ETHUSDT and SOLUSDT in 2021/22 to 2026, and to nothing that a strategy makes of them.
+`docs/sample-market.md` has the statistics side by side, `gridv4_bt/validation/market_statistics.py` measures them, and
+`tests/feeds/test_sample_statistics.py` holds them.
+
+* The logarithm of the volatility is the sum of mean-reverting parts that last from months to minutes, on top of a daily
+  and weekly pattern.
+* Bursts raise the variance suddenly to a multiple with a heavy tail, and fade within minutes; some have aftershocks.
+  They have no direction.
+* A fall over few minutes that is deeper than usual overshoots: a part comes back within minutes, a part within hours.
+  Rises do not overshoot.
+* Funding is the exchange's formula over a premium with eras near and above zero, which follows momentum a little and
+  is the wilder the more volatile the market is.
+
+The same seed gives the same market everywhere: only plain uniform and normal draws, element-wise maths and running sums
+are used. The last bit of a logarithm differs between builds of numpy; it gets lost because volatility, returns, prices,
+volumes and the premium are rounded.
 """
 
 from __future__ import annotations
@@ -21,52 +36,68 @@ NOTICE = (
     "Its results say nothing about any real market; use real candles before you believe anything."
 )
 
+#: Of 40 seeds the one whose first year is nearest to the statistics of the real markets: benchmarks/sample_market.py.
+DEFAULT_SEED = 32
 START_PRICE = 40_000.0
 TICKS_PER_UNIT = 10  # tick 0.1
 LOTS_PER_UNIT = 1_000  # lot 0.001
 MINUTES_PER_DAY = 1_440
+MINUTES_PER_WEEK = 7 * MINUTES_PER_DAY
 MINUTES_PER_BAR = 15
 MINUTES_PER_SETTLEMENT = 480
 
-_MINUTE_SIGMA = 0.00062  # log return of an average minute of a calm spell
-_FADING_SHARE = 0.3  # part of every shock that is taken back within hours
-_FADING_HALF_LIFE = 300  # minutes
-_MEDIAN_VOLUME = 90.0  # base units a minute
+_MINUTE_SIGMA = 0.0005  # deviation of the log return of a minute in the median mood, without bursts
+_MEDIAN_VOLUME = 80.0  # base units a minute
+_RETURN_UNIT = 1e-9  # log returns are multiples of it
+_VOLATILITY_UNIT = 1 / 65_536  # logarithms of the volatility too
+
+# Parts of the logarithm of the volatility: deviation, and minutes to forget it.
+_MOODS = ((0.35, 80 * MINUTES_PER_DAY), (0.26, 2_160), (0.16, 180))
+_QUICK_MOOD = (0.17, 40)
+_QUICK_STEP = 5  # minutes from one draw of it to the next
+# Interest that moves the volume alone.
+_INTERESTS = ((0.35, 20 * MINUTES_PER_DAY), (0.35, 120))
 
 # Mean |return| and mean volume by UTC hour relative to the day's: Asia quiet, the New York open busy.
 _HOURLY_SIGMA = (
-    1.09, 1.05, 0.94, 0.81, 0.76, 0.77, 0.80, 0.82, 0.88, 0.83, 0.80, 0.83,
-    1.00, 1.19, 1.44, 1.33, 1.22, 1.17, 1.11, 1.10, 1.08, 1.03, 1.02, 0.92,
+    1.13, 1.07, 0.97, 0.85, 0.79, 0.81, 0.83, 0.84, 0.90, 0.85, 0.82, 0.83,
+    1.00, 1.17, 1.37, 1.29, 1.20, 1.14, 1.09, 1.05, 1.05, 1.02, 1.02, 0.92,
 )  # fmt: skip
 _HOURLY_VOLUME = (
-    0.93, 0.86, 0.78, 0.68, 0.63, 0.65, 0.70, 0.78, 0.88, 0.82, 0.82, 0.85,
-    1.18, 1.51, 1.84, 1.69, 1.47, 1.25, 1.19, 1.13, 1.02, 0.81, 0.79, 0.76,
+    0.98, 0.90, 0.82, 0.72, 0.68, 0.70, 0.75, 0.82, 0.91, 0.86, 0.84, 0.86,
+    1.15, 1.45, 1.75, 1.63, 1.44, 1.23, 1.14, 1.05, 0.97, 0.78, 0.80, 0.77,
 )  # fmt: skip
-_WEEKEND_SIGMA = 0.75
-_WEEKEND_VOLUME = 0.7  # on top of the calmer mood
+_WEEKEND_SIGMA = 0.70
+_WEEKEND_VOLUME = 0.85  # on top of the calmer mood
 
+# Bursts. Their height is by what multiple of the present variance they raise it.
+_BURSTS_PER_DAY = 1.7  # without aftershocks
+_BURST_HEIGHT = 16.0  # least
+_BURST_TAIL = 1.52  # exponent of the tail of the heights
+_HIGHEST_BURST = 300.0
+_BURST_FADES = ((1.0, 8), (0.03, 120), (0.005, 1_440))  # shares of the height, and minutes to forget them
+_BURST_END = 8 * MINUTES_PER_DAY  # minutes after which nothing is left
+_AFTERSHOCKS = 0.25  # chance of each further one
+_AFTERSHOCK_DELAY = 180.0  # minutes, mean
 
-@dataclass(frozen=True)
-class _Spell:
-    """One kind of market phase, such as calm or a crash."""
+_BOUNCE = (0.09, 0.045)  # shares of every shock that are not yet taken back in its minute and in the next one
+_TREND = (0.010, 480)  # drift: deviation as a multiple of the volatility, and minutes to forget it
 
-    #: shortest and longest duration, hours
-    hours: tuple[float, float]
-    #: smallest and largest log move of the whole spell
-    move: tuple[float, float]
-    #: volatility, multiple of the calm one
-    sigma: float
-    #: odds of the next spell
-    then: dict[str, float]
+# Panic: how much deeper a fast fall is than usual.
+_FALL_MEMORY = 8  # minutes to forget the parts of a fall
+_USUAL_FALL = 3.5  # deviations of a bar's log return in the present mood, without bursts
+_DEEPEST_PANIC = 1.5  # usual falls, never reached
+_WICK = 1.0  # mean overshoot within the minute, multiple of the panic
+_OVERSHOOT = 0.40  # overshoot that follows the panic, multiple of it
+_HANGOVER = (0.55, 300)  # overshoot that follows the panic down and fades: multiple of it, and minutes to forget it
 
-
-_SPELLS = {
-    "calm": _Spell((12, 72), (-0.004, 0.004), 0.85, {"up": 0.502, "down": 0.486, "crash": 0.012}),
-    "up": _Spell((6, 48), (0.01, 0.055), 1.1, {"calm": 0.65, "down": 0.343, "crash": 0.007}),
-    "down": _Spell((6, 40), (-0.055, -0.01), 1.25, {"calm": 0.62, "up": 0.373, "crash": 0.007}),
-    "crash": _Spell((2, 6), (-0.20, -0.10), 3.0, {"aftermath": 1.0}),
-    "aftermath": _Spell((10, 24), (0.01, 0.05), 2.0, {"calm": 0.6, "up": 0.4}),
-}
+# The premium of the perpetual over its index, basis points.
+_PREMIUM_FEAR, _PREMIUM_GREED = -4.7, 8.3  # means of the two eras
+_ERA = (0.9, 200)  # deviation, and settlements to forget it
+_ERA_MEAN, _ERA_MOMENTUM, _ERA_SLOPE = -1.05, 2.0, 4.0  # above 0 greed prevails; what a log return of 30 days adds
+_PREMIUM_MOMENTUM = 2.5  # what a log return of 3 days adds
+_PREMIUM_NOISE = (0.30, 0.8)  # deviation, and what greed adds to it
+_PREMIUM_MEMORY = 4  # settlements to forget the noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +112,7 @@ class SampleMarket:
     funding: pd.DataFrame
 
 
-def sample_market(seed: int = 4, days: int = 365, start: str = "2024-01-01") -> SampleMarket:
+def sample_market(seed: int = DEFAULT_SEED, days: int = 365, start: str = "2024-01-01") -> SampleMarket:
     """Invent a market.
 
     Parameters
@@ -92,96 +123,132 @@ def sample_market(seed: int = 4, days: int = 365, start: str = "2024-01-01") -> 
     """
     rng = np.random.Generator(np.random.PCG64(seed))
     size = days * MINUTES_PER_DAY
-    minute = np.arange(size)
     first_ms = int(pd.Timestamp(start, tz="UTC").timestamp() * 1000)
-    is_weekend = (first_ms // (MINUTE_MS * MINUTES_PER_DAY) + minute // MINUTES_PER_DAY + 3) % 7 >= 5
+    minute_of_week = (first_ms // MINUTE_MS + 3 * MINUTES_PER_DAY + np.arange(size)) % MINUTES_PER_WEEK
 
-    drift, spell_sigma = _weather(rng, size)
-    mood = 0.35 * _slow_noise(rng, size, 2 * MINUTES_PER_DAY) + 0.35 * _slow_noise(rng, size, 90)
-    mood_sigma = np.exp(mood - 0.12) * np.where(is_weekend, _WEEKEND_SIGMA, 1.0)
-    # A trend in a sleepy market is slow too; at full speed it would be a ruled line.
-    drift *= np.minimum(mood_sigma, 1.0)
-    sigma = _MINUTE_SIGMA * spell_sigma * mood_sigma * _daily(_HOURLY_SIGMA, minute)
-    surprise = _student_4(rng, size)
+    mood = sum(_noise(rng, size, *part) for part in _MOODS)
+    quick_mood = _noise(rng, size, *_QUICK_MOOD, _QUICK_STEP)
+    usual = _MINUTE_SIGMA * np.exp(_rounded(mood)) * _weekly(_HOURLY_SIGMA, _WEEKEND_SIGMA)[minute_of_week]
+    excitement = _rounded(quick_mood + 0.5 * np.log(1 + _bursts(rng, size)))
+    scale, surprise = _student_6(rng, size)
+    sigma = usual * np.exp(excitement) * scale
     shock = sigma * surprise
-    keep = 0.5 ** (1 / _FADING_HALF_LIFE)
-    fading = accumulate((_FADING_SHARE * shock).tolist(), lambda held, new: keep * held + new)
-    log_close = np.cumsum(drift + (1 - _FADING_SHARE) * shock) + np.fromiter(fading, np.float64, size)
+    panic = _panic(shock, usual)
+    returns = usual * _noise(rng, size, *_TREND) + shock + np.diff(_temporary(shock, panic), prepend=0.0)
+    log_close = np.cumsum(np.rint(returns / _RETURN_UNIT).astype(np.int64)) * _RETURN_UNIT
 
-    prices = _minute_prices(rng, log_close, sigma)
-    activity = (0.35 + np.abs(surprise)) * spell_sigma * mood_sigma * _daily(_HOURLY_VOLUME, minute)
-    activity *= np.where(is_weekend, _WEEKEND_VOLUME, 1.0)
-    volume = _MEDIAN_VOLUME * activity * np.exp(0.6 * rng.standard_normal(size))
+    prices = _minute_prices(rng, log_close, sigma, panic)
+    busy_hours = _weekly(_HOURLY_VOLUME, _WEEKEND_VOLUME) / _weekly(_HOURLY_SIGMA, 1.0)
+    activity = (0.35 + np.abs(surprise)) * (sigma / _MINUTE_SIGMA) ** 1.2 * busy_hours[minute_of_week]
+    interest = sum(_noise(rng, size, *part) for part in _INTERESTS)
+    volume = _MEDIAN_VOLUME * activity * np.exp(interest + 0.6 * rng.standard_normal(size))
     lots = np.rint(volume * LOTS_PER_UNIT).astype(np.int64)
 
     minutes = _frame(first_ms, 1, *prices, lots)
     candles = _frame(first_ms, MINUTES_PER_BAR, *_aggregate(*prices, lots))
-    return SampleMarket(candles, minutes, _funding(rng, first_ms, log_close))
+    return SampleMarket(candles, minutes, _funding(rng, first_ms, log_close, sigma))
 
 
-def _weather(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return drift (log return) and volatility multiple of every minute, from a chain of spells."""
-    drift, sigma = np.empty(size), np.empty(size)
-    kind, begin, height = "calm", 0, 0.0
-    while begin < size:
-        spell = _SPELLS[kind]
-        shortest, longest = spell.hours
-        smallest, largest = spell.move
-        length = int(60 * (shortest + (longest - shortest) * rng.random()))
-        move = smallest + (largest - smallest) * rng.random()
-        end = min(begin + length, size)
-        drift[begin:end] = move / length
-        sigma[begin:end] = spell.sigma
-        if kind == "aftermath":
-            sigma[begin:end] = 0.9 + 1.6 * np.exp(-np.arange(end - begin) / (length / 2))
-        begin, height = end, height + move
-        kind = _next_kind(rng.random(), spell.then, height)
-    return drift, sigma
+def _noise(
+    rng: np.random.Generator, size: int, deviation: float, memory: int, step: int = MINUTES_PER_BAR
+) -> np.ndarray:
+    """Return mean-reverting noise, one value a minute.
+
+    It is drawn every `step` minutes, and lines join the draws; `memory`: minutes to forget a value.
+    """
+    steps = -(-size // step) + 1
+    at = np.arange(steps) * step
+    return np.interp(np.arange(size), at, _reverting(rng, steps, deviation, memory / step))
 
 
-def _next_kind(chance: float, odds: dict[str, float], height: float) -> str:
-    """Draw the next spell; the further the market has run, the likelier it turns back."""
-    tilt = min(max(-0.8 * height, -0.6), 0.6)
-    weights = {"up": 1 + tilt, "down": 1 - tilt}
-    tilted = {kind: odd * weights.get(kind, 1.0) for kind, odd in odds.items()}
-    left = chance * sum(tilted.values())
-    for kind, odd in tilted.items():
-        left -= odd
-        if left < 0:
-            return kind
-    return kind  # rounding can leave a rest
-
-
-def _slow_noise(rng: np.random.Generator, size: int, half_life: int) -> np.ndarray:
-    """Return mean-reverting noise of unit variance, one value a minute; half-life in minutes."""
-    steps = size // MINUTES_PER_BAR + 1
-    keep = 0.5 ** (MINUTES_PER_BAR / half_life)
-    pushes = rng.standard_normal(steps)
+def _reverting(rng: np.random.Generator, steps: int, deviation: float, memory: float) -> np.ndarray:
+    """Return mean-reverting noise; `memory`: steps to forget a value."""
+    keep = 1 - 1 / memory
+    pushes = deviation * rng.standard_normal(steps)
     pushes[1:] *= np.sqrt(1 - keep * keep)
-    values = list(accumulate(pushes.tolist(), lambda held, new: keep * held + new))
-    return np.interp(np.arange(size), np.arange(steps) * MINUTES_PER_BAR, values)
+    return _sum_left(pushes, keep)
 
 
-def _student_4(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Draw Student-t with 4 degrees of freedom, scaled to unit variance."""
-    # Two uniforms make the chi-square of 4 degrees: -2*ln(u*v). 1 - u is never 0.
-    chi_square = -2 * np.log((1 - rng.random(size)) * (1 - rng.random(size)))
-    return rng.standard_normal(size) / np.sqrt(chi_square / 4) / np.sqrt(2)
+def _sum_left(pushes: np.ndarray, keep: float) -> np.ndarray:
+    """Return what is left of all pushes so far; `keep`: share of it after one step."""
+    left = accumulate(pushes.tolist(), lambda held, new: keep * held + new)
+    return np.fromiter(left, np.float64, len(pushes))
 
 
-def _daily(hourly: tuple[float, ...], minute: np.ndarray) -> np.ndarray:
-    """Return an hourly profile as a smooth factor for every minute; the hour's value is that of its middle."""
-    centres = 60 * np.arange(24) + 30
-    day = np.interp(np.arange(MINUTES_PER_DAY), centres, hourly, period=MINUTES_PER_DAY)
-    return day[minute % MINUTES_PER_DAY]
+def _most_left(pushes: np.ndarray, keep: float) -> np.ndarray:
+    """Return what is left of the push so far of which most is left; `keep`: share of it after one step."""
+
+    def larger(held: float, new: float) -> float:
+        return max(keep * held, new)
+
+    return np.fromiter(accumulate(pushes.tolist(), larger), np.float64, len(pushes))
+
+
+def _rounded(log_volatility: np.ndarray) -> np.ndarray:
+    return np.rint(log_volatility / _VOLATILITY_UNIT) * _VOLATILITY_UNIT
+
+
+def _bursts(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Return by what multiple bursts raise the variance of every minute."""
+    begins = np.flatnonzero(rng.random(size) < _BURSTS_PER_DAY / MINUTES_PER_DAY).tolist()
+    fading = sum(share * np.cumprod(np.full(_BURST_END, 1 - 1 / memory)) for share, memory in _BURST_FADES)
+    raised = np.zeros(size + _BURST_END)
+    while begins:
+        begin = begins.pop()
+        height = min(_BURST_HEIGHT * (1 - rng.random()) ** (-1 / _BURST_TAIL), _HIGHEST_BURST)
+        raised[begin : begin + _BURST_END] += height * fading
+        while rng.random() < _AFTERSHOCKS:
+            later = begin + 1 + int(-_AFTERSHOCK_DELAY * np.log(1 - rng.random()))
+            if later < size:
+                begins.append(later)
+    return raised[:size]
+
+
+def _panic(shock: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """Return how much deeper than usual the market has fallen in the last minutes, log, at least 0.
+
+    Parameters
+    ----------
+    shock: lasting part of the log return of every minute
+    usual: deviation of the log return of every minute in the mood of its hours
+    """
+    usual_fall = _USUAL_FALL * np.sqrt(MINUTES_PER_BAR) * usual
+    deeper = np.maximum(-_sum_left(shock, 1 - 1 / _FALL_MEMORY) - usual_fall, 0.0)
+    return deeper / (1 + deeper / (_DEEPEST_PANIC * usual_fall))
+
+
+def _temporary(shock: np.ndarray, panic: np.ndarray) -> np.ndarray:
+    """Return how far the log price of every minute is from where it settles."""
+    share, memory = _HANGOVER
+    bounce = _BOUNCE[0] * shock
+    bounce[1:] += _BOUNCE[1] * shock[:-1]
+    return bounce - _OVERSHOOT * panic - share * _most_left(panic, 1 - 1 / memory)
+
+
+def _student_6(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw Student-t with 6 degrees of freedom and unit variance, as a scale and a normal factor."""
+    # Three uniforms make the chi-square of 6 degrees: -2*ln(u*v*w). 1 - u is never 0.
+    chi_square = -2 * np.log((1 - rng.random(size)) * (1 - rng.random(size)) * (1 - rng.random(size)))
+    return np.sqrt(4.0 / chi_square), rng.standard_normal(size)
+
+
+def _weekly(hourly: tuple[float, ...], weekend: float) -> np.ndarray:
+    """Return an hourly profile as a smooth factor for every minute of a week that begins on Monday.
+
+    The hour's value is that of its middle; `weekend`: factor on Saturdays and Sundays.
+    """
+    week = np.array(hourly * 7) * np.repeat((1.0, weekend), (5 * 24, 2 * 24))
+    centres = 60 * np.arange(7 * 24) + 30
+    return np.interp(np.arange(MINUTES_PER_WEEK), centres, week, period=MINUTES_PER_WEEK)
 
 
 def _minute_prices(
-    rng: np.random.Generator, log_close: np.ndarray, sigma: np.ndarray
+    rng: np.random.Generator, log_close: np.ndarray, sigma: np.ndarray, panic: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return open, high, low, close of every minute in ticks (int64).
 
-    Highest and lowest are those of a Brownian path from open to close, drawn from their exact laws.
+    Highest and lowest are those of a Brownian path from open to close, drawn from their exact laws; in a panic the
+    lowest lies still lower.
     """
     size = len(log_close)
     close = np.rint(START_PRICE * np.exp(log_close) * TICKS_PER_UNIT).astype(np.int64)
@@ -189,12 +256,13 @@ def _minute_prices(
     open_ = np.empty_like(close)
     open_[0] = START_PRICE * TICKS_PER_UNIT
     open_[1:] = close[:-1] + (nudge[1:] < 0.25) - (nudge[1:] > 0.75)
-    width = (0.8 * sigma * close) ** 2
+    width = (sigma * close) ** 2
     span = (close - open_).astype(np.float64) ** 2
     above = np.sqrt(span - 2 * width * np.log(1 - rng.random(size)))
     below = np.sqrt(span - 2 * width * np.log(1 - rng.random(size)))
     high = np.maximum(np.rint((open_ + close + above) / 2).astype(np.int64), np.maximum(open_, close))
-    low = np.minimum(np.rint((open_ + close - below) / 2).astype(np.int64), np.minimum(open_, close))
+    dip = -_WICK * panic * close * np.log(1 - rng.random(size))
+    low = np.minimum(np.rint((open_ + close - below) / 2 - dip).astype(np.int64), np.minimum(open_, close))
     return open_, high, low, close
 
 
@@ -233,11 +301,21 @@ def _times(first_ms: int, step: int, size: int) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(stamps, tz="UTC")
 
 
-def _funding(rng: np.random.Generator, first_ms: int, log_close: np.ndarray) -> pd.DataFrame:
-    """Return funding at every settlement, from a premium that reverts to its mean and follows momentum."""
+def _funding(rng: np.random.Generator, first_ms: int, log_close: np.ndarray, sigma: np.ndarray) -> pd.DataFrame:
+    """Return funding at every settlement; it follows from what was before its minute."""
     settled = np.arange(0, len(log_close), MINUTES_PER_SETTLEMENT)
-    momentum = log_close[settled] - log_close[np.maximum(settled - MINUTES_PER_DAY, 0)]
-    pushes = 0.0045 * momentum + 0.0003 * rng.standard_normal(len(settled))
-    premiums = accumulate(pushes.tolist(), lambda held, new: 0.75 * held + new)
-    rates = [round(synthetic_rate(0.0001 + premium), 8) for premium in premiums]
-    return pd.DataFrame({"time": _times(first_ms, MINUTES_PER_SETTLEMENT, len(settled)), "rate": rates})
+    count = len(settled)
+    before = np.concatenate([[0.0], log_close[:-1]])
+
+    def momentum(days: int) -> np.ndarray:
+        return before[settled] - before[np.maximum(settled - days * MINUTES_PER_DAY, 0)]
+
+    unrest = np.ones(count)
+    unrest[1:] = (np.add.reduceat(sigma, settled) / (MINUTES_PER_SETTLEMENT * _MINUTE_SIGMA))[:-1] ** 1.5
+    era = _ERA_MEAN + _ERA_MOMENTUM * momentum(30) + _reverting(rng, count, *_ERA)
+    greed = 1 / (1 + np.exp(-_ERA_SLOPE * era))
+    calm, greedy = _PREMIUM_NOISE
+    noise = (calm + greedy * greed) * unrest * _reverting(rng, count, 1.0, _PREMIUM_MEMORY)
+    premium = _PREMIUM_FEAR + (_PREMIUM_GREED - _PREMIUM_FEAR) * greed + _PREMIUM_MOMENTUM * momentum(3) + noise
+    rates = [round(synthetic_rate(points / 10_000), 8) for points in np.round(premium, 6).tolist()]
+    return pd.DataFrame({"time": _times(first_ms, MINUTES_PER_SETTLEMENT, count), "rate": rates})

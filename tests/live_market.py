@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 from busy import BUSY_FILE
+from busy_market import busy_market
 
 pytest.importorskip("aiohttp")
 
-from feeds.synthetic import SYMBOL, sample_market
+from feeds.synthetic import SYMBOL
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.config import load_config
 from gridv4_bt.engine.market import load_market_history
@@ -30,7 +31,7 @@ LIVELY = ("floor_pct=0.003", "k=0.8", "levels=4")
 
 @dataclass
 class Market:
-    """A stretch of the sample market, its exchange and what sessions on it have said."""
+    """A stretch of the busy market, its exchange and what sessions on it have said."""
 
     folder: object
     bars: int = 36
@@ -52,7 +53,7 @@ class Market:
         self.stop = threading.Event()
 
     def _data(self):
-        market = sample_market(days=60)
+        market = busy_market(days=60)
         end = self.first + history_bars(self.config) + self.bars
         candles = market.candles.iloc[self.first : end].reset_index(drop=True)
         data = [SymbolData(SYMBOL, candles, market.funding)]

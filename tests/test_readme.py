@@ -62,6 +62,8 @@ def folder(tmp_path_factory):
         market.candles.to_parquet(folder / f"{name}-15m.parquet")
         market.candles.to_csv(folder / f"{name}-15m.csv", index=False)
     market.funding.to_parquet(folder / "BTCUSDT-funding.parquet")
+    (folder / "presets").mkdir()
+    (folder / "presets" / "busy.toml").write_text(BUSY_FILE.read_text())
     (folder / "mine.toml").write_text("gamma = 2.0\n")
     for name in ("run_backtest.py", "run_live.py"):
         (folder / name).write_text((ROOT / name).read_text())

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from feeds.candles import CandleFeed
 from feeds.history import History
 from feeds.quality import examine
+from feeds.synthetic import SYMBOL
 from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.cli.common import run_app
 from gridv4_bt.cli.download import load_symbols, market_rules, quality_table
@@ -49,6 +50,7 @@ from gridv4_bt.errors import ConfigError
 from gridv4_bt.metrics.summary import compare_modes
 from gridv4_bt.report.run_folder import check_folder, write_run
 from gridv4_bt.report.terminal import print_result
+from presets import BUSY
 
 if TYPE_CHECKING:
     from gridv4_bt.audit.session import SessionRecord
@@ -148,6 +150,7 @@ def backtest(
         result.summary["by_intrabar"] = compare_modes(compared)
     write_run(folder, result.records, result.summary, parameters, plot=not no_report)
     print_result(result.summary, console)
+    _print_hint(feeds, config, console)
     console.print(f"written to {folder}/ in {result.summary['seconds']:.1f} s of trading")
 
 
@@ -170,6 +173,17 @@ def _downloaded(histories: Sequence[History], brackets: Path | None, console: Co
     for one in symbols:
         console.print(f"[dim]{one.symbol}: {load_market_history(one.symbol, brackets).changes[-1][1].as_of}[/]")
     return symbols
+
+
+def _print_hint(feeds: Sequence[CandleFeed], config: Path | None, console: Console) -> None:
+    """Print how the sample market shows more than the defaults do."""
+    if config is None and [feed.p.name for feed in feeds] == [SYMBOL]:
+        preset = BUSY.relative_to(Path.cwd()) if BUSY.is_relative_to(Path.cwd()) else BUSY
+        console.print(
+            "The default parameters trade rarely, here as on real markets. To see every mechanism at work:\n"
+            f"run_backtest.py --config {preset}",
+            soft_wrap=True,
+        )
 
 
 def _print_quality(feeds: Sequence[CandleFeed], console: Console) -> None:

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from busy import BUSY
+from busy_market import busy_market
 
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
-from feeds.synthetic import SampleMarket, sample_market
+from feeds.synthetic import SampleMarket
 from gridv4_bt.core.risk import Bracket
 from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.market import Market
@@ -213,8 +214,8 @@ def random_bars() -> Callable[..., pd.DataFrame]:
 
 @pytest.fixture(scope="session")
 def sample() -> SampleMarket:
-    """40 days of the embedded sample market."""
-    return sample_market(days=40)
+    """40 days of the busy market."""
+    return busy_market(days=40)
 
 
 @pytest.fixture(scope="session")
