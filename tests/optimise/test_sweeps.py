@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from busy import busy
+from busy_market import busy_market
 
 import gridv4_bt.optimise.sweeps as module
 from feeds.synthetic import SYMBOL, sample_market
@@ -158,6 +159,18 @@ def market(sample) -> SweepMarket:
 
 
 @pytest.fixture(scope="module")
+def rough() -> SymbolData:
+    """Days in which every mechanism is at work."""
+    market = busy_market(days=25)
+    return SymbolData(SYMBOL, market.candles, market.funding)
+
+
+@pytest.fixture(scope="module")
+def rough_market(rough) -> SweepMarket:
+    return SweepMarket.of(make_feeds([rough])[0])
+
+
+@pytest.fixture(scope="module")
 def real(shared_data):
     """real(symbol, first day, bars) -> data with funding, the hourly mark where there is one, and dated brackets."""
     pytest.importorskip("pyarrow")
@@ -267,10 +280,10 @@ MOVED = {
 
 
 @pytest.mark.parametrize("name", MOVED)
-def test_each_number_of_the_definition_moves_its_rule_in_both(name, sample, market):
+def test_each_number_of_the_definition_moves_its_rule_in_both(name, rough, rough_market):
     value, needed = MOVED[name]
     base = dict(regime="kama", k=1.0, floor_pct=0.004) | needed
-    defined, moved = (both(sample, busy(**base | change), 1e4, market) for change in ({}, {name: value}))
+    defined, moved = (both(rough, busy(**base | change), 1e4, rough_market) for change in ({}, {name: value}))
     assert defined.closed != moved.closed or not np.array_equal(defined.log, moved.log, equal_nan=True)
 
 
@@ -279,7 +292,7 @@ def test_every_number_of_the_definition_is_moved():
 
 
 @pytest.mark.parametrize("name", ["deviance_atr", "max_age_hours", "gap_spacings", "funding_share", "offset_spacings"])
-def test_0_switches_a_method_off_in_both(name, sample, market):
+def test_0_switches_a_method_off_in_both(name, rough, rough_market):
     label = {
         "deviance_atr": "deviance", "max_age_hours": "oldest", "gap_spacings": "gap", "funding_share": "funding",
         "offset_spacings": "offset",
@@ -288,7 +301,7 @@ def test_0_switches_a_method_off_in_both(name, sample, market):
         k=1.0, floor_pct=0.003, deviance_atr=2.5, max_age_hours=4.0, gap_spacings=3.0, funding_share=0.02,
         offset_spacings=0.4, stop1_atr=40.0, stop2_atr=60.0,
     )  # fmt: skip
-    on, off = (both(sample, busy(**quick | change), 1e4, market).label_trades for change in ({}, {name: 0.0}))
+    on, off = (both(rough, busy(**quick | change), 1e4, rough_market).label_trades for change in ({}, {name: 0.0}))
     assert label in on and label not in off
     assert len(off) > 1
 
