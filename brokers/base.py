@@ -60,6 +60,15 @@ class HedgeModeBroker(bt.BrokerBase):
     def leg(self, data: bt.AbstractDataBase, side: PositionSide) -> Leg:
         """Return a leg with its open fills and open orders, to be read only."""
 
+    @property
+    @abstractmethod
+    def books(self) -> Sequence[Book]:
+        """The books of all symbols of the account in the order of their feeds, to be read only."""
+
+    @abstractmethod
+    def sigma(self, book: Book, bars: int) -> float:
+        """Return the volatility of a symbol over its last closes, per bar, as `RollingVolatility` finds it."""
+
     @abstractmethod
     def confirm(self, data: bt.AbstractDataBase, owner: bt.Strategy, regime: int) -> None:
         """Set the strategy that is notified of executions and the `Regime` code of new fills."""

@@ -7,6 +7,7 @@ from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.book import Costs
 from gridv4_bt.engine.market import MarketHistory
 from gridv4_bt.engine.symbol_book import SymbolBook
+from gridv4_bt.indicators.atr import log_returns, sample_deviation
 
 _NONE = float("nan")
 
@@ -50,6 +51,8 @@ class FeedBook(SymbolBook):
             lines.volume,
             lines.funding if recorded else lines.datetime,
         )
+        self._sigma_key = (0, 0)
+        self._sigma = 0.0
         self._mark = getattr(lines, "mark", None)
         fine = getattr(data, "mark_is_fine", False)
         self._mark_range = (lines.mark_low, lines.mark_high) if fine else None
@@ -57,6 +60,7 @@ class FeedBook(SymbolBook):
     def next_bar(self) -> bool:
         """Read the feed's bar if it is a new one and settle the funding due at its open."""
         bars = self._clock.lencount
+        self.state.has_bar = bars != self._bars
         if bars == self._bars:
             return False
         self._bars = bars
@@ -66,6 +70,14 @@ class FeedBook(SymbolBook):
             low, high = self._mark_range
             self.take_mark(low[0], high[0])
         return True
+
+    def sigma(self, bars: int) -> float:
+        """Return the volatility of the closes up to now, over fewer than `bars` while there are fewer; per bar."""
+        if self._sigma_key != (bars, self._bars):
+            self._sigma_key = bars, self._bars
+            closes = self.data.close.get(size=min(bars, self._bars - 1) + 1)
+            self._sigma = sample_deviation(log_returns(closes)) if len(closes) > 2 else 0.0
+        return self._sigma
 
     def mark_at_open(self) -> float:
         return _NONE if self._mark is None else self._mark[0]

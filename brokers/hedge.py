@@ -19,7 +19,7 @@ from gridv4_bt.config import backtrader_params
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine import margin
 from gridv4_bt.engine.account import Account
-from gridv4_bt.engine.book import Costs, Leg
+from gridv4_bt.engine.book import Book, Costs, Leg
 from gridv4_bt.engine.intrabar import MODES
 from gridv4_bt.engine.labels import LABELS, TradeLabel
 from gridv4_bt.engine.ladder import PLACED, Blocked
@@ -191,6 +191,13 @@ class HedgeBroker(HedgeModeBroker):
     def leg(self, data: bt.AbstractDataBase, side: PositionSide) -> Leg:
         return self._book(data).leg(side)
 
+    @property
+    def books(self) -> Sequence[FeedBook]:
+        return self._all
+
+    def sigma(self, book: Book, bars: int) -> float:
+        return self._all[book.state.place].sigma(bars)
+
     def confirm(self, data: bt.AbstractDataBase, owner: bt.Strategy, regime: int) -> None:
         book = self._book(data)
         if book.owner is not None and book.owner is not owner:
@@ -292,9 +299,10 @@ class HedgeBroker(HedgeModeBroker):
                     f"leverage: -4028 {self.p.leverage:g} is not valid for {book.symbol}, which allows "
                     f"{max(book.market.max_leverages):g} at most"
                 )
-            book.state.place = len(self._all)
             self._books[data] = book
-            self._all = tuple(self._books.values())
+            self._all = tuple(sorted(self._books.values(), key=lambda one: one.data._id))  # in the order of the feeds
+            for place, other in enumerate(self._all):
+                other.state.place = place
             self._venue.books = self._all
         return book
 

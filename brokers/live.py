@@ -5,7 +5,6 @@ two it has. Executions come from the exchange and are booked bar by bar in the s
 the strategy wants are placed at the end of its bar. Both happen behind `brokers.base.LiveBooks`.
 """
 
-from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 import backtrader as bt
@@ -128,10 +127,6 @@ class LiveHedgeBroker(HedgeBroker):
     def may_decide(self, data: LiveData) -> bool:
         """Return whether the latest bar is current and the exchange's side of it is known."""
         return data.is_current and self.is_reachable and self._saved is None
-
-    def books(self) -> Sequence[FeedBook]:
-        """Return the books of all symbols."""
-        return self._all
 
     def bar_time(self, data: bt.AbstractDataBase) -> int:
         """Return the open time of a symbol's bar, ms."""

@@ -10,7 +10,8 @@ from gridv4_bt.config import backtrader_params, make_config
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.columns import LOG_COLUMNS
-from gridv4_bt.engine.state import INFINITY, REGIMES, Kelly, Memory, Now
+from gridv4_bt.engine.guards import margin_ratio
+from gridv4_bt.engine.state import REGIMES, Kelly, Memory, Now
 from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.indicators import KAMA, GMMRegime, RegimeFSM, RollingVolatility, WilderADX, WilderATR, ZScore
@@ -155,7 +156,7 @@ class GridStrategyV4(FastStrategy):
         self._check_liquidation = partial(steps.check_liquidation, p, memory, now, orders, brackets, long, short)
         self._prune = partial(steps.prune, p, memory, now, orders, long, short)
         self._trail_anchor = partial(steps.trail_anchor, p, memory, now)
-        self._check_var = partial(steps.check_var, p, now, long, short)
+        self._check_var = partial(steps.check_var, p, now, orders, long, short)
         self._generate_grid = partial(
             steps.generate_grid, p, rules, memory, now, orders, long, short, self.kelly, self.returns, plan
         )
@@ -211,7 +212,7 @@ class GridStrategyV4(FastStrategy):
         row = _pack_row(
             now.time, now.equity, wallet, now.equity - wallet, long.leg.qty, short.leg.qty,
             now.regime, memory.halted, now.z, now.sigma, now.q, memory.anchor, now.centre, now.var,
-            now.maintenance / now.equity if now.equity > 0.0 else INFINITY,
+            margin_ratio(now.maintenance, now.equity),
             long.book.resting_orders() + short.book.resting_orders(), now.liquidation_down, now.liquidation_up,
             now.spacing_pct, now.kelly, now.notional,
         )  # fmt: skip
@@ -230,6 +231,7 @@ class GridStrategyV4(FastStrategy):
         return Counter({reason.name.lower(): count for reason, count in self.plan.reasons().items()})
 
     def _learn(self, trade: ClosedTrade) -> None:
+        steps.earn(self.memory, trade.net, trade.close_time)
         if trade.symbol != self.market.symbol:
             return
         side = self.long if trade.side > 0 else self.short

@@ -9,6 +9,7 @@ import backtrader as bt
 
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.risk import Bracket
+from gridv4_bt.engine.book import Book
 from gridv4_bt.engine.labels import LABELS
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import note_first_exit
@@ -20,13 +21,28 @@ from strategies.side import Side
 class SymbolOrders:
     """The orders of one symbol at its broker."""
 
-    __slots__ = ("broker", "feed", "regime", "strategy")
+    __slots__ = ("broker", "feed", "regime", "strategy", "symbol")
 
     def __init__(self, strategy: bt.Strategy, feed: bt.AbstractDataBase) -> None:
         self.strategy = strategy
         self.broker = strategy.broker
         self.feed = feed
+        self.symbol: str = self.broker.state(feed).market.symbol
         self.regime: int | None = None  #: that the broker was told last
+
+
+def books_of(book: SymbolOrders) -> Sequence[Book]:
+    """Return the books of all symbols of the account, to be read only."""
+    books: Sequence[Book] = book.broker.books
+    return books
+
+
+def sigma_of(p: GridConfig, now: Now, book: SymbolOrders, other: Book) -> float:
+    """Return the volatility of a symbol of the account over `p.sigma_bars` of its own closes up to this step."""
+    if other.symbol == book.symbol:
+        return now.sigma
+    sigma: float = book.broker.sigma(other, p.sigma_bars)
+    return sigma
 
 
 def close_at_market(book: SymbolOrders, side: Side, index: int, qty: float, label: int) -> None:

@@ -7,10 +7,10 @@ sweep compiles it. What it orders goes through `strategies.orders`, whose functi
 from collections.abc import MutableSequence, Sequence
 
 from gridv4_bt.config import GridConfig
-from gridv4_bt.core.grid import grid_spacing
+from gridv4_bt.core.grid import grid_spacing, round_down
 from gridv4_bt.core.kelly import kelly_multiplier
 from gridv4_bt.core.risk import Bracket, portfolio_var
-from gridv4_bt.core.time import DAY_MS
+from gridv4_bt.core.time import BAR_MS, DAY_MS
 from gridv4_bt.engine.exits import exits_stay, shared_slack, wanted_exit
 from gridv4_bt.engine.guards import (
     beyond_stop1,
@@ -25,23 +25,24 @@ from gridv4_bt.engine.guards import (
 )
 from gridv4_bt.engine.labels import DELEVER, GRID, MARGIN_CALL, OFFSET, PRUNED, STOP1, STOP2
 from gridv4_bt.engine.ladder import PLACED
-from gridv4_bt.engine.leg import unrealized
 from gridv4_bt.engine.market import Market
-from gridv4_bt.engine.position import realized_pnl, worst_fill
+from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.pruning import (
     NEVER,
     deviates,
     gap_price,
     latest_time,
     may_prune,
-    offset_index,
+    offsets,
     prune_reason,
     underwater_price,
 )
 from gridv4_bt.engine.state import INFINITY, NO_REGIME, NO_STOP, STOPS_KEPT, Kelly, LegState, Memory, Now
+from gridv4_bt.engine.whole_account import begin_margin_call, next_worst, next_worst_of_leg, take_off, unrealized_of
 from strategies.ladder_plan import LadderPlan
 from strategies.orders import (
     SymbolOrders,
+    books_of,
     cancel_entries,
     close_at_market,
     confirm_regime,
@@ -54,6 +55,7 @@ from strategies.orders import (
     plan_entries,
     rest_entries,
     set_stop,
+    sigma_of,
 )
 from strategies.side import Side
 
@@ -69,6 +71,12 @@ def begin_bar(memory: Memory, now: Now) -> None:
         memory.realized_today = 0.0
 
 
+def earn(memory: Memory, net: float, closed_at: int) -> None:
+    """Add a closed trade of the account to the day's profit, if it was closed in a bar of this UTC day."""
+    if closed_at // DAY_MS == memory.day:
+        memory.realized_today += net
+
+
 def learn(
     p: GridConfig,
     memory: Memory,
@@ -80,7 +88,7 @@ def learn(
     kelly: Kelly,
     returns: MutableSequence[float],
 ) -> bool:
-    """Take in a closed trade: the day's profit, Kelly's return, the level that cools, the stop that is over.
+    """Take in a closed trade of the symbol: Kelly's return, the level that cools, the stop that is over.
 
     Parameters
     ----------
@@ -90,7 +98,6 @@ def learn(
 
     Returns False if there is no room to remember the level (in a sweep).
     """
-    memory.realized_today += net
     remember(kelly, returns, net / (entry * qty))
     leg = side.leg
     if label != GRID and net < 0.0:
@@ -189,11 +196,25 @@ def stop_leg(p: GridConfig, rules: Market, memory: Memory, now: Now, book: Symbo
     elif not leg.stage1_done:
         leg.stage1_done = 1
         count_stop(p, memory)
-        for i in range(leg.fills):
-            close_at_market(book, side, i, stop1_qty(side.fills.qty[i], rules.step, p.stop1_share), STOP1)
+        reduce_leg(rules, now, book, side, stop1_qty(leg.qty, rules.step, p.stop1_share))
     # Without any range a stop at the average would fire on the spot; the one before stays.
     if now.atr > 0.0:
         rest_stop(now, book, side, stop2_price(leg.sign, average, now.atr, p.stop2_atr, rules.tick))
+
+
+def reduce_leg(rules: Market, now: Now, book: SymbolOrders, side: Side, qty: float) -> None:
+    """Close a quantity of a leg by stage 1: whole fills, those that lose most first, then a part of the next."""
+    pnl, fill_id, index = next_worst_of_leg(side.leg, side.fills, now.close, -INFINITY, 0)
+    while index >= 0 and qty > 0.0:
+        held = side.fills.qty[index]
+        if qty < held * (1.0 - LOT_NOISE):
+            close_at_market(book, side, index, round_down(qty, rules.step), STOP1)
+            return
+        close_at_market(book, side, index, held, STOP1)
+        qty -= held
+        if qty <= LOT_NOISE * held:
+            return
+        pnl, fill_id, index = next_worst_of_leg(side.leg, side.fills, now.close, pnl, fill_id)
 
 
 def rest_stop(now: Now, book: SymbolOrders, side: Side, price: float) -> None:
@@ -231,33 +252,31 @@ def check_liquidation(
     if now.maintenance <= p.margin_call * now.equity:
         return
     memory.margin_calls += 1
-    deleverage(now, book, now.maintenance - p.margin_target * max(now.equity, 0.0), long, short)
+    call_margin(p, now, book, long, short)
 
 
-def deleverage(now: Now, book: SymbolOrders, excess: float, long: Side, short: Side) -> None:
-    """Close the worst fills, LONG before SHORT where they are equal, until they bind `excess` less.
+def call_margin(p: GridConfig, now: Now, book: SymbolOrders, long: Side, short: Side) -> None:
+    """Close the account's worst fills until maintenance margin over equity is at most the target; here those of ours.
 
-    Each close frees the maintenance margin of its notional at the mean rate of both legs.
+    The margin of what is left is found anew over the brackets of both legs after each.
     """
-    rate = now.maintenance / ((long.leg.qty + short.leg.qty) * now.close)
-    last_pnl, last_place = -INFINITY, -1
-    while excess > 0.0:
-        # Of those not taken yet the least by (pnl, place): what a stable sort gives next.
-        pnl, place = INFINITY, -1
-        for i in range(long.leg.fills + short.leg.fills):
-            if i < long.leg.fills:
-                value = fill_pnl(long, i, now.close)
-            else:
-                value = fill_pnl(short, i - long.leg.fills, now.close)
-            if (value > last_pnl or (value == last_pnl and i > last_place)) and value < pnl:
-                pnl, place = value, i
-        if place < 0:
+    books, target = books_of(book), p.margin_target * max(now.equity, 0.0)
+    begin_margin_call(books)
+    required, pnl, fill_id = now.maintenance, -INFINITY, 0
+    while required > target:
+        pnl, fill_id = next_worst(books, pnl, fill_id)
+        if fill_id == 0:
             return
-        side = long if place < long.leg.fills else short
-        index = place if place < long.leg.fills else place - long.leg.fills
-        close_at_market(book, side, index, side.fills.qty[index], MARGIN_CALL)
-        excess -= rate * side.fills.qty[index] * now.close
-        last_pnl, last_place = pnl, place
+        close_fill(book, long, short, fill_id, MARGIN_CALL)
+        required = take_off(books, fill_id)
+
+
+def close_fill(book: SymbolOrders, long: Side, short: Side, fill_id: int, label: int) -> None:
+    """Close a fill of the account at market, if it is one of ours."""
+    for side in (long, short):
+        for i in range(side.leg.fills):
+            if side.fills.id[i] == fill_id:
+                close_at_market(book, side, i, side.fills.qty[i], label)
 
 
 def prune(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, long: Side, short: Side) -> None:
@@ -268,11 +287,9 @@ def prune(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, long: Sid
     prune_side(p, memory, now, book, short)
     if memory.realized_today > 0.0:
         offset_worst(p, memory, now, book, long, short)
-    loss = unrealized(long.leg, now.close) + unrealized(short.leg, now.close)
-    if must_delever(loss, now.equity, p.var_pct, p.delever_share):
-        is_long, index = worst_of(now, long, short)
-        side = long if is_long else short
-        close_at_market(book, side, index, side.fills.qty[index], DELEVER)
+    if must_delever(unrealized_of(books_of(book)), now.equity, p.var_pct, p.delever_share):
+        _, worst = next_worst(books_of(book), -INFINITY, 0)
+        close_fill(book, long, short, worst, DELEVER)
 
 
 def prune_side(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, side: Side) -> None:
@@ -285,7 +302,7 @@ def prune_side(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, side
         return
     for i in range(leg.fills):
         reason = prune_reason(
-            leg.sign, now.close, now.time, deviated,
+            leg.sign, now.close, now.time + BAR_MS, deviated,
             fills.price[i], fills.qty[i], fills.time[i], fills.spacing_pct[i], fills.funding[i],
             p.max_age_hours, p.gap_spacings, p.funding_share,
         )  # fmt: skip
@@ -294,18 +311,18 @@ def prune_side(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, side
 
 
 def offset_worst(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, long: Side, short: Side) -> None:
-    """Close the worst fill under water if today's profit pays for it."""
+    """Close the account's worst fill, if it is ours, is under water and today's profit pays for it."""
     if not (is_under_water(long.leg, now.close) or is_under_water(short.leg, now.close)):
         return
-    is_long, _ = worst_of(now, long, short)
-    side = long if is_long else short
-    fills = side.fills
-    index = offset_index(
-        side.leg.sign, now.close, memory.realized_today, p.offset_spacings, p.taker_fee,
-        fills.price, fills.qty, fills.spacing_pct, fills.funding, fills.fee, side.leg.fills,
-    )  # fmt: skip
-    if index >= 0:
-        close_at_market(book, side, index, fills.qty[index], OFFSET)
+    _, worst = next_worst(books_of(book), -INFINITY, 0)
+    for side in (long, short):
+        fills = side.fills
+        for i in range(side.leg.fills):
+            if fills.id[i] == worst and offsets(
+                side.leg.sign, now.close, memory.realized_today, p.offset_spacings, p.taker_fee,
+                fills.price[i], fills.qty[i], fills.spacing_pct[i], fills.funding[i], fills.fee[i],
+            ):  # fmt: skip
+                close_at_market(book, side, i, fills.qty[i], OFFSET)
 
 
 def trail_anchor(p: GridConfig, memory: Memory, now: Now) -> None:
@@ -316,10 +333,16 @@ def trail_anchor(p: GridConfig, memory: Memory, now: Now) -> None:
     memory.anchor = trailed(memory.anchor, now.close, now.spacing_pct, p.levels, now.regime, p.trail_share)
 
 
-def check_var(p: GridConfig, now: Now, long: Side, short: Side) -> None:
-    """7. No new entries while a day's value at risk exceeds its limit."""
-    net = long.leg.qty - short.leg.qty
-    now.var = portfolio_var(net * now.close, now.sigma, z=p.var_z) if net != 0.0 else 0.0
+def check_var(p: GridConfig, now: Now, book: SymbolOrders, long: Side, short: Side) -> None:
+    """7. No new entries while the account's value at risk over a day exceeds its limit.
+
+    Symbols crash together: their values at risk are added up.
+    """
+    now.var = 0.0
+    for other in books_of(book):
+        net = other.long.leg.qty - other.short.leg.qty
+        if net != 0.0:
+            now.var += portfolio_var(net * other.bar.close, sigma_of(p, now, book, other), z=p.var_z)
     now.var_limited = now.var > p.var_pct * now.equity
 
 
@@ -440,23 +463,6 @@ def rest_exits(p: GridConfig, rules: Market, now: Now, book: SymbolOrders, side:
 # --- what they ask of a side ------------------------------------------------------------------------
 
 
-def fill_pnl(side: Side, index: int, close: float) -> float:
-    """Return the unrealised PnL of one fill, quote."""
-    return realized_pnl(side.leg.sign, side.fills.qty[index], side.fills.price[index], close)
-
-
 def is_under_water(leg: LegState, close: float) -> bool:
     """Return whether any fill is far enough under water to be offset."""
     return leg.fills > 0 and leg.sign * (close - leg.under_water) <= 0.0
-
-
-def worst_of(now: Now, long: Side, short: Side) -> tuple[bool, int]:
-    """Return the fill that loses most money: whether it is one of LONG, and its index."""
-    if not short.leg.fills:
-        return True, worst_fill(1, now.close, long.fills.price, long.fills.qty, long.leg.fills)
-    worst_short = worst_fill(-1, now.close, short.fills.price, short.fills.qty, short.leg.fills)
-    if long.leg.fills:
-        worst_long = worst_fill(1, now.close, long.fills.price, long.fills.qty, long.leg.fills)
-        if fill_pnl(long, worst_long, now.close) <= fill_pnl(short, worst_short, now.close):
-            return True, worst_long
-    return False, worst_short

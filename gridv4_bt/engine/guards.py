@@ -36,6 +36,13 @@ def stop2_price(side_sign: int, average: float, atr: float, stop2_atr: float, ti
     return round_down(price, tick) if side_sign > 0 else round_up(price, tick)
 
 
+def margin_ratio(maintenance: float, equity: float) -> float:
+    """Return maintenance margin over equity; without equity 0 if nothing is held, else 1, where liquidation begins."""
+    if equity > 0.0:
+        return maintenance / equity
+    return 1.0 if maintenance > 0.0 else 0.0
+
+
 def must_delever(unrealized: float, equity: float, var_pct: float, share: float = 0.75) -> bool:
     """Return whether the unrealised loss exceeds a share of the VaR limit: the worst fill goes."""
     return unrealized < 0.0 and -unrealized > share * var_pct * equity

@@ -33,6 +33,7 @@ class Blocked(IntEnum):
     MAX_INVENTORY = 10  #: the side would hold more than it may
     MARGIN = 11  #: refused by the exchange: margin is insufficient (-2019)
     MAX_POSITION = 12  #: refused by the exchange: above the largest position at this leverage (-2027)
+    SAME_PRICE = 13  #: a level nearer to the price rests at this very price
 
 
 # Plain ints, so that the rule compiles.
@@ -46,6 +47,7 @@ MIN_NOTIONAL = int(Blocked.MIN_NOTIONAL)
 MAX_INVENTORY = int(Blocked.MAX_INVENTORY)
 MARGIN = int(Blocked.MARGIN)
 MAX_POSITION = int(Blocked.MAX_POSITION)
+SAME_PRICE = int(Blocked.SAME_PRICE)
 HALT = int(Blocked.HALT)
 VAR = int(Blocked.VAR)
 REGIME = int(Blocked.REGIME)
@@ -68,11 +70,40 @@ def centre_grid(
 def order_price(side_sign: int, raw: float, tick: float, nudge_pct: float = ROUND_NUMBER_PCT) -> float:
     """Return the price an entry is sent with: `raw` off round numbers, then on the tick.
 
-    LONG (+1) buys and rounds down, SHORT (-1) sells and rounds up.
+    LONG (+1) buys and rounds down, SHORT (-1) sells and rounds up. One that was moved away from a round number is
+    rounded away from it too.
     """
-    if side_sign > 0:
-        return round_down(nudge_round_number(raw, True, nudge_pct), tick)
-    return round_up(nudge_round_number(raw, False, nudge_pct), tick)
+    price = nudge_round_number(raw, side_sign > 0, nudge_pct)
+    down = side_sign > 0 if price == raw else price < raw
+    return round_down(price, tick) if down else round_up(price, tick)
+
+
+def rests_already(prices: Sequence[float], end: int, price: float) -> bool:
+    """Return whether any of the prices before index `end` is this one."""
+    for i in range(end):  # noqa: SIM110 (a generator does not compile)
+        if prices[i] == price:
+            return True
+    return False
+
+
+# What to do with a level's resting order.
+KEEP, CANCEL, PLACE, REPLACE = range(4)
+
+
+def change_of(resting: float, resting_qty: float, price: float, qty: float, near: float, alike: float) -> int:
+    """Return KEEP, PLACE or REPLACE for a level that wants a price and a quantity; what rests at 0 is no order."""
+    if resting == 0.0:
+        return PLACE
+    return KEEP if is_kept(resting, price, near) and is_kept(resting_qty, qty, alike) else REPLACE
+
+
+def without_doubles(prices: Sequence[float], i: int, price: float, action: int) -> tuple[int, int]:
+    """Return code and action of a level that wants a price, such that no nearer level rests where it will rest."""
+    if action == KEEP and rests_already(prices, i, prices[i]):
+        action = REPLACE
+    if action != KEEP and rests_already(prices, i, price):
+        return SAME_PRICE, KEEP
+    return PLACED, action
 
 
 def lies_near(price: float, others: Sequence[float], first: int, end: int, distance: float) -> bool:
@@ -131,8 +162,6 @@ def is_kept(resting: float, wanted: float, tolerance: float) -> bool:
     return abs(resting - wanted) <= tolerance
 
 
-# What to do with a level's resting order.
-KEEP, CANCEL, PLACE, REPLACE = range(4)
 TRACE_ACTIONS = 4  #: how many there are: a byte of the trace holds a level's action and code
 
 
@@ -187,6 +216,8 @@ def plan_side(
     centre, edge, notional, capacity = layout
     orders = side.orders
     prices, qtys, spacings, actions, codes = orders[0], orders[1], orders[2], orders[3], orders[4]
+    # By so much of the price two levels stay apart, whatever is nudged and kept; two ticks go by rounding.
+    apart = (1.0 - 2.0 * keep_price) * spacing_pct - 1.1 * nudge_pct
     changes = 0
     estimate = centre
     growth = 1.0 / (1.0 + spacing_pct) if side_sign > 0 else 1.0 + spacing_pct
@@ -206,12 +237,12 @@ def plan_side(
             code = size_reason(price, qty, min_qty, min_notional, capacity)
         action = KEEP
         if code == PLACED:
+            near, alike = keep_price * spacing_pct * price, keep_qty * qty
+            action = change_of(prices[i], qtys[i], price, qty, near, alike)
+            if apart * price <= 2.0 * tick:
+                code, action = without_doubles(prices, i, price, action)
+        if code == PLACED:
             capacity -= qty * price
-            near = is_kept(prices[i], price, keep_price * spacing_pct * price)
-            if prices[i] == 0.0:
-                action = PLACE
-            elif not near or not is_kept(qtys[i], qty, keep_qty * qty):
-                action = REPLACE
             if action != KEEP:
                 prices[i] = price
                 qtys[i] = qty

@@ -152,10 +152,15 @@ def liquidate(account: Account, books: Sequence[Book], fee_rate: float) -> None:
     if equity < 0.0:
         pay_from_insurance(books, equity)
         equity = 0.0
-    fee_rate = min(fee_rate, equity / notional)
+    takes_all = equity <= fee_rate * notional
+    if takes_all:
+        fee_rate = equity / notional
     for book in books:
         close_all(book, book.long, fee_rate)
         close_all(book, book.short, fee_rate)
+    if takes_all:  # what roundings left, or what the insurance fund pays of a loss that no price could change
+        account.gross -= account.wallet
+        account.wallet = 0.0
     account.liquidations += 1
 
 

@@ -5,10 +5,9 @@ downwards for LONG (side_sign +1) and upwards for SHORT (-1). A limit of 0 switc
 """
 
 import math
-from collections.abc import Sequence
 
 from gridv4_bt.config import GridConfig
-from gridv4_bt.core.time import HOUR_MS
+from gridv4_bt.core.time import BAR_MS, HOUR_MS
 from gridv4_bt.engine.state import FillColumns, LegState, Memory, Now
 
 NEVER = 2**62  #: a time, ms
@@ -27,7 +26,7 @@ def latest_time(opened_ms: int, max_age_hours: float = 24.0) -> int:
 
 
 def too_old(opened_ms: int, now_ms: int, max_age_hours: float = 24.0) -> bool:
-    """Return whether a fill is older than `max_age_hours`: method 2."""
+    """Return whether a fill is older than `max_age_hours` at the close of a bar, ms: method 2."""
     return now_ms > latest_time(opened_ms, max_age_hours)
 
 
@@ -73,7 +72,7 @@ def may_prune(p: GridConfig, memory: Memory, now: Now, leg: LegState, fills: Fil
     It saves looking at every fill at every bar, so each method of `prune_reason` has its condition here: of the oldest
     fill, of the gap that the price meets first, and of funding after a settlement, which alone changes what is paid.
     """
-    if now.time > leg.latest_time or leg.sign * (now.close - leg.gap_trigger) < 0.0:
+    if now.time + BAR_MS > leg.latest_time or leg.sign * (now.close - leg.gap_trigger) < 0.0:
         return True
     if memory.settlements == leg.settlements_seen:
         return False
@@ -98,35 +97,24 @@ def closing_cost(
     return side_sign * (fill_price - price) * qty + fee + qty * price * taker_fee + funding
 
 
-def offset_index(
+def offsets(
     side_sign: int,
     price: float,
     realized_today: float,
     min_spacings: float,
     taker_fee: float,
-    prices: Sequence[float],
-    qtys: Sequence[float],
-    spacings: Sequence[float],
-    fundings: Sequence[float],
-    fees: Sequence[float],
-    count: int,
-) -> int:
-    """Return the index of the worst underwater fill if today's profit pays for it, else -1: method 5.
+    fill_price: float,
+    qty: float,
+    spacing_pct: float,
+    funding: float,
+    fee: float,
+) -> bool:
+    """Return whether today's profit pays for closing an underwater fill: method 5.
 
-    The worst is the one that loses most money. It must be at least `min_spacings` of its own
-    spacings under water (0: never), and `realized_today` (net, quote) must exceed what closing it costs.
+    It must be at least `min_spacings` of its own spacings under water (0: never), and `realized_today` (net, quote)
+    must exceed what closing it costs.
     """
-    worst = -1
-    worst_loss = 0.0
-    for i in range(count):
-        loss = side_sign * (prices[i] - price) * qtys[i]
-        if loss > worst_loss:
-            worst = i
-            worst_loss = loss
-    if worst < 0:
-        return -1
-    limit = underwater_price(side_sign, prices[worst], spacings[worst], min_spacings)
+    limit = underwater_price(side_sign, fill_price, spacing_pct, min_spacings)
     if side_sign * (price - limit) > 0.0:
-        return -1
-    cost = closing_cost(side_sign, price, prices[worst], qtys[worst], fundings[worst], fees[worst], taker_fee)
-    return worst if realized_today > cost else -1
+        return False
+    return realized_today > closing_cost(side_sign, price, fill_price, qty, funding, fee, taker_fee)

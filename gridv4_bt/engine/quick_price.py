@@ -48,15 +48,12 @@ def quick_order_price(side_sign: int, estimate: float, tick: float, nudge_pct: f
     if not hair < place - number < 1.0 - hair or not lowest < highest:
         return 0.0
     if estimate < lowest * (1.0 - _HAIR):
-        price = lowest
-    elif estimate > highest * (1.0 + _HAIR):
-        price = highest
-    elif lowest * (1.0 + _HAIR) < estimate < highest * (1.0 - _HAIR):
-        price = estimate
+        return round_up(lowest, tick)
+    if estimate > highest * (1.0 + _HAIR):
+        return round_down(highest, tick)
+    if lowest * (1.0 + _HAIR) < estimate < highest * (1.0 - _HAIR):
         ticks = estimate / tick
         part, noise = ticks - floor(ticks), _HAIR * ticks + _STEP_NOISE
-        if not noise < part < 1.0 - noise:
-            return 0.0
-    else:
-        return 0.0
-    return round_down(price, tick) if side_sign > 0 else round_up(price, tick)
+        if noise < part < 1.0 - noise:
+            return round_down(estimate, tick) if side_sign > 0 else round_up(estimate, tick)
+    return 0.0

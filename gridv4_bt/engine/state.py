@@ -65,7 +65,7 @@ class Memory:
     liquidation_near: int = 0  #: bars at which the nearest liquidation price was within the warning
     settlements: int = 0  #: how many there were
     anchor: float = 0.0
-    realized_today: float = 0.0  #: net profit of the UTC day, quote
+    realized_today: float = 0.0  #: net profit of the account on the UTC day, quote
     funding_rate: float = float("nan")  #: latest settled
     min_distance: float = float("inf")  #: least distance of a liquidation price so far, fraction of the price
 
@@ -95,6 +95,7 @@ class LegState:
     cost: float = 0.0  #: sum of qty*price, quote
     stop: float = 0.0
     entry_notional: float = 0.0  #: of all resting entries, quote
+    left: float = 0.0  #: base units that would be held after part of a margin call
     ordered: float = 0.0  #: notional of the opening single orders, quote
     first_entry: float = 0.0  #: price of the entry that the market meets first, infinitely far without any
     first_exit: float = 0.0
@@ -111,6 +112,7 @@ class BookState:
 
     place: int = 0  #: among the books of the account
     regime: int = 0  #: code that ruled when the open orders were confirmed; new fills carry it
+    has_bar: int = 1  #: a bar of the symbol closes at this step
     fresh: int = 0  #: a bar with volume has come, or a part of one
     orders_changed: int = 1  #: the prices below are to be found anew
     market_orders: int = 0  #: market orders for the next open

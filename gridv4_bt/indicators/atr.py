@@ -50,6 +50,20 @@ def log_returns(closes: Sequence[float]) -> list[float]:
     return [log(close / previous) for previous, close in itertools.pairwise(closes)]
 
 
+def sample_deviation(values: Sequence[float]) -> float:
+    """Return the sample standard deviation (ddof 1) of two values or more."""
+    # Plain loops: from Python 3.12 on sum() compensates, and would differ from `once` in the last bit.
+    total = 0.0
+    for value in values:
+        total += value
+    mean = total / len(values)
+    squares = 0.0
+    for value in values:
+        deviation = value - mean
+        squares += deviation * deviation
+    return math.sqrt(squares / (len(values) - 1))
+
+
 class WilderATR(FastIndicator):
     """Wilder's average true range, in price units.
 
@@ -165,18 +179,7 @@ class RollingVolatility(FastIndicator):
         self.addminperiod(self.p.period + 1)
 
     def next(self) -> None:
-        period = self.p.period
-        returns = log_returns(self.data.get(size=period + 1))
-        # Plain loops: from Python 3.12 on sum() compensates, and would differ from `once` in the last bit.
-        total = 0.0
-        for value in returns:
-            total += value
-        mean = total / period
-        squares = 0.0
-        for value in returns:
-            deviation = value - mean
-            squares += deviation * deviation
-        self.l.sigma[0] = math.sqrt(squares / (period - 1))
+        self.l.sigma[0] = sample_deviation(log_returns(self.data.get(size=self.p.period + 1)))
 
     def once(self, start: int, end: int) -> None:
         period = self.p.period

@@ -46,7 +46,7 @@ def _screen(session: Session) -> Table:
     }
     for name, text in rows.items():
         table.add_row(name, text)
-    for book in session.broker.books():
+    for book in session.broker.books:
         for leg in book.legs:
             held = f"{leg.tracker.qty:g} at {leg.tracker.average:,.6g}" if leg.tracker.ids else "flat"
             stop = f"{leg.stop:,.6g}" if leg.stop is not None else "none"

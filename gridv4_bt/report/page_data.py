@@ -56,6 +56,7 @@ BLOCKED_WORDS = {
     "MAX_INVENTORY": "the side would hold more than it may",
     "MARGIN": "refused by the exchange: margin is insufficient",
     "MAX_POSITION": "refused by the exchange: above the largest position at this leverage",
+    "SAME_PRICE": "a level nearer to the price rests at this very price",
 }
 
 

@@ -34,7 +34,7 @@ def test_a_leg_opened_inside_a_candle_has_a_stop_within_a_minute(market):
     assert seen[0][1] == first["price"]
     [[strategy]] = session._cerebro.runstrats
     decided_by = strategy.atr[-2]  # two more bars were decided since
-    assert first["price"] == pytest.approx(fill["price"] - 6.0 * decided_by, abs=session.broker.books()[0].market.tick)
+    assert first["price"] == pytest.approx(fill["price"] - 6.0 * decided_by, abs=session.broker.books[0].market.tick)
 
 
 def test_the_first_stop_gives_way_to_the_one_decided_on_at_the_candle(market):
@@ -48,7 +48,7 @@ def test_the_first_stop_gives_way_to_the_one_decided_on_at_the_candle(market):
 
         session.clock.every(60.0, trade)
         session._cerebro.run()
-    leg = session.broker.books()[0].long
+    leg = session.broker.books[0].long
     assert leg.stop is not None
     stops = [algo for algo in scene.exchange.order_records.open_algos() if algo.position_side == "LONG"]
     assert [algo.trigger for algo in stops] == [pytest.approx(leg.stop)]

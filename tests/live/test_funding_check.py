@@ -80,7 +80,7 @@ def test_the_books_follow_the_exchanges_income(market):
     assert paid != 0.0
     assert account.funding == pytest.approx(paid, abs=1e-6)
     assert account.start == 10_000.0  # it was not taken for a transfer
-    book = session.broker.books()[0]
+    book = session.broker.books[0]
     of_fills = sum(sum(leg.tracker.fundings) for leg in book.legs) + sum(trade.funding for trade in account.closed)
     assert of_fills == pytest.approx(paid, abs=1e-6)
     assert any("funding differs" in alert and SYMBOL in alert for alert in scene.alerts)

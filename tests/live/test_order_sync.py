@@ -45,7 +45,7 @@ def test_filters_that_change_are_read_again_and_obeyed(market):
         assert refused, "an order on the old tick must have been sent"
         assert [event["changed"] for event in events(scene, "rules_read")] == [True]
         assert events(scene, "order_failed") == []
-        assert session.broker.books()[0].market.tick == coarser.tick
+        assert session.broker.books[0].market.tick == coarser.tick
         fresh = [order for order in scene.exchange.order_records.open_orders() if order.id not in before]
         assert fresh
         for order in fresh:
@@ -58,7 +58,7 @@ def test_where_the_exchange_takes_no_more_orders_the_farthest_entries_give_way(m
     with ServerThread(scene.api) as server, scene.session(server.url, 28) as session:
         session._cerebro.run()
     book = scene.exchange.books[SYMBOL]
-    fills = sum(len(leg.tracker.ids) for leg in session.broker.books()[0].legs)
+    fills = sum(len(leg.tracker.ids) for leg in session.broker.books[0].legs)
     assert fills and any("order refused" in alert for alert in scene.alerts)
     exits = open_for(scene, Purpose.EXIT)
     assert sum(order.qty for _, order in exits) == pytest.approx(book.long.tracker.qty + book.short.tracker.qty)

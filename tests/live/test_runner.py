@@ -22,7 +22,7 @@ LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 
 def held_equals(session, market) -> bool:
     book = market.exchange.books[SYMBOL]
-    ours = session.broker.books()[0]
+    ours = session.broker.books[0]
     return all(abs(ours.leg(side).tracker.qty - book.leg(side).tracker.qty) < 1e-9 for side in PositionSide)
 
 

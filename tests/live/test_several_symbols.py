@@ -37,7 +37,7 @@ def unequal(scene, folder) -> list[str]:
 
 def check_books(scene, session) -> None:
     """Books and exchange hold the same, and what is held has a stop."""
-    for ours in session.broker.books():
+    for ours in session.broker.books:
         theirs = scene.exchange.books[ours.symbol]
         for side in PositionSide:
             assert ours.leg(side).tracker.qty == pytest.approx(theirs.leg(side).tracker.qty, abs=1e-9)

@@ -3,6 +3,7 @@ from typing import Any
 from .dataseries import OHLCDateTime
 
 class AbstractDataBase(OHLCDateTime):
+    _id: int  #: its place among the feeds of its cerebro
     CONNECTED: int
     DISCONNECTED: int
     CONNBROKEN: int

@@ -26,6 +26,7 @@ from gridv4_bt.engine import (
     position,
     pruning,
     quick_price,
+    whole_account,
 )
 from gridv4_bt.engine import matching as phases
 from gridv4_bt.engine.labels import LABELS
@@ -70,7 +71,7 @@ from strategies.steps import (
 #: The modules whose functions and numbers the kernel is made of, and those that it calls when something happens.
 MADE_OF = (
     funding, grid, inventory, kelly, regime, risk, exits, guards, quick_price, ladder, position, leg, pruning, labels,
-    margin, phases, records, exchange, reading, steps, orders,
+    margin, whole_account, phases, records, exchange, reading, steps, orders,
 )  # fmt: skip
 CALLED = (account, record_access, liquidation, matching)
 
@@ -83,8 +84,8 @@ def _replaced(of_objects, of_records, names):
 INSTEAD = _replaced(
     orders_of_objects,
     orders,
-    "cancel_entries close_at_market confirm_regime count_exits liquidation_range load_exits maintenance make_room "
-    "place_exits plan_entries rest_entries set_stop",
+    "books_of cancel_entries close_at_market confirm_regime count_exits liquidation_range load_exits maintenance "
+    "make_room place_exits plan_entries rest_entries set_stop sigma_of",
 ) + _replaced(
     book_access,
     record_access,
@@ -126,7 +127,7 @@ def trade(inputs, state):
             check_liquidation(p, memory, now, book, brackets, long, short)  # 4
             prune(p, memory, now, book, long, short)  # 5
             trail_anchor(p, memory, now)  # 6
-            check_var(p, now, long, short)  # 7
+            check_var(p, now, book, long, short)  # 7
             generate_grid(p, rules, memory, now, book, long, short, kelly, returns, plan)  # 8
             match_orders(p, rules, memory, now, book, long, short, plan)  # 9
             # 10: the exchange has settled, and every fill holds what it has paid.

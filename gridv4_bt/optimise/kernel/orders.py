@@ -10,6 +10,16 @@ from gridv4_bt.engine.matching import note_first_exit, order_close
 from gridv4_bt.optimise.kernel.record_access import drop_entries
 
 
+def books_of(book):
+    """Return the books of all symbols of the account: a sweep has one."""
+    return (book,)
+
+
+def sigma_of(p, now, book, other):
+    """Return the volatility of the symbol."""
+    return now.sigma
+
+
 def close_at_market(book, side, index, qty, label):
     """Close part of a fill at the next open, as far as it is not being closed already."""
     order_close(book, side, index, qty, label)

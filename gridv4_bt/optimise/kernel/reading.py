@@ -1,10 +1,11 @@
 """What the strategy of a sweep takes in before its steps and notes after them, on the records of `state`."""
 
 from gridv4_bt.core.regime import next_state, normalized_slope, veto
+from gridv4_bt.engine.guards import margin_ratio
 from gridv4_bt.engine.matching import note_first_exit
 from gridv4_bt.engine.position import net_pnl
-from gridv4_bt.engine.state import GMM_REGIME, INFINITY, KAMA_REGIME
-from strategies.steps import begin_bar, learn, refresh
+from gridv4_bt.engine.state import GMM_REGIME, KAMA_REGIME
+from strategies.steps import begin_bar, earn, learn, refresh
 
 
 def read_bar(p, wallet, memory, now, bar, inputs, i, long, short, news, kelly, returns, by_label):
@@ -17,6 +18,7 @@ def read_bar(p, wallet, memory, now, bar, inputs, i, long, short, news, kelly, r
         trade = news[i]
         net = net_pnl(trade.gross, trade.fees, trade.funding)
         side = long if trade.side > 0 else short
+        earn(memory, net, trade.close_time)
         row = trade.regime + 2
         if not learn(p, memory, side, trade.label, trade.entry, trade.qty, net, kelly[row], returns[row]):
             wallet.overflow = 1
@@ -46,7 +48,7 @@ def count(wallet, total, net):
 
 def log_equity(wallet, memory, now, long, short, row):
     """11. One row with all a person needs to see why; see `LOG_COLUMNS`. An empty row is not asked for."""
-    ratio = now.maintenance / now.equity if now.equity > 0.0 else INFINITY
+    ratio = margin_ratio(now.maintenance, now.equity)
     wallet.max_margin_ratio = max(wallet.max_margin_ratio, ratio)
     if long.leg.fills or short.leg.fills:
         wallet.bars_in_market += 1

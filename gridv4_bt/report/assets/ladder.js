@@ -38,7 +38,9 @@ function roundUp(value, step) {
 }
 
 function orderPrice(side, raw, tick, pct) {
-  return side > 0 ? roundDown(nudgeRoundNumber(raw, true, pct), tick) : roundUp(nudgeRoundNumber(raw, false, pct), tick);
+  const price = nudgeRoundNumber(raw, side > 0, pct);
+  const down = price === raw ? side > 0 : price < raw;
+  return down ? roundDown(price, tick) : roundUp(price, tick);
 }
 
 // One symbol's ladder. A place is a column of the trace: LONG 1..levels, then SHORT 1..levels.
