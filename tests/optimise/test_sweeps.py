@@ -264,6 +264,7 @@ def test_rules_that_change_while_something_is_held(sample, market):
 
 
 PATIENT = dict(deviance_atr=0.0, stop1_atr=40.0, stop2_atr=60.0)
+STOPPED = dict(stop1_atr=1.0, stop2_atr=2.0)
 #: Each number of the definition: another value of it, and what the busy preset needs for its rule to be at work.
 MOVED = {
     "er_bars": (20, {}), "kama_fast": (4, {}), "kama_slow": (60, {}), "atr_bars": (28, {}), "adx_bars": (7, {}),
@@ -271,8 +272,8 @@ MOVED = {
     "nudge_pct": (0.004, {}), "funding_tilt": (0.6, {}),
     "trail_share": (0.9, dict(levels=2, k=0.3, floor_pct=0.002)),
     "kelly_fraction": (0.05, dict(kelly_min_trades=1, k=0.5, floor_pct=0.003)),
-    "cooldown_stops": (0, {}), "cooldown_bars": (400, dict(cooldown_stops=0)),
-    "cooldown_factor": (0.9, dict(cooldown_stops=0)), "stop1_share": (0.9, {}), "var_z": (4.0, {}),
+    "cooldown_stops": (0, STOPPED), "cooldown_bars": (400, STOPPED | dict(cooldown_stops=0)),
+    "cooldown_factor": (0.9, STOPPED | dict(cooldown_stops=0)), "stop1_share": (0.9, STOPPED), "var_z": (4.0, {}),
     "delever_share": (0.05, PATIENT | dict(order_pct=0.2)), "deviance_atr": (0.0, {}), "max_age_hours": (3.0, {}),
     "gap_spacings": (1.2, PATIENT),
     "funding_share": (0.01, PATIENT),
