@@ -57,6 +57,12 @@ from strategies.ladder_plan import MADE_OF
         (1, 42_000.0, 0.1, 42_063.0),  # on the number a buy goes above
         (-1, 42_000.0, 0.1, 41_937.0),  # and a sell below
         (1, 1_234.0, 5.0, 1_230.0),
+        # nudged, then away from the number where the tick would bring it back inside the 0.15 %: 98.147 and 97.853
+        (1, 98.05, 0.01, 98.15),
+        (-1, 97.95, 0.01, 97.85),
+        (1, 97.95, 0.01, 97.85),
+        (-1, 98.05, 0.01, 98.15),
+        (1, 98.16, 0.1, 98.1),  # not nudged: down to the tick, whatever lies there
     ],
 )
 def test_order_price_leaves_round_numbers_and_then_obeys_the_tick(sign, raw, tick, price):
@@ -105,7 +111,7 @@ def test_level_is_blocked_by_a_fill_or_a_cut_within_half_a_spacing(fills, coolin
 
 
 def test_every_reason_has_a_number_of_its_own_which_is_its_place_in_the_tally():
-    assert list(map(int, Blocked.__members__.values())) == list(range(13))
+    assert list(map(int, Blocked.__members__.values())) == list(range(14))
 
 
 def test_only_the_prices_between_the_indices_count():
@@ -137,10 +143,10 @@ def test_resting_order_is_kept_within_the_tolerance():
 
 
 # --- a side of three levels: 98.039, 96.117 and 94.232 by a spacing of 2 % below 100
-# 98.039 and 96.117 lie too near to 98 and 96: they move to 98.147 and 96.144, then down to the tick
+# 98.039 and 96.117 lie too near to 98 and 96: they move to 98.147 and 96.144, then on the tick, away from 98 and 96
 
-PRICES = [98.14, 96.14, 94.23]
-QTYS = [10.189, 10.401, 10.612]  # 1,000 of notional each
+PRICES = [98.15, 96.15, 94.23]
+QTYS = [10.188, 10.4, 10.612]  # 1,000 of notional each
 
 
 OLD_SPACING = 0.015  # of the grid that placed what rests
@@ -210,22 +216,50 @@ def test_empty_side_places_every_level():
 
 
 def test_order_near_enough_in_price_and_size_stays_as_it_is():
-    # a quarter of 2 % of 98.14 is 0.4907; a fifth of 10.189 is 2.0378
-    standing = ((98.63, 10.189), (95.66, 8.4), (94.23, 12.7))
+    # a quarter of 2 % of 98.15 is 0.4907; a fifth of 10.4 is 2.08
+    standing = ((98.64, 10.188), (95.67, 8.4), (94.23, 12.7))
     actions, _, rests, changes, _ = plan(standing)
     assert (actions, changes) == ([KEEP] * 3, 0)
     assert rests == list(standing)
 
 
 def test_order_too_far_in_price_or_size_is_replaced():
-    standing = ((98.64, 10.189), (96.14, 8.3), (94.23, 12.8))
+    standing = ((98.65, 10.188), (96.15, 8.3), (94.23, 12.8))
     actions, _, rests, changes, _ = plan(standing)
     assert (actions, changes) == ([REPLACE] * 3, 3)
     assert [price for price, _ in rests] == pytest.approx(PRICES)
 
 
+DENSE = dict(spacing_pct=0.0005, edge=101.0, last_price=101.0, centre=98.1, capacity=1e9)
+
+
+def test_two_levels_never_want_one_price_and_the_nearer_has_it():
+    # 98.051, 98.002 and 97.953: the first two move to 98.147, the third to 97.853
+    _, codes, rests, changes, tally = plan(**DENSE)
+    assert codes == [Blocked.PLACED, Blocked.SAME_PRICE, Blocked.PLACED]
+    assert [price for price, _ in rests] == pytest.approx([98.15, 0.0, 97.85])
+    assert (changes, tally[Blocked.SAME_PRICE]) == (2, 1)
+
+
+def test_a_level_dropped_for_its_price_takes_no_capacity_and_its_order_goes():
+    actions, codes, _, _, _ = plan(((0.0, 0.0), (98.15, 10.188), (0.0, 0.0)), **DENSE | dict(capacity=2_001.0))
+    assert codes == [Blocked.PLACED, Blocked.SAME_PRICE, Blocked.PLACED]
+    assert actions == [PLACE, CANCEL, PLACE]
+
+
+def test_an_order_kept_at_the_price_of_a_nearer_level_moves_to_its_own():
+    # 98.19, 97.896 and 97.603 by ticks of 0.2: 98, 97.8 and 97.6; what rests at 97.9 is within 0.144 of the first two
+    coarse = dict(
+        spacing_pct=0.003, edge=101.0, last_price=101.0, centre=98.4846, tick=0.2, nudge_pct=0.0, keep_price=0.49
+    )
+    actions, codes, rests, _, _ = plan(((97.9, 10.2), (97.9, 10.2), (0.0, 0.0)), **coarse)
+    assert codes == [Blocked.PLACED] * 3
+    assert actions == [KEEP, REPLACE, PLACE]
+    assert [price for price, _ in rests] == pytest.approx([97.9, 97.8, 97.6])
+
+
 def test_level_that_is_no_longer_wanted_is_cancelled():
-    actions, codes, rests, changes, _ = plan(((98.14, 10.0), (0.0, 0.0), (94.23, 10.612)), fills=[98.5], cooling=[96.5])
+    actions, codes, rests, changes, _ = plan(((98.15, 10.0), (0.0, 0.0), (94.23, 10.612)), fills=[98.5], cooling=[96.5])
     assert codes == [Blocked.OCCUPIED, Blocked.COOLING, Blocked.PLACED]
     assert (actions, changes) == ([CANCEL, KEEP, KEEP], 1)
     assert rests[0][0] == 0.0
@@ -256,7 +290,7 @@ def test_sells_lie_above():
 
 
 def test_cancelling_the_last_order_leaves_totals_of_nothing():
-    prices, qtys, totals = [98.14], [10.0], list(UNTOUCHED)
+    prices, qtys, totals = [98.15], [10.0], list(UNTOUCHED)
     changes = plan_side(
         1,
         SimpleNamespace(levels=1, nudge_pct=0.0015, keep_price=0.25, keep_qty=0.2),

@@ -14,7 +14,7 @@ from gridv4_bt.engine.pruning import (
     deviates,
     funding_eats,
     gap_price,
-    offset_index,
+    offsets,
     prune_reason,
     too_old,
     underwater_price,
@@ -130,49 +130,36 @@ def test_under_water_counts_in_the_fills_own_spacings():
     assert underwater_price(-1, 100.0, 0.02, 1.5) == pytest.approx(103.0)
 
 
-def offset(profit, *, sign=1, price=98.0, prices=(100.0, 99.0, 95.0), qtys=(1.0, 3.0, 1.0), spacings=(0.01,) * 3):
-    zeros = (0.0,) * len(prices)
-    return offset_index(sign, price, profit, 1.0, 0.0, prices, qtys, spacings, zeros, zeros, len(prices))
+def pays(profit, *, sign=1, price=98.0, entry=100.0, qty=1.0, spacing=0.01, funding=0.0, fee=0.0, taker=0.0, least=1.0):
+    return offsets(sign, price, profit, least, taker, entry, qty, spacing, funding, fee)
 
 
-def test_profit_of_the_day_offsets_the_fill_that_loses_most_money():
-    # at 98 the fills lose 2, 3 and -3
-    assert offset(3.01) == 1
-
-
-def test_profit_must_exceed_the_cost():
-    assert offset(3.0) == -1
+@pytest.mark.parametrize(("sign", "price"), [(1, 98.0), (-1, 102.0)])
+def test_profit_must_exceed_the_cost(sign, price):
+    # 3 at 100 lose 6
+    assert not pays(6.0, sign=sign, price=price, qty=3.0)
+    assert pays(6.01, sign=sign, price=price, qty=3.0)
 
 
 def test_profit_must_pay_fees_and_funding_as_well():
     # 2 at 100 closed at 90: 20 + entry fee 0.04 + taker fee 0.09 + funding 0.3
-    book = ([100.0], [2.0], [0.01], [0.3], [0.04], 1)
-    assert offset_index(1, 90.0, 20.42, 1.0, 0.0005, *book) == -1
-    assert offset_index(1, 90.0, 20.44, 1.0, 0.0005, *book) == 0
+    book = dict(price=90.0, qty=2.0, funding=0.3, fee=0.04, taker=0.0005)
+    assert not pays(20.42, **book)
+    assert pays(20.44, **book)
 
 
-def test_only_the_worst_is_considered():
-    # the fill at 99 loses most but is not one spacing of 2 % under water; the one at 100 would be
-    assert offset(1_000.0, spacings=(0.01, 0.02, 0.01)) == -1
-
-
-def test_exactly_one_spacing_under_water_is_enough():
-    assert offset(100.0, price=99.0, prices=(100.0,), qtys=(1.0,), spacings=(0.01,)) == 0
-    assert offset(100.0, price=99.01, prices=(100.0,), qtys=(1.0,), spacings=(0.01,)) == -1
-
-
-def test_short_is_mirrored():
-    # at 102 the shorts lose 2, 9 and 7
-    assert offset(9.01, sign=-1, price=102.0) == 1
-    assert offset(8.99, sign=-1, price=102.0) == -1
+@pytest.mark.parametrize(("sign", "reached", "missed"), [(1, 99.0, 99.01), (-1, 101.0, 100.99)])
+def test_exactly_one_spacing_under_water_is_enough(sign, reached, missed):
+    assert pays(100.0, sign=sign, price=reached)
+    assert not pays(100.0, sign=sign, price=missed)
 
 
 @pytest.mark.parametrize(("sign", "price"), [(1, 98.0), (-1, 102.0)])
 def test_an_offset_of_0_spacings_is_off(sign, price):
-    book = ([100.0], [1.0], [0.01], [0.0], [0.0], 1)
-    assert [offset_index(sign, price, 1e9, least, 0.0, *book) for least in (0.0, 1e-9, 1.9, 2.1)] == [-1, 0, 0, -1]
+    assert [pays(1e9, sign=sign, price=price, least=least) for least in (0.0, 1e-9, 1.9, 2.1)] == [
+        False, True, True, False,
+    ]  # fmt: skip
 
 
-def test_nothing_under_water_is_not_offset():
-    assert offset(1_000.0, price=101.0) == -1
-    assert offset(1_000.0, prices=(), qtys=(), spacings=()) == -1
+def test_nothing_in_profit_is_offset():
+    assert not pays(1_000.0, price=101.0)

@@ -106,16 +106,12 @@ class BruteForce:
                 c.max_inventory * equity - held[sign] * close,
                 [fill.price for fill in fills[sign]],
                 cut,
+                before,
             )
             expected, place = {}, {}
-            for level, (price, qty) in wanted.items():
-                old = before.get(level)
-                if (
-                    old is not None
-                    and abs(old[0] - price) <= c.keep_price * spacing_pct * price
-                    and abs(old[1] - qty) <= c.keep_qty * qty
-                ):
-                    expected[level] = old
+            for level, (price, qty, kept) in wanted.items():
+                if kept:
+                    expected[level] = before[level]
                     self.kept += 1
                 else:
                     place[level] = (price, qty)
@@ -194,12 +190,15 @@ class BruteForce:
         full = rate / (sum(losses) / len(losses)) - (1 - rate) / (sum(wins) / len(wins))
         return max(c.kelly_floor, min(c.kelly_cap, c.kelly_fraction * full))
 
-    def _wanted(self, sign, centre, spacing_pct, close, edge, notional, room, fills, cut):
-        market = self.market
-        wanted = {}
+    def _wanted(self, sign, centre, spacing_pct, close, edge, notional, room, fills, cut, before):
+        c, market = self.config, self.market
+        wanted, rests = {}, []
         for number in range(1, self.config.levels + 1):
-            price = nudge(centre * (1 + spacing_pct) ** (-sign * number), sign > 0, self.config.nudge_pct)
-            price = down_to(price, market.tick) if sign > 0 else up_to(price, market.tick)
+            level = -sign * number
+            exact = centre * (1 + spacing_pct) ** level
+            price = nudge(exact, sign > 0, c.nudge_pct)
+            away = sign < 0 if price == exact else price > exact  # a nudged price keeps its distance
+            price = up_to(price, market.tick) if away else down_to(price, market.tick)
             near = 0.5 * spacing_pct * price
             qty = down_to(notional / price, market.step) if price > 0 and notional > 0 else 0.0
             if sign * (close - price) <= 0 or price <= 0:
@@ -217,8 +216,20 @@ class BruteForce:
             elif qty * price > room:
                 reason = "max_inventory"
             else:
+                old = before.get(level)
+                kept = (
+                    old is not None
+                    and abs(old[0] - price) <= c.keep_price * spacing_pct * price
+                    and abs(old[1] - qty) <= c.keep_qty * qty
+                )
+                if kept and old[0] in rests:
+                    kept = False
+                if not kept and price in rests:
+                    self.reasons["same_price"] += 1
+                    continue
+                rests.append(old[0] if kept else price)
                 room -= qty * price
-                wanted[-sign * number] = (price, qty)
+                wanted[level] = (price, qty, kept)
                 continue
             self.reasons[reason] += 1
         return wanted

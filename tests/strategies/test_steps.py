@@ -1,6 +1,7 @@
 """The steps on hand-made records, with a broker that only takes notes."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridv4_bt.config import GridConfig
-from gridv4_bt.engine.book import Leg
+from gridv4_bt.core.risk import Bracket
+from gridv4_bt.core.time import BAR_MS
+from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.book import Book, Costs
 from gridv4_bt.engine.labels import GRID, STOP1, STOP2, TradeLabel
 from gridv4_bt.engine.ladder import HALT, PLACED, REGIME
 from gridv4_bt.engine.market import load_market
@@ -29,9 +33,15 @@ RULES = load_market("BTCUSDT")  # tick 0.1, step 0.001
 class Broker:
     """Keeps what it is asked for, and answers with given numbers."""
 
-    def __init__(self, maintenance=0.0, liquidation=(0.0, INF)):
-        self.maintenance, self.liquidation = maintenance, liquidation
+    def __init__(self, books, maintenance=0.0, liquidation=(0.0, INF)):
+        self.books, self.maintenance, self.liquidation = books, maintenance, liquidation
         self.closes, self.cancelled, self.stops = [], [], []
+
+    def state(self, feed):
+        return self.books[0]
+
+    def sigma(self, book, bars):
+        return {"ETHUSDT": 0.02}[book.symbol]
 
     def close_fill(self, feed, side, fill_id, qty, label):
         self.closes.append((side.name, fill_id, qty, str(label)))
@@ -52,11 +62,13 @@ class Broker:
 class World:
     """Both sides of one symbol. Fills are (qty, price), of age 0 and a spacing of 1 %; ids count from 1, LONG first."""
 
-    def __init__(self, long=(), short=(), p=None, **answers):
-        self.broker = Broker(**answers)
+    def __init__(self, long=(), short=(), p=None, others=(), rules=RULES, **answers):
+        self.account = Account(1_000.0)
+        self.symbol = Book(rules, self.account, Costs(0.0, 0.0, 0.0))
+        self.broker = Broker((self.symbol, *others), **answers)
         self.book = SymbolOrders(SimpleNamespace(broker=self.broker), None)
         self.p, self.memory, self.now = p or busy(), Memory(), Now(close=100.0, equity=1_000.0, kama=100.0, atr=10.0)
-        self.long, self.short = Side(Leg(LONG)), Side(Leg(SHORT))
+        self.long, self.short = Side(self.symbol.long), Side(self.symbol.short)
         self.kelly, self.returns = [Kelly() for _ in range(5)], [[0.0] * 3 for _ in range(5)]
         fill_id = 0
         for side, fills in ((self.long, long), (self.short, short)):
@@ -67,6 +79,7 @@ class World:
             steps.refresh(self.p, side)
 
     def check_liquidation(self):
+        self.symbol.bar.close = self.now.close
         steps.check_liquidation(self.p, self.memory, self.now, self.book, (), self.long, self.short)
 
     def generate_grid(self):
@@ -75,7 +88,12 @@ class World:
             self.p, RULES, self.memory, self.now, self.book, self.long, self.short, self.kelly, self.returns, plan
         )
 
+    def check_var(self):
+        self.symbol.bar.close = self.now.close
+        steps.check_var(self.p, self.now, self.book, self.long, self.short)
+
     def prune(self):
+        self.symbol.bar.close = self.now.close
         steps.prune(self.p, self.memory, self.now, self.book, self.long, self.short)
 
 
@@ -102,9 +120,8 @@ def learn(label, net, cooling=0, stop_rests=1):
     return world, memory, kelly, returns
 
 
-def test_a_closed_trade_counts_for_the_day_and_for_kelly():
+def test_a_closed_trade_counts_for_kelly():
     _, memory, kelly, returns = learn(GRID, 4.0)
-    assert memory.realized_today == 5.0
     # 4 / (2*100)
     assert (kelly.returns, kelly.known, returns) == (1, 0, [0.02, 0.0, 0.0])
 
@@ -230,8 +247,35 @@ def test_both_stages_are_measured_from_the_average_entry():
     assert world.broker.closes == []
     assert world.broker.stops == [("LONG", 99.0)]
     stop_loss(world, 100.9)
-    assert world.broker.closes == [("LONG", 1, 0.5, "stop1"), ("LONG", 2, 0.5, "stop1")]
+    assert world.broker.closes == [("LONG", 2, 1.0, "stop1")]
     assert (world.memory.stops, world.long.leg.stage1_done, world.long.leg.stop_rests) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("qtys", "closes"),
+    [
+        ((0.004,), [(1, 0.002)]),
+        ((0.003,), [(1, 0.002)]),  # half of the lots, rounded up
+        ((0.001, 0.001, 0.001), [(1, 0.001), (2, 0.001)]),  # rounded once, not three times
+        ((0.005, 0.003), [(1, 0.004)]),
+        ((0.002, 0.006), [(2, 0.004)]),
+        ((0.003, 0.003), [(1, 0.003)]),  # of equal losses the older
+        ((0.3, 0.2, 0.1), [(1, 0.3)]),
+        ((0.1, 0.2, 0.3), [(3, 0.3)]),
+        ((0.1, 0.1, 0.1, 0.1, 0.3), [(5, 0.3), (1, 0.05)]),
+    ],
+)
+@pytest.mark.parametrize("side", ["LONG", "SHORT"])
+def test_stage_1_closes_half_of_the_leg_the_largest_losses_first(side, qtys, closes):
+    world = World(**{side.lower(): [(qty, 100.0) for qty in qtys]})
+    stop_loss(world, 95.0 if side == "LONG" else 105.0)
+    assert world.broker.closes == [(side, fill_id, qty, "stop1") for fill_id, qty in closes]
+
+
+def test_the_share_of_stage_1_is_a_parameter():
+    world = World(long=[(1.0, 100.0), (1.0, 100.0)], p=busy(stop1_share=0.75))
+    stop_loss(world, 95.0)
+    assert world.broker.closes == [("LONG", 1, 1.0, "stop1"), ("LONG", 2, 0.5, "stop1")]
 
 
 def test_stage_1_waits_for_a_close_inside():
@@ -315,20 +359,58 @@ def test_one_side_alone_is_not_flat():
         assert world.memory.min_distance == pytest.approx(0.1)
 
 
-def test_a_margin_call_closes_the_worst_until_the_target():
-    # call above 0.8 * 1000, target 0.5: 400 too much; each close frees 900 * its share of the notional
-    world = World(long=[(1.0, 110.0), (1.0, 130.0)], short=[(2.0, 95.0)], maintenance=900.0)
+#: 1 % up to 1,000; 2.5 % less 15 above.
+STEEP = replace(
+    RULES, brackets=(Bracket(0.0, 1_000.0, 0.01, 0.0), Bracket(1_000.0, 1e12, 0.025, 15.0)), max_leverages=(50.0, 20.0)
+)
+TIGHT = busy(margin_call=0.2, margin_target=0.1)
+
+
+@pytest.mark.parametrize(
+    ("side", "entries"), [("LONG", (101.0, 104.0, 102.0, 103.0)), ("SHORT", (99.0, 96.0, 98.0, 97.0))]
+)
+def test_a_margin_call_finds_the_margin_anew_after_each_closing(side, entries):
+    # 4 * 500 bind 35 of an equity of 100; the target is 10. After one 22.5 are bound, after two 10: at the mean rate of
+    # 1.75 % three would go.
+    world = World(**{side.lower(): [(5.0, price) for price in entries]}, p=TIGHT, rules=STEEP, maintenance=35.0)
+    world.now.equity = 100.0
     world.check_liquidation()
-    # losses 10, 30, 10 (of the short); 900/400 of margin a quote: 225 + 225 are enough, LONG first
     assert world.memory.margin_calls == 1
-    assert world.broker.closes == [("LONG", 2, 1.0, "margin_call"), ("LONG", 1, 1.0, "margin_call")]
+    assert world.broker.closes == [(side, 2, 5.0, "margin_call"), (side, 4, 5.0, "margin_call")]
 
 
-def test_a_margin_call_goes_on_with_the_short():
-    world = World(long=[(1.0, 110.0)], short=[(2.0, 95.0), (1.0, 90.0)], maintenance=900.0)
+def test_a_margin_call_counts_each_leg_of_a_hedge_in_its_own_bracket():
+    # LONG 1,500: 22.5, SHORT 500: 5, of an equity of 100; without the SHORT 22.5, then LONG 1,000: 10
+    world = World(
+        long=[(5.0, 101.0), (5.0, 101.0), (5.0, 101.0)], short=[(5.0, 98.0)], p=TIGHT, rules=STEEP, maintenance=27.5
+    )
+    world.now.equity = 100.0
     world.check_liquidation()
-    # losses 10, 10, 10; 900/400: 225, then 450
-    assert [close[:2] for close in world.broker.closes] == [("LONG", 1), ("SHORT", 2)]
+    assert [close[:2] for close in world.broker.closes] == [("SHORT", 4), ("LONG", 1)]
+
+
+def other_symbol(**held):
+    """Return the book of ETHUSDT at 50 with LONG or SHORT of (id, qty, price)."""
+    book = Book(load_market("ETHUSDT"), Account(1_000.0), Costs(0.0, 0.0, 0.0))
+    book.bar.close = 50.0
+    for side, (fill_id, qty, price) in held.items():
+        leg = book.long if side == "long" else book.short
+        leg.tracker.add(Fill(fill_id, qty, price, 0, 0, 0.01, 0.0, 0.0))
+    return book
+
+
+def test_a_margin_call_of_the_account_takes_the_worst_of_all_symbols_and_each_closes_its_own():
+    # ours lose 20 and 5, the other's 10 units 100; all bind 500 * 1 % + 500 * 1 % + 500 * 0.5 % = 12.5
+    other = other_symbol(long=(9, 10.0, 60.0))
+    world = World(long=[(5.0, 104.0), (5.0, 101.0)], p=TIGHT, rules=STEEP, others=[other], maintenance=15.0)
+    world.now.equity = 60.0
+    world.check_liquidation()
+    # the other goes first and leaves 1,000: 10; then ours of 20 and 5 are left: 5 of 6
+    assert world.broker.closes == [("LONG", 1, 5.0, "margin_call")]
+    other.state.has_bar = 0  # it can close nothing, so ours must go
+    world.broker.closes.clear()
+    world.check_liquidation()
+    assert world.broker.closes == [("LONG", 1, 5.0, "margin_call"), ("LONG", 2, 5.0, "margin_call")]
 
 
 def test_an_account_below_zero_closes_everything():
@@ -354,7 +436,7 @@ def test_a_flat_symbol_prunes_nothing():
     assert world.broker.closes == []
 
 
-@pytest.mark.parametrize(("time", "closes"), [(DAY, []), (DAY + 1, [("LONG", 1, 1.0, "oldest")])])
+@pytest.mark.parametrize(("time", "closes"), [(DAY - BAR_MS, []), (DAY - BAR_MS + 1, [("LONG", 1, 1.0, "oldest")])])
 def test_age(time, closes):
     world = World(long=[(1.0, 100.0)])
     world.now.time = time
@@ -391,9 +473,9 @@ def test_funding_is_looked_at_after_each_settlement(paid, closes):
 
 
 def test_no_fill_is_looked_at_while_none_can_be_cut():
-    # of 2 at 100 with a spacing of 1 %: age 24 h, gap at 97, half of the profit is 1
+    # of 2 at 100 with a spacing of 1 %: age 24 h at the close, gap at 97, half of the profit is 1
     world = World(long=[(1.0, 100.0), (2.0, 100.0)])
-    world.now.time, world.now.close = DAY, 97.0
+    world.now.time, world.now.close = DAY - BAR_MS, 97.0
     world.long.fills.funding[1] = 1.0
     world.memory.settlements = 1
     assert not steps.may_prune(world.p, world.memory, world.now, world.long.leg, world.long.fills)
@@ -438,7 +520,7 @@ def test_fills_are_cut_as_if_each_was_looked_at_at_every_bar(side, fills, data):
 #: SHORT, and the bar's numbers, those against the price for LONG.
 CUTS = {
     "deviance": ("deviance_atr", 5.0, dict(kama=104.0, atr=1.0)),  # 4 ATR
-    "oldest": ("max_age_hours", 25.0, dict(time=25 * 3_600_000)),
+    "oldest": ("max_age_hours", 25.0, dict(time=25 * 3_600_000 - BAR_MS)),
     "gap": ("gap_spacings", 4.0, dict(close=96.5, atr=10.0)),  # 3.5 spacings
     "funding": ("funding_share", 0.75, dict()),  # 1.4 of 2 paid
     "offset": ("offset_spacings", 1.6, dict(close=98.5)),  # 1.5 spacings
@@ -526,10 +608,55 @@ def test_the_anchor_is_the_close_at_the_start_and_stays():
     assert world.now.spacing_pct == pytest.approx(1.5 / 101.0)
 
 
+@pytest.mark.parametrize("held", [{"long": (9, 2.0, 60.0)}, {"short": (9, 2.0, 40.0)}])
+def test_values_at_risk_of_all_symbols_add_up(held):
+    other = other_symbol(**held)
+    world = World(short=[(2.0, 100.0)], others=[other])
+    world.now.sigma = 0.01
+    world.check_var()
+    # 200 at 1 % and 100 at the 2 % of the other: long or short, they crash together
+    assert world.now.var == pytest.approx((200.0 * 0.01 + 100.0 * 0.02) * 1.65 * math.sqrt(96))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "closes"),
+    [
+        (19.0, 18.5, []),  # 75 % of 5 % of 1,000 is 37.5, and each by itself is far below
+        (19.0, 18.6, [1]),
+        (18.6, 19.0, []),  # the worst is the other's to close
+        (18.8, 18.8, [1]),  # of equals the lower id
+    ],
+)
+def test_losses_of_all_symbols_count_for_the_deleverage_and_the_owner_of_the_worst_closes_it(ours, theirs, closes):
+    other = other_symbol(long=(9, 1.0, 50.0 + theirs))
+    world = World(long=[(1.0, 100.0 + ours)], others=[other], p=busy(gap_spacings=0.0))
+    world.prune()
+    assert [close[1] for close in world.broker.closes] == closes
+    assert {close[3] for close in world.broker.closes} <= {"delever"}
+
+
+def test_profit_of_all_symbols_offsets_the_worst_fill_of_the_account():
+    world = World(long=[(1.0, 102.0)], others=[other_symbol(long=(9, 1.0, 51.0))], p=busy(taker_fee=0.0))
+    world.memory.realized_today = 2.01  # ours loses 2, the other 1
+    world.prune()
+    assert world.broker.closes == [("LONG", 1, 1.0, "offset")]
+    world = World(long=[(1.0, 102.0)], others=[other_symbol(long=(9, 1.0, 53.0))], p=busy(taker_fee=0.0))
+    world.memory.realized_today = 100.0  # the other loses 3 and is for its own strategy to close
+    world.prune()
+    assert world.broker.closes == []
+
+
+def test_a_closing_of_another_symbol_counts_for_the_day_it_was_made_on():
+    memory = Memory(day=1, realized_today=1.0)
+    steps.earn(memory, 4.0, 2 * DAY - BAR_MS)
+    steps.earn(memory, 8.0, DAY - BAR_MS)
+    assert memory.realized_today == 5.0
+
+
 def test_value_at_risk_is_that_of_the_net_position():
     world = World(long=[(3.0, 100.0)], short=[(1.0, 100.0)])
     world.now.sigma = 0.01
-    steps.check_var(world.p, world.now, world.long, world.short)
+    world.check_var()
     assert world.now.var == pytest.approx(200.0 * 1.65 * 0.01 * math.sqrt(96))
     assert world.now.var_limited == (world.now.var > world.p.var_pct * 1_000.0)
 
@@ -538,14 +665,14 @@ def test_value_at_risk_is_that_of_the_net_position():
 def test_value_at_risk_limits_above_its_share_of_equity(equity, limited):
     world = World(long=[(3.0, 100.0)])
     world.now.sigma, world.now.equity = 0.01, equity
-    steps.check_var(world.p, world.now, world.long, world.short)
+    world.check_var()
     assert world.now.var_limited == limited
 
 
 def test_equal_legs_have_no_value_at_risk_even_if_sigma_is_unknown():
     world = World(long=[(1.0, 100.0)], short=[(1.0, 90.0)])
     world.now.sigma = math.nan
-    steps.check_var(world.p, world.now, world.long, world.short)
+    world.check_var()
     assert (world.now.var, world.now.var_limited) == (0.0, 0)
 
 
@@ -611,29 +738,8 @@ def test_kelly_is_computed_anew_after_a_trade_only():
 # --- what they ask of a side
 
 
-@pytest.mark.parametrize(
-    ("long", "short", "worst"),
-    [
-        ([(1.0, 103.0), (1.0, 104.0)], [], (True, 1)),
-        ([], [(1.0, 99.0), (1.0, 98.0)], (False, 1)),
-        ([(1.0, 103.0)], [(1.0, 97.0)], (True, 0)),  # of equals LONG
-        ([(1.0, 103.0)], [(1.0, 96.9)], (False, 0)),
-    ],
-)
-def test_the_worst_fill_of_both_sides(long, short, worst):
-    world = World(long=long, short=short)
-    assert steps.worst_of(world.now, world.long, world.short) == worst
-
-
 @pytest.mark.parametrize(("close", "under"), [(99.0, True), (99.01, False), (98.0, True)])
 def test_under_water_begins_at_its_price(close, under):
     world = World(long=[(1.0, 100.0)])
     assert steps.is_under_water(world.long.leg, close) is under
     assert not steps.is_under_water(world.short.leg, close)
-
-
-def test_unrealised_of_a_leg_and_of_a_fill():
-    world = World(short=[(1.0, 100.0), (2.0, 110.0)])
-    # 100 + 220 - 3*105
-    assert steps.unrealized(world.short.leg, 105.0) == 5.0
-    assert steps.fill_pnl(world.short, 1, 105.0) == 10.0
