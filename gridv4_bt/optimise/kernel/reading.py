@@ -8,7 +8,7 @@ from strategies.steps import begin_bar, learn, refresh
 
 
 def read_bar(p, wallet, memory, now, bar, sigma, before, long, short, news, kelly, returns, by_label):
-    """Take the closed bar's values and the trades that closed in it."""
+    """Take the closed bar's values and the closings in it."""
     now.time, now.close, now.atr, now.z, now.sigma = bar.time, bar.close, bar.atr, bar.z, sigma
     now.equity = wallet.value
     now.kama, now.regime = before.kama, wallet.ruling
@@ -18,9 +18,11 @@ def read_bar(p, wallet, memory, now, bar, sigma, before, long, short, news, kell
         net = net_pnl(trade.gross, trade.fees, trade.funding)
         side = long if trade.side > 0 else short
         row = trade.regime + 2
-        if not learn(p, memory, side, trade.label, trade.entry, trade.qty, net, kelly[row], returns[row]):
+        if not learn(
+            p, memory, side, trade.label, trade.entry, net, trade.bullet_qty, trade.bullet_net, kelly[row], returns[row]
+        ):
             wallet.overflow = 1
-        count(wallet, by_label[trade.label], net)
+        count(wallet, by_label[trade.label], net, trade.bullet_qty, trade.bullet_net)
     if long.leg.changed:
         wallet.range_stale = 1
         refresh(p, long)
@@ -29,16 +31,18 @@ def read_bar(p, wallet, memory, now, bar, sigma, before, long, short, news, kell
         refresh(p, short)
 
 
-def count(wallet, total, net):
-    """Add a closed trade to the sums of the summary."""
+def count(wallet, total, net, bullet_qty, bullet_net):
+    """Add a closing to the sums of its label, and the trade to those of the summary if it closes the last part."""
     wallet.closed += 1
     total.trades += 1
     total.net += net
-    if net > 0.0:
-        wallet.wins += 1
-        wallet.profit += net
-    else:
-        wallet.loss += net
+    if bullet_qty > 0.0:
+        wallet.trades += 1
+        if bullet_net > 0.0:
+            wallet.wins += 1
+            wallet.profit += bullet_net
+        else:
+            wallet.loss += bullet_net
 
 
 # --- after the steps ------------------------------------------------------------------------------
@@ -81,7 +85,7 @@ def note_regime(p, wallet, memory, inputs, i):
 
 
 def keep_trades(wallet, news, trades):
-    """Copy the trades closed in the bar, as far as there is room, and make way for the next bar's."""
+    """Copy the closings of the bar, as far as there is room, and make way for the next bar's."""
     before = wallet.closed - wallet.news
     for i in range(wallet.news):
         if before + i < len(trades):
