@@ -126,7 +126,7 @@ def grouped(closings: Sequence[ClosedTrade], key: str) -> dict[str, dict[str, fl
 
 
 def holding(trades: Sequence[ClosedTrade]) -> dict[str, Any]:
-    """Return how long fills were held until a part of them closed, in hours, of all trades, by label and by side.
+    """Return how long fills were held until a part of them closed, in hours, of all closings, by label and by side.
 
     Times are those of the bars, so a fill closed in the bar after its own was held for one bar.
     """
