@@ -74,12 +74,12 @@ class GridConfig(BaseModel):
     )
     sigma_bars: int = _signal(96, "bars", "window of the volatility", ge=2, le=10_000)
 
-    k: float = _grid(3.0, "ATR", "distance between two levels", gt=0, le=100)
-    floor_pct: float = _grid(0.01, "fraction of price", "least distance between two levels", gt=0, lt=0.5)
-    levels: int = _grid(10, "levels", "on each side of the centre", ge=1, le=100)
-    gamma: float = _grid(5.0, "dimensionless", "risk aversion of the reservation price", ge=0, le=1_000)
-    kappa: float = _grid(1000.0, "dimensionless", "decay of the fill rate with distance", gt=0, le=1e7)
-    horizon: int = _grid(96, "bars", "over which inventory is feared", ge=1, le=100_000)
+    k: float = _grid(0.8, "ATR", "distance between two levels", gt=0, le=100)
+    floor_pct: float = _grid(0.004, "fraction of price", "least distance between two levels", gt=0, lt=0.5)
+    levels: int = _grid(15, "levels", "on each side of the centre", ge=1, le=100)
+    gamma: float = _grid(1.0, "dimensionless", "risk aversion of the reservation price", ge=0, le=1_000)
+    kappa: float = _grid(30.0, "dimensionless", "decay of the fill rate with distance", gt=0, le=1e7)
+    horizon: int = _grid(30, "bars", "over which inventory is feared", ge=1, le=100_000)
     reopen_bars: int = _grid(4, "bars", "a level stays closed after a fill was cut there at a loss", ge=0, le=10_000)
     nudge_pct: float = _grid(
         0.0015, "fraction of price", "least distance of a level from a round number", defined=True, ge=0, lt=0.005
@@ -88,7 +88,7 @@ class GridConfig(BaseModel):
         0.5, "fraction", "of a close's way beyond the top level that the anchor follows", defined=True, ge=0, le=1
     )
     keep_price: float = _grid(0.25, "fraction of spacing", "a resting order this near is kept", ge=0, lt=0.5)
-    keep_qty: float = _grid(0.20, "fraction of qty", "a resting order this alike in size is kept", ge=0, lt=1)
+    keep_qty: float = _grid(0.15, "fraction of qty", "a resting order this alike in size is kept", ge=0, lt=1)
 
     order_pct: float = _size(0.05, "fraction of equity", "notional of one level before multipliers", gt=0, le=1)
     max_inventory: float = _size(1.0, "multiple of equity", "largest notional of one side", gt=0, le=100)
@@ -109,13 +109,13 @@ class GridConfig(BaseModel):
 
     z_halt: float = _guard(-3.0, "ATR", "z below which new entries halt", defined=True, ge=-1_000, lt=0)
     z_resume: float = _guard(-1.0, "ATR", "z above which they resume", defined=True, ge=-1_000, le=1_000)
-    stop1_atr: float = _guard(4.0, "ATR", "from the average entry to the first stop", gt=0, le=1_000)
+    stop1_atr: float = _guard(9.0, "ATR", "from the average entry to the first stop", gt=0, le=1_000)
     stop1_share: float = _guard(0.5, "fraction", "of the leg that the first stop closes", defined=True, gt=0, le=1)
-    stop2_atr: float = _guard(6.0, "ATR", "from the average entry to the second stop", gt=0, le=1_000)
+    stop2_atr: float = _guard(13.0, "ATR", "from the average entry to the second stop", gt=0, le=1_000)
     margin_call: float = _guard(0.8, "maintenance margin / equity", "above it the worst fills are closed", gt=0, lt=1)
     margin_target: float = _guard(0.5, "maintenance margin / equity", "down to which they are closed", gt=0, lt=1)
     liquidation_warning: float = _guard(0.05, "fraction of price", "nearest liquidation price that warns", ge=0, lt=1)
-    var_pct: float = _guard(0.05, "fraction of equity", "one-day value at risk that stops new entries", gt=0, le=10)
+    var_pct: float = _guard(0.10, "fraction of equity", "one-day value at risk that stops new entries", gt=0, le=10)
     var_z: float = _guard(
         1.65, "standard deviations", "of a day's move in the value at risk", defined=True, gt=0, le=100
     )

@@ -237,6 +237,6 @@ class GridStrategyV4(FastStrategy):
         side = self.long if trade.side > 0 else self.short
         row = trade.regime + 2
         steps.learn(
-            self.config, self.memory, side, trade.label.number, trade.entry, trade.qty, trade.net,
-            self.kelly[row], self.returns[row],
+            self.config, self.memory, side, trade.label.number, trade.entry, trade.net,
+            trade.bullet_qty, trade.bullet_net, self.kelly[row], self.returns[row],
         )  # fmt: skip

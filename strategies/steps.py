@@ -83,22 +83,26 @@ def learn(
     side: Side,
     label: int,
     entry: float,
-    qty: float,
     net: float,
+    bullet_qty: float,
+    bullet_net: float,
     kelly: Kelly,
     returns: MutableSequence[float],
 ) -> bool:
-    """Take in a closed trade of the symbol: Kelly's return, the level that cools, the stop that is over.
+    """Take in a closing of the symbol: Kelly's return, the level that cools, the stop that is over.
 
     Parameters
     ----------
-    label : the trade's place in `LABELS`.
+    label : the closing's place in `LABELS`.
     net : after fees and funding, quote.
+    bullet_qty, bullet_net : of all parts of the fill if this is its last one, base units and quote, else 0: Kelly
+        counts a fill closed in parts once.
     kelly, returns : of the regime in which it was opened.
 
     Returns False if there is no room to remember the level (in a sweep).
     """
-    remember(kelly, returns, net / (entry * qty))
+    if bullet_qty > 0.0:
+        remember(kelly, returns, bullet_net / (entry * bullet_qty))
     leg = side.leg
     if label != GRID and net < 0.0:
         if not make_room(side):

@@ -20,12 +20,13 @@ LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 
 def closed(
     entry=100.0, exit=101.0, *, id=1, side=LONG, label=TradeLabel.GRID, opened=1, closes=2, qty=1.0, fees=0.0,
-    funding=0.0, regime=0,
+    funding=0.0, regime=0, bullet=None,
 ) -> ClosedTrade:  # fmt: skip
-    """A trade by the numbers of its bars."""
+    """A closing by the numbers of its bars: of a whole fill, or with what `bullet` says of all its parts (qty, net)."""
     gross = int(side) * (exit - entry) * qty
     times = START_MS + opened * BAR, START_MS + closes * BAR
-    return ClosedTrade(id, "TEST", side, label, regime, *times, qty, entry, exit, gross, fees, funding)
+    bullet = (qty, gross - fees - funding) if bullet is None else bullet
+    return ClosedTrade(id, "TEST", side, label, regime, *times, qty, entry, exit, gross, fees, funding, *bullet)
 
 
 def still_open(price=100.0, *, id=1, side=LONG, opened=1, qty=1.0, fee=0.0, funding=0.0) -> tuple[str, Fill]:

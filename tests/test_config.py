@@ -48,17 +48,17 @@ DEFAULTS = {
     "gmm_dwell": 4,
     "warm_up": 0,
     "sigma_bars": 96,
-    "k": 3.0,
-    "floor_pct": 0.01,
-    "levels": 10,
-    "gamma": 5.0,
-    "kappa": 1000.0,
-    "horizon": 96,
+    "k": 0.8,
+    "floor_pct": 0.004,
+    "levels": 15,
+    "gamma": 1.0,
+    "kappa": 30.0,
+    "horizon": 30,
     "reopen_bars": 4,
     "nudge_pct": 0.0015,
     "trail_share": 0.5,
     "keep_price": 0.25,
-    "keep_qty": 0.20,
+    "keep_qty": 0.15,
     "order_pct": 0.05,
     "max_inventory": 1.0,
     "kelly_fraction": 0.25,
@@ -72,13 +72,13 @@ DEFAULTS = {
     "cooldown_factor": 0.5,
     "z_halt": -3.0,
     "z_resume": -1.0,
-    "stop1_atr": 4.0,
+    "stop1_atr": 9.0,
     "stop1_share": 0.5,
-    "stop2_atr": 6.0,
+    "stop2_atr": 13.0,
     "margin_call": 0.8,
     "margin_target": 0.5,
     "liquidation_warning": 0.05,
-    "var_pct": 0.05,
+    "var_pct": 0.10,
     "var_z": 1.65,
     "delever_share": 0.75,
     "deviance_atr": 3.0,
@@ -231,8 +231,8 @@ def test_an_unknown_choice_is_refused_with_the_choices(name, value):
         ({"kama_slow": 2}, ("kama_fast = 2", "kama_slow = 2")),
         ({"z_halt": -1.0}, ("z_halt = -1.0", "z_resume = -1.0")),
         ({"z_resume": -5.0}, ("z_halt = -3.0", "z_resume = -5.0")),
-        ({"stop1_atr": 6.0}, ("stop1_atr = 6.0", "stop2_atr = 6.0")),
-        ({"stop2_atr": 3.0}, ("stop1_atr = 4.0", "stop2_atr = 3.0")),
+        ({"stop1_atr": 13.0}, ("stop1_atr = 13.0", "stop2_atr = 13.0")),
+        ({"stop2_atr": 3.0}, ("stop1_atr = 9.0", "stop2_atr = 3.0")),
         ({"margin_target": 0.8}, ("margin_target = 0.8", "margin_call = 0.8")),
         ({"kelly_floor": 2.5}, ("kelly_floor = 2.5", "kelly_cap = 2.0")),
         ({"kelly_window": 10}, ("kelly_min_trades = 20", "kelly_window = 10")),
@@ -280,7 +280,7 @@ def test_without_file_and_settings_the_defaults_hold():
 
 def test_a_file_overrides_the_defaults(written):
     config = load_config(written('k = 2.5\nlevels = 7\nregime = "none"\n'))
-    assert (config.k, config.levels, config.regime, config.gamma) == (2.5, 7, "none", 5.0)
+    assert (config.k, config.levels, config.regime, config.gamma) == (2.5, 7, "none", 1.0)
 
 
 def test_a_setting_overrides_the_file(written):

@@ -58,7 +58,7 @@ class SessionRecord:
     events: tuple[OrderEvent, ...]
     transfers: Mapping[int, float]  #: what the wallet was corrected by, quote, by the bar's open time (ms)
     rows: Mapping[str, pd.DataFrame]  #: equity.csv by symbol, times in ms, as index
-    trades: int  #: rows of trades.csv
+    closings: int  #: rows of trades.csv
 
     @property
     def rules(self) -> Path:
@@ -103,7 +103,7 @@ def read_session(folder: Path) -> SessionRecord:
         events=events,
         transfers=_transfers(events),
         rows=rows,
-        trades=int((closed <= pd.Timestamp(end, unit="ms", tz="UTC")).sum()),
+        closings=int((closed <= pd.Timestamp(end, unit="ms", tz="UTC")).sum()),
     )
 
 

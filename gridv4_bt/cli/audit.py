@@ -70,7 +70,7 @@ def audit_table(audit: "Audit", max_drift: float) -> Table:
     )
     _counts(table, "bars decided", *audit.bars)
     _counts(table, "fills", len(session.fills), len(audit.replay.fills))
-    _counts(table, "closed trades", session.trades, summary["trades"])
+    _counts(table, "closings", session.closings, sum(group["trades"] for group in summary["by_label"].values()))
     _counts(table, "funding payments", len(session.payments), len(audit.replay.payments))
     _amounts(table, "fees", live_fees, their_fees)
     _amounts(table, "funding paid", live_funding, their_funding)

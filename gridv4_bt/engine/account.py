@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.labels import TradeLabel
-from gridv4_bt.engine.position import fee_of, realized_pnl, settle_fills
+from gridv4_bt.engine.position import add_part, fee_of, net_pnl, realized_pnl, settle_fills
 from gridv4_bt.engine.state import FillColumns, LegState
 from gridv4_bt.engine.tracker import PositionTracker
 from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide
@@ -112,12 +112,12 @@ class Account:
         """Close `qty` of the fill at `index` of a leg and return the trade."""
         part = leg.close(index, qty)
         fee = fee_of(part.qty, price, fee_rate)
-        return self.book_close(symbol, leg.side, part, price, time, label, fee, maker)
+        return self.book_close(symbol, leg, part, price, time, label, fee, maker)
 
     def book_close(
         self,
         symbol: str,
-        side: PositionSide,
+        leg: PositionTracker,
         part: Fill,
         price: float,
         time: int,
@@ -125,13 +125,15 @@ class Account:
         fee: float,
         maker: bool,
     ) -> ClosedTrade:
-        """Book the part that `PositionTracker.close` returned, at a given fee, quote, and return the trade."""
-        qty = part.qty
+        """Book the part that `PositionTracker.close` of a leg returned, at a given fee, quote, and return the trade."""
+        side, qty, fees = leg.side, part.qty, part.fee + fee
         gross = realized_pnl(int(side), qty, part.price, price)
         charge_exit(self, gross, fee, maker)
+        closed = add_part(part.closed_qty, part.closed_net, qty, net_pnl(gross, fees, part.funding))
+        bullet = (0.0, 0.0) if leg.note_closed(part.id, *closed) else closed
         trade = ClosedTrade(
             part.id, symbol, side, label, part.regime, part.time, time,
-            qty, part.price, price, gross, part.fee + fee, part.funding,
+            qty, part.price, price, gross, fees, part.funding, *bullet,
         )  # fmt: skip
         self.closed.append(trade)
         self.executions.append(

@@ -57,6 +57,14 @@ def part_of(amount: float, qty: float, open_qty: float) -> float:
     return amount * (qty / open_qty)
 
 
+def add_part(closed_qty: float, closed_net: float, qty: float, net: float) -> tuple[float, float]:
+    """Return the quantity (base units) and net (quote) of a fill's closed parts, one more part included.
+
+    With the last part they are those of the trade: Kelly and the summary count a fill closed in parts once.
+    """
+    return closed_qty + qty, closed_net + net
+
+
 def takes_all(qty: float, open_qty: float) -> bool:
     """Return whether closing `qty` of a fill closes all of it, up to `LOT_NOISE`."""
     return qty >= open_qty * (1.0 - LOT_NOISE)

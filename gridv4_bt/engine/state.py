@@ -142,6 +142,8 @@ class FillColumns:
     spacing_pct: list[float]
     funding: list[float]
     fee: list[float]
+    closed_qty: list[float]  #: of the parts closed before, as the next
+    closed_net: list[float]
     exit: list[float] = field(default_factory=list)  #: price of the take-profit order, 0 without one
 
 

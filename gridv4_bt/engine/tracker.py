@@ -15,6 +15,8 @@ class PositionTracker:
     """
 
     __slots__ = (
+        "closed_nets",
+        "closed_qtys",
         "columns",
         "fees",
         "fundings",
@@ -34,10 +36,11 @@ class PositionTracker:
         self.side = side
         self.sign = int(side)
         self.leg = LegState(sign=self.sign)
-        self.columns = columns = FillColumns([], [], [], [], [], [], [], [])
+        self.columns = columns = FillColumns(*([] for _ in Fill._fields))
         self.ids, self.times, self.regimes = columns.id, columns.time, columns.regime
         self.qtys, self.prices, self.spacings = columns.qty, columns.price, columns.spacing_pct
         self.fundings, self.fees = columns.funding, columns.fee
+        self.closed_qtys, self.closed_nets = columns.closed_qty, columns.closed_net
         self.version = 0
 
     def __len__(self) -> int:
@@ -54,6 +57,8 @@ class PositionTracker:
             self.spacings[index],
             self.fundings[index],
             self.fees[index],
+            self.closed_qtys[index],
+            self.closed_nets[index],
         )
 
     @property
@@ -98,13 +103,15 @@ class PositionTracker:
         self.spacings.append(fill.spacing_pct)
         self.fundings.append(fill.funding)
         self.fees.append(fill.fee)
+        self.closed_qtys.append(fill.closed_qty)
+        self.closed_nets.append(fill.closed_net)
         self._sum()
 
     def close(self, index: int, qty: float) -> Fill:
         """Take `qty` out of the fill at `index` and return the closed part.
 
         A qty within `LOT_NOISE` of the whole fill closes the whole fill. Its entry fee and funding are shared in
-        proportion; the last part takes the rest.
+        proportion; the last part takes the rest. `note_closed` is called once the part's net is known.
 
         Raises
         ------
@@ -129,6 +136,8 @@ class PositionTracker:
             whole.spacing_pct,
             part_of(whole.funding, qty, open_qty),
             part_of(whole.fee, qty, open_qty),
+            whole.closed_qty,
+            whole.closed_net,
         )
         self.qtys[index] = open_qty - qty
         self.fundings[index] = whole.funding - part.funding
@@ -136,8 +145,19 @@ class PositionTracker:
         self._sum()
         return part
 
+    def note_closed(self, fill_id: int, qty: float, net: float) -> bool:
+        """Note what all closed parts of a fill have taken and brought; return False if nothing of it is open."""
+        if fill_id not in self.ids:
+            return False
+        index = self.ids.index(fill_id)
+        self.closed_qtys[index], self.closed_nets[index] = qty, net
+        return True
+
     def _columns(self) -> tuple[list[int] | list[float], ...]:
-        return (self.ids, self.qtys, self.prices, self.times, self.regimes, self.spacings, self.fundings, self.fees)
+        return (
+            self.ids, self.qtys, self.prices, self.times, self.regimes, self.spacings, self.fundings, self.fees,
+            self.closed_qtys, self.closed_nets,
+        )  # fmt: skip
 
     def _sum(self) -> None:
         self.leg.fills = len(self.qtys)

@@ -25,6 +25,8 @@ class Fill(NamedTuple):
     spacing_pct: float  #: spacing of the ladder that placed its order, fraction of price
     funding: float  #: funding paid so far for the open qty, quote; negative if received
     fee: float  #: entry fee that belongs to the open qty, quote
+    closed_qty: float = 0.0  #: base units that parts closed before have taken
+    closed_net: float = 0.0  #: what they have brought after fees and funding, quote
 
 
 class ClosedTrade(NamedTuple):
@@ -43,6 +45,8 @@ class ClosedTrade(NamedTuple):
     gross: float  #: quote, before fees and funding
     fees: float  #: quote, of the exit and this part's share of the entry
     funding: float  #: quote, paid while open by the closed qty
+    bullet_qty: float = 0.0  #: base units of all parts of the fill, on the closing of its last part; 0 on earlier ones
+    bullet_net: float = 0.0  #: what they have brought after fees and funding, quote; set as `bullet_qty`
 
     @property
     def net(self) -> float:

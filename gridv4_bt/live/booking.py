@@ -170,7 +170,7 @@ class BarBooking:
         closed = tracker.close(index, min(qty, tracker.qtys[index]))
         self._account.book_close(
             self._book.symbol,
-            leg.side,
+            tracker,
             closed,
             part.price,
             part.bar_time(self._book.bar.time),

@@ -103,7 +103,7 @@ class FundingBySide(GroupAnalyzer):
 
 
 class ProfitBreakdown(RunAnalyzer):
-    """Closings by label, side, regime (grid only) and level (grid only), as in ``by_label`` of the summary."""
+    """Closings by label, trades by side, regime (grid only) and level (grid only), as in the summary."""
 
     def measure(self, recording: WholeRun) -> dict[str, Any]:
         if not recording.is_hedged:

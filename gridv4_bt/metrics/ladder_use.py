@@ -12,9 +12,8 @@ from gridv4_bt.core.grid import level_price
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.ladder import TRACE_ACTIONS, Blocked
-from gridv4_bt.engine.types import ClosedTrade
 from gridv4_bt.metrics.entries import FillTable
-from gridv4_bt.metrics.trading import collect, totals
+from gridv4_bt.metrics.trading import WholeTrade, collect, totals, whole_trades
 from gridv4_bt.record.run_record import SymbolRecord
 
 
@@ -83,7 +82,7 @@ def levels(
     """Return what the entries of each level became, nearest LONG level (-1) first, then SHORT (+1).
 
     ``reached`` counts how often the market came to the level's line, with an order there or without, ``fills`` the
-    entries, open ones too; the rest is of their closings, as in ``by_label``. Entries that were no orders of the ladder
+    entries, open ones too; the rest is of the closed ones, as in ``by_side``. Entries that were no orders of the ladder
     are under ``other``.
     """
     lines: dict[int, int] = {}
@@ -99,10 +98,10 @@ def levels(
             entries[level] = entries.get(level, 0) + 1
             level_of[record.symbol, fill] = level
 
-    def by_level(trade: ClosedTrade) -> int:
+    def by_level(trade: WholeTrade) -> int:
         return level_of[trade.symbol, trade.trade_id]
 
-    closed = collect((trade for record in records for trade in record.trades), by_level)
+    closed = collect(whole_trades(trade for record in records for trade in record.trades), by_level)
     none = {"trades": 0, "win_rate": None, "gross": 0.0, "fees": 0.0, "funding": 0.0, "net": 0.0}
     order = sorted(entries, key=lambda level: (level == 0, level > 0, abs(level)))
     return {

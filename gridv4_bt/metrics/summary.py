@@ -24,7 +24,7 @@ from gridv4_bt.metrics.performance import (
     sharpe,
     sortino,
 )
-from gridv4_bt.metrics.trading import activity, costs, funding_by_side, grouped, holding, profit_factor
+from gridv4_bt.metrics.trading import activity, costs, funding_by_side, grouped, holding, profit_factor, whole_trades
 from gridv4_bt.metrics.whole_run import WholeRun, wallet_curve
 from gridv4_bt.record.run_record import SymbolRecord, WalletRecord
 
@@ -100,13 +100,13 @@ def _of_equity(recording: WholeRun) -> dict[str, Any]:
 
 
 def _of_trades(recording: WholeRun) -> dict[str, Any]:
-    records, wallet, trades = recording.records, recording.wallet, recording.trades
-    nets = [trade.net for trade in trades]
+    records, wallet, closings = recording.records, recording.wallet, recording.trades
+    nets = [trade.net for trade in whole_trades(closings)]
     executions = wallet.maker_executions + wallet.taker_executions
     in_market = [(record.column("long_qty") > 0) | (record.column("short_qty") > 0) for record in records]
     bars_traded = sum(len(record.log) for record in records)
     return {
-        "trades": len(trades),
+        "trades": len(nets),
         "win_rate": sum(net > 0.0 for net in nets) / len(nets) if nets else None,
         "profit_factor": profit_factor(nets),
         "gross": wallet.gross,
@@ -114,9 +114,9 @@ def _of_trades(recording: WholeRun) -> dict[str, Any]:
         "funding": wallet.funding,
         "unrealized": wallet.equity - wallet.wallet,
         "open_fills": sum(len(record.open_fills) for record in records),
-        "by_label": grouped(trades, "label"),
-        "by_regime": grouped(trades, "regime") if recording.is_grid else {},
-        "by_side": grouped(trades, "side"),
+        "by_label": grouped(closings, "label"),
+        "by_regime": grouped(closings, "regime") if recording.is_grid else {},
+        "by_side": grouped(closings, "side"),
         "halts": sum(record.halts for record in records),
         "stops": sum(record.stops for record in records),
         "margin_calls": sum(record.margin_calls for record in records),

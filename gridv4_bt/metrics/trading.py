@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,31 +24,86 @@ def profit_factor(nets: Sequence[float]) -> float | None:
     return plain_sum(net for net in nets if net > 0.0) / losses if losses > 0.0 else None
 
 
+@dataclass(frozen=True, slots=True)
+class WholeTrade:
+    """A fill that is closed, with the sums of its parts. Money is quote."""
+
+    trade_id: int  #: id of the fill
+    symbol: str
+    side: PositionSide
+    regime: int  #: `Regime` code of the fill
+    open_time: int  #: ms
+    close_time: int  #: of the last part, ms
+    qty: float  #: base units
+    entry: float  #: price
+    gross: float  #: before fees and funding
+    fees: float
+    funding: float
+    net: float
+
+
+#: What closings and whole trades share is all that grouping them needs.
+_Trade = TypeVar("_Trade", ClosedTrade, WholeTrade)
+
+
+def whole_trades(closings: Iterable[ClosedTrade], still_open: Collection[int] | None = None) -> list[WholeTrade]:
+    """Return the fills that are closed, in the order of their last parts: a fill closed in parts is one trade.
+
+    Parameters
+    ----------
+    still_open : ids of the fills of which a part is still held, where the closings do not say which part was a fill's
+        last one because they were read from trades.csv. None: they say it.
+    """
+    closings = list(closings)
+    if still_open is None:
+        is_last = [closing.bullet_qty > 0.0 for closing in closings]
+    else:
+        latest = {closing.trade_id: place for place, closing in enumerate(closings)}
+        lasts = {place for trade_id, place in latest.items() if trade_id not in still_open}
+        is_last = [place in lasts for place in range(len(closings))]
+    parts: dict[int, list[ClosedTrade]] = {}
+    whole = []
+    for closing, ends in zip(closings, is_last, strict=True):
+        parts.setdefault(closing.trade_id, []).append(closing)
+        if ends:
+            whole.append(_sum_up(parts.pop(closing.trade_id)))
+    return whole
+
+
+def _sum_up(parts: Sequence[ClosedTrade]) -> WholeTrade:
+    last = parts[-1]
+    sums = (plain_sum(getattr(part, name) for part in parts) for name in ("gross", "fees", "funding", "net"))
+    qty = plain_sum(part.qty for part in parts)
+    return WholeTrade(
+        last.trade_id, last.symbol, last.side, last.regime, last.open_time, last.close_time, qty, last.entry, *sums
+    )
+
+
 def by_label(trade: ClosedTrade) -> str:
-    """Return the label a trade was closed under."""
+    """Return the label a fill or a part of it was closed under."""
     return str(trade.label)
 
 
-def by_side(trade: ClosedTrade) -> str:
+def by_side(trade: ClosedTrade | WholeTrade) -> str:
     """Return the side of a trade: long or short."""
     return trade.side.name.lower()
 
 
-def by_regime(trade: ClosedTrade) -> str:
+def by_regime(trade: ClosedTrade | WholeTrade) -> str:
     """Return the regime a trade was opened in."""
     return Regime(trade.regime).name
 
 
-def collect(trades: Iterable[ClosedTrade], key: Callable[[ClosedTrade], Any]) -> dict[Any, list[ClosedTrade]]:
+def collect(trades: Iterable[_Trade], key: Callable[[_Trade], Any]) -> dict[Any, list[_Trade]]:
     """Return the trades by a key, sorted by it."""
-    groups: dict[Any, list[ClosedTrade]] = {}
+    groups: dict[Any, list[_Trade]] = {}
     for trade in trades:
         groups.setdefault(key(trade), []).append(trade)
     return dict(sorted(groups.items()))
 
 
-def totals(trades: Sequence[ClosedTrade]) -> dict[str, float]:
-    """Return number, win rate and sums of one or more trades."""
+def totals(trades: Sequence[ClosedTrade] | Sequence[WholeTrade]) -> dict[str, float]:
+    """Return number, win rate and sums of one or more closings or trades."""
     return {
         "trades": len(trades),
         "win_rate": sum(trade.net > 0.0 for trade in trades) / len(trades),
@@ -58,14 +114,19 @@ def totals(trades: Sequence[ClosedTrade]) -> dict[str, float]:
     }
 
 
-def grouped(trades: Iterable[ClosedTrade], key: str) -> dict[str, dict[str, float]]:
-    """Return trades, win rate and sums by ``label``, ``regime`` or ``side`` of the trade, sorted by name."""
-    keys = {"label": by_label, "regime": by_regime, "side": by_side}
-    return {name: totals(group) for name, group in collect(trades, keys[key]).items()}
+def grouped(closings: Sequence[ClosedTrade], key: str) -> dict[str, dict[str, float]]:
+    """Return number, win rate and sums by ``label``, ``regime`` or ``side``, sorted by name.
+
+    By label they are those of the closings, as the parts of a fill may have several; else of whole trades.
+    """
+    if key == "label":
+        return {name: totals(group) for name, group in collect(closings, by_label).items()}
+    keys = {"regime": by_regime, "side": by_side}
+    return {name: totals(group) for name, group in collect(whole_trades(closings), keys[key]).items()}
 
 
 def holding(trades: Sequence[ClosedTrade]) -> dict[str, Any]:
-    """Return how long fills were held until a part of them closed, in hours, of all trades, by label and by side.
+    """Return how long fills were held until a part of them closed, in hours, of all closings, by label and by side.
 
     Times are those of the bars, so a fill closed in the bar after its own was held for one bar.
     """

@@ -38,14 +38,14 @@ class SweepResult:
     fees: float
     funding: float  #: paid; negative if received
     max_drawdown: float  #: fraction of the highest equity so far, over the closes of all bars
-    trades: int  #: closed
+    trades: int  #: fills closed wholly; one closed in parts counts once
     wins: int  #: with a net profit
     profit: float  #: sum of the net of the wins
     loss: float  #: sum of the net of the others, 0 or below
     fills: int  #: entries that filled
     open_fills: int  #: left at the end
-    label_trades: dict[str, int]  #: closed, by label
-    label_net: dict[str, float]  #: net by label
+    label_trades: dict[str, int]  #: closings by label; a fill closed in parts has several
+    label_net: dict[str, float]  #: net of the closings by label
     blocked: dict[str, int]  #: level-bars without an order, by reason
     halts: int
     stops: int
@@ -61,7 +61,7 @@ class SweepResult:
     days: NDArray[np.int64]  #: UTC days traded, counted since 1970
     equity: Floats  #: at the last close of each of `days`
     log: Floats | None = None  #: shape (bars, len(LOG_COLUMNS)) as `SymbolRecord.log`, with ``log=True``
-    closed: list[ClosedTrade] | None = field(default=None, repr=False)  #: in order, with ``closed=True``
+    closed: list[ClosedTrade] | None = field(default=None, repr=False)  #: closings in order, with ``closed=True``
 
     @property
     def net_return(self) -> float:
@@ -110,7 +110,7 @@ def sweep(
     Parameters
     ----------
     threads : how many configs run at a time; the kernel does not hold Python's lock. The results are the same.
-    log, closed : keep the row of every bar, every closed trade.
+    log, closed : keep the row of every bar, every closing.
 
     Raises
     ------
@@ -194,7 +194,6 @@ def _result(
         start_equity=cash,
         end_equity=float(wallet["value"]),
         max_drawdown=float(wallet["drawdown"]),
-        trades=int(wallet["closed"]),
         label_trades={str(label): int(row["trades"]) for label, row in by_label.items()},
         label_net={str(label): float(row["net"]) for label, row in by_label.items()},
         open_fills=int(state.legs["fills"].sum()),
@@ -211,8 +210,8 @@ def _result(
 
 #: What a result and the kernel's records call by the same name.
 _OF_WALLET = (
-    "wallet", "gross", "fees", "funding", "wins", "profit", "loss", "fills", "liquidations", "maker_executions",
-    "taker_executions", "ambiguous_bars", "max_margin_ratio", "bars_in_market",
+    "wallet", "gross", "fees", "funding", "trades", "wins", "profit", "loss", "fills", "liquidations",
+    "maker_executions", "taker_executions", "ambiguous_bars", "max_margin_ratio", "bars_in_market",
 )  # fmt: skip
 _OF_MEMORY = ("halts", "stops", "margin_calls", "liquidation_near")
 

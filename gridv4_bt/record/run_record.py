@@ -25,7 +25,7 @@ class SymbolRecord:
     close: NDArray[np.float64]  #: close price at each row of the log; empty when the run kept no history
     ladder: NDArray[np.uint8]  #: shape (bars traded, 2*levels): `trace` of `gridv4_bt.engine.ladder.plan_ladder`
     funding: NDArray[np.float64]  #: shape (settlements, 3): time, funding paid so far by open LONG, SHORT fills
-    trades: list[ClosedTrade]  #: in the order they closed
+    trades: list[ClosedTrade]  #: closings, in their order; see `gridv4_bt.metrics.trading.whole_trades`
     open_fills: list[tuple[str, Fill]] = field(default_factory=list)  #: positionSide and fill, left at the end
     halts: int = 0
     stops: int = 0

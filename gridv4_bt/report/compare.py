@@ -49,7 +49,7 @@ class StoredRun:
     name: str
     summary: dict[str, Any]
     config: dict[str, Any]
-    trades: list[dict[str, Any]]  #: columns of trades.csv and the number of the row, in the order they closed
+    trades: list[dict[str, Any]]  #: closings: columns of trades.csv and the number of the row, in their order
     times: NDArray[np.datetime64]  #: of the equity curve, ms
     equity: Array
 
@@ -114,9 +114,10 @@ def read_run(folder: Path, name: str) -> StoredRun:
     times, equity = read_equity(folder / "equity.csv")
     of_wallet = last_of_each(times)
     times, equity = times[of_wallet], equity[of_wallet]
-    counted = summary.get("trades", len(trades))
+    by_label = summary.get("by_label")
+    counted = len(trades) if by_label is None else sum(group["trades"] for group in by_label.values())
     if counted != len(trades):
-        raise DataError(f"{folder / 'trades.csv'}: damaged: {len(trades)} trades, but summary.json counts {counted}")
+        raise DataError(f"{folder / 'trades.csv'}: damaged: {len(trades)} closings, but summary.json counts {counted}")
     last = summary.get("to")
     if last is not None and (not len(times) or last != _iso(times[-1])):
         found = _iso(times[-1]) if len(times) else "nowhere"

@@ -31,9 +31,9 @@ KNOWN = (
     ("Where it came from", "unrealized", "not yet realised", "money"),
     ("Where it came from", "maker_ratio", "executions as maker", "percent"),
     ("Trading", "bars", "bars", "count"),
-    ("Trading", "trades", "closings", "count"),
+    ("Trading", "trades", "trades", "count"),
     ("Trading", "open_fills", "fills still open", "count"),
-    ("Trading", "win_rate", "closings with a profit", "percent"),
+    ("Trading", "win_rate", "trades with a profit", "percent"),
     ("Trading", "profit_factor", "profit factor", "ratio"),
     ("Trading", "time_in_market", "bars with a position", "percent"),
     ("Risk", "max_drawdown", "largest drawdown", "percent"),
@@ -52,7 +52,7 @@ NESTED_TITLES = {
     "warnings": "Warnings", "rules": "The exchange's rules used",
 }  # fmt: skip
 GROUPS = (("by_label", "by reason of closing"), ("by_side", "by side"), ("by_regime", "by regime at entry"))
-GROUP_WORDS = {"trades": "closings", "win_rate": "with a profit"}
+GROUP_WORDS = {"win_rate": "with a profit"}
 PERCENT_ENDINGS = (
     "_return", "return", "_rate", "_share", "drawdown", "_distance", "time_in_market", "volatility",
 )  # fmt: skip
@@ -171,7 +171,7 @@ def tiles(summary: Mapping[str, Any]) -> str:
         ("a year", "annual_return", "percent", sign_of(summary.get("annual_return"))),
         ("largest drawdown", "max_drawdown", "percent", ""),
         ("Sharpe", "sharpe", "ratio", sign_of(summary.get("sharpe"))),
-        ("closings", "trades", "count", ""),
+        ("trades", "trades", "count", ""),
         ("with a profit", "win_rate", "percent", ""),
         ("fees paid", "fees", "money", ""),
         ("funding paid", "funding", "money", ""),
@@ -189,10 +189,11 @@ def tiles(summary: Mapping[str, Any]) -> str:
 
 def sources(summary: Mapping[str, Any]) -> str:
     """Return one table with a bar of the net profit in each row, for each way the trades are grouped."""
-    return "".join(_source(title, summary[key]) for key, title in GROUPS if summary.get(key))
+    return "".join(_source(key, title, summary[key]) for key, title in GROUPS if summary.get(key))
 
 
-def _source(title: str, groups: Mapping[str, Mapping[str, float]]) -> str:
+def _source(key: str, title: str, groups: Mapping[str, Mapping[str, float]]) -> str:
+    spoken = GROUP_WORDS | ({"trades": "closings"} if key == "by_label" else {})
     largest = max((abs(group["net"]) for group in groups.values()), default=0.0) or 1.0
     names = list(dict.fromkeys(key for group in groups.values() for key in group if key != "net"))
     rows = []
@@ -204,7 +205,7 @@ def _source(title: str, groups: Mapping[str, Mapping[str, float]]) -> str:
             f'<tr><th scope="row">{escape(words(name))}</th>{cells}'
             f'<td class="{sign_of(net)}">{number(net, "money")}</td><td class="bars" aria-hidden="true">{bar}</td></tr>'
         )
-    heads = "".join(f'<th scope="col">{escape(GROUP_WORDS.get(key, words(key)))}</th>' for key in (*names, "net"))
+    heads = "".join(f'<th scope="col">{escape(spoken.get(name, words(name)))}</th>' for name in (*names, "net"))
     head = f'<tr><td></td>{heads}<td aria-hidden="true"></td></tr>'
     return scrolling(f"Profit {title}", f"<thead>{head}</thead><tbody>{''.join(rows)}</tbody>")
 

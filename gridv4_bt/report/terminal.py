@@ -20,8 +20,8 @@ def print_result(summary: dict[str, Any], console: Console) -> None:
     if summary["trades"]:
         console.print(_pairs("trading", _grid_rows(summary), _activity_rows(summary)))
     if summary["by_label"]:
-        console.print(_groups("closed by label", summary["by_label"]))
-        console.print(_groups("by side, and by regime at entry", summary["by_side"], summary["by_regime"]))
+        console.print(_groups("closed by label", "closings", summary["by_label"]))
+        console.print(_groups("by side, and by regime at entry", "trades", summary["by_side"], summary["by_regime"]))
     tables = (
         ("pruning", _pruning),
         ("levels", _levels),
@@ -96,7 +96,7 @@ def _exposure_rows(summary: dict[str, Any]) -> list[_Row]:
 
 def _grid_rows(summary: dict[str, Any]) -> list[_Row]:
     fills = _find(summary, "activity", "fills_per_day")
-    rows = [("closings", _count(summary["trades"])), ("fills a day", _ratio(fills))]
+    rows = [("trades", _count(summary["trades"])), ("fills a day", _ratio(fills))]
     if summary.get("grid"):
         grid = summary["grid"]
         rows += [
@@ -135,8 +135,8 @@ def _pairs(title: str, left: Sequence[_Row], right: Sequence[_Row]) -> Table:
     return table
 
 
-def _groups(title: str, *sections: dict[str, dict[str, float]]) -> Table:
-    table = _columns(title, "", ("trades", "win rate", "gross", "fees", "funding", "net"))
+def _groups(title: str, counted: str, *sections: dict[str, dict[str, float]]) -> Table:
+    table = _columns(title, "", (counted, "win rate", "gross", "fees", "funding", "net"))
     for groups in sections:
         table.add_section()
         for name, group in sorted(groups.items(), key=lambda item: -item[1]["net"]):
@@ -195,7 +195,7 @@ def _modes(summary: dict[str, Any]) -> Table:
     rows: Iterable[tuple[str, str, Callable[[Any], str]]] = (
         ("net return", "net_return", _percent), ("end equity", "end_equity", _money),
         ("max drawdown", "max_drawdown", _percent), ("gross PnL", "gross", _money), ("fees", "fees", _money),
-        ("closings", "trades", _count), ("at the exit", "grid", _count), ("by stop 1", "stop1", _count),
+        ("trades", "trades", _count), ("at the exit", "grid", _count), ("by stop 1", "stop1", _count),
         ("by stop 2", "stop2", _count), ("by liquidation", "liquidation", _count),
         ("bars of uncertain order", "ambiguous_bars", _count), ("share of all bars", "ambiguous_share", _percent),
     )  # fmt: skip

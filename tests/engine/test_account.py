@@ -91,6 +91,31 @@ def test_part_closed_fill_gives_a_trade_for_each_part_with_its_share():
     assert account.wallet == pytest.approx(1_000.0 + first.net + second.net)
 
 
+@pytest.mark.parametrize(("side", "gross"), [(LONG, 20.0), (SHORT, -20.0)])
+def test_a_fill_closed_at_once_is_its_own_bullet(side, gross):
+    account, leg = Account(1_000.0), PositionTracker(side)
+    open_fill(account, leg, 2.0, 100.0)
+    trade = close_fill(account, leg, 0, 2.0, 110.0)
+    assert (trade.bullet_qty, trade.bullet_net) == (2.0, trade.net)
+    assert trade.net == pytest.approx(gross - 0.04 - 0.044)
+
+
+@pytest.mark.parametrize("side", [LONG, SHORT])
+def test_the_last_part_of_a_fill_has_the_sums_of_all_and_the_others_none(side):
+    account, leg = Account(1_000.0), PositionTracker(side)
+    open_fill(account, leg, 4.0, 100.0)  # fee 0.08
+    open_fill(account, leg, 1.0, 100.0)
+    # stage 1: 1 at 90, fees 0.02 + 0.045 taker; exit: 3 at 120, fees 0.06 + 0.072
+    first = close_fill(account, leg, 0, 1.0, 90.0, TradeLabel.STOP1, TAKER, maker=False)
+    assert (first.bullet_qty, first.bullet_net) == (0.0, 0.0)
+    assert [(fill.closed_qty, fill.closed_net) for fill in leg.fills] == [(1.0, first.net), (0.0, 0.0)]
+    other = close_fill(account, leg, 1, 1.0, 100.0)
+    second = close_fill(account, leg, 0, 3.0, 120.0)
+    assert (first.net, second.net) == pytest.approx((int(side) * -10.0 - 0.065, int(side) * 60.0 - 0.132))
+    assert (second.bullet_qty, second.bullet_net) == (4.0, first.net + second.net)
+    assert (other.bullet_qty, other.bullet_net) == (1.0, other.net)
+
+
 def test_funding_received_raises_the_wallet():
     account, leg = Account(1_000.0), PositionTracker(SHORT)
     open_fill(account, leg, 2.0, 100.0, fee_rate=0.0)

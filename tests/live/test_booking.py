@@ -1,11 +1,13 @@
 """Executions booked bar by bar give what the simulated exchange gives from the same orders, to the bit."""
 
 import copy
+import json
 
 from both_legs import PHASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from brokers.live import _book_state, _restore_book
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.book import Bar, Book, Costs, Entry, MarketClose
 from gridv4_bt.engine.labels import TradeLabel
@@ -173,6 +175,37 @@ def test_a_partly_filled_exit_leaves_the_rest_of_the_fill_with_its_exit():
     assert abs(book.long.tracker.qty - 0.003) < 1e-12
     assert book.long.exits == {1: 101.0}
     assert book.account.closed[0].label is TradeLabel.GRID
+
+
+def exit_order(book: Book, orders: OrderRegistry, price: float = 101.0) -> Order:
+    book.long.exits[1] = price
+    key = OrderKey(SYMBOL, PositionSide.LONG, Purpose.EXIT, 1)
+    order = Order(make_id("g4", key, 1), key, 0.004, price, status=OrderStatus.OPEN)
+    orders.add(order)
+    return order
+
+
+def test_the_parts_of_a_fill_are_one_trade_whatever_restart_lies_between_them():
+    before = one_fill()
+    order = exit_order(before, orders := OrderRegistry())
+    book_bars([BarBooking(before, orders, [execution(order.id, 0.001, 101.0, opens=False, fee=0.5)])])
+    [first] = before.account.closed
+    assert (first.bullet_qty, first.bullet_net) == (0.0, 0.0)
+    state = json.loads(json.dumps(_book_state(before)))
+    for saved, qty, net in ((state, 0.004, first.net), (without_closed_parts(state), 0.003, 0.0)):
+        after = make_book()
+        _restore_book(after, saved)
+        after.bar = before.bar
+        order = exit_order(after, orders := OrderRegistry())
+        book_bars([BarBooking(after, orders, [execution(order.id, 0.003, 101.0, opens=False, fee=0.5)])])
+        [last] = after.account.closed
+        assert (last.bullet_qty, last.bullet_net) == (qty, net + last.net)
+
+
+def without_closed_parts(state: dict) -> dict:
+    """The state as it was written when a fill did not know its closed parts."""
+    legs = [leg | {"fills": [fill[:8] for fill in leg["fills"]]} for leg in state["legs"]]
+    return state | {"legs": legs}
 
 
 def test_what_others_close_takes_the_oldest_fills_and_is_told():

@@ -1,6 +1,7 @@
 """Live sessions through the real ccxt client: equal to the backtest, through faults, kills and other people's hands."""
 
 import json
+from itertools import chain, pairwise
 
 import pytest
 from live_market import LIVELY, differences, rows
@@ -55,6 +56,24 @@ def test_a_session_that_is_stopped_and_started_again_goes_on_as_if_nothing_had_h
     write_equity(tmp_path / "equity.csv", records)
     for name in ("trades.csv", "equity.csv"):
         assert differences(rows(scene.folder / name), rows(tmp_path / name)) == []
+
+
+def test_a_fill_closed_in_parts_is_one_trade_for_kelly_over_restarts_too(market):
+    scene = market(settings=(*LIVELY, "stop1_atr=1.5"))
+    closed = []
+    with ServerThread(scene.api) as server:
+        for until in (25, 9, None):  # stage 1 at bars 22 and 33, the exits of the same fills at bars 28 and 35
+            with scene.session(server.url, until) as session:
+                session._cerebro.run()
+                session.save()
+                closed.append(list(session.broker.account.closed))
+    state = json.loads((scene.folder / "state.json").read_text().split("\n")[1])
+    returns = state["strategies"][SYMBOL]["snapshot"]["returns"]
+    assert all({one.trade_id for one in former} & {one.trade_id for one in later} for former, later in pairwise(closed))
+    records, _ = scene.backtest()
+    expected = [trade[-2:] for trade in records[0].trades]
+    assert [trade[-2:] for trade in chain(*closed)] == [pytest.approx(bullet, rel=1e-9) for bullet in expected]
+    assert sum(map(len, returns.values())) == sum(qty > 0.0 for qty, _ in expected) < len(expected)
 
 
 def test_stopping_takes_back_the_entries_and_leaves_exits_and_stops(market):

@@ -27,7 +27,7 @@ DAY = 24 * HOUR
 
 
 def trade(net: float, side=PositionSide.LONG, label=TradeLabel.GRID, regime=0) -> ClosedTrade:
-    return ClosedTrade(1, "BTCUSDT", side, label, regime, 0, HOUR, 1.0, 100.0, 100.0 + net, net, 0.0, 0.0)
+    return ClosedTrade(1, "BTCUSDT", side, label, regime, 0, HOUR, 1.0, 100.0, 100.0 + net, net, 0.0, 0.0, 1.0, net)
 
 
 def record(symbol: str, times: list[int], equity: list[float], held: list[float] | None = None) -> SymbolRecord:

@@ -1,17 +1,24 @@
 """Holding times, activity, costs, funding, exposure and margin of runs made by hand."""
 
+import csv
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
+from busy import busy
 from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import LONG, SHORT, closed, record, recording, still_open, wallet
 
+from feeds.synthetic import SYMBOL, sample_market
+from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.metrics.entries import fill_table
 from gridv4_bt.metrics.exposure import exposure, margin_safety
-from gridv4_bt.metrics.trading import activity, costs, funding_by_side, grouped, holding
+from gridv4_bt.metrics.summary import summarize
+from gridv4_bt.metrics.trading import activity, costs, funding_by_side, grouped, holding, whole_trades
+from gridv4_bt.record.trades import write_trades
 
 
 def test_holding_times_are_hours_between_bars():
@@ -25,6 +32,79 @@ def test_holding_times_are_hours_between_bars():
     assert found["by_label"]["stop1"]["mean"] == 5.0
     assert found["by_side"]["long"]["mean"] == 3.0
     assert holding([]) == {}
+
+
+def two_parts(side):
+    """A fill of 2 at 100: stage 1 takes 1 at a loss of 4, its exit the rest at a gain of 5; 0.5 of costs each."""
+    sign = int(side)
+    first = closed(
+        id=7, side=side, qty=1.0, exit=100.0 - 4 * sign, fees=0.5, label=TradeLabel.STOP1, closes=3, bullet=(0.0, 0.0)
+    )
+    last = closed(id=7, side=side, qty=1.0, exit=100.0 + 5 * sign, fees=0.25, funding=0.25, closes=9, bullet=(2.0, 0.0))
+    return [first, last]
+
+
+@pytest.mark.parametrize("side", [LONG, SHORT])
+def test_a_fill_closed_in_parts_is_one_trade_and_two_closings(side):
+    [trade] = whole_trades(two_parts(side))
+    assert (trade.trade_id, trade.side, trade.qty, trade.entry) == (7, side, 2.0, 100.0)
+    assert (trade.gross, trade.fees, trade.funding, trade.net) == (1.0, 0.75, 0.25, 0.0)
+    assert trade.close_time - trade.open_time == 8 * 900_000
+    found = summarize([record([100.0] * 20, trades=two_parts(side))], wallet())
+    # As closings they would be one of two with a profit and a factor of 4.5/4.5; the trade brings nothing.
+    assert (found["trades"], found["win_rate"], found["profit_factor"]) == (1, 0.0, None)
+    assert {name: group["trades"] for name, group in found["by_label"].items()} == {"grid": 1, "stop1": 1}
+    whole = {"trades": 1, "win_rate": 0.0, "gross": 1.0, "fees": 0.75, "funding": 0.25, "net": 0.0}
+    assert found["by_side"] == {side.name.lower(): whole} and found["by_regime"] == {"NOISE": whole}
+
+
+@pytest.mark.parametrize("side", [LONG, SHORT])
+def test_a_fill_that_is_still_open_in_part_is_no_trade_yet(side):
+    begun = two_parts(side)[:1]
+    found = summarize([record([100.0] * 20, trades=begun, open_fills=[still_open(id=7, side=side)])], wallet())
+    assert (found["trades"], found["win_rate"], found["profit_factor"]) == (0, None, None)
+    assert (found["by_side"], found["by_regime"]) == ({}, {})
+    assert found["by_label"]["stop1"]["trades"] == 1
+
+
+def test_closings_from_a_file_are_whole_where_nothing_of_their_fill_is_open():
+    parts = [trade._replace(bullet_qty=0.0, bullet_net=0.0) for trade in two_parts(LONG)]
+    other, begun = (closed(id=number, closes=5, bullet=(0.0, 0.0)) for number in (8, 9))
+    rows = [parts[0], other, begun, parts[1]]
+    assert whole_trades(rows) == []
+    assert [(trade.trade_id, trade.qty) for trade in whole_trades(rows, still_open={9})] == [(8, 1.0), (7, 2.0)]
+
+
+def test_the_summary_is_what_the_rows_of_trades_csv_say(tmp_path):
+    market = sample_market(days=40)
+    config = busy(stop1_atr=1.5, k=0.8, floor_pct=0.003)
+    result = run(make_cerebro(make_feeds([SymbolData(SYMBOL, market.candles, market.funding)]), config, 10_000.0))
+    write_trades(tmp_path / "trades.csv", result.records)
+    still = {fill.id for one in result.records for _, fill in one.open_fills}
+    fills = {}
+    with (tmp_path / "trades.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        fills.setdefault(int(row["trade_id"]), []).append(row)
+    nets = {
+        (fill, parts[0]["side"].lower(), parts[0]["regime"]): sum(float(part["net"]) for part in parts)
+        for fill, parts in fills.items()
+        if fill not in still
+    }
+    found = result.summary
+    assert len(rows) > len(nets) + 5  # there are fills closed in parts
+    won = sum(net for net in nets.values() if net > 0.0)
+    assert found["trades"] == len(nets)
+    assert found["win_rate"] == sum(net > 0.0 for net in nets.values()) / len(nets)
+    assert found["profit_factor"] == pytest.approx(won / (won - sum(nets.values())))
+    for place, group in ((1, "by_side"), (2, "by_regime")):
+        assert set(found[group]) == {key[place] for key in nets}
+        for name, figures in found[group].items():
+            own = [net for key, net in nets.items() if key[place] == name]
+            assert figures["trades"] == len(own)
+            assert figures["net"] == pytest.approx(sum(own))
+    labels = Counter(row["label"] for row in rows)
+    assert {name: group["trades"] for name, group in found["by_label"].items()} == labels
 
 
 def test_activity_counts_a_fill_once_and_the_notional_of_both_ways():

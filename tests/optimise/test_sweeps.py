@@ -17,11 +17,13 @@ from feeds.synthetic import SYMBOL, sample_market
 from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.config import GridConfig, is_defined
 from gridv4_bt.core.risk import Bracket
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.ladder import PLACED, Blocked
 from gridv4_bt.engine.market import MarketHistory, load_market
 from gridv4_bt.errors import ConfigError, DataError, MarketError
 from gridv4_bt.metrics.summary import daily_returns
+from gridv4_bt.metrics.trading import whole_trades
 from gridv4_bt.optimise import sweep_market
 from gridv4_bt.sweep import SweepMarket, SweepResult, check_sweepable, sweep
 
@@ -30,7 +32,7 @@ pytest.importorskip("numba")
 #: Summary keys that a result has by the same name.
 FIGURES = (
     "end_equity", "net_return", "max_drawdown", "trades", "gross", "fees", "funding", "open_fills", "halts", "stops",
-    "margin_calls", "liquidations", "win_rate", "ambiguous_bars",
+    "margin_calls", "liquidations", "win_rate", "profit_factor", "ambiguous_bars",
 )  # fmt: skip
 
 #: Leverage and orders so large that refusals, margin calls and liquidations occur; each with its cash.
@@ -58,7 +60,14 @@ EXTREMES = [
         ),
         300.0,
     ),
+    (
+        busy(
+            k=0.5, floor_pct=0.003, kappa=1e5, stop1_atr=1.5, stop2_atr=2.0, deviance_atr=0.0, gap_spacings=0.0,
+        ),
+        10_000.0,
+    ),
     (busy(), 90.0),
+    (busy(gamma=0.0, var_pct=0.02, kelly_floor=1.0, kelly_cap=1.0), 10_000.0),  # long held: oldest, funding
 ]  # fmt: skip
 
 
@@ -104,6 +113,7 @@ def assert_same(result: SweepResult, reference: RunResult) -> None:
     np.testing.assert_array_equal(result.log, record.log)
     assert {name: getattr(result, name) for name in FIGURES} == {name: summary[name] for name in FIGURES}
     assert result.label_trades == {label: group["trades"] for label, group in summary["by_label"].items()}
+    assert_counts_bullets(result, record)
     assert result.blocked == record.blocked
     assert result.liquidation_near == record.warnings.get("liquidation_near", 0)
     assert result.min_liquidation_distance == record.min_liquidation_distance
@@ -114,6 +124,30 @@ def assert_same(result: SweepResult, reference: RunResult) -> None:
     days, returns = daily_returns(record.column("time"), record.column("equity"), result.start_equity)
     np.testing.assert_array_equal(result.days, days)
     np.testing.assert_array_equal(result.daily_returns, returns)
+
+
+def assert_counts_bullets(result: SweepResult, record) -> None:
+    """The counts and Kelly's returns against the closings alone: grouped by fill, less the fills still open."""
+    still_open = {fill.id for _, fill in record.open_fills}
+    nets, qtys, last = {}, {}, {}
+    for number, trade in enumerate(record.trades):
+        net = trade.gross - trade.fees - trade.funding
+        nets[trade.trade_id] = nets.get(trade.trade_id, 0.0) + net
+        qtys[trade.trade_id] = qtys.get(trade.trade_id, 0.0) + trade.qty
+        last[trade.trade_id] = number
+    ended = [fill for fill in sorted(last, key=last.get) if fill not in still_open]
+    profits = [nets[fill] for fill in ended if nets[fill] > 0.0]
+    assert (result.trades, result.wins) == (len(ended), len(profits))
+    assert result.profit == plain_sum(profits)
+    assert result.loss == plain_sum(nets[fill] for fill in ended if nets[fill] <= 0.0)
+    assert sum(result.label_trades.values()) == len(record.trades)
+    said = {number: (trade.bullet_qty, trade.bullet_net) for number, trade in enumerate(record.trades)}
+    expected = dict.fromkeys(said, (0.0, 0.0)) | {last[fill]: (qtys[fill], nets[fill]) for fill in ended}
+    assert said == expected
+    assert [(one.trade_id, one.qty, one.net) for one in whole_trades(record.trades, still_open)] == [
+        (fill, qtys[fill], nets[fill]) for fill in ended
+    ]
+    assert whole_trades(record.trades) == whole_trades(record.trades, still_open)
 
 
 def both(data: SymbolData, config: GridConfig, cash: float, market: SweepMarket, rules=None) -> SweepResult:
@@ -299,7 +333,7 @@ def test_0_switches_a_method_off_in_both(name, rough, rough_market):
         "offset_spacings": "offset",
     }[name]  # fmt: skip
     quick = dict(
-        k=1.0, floor_pct=0.003, deviance_atr=2.5, max_age_hours=4.0, gap_spacings=3.0, funding_share=0.02,
+        k=1.0, floor_pct=0.003, deviance_atr=2.5, max_age_hours=4.0, gap_spacings=2.0, funding_share=0.02,
         offset_spacings=0.4, stop1_atr=40.0, stop2_atr=60.0,
     )  # fmt: skip
     on, off = (both(rough, busy(**quick | change), 1e4, rough_market).label_trades for change in ({}, {name: 0.0}))
@@ -365,13 +399,16 @@ def test_a_market_survives_pickling_with_its_signals(market):
 
 def test_money_adds_up(market):
     draw = random.Random(5)
-    results = list(sweep(market, [random_config(draw) for _ in range(8)]))
+    results = list(sweep(market, [random_config(draw) for _ in range(8)], closed=True))
     assert sum(result.trades for result in results) > 100
     for result in results:
         booked = result.start_equity + result.gross - result.fees - result.funding
         assert result.wallet == pytest.approx(booked, rel=1e-9)
-        assert result.profit + result.loss == pytest.approx(sum(result.label_net.values()), rel=1e-9)
-        assert result.trades == sum(result.label_trades.values())
+        ended = {trade.trade_id for trade in result.closed if trade.bullet_qty > 0.0}
+        begun = sum(trade.net for trade in result.closed if trade.trade_id not in ended)  # of fills still open in part
+        assert result.profit + result.loss + begun == pytest.approx(sum(result.label_net.values()), rel=1e-9)
+        assert result.trades == len(ended) <= sum(result.label_trades.values()) == len(result.closed)
+    assert sum(result.trades for result in results) < sum(len(result.closed) for result in results)
 
 
 # --- what it refuses

@@ -45,6 +45,7 @@ class BruteForce:
         self.stage1 = {1: False, -1: False}
         self.cut: list[tuple[int, float, int]] = []  # sign, price, bar
         self.returns: dict[int, list[float]] = {}
+        self.parts: dict[int, list] = {}  # closings of fills that are still open, by fill
         self.reasons: Counter[str] = Counter()
         self.kept = self.replaced = 0
 
@@ -129,10 +130,16 @@ class BruteForce:
 
     def _learn(self, now) -> None:
         stopped = set()
-        for trade in self.trades[self.seen : now.trades]:
+        closings = self.trades[self.seen : now.trades]
+        still_open = {fill.id for sign in (1, -1) for fill in now.before[sign].fills}
+        latest = {trade.trade_id: number for number, trade in enumerate(closings)}
+        for number, trade in enumerate(closings):
             sign = int(trade.side)
             net = trade.gross - trade.fees - trade.funding
-            self.returns.setdefault(trade.regime, []).append(net / (trade.entry * trade.qty))
+            self.parts.setdefault(trade.trade_id, []).append((net, trade.qty))
+            if number == latest[trade.trade_id] and trade.trade_id not in still_open:
+                nets, qtys = zip(*self.parts.pop(trade.trade_id), strict=True)
+                self.returns.setdefault(trade.regime, []).append(sum(nets) / (trade.entry * sum(qtys)))
             if trade.label != "grid" and net < 0:
                 self.cut.append((sign, trade.entry, self.bars))
             if trade.label == "stop2":

@@ -80,7 +80,7 @@ def labels_closing(moment, side):
 
 def test_the_buys_of_a_quiet_market(trade, still):
     # 10,000/1.01^n is 9900.99, 9802.96, 9705.90, 9609.80, 9514.66, 9420.45, ...; the first four lie nearer than 0.15 %
-    # above a multiple of 100, so they move to 1.0015 times it, and up where the tick below is nearer; else down to the tick.
+    # above a multiple of 100, so they move to 1.0015 times it and then up to the tick; the others down.
     run = trade(still(), funding=UNFUNDED)
     buys = [run.at(110).after[LONG].entries[-n][0] for n in range(1, 7)]
     assert buys == [9_914.9, 9_814.7, 9_714.6, 9_614.4, 9_514.6, 9_420.4]
@@ -248,6 +248,32 @@ def test_stage_1_fires_once_until_a_close_comes_back_inside(trade, still):
         (0.025, START_MS + 115 * BAR_MS),  # inside at row 113, beyond again at row 114
     ]
     assert run.strategy.memory.stops == 2
+
+
+UNTRADED = dict(funding=UNFUNDED, regime="none", gamma=0.0, order_pct=0.0001)  # below the least notional: no entries
+
+
+@pytest.mark.parametrize(
+    ("side", "price", "back", "nets"),
+    [
+        # Stage 1 closes 0.05 at 9,998: -4.6 less a fee of 0.24995. The exit at 10,190.9 brings 5.045 less 0.101909.
+        (LONG, 10_090.0, (10_000, 10_195, 9_995, 10_100), (-4.84995, 4.943091)),
+        # 0.05 at 10,002: -4.6 less 0.25005. The exit at 9,810.9 brings 4.955 less 0.098109.
+        (SHORT, 9_910.0, (10_000, 10_005, 9_805, 9_900), (-4.85005, 4.856891)),
+    ],
+)
+def test_kelly_sees_one_return_of_a_fill_closed_by_stage_1_and_by_its_exit(trade, still, side, price, back, nets):
+    script = hold((side, price, 0.1, 0.01))
+    run = trade(still(112, then=[back, back]), **UNTRADED, script=script)
+    assert [(trade_.label, trade_.net) for trade_ in run.trades] == [
+        ("stop1", pytest.approx(nets[0])), ("grid", pytest.approx(nets[1])),
+    ]  # fmt: skip
+    assert [kelly.returns for kelly in run.strategy.kelly] == [0, 0, 1, 0, 0]
+    assert run.strategy.returns[2][0] == pytest.approx(sum(nets) / (price * 0.1))
+    assert run.strategy.memory.realized_today == pytest.approx(sum(nets))
+    begun = trade(still(112), **UNTRADED, script=script)
+    assert [trade_.label for trade_ in begun.trades] == ["stop1"]
+    assert not any(kelly.returns for kelly in begun.strategy.kelly)
 
 
 @pytest.mark.parametrize(

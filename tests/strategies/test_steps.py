@@ -108,15 +108,16 @@ def test_a_new_utc_day_begins_with_no_profit():
     assert (memory.bar, memory.day, memory.realized_today) == (9, 2, 0.0)
 
 
-def learn(label, net, cooling=0, stop_rests=1):
-    """Take in a trade of 2 at 100 at bar 10 and return (side, memory, kelly, returns)."""
+def learn(label, net, cooling=0, stop_rests=1, bullet=None):
+    """Take in a closing of 2 at 100 at bar 10, of the whole fill if no `bullet` is given."""
     world = World()
     memory, kelly, returns = Memory(bar=10, realized_today=1.0), Kelly(known=1), [0.0] * 3
     world.long.leg.stop_rests, world.long.leg.look_again = stop_rests, 99
     for _ in range(cooling):
         world.long.make_room()
         world.long.leg.cooling += 1
-    assert steps.learn(world.p, memory, world.long, label, 100.0, 2.0, net, kelly, returns)
+    bullet = (2.0, net) if bullet is None else bullet
+    assert steps.learn(world.p, memory, world.long, label, 100.0, net, *bullet, kelly, returns)
     return world, memory, kelly, returns
 
 
@@ -124,6 +125,13 @@ def test_a_closed_trade_counts_for_kelly():
     _, memory, kelly, returns = learn(GRID, 4.0)
     # 4 / (2*100)
     assert (kelly.returns, kelly.known, returns) == (1, 0, [0.02, 0.0, 0.0])
+
+
+@pytest.mark.parametrize(("bullet", "kept"), [((0.0, 0.0), 0), ((5.0, -10.0), 1)])
+def test_kelly_counts_a_fill_closed_in_parts_once_with_all_of_them(bullet, kept):
+    world, memory, kelly, returns = learn(STOP1, -4.0, bullet=bullet)
+    # -10 / (5*100)
+    assert (kelly.returns, returns) == (kept, [-0.02 if kept else 0.0, 0.0, 0.0])
 
 
 def test_a_level_cut_at_a_loss_cools():

@@ -160,7 +160,7 @@ def new_state(config: GridConfig, cash: float, days: int, log_shape: tuple[int, 
     days : UTC days from the first bar traded to the last.
     log_shape : rows and columns of the log; a single empty row for none.
     room : open fills a side, and levels cooling.
-    trades : closed trades to keep.
+    trades : closings to keep.
     """
     state = State(
         wallet=np.zeros(1, WALLET),

@@ -9,7 +9,7 @@ from strategies.steps import begin_bar, earn, learn, refresh
 
 
 def read_bar(p, wallet, memory, now, bar, inputs, i, long, short, news, kelly, returns, by_label):
-    """Take the values of the closed bar i and the trades that closed in it."""
+    """Take the values of the closed bar i and the closings in it."""
     now.time, now.close, now.atr, now.z, now.sigma = bar.time, bar.close, inputs.atr[i], inputs.z[i], inputs.sigma[i]
     now.equity = wallet.value
     now.kama, now.regime = inputs.kama[i - 1], wallet.ruling
@@ -20,9 +20,11 @@ def read_bar(p, wallet, memory, now, bar, inputs, i, long, short, news, kelly, r
         side = long if trade.side > 0 else short
         earn(memory, net, trade.close_time)
         row = trade.regime + 2
-        if not learn(p, memory, side, trade.label, trade.entry, trade.qty, net, kelly[row], returns[row]):
+        if not learn(
+            p, memory, side, trade.label, trade.entry, net, trade.bullet_qty, trade.bullet_net, kelly[row], returns[row]
+        ):
             wallet.overflow = 1
-        count(wallet, by_label[trade.label], net)
+        count(wallet, by_label[trade.label], net, trade.bullet_qty, trade.bullet_net)
     if long.leg.changed:
         wallet.range_stale = 1
         refresh(p, long)
@@ -31,16 +33,18 @@ def read_bar(p, wallet, memory, now, bar, inputs, i, long, short, news, kelly, r
         refresh(p, short)
 
 
-def count(wallet, total, net):
-    """Add a closed trade to the sums of the summary."""
+def count(wallet, total, net, bullet_qty, bullet_net):
+    """Add a closing to the sums of its label, and the trade to those of the summary if it closes the last part."""
     wallet.closed += 1
     total.trades += 1
     total.net += net
-    if net > 0.0:
-        wallet.wins += 1
-        wallet.profit += net
-    else:
-        wallet.loss += net
+    if bullet_qty > 0.0:
+        wallet.trades += 1
+        if bullet_net > 0.0:
+            wallet.wins += 1
+            wallet.profit += bullet_net
+        else:
+            wallet.loss += bullet_net
 
 
 # --- after the steps ------------------------------------------------------------------------------
@@ -83,7 +87,7 @@ def note_regime(p, wallet, memory, inputs, i):
 
 
 def keep_trades(wallet, news, trades):
-    """Copy the trades closed in the bar, as far as there is room, and make way for the next bar's."""
+    """Copy the closings of the bar, as far as there is room, and make way for the next bar's."""
     before = wallet.closed - wallet.news
     for i in range(wallet.news):
         if before + i < len(trades):

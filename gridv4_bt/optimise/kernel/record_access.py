@@ -6,7 +6,7 @@ They are called from many places and seldom, so they are not copied into the ker
 from gridv4_bt.engine.account import charge_entry, charge_exit
 from gridv4_bt.engine.ladder import ladder_totals, take_totals
 from gridv4_bt.engine.leg import sum_up
-from gridv4_bt.engine.position import fee_of, part_of, realized_pnl, takes_all
+from gridv4_bt.engine.position import add_part, fee_of, net_pnl, part_of, realized_pnl, takes_all
 
 
 def open_fill(book, side, qty, price, spacing_pct):
@@ -21,6 +21,7 @@ def open_fill(book, side, qty, price, spacing_pct):
     fill.id, fill.time, fill.regime = account.fills, book.bar.time, book.state.regime
     fill.qty, fill.price, fill.spacing_pct = qty, price, spacing_pct
     fill.funding, fill.fee, fill.exit = 0.0, fee, 0.0
+    fill.closed_qty = fill.closed_net = 0.0
     leg.fills += 1
     sum_up(leg, side.fills)
 
@@ -36,15 +37,19 @@ def close_fill(book, side, index, qty, price, label, fee_rate, maker):
         paid, entry_fee = part_of(fill.funding, qty, fill.qty), part_of(fill.fee, qty, fill.qty)
     gross = realized_pnl(leg.sign, qty, fill.price, price)
     fee = fee_of(qty, price, fee_rate)
+    fees = entry_fee + fee
     charge_exit(account, gross, fee, maker)
+    closed_qty, closed_net = add_part(fill.closed_qty, fill.closed_net, qty, net_pnl(gross, fees, paid))
     trade = book.news[account.news]
     trade.trade_id, trade.side, trade.label, trade.regime = fill.id, leg.sign, label, fill.regime
     trade.open_time, trade.close_time = fill.time, book.bar.time
     trade.qty, trade.entry, trade.exit = qty, fill.price, price
-    trade.gross, trade.fees, trade.funding = gross, entry_fee + fee, paid
+    trade.gross, trade.fees, trade.funding = gross, fees, paid
+    trade.bullet_qty = trade.bullet_net = 0.0
     account.news += 1
 
     if whole:
+        trade.bullet_qty, trade.bullet_net = closed_qty, closed_net
         for i in range(index, leg.fills - 1):
             side.fills[i] = side.fills[i + 1]
         leg.fills -= 1
@@ -54,6 +59,7 @@ def close_fill(book, side, index, qty, price, label, fee_rate, maker):
         fill.qty -= qty
         fill.funding -= paid
         fill.fee -= entry_fee
+        fill.closed_qty, fill.closed_net = closed_qty, closed_net
     sum_up(leg, side.fills)
 
 

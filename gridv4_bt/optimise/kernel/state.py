@@ -27,20 +27,22 @@ BRACKET = np.dtype([(name, "f8") for name in ("floor", "cap", "rate", "amount")]
 
 #: The account, and sums for the summary.
 WALLET = _record(
-    "fills maker_executions taker_executions liquidations ambiguous_bars closed news wins ruling state bars_in_market "
-    "range_stale overflow",
+    "fills maker_executions taker_executions liquidations ambiguous_bars closed news trades wins ruling state "
+    "bars_in_market range_stale overflow",
     "wallet gross fees funding value held_notional profit loss range_wallet range_down range_up max_margin_ratio peak "
     "drawdown",
 )
 
 NOW, MEMORY, LEG, KELLY, BOOK = (dtype_of(record) for record in (Now, Memory, LegState, Kelly, BookState))
-FILL = _record("id time regime", "qty price spacing_pct funding fee exit")
+FILL = _record("id time regime", "qty price spacing_pct funding fee closed_qty closed_net exit")
 CLOSE = _record("fill_id label", "qty")
 COOLING = _record("until", "price")
-#: Sums over the closed trades of a label.
+#: Sums over the closings of a label.
 TOTAL = _record("trades", "net")
-#: A closed trade; the label is its place in `LABELS`.
-TRADE = _record("trade_id side label regime open_time close_time", "qty entry exit gross fees funding")
+#: A `ClosedTrade`; the label is its place in `LABELS`.
+TRADE = _record(
+    "trade_id side label regime open_time close_time", "qty entry exit gross fees funding bullet_qty bullet_net"
+)
 
 
 class SideRecords(NamedTuple):
@@ -107,4 +109,4 @@ class State(NamedTuple):
     by_label: NDArray  #: TOTAL
     days: NDArray[np.float64]  #: equity at the last close of each UTC day from the first one traded, NaN for none
     log: NDArray[np.float64]  #: `LOG_COLUMNS` of each bar traded; a single empty row where not asked for
-    trades: NDArray  #: TRADE, as many of the closed ones as there is room for
+    trades: NDArray  #: TRADE, as many of the closings as there is room for
