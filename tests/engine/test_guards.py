@@ -6,6 +6,7 @@ from gridv4_bt.engine.guards import (
     beyond_stop1,
     cooldown_end,
     entry_blocks,
+    margin_ratio,
     must_delever,
     must_halt,
     stays_halted,
@@ -102,3 +103,11 @@ def test_who_may_add_by_regime(regime, blocks):
 def test_more_than_two_stops_in_48_bars_cool_down():
     assert cooldown_end(2, 10) == 0
     assert cooldown_end(3, 10) == 58  # at bar 57 the stop of bar 10 is one of the last 48 bars, at bar 58 no longer
+
+
+@pytest.mark.parametrize(
+    ("maintenance", "equity", "ratio"),
+    [(20.0, 100.0, 0.2), (0.0, 100.0, 0.0), (0.0, 0.0, 0.0), (20.0, 0.0, 1.0), (20.0, -1.0, 1.0)],
+)
+def test_the_margin_ratio_is_always_a_number(maintenance, equity, ratio):
+    assert margin_ratio(maintenance, equity) == ratio

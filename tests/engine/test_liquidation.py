@@ -247,7 +247,7 @@ def test_fee_is_cut_to_what_the_wallet_holds(make_exchange):
     hold(exchange.book, LONG, 10.0, 100.0)
     exchange.show(exchange.book, 95, 96, 85, 95)
     liquidate(exchange.account, exchange.books, 0.0125)  # more than the 1 % that is left
-    assert exchange.account.wallet == pytest.approx(0.0, abs=1e-9)
+    assert exchange.account.wallet == 0.0
     assert exchange.account.fees == pytest.approx(0.01 * 10 * 890 / 9.9)
     assert_flat_and_conserved(exchange)
 
@@ -274,7 +274,7 @@ def test_gap_beyond_bankruptcy_goes_at_the_bankruptcy_price_without_fee(make_exc
     liquidate(exchange.account, exchange.books, 0.0125)
     assert closed_at(exchange) == {("X", side): pytest.approx(price)}
     assert exchange.account.fees == 0.0
-    assert exchange.account.wallet == pytest.approx(0.0, abs=1e-9)
+    assert exchange.account.wallet == 0.0
     assert_flat_and_conserved(exchange)
 
 
@@ -316,7 +316,7 @@ def test_what_the_wallet_cannot_pay_is_given_back_at_the_symbol_that_lost_it(mak
     exchange.show(second, 0.01, 0.01, 0.01, 0.01)
     liquidate(exchange.account, exchange.books, 0.0125)
     assert closed_at(exchange) == {("X", LONG): pytest.approx(45_000), ("Y", SHORT): pytest.approx(0.01)}
-    assert exchange.account.wallet == pytest.approx(0.0, abs=1e-6)
+    assert exchange.account.wallet == 0.0
     assert_flat_and_conserved(exchange)
 
 

@@ -704,7 +704,7 @@ def brute_force(book, bar, rule):
                 if not isinstance(fill, tuple) or sign * (price - fill[1]) <= 0.0:
                     events.append((leg.side, TradeLabel.STOP2, qty, price))
             continue
-        for fill_id, price in leg.exits.items():
+        for fill_id, price in sorted(leg.exits.items()):  # the oldest fill first
             if fill_id in open_fills and leaves(price):
                 events.append((leg.side, TradeLabel.GRID, open_fills[fill_id], price))
     return events

@@ -273,6 +273,14 @@ def test_random_parameters_on_real_crashes(real, span):
     assert sum(result.trades for result in results) > 20
 
 
+def test_an_account_that_loses_all_is_exactly_empty_and_its_figures_are_numbers(real):
+    data, market, rules = real("SOLUSDT", "2022-11-07", 1_100)
+    result = both(data, busy(**RECKLESS), 10_000.0, market, rules)
+    assert result.liquidations == 1
+    assert (result.end_equity, result.net_return, result.max_drawdown) == (0.0, -1.0, 1.0)
+    assert 0.0 < result.max_margin_ratio < 1.0
+
+
 def test_rules_that_change_while_something_is_held(sample, market):
     times = market.bars["time"]
     old = load_market(SYMBOL)
