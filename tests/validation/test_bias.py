@@ -133,8 +133,8 @@ def with_range(indicator: type[bt.Indicator]) -> type[GridStrategyV4]:
 
 # --- what a decision is, and how a difference is told
 
-#: Level -1 is bought in row 98 at 9,914.8: 10,000/1.01 moved to 0.15 % above 9,900. Its exit is 1 % above, less the
-#: inventory's shift of 0.06: 10,013.9, sold in row 99.
+#: Level -1 is bought in row 98 at 9,914.9: 10,000/1.01 moved to 0.15 % above 9,900. Its exit is 1 % above, less the
+#: inventory's shift of 0.06: 10,014.0, sold in row 99.
 ROUND_TRIP = [STILL] * 98 + [(PRICE, PRICE + 10.0, 9_905.0, 9_950.0), (9_950.0, 10_020.0, 9_940.0, 9_950.0)]
 
 
@@ -142,14 +142,14 @@ def test_the_same_backtest_makes_the_same_decisions():
     one, other = decide(ROUND_TRIP), decide(ROUND_TRIP)
     assert len(one) == len(ROUND_TRIP) - FIRST
     assert one.time.tolist() == [at(row) for row in range(FIRST, len(ROUND_TRIP))]
-    assert [trade.exit for trade in one.trades] == [10_013.9]
+    assert [trade.exit for trade in one.trades] == [10_014.0]
     assert first_difference(one, other) is None
 
 
 def test_a_difference_names_bar_step_order_and_both_values():
-    # 5 % of the equity buy 500/9,914.8 = 0.0504, 10 % buy 0.1008; the lot is 0.001.
+    # 5 % of the equity buy 500/9,914.9 = 0.0504, 10 % buy 0.1008; the lot is 0.001.
     assert first_difference(decide(ROUND_TRIP), decide(ROUND_TRIP, order_pct=0.1)) == DecisionDifference(
-        at(FIRST), "BTCUSDT", "entry", "LONG entry at level -1", "buy 0.05 at 9,914.8", "buy 0.1 at 9,914.8"
+        at(FIRST), "BTCUSDT", "entry", "LONG entry at level -1", "buy 0.05 at 9,914.9", "buy 0.1 at 9,914.9"
     )
 
 
@@ -159,22 +159,22 @@ def test_a_level_without_an_order_is_told_by_its_reason():
     assert (difference.field, difference.what) == ("blocked", "LONG level -1")
     assert (difference.expected, difference.found) == ("placed", "min_notional")
     entry = first_difference(decide(ROUND_TRIP), decide(ROUND_TRIP, order_pct=0.005), fields=["entry"])
-    assert (entry.expected, entry.found) == ("buy 0.05 at 9,914.8", "none")
+    assert (entry.expected, entry.found) == ("buy 0.05 at 9,914.9", "none")
 
 
 def test_a_stop_is_told_by_its_price():
-    # TR of row 98 is 105, so ATR is (13*20 + 105)/14 = 26.0714: the stops lie 6 and 8 ATR below 9,914.8.
+    # TR of row 98 is 105, so ATR is (13*20 + 105)/14 = 26.0714: the stops lie 6 and 8 ATR below 9,914.9.
     assert first_difference(decide(ROUND_TRIP), decide(ROUND_TRIP, stop2_atr=8.0)) == DecisionDifference(
-        at(98), "BTCUSDT", "stop", "LONG stop", "at 9,758.3", "at 9,706.2"
+        at(98), "BTCUSDT", "stop", "LONG stop", "at 9,758.4", "at 9,706.3"
     )
 
 
 def test_a_closed_trade_is_told_as_a_whole():
     difference = first_difference(decide(ROUND_TRIP), decide(ROUND_TRIP, maker_fee=0.0), fields=["trade"])
     assert (difference.time, difference.what) == (at(99), "closed trade 1")
-    # 0.05 * 99.1 = 4.955; the fees are 0.02 % of 0.05 * 19,914.8
-    assert difference.expected.startswith("LONG fill 1: 0.05 from 9,914.8 to 10,013.9 (grid), net 4.75571")
-    assert difference.found.startswith("LONG fill 1: 0.05 from 9,914.8 to 10,013.9 (grid), net 4.955")
+    # 0.05 * 99.1 = 4.955; the fees are 0.02 % of 0.05 * 19,914.9
+    assert difference.expected.startswith("LONG fill 1: 0.05 from 9,914.9 to 10,014.0 (grid), net 4.75571")
+    assert difference.found.startswith("LONG fill 1: 0.05 from 9,914.9 to 10,014.0 (grid), net 4.955")
 
 
 def test_what_is_not_asked_for_is_not_compared():
