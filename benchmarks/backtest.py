@@ -34,11 +34,11 @@ BUSY_CONFIG = load_config(BUSY)
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-def load() -> tuple[str, pd.DataFrame, pd.DataFrame]:
-    """Return symbol, candles and funding of the longest market at hand."""
-    candles = SHARED / "candles" / "BTCUSDT-15m.parquet"
+def load(symbol: str = "BTCUSDT") -> tuple[str, pd.DataFrame, pd.DataFrame]:
+    """Return symbol, candles and funding of a real market, or of the synthetic one where it is not at hand."""
+    candles = SHARED / "candles" / f"{symbol}-15m.parquet"
     if candles.exists():
-        return "BTCUSDT", pd.read_parquet(candles), pd.read_parquet(SHARED / "funding" / "BTCUSDT-funding.parquet")
+        return symbol, pd.read_parquet(candles), pd.read_parquet(SHARED / "funding" / f"{symbol}-funding.parquet")
     market = sample_market(days=4 * 365)
     return SYMBOL, market.candles, market.funding
 
@@ -133,11 +133,17 @@ def in_own_process(part: str) -> float:
     return float(done.stdout)
 
 
-def _deeds(summary: dict) -> str:
-    """Return what a run did, for who reads its time."""
+def deeds(fills: float, stops: int, closings: dict[str, int]) -> str:
+    """Return what a run did, for who reads its time; `closings` by label."""
+    cuts = sum(count for label, count in closings.items() if label not in ("grid", "stop1", "stop2"))
+    few = " (under 100 fills prove nothing)" if fills < 100 else ""
+    return f"{fills:,} fills{few}, {stops} stops, {cuts} cuts"
+
+
+def summary_deeds(summary: dict) -> str:
+    """Return what the run of a summary did."""
     labels = {label: row["trades"] for label, row in summary["by_label"].items()}
-    cuts = sum(count for label, count in labels.items() if label not in ("grid", "stop1", "stop2"))
-    return f"{summary['trades']:,} closings, {summary['stops']} stops, {cuts} cuts"
+    return deeds(summary["activity"]["fills"], summary["stops"], labels)
 
 
 def main() -> None:
@@ -184,9 +190,9 @@ def main() -> None:
     for name, text in (
         ("a", "stock Backtrader, empty strategy"),
         ("b", "stock Backtrader, 20 orders replaced a bar, first year, once"),
-        ("c", f"GridStrategyV4, whole, busy preset: {_deeds(counts['c'])}"),
+        ("c", f"GridStrategyV4, whole, busy preset: {summary_deeds(counts['c'])}"),
         ("d", "plain-Python ladder, no framework"),
-        ("e", f"GridStrategyV4, whole, defaults: {_deeds(counts['e'])}"),
+        ("e", f"GridStrategyV4, whole, defaults: {summary_deeds(counts['e'])}"),
     ):
         print(f"  ({name}) {per_bar[name]:10.1f} us  {text}")
     print(f"(c)/(a)  {ratio('c', 'a'):6.2f}   reach: at most 0.50; (e)/(a) {ratio('e', 'a'):.2f}")

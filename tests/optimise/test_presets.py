@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from gridv4_bt.backtest import SymbolData
-from gridv4_bt.config import load_config
+from gridv4_bt.config import GridConfig, departures, load_config
 from gridv4_bt.optimise.markets import make_market
+from gridv4_bt.optimise.space import load_space
 
 PRESETS = Path(__file__).resolve().parents[2] / "presets"
 RECORD = re.compile(r"# (\w+) in 2025-2026 \(not searched\): return ([-+.\d]+)%, drawdown ([.\d]+)%")
@@ -36,3 +37,18 @@ def test_a_preset_says_first_whether_it_would_survive(name):
     assert lines[0].startswith(f"# {name.upper()}USDT: found by ")
     assert lines[1].startswith("# Would this survive? ")
     load_config(PRESETS / f"{name}.toml")
+
+
+@pytest.mark.parametrize("path", sorted(PRESETS.glob("*.toml")), ids=lambda path: path.stem)
+def test_a_preset_names_every_parameter_so_that_new_defaults_do_not_change_it(path):
+    config = load_config(path)
+    assert config.model_fields_set == set(GridConfig.model_fields)
+    assert departures(config) == {}
+
+
+@pytest.mark.parametrize("name", ["btc", "eth", "sol"])
+def test_a_preset_lies_in_its_space(name):
+    values = load_config(PRESETS / f"{name}.toml").model_dump()
+    for parameter, one in load_space(PRESETS / "spaces" / f"{name}.toml").parameters.items():
+        value = values[parameter]
+        assert value in one.choices if one.choices else one.low <= value <= one.high, parameter

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from fake_market import space
 
-from gridv4_bt.config import is_defined
+from gridv4_bt.config import GridConfig, is_defined
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.space import Limit, load_space
 
@@ -63,6 +63,19 @@ def test_a_defined_number_is_searched_where_the_space_names_it(tmp_path):
 @pytest.mark.parametrize("path", sorted(SPACES.glob("*.toml")), ids=lambda path: path.stem)
 def test_the_spaces_that_come_along_leave_the_definition_alone(path):
     assert not any(map(is_defined, load_space(path).parameters))
+
+
+@pytest.mark.parametrize("path", sorted(SPACES.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_defaults_lie_inside_the_spaces_that_come_along(path):
+    loaded, defaults = load_space(path), GridConfig().model_dump()
+    assert {"k", "floor_pct", "levels", "gamma", "kappa", "regime"} == set(loaded.parameters)
+    for name, one in loaded.parameters.items():
+        assert defaults[name] in one.choices if one.choices else one.low < defaults[name] < one.high, name
+
+
+def test_the_spaces_that_come_along_differ_in_their_symbol_alone():
+    first, *others = (load_space(path).model_dump(exclude={"symbols"}) for path in sorted(SPACES.glob("*.toml")))
+    assert others == [first, first]
 
 
 BAD = [
