@@ -46,7 +46,10 @@ def make_feeds(
     end: Any = None,
     warm_up: int = LONGEST_MEMORY_BARS,
 ) -> list[CandleFeed]:
-    """Read and check the data of every symbol.
+    """Read and check the data of every symbol; the feeds are in the order of the alphabet.
+
+    So the same data in any order gives the same run to the last bit: sums run in the order of the feeds, and who gets
+    margin first follows from it.
 
     `start` and `end` (datetime or date, UTC) are the span that is traded; a date as `end` means its whole day. Bars
     before `start`, `warm_up` of them if the data has so many, are loaded too: a GridStrategyV4 warms up on them and
@@ -61,7 +64,7 @@ def make_feeds(
         A file is missing, damaged, or too short for a single decision.
     """
     feeds = []
-    for one in data:
+    for one in sorted(data, key=lambda one: one.symbol):
         feed = CandleFeed(
             dataname=one.candles,
             funding=one.funding,

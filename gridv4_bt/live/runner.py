@@ -16,7 +16,7 @@ import filelock
 import numpy as np
 
 from brokers.live import LiveHedgeBroker
-from feeds.live import CandleSource, ClosedCandle, LiveFeed
+from feeds.live import CandleSource, CandleSteps, ClosedCandle, LiveFeed
 from gridv4_bt.config import GridConfig, backtrader_params, config_as_toml
 from gridv4_bt.core.time import BAR_MS, iso
 from gridv4_bt.engine.columns import LOG_COLUMNS
@@ -326,7 +326,8 @@ class Session:
         )
         cerebro.setbroker(self.broker)
         end = self.clock.now() // BAR_MS * BAR_MS
-        for symbol in self.plan.symbols:
+        candle_steps = CandleSteps()
+        for symbol in sorted(self.plan.symbols):  # as in a backtest, see `make_feeds`
             source = CandleSource(self.gateway.client, executor.unified_symbol(symbol), self.clock, self.event)
             # The history of the first session, so that the indicators are the same.
             first = max(self._first.get(symbol, end), end - longest_memory_bars(config) * BAR_MS)
@@ -337,6 +338,7 @@ class Session:
                 "since": first,
                 "known": tuple(self.log.candles(symbol)),
                 "on_candle": self._received,
+                "steps": candle_steps,
                 "name": symbol,
             }
             cerebro.adddata(LiveFeed(**params))
