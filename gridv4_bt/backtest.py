@@ -45,6 +45,7 @@ def make_feeds(
     start: Any = None,
     end: Any = None,
     warm_up: int = LONGEST_MEMORY_BARS,
+    feed: Callable[..., CandleFeed] = CandleFeed,
 ) -> list[CandleFeed]:
     """Read and check the data of every symbol; the feeds are in the order of the alphabet.
 
@@ -65,7 +66,7 @@ def make_feeds(
     """
     feeds = []
     for one in sorted(data, key=lambda one: one.symbol):
-        feed = CandleFeed(
+        made = feed(
             dataname=one.candles,
             funding=one.funding,
             mark=one.mark,
@@ -76,8 +77,8 @@ def make_feeds(
             warm_up=warm_up,
             name=one.symbol,
         )
-        feeds.append(feed)
-    names = [feed.p.name for feed in feeds]
+        feeds.append(made)
+    names = [made.p.name for made in feeds]
     for name in names:
         if names.count(name) > 1:
             raise DataError(f"{name} is given twice; each symbol may have one candle file")
@@ -90,6 +91,7 @@ def make_cerebro(
     cash: float,
     rules: Path | None = None,
     broker: Callable[..., HedgeBroker] = HedgeBroker,
+    strategy: type[GridStrategyV4] = GridStrategyV4,
 ) -> bt.Cerebro:
     """Return a Cerebro with one wallet, and one GridStrategyV4 and RunRecorder for every feed.
 
@@ -107,7 +109,7 @@ def make_cerebro(
     cerebro.setbroker(broker(cash=cash, markets=markets, **exchange))
     for feed in feeds:
         cerebro.adddata(feed)
-        cerebro.addstrategy(GridStrategyV4, symbol=feed.p.name, **values)
+        cerebro.addstrategy(strategy, symbol=feed.p.name, **values)
     cerebro.addanalyzer(RunRecorder, _name="record")
     return cerebro
 
