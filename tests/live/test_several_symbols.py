@@ -11,7 +11,7 @@ from live_market import differences, events, rows
 from feeds.live import SETTLE_MS
 from feeds.synthetic import SYMBOL
 from gridv4_bt.audit.audit import audit
-from gridv4_bt.core.time import BAR_MS, iso, time_ms
+from gridv4_bt.core.time import BAR_MS, DAY_MS, iso, time_ms
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.faults import Fault, Faults
@@ -176,6 +176,29 @@ def test_a_late_candle_is_waited_for_20_seconds_and_the_audit_replays_the_steps(
     assert replayed.session.late == {symbol: {time} for symbol in symbols}
     assert replayed.differences == [] and replayed.is_identical
     assert len(replayed.matched) > 20
+
+
+def test_restarted_while_a_symbol_lacks_a_candle_nothing_is_charged_twice_or_forgotten(trio, spoilt):
+    scene = trio(bars=56, settings=ROUGH)
+    bars = (DAY_MS - scene.exchange.now % DAY_MS) // BAR_MS  # funding is settled at midnight
+    time, answer = late(scene, bars, 120, SECOND)
+    spoilt(scene, answer)
+    with ServerThread(scene.api) as server:
+        until = 3 * (bars + 1) + 2  # the two that have the candle of the settlement decide
+        for stop in (until, None):
+            with scene.session(server.url, stop) as session:
+                session._cerebro.run()
+                session.save()
+                if stop:
+                    seen = {symbol: one["seen"] for symbol, one in session._decisions.items()}
+                    assert session.bars == until and seen[SECOND] < seen[SYMBOL] == seen[THIRD]
+    assert [symbol for symbol, times in decided(scene).items() if time not in times] == [SECOND]
+    replayed = audit(scene.folder)
+    assert any(one.time == time and one.paid for one, _ in replayed.payments)
+    assert replayed.is_identical
+    assert not any("funding differs" in alert for alert in scene.alerts)
+    strategies = session._cerebro.runstrats[0]
+    assert len({strategy.memory.realized_today for strategy in strategies}) == 1
 
 
 def test_a_candle_within_20_seconds_of_the_others_is_in_the_step(trio, spoilt, tmp_path):
