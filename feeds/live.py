@@ -209,7 +209,7 @@ class CandleSteps:
                 return
             now = clock.now()
             if not hurried and (self._found or someone_has):
-                hurried, limit = True, min(limit, now + self._together_ms)
+                hurried, limit = True, now + self._together_ms
             if now >= limit:
                 break
             pause = int(1000 * _PAUSES[min(looks, len(_PAUSES) - 1)])
