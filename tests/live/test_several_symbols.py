@@ -201,6 +201,37 @@ def test_restarted_while_a_symbol_lacks_a_candle_nothing_is_charged_twice_or_for
     assert len({strategy.memory.realized_today for strategy in strategies}) == 1
 
 
+class Crash(Exception):
+    """The end of the process in the middle of a step."""
+
+
+def test_killed_between_the_symbols_of_a_step_the_others_still_learn_what_was_closed_in_it(trio, tmp_path):
+    scene = trio(bars=60, settings=ROUGH)
+    crashes = [26, 35]  # bars in which SOL, the last to decide, closes at a loss
+    with ServerThread(scene.api) as server:
+        for bar in (*crashes, None):
+            with scene.session(server.url) as session:
+                if bar is None:
+                    session.run()
+                    break
+
+                def die(symbol, session=session, bars=bar):
+                    decision = session._decisions.get(SECOND)
+                    if decision and decision["snapshot"]["count"] == bars:
+                        raise Crash
+
+                session._on_bar = die
+                with pytest.raises(Crash):
+                    session._cerebro.run()
+                assert {symbol: one["snapshot"]["count"] - bar for symbol, one in session._decisions.items()} == {
+                    SECOND: 0, SYMBOL: -1, THIRD: -1,
+                }  # fmt: skip
+                assert session.saved is None or session.saved["broker"]["closed"]["before"] > 0
+    assert same_in_any_order(scene, tmp_path)
+    losses = [trade for trade in rows(tmp_path / "trades.csv") if trade["label"] != "grid"]
+    assert {trade["symbol"] for trade in losses} >= {THIRD}
+
+
 def test_a_candle_within_20_seconds_of_the_others_is_in_the_step(trio, spoilt, tmp_path):
     scene = trio(bars=30, settings=ROUGH)
     _, answer = late(scene, 5, 15, SECOND)
