@@ -1,13 +1,15 @@
 """Random parameter sets in Backtrader, in the compiled kernel and live: three ways that must trade the same.
 
-python tests/parity_fuzz.py --sets 300 --live 20 --seed 1
+python tests/parity_fuzz.py --sets 300 --live 20 --cut 20 --seed 1
 
 A set is run in Backtrader and in the kernel over the same bars of a real market (the busy one where there is none) and
 compared to the last bit. The first sets are traded live too: three symbols in one wallet, through the real ccxt
-client at the local exchange, against the backtest of all three.
+client at the local exchange, against the backtest of all three. Then runs are repeated on data that ends early: with
+every number of the definition moved at once, and with each of them alone.
 """
 
 import argparse
+import logging
 import random
 import sys
 import tempfile
@@ -17,7 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from random_sets import BAR, CRASHES, RULES, SHARED, SYMBOLS, Stretch, random_data, random_set
+import random_sets
+from busy import busy
+from random_sets import BAR, CRASHES, DEFINED, SYMBOLS, Stretch, moved_set, random_data, random_set
 from same_runs import assert_same
 
 from gridv4_bt.backtest import make_cerebro, make_feeds, run
@@ -25,6 +29,7 @@ from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.warm_up import history_bars
 from gridv4_bt.metrics.recorder import SymbolRecord
 from gridv4_bt.sweep import SweepMarket, sweep
+from gridv4_bt.validation.bias import CutRun, lookahead, tables
 
 LIVE_BARS = 120
 LIVE_CASH = 10_000.0
@@ -73,7 +78,7 @@ def compare_kernel(seed: int, number: int, compared: Compared, **fixed: object) 
     draw = draw_of(seed, number)
     config = random_set(draw, **fixed)
     data, cash = random_data(draw), draw.choice((300.0, 1e4, 1e4, 1e4, 1e6, 1e7))
-    rules = RULES if RULES.exists() else None
+    rules = random_sets.rules()
     [result] = sweep(SweepMarket.of(make_feeds([data])[0], rules), [config], cash, log=True, closed=True)
     reference = run(make_cerebro(make_feeds([data]), config, cash, rules))
     compared.add(config, reference.records, reference.summary)
@@ -94,7 +99,7 @@ def compare_live(seed: int, number: int, compared: Compared, bars: int = LIVE_BA
 
     class RealMarket(Market):
         def _data(self):
-            if not SHARED.is_dir():
+            if not random_sets.IS_REAL:
                 return super()._data()
             return [Stretch(symbol, begin, history_bars(config) + bars).data() for symbol in SYMBOLS]
 
@@ -116,15 +121,53 @@ def compare_live(seed: int, number: int, compared: Compared, bars: int = LIVE_BA
         assert not unequal, "\n".join([*unequal[:10], *scene.alerts[:10]])
 
 
+def cut_and_rerun(draw: random.Random, config: GridConfig, cuts: int = 5) -> list[CutRun]:
+    """Run a config again on data that ends early, at twice as many bars as `cuts`."""
+    rules = random_sets.rules()
+    data = tables(make_feeds([random_data(draw)]))
+    return lookahead(data, lambda some: make_cerebro(make_feeds(some), config, 1e4, rules), cuts, draw.randrange(1_000))
+
+
+def compare_cuts(seed: int, number: int) -> list[CutRun]:
+    """Cut and rerun a set in which every number of the definition is moved."""
+    draw = draw_of(seed, number)
+    return cut_and_rerun(draw, moved_set(draw))
+
+
+def compare_cuts_of(seed: int, name: str) -> list[CutRun]:
+    """Cut and rerun the busy preset with one number of the definition moved."""
+    draw = random.Random(f"{seed} {name}")
+    return cut_and_rerun(draw, busy(**{name: getattr(moved_set(draw), name)}))
+
+
+def rerun_all(seed: int, sets: int) -> bool:
+    """Cut and rerun, print what was compared and return whether a decision differs."""
+    began = time.perf_counter()
+    runs = [(f"set {number}", compare_cuts(seed, number)) for number in range(sets)]
+    runs += [(name, compare_cuts_of(seed, name)) for name in DEFINED]
+    differing = [(name, run.difference) for name, cuts in runs for run in cuts if run.difference is not None]
+    for name, difference in differing:
+        print(f"cut and rerun: {name} of seed {seed} differs: {difference}")
+    cuts, bars = sum(len(cuts) for _, cuts in runs), sum(run.bars for _, cuts in runs for run in cuts)
+    seconds = time.perf_counter() - began
+    print(f"Cut and rerun: every number of the definition moved in {sets} sets, one of them in {len(runs) - sets}")
+    print(f"  {cuts:,} cuts, decisions at {bars:,} bars compared, {len(differing)} differences\n  {seconds:.0f} s")
+    return bool(differing)
+
+
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--sets", type=int, default=300)
     options.add_argument("--live", type=int, default=20, help="how many of them are traded live too")
+    options.add_argument("--cut", type=int, default=20, help="how many sets are run again on cut data")
     options.add_argument("--first", type=int, default=0, help="number of the first set")
     options.add_argument("--seed", type=int, default=1)
     given = options.parse_args()
+    logging.getLogger("gridv4.live").setLevel(logging.CRITICAL)  # refusals of post-only orders are part of it
     failed = False
     for name, compare, count in (("kernel", compare_kernel, given.sets), ("live", compare_live, given.live)):
+        if not count:
+            continue
         began, compared = time.perf_counter(), Compared()
         for number in range(given.first, given.first + count):
             try:
@@ -133,6 +176,8 @@ def main() -> int:
                 failed = True
                 print(f"{name}: set {number} of seed {given.seed} differs: {error}", flush=True)
         print(f"Backtrader = {name}: {compared}\n  {time.perf_counter() - began:.0f} s", flush=True)
+    if given.cut:
+        failed |= rerun_all(given.seed, given.cut)
     return int(failed)
 
 

@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -11,14 +12,17 @@ from busy_market import busy_market
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.backtest import SymbolData
-from gridv4_bt.config import GridConfig
+from gridv4_bt.config import GridConfig, departures, is_defined
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-RULES = SHARED / "brackets" / "leverage_brackets_history.json"
+IS_REAL = SHARED.is_dir() and find_spec("pyarrow") is not None  #: whether real markets can be read
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 BAR = pd.Timedelta(minutes=15)
 #: When prices fell: LUNA, 3AC, FTX, the yen carry trade, tariffs, and the largest liquidation so far.
 CRASHES = ("2022-05-11", "2022-06-14", "2022-11-09", "2024-08-05 04:00", "2025-02-03 02:00", "2025-10-10 21:15")
+
+#: Every number of the definition with what it gives.
+DEFINED = {name: field.default for name, field in GridConfig.model_fields.items() if is_defined(name)}
 
 #: From, to and whether small values are as likely as large ones (log); whole numbers where both ends are.
 RANGES = {
@@ -72,6 +76,14 @@ def random_set(draw: random.Random, **fixed: object) -> GridConfig:
     return busy(**values | fixed)
 
 
+def moved_set(draw: random.Random) -> GridConfig:
+    """Return such a set in which every number of the definition has another value than the definition gives."""
+    while True:
+        config = random_set(draw)
+        if departures(config).keys() == DEFINED.keys():
+            return config
+
+
 def _number(draw: random.Random, low: float, high: float, scale: str = "linear") -> float:
     if isinstance(low, int) and isinstance(high, int):
         return draw.randint(low, high)
@@ -110,12 +122,17 @@ def random_data(draw: random.Random) -> SymbolData:
     """Return a random stretch, of the busy market where there is no real one; every fourth without its funding."""
     seed, bare = draw.randrange(40), draw.random() < 0.25
     stretch = random_stretch(draw)
-    if SHARED.is_dir():
+    if IS_REAL:
         data = stretch.data()
     else:
         market = _busy_market(seed)
         data = SymbolData(SYMBOL, market.candles.iloc[: stretch.bars], market.funding)
     return replace(data, funding=None) if bare else data
+
+
+def rules() -> Path | None:
+    """Return the file of the real markets' dated brackets, None for the packaged ones."""
+    return SHARED / "brackets" / "leverage_brackets_history.json" if IS_REAL else None
 
 
 @cache
