@@ -18,6 +18,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a program, it takes the code of this checkout
+
 import pandas as pd
 import random_sets
 from busy import busy
