@@ -51,6 +51,17 @@ def test_a_random_set_is_the_same_live(markets):
     assert compared.fills > 4
 
 
+@pytest.mark.skipif(not random_sets.IS_REAL, reason="no real market data")
+def test_liquidations_are_the_same_live():
+    pytest.importorskip("aiohttp")
+    logging.getLogger("gridv4.live").setLevel(logging.CRITICAL)
+    compared = Compared()
+    compare_live(
+        1, 126, compared, bars=40
+    )  # after the first the wallet bears only orders of the few units that are left
+    assert compared.others["liquidations"] == 2
+
+
 def test_a_cut_changes_no_decision_with_every_number_of_the_definition_moved(markets):
     runs = compare_cuts(SEED, 0)
     assert len(runs) == 10 and sum(run.bars for run in runs) > 3_000
