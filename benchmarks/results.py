@@ -5,6 +5,7 @@ minutes of one core. `--only BTCUSDT` prints the rows of one symbol by year and 
 """
 
 import argparse
+import gc
 import hashlib
 import json
 import sys
@@ -108,6 +109,7 @@ def backtest(
     detail: bool = False,
 ) -> WholeRun:
     """Return the recording of a backtest of some symbols in one wallet."""
+    gc.collect()  # what earlier runs left behind are circles of large objects
     feeds = make_feeds([files_of(folder, symbol, detail) for symbol in symbols], start=start, end=end)
     with tempfile.TemporaryDirectory() as place:
         cerebro = make_cerebro(feeds, config, CASH, rules_file(Path(place)))
@@ -161,9 +163,9 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *rows)) + "\n"
 
 
-def percent(value: float) -> str:
-    """Return a signed percentage with one digit."""
-    return f"{value:+.1%}".replace("%", " %")
+def percent(value: float, digits: int = 1) -> str:
+    """Return a signed percentage."""
+    return f"{value:+.{digits}%}".replace("%", " %")
 
 
 def number(value: float | None) -> str:
@@ -183,7 +185,7 @@ def year_row(name: str, one: Span) -> list[str]:
     return [
         name, one.name, percent(one.total), number(one.sharpe), percent(one.drawdown)[1:], f"{one.fills} ({one.longs})",
         f"{one.trades} ({one.wins})", str(one.labels.get("deviance", 0)), str(one.labels.get("grid", 0)), str(others),
-        f"{one.held:.3%}".replace("%", " %"), f"{one.most:.2f}",
+        percent(one.held, 3)[1:], f"{one.most:.2f}",
     ]  # fmt: skip
 
 
@@ -194,7 +196,7 @@ def symbol_rows(folder: Path, symbol: str) -> list[list[str]]:
 
 def cell(one: Span) -> str:
     """Return the figures of a whole run in one cell."""
-    return f"{percent(one.total)}; {percent(one.drawdown)[1:]}; {number(one.sharpe)}; {one.fills}"
+    return f"{percent(one.total)}; {percent(one.drawdown)[1:]}; {number(one.sharpe)}; {one.fills:,}"
 
 
 def data_rows(folder: Path) -> Iterator[list[str]]:
@@ -227,10 +229,10 @@ def wallet(folder: Path, name: str, config: GridConfig = DEFAULTS) -> WholeRun:
 def variant_rows(folder: Path) -> Iterator[list[str]]:
     """Yield a row for each variant: every symbol over all its years, then the wallets."""
     for name, config in VARIANTS.items():
-        runs = [backtest(folder, [symbol], config) for symbol in EVERY]
-        runs += [wallet(folder, where, config) for where in WALLETS]
+        cells = [cell(spans(backtest(folder, [symbol], config))[-1]) for symbol in EVERY]
+        cells += [cell(spans(wallet(folder, where, config))[-1]) for where in WALLETS]
         sys.stderr.write(f"{name}\n")
-        yield [name, *(cell(spans(run)[-1]) for run in runs)]
+        yield [name, *cells]
 
 
 def month_rows(folder: Path) -> Iterator[list[str]]:
@@ -240,7 +242,7 @@ def month_rows(folder: Path) -> Iterator[list[str]]:
             for mode in ("pessimistic", "path", "detail"):
                 run = backtest(folder, [symbol], config.model_copy(update={"intrabar": mode}), *MONTH, detail=True)
                 one = spans(run)[-1]
-                row = [symbol, settings, mode, f"{one.total:+.2%}".replace("%", " %"), f"{one.drawdown:.2%}"]
+                row = [symbol, settings, mode, percent(one.total, 2), percent(one.drawdown, 2)[1:]]
                 yield [*row, str(one.fills), str(one.trades), str(run.wallet.ambiguous_bars)]
 
 
@@ -251,8 +253,14 @@ def concentration(name: str, run: WholeRun) -> list[str]:
     days = daily_returns(*run.curve, run.wallet.start)[1]
     best = np.sort(days)[::-1]
     without = [float(np.prod(1.0 + best[count:]) - 1.0) for count in (0, 1, 5, 10)]
-    worst = f"{best[-1]:+.2%}".replace("%", " %")
-    return [name, str(len(times)), str(len(bars)), str(bars.max()), *(percent(one) for one in without), worst]
+    return [
+        name,
+        str(len(times)),
+        str(len(bars)),
+        str(bars.max()),
+        *(percent(one) for one in without),
+        percent(best[-1], 2),
+    ]
 
 
 SHORT_YEARS = ("2022", "2023", "2024", "2025", "2026", "all")
