@@ -1,8 +1,8 @@
 """Print the measurements of docs/research.md that need parameters only: `python benchmarks/research.py`.
 
-One rule at a time off, the width of the spread, the grid of 375 points around the defaults, 200 sets of a wide space, and
-what the guards against overfitting say of them, by the compiled sweep over ../shared/data. It takes some five minutes of
-one core.
+One rule at a time off, the width of the spread, the grid of 375 points around the defaults, 200 sets of a wide space,
+and what the guards against overfitting say of them, by the compiled sweep over ../shared/data. It takes some five
+minutes of one core.
 """
 
 import random
@@ -119,10 +119,9 @@ def print_variants(symbol: str, market: SweepMarket, variants: Mapping[str, Mapp
 
 def print_grid(name: str, totals: NDArray[np.float64]) -> None:
     """Print how the points of the grid end, and the rank of the defaults."""
-    say(
-        f"{name}: {np.sum(totals > 0.0)} of {len(totals)} earn, median {np.median(totals):+.1%}, {totals.min():+.1%} to "
-        f"{totals.max():+.1%}; defaults {totals[OURS]:+.1%}, rank {np.sum(totals > totals[OURS]) + 1}"
-    )
+    ours = f"defaults {totals[OURS]:+.1%}, rank {np.sum(totals > totals[OURS]) + 1}"
+    spread = f"median {np.median(totals):+.1%}, {totals.min():+.1%} to {totals.max():+.1%}"
+    say(f"{name}: {np.sum(totals > 0.0)} of {len(totals)} earn, {spread}; {ours}")
 
 
 def print_guards(grid: NDArray[np.float64], wide: NDArray[np.float64]) -> None:
