@@ -279,14 +279,6 @@ class Reconciler:
             order.exchange_id = trade.order_id
         return order, "" if order else name
 
-    def _liquidation_fee(self, symbol: str, trade: Trade) -> float:
-        """Return what the exchange has charged for a liquidation beside the trade's commission, quote.
-
-        A row that is not there yet is found by the comparison of the wallets.
-        """
-        rows = self.executor.liquidation_fees(trade.time)
-        return -plain_sum(row.amount for row in rows if row.symbol == symbol and row.trade_id == trade.id)
-
     def _fee(self, trade: Trade) -> float:
         """Return a trade's commission in quote; one in another asset is converted at its last price."""
         if not trade.fee or trade.fee_asset == "USDT":
@@ -295,6 +287,14 @@ class Reconciler:
         self.foreign_fees += trade.fee * price
         self.log("fee_converted", asset=trade.fee_asset, amount=trade.fee, price=price)
         return trade.fee * price
+
+    def _liquidation_fee(self, symbol: str, trade: Trade) -> float:
+        """Return what the exchange has charged for a liquidation beside the trade's commission, quote.
+
+        A row that is not there yet is found by the comparison of the wallets.
+        """
+        rows = self.executor.liquidation_fees(trade.time)
+        return -plain_sum(row.amount for row in rows if row.symbol == symbol and row.trade_id == trade.id)
 
     def _awaits_trades(self, symbol: str, side: PositionSide | None = None) -> bool:
         return any(order.status is OrderStatus.DONE and not order.is_settled for order in self.orders.of(symbol, side))
