@@ -91,7 +91,7 @@ def make_cerebro(
     cash: float,
     rules: Path | None = None,
     broker: Callable[..., HedgeBroker] = HedgeBroker,
-    strategy: type[GridStrategyV4] = GridStrategyV4,
+    strategy: type[GridStrategyV4] | None = None,
 ) -> bt.Cerebro:
     """Return a Cerebro with one wallet, and one GridStrategyV4 and RunRecorder for every feed.
 
@@ -109,7 +109,7 @@ def make_cerebro(
     cerebro.setbroker(broker(cash=cash, markets=markets, **exchange))
     for feed in feeds:
         cerebro.adddata(feed)
-        cerebro.addstrategy(strategy, symbol=feed.p.name, **values)
+        cerebro.addstrategy(strategy or GridStrategyV4, symbol=feed.p.name, **values)
     cerebro.addanalyzer(RunRecorder, _name="record")
     return cerebro
 

@@ -91,12 +91,12 @@ class Foresight(GridStrategyV4):
 
 
 class ForesightOfAnother(GridStrategyV4):
-    """Halts at the bar before the last symbol falls by more than 1 %."""
+    """Halts at the bar before BTCUSDT falls by more than 1 %, in any other symbol."""
 
     def check_circuit_breaker(self):
         super().check_circuit_breaker()
-        leader = self.datas[-1]
-        if len(leader) < leader.buflen() and leader.close[1] < 0.99 * leader.close[0]:
+        leader = self.getdatabyname("BTCUSDT")
+        if leader is not self.feed and len(leader) < leader.buflen() and leader.close[1] < 0.99 * leader.close[0]:
             self.memory.halted = 1
 
 
