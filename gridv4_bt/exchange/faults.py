@@ -82,20 +82,20 @@ _RANDOM: Sequence[tuple[str, str, float]] = (
 CLOSE_REFUSALS = (-2010, -2019, -2022, -4016, -4140, -4164, -4188, -4411)
 #: Further random faults: answers that are late, empty, stale or wrong for a while. `weight` is as above.
 _WRONG: Sequence[Mapping[str, Any]] = (
-    {"on": "GET /fapi/v3/positionRisk", "kind": "empty_positions", "weight": 1.0, "lasts": 20},
-    {"on": "GET /fapi/v3/account", "kind": "empty_assets", "weight": 1.0, "lasts": 1_800},
-    {"on": "GET /fapi/v1/userTrades", "kind": "late_trades", "weight": 0.3, "bars": 2, "lasts": 3_600},
-    {"on": "GET /fapi/v1/order", "kind": "stale_not_found", "weight": 2.0, "lasts": 20},
-    {"on": "GET /fapi/v1/openAlgoOrders", "kind": "stop_vanishes", "weight": 0.5},
-    {"on": "GET /fapi/v1/openOrders", "kind": "partial_then_cancel", "weight": 2.0, "only": "opens"},
-    {"on": "GET /fapi/v1/openOrders", "kind": "partial_then_cancel", "weight": 1.0, "only": "closes"},
-    {"on": "GET /fapi/v1/klines", "kind": "clock_step", "weight": 0.2, "ms": 600_000, "lasts": 1_800},
-    {"on": "GET /fapi/v1/klines", "kind": "clock_step", "weight": 0.2, "ms": -600_000, "lasts": 1_800},
-    {"on": "*", "kind": "clock_step", "weight": 0.03, "ms": 600_000, "lasts": 1_800, "whose": "client"},
-    {"on": "*", "kind": "clock_step", "weight": 0.03, "ms": -600_000, "lasts": 1_800, "whose": "client"},
-    {"on": "*", "kind": "escalating_ban", "weight": 0.05, "seconds": 60, "most": 1_800},
+    {"on": "GET /fapi/v3/positionRisk", "kind": "empty_positions", "weight": 8.0, "lasts": 20},
+    {"on": "GET /fapi/v3/account", "kind": "empty_assets", "weight": 5.0, "lasts": 1_800},
+    {"on": "GET /fapi/v1/userTrades", "kind": "late_trades", "weight": 1.5, "bars": 2, "lasts": 3_600},
+    {"on": "GET /fapi/v1/order", "kind": "stale_not_found", "weight": 5.0, "lasts": 20},
+    {"on": "GET /fapi/v1/openAlgoOrders", "kind": "stop_vanishes", "weight": 5.0},
+    {"on": "GET /fapi/v1/openOrders", "kind": "partial_then_cancel", "weight": 8.0, "only": "opens"},
+    {"on": "GET /fapi/v1/openOrders", "kind": "partial_then_cancel", "weight": 4.0, "only": "closes"},
+    {"on": "GET /fapi/v1/klines", "kind": "clock_step", "weight": 1.0, "ms": 600_000, "lasts": 1_800},
+    {"on": "GET /fapi/v1/klines", "kind": "clock_step", "weight": 1.0, "ms": -600_000, "lasts": 1_800},
+    {"on": "*", "kind": "clock_step", "weight": 0.1, "ms": 600_000, "lasts": 1_800, "whose": "client"},
+    {"on": "*", "kind": "clock_step", "weight": 0.1, "ms": -600_000, "lasts": 1_800, "whose": "client"},
+    {"on": "*", "kind": "escalating_ban", "weight": 0.1, "seconds": 60, "most": 1_800},
     {"on": "*", "kind": "error", "weight": 0.05, "code": -2015, "lasts": 20},
-    *({"on": "POST /fapi/v1/order", "kind": "error", "weight": 0.5, "code": code, "only": "closes"}
+    *({"on": "POST /fapi/v1/order", "kind": "error", "weight": 10.0, "code": code, "only": "closes"}
       for code in CLOSE_REFUSALS),
 )  # fmt: skip
 #: Names of the mixtures of random faults.
