@@ -52,6 +52,7 @@ _CASH = 10_000.0
 _CENT = 0.01
 _HALTED = 3  # exit code
 _RESTARTS = 5  # after halts, in one seed
+_PERSON_MS = 60_000  # until a person starts a halted session again
 
 
 @dataclass
@@ -68,7 +69,7 @@ class Result:
     checks: int = 0  #: calm bars at which books and exchange were compared
     broken: list[str] = field(default_factory=list)  #: invariants that did not hold
     laws: list[Violation] = field(default_factory=list)  #: breaches of the laws
-    stops: int = 0  #: stops of whole legs that were triggered
+    stops: int = 0  #: orders of stops that were triggered
     cuts: int = 0  #: closings at market: pruned, stopped in the first stage, reduced
     closes: int = 0  #: closings of all kinds
     refused_closes: int = 0  #: closes at market that the exchange refused
@@ -202,6 +203,7 @@ def run_seed(
             laws.ended(api.exchange, process.exitcode or 0)
             if process.exitcode == _HALTED and result.halts < _RESTARTS:
                 result.halts += 1
+                server.call(lambda: api.exchange.advance(api.exchange.now + _PERSON_MS))
                 continue
             if process.exitcode != 0:
                 result.broken.append(f"the session ended with {process.exitcode}: {_last_words(folder)}")
@@ -324,7 +326,8 @@ def _judge(folder: Path, result: Result, laws: Laws, exchange: Exchange) -> None
     labels = [TradeLabel(row["label"]) for row in trades]
     result.closes = len(labels)
     result.cuts = sum(label in CUTS and label is not TradeLabel.STOP2 for label in labels)
-    result.stops = sum(order.close_position for order in exchange.order_records.orders.values())
+    names = [parse_id(order.client_id) for order in exchange.order_records.orders.values() if order.executed]
+    result.stops = sum(name is not None and name.purpose is Purpose.STOP for name in names)
     if checked is not None:
         until = checked["bar"] + BAR_MS
         known = [row for row in trades if row["close_time"].astype(int) <= checked["bar"]]

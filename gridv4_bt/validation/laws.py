@@ -107,10 +107,11 @@ class Laws:
         self._settle_refusals(exchange)
 
     def restarted(self) -> None:
-        """Begin a new process of the bot: it does not know what the last one was told."""
+        """Begin a new process of the bot: it does not know what the last one was told, nor acted since its end."""
         self._told_until = 0
         # An answer on its way when the process was killed is not known to anybody.
         self._refusals = [one for one in self._refusals if one.time < self._before]
+        self._before = 0
 
     def ended(self, exchange: Exchange, code: int) -> None:
         """Check what a process that has ended by itself leaves behind: nobody acts any more."""

@@ -105,8 +105,8 @@ TEXTS = (
 )  # fmt: skip
 PARAMETERS = (
     "symbol", "side", "positionSide", "type", "quantity", "price", "timeInForce", "limit", "startTime", "endTime",
-    "fromId", "orderId", "batchOrders", "orderidlist", "interval", "page", "countdownTime", "leverage", "algoType", "triggerPrice",
-    "closePosition", "newClientOrderId", "algoId", "recvWindow", "reduceOnly",
+    "fromId", "orderId", "batchOrders", "orderidlist", "interval", "page", "countdownTime", "leverage", "algoType",
+    "triggerPrice", "closePosition", "newClientOrderId", "algoId", "recvWindow", "reduceOnly",
 )  # fmt: skip
 
 
