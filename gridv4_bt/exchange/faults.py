@@ -93,7 +93,7 @@ _WRONG: Sequence[Mapping[str, Any]] = (
     {"on": "GET /fapi/v1/klines", "kind": "clock_step", "weight": 1.0, "ms": -600_000, "lasts": 1_800},
     {"on": "*", "kind": "clock_step", "weight": 0.1, "ms": 600_000, "lasts": 1_800, "whose": "client"},
     {"on": "*", "kind": "clock_step", "weight": 0.1, "ms": -600_000, "lasts": 1_800, "whose": "client"},
-    {"on": "*", "kind": "escalating_ban", "weight": 0.1, "seconds": 60, "most": 1_800},
+    {"on": "*", "kind": "escalating_ban", "weight": 0.1, "seconds": 1_200, "most": 7_200},
     {"on": "*", "kind": "error", "weight": 0.05, "code": -2015, "lasts": 20},
     *({"on": "POST /fapi/v1/order", "kind": "error", "weight": 10.0, "code": code, "only": "closes"}
       for code in CLOSE_REFUSALS),
