@@ -11,7 +11,7 @@ from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Fault
 from gridv4_bt.exchange.front import Front
 from gridv4_bt.exchange.messages import Request, Response, error_response
-from gridv4_bt.exchange.records import AlgoRecord, OrderRecord
+from gridv4_bt.exchange.records import CLOSING, AlgoRecord, OrderRecord
 
 _PAGE = b"<html><head><title>Error</title></head><body><center><h1>%s</h1></center></body></html>"
 
@@ -29,8 +29,7 @@ def applies(exchange: Exchange, fault: Fault, request: Request) -> bool:
 
 def _closes(values: dict[str, str]) -> bool:
     """Return whether the order that a request describes closes a leg."""
-    closes = (values.get("positionSide"), values.get("side")) in (("LONG", "SELL"), ("SHORT", "BUY"))
-    return closes or values.get("reduceOnly") == "true"
+    return (values.get("positionSide"), values.get("side")) in CLOSING or values.get("reduceOnly") == "true"
 
 
 def apply_fault(api: Front, fault: Fault, request: Request) -> Response:
@@ -118,11 +117,10 @@ def _oldest_open(exchange: Exchange, fault: Fault) -> OrderRecord | None:
     """Return the oldest open limit order that a fault can fill in part."""
     given = fault.model_fields_set
     for order in exchange.order_records.open_orders(fault.symbol or None):
-        closes = (order.position_side, order.side) in (("LONG", "SELL"), ("SHORT", "BUY")) or order.reduce_only
         if (
             ("side" not in given or order.side == fault.side)
             and ("position_side" not in given or order.position_side == fault.position_side)
-            and (not fault.only or closes == (fault.only == "closes"))
+            and (not fault.only or order.closes == (fault.only == "closes"))
             and exchange.can_fill_part(order, fault.share)
         ):
             return order

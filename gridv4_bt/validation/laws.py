@@ -20,12 +20,11 @@ from gridv4_bt.exchange.control import PREFIX
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.messages import Request, Response
 from gridv4_bt.exchange.order_records import stop_key
-from gridv4_bt.exchange.records import OrderRecord
+from gridv4_bt.exchange.records import CLOSING
 
 BARE_MS = 60_000  #: longest time without a stop, of time in which the exchange answers
 OUTAGE_MS = 20_000  #: after a request without an answer; the bot asks again then at the latest
 ALERT_MS = 20 * 60_000  #: from a refused close to the alert
-_CLOSING = {("LONG", "SELL"), ("SHORT", "BUY")}
 _OVERLOADED = (403, 408, 418, 429)  # statuses without an answer to the question
 
 
@@ -115,7 +114,7 @@ class Laws:
 
     def ended(self, exchange: Exchange, code: int) -> None:
         """Check what a process that has ended by itself leaves behind: nobody acts any more."""
-        entries = [order for order in exchange.order_records.open_orders() if not _closes(order)]
+        entries = [order for order in exchange.order_records.open_orders() if not order.closes]
         if entries:
             self._break(Law.END, exchange.now, "", f"exit {code}: {len(entries)} entries are open")
         for symbol, side in _legs_without_stop(exchange):
@@ -194,7 +193,7 @@ class Laws:
         for order, answer in zip(orders, answers, strict=False):
             code = answer.get("code", 0) if isinstance(answer, dict) else 0
             leg = order.get("symbol", ""), order.get("positionSide", "")
-            is_close = order.get("type") == "MARKET" and (leg[1], order.get("side")) in _CLOSING
+            is_close = order.get("type") == "MARKET" and (leg[1], order.get("side")) in CLOSING
             if is_close and isinstance(code, int) and code < 0:
                 self.refused_closes += 1
                 trades = len(exchange.ledger.trades)
@@ -223,10 +222,6 @@ class Laws:
 def by_law(violations: Iterable[Violation]) -> Counter[Law]:
     """Return how often each law was broken."""
     return Counter(one.law for one in violations)
-
-
-def _closes(order: OrderRecord) -> bool:
-    return order.reduce_only or (order.position_side, order.side) in _CLOSING
 
 
 def _legs_without_stop(exchange: Exchange) -> list[tuple[str, PositionSide]]:
