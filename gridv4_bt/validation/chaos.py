@@ -51,8 +51,8 @@ _LONGEST_RUN_S = 600.0
 _CASH = 10_000.0
 _CENT = 0.01
 _HALTED = 3  # exit code
-_RESTARTS = 5  # after halts, in one seed
-_PERSON_MS = 60_000  # until a person starts a halted session again
+_RESTARTS = 20  # after halts, in one seed
+_PERSON_MS = 30 * 60_000  # until a person starts a halted session again
 
 
 @dataclass

@@ -91,6 +91,7 @@ class Laws:
         self._bare: dict[tuple[str, PositionSide], int] = {}  # ms for which a leg has had no stop
         self._reported: set[Hashable] = set()
         self._refusals: list[_Refusal] = []
+        self._trades = 0  # before the request; one refused with an unknown outcome may have been executed
 
     def observe(self, exchange: Exchange, request: Request, response: Response) -> None:
         """Check the laws after a request."""
@@ -104,6 +105,7 @@ class Laws:
             self._note_refusals(exchange, request, name, response)
         self._check_intents(exchange, name)
         self._settle_refusals(exchange)
+        self._trades = len(exchange.ledger.trades)
 
     def restarted(self) -> None:
         """Begin a new process of the bot: it does not know what the last one was told, nor acted since its end."""
@@ -113,7 +115,12 @@ class Laws:
         self._before = 0
 
     def ended(self, exchange: Exchange, code: int) -> None:
-        """Check what a process that has ended by itself leaves behind: nobody acts any more."""
+        """Check what a process that has ended by itself leaves behind, when nobody acts any more.
+
+        In a ban it could do nothing about it.
+        """
+        if exchange.now < self._told_until:
+            return
         entries = [order for order in exchange.order_records.open_orders() if not order.closes]
         if entries:
             self._break(Law.END, exchange.now, "", f"exit {code}: {len(entries)} entries are open")
@@ -196,9 +203,8 @@ class Laws:
             is_close = order.get("type") == "MARKET" and (leg[1], order.get("side")) in CLOSING
             if is_close and isinstance(code, int) and code < 0:
                 self.refused_closes += 1
-                trades = len(exchange.ledger.trades)
                 client_id = order.get("newClientOrderId", "")
-                self._refusals.append(_Refusal(exchange.now, name, client_id, code, leg, trades))
+                self._refusals.append(_Refusal(exchange.now, name, client_id, code, leg, self._trades))
 
     def _settle_refusals(self, exchange: Exchange) -> None:
         for one in self._refusals:

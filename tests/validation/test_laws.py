@@ -247,6 +247,17 @@ def test_an_end_with_entries_or_without_stops_is_not(bot):
     ]
 
 
+def test_an_end_in_a_ban_is_not_judged(bot):
+    bot.hold()
+    bot.faults({"kind": "banned", "seconds": 60})
+    bot.get("time")
+    bot.laws.ended(bot.exchange, 3)
+    assert bot.broken() == {}
+    bot.wait(60)
+    bot.laws.ended(bot.exchange, 3)
+    assert bot.broken() == {Law.END: 1}
+
+
 # --- refused closes
 
 
@@ -292,6 +303,16 @@ def test_a_close_that_is_executed_after_all_needs_no_alert(refused):
     refused.market("SELL", "LONG", 1.0, newClientOrderId=f"{CLOSE}.8")
     refused.wait(10 * 60)
     assert judged(refused) == {}
+
+
+@pytest.mark.parametrize(("executed", "broken"), [(True, {}), (False, {Law.ALERT: 1})])
+def test_a_close_of_unknown_outcome_that_was_executed_needs_no_alert(bot, executed, broken):
+    bot.hold()
+    bot.protect()
+    bot.faults({"on": "POST /fapi/v1/order", "kind": "timeout", "executed": executed})
+    assert bot.market("SELL", "LONG", 1.0, newClientOrderId=f"{CLOSE}.7")["code"] == -1007
+    bot.wait(20 * 60)
+    assert judged(bot) == broken
 
 
 def test_a_close_of_another_fill_is_not_the_same(refused):
