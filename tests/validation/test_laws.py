@@ -9,7 +9,10 @@ from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.api import Api
 from gridv4_bt.exchange.messages import Request
 from gridv4_bt.live.ids import parse_id
+from gridv4_bt.record.trades import TRADE_COLUMNS
+from gridv4_bt.validation import chaos
 from gridv4_bt.validation.booking_law import booking_errors
+from gridv4_bt.validation.chaos import Result
 from gridv4_bt.validation.laws import Alert, Law, Laws, by_law
 
 MINUTE = 60_000
@@ -442,3 +445,64 @@ def test_time_of_the_exchange_at_a_time_of_the_wall(bot):
     (first, began), *_ = bot.laws._moments
     bot.laws._moments = [(10.0, began), (20.0, began + MINUTE)]
     assert [bot.laws.time_at(wall) - began for wall in (5.0, 10.0, 19.9, 20.0, 99.0)] == [0, 0, 0, MINUTE, MINUTE]
+
+
+# --- the reports of the sessions of a seed
+
+
+@pytest.fixture
+def judge(tmp_path, traded):
+    """Judge the rows that sessions have written, of a bot that has traded as above."""
+
+    def found(*rows, trades=RIGHT):
+        lines = [json.dumps({"broken": []} | one) for one in rows]
+        (tmp_path / "chaos.jsonl").write_text("\n".join([*lines, '{"bar": 1, "cut by a ki']), encoding="utf-8")
+        (tmp_path / "state").mkdir()
+        cells = dict.fromkeys(TRADE_COLUMNS, "0") | {"symbol": "TESTUSDT", "regime": "RANGE"}
+        times = {"open_time": "2024-01-01T00:15:00Z", "close_time": "2024-01-01T00:45:00Z"}
+        text = [TRADE_COLUMNS, *([(cells | times | one)[name] for name in TRADE_COLUMNS] for one in trades)]
+        table = "".join(",".join(map(str, row)) + "\n" for row in text)
+        (tmp_path / "state" / "trades.csv").write_text(table, encoding="utf-8")
+        result = Result(1)
+        chaos._judge(tmp_path, result, traded.laws, traded.exchange)
+        return result
+
+    return found
+
+
+def bar(number, start=10_000.0, **more):
+    return {"bar": START_MS + number * QUARTER, "fills": 2, "start": start} | more
+
+
+CHECKED = {"checked": True, "held": {"LONG": [[2, 1.5]], "SHORT": []}}
+
+
+def laws_of(result):
+    return [(one.law, (one.time - START_MS) // QUARTER, one.text) for one in result.laws if one.law is not Law.STOP]
+
+
+def test_reports_of_a_good_seed_break_no_law(judge):
+    result = judge(bar(2), bar(3, **CHECKED))
+    assert laws_of(result) == []
+    assert (result.bars, result.fills, result.closes, result.cuts, result.stops, result.checks) == (2, 2, 2, 1, 0, 1)
+
+
+def test_a_wallet_that_is_corrected_and_back_breaks_the_law_twice(judge):
+    assert laws_of(judge(bar(1), bar(2, 0.0), bar(3, 0.0), bar(4))) == [
+        (Law.WALLET, 3, "corrected by -10000.0000, and nobody has moved money"),
+        (Law.WALLET, 5, "corrected by 10000.0000, and nobody has moved money"),
+    ]
+
+
+def test_wrong_books_of_the_last_checked_bar_break_the_law(judge):
+    result = judge(bar(3, **CHECKED), trades=(row(1, "manual", 1.0), row(2, "oldest", 0.5)))
+    assert [text for _, _, text in laws_of(result)] == [
+        "LONG: 0 closed by others at the exchange, 1 in the books",
+        "fill 1: 1 exited at the exchange, 0 in the books",
+    ]
+
+
+def test_differences_at_calm_bars_are_invariants_and_those_of_money_laws(judge):
+    result = judge(bar(3, **CHECKED, broken=["equity 1.0000, at the exchange 2.0000", "LONG 1, at the exchange 2"]))
+    assert len(result.broken) == 2
+    assert laws_of(result) == [(Law.WALLET, 4, "equity 1.0000, at the exchange 2.0000")]
