@@ -16,7 +16,7 @@ import filelock
 import numpy as np
 
 from brokers.live import LiveHedgeBroker
-from feeds.live import CandleSource, ClosedCandle, LiveFeed
+from feeds.live import CandleSource, CandleSteps, ClosedCandle, LiveFeed
 from gridv4_bt.config import GridConfig, backtrader_params, config_as_toml
 from gridv4_bt.core.time import BAR_MS, iso
 from gridv4_bt.engine.columns import LOG_COLUMNS
@@ -108,7 +108,9 @@ class Session:
         self._decisions: dict[str, dict[str, Any]] = saved.get("strategies", {})
         self._first: dict[str, int] = saved.get("first", {})  # open time of the first bar of history, by symbol
         self._is_armed = False  # the dead man's switch
-        self._trades_written = 0
+        closed = (saved.get("broker") or {}).get("closed", {"before": 0, "trades": []})
+        self._closed_before: int = closed["before"]
+        self._trades_written = len(closed["trades"])  # of the broker's closed trades
         self._journaled = 0  # number of the newest journal record that the previous state includes
         self.connection = Connection(gateway.client, gateway.clock, self.event)
 
@@ -155,7 +157,7 @@ class Session:
         now = self.clock.now()
         self.reconciler = Reconciler(executor, self.journal, self.bot, self.event, since=now)
         self.reconciler.restore(((self.saved or {}).get("broker") or {}).get("desk"))
-        cash = executor.wallet()
+        cash = executor.wallet() or executor.balance() or 0.0  # an empty wallet has no row
         if not cash > 0.0 and self.saved is None:
             raise ConfigError("the futures wallet holds no USDT: transfer some to it first")
         (self.plan.folder / "config.toml").write_text(config_as_toml(self.plan.config), encoding="utf-8")
@@ -242,10 +244,16 @@ class Session:
         """Return bar and snapshot of a symbol's last decision in the previous session, None if there is none."""
         return self._decisions.get(symbol)
 
+    def trades_seen(self, symbol: str) -> int:
+        """Return how many of the closings that are handed over from the previous session a symbol knows already."""
+        seen: int = (self._decisions.get(symbol) or {}).get("seen", 0)
+        return max(seen - self._closed_before, 0)
+
     def decided(self, strategy: LiveStrategy, bar: int) -> None:
         """Save a decision, before any order of it is sent."""
         symbol = strategy.market.symbol
-        self._decisions[symbol] = {"bar": bar, "snapshot": take_snapshot(strategy)}
+        seen = self.broker.closed_before + strategy.trades_seen
+        self._decisions[symbol] = {"bar": bar, "seen": seen, "snapshot": take_snapshot(strategy)}
         row = np.array(strategy.log[-len(LOG_COLUMNS) :])
         self._write_records(symbol, row)
         self.save()
@@ -272,7 +280,7 @@ class Session:
                 "bot": self.bot,
                 "first": self._first,
                 "strategies": self._decisions,
-                "broker": self.broker.to_json() if begun else (self.saved or {}).get("broker"),
+                "broker": self.broker.to_json(self._seen_by_all()) if begun else (self.saved or {}).get("broker"),
                 "files": self.log.sizes(),
             }
         )
@@ -280,6 +288,11 @@ class Session:
         self._journaled = self.journal.last
 
     # ---
+
+    def _seen_by_all(self) -> int:
+        """Return how many closings of the bot the strategies of all symbols that have decided know."""
+        decisions = [self._decisions[symbol] for symbol in self.plan.symbols if symbol in self._decisions]
+        return min((decision.get("seen", 0) for decision in decisions), default=0)
 
     def _alert_left_alone(self) -> None:
         """Alert of orders and positions of symbols that the previous session traded and this one does not."""
@@ -326,7 +339,8 @@ class Session:
         )
         cerebro.setbroker(self.broker)
         end = self.clock.now() // BAR_MS * BAR_MS
-        for symbol in self.plan.symbols:
+        candle_steps = CandleSteps()
+        for symbol in sorted(self.plan.symbols):  # as in a backtest, see `make_feeds`
             source = CandleSource(self.gateway.client, executor.unified_symbol(symbol), self.clock, self.event)
             # The history of the first session, so that the indicators are the same.
             first = max(self._first.get(symbol, end), end - longest_memory_bars(config) * BAR_MS)
@@ -337,6 +351,7 @@ class Session:
                 "since": first,
                 "known": tuple(self.log.candles(symbol)),
                 "on_candle": self._received,
+                "steps": candle_steps,
                 "name": symbol,
             }
             cerebro.adddata(LiveFeed(**params))
