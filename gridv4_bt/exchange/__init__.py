@@ -18,5 +18,5 @@ Differences from the real one:
 * STOP_MARKET and STOP are simulated; take-profit and trailing orders, isolated margin and multi-assets mode are not.
 * A stop with `closePosition` expires when other orders close its leg.
 * Where only some symbols have finer candles, the whole bars of the others are matched with the first of these.
-* There is only USDT and only this account: its own trades are the only trades.
+* There is only USDT and only this account. `trades` and `aggTrades` show each closed candle as four trades.
 """

@@ -20,10 +20,11 @@ from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.database import Database
 from gridv4_bt.exchange.endpoints import ENDPOINTS
 from gridv4_bt.exchange.exchange import Exchange
-from gridv4_bt.exchange.faults import Faults
+from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.limits import Limits, TooMany
 from gridv4_bt.exchange.messages import Request, Response, error_response, json_response, unavailable
 from gridv4_bt.exchange.params import check_signature, check_timestamp
+from gridv4_bt.exchange.wrong_clocks import WrongClocks
 
 KEY, SECRET = "paper", "paper-secret"
 _PAGED = ("/fapi/v1/openOrders", "/fapi/v1/userTrades", "/fapi/v1/income")
@@ -39,6 +40,7 @@ class Api:
     limits : of requests and orders; by default the exchange's own.
     store : where the state is saved after each request; a state in it is loaded first.
     faults : faults to apply to requests.
+    observe : called after every request, those of control included, with the exchange, the request and its response.
     go_on : called with the exchange before every request to advance its time; its `speed`, if it has one, is in seconds
         of the market per second. Without it the exchange is advanced by control requests.
     """
@@ -52,6 +54,7 @@ class Api:
         store: Database | None = None,
         faults: Faults | None = None,
         go_on: Callable[[Exchange], None] | None = None,
+        observe: Callable[[Exchange, Request, Response], None] | None = None,
     ) -> None:
         self.exchange = exchange
         self.limits = limits or Limits()
@@ -60,6 +63,8 @@ class Api:
         self._key, self._secret = key, secret
         self._store = store
         self._go_on = go_on
+        self._observe = observe
+        self.clocks = WrongClocks()
         if store is not None and not store.load(exchange):
             store.save(exchange)
         self._saved = self._progress()
@@ -71,19 +76,32 @@ class Api:
 
     def respond(self, request: Request) -> Response:
         """Return the response to a request, after saving what the request changed."""
+        response = self._respond(request)
+        if self._observe is not None:
+            self._observe(self.exchange, request, response)
+        return response
+
+    def _respond(self, request: Request) -> Response:
         self.tick()
         if request.path.startswith(control.PREFIX):
             response = json_response(*control.respond(self, request))
         else:
-            fault = self.faults.draw(
-                request.method, request.path, lambda fault: fault_effects.applies(self.exchange, fault, request)
-            )
+            fault = self._draw(request)
             response = self.serve(request) if fault is None else fault_effects.apply_fault(self, fault, request)
             if fault is None and request.path in _PAGED and response.status == 200:
                 self.pages[request.path] = response.body
         if request.method != "GET" or self.exchange.order_records.changed or self._saved != self._progress():
             return response if self._save() else unavailable()
         return response
+
+    def _draw(self, request: Request) -> Fault | None:
+        """Return the fault of a request; inside a ban there is none, each request is refused alike."""
+        exchange = self.exchange
+        if self.limits.banned(exchange.now):
+            return None
+        return self.faults.draw(
+            request.method, request.path, lambda fault: fault_effects.applies(exchange, fault, request), exchange.now
+        )
 
     def tick(self) -> None:
         """Advance the time and save what that has changed."""
@@ -93,8 +111,9 @@ class Api:
                 self._save()
 
     def serve(self, request: Request, skew: int = 0) -> Response:
-        """Return the exchange's response; `skew` is by how much its clock is ahead, ms."""
+        """Return the exchange's response; `skew` is by how much its clock is ahead for this request, ms."""
         exchange = self.exchange
+        skew += self.clocks.ahead("server", exchange.now)
         endpoint = ENDPOINTS.get((request.method, request.path))
         if endpoint is None:
             return error_response(ApiError(-5000, request.path))

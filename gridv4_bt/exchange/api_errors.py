@@ -86,13 +86,13 @@ class ApiError(Exception):
 
     Parameters
     ----------
-    code : one of `CODES`.
+    code : one of `CODES`, or another one of Binance's.
     details : fill the braces of the text.
     text, status : in place of those of the code.
     """
 
     def __init__(self, code: int, *details: object, text: str = "", status: int = 0) -> None:
-        usual, usual_status = CODES[code]
+        usual, usual_status = CODES.get(code, ("An error occurred.", 400))
         self.code = code
         self.text = text or usual.format(*details)
         self.status = status or usual_status

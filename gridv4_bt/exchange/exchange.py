@@ -305,6 +305,11 @@ class Exchange:
         symbol, side = stop_key(algo)
         self.order_records.withdraw_algo(algo, self.book(symbol).leg(side), records.CANCELED, self.now)
 
+    def expire_algo(self, algo: AlgoRecord) -> None:
+        """End an open conditional order untriggered, as the exchange does on its own account."""
+        symbol, side = stop_key(algo)
+        self.order_records.withdraw_algo(algo, self.book(symbol).leg(side), records.EXPIRED, self.now)
+
     def _check(self, single: SingleOrder, book: ReplayBook) -> None:
         if single.symbol in self.isolated:
             raise ApiError(-1130, text="Isolated margin is not simulated; set the margin type to CROSSED.")
@@ -380,14 +385,24 @@ class Exchange:
 
     def fill_part(self, order: OrderRecord, share: float) -> None:
         """Execute a share of an open limit order, in whole lots and never all of it."""
-        single, book = self.order_records.single(order), self.book(order.symbol)
-        qty = int(single.remaining / book.market.step * share) * book.market.step
-        enough = opens(single, book) or leg_of(single, book).tracker.qty >= qty
-        if 0.0 < qty < single.remaining and single.type is OrderType.LIMIT and enough:
-            self.singles.execute(single, book, single.price, qty, maker=True)
+        if self.can_fill_part(order, share):
+            single, book = self.order_records.single(order), self.book(order.symbol)
+            self.singles.execute(single, book, single.price, _part(single, book, share), maker=True)
             self._tidy()
+
+    def can_fill_part(self, order: OrderRecord, share: float) -> bool:
+        """Return whether a share of an open order can be executed in whole lots."""
+        single, book = self.order_records.single(order), self.book(order.symbol)
+        qty = _part(single, book, share)
+        enough = opens(single, book) or leg_of(single, book).tracker.qty >= qty
+        return 0.0 < qty < single.remaining and single.type is OrderType.LIMIT and enough
 
     @property
     def _time(self) -> int:
         """Time of the present event: inside a bar its last millisecond."""
         return self._stamp or self.now
+
+
+def _part(single: SingleOrder, book: ReplayBook, share: float) -> float:
+    """Return a share of what is left of an order, in whole lots."""
+    return int(single.remaining / book.market.step * share) * book.market.step

@@ -45,12 +45,33 @@ class Limits:
         self._orders = {"10S": Window(TEN_SECONDS, orders_10s), "1M": Window(MINUTE_MS, orders_1m)}
         self._refused = 0
         self._banned_until = 0
+        self._ban = self._longest_ban = 0  # ms; of a ban that each request inside it doubles
+
+    def ban(self, seconds: int, longest: int, now: int) -> None:
+        """Ban the address for some seconds; each request inside the ban begins it anew, twice as long, up to a longest.
+
+        The request that is being answered is the first one inside it and does not yet lengthen it.
+        """
+        self._banned_until = now + 1000 * seconds
+        self._ban, self._longest_ban = 500 * seconds, 1000 * max(longest, seconds)
+
+    def banned(self, now: int) -> bool:
+        """Return whether a ban is in force."""
+        return now < self._banned_until
+
+    def lift(self) -> None:
+        """End any ban."""
+        self._banned_until = self._ban = 0
 
     def spend(self, weight: int, orders: int, now: int) -> dict[str, str]:
         """Count a request and return its rate limit headers, or raise `TooMany`."""
-        if now < self._banned_until:
+        if self.banned(now):
+            if self._ban:
+                self._ban = min(2 * self._ban, self._longest_ban)
+                self._banned_until = max(self._banned_until, now + self._ban)
             text = f"Way too many requests; IP banned until {self._banned_until}."
             raise TooMany(-1003, text=text, status=418, wait=-(-(self._banned_until - now) // 1000))
+        self._ban = 0
         window = self._weight
         window.roll(now)
         window.count += weight

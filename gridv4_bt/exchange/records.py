@@ -5,6 +5,8 @@ from dataclasses import dataclass
 NEW, PARTIALLY_FILLED, FILLED = "NEW", "PARTIALLY_FILLED", "FILLED"
 CANCELED, EXPIRED, REJECTED, FINISHED = "CANCELED", "EXPIRED", "REJECTED", "FINISHED"
 OPEN_STATUSES = (NEW, PARTIALLY_FILLED)
+#: positionSide and side of the orders that close a leg, in hedge mode.
+CLOSING = frozenset({("LONG", "SELL"), ("SHORT", "BUY")})
 
 
 @dataclass(slots=True)
@@ -38,6 +40,11 @@ class OrderRecord:
     def is_open(self) -> bool:
         """Whether it can still be executed."""
         return self.status in OPEN_STATUSES
+
+    @property
+    def closes(self) -> bool:
+        """Whether it can only close a leg."""
+        return self.reduce_only or (self.position_side, self.side) in CLOSING
 
 
 @dataclass(slots=True)

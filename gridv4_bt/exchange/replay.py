@@ -65,6 +65,11 @@ class ReplayBook(SymbolBook):
         self._leverage = leverage
         self.max_notional = self.market.max_notional(leverage)
 
+    @property
+    def first_time(self) -> int:
+        """Open time of the first recorded bar, ms."""
+        return self._recording.time[0]
+
     def settle_funding(self, rate: float) -> None:
         """Charge a settlement and add it to `settled`."""
         before = self.account.funding

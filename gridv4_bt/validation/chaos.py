@@ -1,7 +1,8 @@
 """Chaos test: a live session under random faults and kills, compared with the exchange's own ledger.
 
 The exchange runs in this process; the bot runs in child processes that get SIGKILL during a request or a moment after
-it. Between the faults come calm bars, at which books and exchange must agree.
+it. Between the faults come calm bars, at which books and exchange must agree. The laws (see
+`gridv4_bt.validation.laws`) hold at every request.
 """
 
 import json
@@ -24,6 +25,7 @@ from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.config import GridConfig, config_as_toml, load_config
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.core.time import BAR_MS, HOUR_MS
+from gridv4_bt.engine.labels import CUTS, TradeLabel
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.engine.warm_up import history_bars
@@ -37,6 +39,9 @@ from gridv4_bt.live.ids import Purpose, parse_id
 from gridv4_bt.live.live_strategy import LiveStrategy
 from gridv4_bt.live.paper import PaperClock, gateway_at
 from gridv4_bt.live.runner import Session, SessionPlan
+from gridv4_bt.record.trades import read_trades
+from gridv4_bt.validation.booking_law import booking_errors
+from gridv4_bt.validation.laws import Alert, Law, Laws, Violation
 from presets import BUSY
 
 #: Of every `CYCLE` bars the last `CALM` are calm: no fault, no kill.
@@ -44,8 +49,10 @@ CYCLE, CALM = 25, 4
 _REQUESTS_PER_BAR = 10  # about; a kill is drawn at each request
 _LONGEST_RUN_S = 600.0
 _CASH = 10_000.0
+_CENT = 0.01
 _HALTED = 3  # exit code
-_RESTARTS = 5  # after halts, in one seed
+_RESTARTS = 20  # after halts, in one seed
+_PERSON_MS = 30 * 60_000  # until a person starts a halted session again
 
 
 @dataclass
@@ -61,6 +68,11 @@ class Result:
     fills: int = 0
     checks: int = 0  #: calm bars at which books and exchange were compared
     broken: list[str] = field(default_factory=list)  #: invariants that did not hold
+    laws: list[Violation] = field(default_factory=list)  #: breaches of the laws
+    stops: int = 0  #: orders of stops that were triggered
+    cuts: int = 0  #: closings at market: pruned, stopped in the first stage, reduced
+    closes: int = 0  #: closings of all kinds
+    refused_closes: int = 0  #: closes at market that the exchange refused
     seconds: float = 0.0
 
 
@@ -69,18 +81,34 @@ class CheckedSession(Session):
 
     report: Path
 
+    def watch_alerts(self) -> None:
+        """Write every alert to the report, also one that is not sent because it repeats an earlier one."""
+        send = self.monitor.alert
+
+        def alert(what: str, **fields: Any) -> None:
+            text = " ".join([what.replace("_", " "), *(f"{name} {value}" for name, value in fields.items())])
+            self._write({"alert": text, "wall": time.time()})
+            send(what, **fields)
+
+        self.monitor.alert = alert  # type: ignore[method-assign]
+
+    def _write(self, row: dict[str, Any]) -> None:
+        with self.report.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"broken": []} | row) + "\n")
+
     def decided(self, strategy: LiveStrategy, bar: int) -> None:
         """Compare the books with the exchange before any order is sent."""
         super().decided(strategy, bar)
         account = self.broker.account
-        found = {"bar": bar, "fills": account.fills, "broken": []}
+        found: dict[str, Any] = {"bar": bar, "fills": account.fills, "start": account.start}
         # At a full hour the exchange may have settled funding that belongs to the next bar.
         settles = (bar + BAR_MS) % HOUR_MS == 0
         if is_calm(bar + BAR_MS) and is_calm(bar) and not self.reconciler.unbooked and not settles:
             found["checked"] = True
             found["broken"] = self._compare(strategy)
-        with self.report.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(found) + "\n")
+            trackers = {leg.side.name: leg.tracker for leg in strategy.sides}
+            found["held"] = {name: list(zip(one.ids, one.qtys)) for name, one in trackers.items()}
+        self._write(found)
 
     def carried_out(self, strategy: LiveStrategy) -> None:
         """Check that every open leg has a stop."""
@@ -98,8 +126,7 @@ class CheckedSession(Session):
         for side in PositionSide:
             if held[side].qty > 0.0 and (side, True) not in stops:
                 broken.append(f"{side.name} {held[side].qty:g} is held without a stop")
-        with self.report.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"stops": True, "broken": broken}) + "\n")
+        self._write({"stops": True, "broken": broken})
 
     def _compare(self, strategy: LiveStrategy) -> list[str]:
         broken = []
@@ -131,13 +158,16 @@ def is_calm(time_ms: int) -> bool:
     return time_ms // BAR_MS % CYCLE >= CYCLE - CALM
 
 
-def run_seed(seed: int, bars: int, folder: Path, fault_rate: float = 0.03, kills_per_bar: float = 0.03) -> Result:
+def run_seed(
+    seed: int, bars: int, folder: Path, fault_rate: float = 0.03, kills_per_bar: float = 0.03, mixture: str = "usual"
+) -> Result:
     """Run one bot under the faults and kills of one seed.
 
     Parameters
     ----------
     fault_rate : share of requests with a fault outside the calm bars.
     kills_per_bar : how often the process is killed, on average.
+    mixture : of the faults, "usual" or "all" (see `gridv4_bt.exchange.faults.random_faults`).
     """
     began = time.perf_counter()
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # connections end with the processes
@@ -154,29 +184,33 @@ def run_seed(seed: int, bars: int, folder: Path, fault_rate: float = 0.03, kills
     feeds = make_feeds([SymbolData(SYMBOL, candles, market.funding)])
     start = int(feeds[0].candles.time[history_bars(config)])
     exchange = Exchange(feeds, {SYMBOL: load_market_history(SYMBOL)}, config, _CASH, start)
-    storm = _Storm(rng, random_faults(seed, fault_rate), kills_per_bar, result)
-    api = Api(exchange, faults=storm, go_on=storm.go_on)
+    storm = _Storm(rng, random_faults(seed, fault_rate, mixture), kills_per_bar, result)
+    laws = Laws(_intent)
+    api = Api(exchange, faults=storm, go_on=storm.go_on, observe=laws.observe)
     storm.api = api
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["gridv4_bt.validation.chaos"])
     with ServerThread(api) as server:
         while time.perf_counter() - began < _LONGEST_RUN_S:
             process = context.Process(target=_live, args=(server.url, str(folder)))
+            laws.restarted()
             process.start()
             storm.process = process
             process.join(_LONGEST_RUN_S)
             storm.process = None
             if process.exitcode == -signal.SIGKILL:
                 continue
+            laws.ended(api.exchange, process.exitcode or 0)
             if process.exitcode == _HALTED and result.halts < _RESTARTS:
                 result.halts += 1
+                server.call(lambda: api.exchange.advance(api.exchange.now + _PERSON_MS))
                 continue
             if process.exitcode != 0:
                 result.broken.append(f"the session ended with {process.exitcode}: {_last_words(folder)}")
             break
         else:
             result.broken.append("it did not come to an end")
-    _read_report(folder / "chaos.jsonl", result)
+    _judge(folder, result, laws, api.exchange)
     result.requests = storm.requests
     result.seconds = time.perf_counter() - began
     return result
@@ -203,6 +237,8 @@ class _Storm(Faults):
         self.requests += 1
         _one_order_per_intent(self.api.exchange, self._result)
         if is_calm(self.api.exchange.now):
+            self.api.limits.lift()
+            self.api.clocks.clear()
             return
         self._until_kill -= 1.0
         if self._until_kill <= 0.0 and self.process is not None:
@@ -214,20 +250,25 @@ class _Storm(Faults):
             else:
                 threading.Timer(self._rng.uniform(0.0, 0.03), _kill, (process,)).start()
 
-    def draw(self, method: str, path: str, applies: Callable[[Fault], bool]) -> Fault | None:
-        if is_calm(self.api.exchange.now):
+    def draw(self, method: str, path: str, applies: Callable[[Fault], bool], now: int = 0) -> Fault | None:
+        if is_calm(now):
             return None
-        fault = self._faults.draw(method, path, applies)
+        fault = self._faults.draw(method, path, applies, now)
         if fault is not None:
             self._result.faults[fault.kind] += 1
         return fault
 
 
+def _intent(client_id: str) -> tuple[Any, ...] | None:
+    """Return what an order of ours is for: all parts of its id but the generation."""
+    name = parse_id(client_id)
+    return None if name is None else name[:-1]
+
+
 def _one_order_per_intent(exchange: Exchange, result: Result) -> None:
     """Note where two open orders serve one purpose."""
-    intents = Counter(
-        name[:5] for order in exchange.order_records.open_orders() if (name := parse_id(order.client_id)) is not None
-    )
+    intents = Counter(_intent(order.client_id) for order in exchange.order_records.open_orders())
+    del intents[None]
     for intent, count in intents.items():
         text = f"{count} orders stand for {intent}"
         if count > 1 and text not in result.broken:
@@ -249,6 +290,7 @@ def _live(url: str, folder: str) -> None:
     gateway = gateway_at(url, clock, stop)
     with CheckedSession(SessionPlan([SYMBOL], config, path / "state"), gateway, lambda title, text: None) as session:
         session.report = path / "chaos.jsonl"
+        session.watch_alerts()
         try:
             session.prepare()
             session.run()
@@ -257,19 +299,54 @@ def _live(url: str, folder: str) -> None:
             sys.exit(_HALTED)
 
 
-def _read_report(path: Path, result: Result) -> None:
+def _judge(folder: Path, result: Result, laws: Laws, exchange: Exchange) -> None:
+    """Read the reports and records of a seed's sessions, and judge by them the laws that only they show."""
+    rows = _report(folder / "chaos.jsonl")
     decided = set()
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue  # cut by a kill
+    start, checked = _CASH, None
+    for row in rows:
         result.broken.extend(f"{row.get('bar', '')} {text}" for text in row["broken"])
         result.checks += bool(row.get("checked"))
         result.fills = row.get("fills", result.fills)
-        if "bar" in row:
-            decided.add(row["bar"])
+        if "bar" not in row:
+            continue
+        decided.add(row["bar"])
+        if abs(row["start"] - start) > _CENT:
+            text = f"corrected by {row['start'] - start:.4f}, and nobody has moved money"
+            laws.broken(Law.WALLET, row["bar"] + BAR_MS, text)
+            start = row["start"]
+        if row.get("checked"):
+            checked = row
+            for text in row["broken"]:
+                if text.startswith(("equity", "fees")):
+                    laws.broken(Law.WALLET, row["bar"] + BAR_MS, text)
     result.bars = len(decided)
+    path = folder / "state" / "trades.csv"
+    trades = read_trades(path) if path.exists() else []
+    labels = [TradeLabel(row["label"]) for row in trades]
+    result.closes = len(labels)
+    result.cuts = sum(label in CUTS and label is not TradeLabel.STOP2 for label in labels)
+    names = [parse_id(order.client_id) for order in exchange.order_records.orders.values() if order.executed]
+    result.stops = sum(name is not None and name.purpose is Purpose.STOP for name in names)
+    if checked is not None:
+        until = checked["bar"] + BAR_MS
+        known = [row for row in trades if row["close_time"].astype(int) <= checked["bar"]]
+        for text in booking_errors(exchange, until, known, checked["held"]):
+            laws.broken(Law.BOOKED, until, text)
+    alerts = [Alert(laws.time_at(row["wall"]), row["alert"]) for row in rows if "alert" in row]
+    laws.judge_alerts(alerts, exchange.now)
+    result.refused_closes = laws.refused_closes
+    result.laws = laws.violations
+
+
+def _report(path: Path) -> list[dict[str, Any]]:
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue  # cut by a kill
+    return rows
 
 
 def _last_words(folder: Path) -> str:

@@ -5,6 +5,12 @@ import pytest
 pytest.importorskip("aiohttp")
 
 from gridv4_bt.validation.chaos import run_seed
+from gridv4_bt.validation.laws import Law
+
+NEW = {
+    "empty_positions", "empty_assets", "clock_step", "escalating_ban", "error", "stale_not_found", "stop_vanishes",
+    "partial_then_cancel",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("first", [1, 5, 9])
@@ -15,3 +21,13 @@ def test_books_and_exchange_agree_after_every_storm(tmp_path, first):
     assert all(result.bars >= 24 and result.checks for result in results)
     assert sum(result.kills for result in results) >= 1
     assert sum(result.faults.total() for result in results) > 40
+
+
+def test_a_storm_of_all_faults_counts_what_happened_and_judges_it(tmp_path):
+    results = [run_seed(seed, 26, tmp_path / str(seed), 0.1, 0.05, "all") for seed in (3, 4)]
+    met = set().union(*(result.faults for result in results))
+    assert met & NEW, "the new kinds of faults are drawn"
+    for result in results:
+        assert result.requests > 100
+        assert result.cuts <= result.closes
+        assert all(isinstance(one.law, Law) and one.text for one in result.laws)
