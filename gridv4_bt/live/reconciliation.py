@@ -22,6 +22,8 @@ from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, OrderStat
 
 #: Seconds before each further query for trades that the exchange has and does not list yet.
 _TRADE_PAUSES = (0.5, 1.0, 2.0, 3.0)
+#: Generations skipped for each damaged line of the journal, so that no id of an order in it is used again.
+_LOST_GENERATIONS = 1_000
 
 
 class Mismatch(NamedTuple):
@@ -85,6 +87,7 @@ class Reconciler:
             self.order_sync.generation = state["generation"]
             self.since = state["since"]
             known = state["journal"]
+            self.journal.last = max(self.journal.last, known)
         for record in self.journal.before:
             for item in record["orders"]:
                 order = Order.from_json(item)
@@ -93,6 +96,7 @@ class Reconciler:
                     order.status = OrderStatus.UNKNOWN
                     order.sent = self._clock.now()  # or before: the process may have sent it as it died
                     self.orders.add(order)
+        self.order_sync.generation += _LOST_GENERATIONS * self.journal.lost
 
     # --- what the exchange has done
 

@@ -6,13 +6,13 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import backtrader as bt
 import ccxt
-import filelock
 import numpy as np
 
 from brokers.live import LiveHedgeBroker
@@ -28,11 +28,13 @@ from gridv4_bt.live.clock import Clock
 from gridv4_bt.live.connection import Connection, MarketQueries, Refused, Unreachable
 from gridv4_bt.live.executor import Executor
 from gridv4_bt.live.first_stop import FirstStop
-from gridv4_bt.live.journal import Journal
+from gridv4_bt.live.folder_lock import FolderLock
+from gridv4_bt.live.journal import NAME, Journal
 from gridv4_bt.live.live_strategy import LiveStrategy
 from gridv4_bt.live.logger import SessionLog
 from gridv4_bt.live.monitor import Limits, Monitor
 from gridv4_bt.live.own_orders import OrderStatus
+from gridv4_bt.live.private_files import make_private, write_private
 from gridv4_bt.live.reconciliation import Reconciler
 from gridv4_bt.live.state import StateFile
 from gridv4_bt.record.run_record import SymbolRecord
@@ -90,20 +92,12 @@ class Session:
         self.bars = 0  #: decided in this session
         self._on_bar = on_bar
         plan.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = filelock.FileLock(plan.folder / "lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise ConfigError(f"{plan.folder}: another bot works here; stop it, or name another --state-dir") from None
-        self._file = StateFile(plan.folder, gateway.name)
-        loaded = self._file.load()
-        self.saved = loaded.content
+        self._lock = FolderLock(plan.folder)
+        with ExitStack() as undo:
+            undo.callback(self._lock.release)
+            self._open(notify)
+            undo.pop_all()
         saved = self.saved or {}
-        self.log = SessionLog(plan.folder, saved.get("files", {}), len(plan.symbols) > 1)
-        self.monitor = Monitor(plan.folder, plan.limits, notify)
-        for notice in loaded.notices:
-            self.event("alert", what="state_set_aside", text=notice)
-        self.journal = Journal(plan.folder)
         self.bot = saved.get("bot") or "g4" + "".join(secrets.choice(_BOT_LETTERS) for _ in range(4))
         self._decisions: dict[str, dict[str, Any]] = saved.get("strategies", {})
         self._first: dict[str, int] = saved.get("first", {})  # open time of the first bar of history, by symbol
@@ -158,7 +152,7 @@ class Session:
         cash = executor.wallet()
         if not cash > 0.0 and self.saved is None:
             raise ConfigError("the futures wallet holds no USDT: transfer some to it first")
-        (self.plan.folder / "config.toml").write_text(config_as_toml(self.plan.config), encoding="utf-8")
+        write_private(self.plan.folder / "config.toml", config_as_toml(self.plan.config))
         self.event(
             "session",
             place=self.gateway.name,
@@ -266,6 +260,7 @@ class Session:
 
     def save(self) -> None:
         """Write the state."""
+        self._lock.check()
         begun = self.broker.has_begun  # else its books are still empty
         self._file.save(
             {
@@ -280,6 +275,28 @@ class Session:
         self._journaled = self.journal.last
 
     # ---
+
+    def _open(self, notify: Callable[[str, str], None]) -> None:
+        """Open the files of the state directory; those that are damaged are set aside, with an alert."""
+        plan = self.plan
+        others = make_private(path for path in plan.folder.iterdir() if path.is_file())
+        self._file = StateFile(plan.folder, self.gateway.name)
+        loaded = self._file.load()
+        self.saved = loaded.content
+        self.log = SessionLog(plan.folder, (self.saved or {}).get("files", {}), len(plan.symbols) > 1, self._set_aside)
+        self.monitor = Monitor(plan.folder, plan.limits, notify)
+        for notice in loaded.notices:
+            self._set_aside(notice)
+        if others:
+            names = ", ".join(path.name for path in others)
+            self.event("alert", what="not_private", text=f"others may read {names} in {plan.folder}: chmod 600 them")
+        self.journal = Journal(plan.folder)
+        if self.journal.aside is not None:
+            lost = f"{NAME} has {self.journal.lost} damaged lines"
+            self._set_aside(f"{lost}; it is set aside as {self.journal.aside.name}, the orders of the others are known")
+
+    def _set_aside(self, notice: str) -> None:
+        self.event("alert", what="state_set_aside", text=notice)
 
     def _alert_left_alone(self) -> None:
         """Alert of orders and positions of symbols that the previous session traded and this one does not."""
@@ -299,7 +316,7 @@ class Session:
         exchange = MarketQueries(self.connection)
         rules = {symbol: exchange.rules(symbol) for symbol in self.plan.symbols}
         path = self.plan.folder / "markets.json"  # in the shape of the packaged table
-        path.write_text(json.dumps({"symbols": rules}, indent=1) + "\n", encoding="utf-8")
+        write_private(path, json.dumps({"symbols": rules}, indent=1) + "\n")
         return {symbol: load_market(symbol, path) for symbol in rules}
 
     def _write_records(self, symbol: str, row: np.ndarray) -> None:

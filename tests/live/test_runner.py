@@ -67,7 +67,7 @@ def test_a_fill_closed_in_parts_is_one_trade_for_kelly_over_restarts_too(market)
                 session._cerebro.run()
                 session.save()
                 closed.append(list(session.broker.account.closed))
-    state = json.loads((scene.folder / "state.json").read_text().split("\n")[1])
+    state = json.loads((scene.folder / "state.json").read_text())
     returns = state["strategies"][SYMBOL]["snapshot"]["returns"]
     assert all({one.trade_id for one in former} & {one.trade_id for one in later} for former, later in pairwise(closed))
     records, _ = scene.backtest()
@@ -85,7 +85,7 @@ def test_stopping_takes_back_the_entries_and_leaves_exits_and_stops(market):
         assert held, "the scene must hold something when it is stopped"
         assert set(orders) == {"X"}
         assert all(leg.stop is not None for leg in held)
-    state = json.loads((scene.folder / "state.json").read_text().split("\n")[1])
+    state = json.loads((scene.folder / "state.json").read_text())
     assert state["broker"]["books"][SYMBOL]["legs"]
 
 
