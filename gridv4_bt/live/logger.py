@@ -7,7 +7,7 @@ trades.csv          as a backtest's
 equity.csv          as a backtest's, a row for each decided bar
 candles-SYMBOL.csv  closed bars as received: time, open, high, low, close, volume
 funding-SYMBOL.csv  settlements as received: time, rate, mark
-orders.jsonl        every order, refusal, cancel, fill and funding payment, and what else an audit needs
+orders.jsonl        every order, refusal, cancel, fill and funding payment, what else an audit needs; see `order_log`
 events.jsonl        every event; rotating
 config.toml         the parameters
 ==================  ================================================================================================
@@ -31,6 +31,8 @@ from gridv4_bt.core.time import iso
 from gridv4_bt.engine.columns import EQUITY_COLUMNS
 from gridv4_bt.engine.types import ClosedTrade
 from gridv4_bt.live.journal import NAME as JOURNAL
+from gridv4_bt.live.order_log import NAME as ORDERS
+from gridv4_bt.live.order_log import OrderLog, order_log_files
 from gridv4_bt.live.private_files import private, write_private
 from gridv4_bt.live.received_series import ReceivedSeries
 from gridv4_bt.live.state import NAME as STATE
@@ -76,7 +78,7 @@ class SessionLog:
         self._notice = notice
         if not sizes:
             move_aside(folder)
-        for path in [folder / "orders.jsonl", folder / "events.jsonl"]:
+        for path in [folder / ORDERS, folder / "events.jsonl"]:
             _mend(path)
         columns = {"trades.csv": TRADE_COLUMNS, "equity.csv": (*EQUITY_COLUMNS, *(["symbol"] if named else []))}
         for name in _RECORDS:
@@ -87,8 +89,9 @@ class SessionLog:
                 write_private(path, ",".join(columns[name]) + "\n")
         self._files = {
             name: open(folder / name, "ab", opener=private)  # noqa: SIM115
-            for name in (*_RECORDS, "orders.jsonl")
+            for name in _RECORDS
         }
+        self._orders = OrderLog(folder)
         self._series: dict[str, ReceivedSeries] = {}
         self._events = logging.Logger("events")  # noqa: LOG001 (a named one would be shared by sessions)
         handler = _EventFile(folder / "events.jsonl", maxBytes=_EVENT_BYTES, backupCount=_EVENT_FILES, encoding="utf-8")
@@ -122,14 +125,14 @@ class SessionLog:
         line = json.dumps({"at": iso(int(time.time() * 1000)), "kind": kind} | fields, default=str)
         self._events.info(line)
         if kind in _KEPT:
-            self._write("orders.jsonl", (line + "\n").encode())
+            self._orders.write(line)
         level = logging.WARNING if kind in ("alert", "order_failed", "failure") else logging.DEBUG
         if logger.isEnabledFor(level):
             logger.log(level, "%s %s", kind, " ".join(f"{name}={value}" for name, value in fields.items()))
 
     def close(self) -> None:
         """Close all files."""
-        for file in self._files.values():
+        for file in (*self._files.values(), self._orders):
             file.close()
         for series in self._series.values():
             series.close()
@@ -152,8 +155,9 @@ def move_aside(folder: Path) -> None:
     series = _series(folder)
     if not series and not any((folder / name).exists() for name in (STATE, PREVIOUS)):
         return  # no session has received a candle yet
-    names = [*_RECORDS, "orders.jsonl", "config.toml", JOURNAL, STATE, PREVIOUS]
-    found = [*series, *(folder / name for name in names if (folder / name).exists())]
+    names = [*_RECORDS, "config.toml", JOURNAL, STATE, PREVIOUS]
+    files = [*order_log_files(folder), *(folder / name for name in names)]
+    found = [*series, *(path for path in files if path.exists())]
     target = unused(folder / time.strftime("before-%Y%m%d-%H%M%S", time.gmtime()))
     target.mkdir()
     for path in found:
