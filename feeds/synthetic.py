@@ -144,8 +144,8 @@ def sample_market(seed: int = DEFAULT_SEED, days: int = 365, start: str = "2024-
     volume = _MEDIAN_VOLUME * activity * np.exp(interest + 0.6 * rng.standard_normal(size))
     lots = np.rint(volume * LOTS_PER_UNIT).astype(np.int64)
 
-    minutes = _frame(first_ms, 1, *prices, lots)
-    candles = _frame(first_ms, MINUTES_PER_BAR, *_aggregate(*prices, lots))
+    minutes = candle_frame(first_ms, 1, *prices, lots)
+    candles = candle_frame(first_ms, MINUTES_PER_BAR, *aggregate(*prices, lots))
     return SampleMarket(candles, minutes, _funding(rng, first_ms, log_close, sigma))
 
 
@@ -266,7 +266,7 @@ def _minute_prices(
     return open_, high, low, close
 
 
-def _aggregate(
+def aggregate(
     open_: np.ndarray, high: np.ndarray, low: np.ndarray, close: np.ndarray, lots: np.ndarray
 ) -> tuple[np.ndarray, ...]:
     """Return candles of 15 minutes from those of one."""
@@ -280,13 +280,13 @@ def _aggregate(
     )
 
 
-def _frame(
+def candle_frame(
     first_ms: int, step: int, open_: np.ndarray, high: np.ndarray, low: np.ndarray, close: np.ndarray, lots: np.ndarray
 ) -> pd.DataFrame:
     """Return candles as a DataFrame; `step` minutes a bar, prices in ticks, volume in lots."""
     return pd.DataFrame(
         {
-            "time": _times(first_ms, step, len(open_)),
+            "time": bar_times(first_ms, step, len(open_)),
             "open": open_ / TICKS_PER_UNIT,
             "high": high / TICKS_PER_UNIT,
             "low": low / TICKS_PER_UNIT,
@@ -296,7 +296,8 @@ def _frame(
     )
 
 
-def _times(first_ms: int, step: int, size: int) -> pd.DatetimeIndex:
+def bar_times(first_ms: int, step: int, size: int) -> pd.DatetimeIndex:
+    """Return the times of `size` bars of `step` minutes each."""
     stamps = (first_ms + step * MINUTE_MS * np.arange(size)).astype("datetime64[ms]")
     return pd.DatetimeIndex(stamps, tz="UTC")
 
@@ -318,4 +319,4 @@ def _funding(rng: np.random.Generator, first_ms: int, log_close: np.ndarray, sig
     noise = (calm + greedy * greed) * unrest * _reverting(rng, count, 1.0, _PREMIUM_MEMORY)
     premium = _PREMIUM_FEAR + (_PREMIUM_GREED - _PREMIUM_FEAR) * greed + _PREMIUM_MOMENTUM * momentum(3) + noise
     rates = [round(synthetic_rate(points / 10_000), 8) for points in np.round(premium, 6).tolist()]
-    return pd.DataFrame({"time": _times(first_ms, MINUTES_PER_SETTLEMENT, count), "rate": rates})
+    return pd.DataFrame({"time": bar_times(first_ms, MINUTES_PER_SETTLEMENT, count), "rate": rates})

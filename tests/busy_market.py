@@ -11,16 +11,20 @@ from itertools import accumulate
 import numpy as np
 import pandas as pd
 
-from feeds.synthetic import SampleMarket
+from feeds.synthetic import (
+    LOTS_PER_UNIT,
+    MINUTES_PER_BAR,
+    MINUTES_PER_DAY,
+    MINUTES_PER_SETTLEMENT,
+    START_PRICE,
+    TICKS_PER_UNIT,
+    SampleMarket,
+    aggregate,
+    bar_times,
+    candle_frame,
+)
 from gridv4_bt.core.funding import synthetic_rate
 from gridv4_bt.core.time import MINUTE_MS
-
-START_PRICE = 40_000.0
-TICKS_PER_UNIT = 10  # tick 0.1
-LOTS_PER_UNIT = 1_000  # lot 0.001
-MINUTES_PER_DAY = 1_440
-MINUTES_PER_BAR = 15
-MINUTES_PER_SETTLEMENT = 480
 
 _MINUTE_SIGMA = 0.00062  # log return of an average minute of a calm spell
 _FADING_SHARE = 0.3  # part of every shock that is taken back within hours
@@ -96,8 +100,8 @@ def busy_market(seed: int = 4, days: int = 365, start: str = "2024-01-01") -> Sa
     volume = _MEDIAN_VOLUME * activity * np.exp(0.6 * rng.standard_normal(size))
     lots = np.rint(volume * LOTS_PER_UNIT).astype(np.int64)
 
-    minutes = _frame(first_ms, 1, *prices, lots)
-    candles = _frame(first_ms, MINUTES_PER_BAR, *_aggregate(*prices, lots))
+    minutes = candle_frame(first_ms, 1, *prices, lots)
+    candles = candle_frame(first_ms, MINUTES_PER_BAR, *aggregate(*prices, lots))
     return SampleMarket(candles, minutes, _funding(rng, first_ms, log_close))
 
 
@@ -180,41 +184,6 @@ def _minute_prices(
     return open_, high, low, close
 
 
-def _aggregate(
-    open_: np.ndarray, high: np.ndarray, low: np.ndarray, close: np.ndarray, lots: np.ndarray
-) -> tuple[np.ndarray, ...]:
-    """Return candles of 15 minutes from those of one."""
-    shape = (-1, MINUTES_PER_BAR)
-    return (
-        open_[::MINUTES_PER_BAR],
-        high.reshape(shape).max(axis=1),
-        low.reshape(shape).min(axis=1),
-        close[MINUTES_PER_BAR - 1 :: MINUTES_PER_BAR],
-        lots.reshape(shape).sum(axis=1),
-    )
-
-
-def _frame(
-    first_ms: int, step: int, open_: np.ndarray, high: np.ndarray, low: np.ndarray, close: np.ndarray, lots: np.ndarray
-) -> pd.DataFrame:
-    """Return candles as a DataFrame; `step` minutes a bar, prices in ticks, volume in lots."""
-    return pd.DataFrame(
-        {
-            "time": _times(first_ms, step, len(open_)),
-            "open": open_ / TICKS_PER_UNIT,
-            "high": high / TICKS_PER_UNIT,
-            "low": low / TICKS_PER_UNIT,
-            "close": close / TICKS_PER_UNIT,
-            "volume": lots / LOTS_PER_UNIT,
-        }
-    )
-
-
-def _times(first_ms: int, step: int, size: int) -> pd.DatetimeIndex:
-    stamps = (first_ms + step * MINUTE_MS * np.arange(size)).astype("datetime64[ms]")
-    return pd.DatetimeIndex(stamps, tz="UTC")
-
-
 def _funding(rng: np.random.Generator, first_ms: int, log_close: np.ndarray) -> pd.DataFrame:
     """Return funding at every settlement, from a premium that reverts to its mean and follows momentum."""
     settled = np.arange(0, len(log_close), MINUTES_PER_SETTLEMENT)
@@ -222,4 +191,4 @@ def _funding(rng: np.random.Generator, first_ms: int, log_close: np.ndarray) -> 
     pushes = 0.0045 * momentum + 0.0003 * rng.standard_normal(len(settled))
     premiums = accumulate(pushes.tolist(), lambda held, new: 0.75 * held + new)
     rates = [round(synthetic_rate(0.0001 + premium), 8) for premium in premiums]
-    return pd.DataFrame({"time": _times(first_ms, MINUTES_PER_SETTLEMENT, len(settled)), "rate": rates})
+    return pd.DataFrame({"time": bar_times(first_ms, MINUTES_PER_SETTLEMENT, len(settled)), "rate": rates})

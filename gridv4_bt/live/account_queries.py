@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import LiveError
-from gridv4_bt.live.connection import Connection, Refused, first_field
+from gridv4_bt.live.connection import Connection, Refused, Unreachable, first_field
 from gridv4_bt.live.failures import Reaction
 
 _TRADES_PAGE = _INCOME_PAGE = 1000  # the exchange's limits
@@ -140,13 +140,36 @@ class AccountQueries:
             legs[side] = Position(abs(float(info["positionAmt"])), float(info["entryPrice"]), liquidation)
         return legs
 
-    def wallet(self, asset: str = "USDT") -> float:
-        """Return the wallet balance of the margin asset, without unrealised PnL."""
+    def wallet(self, asset: str = "USDT") -> float | None:
+        """Return the wallet balance of the margin asset, without unrealised PnL; None if the answer has no row of it.
+
+        A missing row is no answer: the exchange gives such accounts when it is in trouble.
+        """
         answer = self.connection.call(self._client.fetch_balance)
-        for row in answer["info"].get("assets", ()):
-            if row["asset"] == asset:
-                return float(row["walletBalance"])
-        return 0.0
+        rows = answer["info"].get("assets", ())
+        return next((float(row["walletBalance"]) for row in rows if row["asset"] == asset), None)
+
+    def balance(self, asset: str = "USDT") -> float | None:
+        """Return the wallet balance as another endpoint gives it, None if the answer has no row of the asset."""
+        rows: list[RawAnswer] = self.connection.call(self._client.fapiPrivateV3GetBalance)
+        return next((float(row["balance"]) for row in rows if row["asset"] == asset), None)
+
+    def quantities(self, symbol: str) -> dict[PositionSide, float]:
+        """Return the quantities held of a symbol by side, base units, as the account's endpoint gives them.
+
+        Raises
+        ------
+        Unreachable
+            The answer has no row of the margin asset, so it says nothing of positions either.
+        """
+        info = self.connection.call(self._client.fetch_balance)["info"]
+        if not info.get("assets"):
+            raise Unreachable("the account is answered without its assets")
+        held = dict.fromkeys(PositionSide, 0.0)
+        for row in info.get("positions", ()):
+            if row["symbol"] == symbol and row["positionSide"] in PositionSide.__members__:
+                held[PositionSide[row["positionSide"]]] = abs(float(row["positionAmt"]))
+        return held
 
     def price(self, name: str) -> float:
         """Return the last price of ccxt's unified symbol."""

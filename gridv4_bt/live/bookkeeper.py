@@ -77,12 +77,28 @@ class Bookkeeper:
     def _reconcile(self, account: Account, books: Sequence[FeedBook], fresh: Sequence[FeedBook]) -> None:
         try:
             for mismatch in self._reconciler.mismatches(fresh):
-                self._adopt(next(book for book in books if book.symbol == mismatch.symbol), mismatch)
+                book = next(book for book in books if book.symbol == mismatch.symbol)
+                if self._is_confirmed(book, mismatch):
+                    self._adopt(book, mismatch)
             self._correct_funding(account, books)
             if len(fresh) == len(books):  # else not all positions were read
                 self._compare_wallet(account, books)
         except (Unreachable, Refused) as failure:
             self.log("alert", what="not_reconciled", text=str(failure))
+
+    def _is_confirmed(self, book: FeedBook, mismatch: Mismatch) -> bool:
+        """Return whether a second endpoint gives the same quantity: no single answer writes a position off or adds one.
+
+        Where it does not, the books stay and the next candle asks again.
+        """
+        second = self._reconciler.executor.quantities(mismatch.symbol)[mismatch.side]
+        if abs(second - mismatch.theirs.qty) <= 0.5 * book.market.step:
+            return True
+        self.log(
+            "alert", what="positions_contradict", symbol=mismatch.symbol, side=mismatch.side.name,
+            ours=mismatch.ours, positions=mismatch.theirs.qty, account=second,
+        )  # fmt: skip
+        return False
 
     def _adopt(self, book: FeedBook, mismatch: Mismatch) -> None:
         """Adopt the quantity that the exchange has more than the books, or write off what it has less."""
@@ -120,18 +136,29 @@ class Bookkeeper:
         The exchange realises profits against a leg's average entry, the books against the fill that is closed. So the
         wallets are compared less the cost of the positions: the equity at a price of zero.
         """
-        if (books[0].bar.time + BAR_MS) % HOUR_MS == 0 or self._reconciler.unbooked:
-            return  # a settlement at the close belongs to the next bar
-        ours, theirs = account.wallet, self._reconciler.executor.wallet() - self._reconciler.foreign_fees
+        if (books[0].bar.time + BAR_MS) % HOUR_MS == 0 or self._reconciler.unbooked or self._reconciler.awaits_trades:
+            return  # a settlement at the close belongs to the next bar, a late trade to one to come
+        executor, foreign_fees = self._reconciler.executor, self._reconciler.foreign_fees
+        wallet = executor.wallet()
+        if wallet is None:
+            self.log("alert", what="no_wallet", text="the account is answered without its USDT row; the books stay")
+            return
+        ours, theirs = account.wallet, wallet - foreign_fees
         for book in books:
             for leg in book.legs:
                 held = self._reconciler.positions[book.symbol][leg.side]
+                if abs(held.qty - leg.tracker.qty) > 0.5 * book.market.step:
+                    return  # trades are on their way, or an answer is stale: neither is a transfer
                 ours -= leg.sign * leg.tracker.cost
                 theirs -= leg.sign * held.qty * held.entry
         difference = theirs - ours
         before, self._wallet_difference = self._wallet_difference, difference
         # A late trade explains itself by the next candle; only a difference that stays is a transfer.
         if abs(difference) <= _WALLET_NOISE or abs(difference - before) > _WALLET_NOISE:
+            return
+        second = executor.balance()
+        if second is None or abs(second - wallet) > _WALLET_NOISE:
+            self.log("alert", what="wallets_contradict", account=wallet, balance=second, ours=account.wallet)
             return
         self.log("alert", what="wallet_differs", wallet=account.wallet, difference=difference)
         account.wallet += difference

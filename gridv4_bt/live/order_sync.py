@@ -4,6 +4,7 @@ Every order is in the journal before it is sent. A refusal is handled by its rea
 after a later candle.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 from gridv4_bt.core.sums import plain_sum
@@ -27,6 +28,8 @@ _STOP_EXISTS = -4130
 _THIN_BOOK_REACH = 0.01
 #: Distance of a stop from the last price if the price has passed its own, fraction.
 _NEAREST_STOP = 0.001
+#: Bars in a row in which orders of a leg are refused, after which a person is told.
+_REFUSED_BARS = 3
 #: Seconds before each further query for positions that should be closed.
 _POSITION_PAUSES = (0.5, 1.0, 2.0)
 
@@ -49,6 +52,7 @@ class OrderSync:
         self._bot = bot
         self._orders = orders
         self._log = log
+        self._refused_bars: Counter[tuple[str, PositionSide, Purpose]] = Counter()  # in a row
         self._one_stop = False  # the exchange allows only one closePosition stop for a leg
 
     def carry_out(self, book: Book, unbooked: Unbooked) -> None:
@@ -255,6 +259,10 @@ class OrderSync:
                 self._executor.refresh(order)
             if failure is not None and order.status is OrderStatus.DONE:
                 leg.closes.remove(close)
+                self._log(
+                    "alert", what="close_refused", symbol=book.symbol, side=leg.side.name, fill=close.fill_id,
+                    label=str(close.label), qty=order.qty, text=failure.text,
+                )  # fmt: skip
         sent = [order for order in close_orders(leg, book.symbol, self._orders) if order is not None]
         closed = plain_sum(order.awaited_qty for order in sent)
         held = leg.tracker.qty + unbooked.change(leg.side)
@@ -265,17 +273,21 @@ class OrderSync:
     def _sync_exits(self, book: Book, leg: Leg, change: LegDiff) -> None:
         if self._orders.has_unknown(book.symbol, leg.side):
             return
+        refused = ""
         for order, failure in self._place_all(book, change.exits):
-            if failure.reaction is Reaction.REPRICE:
-                self._exit_farther(book, leg, order)
+            if failure.reaction is not Reaction.REPRICE or not self._exit_farther(book, leg, order):
+                refused = failure.text
+        self._note_refusal(book.symbol, leg.side, Purpose.EXIT, refused)
 
-    def _exit_farther(self, book: Book, leg: Leg, refused: Order) -> None:
-        """Place an exit that the price has passed a tick beyond the last price, which is a better price than before."""
+    def _exit_farther(self, book: Book, leg: Leg, refused: Order) -> bool:
+        """Place an exit that the price has passed a tick beyond the last price; return whether it rests there."""
         tick = book.market.tick
         last = self._executor.last_price(book.symbol)
         price = max(last, refused.price) + tick if leg.sign > 0 else min(last, refused.price) - tick
-        if self._place_instead(refused, price) is None:
-            leg.exits[refused.key.ref] = price
+        if self._place_instead(refused, price) is not None:
+            return False
+        leg.exits[refused.key.ref] = price
+        return True
 
     def _sync_entries(self, book: Book, leg: Leg, change: LegDiff) -> None:
         has_unknown = self._orders.has_unknown(book.symbol, leg.side)
@@ -285,10 +297,21 @@ class OrderSync:
             if has_unknown and change.entries:
                 self._log("leg_in_doubt", symbol=book.symbol, side=leg.side.name, waiting=len(change.entries))
             return
+        refused = ""
         for order, failure in self._place_all(book, change.entries):
+            refused = failure.text
             leg.prices[order.key.ref - 1] = 0.0
             if failure.reaction is Reaction.STOP_ADDING:
                 self._log("alert", what="entries_refused", symbol=book.symbol, side=leg.side.name, text=failure.text)
+        self._note_refusal(book.symbol, leg.side, Purpose.ENTRY, refused)
+
+    def _note_refusal(self, symbol: str, side: PositionSide, purpose: Purpose, text: str) -> None:
+        """Count the bars in a row in which orders of a leg were refused; "" is a bar without. Alert at the third."""
+        key = symbol, side, purpose
+        self._refused_bars[key] = self._refused_bars[key] + 1 if text else 0
+        if self._refused_bars[key] == _REFUSED_BARS:
+            name = "exits" if purpose is Purpose.EXIT else "entries"
+            self._log("alert", what=f"{name}_refused_again", symbol=symbol, side=side.name, text=text)
 
     def _place_all(self, book: Book, orders: Sequence[Order]) -> list[tuple[Order, Failure]]:
         """Place limit orders and return those that were refused, with the reason."""

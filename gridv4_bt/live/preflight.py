@@ -55,7 +55,7 @@ def _key(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
     yield Finding("key may trade", trades, "yes" if trades else "no: give it the permission to trade futures")
     text = "no" if not withdraws else "this account may withdraw; make sure that the key may not"
     yield Finding("withdrawals", True, text)
-    wallet = executor.wallet()
+    wallet = executor.wallet() or executor.balance() or 0.0
     yield Finding("wallet", wallet > 0.0, f"{wallet:,.2f} USDT" if wallet > 0.0 else "empty: transfer USDT to futures")
 
 
@@ -74,7 +74,7 @@ def _leverage(executor: Executor, config: GridConfig, bot: str) -> Iterator[Find
 
 def _sizes(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
     """Compare the smallest and the usual order of a level with the market's minimum."""
-    wallet = executor.wallet()
+    wallet = executor.wallet() or executor.balance() or 0.0
     for symbol, market in executor.markets.items():
         price = executor.price(executor.unified_symbol(symbol))
         usual = wallet * config.order_pct * kelly_multiplier((), min_trades=config.kelly_min_trades)

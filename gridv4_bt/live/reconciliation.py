@@ -288,6 +288,14 @@ class Reconciler:
         self.log("fee_converted", asset=trade.fee_asset, amount=trade.fee, price=price)
         return trade.fee * price
 
+    @property
+    def awaits_trades(self) -> bool:
+        """Whether any order has executions whose trades the exchange does not list yet, or is of unknown status."""
+        return any(
+            order.status is OrderStatus.UNKNOWN or (order.status is OrderStatus.DONE and not order.is_settled)
+            for order in self.orders
+        )
+
     def _awaits_trades(self, symbol: str, side: PositionSide | None = None) -> bool:
         return any(order.status is OrderStatus.DONE and not order.is_settled for order in self.orders.of(symbol, side))
 

@@ -149,7 +149,7 @@ class Session:
         now = self.clock.now()
         self.reconciler = Reconciler(executor, self.journal, self.bot, self.event, since=now)
         self.reconciler.restore(((self.saved or {}).get("broker") or {}).get("desk"))
-        cash = executor.wallet()
+        cash = executor.wallet() or executor.balance() or 0.0  # an empty wallet has no row
         if not cash > 0.0 and self.saved is None:
             raise ConfigError("the futures wallet holds no USDT: transfer some to it first")
         write_private(self.plan.folder / "config.toml", config_as_toml(self.plan.config))

@@ -107,7 +107,7 @@ class CheckedSession(Session):
         held = self.reconciler.executor.positions(symbol)
         account = self.broker.account
         close = strategy.feed.close[0]
-        theirs = self.reconciler.executor.wallet()
+        theirs = self.reconciler.executor.wallet() or 0.0
         for side, leg in held.items():
             theirs += int(side) * leg.qty * (close - leg.entry)
         equity = self.broker.getvalue()

@@ -8,7 +8,7 @@ from live_market import events
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.engine.account import Account
-from gridv4_bt.engine.book import Bar, Book, Costs, MarketClose
+from gridv4_bt.engine.book import Bar, Book, Costs, Entry, MarketClose
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.market import load_market
 from gridv4_bt.engine.types import PositionSide
@@ -18,6 +18,7 @@ from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.messages import error_response
 from gridv4_bt.exchange.server import ServerThread
+from gridv4_bt.live.failures import Failure, Reaction
 from gridv4_bt.live.ids import Purpose, parse_id
 from gridv4_bt.live.order_diff import Unbooked
 from gridv4_bt.live.order_sync import OrderSync
@@ -205,3 +206,59 @@ def test_a_stop_stays_where_the_leg_was_opened_again_after_the_candle(leg):
     assert leg.stop.status is OrderStatus.OPEN
     leg.carry_out()
     assert leg.stop.status is OrderStatus.DONE
+
+
+class RefusingExecutor(InstantExecutor):
+    """An executor that refuses what a set of purposes names."""
+
+    def __init__(self, *purposes):
+        self.purposes = purposes
+
+    def place_all(self, orders):
+        for order in orders:
+            failure = self.place(order)
+            if failure is not None:
+                yield order, failure
+
+    def place(self, order):
+        if order.key.purpose in self.purposes:
+            order.status, order.executed = OrderStatus.DONE, 0.0
+            return Failure(Reaction.SKIP, -4016, "limit price can not be higher")
+        order.status = OrderStatus.OPEN
+        return None
+
+
+@pytest.fixture
+def refused(leg):
+    """The LONG leg at an exchange that refuses closes, exits and entries; `alerts` are what a person is told."""
+    leg.alerts = []
+    leg.order_sync._log = lambda kind, **fields: leg.alerts.append(fields) if kind == "alert" else None
+    leg.order_sync._executor = RefusingExecutor(Purpose.CLOSE, Purpose.EXIT, Purpose.ENTRY)
+    return leg
+
+
+@pytest.mark.parametrize("label", [TradeLabel.STOP1, TradeLabel.MARGIN_CALL, TradeLabel.OLDEST])
+def test_a_close_that_did_not_happen_reaches_a_person(refused, label):
+    refused.leg.closes.append(MarketClose(1, 0.01, label))
+    refused.carry_out()
+    [alert] = [alert for alert in refused.alerts if alert["what"] == "close_refused"]
+    assert (alert["side"], alert["fill"], alert["label"], alert["qty"]) == ("LONG", 1, str(label), 0.01)
+    assert refused.stop.status is OrderStatus.OPEN
+    assert refused.leg.closes == []  # decided anew at the next bar
+
+
+def test_orders_refused_three_bars_running_reach_a_person_once(refused):
+    for _ in range(5):
+        refused.leg.exits[1] = 101.0
+        refused.leg.place(-1, Entry(95.0, 0.01, 0.01))
+        refused.carry_out()
+    said = [alert["what"] for alert in refused.alerts if alert["what"].endswith("again")]
+    assert said == ["exits_refused_again", "entries_refused_again"]
+
+
+def test_a_bar_without_a_refusal_begins_the_count_anew(refused):
+    for bar in range(5):
+        refused.order_sync._executor.purposes = () if bar == 2 else (Purpose.ENTRY,)
+        refused.leg.place(-1, Entry(95.0 - bar, 0.01, 0.01))
+        refused.carry_out()
+    assert [alert["what"] for alert in refused.alerts if alert["what"].endswith("again")] == []
