@@ -18,7 +18,7 @@ import numpy as np
 from brokers.live import LiveHedgeBroker
 from feeds.live import CandleSource, ClosedCandle, LiveFeed
 from gridv4_bt.config import GridConfig, backtrader_params, config_as_toml
-from gridv4_bt.core.time import BAR_MS, iso
+from gridv4_bt.core.time import BAR_MS, DAY_MS, iso
 from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.market import Market, exchange_symbol, load_market
 from gridv4_bt.engine.warm_up import longest_memory_bars
@@ -42,6 +42,8 @@ from strategies.snapshot import take_snapshot
 
 logger = logging.getLogger("gridv4.live")
 _CANCEL_PAUSES_S = (1.0, 2.0, 4.0)  # before entries are cancelled once more at the end
+#: Refusals that contradict what was read about leverage, brackets, filters and modes.
+_CONTRADICTIONS = {-2027, -2028, -4028, -4061, -4164, -4003, -4004, -4005, -4014, -4023, -1111}
 _BOT_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -102,6 +104,7 @@ class Session:
         self._decisions: dict[str, dict[str, Any]] = saved.get("strategies", {})
         self._first: dict[str, int] = saved.get("first", {})  # open time of the first bar of history, by symbol
         self._is_armed = False  # the dead man's switch
+        self._rules_day = gateway.clock.now() // DAY_MS  # on which they were read last, in days
         self._trades_written = 0
         self._journaled = 0  # number of the newest journal record that the previous state includes
         self.connection = Connection(gateway.client, gateway.clock, self.event)
@@ -116,6 +119,8 @@ class Session:
 
     def event(self, kind: str, **fields: Any) -> None:
         """Write an event to the logs and send an alert if it calls for one."""
+        if kind == "order_failed" and fields["code"] in _CONTRADICTIONS:
+            self._rules_day = -1
         self.log.event(kind, clock=iso(self.clock.now()), **fields)
         self.monitor.event(kind, **fields)
 
@@ -252,6 +257,7 @@ class Session:
         self._first_stop.decided(strategy.market.symbol, strategy.atr[0])
         figures = self.monitor.figures
         adding = self.reconciler.order_sync.adding
+        self._read_rules()
         self.monitor.beat(time=self.clock.now(), bars=self.bars, equity=figures.get("equity"), adding=adding)
         if figures:  # else the previous session decided this bar
             self._on_bar(strategy.market.symbol)
@@ -275,6 +281,20 @@ class Session:
         self._journaled = self.journal.last
 
     # ---
+
+    def _read_rules(self) -> None:
+        """Read filters, brackets, leverage and modes again once a UTC day, and after an answer that contradicts them."""
+        day = self.clock.now() // DAY_MS
+        if day == self._rules_day:
+            return
+        try:
+            found = self.reconciler.executor.read_again(self.plan.config.leverage)
+        except (Refused, Unreachable) as failure:  # again after the next decision
+            self.event("alert", what="rules_unread", text=str(failure))
+            return
+        self._rules_day = day
+        if found:
+            self.event("alert", what="rules_changed", text="; ".join(found))
 
     def _open(self, notify: Callable[[str, str], None]) -> None:
         """Open the files of the state directory; those that are damaged are set aside, with an alert."""
