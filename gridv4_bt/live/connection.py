@@ -183,7 +183,7 @@ def halt_text(failure: Failure) -> str:
         -2023: "the account is being liquidated",
     }
     cure = cures.get(failure.code, "see to it at the exchange, then start again")
-    return f"{failure.text}: {cure}. Orders and stops at the exchange stay as they are."
+    return f"{failure.text}: {cure}."
 
 
 def first_field(answer: Mapping[str, Any], *names: str) -> Any:

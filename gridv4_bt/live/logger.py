@@ -46,7 +46,7 @@ _EVENT_BYTES, _EVENT_FILES = 10_000_000, 5
 _KEPT = {
     "order", "order_failed", "order_adopted", "cancel", "fill", "fee_converted", "funding", "doubt_resolved",
     "leg_in_doubt", "first_stop", "stray_order", "trades_late", "candle_late", "candle_missing", "candle_unavailable",
-    "candle_revised", "alert", "audit", "session",
+    "candle_revised", "alert", "audit", "session", "order_vanished", "dead_man_armed", "dead_man_fired", "last_stop",
 }  # fmt: skip
 _RECORDS = ("trades.csv", "equity.csv")
 
@@ -132,7 +132,8 @@ class SessionLog:
 
     def close(self) -> None:
         """Close all files."""
-        for file in (*self._files.values(), self._orders):
+        self._orders.close()
+        for file in self._files.values():
             file.close()
         for series in self._series.values():
             series.close()

@@ -26,6 +26,7 @@ _SEND_S = 15.0  # longest wait for messages that are still being sent at the end
 _ALERTS = {
     "candle_late": "stale_candle", "candle_missing": "stale_candle", "candles_missing": "stale_candle",
     "trades_late": "desync", "leg_in_doubt": "desync", "stray_order": "desync",
+    "dead_man_fired": "dead_man_fired",
 }  # fmt: skip
 
 

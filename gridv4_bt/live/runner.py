@@ -4,9 +4,8 @@ import json
 import logging
 import secrets
 import threading
-import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -20,12 +19,16 @@ from feeds.live import CandleSource, ClosedCandle, LiveFeed
 from gridv4_bt.config import GridConfig, backtrader_params, config_as_toml
 from gridv4_bt.core.time import BAR_MS, DAY_MS, iso
 from gridv4_bt.engine.columns import LOG_COLUMNS
+from gridv4_bt.engine.guards import stop2_price
 from gridv4_bt.engine.market import Market, exchange_symbol, load_market
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.engine.warm_up import longest_memory_bars
 from gridv4_bt.errors import ConfigError, LiveError
+from gridv4_bt.live.account_queries import Position
 from gridv4_bt.live.bookkeeper import Bookkeeper
 from gridv4_bt.live.clock import Clock
 from gridv4_bt.live.connection import Connection, MarketQueries, Refused, Unreachable
+from gridv4_bt.live.dead_man import DEFAULT_S, RENEWALS, DeadManSwitch
 from gridv4_bt.live.executor import Executor
 from gridv4_bt.live.first_stop import FirstStop
 from gridv4_bt.live.folder_lock import FolderLock
@@ -36,12 +39,14 @@ from gridv4_bt.live.monitor import Limits, Monitor
 from gridv4_bt.live.own_orders import OrderStatus
 from gridv4_bt.live.private_files import make_private, write_private
 from gridv4_bt.live.reconciliation import Reconciler
+from gridv4_bt.live.safe_end import Ending, end_safely
 from gridv4_bt.live.state import StateFile
 from gridv4_bt.record.run_record import SymbolRecord
 from strategies.snapshot import take_snapshot
 
 logger = logging.getLogger("gridv4.live")
-_CANCEL_PAUSES_S = (1.0, 2.0, 4.0)  # before entries are cancelled once more at the end
+#: Distance of a stop from the last price where neither books nor ATR say more, fraction.
+_BLIND_STOP = 0.05
 #: Refusals that contradict what was read about leverage, brackets, filters and modes.
 _CONTRADICTIONS = {-2027, -2028, -4028, -4061, -4164, -4003, -4004, -4005, -4014, -4023, -1111}
 _BOT_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -78,6 +83,7 @@ class Session:
     on_bar : called with the symbol after each decided bar.
     """
 
+    ending: Ending | None = None  #: what was left at the exchange; None before the end, or if it was not reached
     reconciler: Reconciler  #: made by `prepare`
     broker: LiveHedgeBroker  #: made by `prepare`
 
@@ -103,8 +109,11 @@ class Session:
         self.bot = saved.get("bot") or "g4" + "".join(secrets.choice(_BOT_LETTERS) for _ in range(4))
         self._decisions: dict[str, dict[str, Any]] = saved.get("strategies", {})
         self._first: dict[str, int] = saved.get("first", {})  # open time of the first bar of history, by symbol
-        self._is_armed = False  # the dead man's switch
+        self._switch = DeadManSwitch(saved.get("dead_man"))
+        self._kept: dict[str, Any] = self.saved or {}  # the state saved last
+        self._atr: dict[str, float] = {}  # at the last decision, quote, by symbol
         self._rules_day = gateway.clock.now() // DAY_MS  # on which they were read last, in days
+        self._is_ending = self._is_armed = False
         self._trades_written = 0
         self._journaled = 0  # number of the newest journal record that the previous state includes
         self.connection = Connection(gateway.client, gateway.clock, self.event)
@@ -113,16 +122,18 @@ class Session:
         return self
 
     def __exit__(self, *reason: object) -> None:
-        self.journal.close()
-        self.log.close()
-        self._lock.release()
+        with ExitStack() as closing:
+            for close in (self._lock.release, self.log.close, self.journal.close):
+                closing.callback(self._try_to_write, close)
 
     def event(self, kind: str, **fields: Any) -> None:
         """Write an event to the logs and send an alert if it calls for one."""
         if kind == "order_failed" and fields["code"] in _CONTRADICTIONS:
             self._rules_day = -1
-        self.log.event(kind, clock=iso(self.clock.now()), **fields)
+        self._try_to_write(lambda: self.log.event(kind, clock=iso(self.clock.now()), **fields))
         self.monitor.event(kind, **fields)
+        if kind == "order_vanished" and (since := self._switch.fired(fields["symbol"], self.clock.now())):
+            self.event("dead_man_fired", symbol=fields["symbol"], since=iso(since))
 
     def halted(self, text: str) -> None:
         """Send the alert that the session cannot go on, even if it cannot be written to the logs."""
@@ -130,6 +141,14 @@ class Session:
             self.event("alert", what="halted", text=text)
         except OSError:
             self.monitor.alert("halted", text=text)
+
+    def _try_to_write(self, write: Callable[[], None]) -> None:
+        """Write to the disk; once the session is ending, it may be full."""
+        try:
+            write()
+        except OSError:
+            if not self._is_ending:
+                raise
 
     # --- start
 
@@ -150,10 +169,14 @@ class Session:
     def prepare(self) -> None:
         """Connect, verify the account's modes and restore the state of the previous session."""
         executor = self.connect()
+        self.reconciler = Reconciler(executor, self.journal, self.bot, self.event, since=self.clock.now())
+        self.reconciler.restore(((self.saved or {}).get("broker") or {}).get("desk"))
+        with self._safe_end():
+            self._prepare(executor)
+
+    def _prepare(self, executor: Executor) -> None:
         executor.set_up(self.plan.config.leverage)
         now = self.clock.now()
-        self.reconciler = Reconciler(executor, self.journal, self.bot, self.event, since=now)
-        self.reconciler.restore(((self.saved or {}).get("broker") or {}).get("desk"))
         cash = executor.wallet() or executor.balance() or 0.0  # an empty wallet has no row
         if not cash > 0.0 and self.saved is None:
             raise ConfigError("the futures wallet holds no USDT: transfer some to it first")
@@ -181,29 +204,67 @@ class Session:
         LiveError
             A person is needed.
         """
-        self._cerebro.run()
-        if not self.plan.once:
-            self.stop_adding()
+        with self._safe_end():
+            if self._switch.seconds and not self._is_armed:  # by a session before that was killed
+                self._renew_dead_man_switch(0)
+            self._cerebro.run()
+            if not self.plan.once:
+                self.stop_adding()
 
     def stop_adding(self) -> None:
-        """Cancel all entries; exits and stops stay open.
+        """Cancel all entries and give a stop to legs without one; exits and stops stay open.
 
         Raises
         ------
         Unreachable
             Some entries may still be open; the next session takes them over.
         """
-        for pause in (0.0, *_CANCEL_PAUSES_S):
-            time.sleep(pause)  # the session's clock does not wait any more
-            left = self.reconciler.stop_adding(self.plan.symbols)
-            if not left:
-                break
-        if self._is_armed:
-            self._renew_dead_man_switch(0)  # it would cancel the exits too
+        ending = self.end()
         self.save()
         self.event("session", place=self.gateway.name, stopped=True, bars=self.bars)
-        if left:
-            raise Unreachable(f"{left} entries could not be cancelled and may be filled: cancel them there")
+        if not ending.is_safe:
+            raise Unreachable(str(ending))
+
+    def end(self) -> Ending:
+        """Leave nothing dangerous at the exchange; what is left then is in `ending`. It needs no disk."""
+        self._is_ending = True
+        self.gateway.stop.set()  # waits are over
+        self.ending = end_safely(self.reconciler, self.plan.symbols, self._stop_price)
+        if self._switch.seconds and not (self.ending.entries or self.ending.unseen):
+            self._renew_dead_man_switch(0)  # it would cancel the exits too
+        return self.ending
+
+    @contextmanager
+    def _safe_end(self) -> Iterator[None]:
+        """End safely whatever goes wrong, unless the user wants to end at once or nothing was traded yet."""
+        try:
+            yield
+        except (ConfigError, KeyboardInterrupt):
+            raise
+        except BaseException:
+            if self.ending is None and (self._kept or self._has_books()):
+                self.end()
+                self._forget_switch()
+            raise
+
+    def _forget_switch(self) -> None:
+        """Save that the switch is off in the state saved last; the books may not be saved in the middle of a bar."""
+        if self._kept.get("dead_man") and not self._switch.seconds:
+            with suppress(OSError, LiveError):
+                self._lock.check()
+                self._file.save(self._kept | {"dead_man": None})
+
+    def _stop_price(self, symbol: str, side: PositionSide, position: Position) -> float:
+        """Return where the stop of a leg belongs that has none."""
+        executor = self.reconciler.executor
+        for book in self.broker.books if self._has_books() else ():
+            if book.symbol == symbol and (stop := book.leg(side).stop) is not None:
+                return stop
+        atr = self._atr.get(symbol, 0.0)
+        tick = executor.markets[symbol].tick
+        if atr > 0.0:
+            return stop2_price(int(side), position.entry, atr, self.plan.config.stop2_atr, tick)
+        return executor.last_price(symbol) * (1.0 - int(side) * _BLIND_STOP)
 
     def flatten(self) -> None:
         """Cancel the bot's orders and close the positions of its symbols; the next session books it."""
@@ -218,22 +279,60 @@ class Session:
             raise LiveError(" ".join(failed))
         self.event("session", place=self.gateway.name, flattened=True)
 
-    def arm_dead_man_switch(self, seconds: int) -> None:
+    def arm_dead_man_switch(self, seconds: int = DEFAULT_S) -> None:
         """Make the exchange cancel all plain orders of the symbols if the bot is gone for some seconds.
 
         It cancels entries and exits; conditional orders, so the stops, stay. The bot renews the switch three times
-        within the span and disarms it when the session ends in order.
+        within the span and disarms it when the session ends in order. Exits that it has cancelled are put back at the
+        next contact.
         """
         self._is_armed = True
         self._renew_dead_man_switch(seconds)
-        self.clock.every(seconds / 3.0, lambda: self._renew_dead_man_switch(seconds))
+        pause = seconds / RENEWALS
+        if self.gateway.watch:  # after a failure it is tried again soon
+            pause = min(pause, self.gateway.watch)
+        span_ms = round(1000 * (seconds / RENEWALS - 0.5 * pause))
+
+        def renew_when_due() -> None:
+            if self._switch.is_due(self.plan.symbols, self.clock.now() - span_ms):
+                self._renew_dead_man_switch(seconds)
+
+        self.clock.every(pause, renew_when_due)
+        self.event("dead_man_armed", seconds=seconds)
 
     def _renew_dead_man_switch(self, seconds: int) -> None:
+        """Renew the switch, or turn it off with 0 seconds."""
+        fired = False
         for symbol in self.plan.symbols:
             try:
                 self.reconciler.executor.countdown_cancel_all(symbol, seconds)
             except (Refused, Unreachable, LiveError) as failure:
                 self.event("alert", what="dead_man", symbol=symbol, text=str(failure))
+                return
+            if seconds:
+                fired |= self._switch.renewed(symbol, seconds, self.clock.now())
+        if not seconds:
+            self._switch.off(self.clock.now())
+        if fired and self._has_books():
+            self._put_back()
+
+    def _put_back(self) -> None:
+        """Place the exits again that the dead man's switch has cancelled; entries wait for the next decision."""
+        sync = self.reconciler.order_sync
+        adding, sync.adding = sync.adding, False
+        try:
+            self.reconciler.poll(self.plan.symbols)
+            for book in self.broker.books:
+                if not self.reconciler.was_stopped(book.symbol):
+                    self.reconciler.carry_out(book)
+        except (Refused, Unreachable) as failure:
+            self.event("alert", what="not_carried_out", text=str(failure))
+        finally:
+            sync.adding = adding
+
+    def _has_books(self) -> bool:
+        """Return whether the books of this session are those of the account: it has read or restored them."""
+        return bool(getattr(getattr(self, "broker", None), "has_begun", False))
 
     # --- what a strategy reports
 
@@ -254,6 +353,7 @@ class Session:
 
     def carried_out(self, strategy: LiveStrategy) -> None:
         """Update watch, heartbeat and screen once the orders of a decision are placed."""
+        self._atr[strategy.market.symbol] = strategy.atr[0]
         self._first_stop.decided(strategy.market.symbol, strategy.atr[0])
         figures = self.monitor.figures
         adding = self.reconciler.order_sync.adding
@@ -268,22 +368,22 @@ class Session:
         """Write the state."""
         self._lock.check()
         begun = self.broker.has_begun  # else its books are still empty
-        self._file.save(
-            {
-                "bot": self.bot,
-                "first": self._first,
-                "strategies": self._decisions,
-                "broker": self.broker.to_json() if begun else (self.saved or {}).get("broker"),
-                "files": self.log.sizes(),
-            }
-        )
+        self._kept = {
+            "bot": self.bot,
+            "first": self._first,
+            "strategies": self._decisions,
+            "broker": self.broker.to_json() if begun else (self.saved or {}).get("broker"),
+            "files": self.log.sizes(),
+            "dead_man": self._switch.to_json(),
+        }
+        self._file.save(self._kept)
         self.journal.forget_until(self._journaled)
         self._journaled = self.journal.last
 
     # ---
 
     def _read_rules(self) -> None:
-        """Read filters, brackets, leverage and modes again once a UTC day, and after an answer that contradicts them."""
+        """Read filters, brackets, leverage and modes again once a UTC day, and after a refusal against them."""
         day = self.clock.now() // DAY_MS
         if day == self._rules_day:
             return

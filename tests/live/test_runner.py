@@ -90,7 +90,7 @@ def test_stopping_takes_back_the_entries_and_leaves_exits_and_stops(market):
 
 
 def test_entries_that_cannot_be_taken_back_are_told(market, monkeypatch):
-    monkeypatch.setattr("gridv4_bt.live.runner._CANCEL_PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr("gridv4_bt.live.safe_end._PAUSES_S", (0.0, 0.0))
     scene = market()
     with ServerThread(scene.api) as server, scene.session(server.url, 20) as session:
         session._cerebro.run()
