@@ -40,6 +40,7 @@ class FeedBook(SymbolBook):
         self.data = data
         self.owner: bt.Strategy | None = None
         self._bars = len(data)  # a book opened in the middle of a run waits for the next bar
+        self.state.has_bar = 0
         lines = data.lines
         self._clock = lines.datetime
         self._reader = LineReader(
@@ -58,10 +59,16 @@ class FeedBook(SymbolBook):
         self._mark_range = (lines.mark_low, lines.mark_high) if fine else None
 
     def next_bar(self) -> bool:
-        """Read the feed's bar if it is a new one and settle the funding due at its open."""
+        """Read the feed's bar if it is a new one and settle the funding due at its open.
+
+        Without a new one the symbol counts with its last close: the range of the bar before is over.
+        """
         bars = self._clock.lencount
         self.state.has_bar = bars != self._bars
         if bars == self._bars:
+            bar = self.bar
+            bar.open = bar.high = bar.low = bar.close
+            bar.mark_low = bar.mark_high = bar.mark_close
             return False
         self._bars = bars
         days, open_, high, low, close, volume, rate = self._reader.read()

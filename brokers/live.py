@@ -18,7 +18,7 @@ from gridv4_bt.engine import margin
 from gridv4_bt.engine.book import MarketClose
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.state import INFINITY
-from gridv4_bt.engine.types import Fill
+from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide
 from gridv4_bt.errors import ConfigError
 
 
@@ -26,6 +26,20 @@ class LiveData(Protocol):
     """A feed that delivers the bars of the market as they close."""
 
     is_current: bool  #: whether the bar delivered last is the latest the exchange has closed
+
+
+class LiveBook(FeedBook):
+    """A symbol's book that charges no funding for bars that the previous session has booked."""
+
+    booked = -1  #: open time of the last of them, ms
+
+    def settle_funding(self, rate: float) -> None:
+        """Charge a settlement, unless it is charged already."""
+        if self._whole.time > self.booked:
+            super().settle_funding(rate)
+        else:
+            self.funding_rate = rate
+            self.settlements += 1
 
 
 class LiveHedgeBroker(HedgeBroker):
@@ -39,6 +53,7 @@ class LiveHedgeBroker(HedgeBroker):
     """
 
     params = (("exchange", None), ("saved", None))
+    book_type = LiveBook
 
     def start(self) -> None:
         """Start a session."""
@@ -47,6 +62,7 @@ class LiveHedgeBroker(HedgeBroker):
         self._saved: dict[str, Any] | None = self.p.saved
         self.is_reachable = True  #: whether the exchange has answered at this bar
         self.has_begun = False  #: whether the bot may have orders or positions at the exchange
+        self.closed_before = 0  #: closings of earlier sessions that are not among `closed_trades`
         self._polled = 0  # exchange time of the last poll, ms
 
     def buy(
@@ -78,7 +94,7 @@ class LiveHedgeBroker(HedgeBroker):
         saved = self._saved
         if saved is not None and any(epoch_ms(book.data.datetime[0]) > _saved_bar(saved, book) for book in self._all):
             self._restore(saved)  # before funding is charged to what is held
-        fresh = [book for book in self._all if self._next_bar(book)]
+        fresh = [book for book in self._all if self._next_bar(cast(LiveBook, book))]
         saved = self._saved
         if saved is not None and any(book.bar.time == _saved_bar(saved, book) for book in fresh):
             self._restore(saved)
@@ -86,12 +102,12 @@ class LiveHedgeBroker(HedgeBroker):
             self._take_in(fresh)
         margin.revalue(self.account, self._all)
 
-    def _next_bar(self, book: FeedBook) -> bool:
+    def _next_bar(self, book: LiveBook) -> bool:
         """Read a symbol's new bar, if there is one, and log the funding paid at its open."""
         settlements, before = book.settlements, self.account.funding
         if not book.next_bar():
             return False
-        if book.settlements > settlements:
+        if book.settlements > settlements and book.bar.time > book.booked:
             paid = self.account.funding - before
             if any(leg.tracker.ids for leg in book.legs):
                 self._exchange.log(
@@ -136,9 +152,19 @@ class LiveHedgeBroker(HedgeBroker):
         """Place and cancel what differs between the exchange and a symbol's books."""
         self._exchange.carry_out(self._book(data))
 
-    def to_json(self) -> dict[str, Any]:
-        """Return books and orders as a JSON object."""
+    def to_json(self, seen: int) -> dict[str, Any]:
+        """Return books and orders as a JSON object.
+
+        Parameters
+        ----------
+        seen : closings of the bot that every strategy knows; a new process needs the others.
+        """
+        first = max(seen - self.closed_before, 0)
         return {
+            "closed": {
+                "before": self.closed_before + first,
+                "trades": [list(one) for one in self.account.closed[first:]],
+            },
             "account": self.account.totals(),
             "books": {book.symbol: _book_state(book) for book in self._all},
             "desk": self._exchange.to_json(),
@@ -148,6 +174,9 @@ class LiveHedgeBroker(HedgeBroker):
 
     def _restore(self, saved: dict[str, Any]) -> None:
         self.account.restore(saved["account"])
+        closed = saved.get("closed", {"before": 0, "trades": []})
+        self.closed_before = closed["before"]
+        self.account.closed[:0] = [_closed_trade(row) for row in closed["trades"]]
         for book in self._all:
             if book.symbol in saved["books"]:
                 _restore_book(book, saved["books"][book.symbol])
@@ -177,7 +206,13 @@ def _book_state(book: FeedBook) -> dict[str, Any]:
     }
 
 
+def _closed_trade(row: list[Any]) -> ClosedTrade:
+    trade = ClosedTrade(*row)
+    return trade._replace(side=PositionSide(trade.side), label=TradeLabel(trade.label))
+
+
 def _restore_book(book: FeedBook, saved: dict[str, Any]) -> None:
+    cast(LiveBook, book).booked = saved["bar"]
     book.state.regime = saved["regime"]
     for leg, state in zip(book.legs, saved["legs"], strict=True):
         for fill in state["fills"]:

@@ -24,6 +24,8 @@ from gridv4_bt.core.time import BAR_MS, DAY_MS, HOUR_MS, MINUTE_MS, iso
 #: After the close of a bar the exchange needs a moment to finish its candle.
 SETTLE_MS = 1_500
 _PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)  # seconds between two looks for a candle that is late
+_ATTEMPTS = 8  # at one request
+_HURRIED_ATTEMPTS = 3  # while other symbols wait
 _CANDLES = Series("candles", BAR_MS)
 
 
@@ -63,7 +65,7 @@ class CandleSource:
     def __init__(self, client: ccxt.Exchange, name: str, clock: FeedClock, log: Callable[..., None]) -> None:
         self._exchange = MarketDataClient(client, clock.sleep)
         self._client = client
-        self._name = name
+        self.name = name
         self.clock = clock
         self.log = log
         self._newest: ClosedCandle | None = None  # given out last
@@ -84,36 +86,25 @@ class CandleSource:
     def _candles(self, first: int, end: int) -> list[ClosedCandle]:
         if end <= first:
             return []
-        rows, holes = self._exchange.rows(self._name, _CANDLES, (first, end))
+        rows, holes = self._exchange.rows(self.name, _CANDLES, (first, end))
         for hole in holes:
-            self.log("candles_missing", symbol=self._name, first=iso(hole[0]), end=iso(hole[1]))
+            self.log("candles_missing", symbol=self.name, first=iso(hole[0]), end=iso(hole[1]))
         return [ClosedCandle(int(row[0]), *map(float, row[1:])) for row in rows.to_numpy().tolist()]
 
-    def wait_for(self, time: int, patience_ms: int) -> ClosedCandle | None:
-        """Return the candle of an open time once it is closed; None if the session ends or it does not come.
+    def hurry(self, attempts: int = _ATTEMPTS) -> None:
+        """Give up a request after so many attempts."""
+        self._exchange.patience.attempts = attempts
 
-        It is waited for until `patience_ms` after its close.
+    def look(self, time: int) -> ClosedCandle | None:
+        """Return the candle of an open time if the exchange has it.
+
+        Raises
+        ------
+        Unavailable
+            The exchange cannot be reached.
         """
-        if not self.clock.wait_until(time + BAR_MS + SETTLE_MS):
-            return None
-        looks = 0
-        while True:
-            try:
-                found = self._closed(time)
-            except Unavailable as failure:
-                found = []
-                self.log("candle_unavailable", symbol=self._name, time=iso(time), text=str(failure))
-            if found:
-                if looks:
-                    self.log("candle_late", symbol=self._name, time=iso(time), looks=looks)
-                return found[0]
-            if self.clock.now() > time + BAR_MS + patience_ms:
-                self.log("candle_missing", symbol=self._name, time=iso(time))
-                return None
-            pause = _PAUSES[min(looks, len(_PAUSES) - 1)]
-            looks += 1
-            if not self.clock.wait_until(self.clock.now() + int(1000 * pause)):
-                return None
+        found = self._closed(time)
+        return found[0] if found else None
 
     def _closed(self, time: int) -> list[ClosedCandle]:
         """Return the candle of an open time, if it is there; log a revision of the one before."""
@@ -123,7 +114,7 @@ class CandleSource:
         candles = {candle.time: candle for candle in self._candles(before.time, time + BAR_MS)}
         now = candles.pop(before.time, before)
         if now[:6] != before[:6]:
-            self.log("candle_revised", symbol=self._name, time=iso(now.time), received=before[1:6], revised=now[1:6])
+            self.log("candle_revised", symbol=self.name, time=iso(now.time), received=before[1:6], revised=now[1:6])
             self._newest = now
         if time in candles:
             self._newest = candles[time]
@@ -151,7 +142,7 @@ class CandleSource:
         start = first - FUNDING_JITTER_MS
         while True:
             page = self._exchange.ask(
-                lambda start=start: self._client.fetch_funding_rate_history(self._name, start, 1000)
+                lambda start=start: self._client.fetch_funding_rate_history(self.name, start, 1000)
             )
             for row in page:
                 time = int(row["timestamp"])
@@ -166,6 +157,83 @@ class CandleSource:
             start = newest + 1
 
 
+class CandleSteps:
+    """The steps of a session: the feeds that decide together wait for each other's candles, but not for long.
+
+    A step is the open time of a candle. Once one feed has its candle, the others have `together` seconds to get theirs;
+    a symbol whose candle is later has no bar at this step, gets it before that of the next step, and is logged as
+    ``candle_missing``.
+
+    Parameters
+    ----------
+    together : seconds for which feeds wait for each other.
+    """
+
+    def __init__(self, together: float = 20.0) -> None:
+        self._together_ms = round(1000 * together)
+        self._feeds: dict[LiveFeed, int] = {}  # for which open time (ms) the exchange was asked last
+        self._found: dict[LiveFeed, ClosedCandle] = {}
+        self._silent_until = 0  # ms; the exchange wants no requests before
+
+    def join(self, feed: LiveFeed) -> None:
+        """Add a feed to those that wait for each other."""
+        self._feeds[feed] = 0
+
+    def candle(self, feed: LiveFeed) -> ClosedCandle | None:
+        """Wait for the candle that a feed needs next; return None if it has no bar at this step or the session ends."""
+        if self._feeds[feed] != feed.target:
+            self._gather(feed.target, feed.p.source.clock)
+        return self._found.pop(feed, None)
+
+    @property
+    def attempts(self) -> int:
+        """How often a feed may ask for something that it needs while the others wait."""
+        return _ATTEMPTS if len(self._feeds) == 1 else _HURRIED_ATTEMPTS
+
+    def _gather(self, time: int, clock: FeedClock) -> None:
+        if not clock.wait_until(time + BAR_MS + SETTLE_MS):
+            return
+        waiting = [feed for feed in self._feeds if feed.awaits(time)]
+        self._feeds.update(dict.fromkeys(waiting, time))
+        limit = time + BAR_MS + max(round(1000 * feed.p.patience) for feed in waiting)
+        someone_has = any(feed.has(time) for feed in self._feeds)
+        looks, hurried = 0, False
+        while True:
+            for feed in waiting:
+                if (candle := self._look(feed, time)) is not None:
+                    self._found[feed] = candle
+                    if looks:
+                        feed.p.source.log("candle_late", symbol=feed.p.source.name, time=iso(time), looks=looks)
+            waiting = [feed for feed in waiting if feed not in self._found]
+            if not waiting:
+                return
+            now = clock.now()
+            if not hurried and (self._found or someone_has):
+                hurried, limit = True, now + self._together_ms
+            if now >= limit:
+                break
+            pause = int(1000 * _PAUSES[min(looks, len(_PAUSES) - 1)])
+            looks += 1
+            if not clock.wait_until(min(now + pause, limit)):
+                return
+        for feed in waiting:
+            feed.p.source.log("candle_missing", symbol=feed.p.source.name, time=iso(time))
+
+    def _look(self, feed: LiveFeed, time: int) -> ClosedCandle | None:
+        source, alone = feed.p.source, len(self._feeds) == 1
+        if source.clock.now() < self._silent_until:
+            return None
+        source.hurry(_ATTEMPTS if alone else 1)  # the looks are repeated anyway
+        try:
+            return source.look(time)
+        except Unavailable as failure:
+            source.log("candle_unavailable", symbol=source.name, time=iso(time), text=str(failure))
+            silence = getattr(failure.__cause__, "retry_after", None)
+            if silence is not None and not alone:
+                self._silent_until = source.clock.now() + round(1000 * silence)
+            return None
+
+
 class LiveFeed(bt.feed.DataBase):
     """Backtrader feed of one symbol: history, then every closed bar; `islive`.
 
@@ -174,7 +242,8 @@ class LiveFeed(bt.feed.DataBase):
     source : a `CandleSource`
     since : open time (ms) of the first bar wanted; 0: as many bars as `warm_up_bars` says, up to the last closed one
     known : candles received in an earlier session; those in their span are not asked for again
-    patience : seconds after its close for which a candle is waited for
+    patience : seconds after its close for which a candle is waited for while no other feed has its own
+    steps : the `CandleSteps` of the feeds that decide together; None for a feed that is alone
     on_candle : called with each `ClosedCandle` before it is delivered
 
     Lines: funding and mark as in `CandleFeed`.
@@ -188,6 +257,7 @@ class LiveFeed(bt.feed.DataBase):
         ("since", 0),
         ("known", ()),
         ("patience", 300.0),
+        ("steps", None),
         ("on_candle", None),
     )
 
@@ -211,8 +281,20 @@ class LiveFeed(bt.feed.DataBase):
         super().start()
         self._history: deque[ClosedCandle] | None = None
         self._next = 0  # open time of the bar to be delivered next, ms
-        self._target = 0  # and of the bar that is waited for
+        self.target = 0  #: open time of the bar that is waited for, ms
         self._announced = False
+        self._steps = CandleSteps() if self.p.steps is None else self.p.steps
+        self._steps.join(self)
+
+    def next(self, datamaster: bt.AbstractDataBase | None = None, ticks: bool = True) -> bool | None:
+        """Move on to the next bar.
+
+        Where another feed has a bar Cerebro asks those that have none once more (`datamaster`): they would wait for
+        the candle after it, and hold up this step.
+        """
+        if datamaster is not None and len(self) >= self.buflen():
+            return None
+        return super().next(datamaster, ticks)
 
     def _load(self) -> bool | None:
         if self._history is None:
@@ -223,7 +305,8 @@ class LiveFeed(bt.feed.DataBase):
             candle = self._wait()
             if candle is None:
                 return False if self.p.source.clock.ended else None
-        self._next = self._target = candle.time + BAR_MS
+        self._next = candle.time + BAR_MS
+        self.target = self._next
         clock = self.p.source.clock
         self.is_current = not self._history and clock.now() < self._next + BAR_MS
         if self.is_current and not self._announced:
@@ -238,17 +321,26 @@ class LiveFeed(bt.feed.DataBase):
         line.openinterest[0] = 0.0
         return True
 
+    def awaits(self, time: int) -> bool:
+        """Return whether the feed waits for the candle of an open time."""
+        return self._history is not None and not self._history and self.target == time
+
+    def has(self, time: int) -> bool:
+        """Return whether the feed has received the candle of an open time, or one after it."""
+        return self._history is not None and (self._next > time or any(one.time >= time for one in self._history))
+
     def _wait(self) -> ClosedCandle | None:
         """Wait for the next candle; those that were missing before it come first, if the exchange has them by now."""
-        source = self.p.source
-        candle = source.wait_for(self._target, int(1000 * self.p.patience))
+        source, target = self.p.source, self.target
+        candle = self._steps.candle(self)
         if candle is None:
-            self._target += BAR_MS
+            self.target += BAR_MS
             return None
         self._history.append(candle)
-        if self._target > self._next:
+        if target > self._next:
+            source.hurry(self._steps.attempts)
             try:
-                self._history.extendleft(reversed(source.history(self._next, self._target)))
+                self._history.extendleft(reversed(source.history(self._next, target)))
             except Unavailable as failure:
                 source.log("candle_unavailable", symbol=self._name, time=iso(self._next), text=str(failure))
         return self._history.popleft()
@@ -263,6 +355,6 @@ class LiveFeed(bt.feed.DataBase):
         for start, stop in _CANDLES.missing(times, (first, end)):
             known.update((candle.time, candle) for candle in source.history(start, stop))
         self._history.extend(known[time] for time in sorted(known))
-        self._next = self._target = end
+        self._next = self.target = end
         if self._history:
             self.put_notification(self.DELAYED)

@@ -45,8 +45,12 @@ def make_feeds(
     start: Any = None,
     end: Any = None,
     warm_up: int = LONGEST_MEMORY_BARS,
+    feed: Callable[..., CandleFeed] = CandleFeed,
 ) -> list[CandleFeed]:
-    """Read and check the data of every symbol.
+    """Read and check the data of every symbol; the feeds are in the order of the alphabet.
+
+    So the same data in any order gives the same run to the last bit: sums run in the order of the feeds, and who gets
+    margin first follows from it.
 
     `start` and `end` (datetime or date, UTC) are the span that is traded; a date as `end` means its whole day. Bars
     before `start`, `warm_up` of them if the data has so many, are loaded too: a GridStrategyV4 warms up on them and
@@ -61,8 +65,8 @@ def make_feeds(
         A file is missing, damaged, or too short for a single decision.
     """
     feeds = []
-    for one in data:
-        feed = CandleFeed(
+    for one in sorted(data, key=lambda one: one.symbol):
+        made = feed(
             dataname=one.candles,
             funding=one.funding,
             mark=one.mark,
@@ -73,8 +77,8 @@ def make_feeds(
             warm_up=warm_up,
             name=one.symbol,
         )
-        feeds.append(feed)
-    names = [feed.p.name for feed in feeds]
+        feeds.append(made)
+    names = [made.p.name for made in feeds]
     for name in names:
         if names.count(name) > 1:
             raise DataError(f"{name} is given twice; each symbol may have one candle file")
@@ -87,6 +91,7 @@ def make_cerebro(
     cash: float,
     rules: Path | None = None,
     broker: Callable[..., HedgeBroker] = HedgeBroker,
+    strategy: type[GridStrategyV4] = GridStrategyV4,
 ) -> bt.Cerebro:
     """Return a Cerebro with one wallet, and one GridStrategyV4 and RunRecorder for every feed.
 
@@ -104,7 +109,7 @@ def make_cerebro(
     cerebro.setbroker(broker(cash=cash, markets=markets, **exchange))
     for feed in feeds:
         cerebro.adddata(feed)
-        cerebro.addstrategy(GridStrategyV4, symbol=feed.p.name, **values)
+        cerebro.addstrategy(strategy, symbol=feed.p.name, **values)
     cerebro.addanalyzer(RunRecorder, _name="record")
     return cerebro
 

@@ -255,32 +255,36 @@ def check_liquidation(
         memory.liquidation_near += 1
     if now.maintenance <= p.margin_call * now.equity:
         return
-    memory.margin_calls += 1
-    call_margin(p, now, book, long, short)
+    call_margin(p, memory, now, book, long, short)
 
 
-def call_margin(p: GridConfig, now: Now, book: SymbolOrders, long: Side, short: Side) -> None:
+def call_margin(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, long: Side, short: Side) -> None:
     """Close the account's worst fills until maintenance margin over equity is at most the target; here those of ours.
 
-    The margin of what is left is found anew over the brackets of both legs after each.
+    The margin of what is left is found anew over the brackets of both legs after each. The strategy that owns the
+    worst fill counts the call, so that one of the account counts once.
     """
     books, target = books_of(book), p.margin_target * max(now.equity, 0.0)
     begin_margin_call(books)
-    required, pnl, fill_id = now.maintenance, -INFINITY, 0
+    required, pnl, fill_id, is_worst = now.maintenance, -INFINITY, 0, True
     while required > target:
         pnl, fill_id = next_worst(books, pnl, fill_id)
         if fill_id == 0:
             return
-        close_fill(book, long, short, fill_id, MARGIN_CALL)
-        required = take_off(books, fill_id)
+        ours = close_fill(book, long, short, fill_id, MARGIN_CALL)
+        if is_worst and ours:
+            memory.margin_calls += 1
+        required, is_worst = take_off(books, fill_id), False
 
 
-def close_fill(book: SymbolOrders, long: Side, short: Side, fill_id: int, label: int) -> None:
-    """Close a fill of the account at market, if it is one of ours."""
+def close_fill(book: SymbolOrders, long: Side, short: Side, fill_id: int, label: int) -> bool:
+    """Close a fill of the account at market, if it is one of ours, and return whether it is."""
     for side in (long, short):
         for i in range(side.leg.fills):
             if side.fills.id[i] == fill_id:
                 close_at_market(book, side, i, side.fills.qty[i], label)
+                return True
+    return False
 
 
 def prune(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, long: Side, short: Side) -> None:

@@ -40,7 +40,8 @@ class Market:
     watch: float = 0.0  # seconds between looks inside a candle
     faults: list = field(default_factory=list)
     alerts: list = field(default_factory=list)
-    second: str = ""  #: another symbol in the same wallet: a later stretch, at a fifteenth of the price
+    second: str = ""  #: another symbol in the same wallet: an earlier stretch, at a fifteenth of the price
+    third: str = ""  #: and one more, at a three hundredth
 
     def __post_init__(self):
         self.config = load_config(BUSY_FILE, list(self.settings))
@@ -57,12 +58,13 @@ class Market:
         end = self.first + history_bars(self.config) + self.bars
         candles = market.candles.iloc[self.first : end].reset_index(drop=True)
         data = [SymbolData(SYMBOL, candles, market.funding)]
-        if self.second:
-            other = market.candles.iloc[self.first - 2_000 : end - 2_000].reset_index(drop=True)
-            prices = ["open", "high", "low", "close"]
-            other[prices] = (other[prices] / 15.0).round(2)
-            other["time"] = candles["time"]
-            data.append(SymbolData(self.second, other, market.funding))
+        for symbol, earlier, share in ((self.second, 2_000, 15.0), (self.third, 3_200, 300.0)):
+            if symbol:
+                other = market.candles.iloc[self.first - earlier : end - earlier].reset_index(drop=True)
+                prices = ["open", "high", "low", "close"]
+                other[prices] = (other[prices] / share).round(2)
+                other["time"] = candles["time"]
+                data.append(SymbolData(symbol, other, market.funding))
         return data
 
     def backtest(self):

@@ -161,6 +161,29 @@ def test_trials_are_traded_from_the_first_day(candles, tmp_path):
         assert json.loads((one / "summary.json").read_text())["net_return"] == float(row["net_return"])
 
 
+def test_data_in_another_order_writes_the_same_files(candles, tmp_path):
+    """Trades, equity and all figures of three symbols, byte by byte."""
+    frame = pd.read_csv(candles)
+    prices = ["open", "high", "low", "close"]
+    files = []
+    for symbol, turn in (("ETHUSDT", 500), ("SOLUSDT", 1_100)):
+        other = frame.assign(**{name: np.roll(frame[name], turn).round(1) for name in ("volume", *prices)})
+        files.append(tmp_path / f"{symbol}-15m.csv")
+        other.iloc[96:].to_csv(files[-1], index=False)
+    files.append(candles)
+    written = []
+    for order in (files, files[::-1]):
+        folder = tmp_path / f"first-{order[0].stem}"
+        given = [part for file in order for part in ("--data", file)]
+        done = call(*given, *TRADING, "--set", "order_pct=0.4", "--out", folder, "--quiet", "--no-report", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        summary = json.loads((folder / "summary.json").read_text())
+        summary.pop("seconds")
+        written.append((summary, *((folder / name).read_bytes() for name in ("trades.csv", "equity.csv"))))
+    assert written[0] == written[1]
+    assert written[0][0]["symbols"] == ["BTCUSDT", "ETHUSDT", "SOLUSDT"] and written[0][0]["trades"] > 50
+
+
 def test_two_symbols_share_one_wallet(candles, tmp_path):
     files = ("--data", candles, "--data", f"ETHUSDT={candles}", *TRADING)
     assert call(*files, "--out", tmp_path / "two", "--quiet", cwd=tmp_path).returncode == 0

@@ -21,6 +21,7 @@ from gridv4_bt.config import GridConfig, load_config
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.time import BAR_MS, HOUR_MS, time_ms
 from gridv4_bt.engine.columns import EQUITY_COLUMNS
+from gridv4_bt.engine.market import exchange_symbol
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.live.ids import parse_id
@@ -57,6 +58,7 @@ class SessionRecord:
     fills: tuple[ComparedFill, ...]
     payments: tuple[Payment, ...]
     events: tuple[OrderEvent, ...]
+    late: Mapping[str, frozenset[int]]  #: bars (ms) that came after the others had decided, by symbol
     transfers: Mapping[int, float]  #: what the wallet was corrected by, quote, by the bar's open time (ms)
     rows: Mapping[str, pd.DataFrame]  #: equity.csv by symbol, times in ms, as index
     closings: int  #: rows of trades.csv
@@ -102,6 +104,7 @@ def read_session(folder: Path) -> SessionRecord:
         fills=tuple(fill for fill in _fills(events) if fill.bar <= end),
         payments=tuple(payment for payment in _payments(events) if payment.time <= end),
         events=events,
+        late=_late(events, rows),
         transfers=_transfers(events),
         rows=rows,
         closings=int((closed <= pd.Timestamp(end, unit="ms", tz="UTC")).sum()),
@@ -212,6 +215,20 @@ def _payments(events: tuple[OrderEvent, ...]) -> list[Payment]:
             computed = found.get(key, Payment(*key, math.nan, 0.0))
             found[key] = replace(computed, paid=one["paid"])
     return list(found.values())
+
+
+def _late(events: tuple[OrderEvent, ...], rows: Mapping[str, pd.DataFrame]) -> dict[str, frozenset[int]]:
+    """Return the bars that a symbol did not have at a step at which others decided, by symbol.
+
+    Where nobody decided, the session did not take the step at all: that is an outage.
+    """
+    found: dict[str, set[int]] = {}
+    for event in events:
+        if event.kind == "candle_missing":
+            symbol, time = exchange_symbol(event.fields["symbol"]), _ms(event.fields["time"])
+            if time not in rows[symbol].index and any(time in other.index for other in rows.values()):
+                found.setdefault(symbol, set()).add(time)
+    return {symbol: frozenset(times) for symbol, times in found.items()}
 
 
 def _transfers(events: tuple[OrderEvent, ...]) -> dict[int, float]:

@@ -1,18 +1,26 @@
 """The backtest of a session: the same candles, funding, rules, parameters and wallet."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from brokers.feed_book import FeedBook
 from brokers.hedge import HedgeBroker
+from feeds.candles import CandleFeed
 from gridv4_bt.audit.compared_fills import ComparedFill, Payment, merge
 from gridv4_bt.audit.session import SessionRecord
 from gridv4_bt.backtest import make_cerebro, make_feeds, run
+from gridv4_bt.compat import epoch_ms
+from gridv4_bt.core.time import BAR_MS, DAY_MS
 from gridv4_bt.engine import margin
 from gridv4_bt.engine.account import Execution
 from gridv4_bt.engine.labels import TradeLabel
+from gridv4_bt.engine.state import INFINITY
 from gridv4_bt.live.ids import Purpose
 from gridv4_bt.record.run_record import SymbolRecord
+from strategies.grid_v4 import GridStrategyV4
+
+_BETWEEN = 0.5 * BAR_MS / DAY_MS  # from a step to the moment at which a late bar comes, Backtrader's days
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,40 @@ class ReplayBroker(HedgeBroker):
         super()._report(book)
 
 
+class ReplayFeed(CandleFeed):
+    """The candles as a session received them: a late one comes between its step and the next.
+
+    Parameters
+    ----------
+    late : open times (ms) of the late candles, by symbol.
+    """
+
+    params = (("late", None),)
+
+    def start(self) -> None:
+        """Begin a run."""
+        super().start()
+        self.late_bars = (self.p.late or {}).get(self.p.name, frozenset())
+
+    def advance_peek(self) -> float:
+        """Return the time at which the next bar comes."""
+        time = super().advance_peek()
+        return time + _BETWEEN if time < INFINITY and epoch_ms(time) in self.late_bars else time
+
+
+class ReplayStrategy(GridStrategyV4):
+    """GridStrategyV4 that decides nothing at a bar that the session had too late, and counts it for cooldowns."""
+
+    def next(self) -> None:
+        """Take the eleven steps, unless the bar is late."""
+        bars = self._clock.lencount
+        if bars != self._feed_bars and self._state.bar.time in self.feed.late_bars:
+            self._feed_bars = bars
+            self.memory.bar += bool(self.log)
+            return
+        super().next()
+
+
 def replay(session: SessionRecord) -> SessionBacktest:
     """Backtest a session.
 
@@ -82,13 +124,14 @@ def replay(session: SessionRecord) -> SessionBacktest:
     DataError
         The session has received too few bars for a decision.
     """
-    feeds = make_feeds(session.data)
+    feeds = make_feeds(session.data, feed=partial(ReplayFeed, late=session.late))
     cerebro = make_cerebro(
         feeds,
         session.config,
         session.wallet,
         session.rules,
         broker=lambda **given: ReplayBroker(transfers=session.transfers, **given),
+        strategy=ReplayStrategy,
     )
     result = run(cerebro)
     broker = cerebro.broker

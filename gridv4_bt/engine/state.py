@@ -56,7 +56,7 @@ class Memory:
     halted: int = 0
     halts: int = 0
     stops: int = 0
-    margin_calls: int = 0
+    margin_calls: int = 0  #: of the account, counted by the symbol of its worst fill
     cools_until: int = 0  #: bar before which so many stops make orders smaller
     #: Bars of the latest stops, a ring: that of stop n, counted from 0, is at n % STOPS_KEPT.
     stop_bars: list[int] = field(default_factory=lambda: [0] * STOPS_KEPT)

@@ -28,8 +28,14 @@ class LiveStrategy(GridStrategyV4):
         if saved is not None:
             restore_snapshot(self, saved["snapshot"])
             self._decided = saved["bar"]
+            self._trades_seen = self.session.trades_seen(self.market.symbol)
         self._seen = 0
         self._waits = False
+
+    @property
+    def trades_seen(self) -> int:
+        """Number of the broker's closed trades that the strategy knows."""
+        return self._trades_seen
 
     def prenext(self) -> None:
         super().prenext()

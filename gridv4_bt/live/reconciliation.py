@@ -226,7 +226,8 @@ class Reconciler:
         """
         self.order_sync.generation = max(self.order_sync.generation, name.generation)
         key = OrderKey(symbol, name.side, name.purpose, name.ref)
-        if name.purpose is Purpose.STOP and self.orders.current(key) is None:
+        before = self.orders.current(key)
+        if name.purpose is Purpose.STOP and (before is None or before.status is OrderStatus.DONE):
             self._take_over_stop(order_id, key, info)
             return
         order = Order(order_id, key, float(info.get("origQty") or 0.0), float(info.get("price") or 0.0))

@@ -15,7 +15,7 @@ import ccxt
 import numpy as np
 
 from brokers.live import LiveHedgeBroker
-from feeds.live import CandleSource, ClosedCandle, LiveFeed
+from feeds.live import CandleSource, CandleSteps, ClosedCandle, LiveFeed
 from gridv4_bt.config import GridConfig, backtrader_params, config_as_toml
 from gridv4_bt.core.time import BAR_MS, DAY_MS, iso
 from gridv4_bt.engine.columns import LOG_COLUMNS
@@ -114,7 +114,9 @@ class Session:
         self._atr: dict[str, float] = {}  # at the last decision, quote, by symbol
         self._rules_day = gateway.clock.now() // DAY_MS  # on which they were read last, in days
         self._is_ending = self._is_armed = False
-        self._trades_written = 0
+        closed = (saved.get("broker") or {}).get("closed", {"before": 0, "trades": []})
+        self._closed_before: int = closed["before"]
+        self._trades_written = len(closed["trades"])  # of the broker's closed trades
         self._journaled = 0  # number of the newest journal record that the previous state includes
         self.connection = Connection(gateway.client, gateway.clock, self.event)
 
@@ -340,10 +342,16 @@ class Session:
         """Return bar and snapshot of a symbol's last decision in the previous session, None if there is none."""
         return self._decisions.get(symbol)
 
+    def trades_seen(self, symbol: str) -> int:
+        """Return how many of the closings that are handed over from the previous session a symbol knows already."""
+        seen: int = (self._decisions.get(symbol) or {}).get("seen", 0)
+        return max(seen - self._closed_before, 0)
+
     def decided(self, strategy: LiveStrategy, bar: int) -> None:
         """Save a decision, before any order of it is sent."""
         symbol = strategy.market.symbol
-        self._decisions[symbol] = {"bar": bar, "snapshot": take_snapshot(strategy)}
+        seen = self.broker.closed_before + strategy.trades_seen
+        self._decisions[symbol] = {"bar": bar, "seen": seen, "snapshot": take_snapshot(strategy)}
         row = np.array(strategy.log[-len(LOG_COLUMNS) :])
         self._write_records(symbol, row)
         self.save()
@@ -372,7 +380,7 @@ class Session:
             "bot": self.bot,
             "first": self._first,
             "strategies": self._decisions,
-            "broker": self.broker.to_json() if begun else (self.saved or {}).get("broker"),
+            "broker": self.broker.to_json(self._seen_by_all()) if begun else (self.saved or {}).get("broker"),
             "files": self.log.sizes(),
             "dead_man": self._switch.to_json(),
         }
@@ -381,6 +389,11 @@ class Session:
         self._journaled = self.journal.last
 
     # ---
+
+    def _seen_by_all(self) -> int:
+        """Return how many closings of the bot the strategies of all symbols that have decided know."""
+        decisions = [self._decisions[symbol] for symbol in self.plan.symbols if symbol in self._decisions]
+        return min((decision.get("seen", 0) for decision in decisions), default=0)
 
     def _read_rules(self) -> None:
         """Read filters, brackets, leverage and modes again once a UTC day, and after a refusal against them."""
@@ -463,7 +476,8 @@ class Session:
         )
         cerebro.setbroker(self.broker)
         end = self.clock.now() // BAR_MS * BAR_MS
-        for symbol in self.plan.symbols:
+        candle_steps = CandleSteps()
+        for symbol in sorted(self.plan.symbols):  # as in a backtest, see `make_feeds`
             source = CandleSource(self.gateway.client, executor.unified_symbol(symbol), self.clock, self.event)
             # The history of the first session, so that the indicators are the same.
             first = max(self._first.get(symbol, end), end - longest_memory_bars(config) * BAR_MS)
@@ -474,6 +488,7 @@ class Session:
                 "since": first,
                 "known": tuple(self.log.candles(symbol)),
                 "on_candle": self._received,
+                "steps": candle_steps,
                 "name": symbol,
             }
             cerebro.adddata(LiveFeed(**params))

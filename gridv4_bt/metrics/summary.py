@@ -1,4 +1,8 @@
-"""The summary of a run: every figure of ``summary.json``. What is not defined is None."""
+"""The summary of a run: every figure of ``summary.json``. What is not defined is None.
+
+Of several symbols ``bars``, ``halts``, ``stops``, ``blocked`` and ``warnings`` are sums over symbols, each of which has
+its own bars, z-score and stops; ``margin_calls`` and ``liquidations`` are those of the account, each counted once.
+"""
 
 from __future__ import annotations
 

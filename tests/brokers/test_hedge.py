@@ -687,6 +687,37 @@ def test_bar_of_one_feed_does_not_match_the_orders_of_the_other_again(run):
     assert done.strategy.executions() == []
 
 
+def test_a_symbol_without_a_bar_counts_with_its_last_close(run):
+    # Bought at 100, the first feed's last bar dips to 91 when the other holds nothing; 10 units would be liquidated at
+    # about 89. Then the other loses 50: at the dip of the bar before the account would be gone, at its close it is not.
+    def buy(feed):
+        return lambda strategy: strategy.buy(data=strategy.datas[feed], size=10.0)
+
+    dips = [*flat(2), (100, 100, 91, 100)]
+    falls = [*flat(4), (100, 100, 95, 95), *flat(1, 95.0)]
+    for feeds, first in ((two_feeds(dips, falls), 0), (two_feeds(falls, dips), 1)):
+        done = run({1: buy(first), 3: buy(1 - first)}, feeds, broker=THIN)
+        assert done.broker.liquidations() == 0
+        assert done.broker.getvalue() == pytest.approx(done.broker.startingcash - 50.0)
+
+
+def test_a_book_knows_whether_its_symbol_has_a_bar_at_this_step(run):
+    seen = []
+
+    class Watching(bt.Strategy):
+        def start(self):
+            self.books = [self.broker.state(data) for data in self.datas]
+
+        def prenext(self):
+            self.next()
+
+        def next(self):
+            seen.append([book.state.has_bar for book in self.books])
+
+    run(Watching, two_feeds(flat(5), flat(2), start=START + 2 * BAR), broker=FREE)
+    assert seen == [[1, 0], [1, 0], [1, 1], [1, 1], [1, 0]]
+
+
 def test_two_strategies_share_one_wallet_and_hear_of_their_own_trades():
     class Other(Scripted):
         pass

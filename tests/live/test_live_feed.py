@@ -3,9 +3,10 @@
 import math
 
 import backtrader as bt
+import ccxt
 import pytest
 
-from feeds.live import BAR_MS, SETTLE_MS, CandleSource, ClosedCandle, LiveFeed
+from feeds.live import BAR_MS, SETTLE_MS, CandleSource, CandleSteps, ClosedCandle, LiveFeed
 from gridv4_bt.core.time import HOUR_MS
 
 T0 = 1_700_000_100_000 // BAR_MS * BAR_MS
@@ -162,6 +163,45 @@ def test_the_bar_that_is_still_forming_is_never_delivered():
     feed, _, _ = make(T0 + 5 * BAR_MS + BAR_MS - 1, 0)
     feed.warm_up_bars = 2
     assert [(candle.time - T0) // BAR_MS for candle, _ in bars_of(feed)] == [3, 4]
+
+
+def pair(failure):
+    """Return two feeds that wait for each other, where the second's exchange fails from now on, and its requests."""
+    together = CandleSteps()
+    first, _, _ = make(T0 + 5 * BAR_MS, 3, steps=together)
+    clock, asked = first.p.source.clock, []
+    client = Client(clock)
+    source = CandleSource(client, "BTC/USDT:USDT", clock, lambda kind, **fields: None)
+    second = LiveFeed(source=source, name="ETHUSDT", steps=together)
+    second.setenvironment(bt.Cerebro())
+    for feed in (first, second):
+        feed._start()
+        assert feed.load()
+
+    def fail(*arguments):
+        asked.append(clock.now())
+        client.last_response_headers = {"Retry-After": "600"}
+        raise failure
+
+    client.fetch_ohlcv = fail
+    return first, second, asked
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("failure", "requests"), [(ccxt.ExchangeNotAvailable("503"), 7), (ccxt.RateLimitExceeded("429"), 1)]
+)
+def test_a_feed_whose_requests_fail_holds_up_another_for_20_seconds_and_asks_no_more_than_it_may(
+    failure, requests, order
+):
+    first, second, asked = pair(failure)
+    loaded = {feed: feed.load() for feed in (first, second)[::order]}
+    assert loaded[first] is True and loaded[second] is None
+    clock = first.p.source.clock
+    assert clock.now() == T0 + 6 * BAR_MS + SETTLE_MS + 20_000
+    assert len(asked) == requests
+    before = clock.now()
+    assert second.next(datamaster=first) is None and clock.now() == before  # it is not waited for once more
 
 
 @pytest.mark.parametrize("pause", [3, 10])

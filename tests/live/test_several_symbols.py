@@ -2,12 +2,16 @@
 
 import json
 from collections import Counter
+from datetime import datetime
+from operator import itemgetter
 
 import pytest
-from live_market import differences, rows
+from live_market import differences, events, rows
 
+from feeds.live import SETTLE_MS
 from feeds.synthetic import SYMBOL
-from gridv4_bt.core.time import BAR_MS, iso
+from gridv4_bt.audit.audit import audit
+from gridv4_bt.core.time import BAR_MS, DAY_MS, iso, time_ms
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.faults import Fault, Faults
@@ -17,6 +21,15 @@ from gridv4_bt.record.equity import write_equity
 from gridv4_bt.record.trades import write_trades
 
 SECOND = "ETHUSDT"
+THIRD = "SOLUSDT"
+#: Small steps and large orders, so that the rules of the whole account act within a day.
+ROUGH = (
+    "floor_pct=0.002", "k=0.3", "levels=10", "order_pct=0.8", "max_inventory=8", "leverage=20", "var_pct=0.2",
+    "stop1_atr=1.5", "stop2_atr=3", "offset_spacings=1", "gap_spacings=0", "deviance_atr=0", "margin_call=0.03",
+    "margin_target=0.02", "regime=none", "kappa=1e6", "gamma=0.2", "delever_share=0.2", "reopen_bars=0",
+)  # fmt: skip
+ORDER = itemgetter("close_time", "trade_id", "label")
+TOGETHER_MS = 20_000  # for which feeds wait for each other
 
 
 @pytest.fixture
@@ -25,14 +38,33 @@ def pair(market):
     return lambda **more: market(second=SECOND, **more)
 
 
+@pytest.fixture
+def trio(market):
+    """A market of three symbols: ``trio(bars=..., faults=[...])``."""
+    return lambda **more: market(second=SECOND, third=THIRD, **more)
+
+
 def unequal(scene, folder) -> list[str]:
     """Return where the files of a session differ from those of the backtest of the same candles."""
+    backtest_of(scene, folder)
+    names = ("trades.csv", "equity.csv")
+    return [one for name in names for one in differences(rows(scene.folder / name), rows(folder / name))]
+
+
+def backtest_of(scene, folder):
+    """Write the files of the backtest of a session."""
     records, _ = scene.backtest()
     assert all(record.trades for record in records)
     write_trades(folder / "trades.csv", records)
     write_equity(folder / "equity.csv", records)
-    names = ("trades.csv", "equity.csv")
-    return [one for name in names for one in differences(rows(scene.folder / name), rows(folder / name))]
+
+
+def same_in_any_order(scene, folder) -> bool:
+    """Compare as `unequal`; the closings of one bar are in the order of booking live, by symbol in a backtest."""
+    backtest_of(scene, folder)
+    trades = [sorted(rows(of / "trades.csv"), key=ORDER) for of in (scene.folder, folder)]
+    equity = [rows(of / "equity.csv") for of in (scene.folder, folder)]
+    return differences(*trades) == differences(*equity) == []
 
 
 def check_books(scene, session) -> None:
@@ -79,6 +111,153 @@ def spoilt(monkeypatch):
         monkeypatch.setattr(scene.api, "serve", lambda request, skew=0: answer(request, lambda: serve(request, skew)))
 
     return spoil
+
+
+def late(scene, bar, seconds, *symbols):
+    """Return the open time of a bar and a way to answer that hides its candles for some seconds after the close."""
+    time = scene.exchange.now // BAR_MS * BAR_MS + bar * BAR_MS
+
+    def answer(request, serve):
+        reply = serve()
+        if request.path.endswith("/klines") and request.params.values["symbol"] in symbols:  # noqa: SIM102
+            if time + BAR_MS <= scene.exchange.now < time + BAR_MS + 1_000 * seconds:
+                return json_response(200, [row for row in json.loads(reply.body) if row[0] != time])
+        return reply
+
+    return time, answer
+
+
+def decided(scene):
+    """Return the open times of the bars at which each symbol has decided, by symbol."""
+    found = {}
+    for row in rows(scene.folder / "equity.csv"):
+        found.setdefault(row["symbol"], []).append(time_ms(datetime.fromisoformat(row["time"])))
+    return found
+
+
+def missing(scene):
+    """Return time of the bar and of the log (ms after the bar's close) of each symbol that had no bar at a step."""
+    return [
+        (event["symbol"].partition("/")[0], time, time_ms(datetime.fromisoformat(event["clock"])) - time - BAR_MS)
+        for event in events(scene, "candle_missing")
+        for time in [time_ms(datetime.fromisoformat(event["time"]))]
+    ]
+
+
+def test_three_symbols_live_equal_their_backtest(trio, tmp_path):
+    scene = trio(bars=96, settings=ROUGH)
+    session = scene.live()
+    assert same_in_any_order(scene, tmp_path)
+    assert {trade.symbol for trade in session.broker.account.closed} == {SYMBOL, SECOND, THIRD}
+    found = audit(scene.folder)
+    assert found.is_identical and len(found.matched) > 170
+    assert {"grid", "stop1", "stop2", "offset", "margin_call"} <= {
+        str(trade.label) for trade in session.broker.account.closed
+    }
+
+
+@pytest.mark.parametrize("symbols", [(SYMBOL,), (SECOND,), (THIRD, SYMBOL)])
+def test_a_late_candle_is_waited_for_20_seconds_and_the_audit_replays_the_steps(trio, spoilt, symbols):
+    scene = trio(bars=30, settings=ROUGH)
+    time, answer = late(scene, 9, 60, *symbols)
+    spoilt(scene, answer)
+    session = scene.live()
+    names = {SYMBOL: "SAMPLE", SECOND: "ETH", THIRD: "SOL"}
+    found = missing(scene)
+    assert {(name, when) for name, when, _ in found} == {(names[symbol], time) for symbol in symbols}
+    assert all(TOGETHER_MS <= after <= TOGETHER_MS + 2 * SETTLE_MS for *_, after in found)
+    for symbol, times in decided(scene).items():
+        span = list(range(times[0], times[-1] + BAR_MS, BAR_MS))
+        assert times == [one for one in span if one != time or symbol not in symbols]
+        candles = [row["time"] for row in rows(scene.folder / f"candles-{symbol}.csv")]
+        assert candles == sorted(candles) and iso(time) in candles
+    check_books(scene, session)
+    replayed = audit(scene.folder)
+    assert replayed.session.late == {symbol: {time} for symbol in symbols}
+    assert replayed.differences == [] and replayed.is_identical
+    assert len(replayed.matched) > 20
+
+
+def test_restarted_while_a_symbol_lacks_a_candle_nothing_is_charged_twice_or_forgotten(trio, spoilt):
+    scene = trio(bars=56, settings=ROUGH)
+    bars = (DAY_MS - scene.exchange.now % DAY_MS) // BAR_MS  # funding is settled at midnight
+    time, answer = late(scene, bars, 120, SECOND)
+    spoilt(scene, answer)
+    with ServerThread(scene.api) as server:
+        until = 3 * (bars + 1) + 2  # the two that have the candle of the settlement decide
+        for stop in (until, None):
+            with scene.session(server.url, stop) as session:
+                session._cerebro.run()
+                session.save()
+                if stop:
+                    seen = {symbol: one["seen"] for symbol, one in session._decisions.items()}
+                    assert session.bars == until and seen[SECOND] < seen[SYMBOL] == seen[THIRD]
+    assert [symbol for symbol, times in decided(scene).items() if time not in times] == [SECOND]
+    replayed = audit(scene.folder)
+    assert any(one.time == time and one.paid for one, _ in replayed.payments)
+    assert replayed.is_identical
+    assert not any("funding differs" in alert for alert in scene.alerts)
+    strategies = session._cerebro.runstrats[0]
+    assert len({strategy.memory.realized_today for strategy in strategies}) == 1
+
+
+class Crash(Exception):
+    """The end of the process in the middle of a step."""
+
+
+def test_killed_between_the_symbols_of_a_step_the_others_still_learn_what_was_closed_in_it(trio, tmp_path):
+    scene = trio(bars=60, settings=ROUGH)
+    crashes = [26, 35]  # bars in which SOL, the last to decide, closes at a loss
+    with ServerThread(scene.api) as server:
+        for bar in (*crashes, None):
+            with scene.session(server.url) as session:
+                if bar is None:
+                    session.run()
+                    break
+
+                def die(symbol, session=session, bars=bar):
+                    decision = session._decisions.get(SECOND)
+                    if decision and decision["snapshot"]["count"] == bars:
+                        raise Crash
+
+                session._on_bar = die
+                with pytest.raises(Crash):
+                    session._cerebro.run()
+                assert {symbol: one["snapshot"]["count"] - bar for symbol, one in session._decisions.items()} == {
+                    SECOND: 0, SYMBOL: -1, THIRD: -1,
+                }  # fmt: skip
+                assert session.saved is None or session.saved["broker"]["closed"]["before"] > 0
+    assert same_in_any_order(scene, tmp_path)
+    losses = [trade for trade in rows(tmp_path / "trades.csv") if trade["label"] != "grid"]
+    assert {trade["symbol"] for trade in losses} >= {THIRD}
+
+
+def test_a_candle_within_20_seconds_of_the_others_is_in_the_step(trio, spoilt, tmp_path):
+    scene = trio(bars=30, settings=ROUGH)
+    _, answer = late(scene, 5, 15, SECOND)
+    spoilt(scene, answer)
+    scene.live()
+    assert missing(scene) == [] and len(events(scene, "candle_late")) == 1
+    assert same_in_any_order(scene, tmp_path)
+
+
+def test_while_nobody_has_a_candle_all_wait_for_it(trio, spoilt, tmp_path):
+    scene = trio(bars=30, settings=ROUGH)
+    _, answer = late(scene, 5, 200, SYMBOL, SECOND, THIRD)
+    spoilt(scene, answer)
+    scene.live()
+    assert missing(scene) == [] and len(events(scene, "candle_late")) == 3
+    assert same_in_any_order(scene, tmp_path)
+
+
+def test_a_step_that_nobody_took_is_an_outage_and_not_replayed(trio, spoilt):
+    scene = trio(bars=12)
+    time, answer = late(scene, 5, 400, SYMBOL, SECOND, THIRD)
+    spoilt(scene, answer)
+    scene.live()
+    assert len(missing(scene)) == 3
+    assert all(time not in times for times in decided(scene).values())
+    assert audit(scene.folder).session.late == {}
 
 
 def test_a_candle_that_is_missing_of_one_symbol_is_taken_in_later_and_the_other_goes_on(pair, spoilt):

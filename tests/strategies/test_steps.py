@@ -421,6 +421,52 @@ def test_a_margin_call_of_the_account_takes_the_worst_of_all_symbols_and_each_cl
     assert world.broker.closes == [("LONG", 1, 5.0, "margin_call"), ("LONG", 2, 5.0, "margin_call")]
 
 
+@pytest.mark.parametrize(
+    ("entry", "theirs", "calls"),
+    [
+        (104.0, 60.0, 0),  # ours lose 20, the other's 100: its strategy counts the call
+        (130.0, 60.0, 1),  # 150 and 100
+        (120.0, 60.0, 1),  # of equals the lower id
+    ],
+)
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_a_margin_call_is_counted_by_the_owner_of_the_worst_fill(side, entry, theirs, calls):
+    sign = 1.0 if side == "long" else -1.0
+    other = other_symbol(**{side: (9, 10.0, 50.0 + sign * (theirs - 50.0))})
+    world = World(
+        **{side: [(5.0, 100.0 + sign * (entry - 100.0))]}, p=TIGHT, rules=STEEP, others=[other], maintenance=15.0
+    )
+    world.now.equity = 20.0  # both go
+    world.check_liquidation()
+    assert world.memory.margin_calls == calls
+    assert world.broker.closes == [(side.upper(), 1, 5.0, "margin_call")]
+
+
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_a_symbol_without_a_bar_loses_and_binds_but_its_fills_are_not_the_worst(side):
+    sign = 1.0 if side == "long" else -1.0
+    other = other_symbol(**{side: (9, 10.0, 50.0 + sign * 4.0)})  # loses 40 of 1,000, and 37.5 is the limit
+    other.state.has_bar = 0
+    world = World(**{side: [(1.0, 100.0 + sign * 1.0)]}, others=[other], p=busy(gap_spacings=0.0))
+    world.prune()
+    assert world.broker.closes == [(side.upper(), 1, 1.0, "delever")]
+    other.state.has_bar = 1
+    world.broker.closes.clear()
+    world.prune()
+    assert world.broker.closes == []
+
+
+def test_a_strategy_that_decides_later_counts_todays_closings_and_not_yesterdays():
+    memory, now = Memory(), Now(time=DAY - BAR_MS)
+    steps.begin_bar(memory, now)
+    steps.earn(memory, 1.0, DAY - BAR_MS)
+    now.time = DAY + 8 * BAR_MS  # its next bar
+    steps.begin_bar(memory, now)
+    for net, closed_at in ((2.0, DAY - BAR_MS), (4.0, DAY), (8.0, DAY + 8 * BAR_MS)):
+        steps.earn(memory, net, closed_at)
+    assert memory.realized_today == 12.0
+
+
 def test_an_account_below_zero_closes_everything():
     world = World(long=[(1.0, 110.0)], short=[(1.0, 90.0)], maintenance=1.0)
     world.now.equity = -50.0
