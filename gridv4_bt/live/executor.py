@@ -6,6 +6,7 @@ If the outcome is unknown, the order is queried by that id; its leg gets no new 
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -92,8 +93,10 @@ class Executor(AccountQueries):
         LiveError
             The account is not in hedge mode any more.
         """
-        before, self.markets = self.markets, self._read_markets()
-        changed = [symbol for symbol in self.markets if self.markets[symbol] != before[symbol]]
+        before, now = self.markets, self._read_markets()
+        # The day of reading them is no change.
+        changed = [symbol for symbol in now if replace(now[symbol], as_of=before[symbol].as_of) != before[symbol]]
+        self.markets = before | {symbol: now[symbol] for symbol in changed}
         self.connection.log("rules_read", symbol=" ".join(self.markets), changed=bool(changed))
         found = [f"the filters or brackets of {symbol} have changed; the new ones apply" for symbol in changed]
         if not self.is_hedged():

@@ -45,6 +45,7 @@ from gridv4_bt.record.run_record import SymbolRecord
 from strategies.snapshot import take_snapshot
 
 logger = logging.getLogger("gridv4.live")
+_CLOCK_PAUSE_S = 3_600.0  # between comparisons of the clock with the exchange's
 #: Distance of a stop from the last price where neither books nor ATR say more, fraction.
 _BLIND_STOP = 0.05
 #: Refusals that contradict what was read about leverage, brackets, filters and modes.
@@ -166,6 +167,7 @@ class Session:
         """
         executor = Executor(self.connection, self._read_markets)
         self.connection.resync()
+        self.clock.on_step = self.connection.check_clock
         return executor
 
     def prepare(self) -> None:
@@ -196,6 +198,7 @@ class Session:
         self._first_stop = FirstStop(self.reconciler, self.plan.config.stop2_atr, self.event)
         if self.gateway.watch:
             self.clock.every(self.gateway.watch, self._first_stop.check)
+        self.clock.every(_CLOCK_PAUSE_S, self._check_clock)
         self._cerebro = self._make_cerebro(executor, cash)
 
     def run(self) -> None:
@@ -221,7 +224,7 @@ class Session:
         Unreachable
             Some entries may still be open; the next session takes them over.
         """
-        ending = self.end()
+        ending = self.end() if self._may_have_orders() else Ending()
         self.save()
         self.event("session", place=self.gateway.name, stopped=True, bars=self.bars)
         if not ending.is_safe:
@@ -244,7 +247,7 @@ class Session:
         except (ConfigError, KeyboardInterrupt):
             raise
         except BaseException:
-            if self.ending is None and (self._kept or self._has_books()):
+            if self.ending is None and self._may_have_orders():
                 self.end()
                 self._forget_switch()
             raise
@@ -332,6 +335,10 @@ class Session:
         finally:
             sync.adding = adding
 
+    def _may_have_orders(self) -> bool:
+        """Return whether this bot may have sent an order, now or in a session before."""
+        return bool(self._kept) or self._has_books()
+
     def _has_books(self) -> bool:
         """Return whether the books of this session are those of the account: it has read or restored them."""
         return bool(getattr(getattr(self, "broker", None), "has_begun", False))
@@ -389,6 +396,9 @@ class Session:
         self._journaled = self.journal.last
 
     # ---
+
+    def _check_clock(self) -> None:
+        self.connection.check_clock()
 
     def _seen_by_all(self) -> int:
         """Return how many closings of the bot the strategies of all symbols that have decided know."""
@@ -478,7 +488,8 @@ class Session:
         end = self.clock.now() // BAR_MS * BAR_MS
         candle_steps = CandleSteps()
         for symbol in sorted(self.plan.symbols):  # as in a backtest, see `make_feeds`
-            source = CandleSource(self.gateway.client, executor.unified_symbol(symbol), self.clock, self.event)
+            name, server_time = executor.unified_symbol(symbol), self.connection.server_time
+            source = CandleSource(self.gateway.client, name, self.clock, self.event, server_time)
             # The history of the first session, so that the indicators are the same.
             first = max(self._first.get(symbol, end), end - longest_memory_bars(config) * BAR_MS)
             if (end - first) // BAR_MS <= config.warm_up:  # a new symbol, or a config that needs a longer history
