@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("same_runs")  # so that a failure there shows both values
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

@@ -42,6 +42,7 @@ class Income(NamedTuple):
     symbol: str
     time: int  #: ms
     amount: float  #: quote; negative if the account paid
+    trade_id: int = 0  #: of the trade it belongs to, 0 for none
 
 
 class AccountQueries:
@@ -115,15 +116,25 @@ class AccountQueries:
 
     def funding_income(self, since: int) -> list[Income]:
         """Return the funding payments of all symbols since a time (ms), oldest first."""
+        return self._income("FUNDING_FEE", since)
+
+    def liquidation_fees(self, since: int) -> list[Income]:
+        """Return the fees of liquidations of all symbols since a time (ms), oldest first; no trade shows them."""
+        return self._income("INSURANCE_CLEAR", since)
+
+    def _income(self, kind: str, since: int) -> list[Income]:
         found: dict[tuple[str, str, str], dict[str, Any]] = {}
         while True:
-            request = {"incomeType": "FUNDING_FEE", "startTime": since, "limit": _INCOME_PAGE}
+            request = {"incomeType": kind, "startTime": since, "limit": _INCOME_PAGE}
             page = self.connection.call(partial(self._client.fapiPrivateGetIncome, request))
             known = len(found)
             found.update(((row["tranId"], row["symbol"], row["income"]), row) for row in page)
             if len(page) < _INCOME_PAGE or len(found) == known:
                 rows = sorted(found.values(), key=lambda row: int(row["time"]))
-                return [Income(row["symbol"], int(row["time"]), float(row["income"])) for row in rows]
+                return [
+                    Income(row["symbol"], int(row["time"]), float(row["income"]), int(row.get("tradeId") or 0))
+                    for row in rows
+                ]
             since = max(int(row["time"]) for row in page)  # rows of one time may lie on both sides of a page
 
     def positions(self, symbol: str) -> dict[PositionSide, Position]:

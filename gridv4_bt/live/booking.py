@@ -5,7 +5,7 @@ same executions give the same fills, ids and wallet, so a live session can be co
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gridv4_bt.core.sums import plain_sum
@@ -15,7 +15,7 @@ from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.orders import stoppable
 from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.types import PositionSide
-from gridv4_bt.live.ids import Purpose
+from gridv4_bt.live.ids import OrderKey, Purpose
 from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, OrderStatus
 
 #: Prefixes of the client order ids under which the exchange closes a position by force.
@@ -63,6 +63,7 @@ class BarBooking:
         self._account = book.account
         self._orders = orders
         self.notices: list[str] = []  #: messages for a person
+        self.is_forced = False  #: whether the exchange has closed something by force
         own: dict[str, OwnPart] = {}
         foreign: dict[tuple[str, PositionSide, bool], Part] = {}
         for execution in executions:
@@ -146,6 +147,7 @@ class BarBooking:
         forced = name.startswith(FORCED)
         self._close_oldest(leg, part.qty, part, TradeLabel.LIQUIDATION if forced else TradeLabel.MANUAL)
         self._account.liquidations += forced
+        self.is_forced |= forced
         self.notices.append(f"{'closed by force' if forced else 'closed by somebody else'}: {what}")
 
     def _open(self, leg: Leg, part: Part, spacing_pct: float) -> None:
@@ -198,6 +200,21 @@ def book_bars(bookings: Sequence[BarBooking]) -> None:
     for phase in (BarBooking.closes, BarBooking.entries, BarBooking.stops, BarBooking.exits):
         for booking in bookings:
             phase(booking)
+
+
+def forget_gone_entries(books: Iterable[Book], orders: OrderRegistry) -> None:
+    """Forget the entries that the exchange has taken back; they bind no margin any more.
+
+    A liquidation takes back those of every symbol. Of the symbols that decide later they would still be counted.
+    """
+    for book in books:
+        for leg in book.legs:
+            for i in range(leg.levels):
+                order = orders.current(OrderKey(book.symbol, leg.side, Purpose.ENTRY, i + 1))
+                if leg.prices[i] > 0.0 and (order is None or order.status is OrderStatus.DONE):
+                    leg.prices[i] = 0.0
+            leg.entries_changed()
+        book.orders_changed()
 
 
 def _oldest_first(held: Mapping[int, float], qty: float) -> tuple[dict[int, float], float]:

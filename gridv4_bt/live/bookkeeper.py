@@ -10,7 +10,7 @@ from brokers.feed_book import FeedBook
 from gridv4_bt.core.time import BAR_MS, HOUR_MS
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.types import PositionSide
-from gridv4_bt.live.booking import BarBooking, book_bars
+from gridv4_bt.live.booking import BarBooking, book_bars, forget_gone_entries
 from gridv4_bt.live.connection import Refused, Unreachable
 from gridv4_bt.live.own_orders import Execution
 from gridv4_bt.live.reconciliation import Mismatch, Reconciler
@@ -54,6 +54,8 @@ class Bookkeeper:
             executions = reconciler.pop_executions(book.symbol, book.bar.time + BAR_MS)
             bookings.append(BarBooking(book, reconciler.orders, executions))
         book_bars(bookings)
+        if any(booking.is_forced for booking in bookings):
+            forget_gone_entries(books, reconciler.orders)
         if compare:
             self._reconcile(account, books, fresh)
         for book, booking in zip(fresh, bookings, strict=True):

@@ -30,6 +30,7 @@ _THIN_BOOK_REACH = 0.01
 _NEAREST_STOP = 0.001
 #: Bars in a row in which orders of a leg are refused, after which a person is told.
 _REFUSED_BARS = 3
+_REFUSED_AGAIN = {Purpose.EXIT: "exits_refused_again", Purpose.ENTRY: "entries_refused_again"}
 #: Seconds before each further query for positions that should be closed.
 _POSITION_PAUSES = (0.5, 1.0, 2.0)
 
@@ -319,8 +320,7 @@ class OrderSync:
         key = symbol, side, purpose
         self._refused_bars[key] = self._refused_bars[key] + 1 if text else 0
         if self._refused_bars[key] == _REFUSED_BARS:
-            name = "exits" if purpose is Purpose.EXIT else "entries"
-            self._log("alert", what=f"{name}_refused_again", symbol=symbol, side=side.name, text=text)
+            self._log("alert", what=_REFUSED_AGAIN[purpose], symbol=symbol, side=side.name, text=text)
 
     def _place_all(self, book: Book, orders: Sequence[Order]) -> list[tuple[Order, Failure]]:
         """Place limit orders and return those that were refused, with the reason."""

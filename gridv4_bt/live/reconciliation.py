@@ -7,10 +7,12 @@ counted twice and no order is forgotten, whatever request fails.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.book import Book
 from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.account_queries import Position, RawAnswer, Trade
+from gridv4_bt.live.booking import FORCED
 from gridv4_bt.live.connection import Log
 from gridv4_bt.live.executor import SURELY_LATE_MS, Executor
 from gridv4_bt.live.funding_check import FundingCheck
@@ -255,6 +257,8 @@ class Reconciler:
             # The requests that may fail come first: a trade is taken completely or not at all.
             order, foreign = self._order_of(symbol, trade)
             fee = self._fee(trade)
+            if foreign.startswith(FORCED):
+                fee += self._liquidation_fee(symbol, trade)
             self._cursor[symbol] = trade.id
             if order is not None:
                 order.filled += trade.qty
@@ -310,6 +314,14 @@ class Reconciler:
             order.status is OrderStatus.UNKNOWN or (order.status is OrderStatus.DONE and not order.is_settled)
             for order in self.orders
         )
+
+    def _liquidation_fee(self, symbol: str, trade: Trade) -> float:
+        """Return what the exchange has charged for a liquidation beside the trade's commission, quote.
+
+        A row that is not there yet is found by the comparison of the wallets.
+        """
+        rows = self.executor.liquidation_fees(trade.time)
+        return -plain_sum(row.amount for row in rows if row.symbol == symbol and row.trade_id == trade.id)
 
     def _awaits_trades(self, symbol: str, side: PositionSide | None = None) -> bool:
         return any(order.status is OrderStatus.DONE and not order.is_settled for order in self.orders.of(symbol, side))

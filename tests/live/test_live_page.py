@@ -10,6 +10,7 @@ pytest.importorskip("aiohttp")
 
 from gridv4_bt.cli.live import app
 from gridv4_bt.live.monitor import _ALERTS
+from gridv4_bt.live.order_sync import _REFUSED_AGAIN
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "live.md").read_text(encoding="utf-8")
@@ -17,7 +18,7 @@ PAGE = (ROOT / "docs" / "live.md").read_text(encoding="utf-8")
 
 def alerts() -> set[str]:
     """Return all alerts the code may raise, as a person reads them."""
-    found = set(_ALERTS.values())
+    found = {*_ALERTS.values(), *_REFUSED_AGAIN.values()}
     sources = [*(ROOT / "gridv4_bt").rglob("*.py"), *(ROOT / "brokers").glob("*.py"), *(ROOT / "feeds").glob("*.py")]
     for path in sources:
         text = path.read_text(encoding="utf-8")

@@ -220,6 +220,19 @@ def test_a_leg_that_is_liquidated_is_gone_from_the_books(market):
     assert session.broker.account.liquidations > 0
 
 
+def test_the_fee_of_a_liquidation_is_booked_with_it(market):
+    taken = {"kind": "liquidated", "on": "/fapi/v1/klines", "skip": 20, "symbol": SYMBOL, "positionSide": "SHORT"}
+    scene = market(bars=24, faults=[taken | {"positionSide": "LONG"}, taken])
+    session = scene.live()
+    charged = [one.amount for one in scene.exchange.ledger.incomes if one.type == "INSURANCE_CLEAR"]
+    forced = [one for one in session.broker.account.closed if one.label is TradeLabel.LIQUIDATION]
+    # 1.25 % of the notional; the maker fee of the entry is in the closing's fees too
+    entries = sum(0.0002 * one.qty * one.entry for one in forced)
+    assert sum(one.fees for one in forced) - entries == pytest.approx(-sum(charged), rel=1e-6)
+    assert session.broker.account.fees == pytest.approx(scene.exchange.account.fees, abs=1e-6)
+    assert not any("wallet differs" in alert for alert in scene.alerts)
+
+
 def test_a_transfer_is_followed_and_told(market):
     scene = market(bars=12)
 

@@ -25,8 +25,8 @@ THIRD = "SOLUSDT"
 #: Small steps and large orders, so that the rules of the whole account act within a day.
 ROUGH = (
     "floor_pct=0.002", "k=0.3", "levels=10", "order_pct=0.8", "max_inventory=8", "leverage=20", "var_pct=0.2",
-    "stop1_atr=1.5", "stop2_atr=3", "offset_spacings=1", "gap_spacings=0", "deviance_atr=0", "margin_call=0.03",
-    "margin_target=0.02", "regime=none", "kappa=1e6", "gamma=0.2", "delever_share=0.2", "reopen_bars=0",
+    "stop1_atr=2", "stop2_atr=3", "offset_spacings=2", "gap_spacings=0", "deviance_atr=0", "margin_call=0.02",
+    "margin_target=0.014", "regime=none", "kappa=1e6", "gamma=0.2", "delever_share=0.08", "reopen_bars=0",
 )  # fmt: skip
 ORDER = itemgetter("close_time", "trade_id", "label")
 TOGETHER_MS = 20_000  # for which feeds wait for each other
@@ -151,7 +151,7 @@ def test_three_symbols_live_equal_their_backtest(trio, tmp_path):
     assert {trade.symbol for trade in session.broker.account.closed} == {SYMBOL, SECOND, THIRD}
     found = audit(scene.folder)
     assert found.is_identical and len(found.matched) > 170
-    assert {"grid", "stop1", "stop2", "offset", "margin_call"} <= {
+    assert {"grid", "stop1", "stop2", "offset", "margin_call", "delever"} <= {
         str(trade.label) for trade in session.broker.account.closed
     }
 
@@ -207,7 +207,11 @@ class Crash(Exception):
 
 def test_killed_between_the_symbols_of_a_step_the_others_still_learn_what_was_closed_in_it(trio, tmp_path):
     scene = trio(bars=60, settings=ROUGH)
-    crashes = [26, 35]  # bars in which SOL, the last to decide, closes at a loss
+    records, _ = scene.backtest()
+    first = min(record.column("time")[0] for record in records)
+    cuts = [trade for one in records if one.symbol != SECOND for trade in one.trades if trade.label != "grid"]
+    # Bars in which a symbol closes at a loss that has not decided yet when the process ends.
+    crashes = sorted({int(trade.close_time - first) // BAR_MS + 1 for trade in cuts if trade.net < 0.0})[1:3]
     with ServerThread(scene.api) as server:
         for bar in (*crashes, None):
             with scene.session(server.url) as session:
@@ -228,8 +232,6 @@ def test_killed_between_the_symbols_of_a_step_the_others_still_learn_what_was_cl
                 }  # fmt: skip
                 assert session.saved is None or session.saved["broker"]["closed"]["before"] > 0
     assert same_in_any_order(scene, tmp_path)
-    losses = [trade for trade in rows(tmp_path / "trades.csv") if trade["label"] != "grid"]
-    assert {trade["symbol"] for trade in losses} >= {THIRD}
 
 
 def test_a_candle_within_20_seconds_of_the_others_is_in_the_step(trio, spoilt, tmp_path):

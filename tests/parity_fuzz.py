@@ -1,0 +1,187 @@
+"""Random parameter sets in Backtrader, in the compiled kernel and live: three ways that must trade the same.
+
+python tests/parity_fuzz.py --sets 300 --live 20 --cut 20 --seed 2
+
+A set is run in Backtrader and in the kernel over the same bars of a real market (the busy one where there is none) and
+compared to the last bit. The first sets are traded live too: three symbols in one wallet, through the real ccxt
+client at the local exchange, against the backtest of all three. Then runs are repeated on data that ends early: with
+every number of the definition moved at once, and with each of them alone.
+"""
+
+import argparse
+import logging
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a program, it takes the code of this checkout
+
+import pandas as pd
+import random_sets
+from busy import busy
+from random_sets import BAR, CRASHES, DEFINED, SYMBOLS, Stretch, moved_set, random_data, random_set
+from same_runs import assert_same
+
+from gridv4_bt.backtest import make_cerebro, make_feeds, run
+from gridv4_bt.config import GridConfig
+from gridv4_bt.engine.warm_up import history_bars
+from gridv4_bt.metrics.recorder import SymbolRecord
+from gridv4_bt.sweep import SweepMarket, sweep
+from gridv4_bt.validation.bias import CutRun, lookahead, tables
+
+LIVE_BARS = 120
+LIVE_CASH = 10_000.0
+
+
+@dataclass
+class Compared:
+    """What was compared, counted."""
+
+    sets: int = 0
+    bars: int = 0  #: at which a symbol decided
+    fills: int = 0
+    open_fills: int = 0
+    closings: Counter = field(default_factory=Counter)  #: by label
+    blocked: Counter = field(default_factory=Counter)  #: bars of a level without an order, by reason
+    others: Counter = field(default_factory=Counter)
+
+    def add(self, config: GridConfig, records: list[SymbolRecord], summary: dict) -> None:
+        """Count one backtest."""
+        self.sets += 1
+        self.bars += sum(len(record.log) for record in records)
+        for record in records:
+            self.fills += len({t.trade_id for t in record.trades} | {fill.id for _, fill in record.open_fills})
+            self.open_fills += len(record.open_fills)
+            self.closings.update(str(trade.label) for trade in record.trades)
+            self.blocked.update(record.blocked)
+        self.others[f"regime {config.regime}"] += 1
+        self.others.update({name: summary[name] for name in ("halts", "stops", "margin_calls", "liquidations")})
+
+    def __str__(self) -> str:
+        closings, blocked = (", ".join(f"{k} {n:,}" for k, n in c.most_common()) for c in (self.closings, self.blocked))
+        others = ", ".join(f"{name} {count:,}" for name, count in sorted(self.others.items()))
+        return (
+            f"{self.sets} sets, {self.bars:,} bars, {self.fills:,} fills of which {self.open_fills:,} open at the end, "
+            f"{self.closings.total():,} closings\n  closings: {closings}\n  no order: {blocked}\n  {others}"
+        )
+
+
+def draw_of(seed: int, number: int) -> random.Random:
+    """Return the draws of a set, which do not depend on how many others there are."""
+    return random.Random(f"{seed} {number}")
+
+
+def compare_kernel(seed: int, number: int, compared: Compared, **fixed: object) -> None:
+    """Run a set in Backtrader and in the kernel; raise AssertionError where they differ."""
+    draw = draw_of(seed, number)
+    config = random_set(draw, **fixed)
+    data, cash = random_data(draw), draw.choice((300.0, 1e4, 1e4, 1e4, 1e6, 1e7))
+    rules = random_sets.rules()
+    [result] = sweep(SweepMarket.of(make_feeds([data])[0], rules), [config], cash, log=True, closed=True)
+    reference = run(make_cerebro(make_feeds([data]), config, cash, rules))
+    compared.add(config, reference.records, reference.summary)
+    assert_same(result, reference)
+
+
+def compare_live(seed: int, number: int, compared: Compared, bars: int = LIVE_BARS, **fixed: object) -> None:
+    """Trade a set live and in Backtrader, three symbols in one wallet; raise AssertionError where they differ."""
+    from live_market import Market, differences, rows
+
+    from gridv4_bt.record.equity import write_equity
+    from gridv4_bt.record.trades import write_trades
+
+    draw = draw_of(seed, number)
+    config = random_set(draw, **fixed)
+    config = config.model_copy(update={"warm_up": history_bars(config) - 1})  # both begin at the same bar
+    begin = pd.Timestamp(draw.choice(CRASHES), tz="UTC") - BAR * (history_bars(config) + draw.randrange(LIVE_BARS // 2))
+
+    class RealMarket(Market):
+        def _data(self):
+            if not random_sets.IS_REAL:
+                return super()._data()
+            return [Stretch(symbol, begin, history_bars(config) + bars).data() for symbol in SYMBOLS]
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = tuple(f"{name}={value}" for name, value in config)
+        scene = RealMarket(Path(folder) / "state", bars=bars, settings=settings, second=SYMBOLS[1])
+        assert scene.config == config
+        scene.live()
+        cerebro = make_cerebro(make_feeds(scene.data), config, LIVE_CASH)
+        backtest = run(cerebro)
+        compared.add(config, backtest.records, backtest.summary)
+        unequal = []
+        for name, write in (("trades.csv", write_trades), ("equity.csv", write_equity)):
+            write(Path(folder) / name, backtest.records)
+            told, expected = rows(scene.folder / name), rows(Path(folder) / name)
+            if write is write_trades:  # a session writes as the market goes, a backtest symbol by symbol within a bar
+                told.sort(key=lambda trade: (trade["close_time"], SYMBOLS.index(trade["symbol"])))
+            unequal += [f"{name} {one}" for one in differences(told, expected)]
+        assert not unequal, "\n".join([*unequal[:10], *scene.alerts[:10]])
+
+
+def cut_and_rerun(draw: random.Random, config: GridConfig, cuts: int = 5) -> list[CutRun]:
+    """Run a config again on data that ends early, at twice as many bars as `cuts`."""
+    rules = random_sets.rules()
+    data = tables(make_feeds([random_data(draw)]))
+    return lookahead(data, lambda some: make_cerebro(make_feeds(some), config, 1e4, rules), cuts, draw.randrange(1_000))
+
+
+def compare_cuts(seed: int, number: int) -> list[CutRun]:
+    """Cut and rerun a set in which every number of the definition is moved."""
+    draw = draw_of(seed, number)
+    return cut_and_rerun(draw, moved_set(draw))
+
+
+def compare_cuts_of(seed: int, name: str) -> list[CutRun]:
+    """Cut and rerun the busy preset with one number of the definition moved."""
+    draw = random.Random(f"{seed} {name}")
+    return cut_and_rerun(draw, busy(**{name: getattr(moved_set(draw), name)}))
+
+
+def rerun_all(seed: int, sets: int) -> bool:
+    """Cut and rerun, print what was compared and return whether a decision differs."""
+    began = time.perf_counter()
+    runs = [(f"set {number}", compare_cuts(seed, number)) for number in range(sets)]
+    runs += [(name, compare_cuts_of(seed, name)) for name in DEFINED]
+    differing = [(name, run.difference) for name, cuts in runs for run in cuts if run.difference is not None]
+    for name, difference in differing:
+        print(f"cut and rerun: {name} of seed {seed} differs: {difference}")
+    cuts, bars = sum(len(cuts) for _, cuts in runs), sum(run.bars for _, cuts in runs for run in cuts)
+    seconds = time.perf_counter() - began
+    print(f"Cut and rerun: every number of the definition moved in {sets} sets, one of them in {len(runs) - sets}")
+    print(f"  {cuts:,} cuts, decisions at {bars:,} bars compared, {len(differing)} differences\n  {seconds:.0f} s")
+    return bool(differing)
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--sets", type=int, default=300)
+    options.add_argument("--live", type=int, default=20, help="how many of them are traded live too")
+    options.add_argument("--cut", type=int, default=20, help="how many sets are run again on cut data")
+    options.add_argument("--first", type=int, default=0, help="number of the first set")
+    options.add_argument("--seed", type=int, default=2)
+    given = options.parse_args()
+    logging.getLogger("gridv4.live").setLevel(logging.CRITICAL)  # refusals of post-only orders are part of it
+    failed = False
+    for name, compare, count in (("kernel", compare_kernel, given.sets), ("live", compare_live, given.live)):
+        if not count:
+            continue
+        began, compared = time.perf_counter(), Compared()
+        for number in range(given.first, given.first + count):
+            try:
+                compare(given.seed, number, compared)
+            except AssertionError as error:
+                failed = True
+                print(f"{name}: set {number} of seed {given.seed} differs: {error}", flush=True)
+        print(f"Backtrader = {name}: {compared}\n  {time.perf_counter() - began:.0f} s", flush=True)
+    if given.cut:
+        failed |= rerun_all(given.seed, given.cut)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
