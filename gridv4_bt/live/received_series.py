@@ -19,6 +19,7 @@ from gridv4_bt.live.state import keep_damaged
 
 _CANDLE_COLUMNS = ("time", "open", "high", "low", "close", "volume")
 _FUNDING_COLUMNS = ("time", "rate", "mark")
+_Known = tuple[int, int, tuple[float, ...]]  # number of the line, time (ms), numbers
 _Rows = dict[int, tuple[float, ...]]  # numbers by time, ms
 
 
@@ -132,19 +133,28 @@ class _SeriesFile:
         """Read rows and gaps; return how many lines are damaged, and whether a crash has cut the last one."""
         header, *lines = content.split(b"\n")
         cut = lines.pop() if lines else header
-        known: list[tuple[int, int, tuple[float, ...]]] = []  # number of the line, time, numbers
+        known: list[_Known] = []
+        second: _Known | None = None  # a line that may be the true first
         for number, line in enumerate(lines):
             row = self._row(line)
             if row is None:
                 continue
             time, numbers = row
-            if known and time <= known[-1][1]:
-                if len(known) > 1 and time <= known[-2][1]:
+            found = number, time, numbers
+            if len(known) == 1 and time <= known[0][1]:  # one of the first two times is damaged, the third says which
+                if second is None or time <= second[1]:
+                    second = found
+                    continue
+                known = [second]
+            elif known and time <= known[-1][1]:
+                if time <= known[-2][1]:
                     continue
                 known.pop()  # the time of the line before is the damaged one
-            known.append((number, time, numbers))
+            known.append(found)
         self.rows = {time: numbers for _, time, numbers in known}
-        places = [(-1, -math.inf), *((number, time) for number, time, _ in known), (len(lines) + bool(cut), math.inf)]
+        swallowed = len(header) > len(",".join(self._columns))  # with the first line, if its newline is damaged
+        places = [(-1 - swallowed, -math.inf), *((number, time) for number, time, _ in known)]
+        places.append((len(lines) + bool(cut), math.inf))
         self.gaps = [_Gap(one[1], other[1]) for one, other in pairwise(places) if other[0] - one[0] > 1]
         is_headed = header.decode(errors="replace") == ",".join(self._columns)
         return len(lines) - len(known) + (not is_headed), bool(cut)
@@ -168,7 +178,9 @@ def _between(gap: _Gap) -> range:
     """Return the open times of the candles lost in a gap; those after the last known one come by themselves."""
     if gap.before == math.inf:
         return range(0)
-    after = gap.after if gap.after > -math.inf else gap.before - 2 * BAR_MS
+    after = (
+        gap.after if gap.after > -math.inf else gap.before - 3 * BAR_MS
+    )  # two lines, if it is the newline between them
     return range(int(after) + BAR_MS, int(gap.before), BAR_MS)
 
 

@@ -55,6 +55,7 @@ def test_what_is_written_is_read(tmp_path):
         ("\n2024-01-01T00:45:00Z", " 2024-01-01T00:45:00Z", {2, 3}),
         ("\n2024-01-01T00:00:00Z", "\n2024-01-01T00:00:0\x00Z", {0}),
         ("time,open", "tyme,open", set()),
+        ("volume\n", "volume\v", {0}),
     ],
 )
 def test_a_damaged_candle_is_set_aside_and_received_again(tmp_path, old, new, lost):
