@@ -1,7 +1,7 @@
 """Closed candles by REST: history first, then each new one as soon as the exchange has closed it.
 
-A bar is closed when the exchange's clock says so, not when a candle appears: the last row of any answer is the bar
-that is still forming.
+A bar is closed when the exchange's own time is past its close, asked before its candle is: the last row of any answer
+is the bar that is still forming, and the clock of this machine may be wrong.
 """
 
 from __future__ import annotations
@@ -60,15 +60,25 @@ class CandleSource:
     client : a ccxt client; public calls only.
     name : ccxt's name of the symbol.
     log : ``log(kind, **fields)`` is called for candles that are late or missing.
+    server_time : asks the exchange once for its time (ms) and may set the clock by it; raises Unavailable.
     """
 
-    def __init__(self, client: ccxt.Exchange, name: str, clock: FeedClock, log: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        client: ccxt.Exchange,
+        name: str,
+        clock: FeedClock,
+        log: Callable[..., None],
+        server_time: Callable[[], int] | None = None,
+    ) -> None:
         self._exchange = MarketDataClient(client, clock.sleep)
         self._client = client
         self.name = name
         self.clock = clock
         self.log = log
         self._newest: ClosedCandle | None = None  # given out last
+        self._server_time = server_time or self._exchange.server_time
+        self._past = 0  # the exchange's time was past this, ms
 
     def history(self, first: int, end: int) -> list[ClosedCandle]:
         """Return the closed candles with open times in [`first`, `end`), oldest first, holes left out.
@@ -83,7 +93,21 @@ class CandleSource:
             self._newest = candles[-1]
         return candles
 
+    def last_close(self) -> int:
+        """Return the close of the last closed bar by the exchange's time, ms.
+
+        Raises
+        ------
+        Unavailable
+            The exchange cannot be reached.
+        """
+        self._past = max(self._exchange.server_time(), self._past)
+        return self._past // BAR_MS * BAR_MS
+
     def _candles(self, first: int, end: int) -> list[ClosedCandle]:
+        if self._past < end:
+            self._past = max(self._server_time(), self._past)
+            end = min(end, self._past // BAR_MS * BAR_MS)
         if end <= first:
             return []
         rows, holes = self._exchange.rows(self.name, _CANDLES, (first, end))
@@ -347,7 +371,7 @@ class LiveFeed(bt.feed.DataBase):
 
     def _load_history(self) -> None:
         source = self.p.source
-        end = source.clock.now() // BAR_MS * BAR_MS
+        end = source.last_close()
         first = self.p.since or end - self.warm_up_bars * BAR_MS
         known = {candle.time: candle for candle in self.p.known if first <= candle.time < end}
         times = np.array(sorted(known), dtype=np.int64)

@@ -34,6 +34,7 @@ class Cause(StrEnum):
     ORDER_IN_DOUBT = "order_in_doubt"  #: it was not known whether an order existed
     LATE_POLL = "late_poll"  #: a fill or a candle was known only after the next decision
     FIRST_STOP = "first_stop"  #: a leg opened since the last candle had a stop, in the backtest only after it
+    DEAD_MAN = "dead_man"  #: the exchange had cancelled the orders because the bot was gone
     OUTAGE = "outage"  #: nothing was decided or nothing could be sent
     CANDLE_REVISED = "candle_revised"  #: the exchange has changed a candle after it was received
     MANUAL_TRADE = "manual_trade"  #: a trade of the account that the bot did not place
@@ -187,6 +188,13 @@ def _told(event: OrderEvent, session: SessionRecord) -> list[_Evidence]:
             return [_Evidence(event.bar, cause, symbol, int(name.side))]
         ref = name.ref if name.purpose in (Purpose.EXIT, Purpose.CLOSE) else 0
         return [_Evidence(event.bar, cause, symbol, int(name.side), name.purpose, ref)]
+    if event.kind == "dead_man_fired":
+        first = _bar_of(fields["since"]) // BAR_MS * BAR_MS
+        return [
+            _Evidence(bar, Cause.DEAD_MAN, fields["symbol"], purpose=purpose)
+            for bar in range(first, event.bar + BAR_MS, BAR_MS)
+            for purpose in (Purpose.ENTRY, Purpose.EXIT)
+        ]
     if event.kind == "candle_revised":
         return [_Evidence(_bar_of(fields["time"]), Cause.CANDLE_REVISED, exchange_symbol(fields["symbol"]))]
     if event.kind == "session" and (fields.get("stopped") or fields.get("flattened")):

@@ -25,6 +25,7 @@ from gridv4_bt.engine.market import exchange_symbol
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.live.ids import parse_id
+from gridv4_bt.live.order_log import read_order_log
 
 _TEXTS = pa_csv.ConvertOptions(column_types={name: pa.string() for name in ("time", "open_time", "close_time")})
 _NEEDED = ("orders.jsonl", "equity.csv", "trades.csv", "config.toml", "markets.json")
@@ -32,7 +33,7 @@ _NEEDED = ("orders.jsonl", "equity.csv", "trades.csv", "config.toml", "markets.j
 
 @dataclass(frozen=True)
 class OrderEvent:
-    """One line of orders.jsonl."""
+    """One line of orders.jsonl or of an archive of it."""
 
     kind: str
     time: int  #: of the exchange's clock, ms
@@ -78,7 +79,7 @@ def read_session(folder: Path) -> SessionRecord:
     """
     _check(folder)
     table = _equity(folder / "equity.csv")  # first: what belongs to its last bar is in the other files already
-    events = tuple(_events(folder / "orders.jsonl"))
+    events = tuple(_events(folder))
     starts = [event.fields for event in events if event.kind == "session" and "wallet" in event.fields]
     if not starts:
         raise DataError(f"{folder / 'orders.jsonl'}: damaged: it does not begin with the start of a session")
@@ -119,16 +120,15 @@ def _check(folder: Path) -> None:
         raise DataError(f"{folder}: holds no live session ({what} is missing); name the --state-dir of run_live.py")
 
 
-def _events(path: Path) -> Iterator[OrderEvent]:
-    with path.open(encoding="utf-8") as file:
-        lines = file.readlines()
-    for number, line in enumerate(lines, start=1):
-        try:
-            fields = json.loads(line)
-            yield OrderEvent(fields.pop("kind"), _ms(fields.pop("clock")), fields)
-        except (ValueError, LookupError, TypeError, AttributeError):
-            if number < len(lines):  # the last one may have been cut by a crash, or is being written
-                raise DataError(f"{path}: damaged: line {number} is none that a session writes") from None
+def _events(folder: Path) -> Iterator[OrderEvent]:
+    for path, lines in read_order_log(folder):
+        for number, line in enumerate(lines, start=1):
+            try:
+                fields = json.loads(line)
+                yield OrderEvent(fields.pop("kind"), _ms(fields.pop("clock")), fields)
+            except (ValueError, LookupError, TypeError, AttributeError):
+                if number < len(lines):  # the last one may have been cut by a crash, or is being written
+                    raise DataError(f"{path}: damaged: line {number} is none that a session writes") from None
 
 
 def _equity(path: Path) -> pd.DataFrame:

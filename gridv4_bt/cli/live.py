@@ -45,6 +45,7 @@ from gridv4_bt.live.ccxt_client import KEY, SECRET, make_client, read_keys, read
 from gridv4_bt.live.ccxt_store import ccxtbt_client
 from gridv4_bt.live.clock import WallClock
 from gridv4_bt.live.connection import Refused, Unreachable
+from gridv4_bt.live.dead_man import DEFAULT_S
 from gridv4_bt.live.kept_parameters import NEW_DEFAULTS, KeptParameters, kept_parameters
 from gridv4_bt.live.monitor import NOTIFY, notifier, serve_metrics
 from gridv4_bt.live.paper import PaperClock, gateway_at, paper_gateway
@@ -108,8 +109,13 @@ def live(
         bool, typer.Option("--once", help="Decide at one candle, leave all orders standing, and stop.")
     ] = False,
     dead_man: Annotated[
-        int, typer.Option(help="Seconds without a sign of life until the exchange cancels entries and exits; 0: never.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            help="Seconds without a sign of life until the exchange cancels entries and exits (stops stay; exits are "
+            "put back at the next contact); 0: never. Default 600, with --paper and --once 0.",
+            show_default=False,
+        ),
+    ] = None,
     max_drift: Annotated[
         float,
         typer.Option(help="Audit once a day and alert beyond this drift, fraction of the start equity; 0: never."),
@@ -134,7 +140,9 @@ def live(
     nor --set names; what differs from today's defaults is listed at the start, and --new-defaults takes those.
     """
     named = load_config(config, setting)
-    _check_options(symbol, paper, demo, endpoint, store, dead_man, max_drift, cash)
+    # The exchange of --paper ends with the bot, and --once leaves its orders on purpose.
+    span = dead_man if dead_man is not None else 0 if paper or once else DEFAULT_S
+    _check_options(symbol, paper, demo, endpoint, store, span, max_drift, cash)
     console = Console(quiet=quiet)
     _log_to(console)
     stop = threading.Event()
@@ -191,7 +199,7 @@ def live(
             watchers.append(partial(show, session))
         if metrics:
             stack.callback(serve_metrics(session.monitor, metrics))
-        with _failures(session.halted, folder):
+        with _failures(session.halted, folder, partial(_left, session)):
             if flatten:
                 session.prepare()
                 session.flatten()
@@ -199,12 +207,25 @@ def live(
                 return
             with _signals(stop):
                 session.prepare()
-                if dead_man:
-                    session.arm_dead_man_switch(dead_man)
+                if span:
+                    _arm(session, span, console)
                 if max_drift:
                     watchers.append(DailyAudit(session, max_drift).carried_out)
                 session.run()
         console.print(f"{session.bars:,} bars traded; state and records are in {folder}/")
+
+
+def _arm(session: Session, seconds: int, console: Console) -> None:
+    session.arm_dead_man_switch(seconds)
+    console.print(
+        f"should this bot be gone for {seconds} s, the exchange cancels its entries and exits; stops stay (--dead-man)",
+        highlight=False,
+    )
+
+
+def _left(session: Session) -> str:
+    """Return what a session that has failed leaves at the exchange."""
+    return AS_THEY_WERE if session.ending is None else str(session.ending)
 
 
 def _make_folder(folder: Path) -> None:
@@ -217,31 +238,35 @@ def _make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _failures(alert: Callable[[str], None], folder: Path) -> Iterator[None]:
+def _failures(
+    alert: Callable[[str], None], folder: Path, left: Callable[[], str] = lambda: AS_THEY_WERE
+) -> Iterator[None]:
     """Alert and print why a session cannot go on, and end the program with the exit code of the failure.
 
     Parameters
     ----------
     alert : called with the text.
+    left : returns what is left at the exchange.
     """
     code = SYSTEM_FAILED  # it may pass by itself: a supervisor starts again
     try:
         yield
         return
     except LiveError as failure:
-        code, text = NEEDS_A_PERSON, str(failure)
+        code, text = NEEDS_A_PERSON, f"{failure} {left()}"
     except Unreachable as failure:
-        text = f"the exchange does not answer ({failure}): check the network, then start again. {AS_THEY_WERE}"
+        text = f"the exchange does not answer ({failure}): check the network, then start again."
+        text += "" if str(failure) == left() else f" {left()}"
     except Refused as failure:
-        text = f"the exchange refuses ({failure}): see to it, then start again. {AS_THEY_WERE}"
+        text = f"the exchange refuses ({failure}): see to it, then start again. {left()}"
     except OSError as failure:
         what = f"{failure.filename or folder}: {failure.strerror or failure}"
-        text = f"{what}. See to it, then start again. {AS_THEY_WERE}"
+        text = f"{what}. See to it, then start again. {left()}"
     except GridV4Error as failure:
         alert(str(failure))
         raise
     except Exception as failure:
-        alert(f"{type(failure).__name__}: {_without_secrets(str(failure))}. This is a bug. {AS_THEY_WERE}")
+        alert(f"{type(failure).__name__}: {_without_secrets(str(failure))}. This is a bug. {left()}")
         raise
     except KeyboardInterrupt:
         typer.echo("ended at once: orders stand as they were; the state of the last bar is saved", err=True)

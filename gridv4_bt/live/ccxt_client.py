@@ -1,6 +1,8 @@
 """The ccxt client of a live session and its API key."""
 
+import logging
 import os
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +11,9 @@ import requests
 
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.live.connection import RECV_WINDOW_MS
+from gridv4_bt.live.private_files import is_open_to_others
 
+logger = logging.getLogger("gridv4.live")
 KEY, SECRET = "BINANCE_API_KEY", "BINANCE_API_SECRET"
 _OPTIONS = {
     "defaultType": "swap", "defaultSubType": "linear", "fetchMarkets": {"types": ["linear"]},
@@ -43,9 +47,17 @@ def read_settings(folder: Path, *names: str) -> list[str]:
             from dotenv import dotenv_values
         except ImportError:
             return found
-        kept = dotenv_values(folder / ".env")
+        path = folder / ".env"
+        _warn_of_readers(path)
+        kept = dotenv_values(path)
         found = [(kept.get(name) or "").strip() for name in names]
     return found
+
+
+@cache
+def _warn_of_readers(path: Path) -> None:
+    if is_open_to_others(path):
+        logger.warning("%s: others may read the keys in it: chmod 600 %s", path, path)
 
 
 def read_keys(folder: Path) -> Keys:

@@ -57,7 +57,8 @@ class CCXTStore:
         """Return a live feed of the closed 15m candles of ccxt's symbol `dataname`."""
         self.connection.call(self.exchange.load_markets)
         market = self.exchange.market(dataname)
-        source = CandleSource(self.exchange, dataname, self.clock, self.connection.log)
+        connection = self.connection
+        source = CandleSource(self.exchange, dataname, self.clock, connection.log, connection.server_time)
         own: dict[str, Any] = {"source": source, "name": name or market["id"]}
         return LiveFeed(**own, **params)
 

@@ -10,6 +10,8 @@ from typing import Protocol
 class Clock(Protocol):
     """The exchange's clock."""
 
+    on_step: Callable[[], bool]  #: called after a step, until it returns that the exchange's clock was asked
+
     def now(self) -> int:
         """Return the exchange's time, ms UTC."""
         ...
@@ -32,6 +34,10 @@ class Clock(Protocol):
         ...
 
 
+#: Change of the wall clock against the monotonic one, seconds, from which it is a step.
+_STEP_S = 1.0
+
+
 @dataclass
 class _PeriodicTask:
     pause: float  # seconds
@@ -40,12 +46,17 @@ class _PeriodicTask:
 
 
 class WallClock:
-    """The machine's clock, corrected by its difference from the exchange's."""
+    """The machine's clock, corrected by its difference from the exchange's.
+
+    A step of the machine's clock, or a time for which the machine slept, is noticed within a minute of waiting.
+    """
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
         self.ahead = 0  #: ms by which this machine's clock is ahead of the exchange's
+        self.on_step: Callable[[], bool] = lambda: True
         self._tasks: list[_PeriodicTask] = []
+        self._offset = time.time() - time.monotonic()
 
     @property
     def ended(self) -> bool:
@@ -63,6 +74,7 @@ class WallClock:
 
     def wait_until(self, time_ms: int) -> bool:
         while not self._stop.is_set():
+            self._notice_step()
             for task in self._tasks:
                 if time.monotonic() >= task.due:
                     task.run()
@@ -73,3 +85,8 @@ class WallClock:
             pauses = (task.pause for task in self._tasks)
             self._stop.wait(min(left, 60.0, *pauses))  # so that a change of the machine's clock is noticed
         return False
+
+    def _notice_step(self) -> None:
+        offset = time.time() - time.monotonic()
+        if abs(offset - self._offset) > _STEP_S and self.on_step():
+            self._offset = offset

@@ -1,11 +1,13 @@
 """Requests to the exchange: repeated only where that is safe, and never faster than its rate limits allow."""
 
+import errno
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import ccxt
 
-from feeds.exchange import MarketDataClient
+from feeds.exchange import MarketDataClient, Unavailable
 from feeds.patience import Passing, Patience, weight_pause
 from gridv4_bt.errors import LiveError
 from gridv4_bt.live.clock import Clock
@@ -18,6 +20,9 @@ Log = Callable[..., None]
 RECV_WINDOW_MS = 5_000
 #: A request that would have to wait longer, seconds, fails instead: the bar goes on without the answer.
 LONGEST_WAIT = 120.0
+#: Difference from the exchange's clock, ms, from which ours is set; recvWindow forgives it.
+_CLOCK_ERROR_MS = 1_000
+_CLOCK_CURE = "this machine's clock went ahead by so much (below 0: back); the bot goes by the exchange's"
 _RETRIED = {Reaction.UNKNOWN, Reaction.RETRY, Reaction.WAIT, Reaction.RESYNC_CLOCK}
 
 
@@ -49,6 +54,7 @@ class Connection:
         self.calls = 0  #: requests so far
         self.failures = 0  #: requests that failed
         self.weight = 0  #: request weight used in the current minute, as the exchange counts it
+        self._is_synchronised = False
         self._quiet_until = 0
         self._no_orders_until = 0
         self._patience = Patience(clock.sleep, attempts=6)
@@ -103,18 +109,49 @@ class Connection:
         return answer
 
     def resync(self) -> None:
-        """Synchronise the clock with the exchange's.
+        """Synchronise the clock with the exchange's; alert if it has stepped since the last time.
 
         Raises
         ------
         Unreachable
             The exchange does not answer.
         """
+        before = self.client.options.get("timeDifference") or 0
         self.call(self.client.load_time_difference)
         difference = self.client.options.get("timeDifference") or 0
+        if self._is_synchronised and abs(difference - before) > _CLOCK_ERROR_MS:
+            self.log("alert", what="clock_stepped", seconds=round((difference - before) / 1000.0, 1), text=_CLOCK_CURE)
+        self._is_synchronised = True
         if hasattr(self.clock, "ahead"):
             self.clock.ahead = difference
         self.log("clock_set", ahead_ms=difference)
+
+    def server_time(self) -> int:
+        """Return the exchange's time, ms; synchronise the clock if it differs.
+
+        Raises
+        ------
+        Unavailable
+            No answer; it is asked once.
+        """
+        before = self.clock.now()
+        try:
+            time = int(self.call_once(self.client.fetch_time))
+        except (Refused, TypeError, ValueError) as failure:
+            raise Unavailable(errno.EIO, f"tells no time ({failure})", self.client.id) from failure
+        ahead = min(max(time, before), self.clock.now()) - time  # the answer's way is no error of the clock
+        if abs(ahead) > _CLOCK_ERROR_MS:
+            with suppress(Unreachable):
+                self.resync()
+        return time
+
+    def check_clock(self) -> bool:
+        """Compare the clock with the exchange's and set it if it differs; return whether there was an answer."""
+        try:
+            self.server_time()
+        except Unavailable:
+            return False
+        return True
 
     def _attempt(self, request: Callable[[], T]) -> T:
         resynced = False
@@ -183,7 +220,7 @@ def halt_text(failure: Failure) -> str:
         -2023: "the account is being liquidated",
     }
     cure = cures.get(failure.code, "see to it at the exchange, then start again")
-    return f"{failure.text}: {cure}. Orders and stops at the exchange stay as they are."
+    return f"{failure.text}: {cure}."
 
 
 def first_field(answer: Mapping[str, Any], *names: str) -> Any:

@@ -6,6 +6,7 @@ If the outcome is unknown, the order is queried by that id; its leg gets no new 
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -81,6 +82,37 @@ class Executor(AccountQueries):
                         f"{config['leverage']}, or close it first. No order was sent."
                     )
                 self._set(partial(self._client.set_leverage, int(leverage), name))
+
+    def read_again(self, leverage: float) -> list[str]:
+        """Read filters, brackets, leverage, margin and position mode again; return what has changed, for a person.
+
+        A leverage that was changed is set back.
+
+        Raises
+        ------
+        LiveError
+            The account is not in hedge mode any more.
+        """
+        before, now = self.markets, self._read_markets()
+        # The day of reading them is no change.
+        changed = [symbol for symbol in now if replace(now[symbol], as_of=before[symbol].as_of) != before[symbol]]
+        self.markets = before | {symbol: now[symbol] for symbol in changed}
+        self.connection.log("rules_read", symbol=" ".join(self.markets), changed=bool(changed))
+        found = [f"the filters or brackets of {symbol} have changed; the new ones apply" for symbol in changed]
+        if not self.is_hedged():
+            raise LiveError("the account's position mode was changed: set hedge mode again, then start again")
+        for symbol in self.markets:
+            config = self.symbol_config(symbol)
+            if config["marginType"].upper() not in ("CROSSED", "CROSS"):
+                found.append(f"{symbol} is margined as {config['marginType']}, not CROSSED: set it back")
+            if int(config["leverage"]) != int(leverage):
+                text = f"{symbol} has leverage {config['leverage']}, not {leverage:g}"
+                try:
+                    self._set(partial(self._client.set_leverage, int(leverage), self.unified_symbol(symbol)))
+                    found.append(f"{text}; it is set back")
+                except (LiveError, Unreachable) as failure:
+                    found.append(f"{text}, and it cannot be set back ({failure})")
+        return found
 
     # --- orders
 

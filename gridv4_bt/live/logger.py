@@ -7,7 +7,7 @@ trades.csv          as a backtest's
 equity.csv          as a backtest's, a row for each decided bar
 candles-SYMBOL.csv  closed bars as received: time, open, high, low, close, volume
 funding-SYMBOL.csv  settlements as received: time, rate, mark
-orders.jsonl        every order, refusal, cancel, fill and funding payment, and what else an audit needs
+orders.jsonl        every order, refusal, cancel, fill and funding payment, what else an audit needs; see `order_log`
 events.jsonl        every event; rotating
 config.toml         the parameters
 ==================  ================================================================================================
@@ -21,17 +21,20 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
 from feeds.live import ClosedCandle
-from gridv4_bt.core.time import iso, time_ms
+from gridv4_bt.core.time import iso
 from gridv4_bt.engine.columns import EQUITY_COLUMNS
 from gridv4_bt.engine.types import ClosedTrade
 from gridv4_bt.live.journal import NAME as JOURNAL
+from gridv4_bt.live.order_log import NAME as ORDERS
+from gridv4_bt.live.order_log import OrderLog, order_log_files
+from gridv4_bt.live.private_files import private, write_private
+from gridv4_bt.live.received_series import ReceivedSeries
 from gridv4_bt.live.state import NAME as STATE
 from gridv4_bt.live.state import PREVIOUS, unused
 from gridv4_bt.record.equity import equity_rows
@@ -43,16 +46,17 @@ _EVENT_BYTES, _EVENT_FILES = 10_000_000, 5
 _KEPT = {
     "order", "order_failed", "order_adopted", "cancel", "fill", "fee_converted", "funding", "doubt_resolved",
     "leg_in_doubt", "first_stop", "stray_order", "trades_late", "candle_late", "candle_missing", "candle_unavailable",
-    "candle_revised", "alert", "audit", "session",
+    "candle_revised", "alert", "audit", "session", "order_vanished", "dead_man_armed", "dead_man_fired", "last_stop",
 }  # fmt: skip
-_CANDLE_COLUMNS = ("time", "open", "high", "low", "close", "volume")
-_FUNDING_COLUMNS = ("time", "rate", "mark")
 _RECORDS = ("trades.csv", "equity.csv")
 
 logger = logging.getLogger("gridv4.live")
 
 
 class _EventFile(RotatingFileHandler):
+    def _open(self) -> Any:
+        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=private)
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
         raise  # noqa: PLE0704 (logging calls this in an exception handler): a full disk ends the session
 
@@ -65,14 +69,16 @@ class SessionLog:
     sizes : length of the files in bytes when the restored state was saved; they are cut to it, because the bars after
         it are written again. Empty for a new bot: files of another one are moved aside.
     named : whether equity.csv has a column ``symbol``, as in a backtest of several symbols.
+    notice : called with a message for a person for each damaged file.
     """
 
-    def __init__(self, folder: Path, sizes: dict[str, int], named: bool) -> None:
+    def __init__(self, folder: Path, sizes: dict[str, int], named: bool, notice: Callable[[str], None]) -> None:
         self._folder = folder
         self._named = named
+        self._notice = notice
         if not sizes:
             move_aside(folder)
-        for path in [folder / "orders.jsonl", folder / "events.jsonl", *_series(folder)]:
+        for path in [folder / ORDERS, folder / "events.jsonl"]:
             _mend(path)
         columns = {"trades.csv": TRADE_COLUMNS, "equity.csv": (*EQUITY_COLUMNS, *(["symbol"] if named else []))}
         for name in _RECORDS:
@@ -80,10 +86,13 @@ class SessionLog:
             if name in sizes and path.exists() and path.stat().st_size >= sizes[name]:
                 os.truncate(path, sizes[name])
             else:
-                path.write_text(",".join(columns[name]) + "\n", encoding="utf-8")
-        self._files = {name: (folder / name).open("ab") for name in (*_RECORDS, "orders.jsonl")}
-        self._series: dict[str, Any] = {}
-        self._newest: dict[str, int] = {}
+                write_private(path, ",".join(columns[name]) + "\n")
+        self._files = {
+            name: open(folder / name, "ab", opener=private)  # noqa: SIM115
+            for name in _RECORDS
+        }
+        self._orders = OrderLog(folder)
+        self._series: dict[str, ReceivedSeries] = {}
         self._events = logging.Logger("events")  # noqa: LOG001 (a named one would be shared by sessions)
         handler = _EventFile(folder / "events.jsonl", maxBytes=_EVENT_BYTES, backupCount=_EVENT_FILES, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(message)s"))
@@ -104,44 +113,30 @@ class SessionLog:
         self._write("equity.csv", equity_rows(record, self._named))
 
     def candle(self, symbol: str, candle: ClosedCandle) -> None:
-        """Append a received candle, unless it is in the file already."""
-        newest = self._newest.get(symbol)
-        if newest is None:
-            newest = self._newest[symbol] = max((one.time for one in self.candles(symbol)), default=-1)
-        if candle.time <= newest:
-            return
-        self._newest[symbol] = candle.time
-        row = (iso(candle.time), *candle[1:6])
-        self._append(f"candles-{symbol}.csv", _CANDLE_COLUMNS, row)
-        if candle.funding == candle.funding:
-            mark = "" if candle.mark != candle.mark else candle.mark
-            self._append(f"funding-{symbol}.csv", _FUNDING_COLUMNS, (iso(candle.time), candle.funding, mark))
+        """Write a received candle, unless it is in the files already."""
+        self._received(symbol).add(candle)
 
     def candles(self, symbol: str) -> Iterator[ClosedCandle]:
-        """Return the candles received in previous sessions."""
-        funding = {
-            row["time"]: (float(row["rate"]), float(row["mark"] or "nan"))
-            for row in self._rows(f"funding-{symbol}.csv", len(_FUNDING_COLUMNS))
-        }
-        for row in self._rows(f"candles-{symbol}.csv", len(_CANDLE_COLUMNS)):
-            numbers = [float(row[name]) for name in _CANDLE_COLUMNS[1:]]
-            opened = time_ms(datetime.fromisoformat(row["time"]))
-            yield ClosedCandle(opened, *numbers, *funding.get(row["time"], ()))
+        """Return the candles received in previous sessions; those of damaged lines are missing."""
+        return iter(self._received(symbol).before)
 
     def event(self, kind: str, **fields: Any) -> None:
         """Write an event."""
         line = json.dumps({"at": iso(int(time.time() * 1000)), "kind": kind} | fields, default=str)
         self._events.info(line)
         if kind in _KEPT:
-            self._write("orders.jsonl", (line + "\n").encode())
+            self._orders.write(line)
         level = logging.WARNING if kind in ("alert", "order_failed", "failure") else logging.DEBUG
         if logger.isEnabledFor(level):
             logger.log(level, "%s %s", kind, " ".join(f"{name}={value}" for name, value in fields.items()))
 
     def close(self) -> None:
         """Close all files."""
-        for file in (*self._files.values(), *self._series.values()):
+        self._orders.close()
+        for file in self._files.values():
             file.close()
+        for series in self._series.values():
+            series.close()
         for handler in list(self._events.handlers):
             handler.close()
 
@@ -150,22 +145,10 @@ class SessionLog:
             self._files[name].write(data)
             self._files[name].flush()
 
-    def _append(self, name: str, columns: Sequence[str], row: Sequence[Any]) -> None:
-        file = self._series.get(name)
-        if file is None:
-            file = self._series[name] = (self._folder / name).open("a", encoding="utf-8", newline="")
-            if file.tell() == 0:
-                file.write(",".join(columns) + "\n")
-        file.write(",".join(map(str, row)) + "\n")
-        file.flush()
-
-    def _rows(self, name: str, width: int) -> Iterator[dict[str, str]]:
-        path = self._folder / name
-        if path.exists():
-            with path.open(encoding="utf-8", newline="") as file:
-                for row in csv.DictReader(file):
-                    if len(row) == width and None not in row.values():  # else a crash has cut the line
-                        yield row
+    def _received(self, symbol: str) -> ReceivedSeries:
+        if symbol not in self._series:
+            self._series[symbol] = ReceivedSeries(self._folder, symbol, self._notice)
+        return self._series[symbol]
 
 
 def move_aside(folder: Path) -> None:
@@ -173,8 +156,9 @@ def move_aside(folder: Path) -> None:
     series = _series(folder)
     if not series and not any((folder / name).exists() for name in (STATE, PREVIOUS)):
         return  # no session has received a candle yet
-    names = [*_RECORDS, "orders.jsonl", "config.toml", JOURNAL, STATE, PREVIOUS]
-    found = [*series, *(folder / name for name in names if (folder / name).exists())]
+    names = [*_RECORDS, "config.toml", JOURNAL, STATE, PREVIOUS]
+    files = [*order_log_files(folder), *(folder / name for name in names)]
+    found = [*series, *(path for path in files if path.exists())]
     target = unused(folder / time.strftime("before-%Y%m%d-%H%M%S", time.gmtime()))
     target.mkdir()
     for path in found:

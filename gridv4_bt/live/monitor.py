@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gridv4_bt.errors import ConfigError
+from gridv4_bt.live.private_files import write_private
 
 #: Environment variable with the Apprise addresses to notify, separated by blanks; they may contain secrets.
 NOTIFY = "GRIDV4_NOTIFY"
@@ -25,6 +26,7 @@ _SEND_S = 15.0  # longest wait for messages that are still being sent at the end
 _ALERTS = {
     "candle_late": "stale_candle", "candle_missing": "stale_candle", "candles_missing": "stale_candle",
     "trades_late": "desync", "leg_in_doubt": "desync", "stray_order": "desync",
+    "dead_man_fired": "dead_man_fired",
 }  # fmt: skip
 
 
@@ -116,7 +118,7 @@ class Monitor:
     def beat(self, **fields: Any) -> None:
         """Write the heartbeat file, whose age shows a watchdog whether the bot is alive."""
         draft = self._path.with_suffix(".tmp")
-        draft.write_text(json.dumps({"at": int(time.time())} | fields) + "\n", encoding="utf-8")
+        write_private(draft, json.dumps({"at": int(time.time())} | fields) + "\n")
         os.replace(draft, self._path)
 
 

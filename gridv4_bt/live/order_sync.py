@@ -55,6 +55,11 @@ class OrderSync:
         self._log = log
         self._refused_bars: Counter[tuple[str, PositionSide, Purpose]] = Counter()  # in a row
         self._one_stop = False  # the exchange allows only one closePosition stop for a leg
+        self._is_ending = False
+
+    def end(self) -> None:
+        """Place no entries any more, and send the other orders even if the journal cannot be written."""
+        self.adding, self._is_ending = False, True
 
     def carry_out(self, book: Book, unbooked: Unbooked) -> None:
         """Place and cancel what differs between the exchange and a symbol's books.
@@ -136,7 +141,11 @@ class OrderSync:
 
     def _write(self, intents: Sequence[Order]) -> None:
         if intents:
-            self._journal.write([{"orders": [order.to_json() for order in intents]}])
+            try:
+                self._journal.write([{"orders": [order.to_json() for order in intents]}])
+            except OSError:
+                if not self._is_ending:  # a leg must not stay without a stop because the disk is full
+                    raise
 
     def _place(self, order: Order) -> Failure | None:
         self._orders.add(order)

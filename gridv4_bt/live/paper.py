@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,13 @@ _MARKET = "exchange.sqlite"  # the account of the local exchange
 _PATIENCE = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds
 
 
+@dataclass
+class _PeriodicTask:
+    pause: int  # ms
+    run: Callable[[], None]
+    due: int  # exchange time, ms
+
+
 class PaperClock:
     """The clock of a local exchange; waiting advances it, unless it runs by itself.
 
@@ -42,11 +50,12 @@ class PaperClock:
     """
 
     def __init__(self, base: str, speed: float, stop: threading.Event) -> None:
+        self.on_step: Callable[[], bool] = lambda: True  # its time is the exchange's
         self._server = ServerClock(base)
         self._speed = speed
         self._stop = stop
         self._over = False
-        self._tasks: list[tuple[int, Callable[[], None]]] = []  # interval in ms, and the task
+        self._tasks: list[_PeriodicTask] = []
         state = self._server.state()
         self._now = int(state["time"])
         self._runs = state["speed"] > 0.0  # by itself
@@ -71,7 +80,8 @@ class PaperClock:
 
     def every(self, seconds: float, task: Callable[[], None]) -> None:
         """Run a task at an interval while waiting."""
-        self._tasks.append((round(1000 * seconds), task))
+        pause = round(1000 * seconds)
+        self._tasks.append(_PeriodicTask(pause, task, self._now + pause))
 
     def wait_until(self, time_ms: int) -> bool:
         """Advance the market to a time; return False if the session is to stop or the candles end before."""
@@ -79,9 +89,13 @@ class PaperClock:
             part = time_ms - self._now
             if self._speed != float("inf"):
                 part = min(part, MINUTE_MS)
-            for pause, task in self._tasks:
-                part = min(part, pause)
-                task()
+            for task in self._tasks:
+                if self._now >= task.due:
+                    task.run()
+                    task.due = self._now + task.pause
+                part = min(part, task.due - self._now, time_ms - self._now)
+            if part <= 0:  # a task has waited for the exchange
+                continue
             self._stop.wait(part / 1000.0 / self._speed)
             before = self._now
             self._advance(self._now + part)

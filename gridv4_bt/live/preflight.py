@@ -8,12 +8,15 @@ from gridv4_bt.config import GridConfig
 from gridv4_bt.core.kelly import kelly_multiplier
 from gridv4_bt.errors import LiveError
 from gridv4_bt.live.connection import Connection, Refused, Unreachable
+from gridv4_bt.live.dead_man import DEFAULT_S, RENEWALS
 from gridv4_bt.live.executor import Executor
 from gridv4_bt.live.ids import parse_id
 
 _LARGEST_CLOCK_ERROR_MS = 500
 #: Request weight of a candle without order changes: klines, both lists of open orders, trades, positions, balance.
 _WEIGHT_PER_CANDLE = 1 + 1 + 1 + 5 + 5 + 5
+#: The dead man's switch is renewed three times in its 600 s, with weight 10.
+_WEIGHT_DEAD_MAN = 10 * -(-15 * 60 * RENEWALS // DEFAULT_S)
 
 
 class Finding(NamedTuple):
@@ -96,7 +99,7 @@ def _orders(executor: Executor, config: GridConfig, bot: str) -> Iterator[Findin
 
 
 def _budget(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
-    weight = _WEIGHT_PER_CANDLE * len(executor.markets)
+    weight = (_WEIGHT_PER_CANDLE + _WEIGHT_DEAD_MAN) * len(executor.markets)
     changes = 2 * config.levels * len(executor.markets)
     text = f"about {weight} of 2,400 weight a candle, and up to {changes} cancels and {changes} orders when all moves"
     yield Finding("rate budget", weight + changes < 2_000 and changes < 300, text)

@@ -24,6 +24,8 @@ from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, OrderStat
 
 #: Seconds before each further query for trades that the exchange has and does not list yet.
 _TRADE_PAUSES = (0.5, 1.0, 2.0, 3.0)
+#: Generations skipped for each damaged line of the journal, so that no id of an order in it is used again.
+_LOST_GENERATIONS = 1_000
 
 
 class Mismatch(NamedTuple):
@@ -87,6 +89,7 @@ class Reconciler:
             self.order_sync.generation = state["generation"]
             self.since = state["since"]
             known = state["journal"]
+            self.journal.last = max(self.journal.last, known)
         for record in self.journal.before:
             for item in record["orders"]:
                 order = Order.from_json(item)
@@ -95,6 +98,7 @@ class Reconciler:
                     order.status = OrderStatus.UNKNOWN
                     order.sent = self._clock.now()  # or before: the process may have sent it as it died
                     self.orders.add(order)
+        self.order_sync.generation += _LOST_GENERATIONS * self.journal.lost
 
     # --- what the exchange has done
 
@@ -150,6 +154,11 @@ class Reconciler:
         held = symbol in self.positions and self.positions[symbol][side].qty > 0.0
         return held or bool(self.orders.of(symbol, side, Purpose.ENTRY))
 
+    def was_stopped(self, symbol: str) -> bool:
+        """Return whether a stop was executed that is not booked yet: the books still hold what it has closed."""
+        stops = {order.id for order in self.orders.of(symbol, purpose=Purpose.STOP)}
+        return any(item.order_id in stops for item in self.unbooked)
+
     def forget_settled(self, book: Book) -> None:
         """Drop the orders that are settled and booked, after a bar's executions were booked."""
         unbooked = Unbooked(self.unbooked, book.symbol)
@@ -176,14 +185,6 @@ class Reconciler:
         """Place and cancel what differs between the exchange and a symbol's books."""
         self.order_sync.carry_out(book, Unbooked(self.unbooked, book.symbol))
 
-    def stop_adding(self, symbols: Sequence[str]) -> int:
-        """Cancel all entries and place none any more; exits and stops stay. Return how many may still be open."""
-        self.order_sync.adding = False
-        for symbol in symbols:
-            self.order_sync.cancel(self.orders.of(symbol, purpose=Purpose.ENTRY))
-        entries = [order for symbol in symbols for order in self.orders.of(symbol, purpose=Purpose.ENTRY)]
-        return sum(order.status is not OrderStatus.DONE for order in entries)
-
     # --- polling
 
     def _poll_orders(self, symbol: str) -> None:
@@ -206,6 +207,9 @@ class Reconciler:
     def _refresh(self, order: Order) -> None:
         was = order.status
         self.executor.refresh(order)
+        is_gone = was is OrderStatus.OPEN and order.status is OrderStatus.DONE
+        if is_gone and order.key.purpose in (Purpose.ENTRY, Purpose.EXIT) and not _is_executed(order):
+            self.log("order_vanished", symbol=order.key.symbol, id=order.id, executed=order.executed)
         if was is OrderStatus.UNKNOWN and order.status is not OrderStatus.UNKNOWN:
             self.log("doubt_resolved", id=order.id, standing=str(order.status), executed=order.executed)
 
@@ -218,8 +222,16 @@ class Reconciler:
                 self._refresh(order)
 
     def _cancel_stray(self, symbol: str, order_id: str, name: OrderId, info: RawAnswer) -> None:
-        """Cancel an order of the bot that it does not know: the list is stale, or a state was lost."""
+        """Cancel an order of the bot that it does not know: the list is stale, or a state was lost.
+
+        A stop of a leg that has none is taken over instead: it was placed as a session ended on a full disk.
+        """
+        self.order_sync.generation = max(self.order_sync.generation, name.generation)
         key = OrderKey(symbol, name.side, name.purpose, name.ref)
+        before = self.orders.current(key)
+        if name.purpose is Purpose.STOP and (before is None or before.status is OrderStatus.DONE):
+            self._take_over_stop(order_id, key, info)
+            return
         order = Order(order_id, key, float(info.get("origQty") or 0.0), float(info.get("price") or 0.0))
         order.exchange_id = str(info.get("orderId") or info.get("algoId"))
         self.executor.cancel(order)
@@ -227,6 +239,13 @@ class Reconciler:
             self.orders.add(order)
             self.orders.release(order)
             self.log("stray_order", id=order_id, standing=str(order.status), executed=order.executed)
+
+    def _take_over_stop(self, order_id: str, key: OrderKey, info: RawAnswer) -> None:
+        qty = float("inf") if str(info.get("closePosition")).lower() == "true" else float(info.get("quantity") or 0.0)
+        order = Order(order_id, key, qty, float(info.get("triggerPrice") or 0.0), status=OrderStatus.OPEN)
+        order.exchange_id = str(info.get("algoId"))
+        self.orders.add(order)
+        self.log("order_adopted", id=order_id, after="a session that could not write it down")
 
     def _take_trades(self, symbol: str) -> None:
         if symbol not in self._cursor:  # the account's history before the bot may be long
@@ -321,3 +340,7 @@ class Reconciler:
             if abs(ours - theirs[leg.side].qty) > 0.5 * book.market.step:
                 found.append(Mismatch(book.symbol, leg.side, ours, theirs[leg.side]))
         return found
+
+
+def _is_executed(order: Order) -> bool:
+    return (order.executed or 0.0) >= order.qty * (1.0 - LOT_NOISE)

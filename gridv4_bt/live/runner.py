@@ -4,42 +4,52 @@ import json
 import logging
 import secrets
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import backtrader as bt
 import ccxt
-import filelock
 import numpy as np
 
 from brokers.live import LiveHedgeBroker
 from feeds.live import CandleSource, CandleSteps, ClosedCandle, LiveFeed
 from gridv4_bt.config import GridConfig, backtrader_params, config_as_toml
-from gridv4_bt.core.time import BAR_MS, iso
+from gridv4_bt.core.time import BAR_MS, DAY_MS, iso
 from gridv4_bt.engine.columns import LOG_COLUMNS
+from gridv4_bt.engine.guards import stop2_price
 from gridv4_bt.engine.market import Market, exchange_symbol, load_market
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.engine.warm_up import longest_memory_bars
 from gridv4_bt.errors import ConfigError, LiveError
+from gridv4_bt.live.account_queries import Position
 from gridv4_bt.live.bookkeeper import Bookkeeper
 from gridv4_bt.live.clock import Clock
 from gridv4_bt.live.connection import Connection, MarketQueries, Refused, Unreachable
+from gridv4_bt.live.dead_man import DEFAULT_S, RENEWALS, DeadManSwitch
 from gridv4_bt.live.executor import Executor
 from gridv4_bt.live.first_stop import FirstStop
-from gridv4_bt.live.journal import Journal
+from gridv4_bt.live.folder_lock import FolderLock
+from gridv4_bt.live.journal import NAME, Journal
 from gridv4_bt.live.live_strategy import LiveStrategy
 from gridv4_bt.live.logger import SessionLog
 from gridv4_bt.live.monitor import Limits, Monitor
 from gridv4_bt.live.own_orders import OrderStatus
+from gridv4_bt.live.private_files import make_private, write_private
 from gridv4_bt.live.reconciliation import Reconciler
+from gridv4_bt.live.safe_end import Ending, end_safely
 from gridv4_bt.live.state import StateFile
 from gridv4_bt.record.run_record import SymbolRecord
 from strategies.snapshot import take_snapshot
 
 logger = logging.getLogger("gridv4.live")
-_CANCEL_PAUSES_S = (1.0, 2.0, 4.0)  # before entries are cancelled once more at the end
+_CLOCK_PAUSE_S = 3_600.0  # between comparisons of the clock with the exchange's
+#: Distance of a stop from the last price where neither books nor ATR say more, fraction.
+_BLIND_STOP = 0.05
+#: Refusals that contradict what was read about leverage, brackets, filters and modes.
+_CONTRADICTIONS = {-2027, -2028, -4028, -4061, -4164, -4003, -4004, -4005, -4014, -4023, -1111}
 _BOT_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -74,6 +84,7 @@ class Session:
     on_bar : called with the symbol after each decided bar.
     """
 
+    ending: Ending | None = None  #: what was left at the exchange; None before the end, or if it was not reached
     reconciler: Reconciler  #: made by `prepare`
     broker: LiveHedgeBroker  #: made by `prepare`
 
@@ -90,24 +101,20 @@ class Session:
         self.bars = 0  #: decided in this session
         self._on_bar = on_bar
         plan.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = filelock.FileLock(plan.folder / "lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise ConfigError(f"{plan.folder}: another bot works here; stop it, or name another --state-dir") from None
-        self._file = StateFile(plan.folder, gateway.name)
-        loaded = self._file.load()
-        self.saved = loaded.content
+        self._lock = FolderLock(plan.folder)
+        with ExitStack() as undo:
+            undo.callback(self._lock.release)
+            self._open(notify)
+            undo.pop_all()
         saved = self.saved or {}
-        self.log = SessionLog(plan.folder, saved.get("files", {}), len(plan.symbols) > 1)
-        self.monitor = Monitor(plan.folder, plan.limits, notify)
-        for notice in loaded.notices:
-            self.event("alert", what="state_set_aside", text=notice)
-        self.journal = Journal(plan.folder)
         self.bot = saved.get("bot") or "g4" + "".join(secrets.choice(_BOT_LETTERS) for _ in range(4))
         self._decisions: dict[str, dict[str, Any]] = saved.get("strategies", {})
         self._first: dict[str, int] = saved.get("first", {})  # open time of the first bar of history, by symbol
-        self._is_armed = False  # the dead man's switch
+        self._switch = DeadManSwitch(saved.get("dead_man"))
+        self._kept: dict[str, Any] = self.saved or {}  # the state saved last
+        self._atr: dict[str, float] = {}  # at the last decision, quote, by symbol
+        self._rules_day = gateway.clock.now() // DAY_MS  # on which they were read last, in days
+        self._is_ending = self._is_armed = False
         closed = (saved.get("broker") or {}).get("closed", {"before": 0, "trades": []})
         self._closed_before: int = closed["before"]
         self._trades_written = len(closed["trades"])  # of the broker's closed trades
@@ -118,14 +125,18 @@ class Session:
         return self
 
     def __exit__(self, *reason: object) -> None:
-        self.journal.close()
-        self.log.close()
-        self._lock.release()
+        with ExitStack() as closing:
+            for close in (self._lock.release, self.log.close, self.journal.close):
+                closing.callback(self._try_to_write, close)
 
     def event(self, kind: str, **fields: Any) -> None:
         """Write an event to the logs and send an alert if it calls for one."""
-        self.log.event(kind, clock=iso(self.clock.now()), **fields)
+        if kind == "order_failed" and fields["code"] in _CONTRADICTIONS:
+            self._rules_day = -1
+        self._try_to_write(lambda: self.log.event(kind, clock=iso(self.clock.now()), **fields))
         self.monitor.event(kind, **fields)
+        if kind == "order_vanished" and (since := self._switch.fired(fields["symbol"], self.clock.now())):
+            self.event("dead_man_fired", symbol=fields["symbol"], since=iso(since))
 
     def halted(self, text: str) -> None:
         """Send the alert that the session cannot go on, even if it cannot be written to the logs."""
@@ -133,6 +144,14 @@ class Session:
             self.event("alert", what="halted", text=text)
         except OSError:
             self.monitor.alert("halted", text=text)
+
+    def _try_to_write(self, write: Callable[[], None]) -> None:
+        """Write to the disk; once the session is ending, it may be full."""
+        try:
+            write()
+        except OSError:
+            if not self._is_ending:
+                raise
 
     # --- start
 
@@ -148,19 +167,24 @@ class Session:
         """
         executor = Executor(self.connection, self._read_markets)
         self.connection.resync()
+        self.clock.on_step = self.connection.check_clock
         return executor
 
     def prepare(self) -> None:
         """Connect, verify the account's modes and restore the state of the previous session."""
         executor = self.connect()
+        self.reconciler = Reconciler(executor, self.journal, self.bot, self.event, since=self.clock.now())
+        self.reconciler.restore(((self.saved or {}).get("broker") or {}).get("desk"))
+        with self._safe_end():
+            self._prepare(executor)
+
+    def _prepare(self, executor: Executor) -> None:
         executor.set_up(self.plan.config.leverage)
         now = self.clock.now()
-        self.reconciler = Reconciler(executor, self.journal, self.bot, self.event, since=now)
-        self.reconciler.restore(((self.saved or {}).get("broker") or {}).get("desk"))
         cash = executor.wallet() or executor.balance() or 0.0  # an empty wallet has no row
         if not cash > 0.0 and self.saved is None:
             raise ConfigError("the futures wallet holds no USDT: transfer some to it first")
-        (self.plan.folder / "config.toml").write_text(config_as_toml(self.plan.config), encoding="utf-8")
+        write_private(self.plan.folder / "config.toml", config_as_toml(self.plan.config))
         self.event(
             "session",
             place=self.gateway.name,
@@ -174,6 +198,7 @@ class Session:
         self._first_stop = FirstStop(self.reconciler, self.plan.config.stop2_atr, self.event)
         if self.gateway.watch:
             self.clock.every(self.gateway.watch, self._first_stop.check)
+        self.clock.every(_CLOCK_PAUSE_S, self._check_clock)
         self._cerebro = self._make_cerebro(executor, cash)
 
     def run(self) -> None:
@@ -184,29 +209,67 @@ class Session:
         LiveError
             A person is needed.
         """
-        self._cerebro.run()
-        if not self.plan.once:
-            self.stop_adding()
+        with self._safe_end():
+            if self._switch.seconds and not self._is_armed:  # by a session before that was killed
+                self._renew_dead_man_switch(0)
+            self._cerebro.run()
+            if not self.plan.once:
+                self.stop_adding()
 
     def stop_adding(self) -> None:
-        """Cancel all entries; exits and stops stay open.
+        """Cancel all entries and give a stop to legs without one; exits and stops stay open.
 
         Raises
         ------
         Unreachable
             Some entries may still be open; the next session takes them over.
         """
-        for pause in (0.0, *_CANCEL_PAUSES_S):
-            time.sleep(pause)  # the session's clock does not wait any more
-            left = self.reconciler.stop_adding(self.plan.symbols)
-            if not left:
-                break
-        if self._is_armed:
-            self._renew_dead_man_switch(0)  # it would cancel the exits too
+        ending = self.end() if self._may_have_orders() else Ending()
         self.save()
         self.event("session", place=self.gateway.name, stopped=True, bars=self.bars)
-        if left:
-            raise Unreachable(f"{left} entries could not be cancelled and may be filled: cancel them there")
+        if not ending.is_safe:
+            raise Unreachable(str(ending))
+
+    def end(self) -> Ending:
+        """Leave nothing dangerous at the exchange; what is left then is in `ending`. It needs no disk."""
+        self._is_ending = True
+        self.gateway.stop.set()  # waits are over
+        self.ending = end_safely(self.reconciler, self.plan.symbols, self._stop_price)
+        if self._switch.seconds and not (self.ending.entries or self.ending.unseen):
+            self._renew_dead_man_switch(0)  # it would cancel the exits too
+        return self.ending
+
+    @contextmanager
+    def _safe_end(self) -> Iterator[None]:
+        """End safely whatever goes wrong, unless the user wants to end at once or nothing was traded yet."""
+        try:
+            yield
+        except (ConfigError, KeyboardInterrupt):
+            raise
+        except BaseException:
+            if self.ending is None and self._may_have_orders():
+                self.end()
+                self._forget_switch()
+            raise
+
+    def _forget_switch(self) -> None:
+        """Save that the switch is off in the state saved last; the books may not be saved in the middle of a bar."""
+        if self._kept.get("dead_man") and not self._switch.seconds:
+            with suppress(OSError, LiveError):
+                self._lock.check()
+                self._file.save(self._kept | {"dead_man": None})
+
+    def _stop_price(self, symbol: str, side: PositionSide, position: Position) -> float:
+        """Return where the stop of a leg belongs that has none."""
+        executor = self.reconciler.executor
+        for book in self.broker.books if self._has_books() else ():
+            if book.symbol == symbol and (stop := book.leg(side).stop) is not None:
+                return stop
+        atr = self._atr.get(symbol, 0.0)
+        tick = executor.markets[symbol].tick
+        if atr > 0.0:
+            return stop2_price(int(side), position.entry, atr, self.plan.config.stop2_atr, tick)
+        return executor.last_price(symbol) * (1.0 - int(side) * _BLIND_STOP)
 
     def flatten(self) -> None:
         """Cancel the bot's orders and close the positions of its symbols; the next session books it."""
@@ -221,22 +284,64 @@ class Session:
             raise LiveError(" ".join(failed))
         self.event("session", place=self.gateway.name, flattened=True)
 
-    def arm_dead_man_switch(self, seconds: int) -> None:
+    def arm_dead_man_switch(self, seconds: int = DEFAULT_S) -> None:
         """Make the exchange cancel all plain orders of the symbols if the bot is gone for some seconds.
 
         It cancels entries and exits; conditional orders, so the stops, stay. The bot renews the switch three times
-        within the span and disarms it when the session ends in order.
+        within the span and disarms it when the session ends in order. Exits that it has cancelled are put back at the
+        next contact.
         """
         self._is_armed = True
         self._renew_dead_man_switch(seconds)
-        self.clock.every(seconds / 3.0, lambda: self._renew_dead_man_switch(seconds))
+        pause = seconds / RENEWALS
+        if self.gateway.watch:  # after a failure it is tried again soon
+            pause = min(pause, self.gateway.watch)
+        span_ms = round(1000 * (seconds / RENEWALS - 0.5 * pause))
+
+        def renew_when_due() -> None:
+            if self._switch.is_due(self.plan.symbols, self.clock.now() - span_ms):
+                self._renew_dead_man_switch(seconds)
+
+        self.clock.every(pause, renew_when_due)
+        self.event("dead_man_armed", seconds=seconds)
 
     def _renew_dead_man_switch(self, seconds: int) -> None:
+        """Renew the switch, or turn it off with 0 seconds."""
+        fired = False
         for symbol in self.plan.symbols:
             try:
                 self.reconciler.executor.countdown_cancel_all(symbol, seconds)
             except (Refused, Unreachable, LiveError) as failure:
                 self.event("alert", what="dead_man", symbol=symbol, text=str(failure))
+                return
+            if seconds:
+                fired |= self._switch.renewed(symbol, seconds, self.clock.now())
+        if not seconds:
+            self._switch.off(self.clock.now())
+        if fired and self._has_books():
+            self._put_back()
+
+    def _put_back(self) -> None:
+        """Place the exits again that the dead man's switch has cancelled; entries wait for the next decision."""
+        sync = self.reconciler.order_sync
+        adding, sync.adding = sync.adding, False
+        try:
+            self.reconciler.poll(self.plan.symbols)
+            for book in self.broker.books:
+                if not self.reconciler.was_stopped(book.symbol):
+                    self.reconciler.carry_out(book)
+        except (Refused, Unreachable) as failure:
+            self.event("alert", what="not_carried_out", text=str(failure))
+        finally:
+            sync.adding = adding
+
+    def _may_have_orders(self) -> bool:
+        """Return whether this bot may have sent an order, now or in a session before."""
+        return bool(self._kept) or self._has_books()
+
+    def _has_books(self) -> bool:
+        """Return whether the books of this session are those of the account: it has read or restored them."""
+        return bool(getattr(getattr(self, "broker", None), "has_begun", False))
 
     # --- what a strategy reports
 
@@ -263,9 +368,11 @@ class Session:
 
     def carried_out(self, strategy: LiveStrategy) -> None:
         """Update watch, heartbeat and screen once the orders of a decision are placed."""
+        self._atr[strategy.market.symbol] = strategy.atr[0]
         self._first_stop.decided(strategy.market.symbol, strategy.atr[0])
         figures = self.monitor.figures
         adding = self.reconciler.order_sync.adding
+        self._read_rules()
         self.monitor.beat(time=self.clock.now(), bars=self.bars, equity=figures.get("equity"), adding=adding)
         if figures:  # else the previous session decided this bar
             self._on_bar(strategy.market.symbol)
@@ -274,25 +381,65 @@ class Session:
 
     def save(self) -> None:
         """Write the state."""
+        self._lock.check()
         begun = self.broker.has_begun  # else its books are still empty
-        self._file.save(
-            {
-                "bot": self.bot,
-                "first": self._first,
-                "strategies": self._decisions,
-                "broker": self.broker.to_json(self._seen_by_all()) if begun else (self.saved or {}).get("broker"),
-                "files": self.log.sizes(),
-            }
-        )
+        self._kept = {
+            "bot": self.bot,
+            "first": self._first,
+            "strategies": self._decisions,
+            "broker": self.broker.to_json(self._seen_by_all()) if begun else (self.saved or {}).get("broker"),
+            "files": self.log.sizes(),
+            "dead_man": self._switch.to_json(),
+        }
+        self._file.save(self._kept)
         self.journal.forget_until(self._journaled)
         self._journaled = self.journal.last
 
     # ---
 
+    def _check_clock(self) -> None:
+        self.connection.check_clock()
+
     def _seen_by_all(self) -> int:
         """Return how many closings of the bot the strategies of all symbols that have decided know."""
         decisions = [self._decisions[symbol] for symbol in self.plan.symbols if symbol in self._decisions]
         return min((decision.get("seen", 0) for decision in decisions), default=0)
+
+    def _read_rules(self) -> None:
+        """Read filters, brackets, leverage and modes again once a UTC day, and after a refusal against them."""
+        day = self.clock.now() // DAY_MS
+        if day == self._rules_day:
+            return
+        try:
+            found = self.reconciler.executor.read_again(self.plan.config.leverage)
+        except (Refused, Unreachable) as failure:  # again after the next decision
+            self.event("alert", what="rules_unread", text=str(failure))
+            return
+        self._rules_day = day
+        if found:
+            self.event("alert", what="rules_changed", text="; ".join(found))
+
+    def _open(self, notify: Callable[[str, str], None]) -> None:
+        """Open the files of the state directory; those that are damaged are set aside, with an alert."""
+        plan = self.plan
+        others = make_private(path for path in plan.folder.iterdir() if path.is_file())
+        self._file = StateFile(plan.folder, self.gateway.name)
+        loaded = self._file.load()
+        self.saved = loaded.content
+        self.log = SessionLog(plan.folder, (self.saved or {}).get("files", {}), len(plan.symbols) > 1, self._set_aside)
+        self.monitor = Monitor(plan.folder, plan.limits, notify)
+        for notice in loaded.notices:
+            self._set_aside(notice)
+        if others:
+            names = ", ".join(path.name for path in others)
+            self.event("alert", what="not_private", text=f"others may read {names} in {plan.folder}: chmod 600 them")
+        self.journal = Journal(plan.folder)
+        if self.journal.aside is not None:
+            lost = f"{NAME} has {self.journal.lost} damaged lines"
+            self._set_aside(f"{lost}; it is set aside as {self.journal.aside.name}, the orders of the others are known")
+
+    def _set_aside(self, notice: str) -> None:
+        self.event("alert", what="state_set_aside", text=notice)
 
     def _alert_left_alone(self) -> None:
         """Alert of orders and positions of symbols that the previous session traded and this one does not."""
@@ -312,7 +459,7 @@ class Session:
         exchange = MarketQueries(self.connection)
         rules = {symbol: exchange.rules(symbol) for symbol in self.plan.symbols}
         path = self.plan.folder / "markets.json"  # in the shape of the packaged table
-        path.write_text(json.dumps({"symbols": rules}, indent=1) + "\n", encoding="utf-8")
+        write_private(path, json.dumps({"symbols": rules}, indent=1) + "\n")
         return {symbol: load_market(symbol, path) for symbol in rules}
 
     def _write_records(self, symbol: str, row: np.ndarray) -> None:
@@ -341,7 +488,8 @@ class Session:
         end = self.clock.now() // BAR_MS * BAR_MS
         candle_steps = CandleSteps()
         for symbol in sorted(self.plan.symbols):  # as in a backtest, see `make_feeds`
-            source = CandleSource(self.gateway.client, executor.unified_symbol(symbol), self.clock, self.event)
+            name, server_time = executor.unified_symbol(symbol), self.connection.server_time
+            source = CandleSource(self.gateway.client, name, self.clock, self.event, server_time)
             # The history of the first session, so that the indicators are the same.
             first = max(self._first.get(symbol, end), end - longest_memory_bars(config) * BAR_MS)
             if (end - first) // BAR_MS <= config.warm_up:  # a new symbol, or a config that needs a longer history

@@ -1,20 +1,27 @@
 """state.json: the state from which a session is restored, even after a kill at any instruction.
 
 A file is never changed in place: the new one is written beside it, flushed to the disk and moved over it, and the
-previous one is kept. A damaged or foreign file is renamed, never overwritten.
+previous one is kept. A damaged or foreign file is renamed, never overwritten; one of an older version is read.
+
+It is one strict JSON document: ``checksum``, ``version`` and ``place`` beside the keys of the state. The checksum is
+that of the document without it, in the shape of `strict_json.dumps`. Version 1 was two documents, the first with
+checksum, version and place, the second with the state and numbers that are no JSON (NaN, Infinity).
 """
 
 import hashlib
 import json
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gridv4_bt.errors import StateError
+from gridv4_bt.live import strict_json
+from gridv4_bt.live.private_files import private
 
-VERSION = 1
+VERSION = 2
 NAME, PREVIOUS = "state.json", "state.previous.json"
 
 
@@ -49,11 +56,10 @@ class StateFile:
         OSError
             The disk is full or gone; the previous state is untouched.
         """
-        text = json.dumps(content, allow_nan=True, separators=(",", ":"))
-        head = {"version": VERSION, "place": self._place, "checksum": _checksum(text)}
+        body = strict_json.dumps({"version": VERSION, "place": self._place} | content)
         draft = self._path.with_suffix(".tmp")
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(head) + "\n" + text + "\n")
+        with open(draft, "w", encoding="utf-8", opener=private) as file:
+            file.write(f'{{"checksum":"{_checksum(body)}",{body[1:]}\n')
             file.flush()
             os.fsync(file.fileno())
         if self._path.exists():
@@ -109,17 +115,41 @@ class StateFile:
         return None
 
     def _read(self, path: Path) -> dict[str, Any]:
-        first, _, rest = path.read_text(encoding="utf-8").partition("\n")
-        head = json.loads(first)
-        text = rest.removesuffix("\n")
-        if head["version"] != VERSION:
-            raise _Foreign(f"is of version {head['version']}, this program writes {VERSION}")
-        if head["checksum"] != _checksum(text):
-            raise ValueError("its checksum does not match")
+        text = path.read_text(encoding="utf-8")
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            head, content = _read_version_1(text, error)
+        else:
+            if not isinstance(content, dict):
+                raise ValueError("it is no JSON object")
+            found = content.pop("checksum")
+            if found != _checksum(strict_json.dumps(content)):
+                raise ValueError("its checksum does not match")
+            head = {name: content.pop(name) for name in ("version", "place")}
+            if head["version"] != VERSION:
+                raise _Foreign(f"is of version {head['version']}, this program writes {VERSION}")
+            content = strict_json.restored(content)
         if head["place"] != self._place:
             raise _Foreign(f"belongs to {head['place']}, not to {self._place}")
-        content: dict[str, Any] = json.loads(text)
-        return content
+        state: dict[str, Any] = content
+        return state
+
+
+def _read_version_1(text: str, error: ValueError) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return head and content of a state of version 1; `error` says why it is none of a later version."""
+    first, _, rest = text.partition("\n")
+    try:
+        head = json.loads(first)
+        if head["version"] != 1:
+            raise error
+    except (ValueError, LookupError, TypeError):
+        raise error from None
+    body = rest.removesuffix("\n")
+    if head["checksum"] != _checksum(body):
+        raise ValueError("its checksum does not match")
+    content: dict[str, Any] = json.loads(body)
+    return head, content
 
 
 class _Foreign(Exception):
@@ -149,7 +179,17 @@ def unused(path: Path) -> Path:
 
 
 def _set_aside(path: Path, why: str) -> Path:
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    aside = unused(path.with_name(f"{path.stem}.{why}-{stamp}.json"))
+    aside = unused(path.with_name(f"{path.stem}.{why}-{_stamp()}{path.suffix}"))
     os.replace(path, aside)
     return aside
+
+
+def keep_damaged(path: Path) -> Path:
+    """Copy a damaged file aside, before what can be read of it is written anew; return the copy."""
+    aside = unused(path.with_name(f"{path.name}.damaged-{_stamp()}"))
+    shutil.copy2(path, aside)
+    return aside
+
+
+def _stamp() -> str:
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime())

@@ -55,6 +55,9 @@ class Client:
     def milliseconds(self):
         return self.clock.now()
 
+    def fetch_time(self):
+        return self.clock.now()
+
     def fetch_ohlcv(self, symbol, timeframe, since, limit, params):
         self.asked.append((since, limit))
         found = []

@@ -67,7 +67,7 @@ def test_a_fill_closed_in_parts_is_one_trade_for_kelly_over_restarts_too(market)
                 session._cerebro.run()
                 session.save()
                 closed.append(list(session.broker.account.closed))
-    state = json.loads((scene.folder / "state.json").read_text().split("\n")[1])
+    state = json.loads((scene.folder / "state.json").read_text())
     returns = state["strategies"][SYMBOL]["snapshot"]["returns"]
     assert all({one.trade_id for one in former} & {one.trade_id for one in later} for former, later in pairwise(closed))
     records, _ = scene.backtest()
@@ -85,12 +85,12 @@ def test_stopping_takes_back_the_entries_and_leaves_exits_and_stops(market):
         assert held, "the scene must hold something when it is stopped"
         assert set(orders) == {"X"}
         assert all(leg.stop is not None for leg in held)
-    state = json.loads((scene.folder / "state.json").read_text().split("\n")[1])
+    state = json.loads((scene.folder / "state.json").read_text())
     assert state["broker"]["books"][SYMBOL]["legs"]
 
 
 def test_entries_that_cannot_be_taken_back_are_told(market, monkeypatch):
-    monkeypatch.setattr("gridv4_bt.live.runner._CANCEL_PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr("gridv4_bt.live.safe_end._PAUSES_S", (0.0, 0.0))
     scene = market()
     with ServerThread(scene.api) as server, scene.session(server.url, 20) as session:
         session._cerebro.run()

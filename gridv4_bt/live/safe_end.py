@@ -1,0 +1,115 @@
+"""The safe end of a session: entries are taken back, and every leg that holds something has a stop.
+
+Both need the exchange only, so that a full disk or a bug does not prevent them.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.errors import LiveError
+from gridv4_bt.live.account_queries import Position, RawAnswer
+from gridv4_bt.live.connection import Refused, Unreachable
+from gridv4_bt.live.ids import OrderId, OrderKey, Purpose, parse_id
+from gridv4_bt.live.own_orders import Order, OrderStatus
+from gridv4_bt.live.reconciliation import Reconciler
+
+_PAUSES_S = (0.0, 0.0, 1.0, 2.0, 4.0)  # before each look at what is left
+
+#: ``price(symbol, side, position)`` returns where the stop of a leg belongs.
+StopPrice = Callable[[str, PositionSide, Position], float]
+
+
+@dataclass
+class Ending:
+    """What a session has left at the exchange."""
+
+    entries: int = 0  #: that could not be cancelled and may be filled
+    bare: list[str] = field(default_factory=list)  #: legs that hold something and have no stop
+    unseen: str = ""  #: why it is not known what is left; empty if it is
+
+    @property
+    def is_safe(self) -> bool:
+        """Return whether no entry is left and every leg has a stop."""
+        return not (self.entries or self.bare or self.unseen)
+
+    def __str__(self) -> str:
+        if self.is_safe:
+            return "Entries are cancelled; exits and stops stay."
+        said = []
+        if self.entries:
+            said.append(f"{self.entries} entries could not be cancelled and may be filled: cancel them there.")
+        if self.bare:
+            said.append(f"Without a stop: {', '.join(self.bare)}: set one there.")
+        if self.unseen:
+            said.append(f"What is left at the exchange is not known ({self.unseen}): look there.")
+        return " ".join(said)
+
+
+def end_safely(reconciler: Reconciler, symbols: Sequence[str], stop_price: StopPrice) -> Ending:
+    """Cancel all entries and give a stop to every leg without one, as far as the exchange answers."""
+    reconciler.order_sync.end()
+    ending = Ending()
+    for pause in _PAUSES_S:
+        time.sleep(pause)  # the session's clock does not wait any more
+        ending, has_acted = Ending(), False
+        for symbol in symbols:
+            try:
+                has_acted |= _end_symbol(reconciler, symbol, stop_price, ending)
+            except (Refused, Unreachable, LiveError) as failure:
+                ending.unseen = str(failure)
+                ending.entries += _known_entries(reconciler, symbol)
+                if isinstance(failure, LiveError):  # a dead key: nothing can be done
+                    return ending
+        if not has_acted and not ending.unseen:  # what was done in the look before is seen to be in place
+            break
+    return ending
+
+
+def _end_symbol(reconciler: Reconciler, symbol: str, stop_price: StopPrice, ending: Ending) -> bool:
+    """Do what is left to do for a symbol; return whether there was anything."""
+    executor, orders, sync = reconciler.executor, reconciler.orders, reconciler.order_sync
+    own = [
+        (name, order_id, info)
+        for order_id, info in executor.open_orders(symbol).items()
+        if (name := _own_name(reconciler, order_id)) is not None
+    ]
+    entries = [order for order in orders.of(symbol, purpose=Purpose.ENTRY) if order.status is not OrderStatus.DONE]
+    known = {order.id for order in entries}
+    entries += [
+        _stray(symbol, order_id, name, info)
+        for name, order_id, info in own
+        if order_id not in known and name.purpose is Purpose.ENTRY
+    ]
+    if entries:
+        sync.cancel(entries)
+        ending.entries += sum(order.status is not OrderStatus.DONE for order in entries)
+    has_acted = bool(entries)
+    stopped = {name.side for name, _, _ in own if name.purpose is Purpose.STOP}
+    for side, position in executor.positions(symbol).items():
+        if position.qty > 0.0 and side not in stopped:
+            has_acted = True
+            ending.bare.append(f"{symbol} {side.name}")
+            price = stop_price(symbol, side, position)
+            sync.rest_stop(symbol, side, price)
+            reconciler.log("last_stop", symbol=symbol, side=side.name, qty=position.qty, price=price)
+    return has_acted
+
+
+def _known_entries(reconciler: Reconciler, symbol: str) -> int:
+    entries = reconciler.orders.of(symbol, purpose=Purpose.ENTRY)
+    return sum(order.status is not OrderStatus.DONE for order in entries)
+
+
+def _own_name(reconciler: Reconciler, order_id: str) -> OrderId | None:
+    name = parse_id(order_id)
+    return name if name is not None and name.bot == reconciler.bot else None
+
+
+def _stray(symbol: str, order_id: str, name: OrderId, info: RawAnswer) -> Order:
+    """Return an own order that the session does not know."""
+    key = OrderKey(symbol, name.side, name.purpose, name.ref)
+    order = Order(order_id, key, float(info.get("origQty") or 0.0), float(info.get("price") or 0.0))
+    order.exchange_id, order.status = str(info["orderId"]), OrderStatus.OPEN
+    return order
