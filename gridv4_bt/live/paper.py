@@ -34,7 +34,7 @@ _PATIENCE = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds
 
 
 @dataclass
-class _PeriodicTask:
+class _PaperTask:
     pause: int  # ms
     run: Callable[[], None]
     due: int  # exchange time, ms
@@ -55,7 +55,7 @@ class PaperClock:
         self._speed = speed
         self._stop = stop
         self._over = False
-        self._tasks: list[_PeriodicTask] = []
+        self._tasks: list[_PaperTask] = []
         state = self._server.state()
         self._now = int(state["time"])
         self._runs = state["speed"] > 0.0  # by itself
@@ -81,7 +81,7 @@ class PaperClock:
     def every(self, seconds: float, task: Callable[[], None]) -> None:
         """Run a task at an interval while waiting."""
         pause = round(1000 * seconds)
-        self._tasks.append(_PeriodicTask(pause, task, self._now + pause))
+        self._tasks.append(_PaperTask(pause, task, self._now + pause))
 
     def wait_until(self, time_ms: int) -> bool:
         """Advance the market to a time; return False if the session is to stop or the candles end before."""
