@@ -28,6 +28,11 @@ SOURCES = ("gridv4_bt/core/*.py", "gridv4_bt/engine/*.py", "strategies/steps.py"
 NEAREST = {
     "gridv4_bt/core/mixture.py": ("tests/indicators/test_gmm.py",),
     "gridv4_bt/core/time.py": ("tests/core/test_core_time.py",),
+    "gridv4_bt/engine/book.py": ("tests/engine/test_matching.py",),
+    "gridv4_bt/engine/book_access.py": ("tests/engine/test_matching.py",),
+    "gridv4_bt/engine/leg.py": ("tests/engine/test_types.py", "tests/engine/test_whole_account.py"),
+    "gridv4_bt/engine/tracker.py": ("tests/engine/test_types.py",),
+    "gridv4_bt/engine/margin.py": ("tests/engine/test_margin.py", "tests/brokers/test_hedge.py"),
     "gridv4_bt/engine/ladder_sheet.py": ("tests/engine/test_ladder.py",),
     "gridv4_bt/engine/state.py": ("tests/engine/test_state_records.py",),
     "gridv4_bt/core/regime.py": ("tests/indicators/test_kama.py",),
@@ -43,21 +48,11 @@ PYTEST = "import sys; sys.modules['numba'] = None; import pytest; sys.exit(pytes
 #: Mutants that no test can notice, by file, function and changed lines, and why no result differs.
 EQUIVALENT = {
     (
-        "gridv4_bt/engine/matching.py",
-        "Book.order_matters",
-        "and self.fills((leg.sign <= 0), leg.first_exit(), bar.low, bar.high)",
-    ): "a side is 1 or -1",
-    (
         "gridv4_bt/engine/orders.py",
         "SingleOrders.fill_stops",
         "sign = -1 if order.is_buy else 2",
     ): "only the sign counts",
-    ("strategies/steps.py", "deleverage", "last_pnl, last_place = -INFINITY, -2"): "every fill's place is above either",
-    (
-        "gridv4_bt/engine/matching.py",
-        "Book.leg",
-        "return self.long if (side >= 0) else self.short",
-    ): "a side is 1 or -1",
+    ("gridv4_bt/engine/book.py", "Book.leg", "return self.long if (side >= 0) else self.short"): "a side is 1 or -1",
     (
         "gridv4_bt/engine/liquidation.py",
         "liquidate",
@@ -92,7 +87,7 @@ EQUIVALENT = {
     (
         "gridv4_bt/engine/quick_price.py",
         "quick_order_price",
-        "elif (lowest * (1.0 + _HAIR) < estimate <= highest * (1.0 - _HAIR)):",
+        "if (lowest * (1.0 + _HAIR) < estimate <= highest * (1.0 - _HAIR)):",
     ): "the exact price, taken otherwise, is the same",
 }
 
