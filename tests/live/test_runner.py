@@ -319,3 +319,14 @@ def test_a_session_stopped_before_its_first_decision_can_be_started_again(market
         with scene.session(server.url, 2) as session:
             session.run()
     assert session.bars == 2
+
+
+def test_an_account_answered_without_its_usdt_row_moves_no_wallet(market):
+    scene = market(bars=24, faults=[{"kind": "empty_assets", "on": "GET /fapi/v3/account", "skip": 3, "times": 9}])
+    session = scene.live()
+    account = session.broker.account
+    assert account.fills > 3
+    assert account.start == 10_000.0
+    assert held_equals(session, scene)
+    assert any("no wallet" in alert for alert in scene.alerts)
+    assert not any("wallet differs" in alert for alert in scene.alerts)
