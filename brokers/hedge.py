@@ -21,7 +21,7 @@ from gridv4_bt.engine import margin
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.book import Book, Costs, Leg
 from gridv4_bt.engine.intrabar import MODES
-from gridv4_bt.engine.labels import LABELS, TradeLabel
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.ladder import PLACED, Blocked
 from gridv4_bt.engine.liquidation import is_safe, liquidation_range
 from gridv4_bt.engine.market import Market, MarketHistory, load_market_history
@@ -236,7 +236,7 @@ class HedgeBroker(HedgeModeBroker):
     ) -> bool:
         book = self._book(data)
         leg = book.leg(side)
-        return order_close(book, leg, leg.tracker.ids.index(fill_id), qty, LABELS.index(label))
+        return order_close(book, leg, leg.tracker.ids.index(fill_id), qty, label.number)
 
     def closed_trades(self) -> Sequence[ClosedTrade]:
         return self.account.closed

@@ -38,7 +38,14 @@ from gridv4_bt.engine.pruning import (
     underwater_price,
 )
 from gridv4_bt.engine.state import INFINITY, NO_REGIME, NO_STOP, STOPS_KEPT, Kelly, LegState, Memory, Now
-from gridv4_bt.engine.whole_account import begin_margin_call, next_worst, next_worst_of_leg, take_off, unrealized_of
+from gridv4_bt.engine.whole_account import (
+    begin_margin_call,
+    next_worst,
+    next_worst_of_leg,
+    place_of,
+    take_off,
+    unrealized_of,
+)
 from strategies.ladder_plan import LadderPlan
 from strategies.orders import (
     SymbolOrders,
@@ -271,19 +278,19 @@ def call_margin(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, lon
         pnl, fill_id = next_worst(books, pnl, fill_id)
         if fill_id == 0:
             return
-        ours = close_fill(book, long, short, fill_id, MARGIN_CALL)
+        ours = close_if_ours(book, long, short, fill_id, MARGIN_CALL)
         if is_worst and ours:
             memory.margin_calls += 1
         required, is_worst = take_off(books, fill_id), False
 
 
-def close_fill(book: SymbolOrders, long: Side, short: Side, fill_id: int, label: int) -> bool:
+def close_if_ours(book: SymbolOrders, long: Side, short: Side, fill_id: int, label: int) -> bool:
     """Close a fill of the account at market, if it is one of ours, and return whether it is."""
     for side in (long, short):
-        for i in range(side.leg.fills):
-            if side.fills.id[i] == fill_id:
-                close_at_market(book, side, i, side.fills.qty[i], label)
-                return True
+        index = place_of(side.leg, side.fills, fill_id)
+        if index >= 0:
+            close_at_market(book, side, index, side.fills.qty[index], label)
+            return True
     return False
 
 
@@ -297,7 +304,7 @@ def prune(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, long: Sid
         offset_worst(p, memory, now, book, long, short)
     if must_delever(unrealized_of(books_of(book)), now.equity, p.var_pct, p.delever_share):
         _, worst = next_worst(books_of(book), -INFINITY, 0)
-        close_fill(book, long, short, worst, DELEVER)
+        close_if_ours(book, long, short, worst, DELEVER)
 
 
 def prune_side(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, side: Side) -> None:
@@ -310,9 +317,8 @@ def prune_side(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, side
         return
     for i in range(leg.fills):
         reason = prune_reason(
-            leg.sign, now.close, now.time + BAR_MS, deviated,
+            p, leg.sign, now.close, now.time + BAR_MS, deviated,
             fills.price[i], fills.qty[i], fills.time[i], fills.spacing_pct[i], fills.funding[i],
-            p.max_age_hours, p.gap_spacings, p.funding_share,
         )  # fmt: skip
         if reason:
             close_at_market(book, side, i, fills.qty[i], PRUNED[reason])
@@ -324,13 +330,12 @@ def offset_worst(p: GridConfig, memory: Memory, now: Now, book: SymbolOrders, lo
         return
     _, worst = next_worst(books_of(book), -INFINITY, 0)
     for side in (long, short):
-        fills = side.fills
-        for i in range(side.leg.fills):
-            if fills.id[i] == worst and offsets(
-                side.leg.sign, now.close, memory.realized_today, p.offset_spacings, p.taker_fee,
-                fills.price[i], fills.qty[i], fills.spacing_pct[i], fills.funding[i], fills.fee[i],
-            ):  # fmt: skip
-                close_at_market(book, side, i, fills.qty[i], OFFSET)
+        fills, i = side.fills, place_of(side.leg, side.fills, worst)
+        if i >= 0 and offsets(
+            side.leg.sign, now.close, memory.realized_today, p.offset_spacings, p.taker_fee,
+            fills.price[i], fills.qty[i], fills.spacing_pct[i], fills.funding[i], fills.fee[i],
+        ):  # fmt: skip
+            close_at_market(book, side, i, fills.qty[i], OFFSET)
 
 
 def trail_anchor(p: GridConfig, memory: Memory, now: Now) -> None:

@@ -139,10 +139,6 @@ class Leg:
         """Note the sums that `ladder_totals` found."""
         take_totals(self.leg, totals)
 
-    def bound_notional(self, price: float) -> float:
-        """Return the notional of what is held, at a price, and of the resting entries, quote."""
-        return self.leg.qty * price + self.leg.entry_notional
-
     def forget(self, fill_id: int) -> None:
         """Drop the exit of a fill that is closed, and the stop if it was the last one."""
         self.exits.pop(fill_id, None)

@@ -50,7 +50,7 @@ def count_closes(side: Leg) -> int:
 def close_of(side: Leg, index: int) -> tuple[int, float, int]:
     """Return fill, quantity and label of a market order for the next open."""
     fill_id, qty, label = side.closes[index]
-    return fill_id, qty, LABELS.index(label)
+    return fill_id, qty, label.number
 
 
 def add_close(side: Leg, fill_id: int, qty: float, label: int) -> None:

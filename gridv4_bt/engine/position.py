@@ -68,14 +68,3 @@ def add_part(closed_qty: float, closed_net: float, qty: float, net: float) -> tu
 def takes_all(qty: float, open_qty: float) -> bool:
     """Return whether closing `qty` of a fill closes all of it, up to `LOT_NOISE`."""
     return qty >= open_qty * (1.0 - LOT_NOISE)
-
-
-def worst_fill(side_sign: int, price: float, prices: Sequence[float], qtys: Sequence[float], count: int) -> int:
-    """Return the index of the fill with the largest loss in quote at a price; of equals the oldest."""
-    worst = 0
-    least = realized_pnl(side_sign, qtys[0], prices[0], price)
-    for index in range(1, count):
-        pnl = realized_pnl(side_sign, qtys[index], prices[index], price)
-        if pnl < least:
-            worst, least = index, pnl
-    return worst

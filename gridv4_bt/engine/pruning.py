@@ -41,6 +41,7 @@ def funding_eats(paid: float, spacing_pct: float, price: float, qty: float, fund
 
 
 def prune_reason(
+    p: GridConfig,
     side_sign: int,
     price: float,
     now_ms: int,
@@ -50,18 +51,15 @@ def prune_reason(
     fill_time: int,
     fill_spacing_pct: float,
     fill_funding: float,
-    max_age_hours: float = 24.0,
-    gap_spacings: float = 3.0,
-    funding_share: float = 0.5,
 ) -> int:
     """Return the code of the first of methods 1-4 that triggers for one fill, or KEEP."""
     if leg_deviates:
         return DEVIANCE
-    if too_old(fill_time, now_ms, max_age_hours):
+    if too_old(fill_time, now_ms, p.max_age_hours):
         return OLDEST
-    if side_sign * (price - gap_price(side_sign, fill_price, fill_spacing_pct, gap_spacings)) < 0.0:
+    if side_sign * (price - gap_price(side_sign, fill_price, fill_spacing_pct, p.gap_spacings)) < 0.0:
         return GAP
-    if funding_eats(fill_funding, fill_spacing_pct, fill_price, fill_qty, funding_share):
+    if funding_eats(fill_funding, fill_spacing_pct, fill_price, fill_qty, p.funding_share):
         return FUNDING
     return KEEP
 

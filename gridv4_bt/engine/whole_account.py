@@ -58,6 +58,14 @@ def next_worst(books: Sequence[Book], pnl: float, fill_id: int) -> tuple[float, 
     return best, best_id
 
 
+def place_of(leg: LegState, fills: FillColumns, fill_id: int) -> int:
+    """Return where a fill is in its leg, -1 if it is in another one."""
+    for i in range(leg.fills):
+        if fills.id[i] == fill_id:
+            return i
+    return -1
+
+
 def begin_margin_call(books: Sequence[Book]) -> None:
     """Note what every leg holds before a margin call takes fills off."""
     for book in books:
@@ -69,10 +77,9 @@ def take_off(books: Sequence[Book], fill_id: int) -> float:
     total = 0.0
     for book in books:
         for side in (book.long, book.short):
-            leg = side.leg
-            for i in range(leg.fills):
-                if side.fills.id[i] == fill_id:
-                    leg.left -= side.fills.qty[i]
+            leg, index = side.leg, place_of(side.leg, side.fills, fill_id)
+            if index >= 0:
+                leg.left -= side.fills.qty[index]
             if leg.left > 0.0:
                 total += maintenance_margin(leg.left * book.bar.close, book.brackets)
     return total

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from gridv4_bt.engine.account import Account, settle_funding
 from gridv4_bt.engine.labels import TradeLabel
-from gridv4_bt.engine.position import worst_fill
 from gridv4_bt.engine.tracker import PositionTracker
 from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.engine.whole_account import next_worst_of_leg
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 MAKER, TAKER = 0.0002, 0.0005
@@ -184,7 +184,7 @@ def test_wallet_is_start_plus_gross_less_fees_less_funding(stream):
             if any(leg.ids for leg in legs.values()):
                 account.correct_funding(list(legs.values()), amount * price)
         elif leg.ids:
-            index = worst_fill(leg.sign, price, leg.prices, leg.qtys, len(leg))
+            index = next_worst_of_leg(leg.leg, leg.columns, price, -math.inf, 0)[2]
             close_fill(account, leg, index, amount * leg.qtys[index], price, fee_rate=rate, maker=maker)
         moved += abs(account.gross) + account.fees + abs(account.funding)
         identity = account.start + account.gross - account.fees - account.funding

@@ -9,7 +9,6 @@ from gridv4_bt.engine.position import (
     sum_fills,
     takes_all,
     unrealized_pnl,
-    worst_fill,
 )
 
 PRICES, QTYS = [100.0, 110.0, 90.0], [2.0, 1.0, 2.0]
@@ -36,12 +35,6 @@ def test_a_settlement_is_charged_to_each_fill_by_its_quantity():
     fundings = [0.5, 0.0, 0.0]
     assert settle_fills(-1, 100.0, 0.01, QTYS, fundings, 3) == -5.0
     assert fundings == [-1.5, -1.0, -2.0]
-
-
-def test_the_worst_fill_is_the_oldest_of_equals():
-    assert worst_fill(1, 100.0, PRICES, QTYS, 3) == 1
-    assert worst_fill(-1, 100.0, PRICES, QTYS, 3) == 2
-    assert worst_fill(1, 100.0, [101.0, 101.0], [1.0, 1.0], 2) == 0
 
 
 def test_parts():

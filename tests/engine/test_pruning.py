@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.pruning import (
     DEVIANCE,
     FUNDING,
@@ -63,7 +64,7 @@ def test_funding_is_cut_above_half_of_the_expected_profit(paid, cut):
 
 def reason(*, sign=1, price=100.0, now=0, leg_deviates=False, opened=0, funding=0.0):
     """Ask for a fill of 2 at 100 with a spacing of 1 %."""
-    return prune_reason(sign, price, now, leg_deviates, 100.0, 2.0, opened, 0.01, funding)
+    return prune_reason(GridConfig(), sign, price, now, leg_deviates, 100.0, 2.0, opened, 0.01, funding)
 
 
 def test_healthy_fill_is_kept():
@@ -110,7 +111,18 @@ def test_other_limits_and_0_for_off(sign):
     assert gap_price(sign, 100.0, 0.01, 4.0) == pytest.approx(100.0 - 4.0 * sign)
     assert gap_price(sign, 100.0, 0.01, 0.0) == underwater_price(sign, 100.0, 0.01, 0.0) == -sign * math.inf
     codes = [
-        prune_reason(sign, price, 3_600_001, False, 100.0, 2.0, 0, 0.01, 1.5, hours, gap, share)
+        prune_reason(
+            GridConfig(max_age_hours=hours, gap_spacings=gap, funding_share=share),
+            sign,
+            price,
+            3_600_001,
+            False,
+            100.0,
+            2.0,
+            0,
+            0.01,
+            1.5,
+        )
         for hours, gap, share in ((1.0, 4.0, 0.5), (0.0, 4.0, 0.5), (2.0, 0.0, 0.5), (2.0, 6.0, 0.0), (0.0, 0.0, 0.0))
     ]
     assert codes == [OLDEST, GAP, FUNDING, KEEP, KEEP]

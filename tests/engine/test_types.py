@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridv4_bt.engine.labels import TradeLabel
-from gridv4_bt.engine.position import settle_fills, worst_fill
+from gridv4_bt.engine.position import settle_fills
 from gridv4_bt.engine.tracker import PositionTracker
 from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide
+from gridv4_bt.engine.whole_account import next_worst_of_leg
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 
@@ -22,6 +23,10 @@ def tracker(side, *fills):
     for one in fills:
         leg.add(one)
     return leg
+
+
+def worst_of(leg, price):
+    return next_worst_of_leg(leg.leg, leg.columns, price, -math.inf, 0)[2]
 
 
 def settle(leg, mark, rate):
@@ -69,11 +74,11 @@ def test_unrealized_of_nothing_is_zero():
 )
 def test_worst_fill_is_the_one_that_loses_most_money(side, price, worst):
     leg = tracker(side, fill(1, 1.0, 100.0), fill(2, 3.0, 80.0), fill(3, 1.0, 80.0))
-    assert worst_fill(leg.sign, price, leg.prices, leg.qtys, len(leg)) == worst
+    assert worst_of(leg, price) == worst
 
 
 def test_worst_of_equals_is_the_oldest():
-    assert worst_fill(1, 90.0, [100.0, 100.0], [1.0, 1.0], 2) == 0
+    assert worst_of(tracker(LONG, fill(1, 1.0, 100.0), fill(2, 1.0, 100.0)), 90.0) == 0
 
 
 def test_closing_all_of_a_fill_removes_that_fill_alone():

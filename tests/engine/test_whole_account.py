@@ -3,9 +3,9 @@
 import pytest
 
 from gridv4_bt.core.risk import Bracket
-from gridv4_bt.engine.state import INFINITY
+from gridv4_bt.engine.state import INFINITY, FillColumns, LegState
 from gridv4_bt.engine.types import PositionSide
-from gridv4_bt.engine.whole_account import begin_margin_call, next_worst, take_off, unrealized_of
+from gridv4_bt.engine.whole_account import begin_margin_call, next_worst, next_worst_of_leg, take_off, unrealized_of
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 #: 1 % up to 1,000; 2.5 % less 15 above.
@@ -77,3 +77,16 @@ def test_a_hedge_binds_the_margin_of_both_legs(two):
     assert take_off(two, 0) == pytest.approx(4.8)
     assert take_off(two, 2) == pytest.approx(2.9)
     assert take_off(two, 4) == pytest.approx(1.9)
+
+
+def worst_of_leg(sign, close, prices, qtys):
+    none = [0] * len(prices)
+    fills = FillColumns([*range(1, len(prices) + 1)], none, none, qtys, prices, none, none, none, none, none)
+    return next_worst_of_leg(LegState(sign=sign, fills=len(prices)), fills, close, -INFINITY, 0)[2]
+
+
+def test_the_worst_fill_of_a_leg_is_the_oldest_of_equals():
+    prices, qtys = [100.0, 110.0, 90.0], [2.0, 1.0, 2.0]
+    assert worst_of_leg(1, 100.0, prices, qtys) == 1
+    assert worst_of_leg(-1, 100.0, prices, qtys) == 2
+    assert worst_of_leg(1, 100.0, [101.0, 101.0], [1.0, 1.0]) == 0
