@@ -330,3 +330,15 @@ def test_an_account_answered_without_its_usdt_row_moves_no_wallet(market):
     assert held_equals(session, scene)
     assert any("no wallet" in alert for alert in scene.alerts)
     assert not any("wallet differs" in alert for alert in scene.alerts)
+
+
+@pytest.mark.parametrize("skip", [1, 10])
+def test_positions_answered_as_none_at_all_write_nothing_off(market, skip):
+    scene = market(
+        bars=24, faults=[{"kind": "empty_positions", "on": "GET /fapi/v3/positionRisk", "skip": skip, "times": 60}]
+    )
+    session = scene.live()
+    assert session.broker.account.fills > 3
+    assert held_equals(session, scene)
+    assert any("positions contradict" in alert for alert in scene.alerts)
+    assert not any("written off" in alert for alert in scene.alerts)
