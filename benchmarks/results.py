@@ -45,6 +45,8 @@ def defaults_but(**values: object) -> GridConfig:
     return GridConfig(**values)
 
 
+#: Variants that the page shows by year too.
+BY_YEAR = ("filled strictly through", "slippage 0.1 %")
 #: What is varied, one thing at a time.
 VARIANTS = {
     "defaults": DEFAULTS,
@@ -226,13 +228,13 @@ def wallet(folder: Path, name: str, config: GridConfig = DEFAULTS) -> WholeRun:
     return backtest(folder, symbols, config, start, end)
 
 
-def variant_rows(folder: Path) -> Iterator[list[str]]:
-    """Yield a row for each variant: every symbol over all its years, then the wallets."""
+def variant_spans(folder: Path) -> Iterator[tuple[str, dict[str, list[Span]]]]:
+    """Yield each variant with its years: of every symbol, then of the wallets."""
     for name, config in VARIANTS.items():
-        cells = [cell(spans(backtest(folder, [symbol], config))[-1]) for symbol in EVERY]
-        cells += [cell(spans(wallet(folder, where, config))[-1]) for where in WALLETS]
+        found = {symbol: spans(backtest(folder, [symbol], config)) for symbol in EVERY}
+        found |= {where: spans(wallet(folder, where, config)) for where in WALLETS}
         sys.stderr.write(f"{name}\n")
-        yield [name, *cells]
+        yield name, found
 
 
 def month_rows(folder: Path) -> Iterator[list[str]]:
@@ -294,7 +296,8 @@ def page(folder: Path) -> str:
     together = [year_row(name, one) for name, run in wallets.items() for one in spans(run)]
     few = [concentration(name, run) for name, run in {**runs, **wallets}.items()]
     short = [short_row(name, spans(run)) for name, run in {**runs, **wallets}.items()]
-    files, variants = list(data_rows(folder)), list(variant_rows(folder))
+    files, variants = list(data_rows(folder)), dict(variant_spans(folder))
+    cells = [[name, *(cell(years[-1]) for years in found.values())] for name, found in variants.items()]
     return PAGE_TEXT.format(
         last=max(row[2] for row in files)[:10],
         parameters=", ".join(f"{name} {getattr(DEFAULTS, name):g}" for name in NAMED),
@@ -303,8 +306,13 @@ def page(folder: Path) -> str:
         years=table(YEAR_HEADS, years),
         wallets=table(("wallet", *YEAR_HEADS[1:]), together),
         few=table(FEW_HEADS, few),
-        three=table(THREE_HEADS, [[row[0], *row[1 + len(EVERY)].split("; ")] for row in variants]),
-        variants=table(("", *EVERY, *WALLETS), variants),
+        three=table(THREE_HEADS, [[row[0], *row[1 + len(EVERY)].split("; ")] for row in cells]),
+        variants=table(("", *EVERY, *WALLETS), cells),
+        by_year="\n".join(
+            f"{name[0].upper()}{name[1:]}:\n\n"
+            + table(SHORT_HEADS, [short_row(where, found) for where, found in variants[name].items()])
+            for name in BY_YEAR
+        ),
         month=table(MONTH_HEADS, month_rows(folder)),
     )
 
@@ -359,6 +367,7 @@ Slippage is that of market orders: of every fill that a guard cuts, at the open 
 when the book is thin. Filled strictly through: a limit fills only if the price went beyond it. kappa 1000 is half a
 spread of about 0.1 %: an ordinary grid with the defaults' spacing.
 
+{by_year}
 ## The inside of the bar
 
 2025-01-27 to 2025-02-26, the month of which the minutes are there (the crash of 02-03). `detail` matches the minutes.
