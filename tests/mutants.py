@@ -33,6 +33,7 @@ NEAREST = {
     "gridv4_bt/engine/leg.py": ("tests/engine/test_types.py", "tests/engine/test_whole_account.py"),
     "gridv4_bt/engine/tracker.py": ("tests/engine/test_types.py",),
     "gridv4_bt/engine/margin.py": ("tests/engine/test_margin.py", "tests/brokers/test_hedge.py"),
+    "gridv4_bt/engine/pruning.py": ("tests/engine/test_pruning.py", "tests/strategies/test_steps.py"),
     "gridv4_bt/engine/ladder_sheet.py": ("tests/engine/test_ladder.py",),
     "gridv4_bt/engine/state.py": ("tests/engine/test_state_records.py",),
     "gridv4_bt/core/regime.py": ("tests/indicators/test_kama.py",),
@@ -63,6 +64,27 @@ EQUIVALENT = {
         "safe_interval",
         "bound = -(base + 3.0 * row.amount) / slope",
     ): "the search begins farther out and comes to the same line",
+    (
+        "gridv4_bt/engine/orders.py",
+        "SingleOrders.fill_stops",
+        "sign = -2 if order.is_buy else 1",
+    ): "only the sign counts",
+    (
+        "gridv4_bt/engine/orders.py",
+        "SingleOrders._execute_limit",
+        "if (left <= qty):",
+    ): "an order's quantity is a multiple of the step already",
+    ("gridv4_bt/engine/leg.py", "sum_up", "leg.changed = 2"): "it only says whether",
+    (
+        "gridv4_bt/engine/margin.py",
+        "without_new_orders",
+        "for i in range(len(side.orders[1])):",
+    ): "all rows are as long",
+    (
+        "gridv4_bt/engine/market.py",
+        "Market.max_notional",
+        "caps = [row.cap for row, most in zip(self.brackets, self.max_leverages, strict=False) if most >= leverage]",
+    ): "a market with another number of leverages is not made",
     ("gridv4_bt/core/grid.py", "round_boundary", "if (price > 10.0):"): "the last line gives 1 at 10 as well",
     (
         "gridv4_bt/core/grid.py",

@@ -278,6 +278,17 @@ def test_gap_beyond_bankruptcy_goes_at_the_bankruptcy_price_without_fee(make_exc
     assert_flat_and_conserved(exchange)
 
 
+def test_a_liquidation_that_takes_all_leaves_not_even_a_rounding(make_exchange):
+    # closed at these odd numbers 4e-14 too little would be left
+    exchange = make_exchange(start=99.54)
+    hold(exchange.book, LONG, 9.54, 147.74)
+    exchange.show(exchange.book, 108.83, 108.83, 108.83, 108.83)
+    liquidate(exchange.account, exchange.books, 0.0125)
+    assert sum(trade.gross for trade in exchange.account.closed) != -99.54
+    assert exchange.account.wallet == 0.0
+    assert_flat_and_conserved(exchange)
+
+
 def test_hedged_book_goes_at_the_price_where_both_margins_are_missed(make_exchange):
     exchange = make_exchange(start=50.0)
     book = exchange.book

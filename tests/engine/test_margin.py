@@ -6,7 +6,7 @@ from scripted import TEST
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.book import Book, Costs, Entry
 from gridv4_bt.engine.ladder import Blocked
-from gridv4_bt.engine.margin import add_maintenance, capacity, opening_limit, position_notional
+from gridv4_bt.engine.margin import add_maintenance, capacity, free_margin, opening_limit, position_notional, revalue
 
 
 @pytest.fixture
@@ -32,6 +32,18 @@ def test_capacity_is_what_position_entries_and_orders_leave(book):
     book.long.leg.ordered = 50.0
     # 1,000 - 2*110 held - 90 resting - 50 ordered
     assert capacity(1_000.0, book.long.leg, 110.0) == 640.0
+
+
+def test_entries_and_single_orders_of_both_legs_bind_margin(book):
+    account = book.account
+    book.bar.close = 100.0
+    revalue(account, [book])
+    before = free_margin(account, [book], 5.0)
+    book.long.place(-1, Entry(90.0, 1.0, 0.01))
+    book.short.place(1, Entry(110.0, 2.0, 0.01))
+    book.long.leg.ordered, book.short.leg.ordered = 50.0, 30.0
+    # 90 and 220 resting, 50 and 30 ordered, at leverage 5
+    assert before - free_margin(account, [book], 5.0) == pytest.approx(390.0 / 5.0)
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,14 @@ from both_legs import PHASES, fill_entries, fill_exits, fill_market_orders, fill
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridv4_bt.engine.book import Costs, Entry, MarketClose
-from gridv4_bt.engine.labels import MANUAL, TradeLabel
+from gridv4_bt.engine.book import Bar, Costs, Entry, MarketClose
+from gridv4_bt.engine.labels import GRID, MANUAL, STOP1, TradeLabel
 from gridv4_bt.engine.matching import (
     fills,
     is_idle,
     market_price,
+    note_first_exit,
+    order_close,
     order_matters,
     stop_hit,
     stop_price,
@@ -835,3 +837,57 @@ def test_order_of_prices_does_not_matter_to_entries_and_a_stop(exchange):
     book.long.place(-2, Entry(94.0, 1.0, 0.01))
     exchange.show(book, 100, 110, 90, 105)
     assert not order_matters(book)
+
+
+# --- what may be ordered, and what rests
+
+
+def test_a_fill_that_is_being_closed_whole_is_not_closed_again(exchange):
+    book = exchange.book
+    hold(exchange, LONG, 1.0, 100.0)
+    assert order_close(book, book.long, 0, 0.4, STOP1) is True
+    assert order_close(book, book.long, 0, 1.0, GRID) is True  # the rest of it
+    assert order_close(book, book.long, 0, 1.0, GRID) is False
+    assert [(close.qty, close.label) for close in book.long.closes] == [
+        (0.4, TradeLabel.STOP1), (pytest.approx(0.6), TradeLabel.GRID),
+    ]  # fmt: skip
+
+
+def test_a_close_that_was_ordered_makes_the_next_bar_busy(exchange):
+    book = exchange.book
+    hold(exchange, LONG, 1.0, 100.0)
+    exchange.show(book, 100, 100, 100, 100)
+    assert is_idle(book)
+    order_close(book, book.long, 0, 1.0, GRID)
+    assert not is_idle(book)
+
+
+def test_exits_are_counted_and_the_one_that_the_market_meets_first_is_known(exchange):
+    book = exchange.book
+    first, second, _ = (hold(exchange, LONG, 1.0, 100.0) for _ in range(3))
+    book.long.exits = {first: 103.0, second: 102.0}
+    note_first_exit(book.long)
+    assert (book.long.leg.exit_count, book.long.leg.first_exit) == (2, 102.0)
+
+
+@pytest.mark.parametrize("side", [LONG, SHORT])
+def test_a_stop_that_is_met_just_at_the_liquidation_price_comes_too_late(exchange, side):
+    book = exchange.book
+    hold(exchange, side, 1.0, 100.0)
+    leg = book.leg(side)
+    leg.stop = 95.0 if side is LONG else 105.0
+    exchange.show(book, 100, 110, 90, 100)
+    fill_stops(book, down=95.0, up=105.0)
+    assert len(leg.tracker) == 1
+    fill_stops(book, down=94.9, up=105.1)
+    assert len(leg.tracker) == 0
+
+
+def test_a_price_below_one_is_an_entry_too(exchange):
+    leg = exchange.book.long
+    leg.place(-1, Entry(0.5, 2.0, 0.01))
+    assert leg.entries == {-1: Entry(0.5, 2.0, 0.01)}
+
+
+def test_a_bar_begins_with_nothing():
+    assert Bar() == Bar(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)

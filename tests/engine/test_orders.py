@@ -18,6 +18,7 @@ from gridv4_bt.engine.orders import (
     opening_refusal,
     order_price,
 )
+from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.types import PositionSide
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
@@ -455,3 +456,11 @@ def test_a_share_below_one_lot_fills_nothing():
     assert api.told.fills == []
     [buy] = api.orders.alive
     assert buy.remaining == 1.0
+
+
+def test_a_leg_that_lacks_only_the_noise_of_its_lots_is_closed():
+    api = Api()
+    api.hold(LONG, 1.0 * (1.0 - LOT_NOISE))
+    api.rest("close", LONG, False, type=MARKET)
+    api.bar(1, 100.0, 100.0)
+    assert (api.told.refusals, api.held[0]) == ([], 0.0)

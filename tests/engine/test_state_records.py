@@ -6,7 +6,7 @@ import pytest
 
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine import state
-from gridv4_bt.engine.state import REGIMES, STOPS_KEPT, Kelly, LegState, Memory, Now, new_records
+from gridv4_bt.engine.state import REGIMES, STOPS_KEPT, BookState, Kelly, LegState, Memory, Now, new_records
 
 #: What a record does not begin with 0.
 NOT_ZERO = {
@@ -14,6 +14,7 @@ NOT_ZERO = {
     Memory: {"alone": 1, "stop_bars": [0] * STOPS_KEPT, "funding_rate": math.nan, "min_distance": math.inf},
     LegState: {"sign": 1, "exit_slack": -1.0},
     Kelly: {"multiplier": 1.0},
+    BookState: {"has_bar": 1, "orders_changed": 1, "buy_below": -math.inf, "sell_above": math.inf},
 }
 
 

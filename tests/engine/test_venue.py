@@ -141,3 +141,10 @@ def test_exits_of_the_ladder_are_filled_and_reported():
     assert [(trade.exit, trade.gross) for trade in account.closed] == [(101.0, 1.0)]
     assert account.executions == []
     assert is_idle(book)  # the exit is gone
+
+
+def test_what_a_liquidation_closes_is_reported():
+    venue, book, account = venue_of(50.0, [(PositionSide.LONG, 10.0)])
+    account.executions.clear()
+    shown(venue, book, 94.0, 101.0)
+    assert (account.liquidations, account.executions) == (1, [])

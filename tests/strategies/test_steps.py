@@ -723,6 +723,16 @@ def test_value_at_risk_limits_above_its_share_of_equity(equity, limited):
     assert world.now.var_limited == limited
 
 
+def test_a_value_at_risk_just_at_its_limit_is_within_it():
+    world = World(long=[(3.0, 100.0)])
+    world.now.sigma = 0.01
+    world.check_var()
+    world.now.equity = world.now.var / world.p.var_pct
+    assert world.p.var_pct * world.now.equity == world.now.var
+    world.check_var()
+    assert not world.now.var_limited
+
+
 def test_equal_legs_have_no_value_at_risk_even_if_sigma_is_unknown():
     world = World(long=[(1.0, 100.0)], short=[(1.0, 90.0)])
     world.now.sigma = math.nan
