@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import backtrader as bt
-import ccxt
 import numpy as np
 
 from feeds.exchange import MarketDataClient, Unavailable
@@ -57,7 +56,7 @@ class CandleSource:
 
     Parameters
     ----------
-    client : a ccxt client; public calls only.
+    exchange : its market data; public calls only.
     name : ccxt's name of the symbol.
     log : ``log(kind, **fields)`` is called for candles that are late or missing.
     server_time : asks the exchange once for its time (ms) and may set the clock by it; raises Unavailable.
@@ -65,14 +64,14 @@ class CandleSource:
 
     def __init__(
         self,
-        client: ccxt.Exchange,
+        exchange: MarketDataClient,
         name: str,
         clock: FeedClock,
         log: Callable[..., None],
         server_time: Callable[[], int] | None = None,
     ) -> None:
-        self._exchange = MarketDataClient(client, clock.sleep)
-        self._client = client
+        self._exchange = exchange
+        self._client = exchange.client
         self.name = name
         self.clock = clock
         self.log = log

@@ -19,6 +19,7 @@ from gridv4_bt.config import load_config
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.warm_up import history_bars
 from gridv4_bt.exchange.api import Api
+from gridv4_bt.exchange.client import ServerClock
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
@@ -75,7 +76,7 @@ class Market:
     @contextmanager
     def session(self, url, until=None, **plan):
         """Give a prepared session; `until`: it is asked to stop after so many bars."""
-        clock = PaperClock(url, float("inf"), self.stop)
+        clock = PaperClock(ServerClock(url), float("inf"), self.stop)
         gateway = replace(gateway_at(url, clock, self.stop), watch=self.watch)
 
         def on_bar(symbol):

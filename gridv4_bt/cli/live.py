@@ -41,6 +41,7 @@ from gridv4_bt.core.time import BAR_MS, time_ms
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.warm_up import history_bars, with_live_history
 from gridv4_bt.errors import ConfigError, GridV4Error, LiveError
+from gridv4_bt.exchange.client import ServerClock
 from gridv4_bt.live.ccxt_client import KEY, SECRET, make_client, read_keys, read_settings
 from gridv4_bt.live.ccxt_store import ccxtbt_client
 from gridv4_bt.live.clock import WallClock
@@ -338,7 +339,7 @@ def _gateway(
     if endpoint:
         endpoint = endpoint.rstrip("/")
         try:
-            clock = PaperClock(endpoint, speed, stop)
+            clock = PaperClock(ServerClock(endpoint), speed, stop)
         except (OSError, ValueError, LookupError):
             cause = "no local exchange answers there; start it with gridv4 exchange"
             raise OSError(errno.ECONNREFUSED, cause, f"--endpoint {endpoint}") from None

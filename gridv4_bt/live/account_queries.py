@@ -3,12 +3,16 @@
 from functools import partial
 from typing import Any, NamedTuple
 
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import LiveError
 from gridv4_bt.live.connection import Connection, Refused, Unreachable, first_field
 from gridv4_bt.live.failures import Reaction
 
-_TRADES_PAGE = _INCOME_PAGE = 1000  # the exchange's limits
+_TRADES_PAGE = _INCOME_PAGE = _ORDERS_PAGE = 1000  # the exchange's limits
+
+#: Kinds of income that positions bring; all others are payments into the wallet and out of it.
+_OF_TRADING = ("REALIZED_PNL", "COMMISSION", "FUNDING_FEE", "INSURANCE_CLEAR")
 
 RawAnswer = dict[str, Any]  #: an answer as Binance gives it: ccxt's ``info``
 
@@ -34,6 +38,10 @@ class Position(NamedTuple):
     qty: float  #: base units, 0 or more
     entry: float  #: average entry price
     liquidation: float  #: liquidation price, 0 for none
+    mark: float = 0.0  #: mark price, 0 if it is not said
+
+
+NO_POSITION = Position(0.0, 0.0, 0.0)
 
 
 class Income(NamedTuple):
@@ -43,6 +51,7 @@ class Income(NamedTuple):
     time: int  #: ms
     amount: float  #: quote; negative if the account paid
     trade_id: int = 0  #: of the trade it belongs to, 0 for none
+    kind: str = ""  #: the exchange's incomeType
 
 
 class AccountQueries:
@@ -79,10 +88,22 @@ class AccountQueries:
 
     def open_orders(self, symbol: str) -> dict[str, RawAnswer]:
         """Return the raw open orders of a symbol, conditional ones included, by client order id."""
-        name = self.unified_symbol(symbol)
-        plain = self.connection.call(lambda: self._client.fetch_open_orders(name))
-        conditional = self.connection.call(lambda: self._client.fetch_open_orders(name, params={"trigger": True}))
-        return {str(order["clientOrderId"]): order["info"] for order in [*plain, *conditional]}
+        request = {"symbol": symbol}
+        plain: list[RawAnswer] = self.connection.call(lambda: self._client.fapiPrivateGetOpenOrders(request))
+        found = {str(row["clientOrderId"]): row for row in plain}
+        return found | {str(row["clientAlgoId"]): row for row in self.conditional_orders(symbol)}
+
+    def conditional_orders(self, symbol: str) -> list[RawAnswer]:
+        """Return the raw open conditional orders of a symbol."""
+        request = {"symbol": symbol}
+        rows: list[RawAnswer] = self.connection.call(lambda: self._client.fapiPrivateGetOpenAlgoOrders(request))
+        return rows
+
+    def all_orders(self, symbol: str, since: int) -> list[RawAnswer]:
+        """Return the raw plain orders of a symbol since a time (ms), open or not, up to 1,000."""
+        request = {"symbol": symbol, "startTime": since, "limit": _ORDERS_PAGE}
+        rows: list[RawAnswer] = self.connection.call(lambda: self._client.fapiPrivateGetAllOrders(request))
+        return rows
 
     def order_info(self, symbol: str, order_id: str) -> RawAnswer | None:
         """Return the raw order of the exchange's order id, None if the exchange does not know it (any more)."""
@@ -122,34 +143,54 @@ class AccountQueries:
         """Return the fees of liquidations of all symbols since a time (ms), oldest first; no trade shows them."""
         return self._income("INSURANCE_CLEAR", since)
 
+    def transfers(self, since: int) -> float:
+        """Return what has been paid into the wallet or out of it since a time (ms), apart from trading, quote."""
+        return plain_sum(row.amount for row in self._income("", since) if row.kind not in _OF_TRADING)
+
     def _income(self, kind: str, since: int) -> list[Income]:
+        """Return the rows of a kind, of all kinds if it is empty, oldest first; those of USDT alone."""
         found: dict[tuple[str, str, str], dict[str, Any]] = {}
         while True:
-            request = {"incomeType": kind, "startTime": since, "limit": _INCOME_PAGE}
+            request = {"startTime": since, "limit": _INCOME_PAGE} | ({"incomeType": kind} if kind else {})
             page = self.connection.call(partial(self._client.fapiPrivateGetIncome, request))
             known = len(found)
             found.update(((row["tranId"], row["symbol"], row["income"]), row) for row in page)
             if len(page) < _INCOME_PAGE or len(found) == known:
                 rows = sorted(found.values(), key=lambda row: int(row["time"]))
                 return [
-                    Income(row["symbol"], int(row["time"]), float(row["income"]), int(row.get("tradeId") or 0))
+                    Income(
+                        row["symbol"],
+                        int(row["time"]),
+                        float(row["income"]),
+                        int(row.get("tradeId") or 0),
+                        row["incomeType"],
+                    )
                     for row in rows
+                    if row.get("asset", "USDT") == "USDT"
                 ]
             since = max(int(row["time"]) for row in page)  # rows of one time may lie on both sides of a page
 
     def positions(self, symbol: str) -> dict[PositionSide, Position]:
         """Return the positions of a symbol, by side."""
-        name = self.unified_symbol(symbol)
-        answer = self.connection.call(lambda: self._client.fetch_positions([name]))
-        legs = {side: Position(0.0, 0.0, 0.0) for side in PositionSide}
-        for position in answer:
-            info = position["info"]
-            if info["symbol"] != symbol or info["positionSide"] not in PositionSide.__members__:
-                continue
-            side = PositionSide[info["positionSide"]]
-            liquidation = float(first_field(info, "liquidationPrice") or 0.0)
-            legs[side] = Position(abs(float(info["positionAmt"])), float(info["entryPrice"]), liquidation)
-        return legs
+        rows = self._position_rows({"symbol": symbol})
+        return {side: rows.get((symbol, side), NO_POSITION) for side in PositionSide}
+
+    def all_positions(self) -> dict[tuple[str, PositionSide], Position]:
+        """Return the positions of all symbols, in one request."""
+        return self._position_rows({})
+
+    def _position_rows(self, request: dict[str, str]) -> dict[tuple[str, PositionSide], Position]:
+        rows: list[RawAnswer] = self.connection.call(lambda: self._client.fapiPrivateV3GetPositionRisk(request))
+        return {
+            (row["symbol"], PositionSide[row["positionSide"]]): Position(
+                abs(float(row["positionAmt"])),
+                float(row["entryPrice"]),
+                float(first_field(row, "liquidationPrice") or 0.0),
+                float(first_field(row, "markPrice") or 0.0),
+            )
+            for row in rows
+            if row["positionSide"] in PositionSide.__members__
+        }
 
     def wallet(self, asset: str = "USDT") -> float | None:
         """Return the wallet balance of the margin asset, without unrealised PnL; None if the answer has no row of it.
@@ -165,8 +206,8 @@ class AccountQueries:
         rows: list[RawAnswer] = self.connection.call(self._client.fapiPrivateV3GetBalance)
         return next((float(row["balance"]) for row in rows if row["asset"] == asset), None)
 
-    def quantities(self, symbol: str) -> dict[PositionSide, float]:
-        """Return the quantities held of a symbol by side, base units, as the account's endpoint gives them.
+    def quantities(self) -> dict[tuple[str, PositionSide], float]:
+        """Return the quantities held by symbol and side, base units, as the account's endpoint gives them.
 
         Raises
         ------
@@ -176,15 +217,15 @@ class AccountQueries:
         info = self.connection.call(self._client.fetch_balance)["info"]
         if not info.get("assets"):
             raise Unreachable("the account is answered without its assets")
-        held = dict.fromkeys(PositionSide, 0.0)
-        for row in info.get("positions", ()):
-            if row["symbol"] == symbol and row["positionSide"] in PositionSide.__members__:
-                held[PositionSide[row["positionSide"]]] = abs(float(row["positionAmt"]))
-        return held
+        return {
+            (row["symbol"], PositionSide[row["positionSide"]]): abs(float(row["positionAmt"]))
+            for row in info.get("positions", ())
+            if row["positionSide"] in PositionSide.__members__
+        }
 
     def price(self, name: str) -> float:
         """Return the last price of ccxt's unified symbol."""
-        return float(self.connection.call(lambda: self._client.fetch_ticker(name))["last"])
+        return float(self.connection.call(lambda: self._client.fetch_ticker(name), is_public=True)["last"])
 
     def last_price(self, symbol: str) -> float:
         """Return the last price of the exchange's symbol."""

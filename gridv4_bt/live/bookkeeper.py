@@ -9,6 +9,7 @@ from typing import Any
 from brokers.feed_book import FeedBook
 from gridv4_bt.core.time import BAR_MS, HOUR_MS
 from gridv4_bt.engine.account import Account
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.booking import BarBooking, book_bars, forget_gone_entries
 from gridv4_bt.live.connection import Refused, Unreachable
@@ -17,6 +18,10 @@ from gridv4_bt.live.reconciliation import Mismatch, Reconciler
 
 #: Difference from the exchange's wallet that rounding explains, quote.
 _WALLET_NOISE = 0.01
+#: Candles in a row after which a difference that no row of income explains is taken over: trades may be late.
+_UNEXPLAINED_CANDLES = 4
+#: Closes that follow from the account's equity: none is sent at the candle at which that was corrected.
+_OF_EQUITY = (TradeLabel.DELEVER, TradeLabel.MARGIN_CALL)
 
 
 class Bookkeeper:
@@ -26,6 +31,8 @@ class Bookkeeper:
         self._reconciler = reconciler
         self.log = reconciler.log
         self._wallet_difference = 0.0  # from the exchange's wallet at the last comparison, quote
+        self._looks = 0  # comparisons in a row with that difference
+        self._corrected = False  # whether positions or wallet were corrected at this candle
 
     def poll(self, symbols: Sequence[str]) -> int | None:
         """Update every order; return the exchange's time, ms, or None if it does not answer."""
@@ -50,6 +57,7 @@ class Bookkeeper:
         compare : whether legs and wallet are then compared with the exchange's.
         """
         reconciler, bookings = self._reconciler, []
+        self._corrected = False
         for book in fresh:
             executions = reconciler.pop_executions(book.symbol, book.bar.time + BAR_MS)
             bookings.append(BarBooking(book, reconciler.orders, executions))
@@ -57,6 +65,7 @@ class Bookkeeper:
         if any(booking.is_forced for booking in bookings):
             forget_gone_entries(books, reconciler.orders)
         if compare:
+            self._charge_late_fees(account)
             self._reconcile(account, books, fresh)
         for book, booking in zip(fresh, bookings, strict=True):
             if book.market != (market := reconciler.executor.markets[book.symbol]):
@@ -67,6 +76,8 @@ class Bookkeeper:
 
     def carry_out(self, book: FeedBook) -> None:
         """Place and cancel what differs between the exchange and a symbol's books."""
+        if self._corrected:
+            self._withhold_closes(book)
         try:
             self._reconciler.carry_out(book)
         except (Unreachable, Refused) as failure:
@@ -75,6 +86,24 @@ class Bookkeeper:
     def to_json(self) -> dict[str, Any]:
         """Return the state of orders and trades as a JSON object."""
         return self._reconciler.to_json()
+
+    def _withhold_closes(self, book: FeedBook) -> None:
+        """Drop the closes that the account's equity calls for: a correction may be wrong, the next candle tells."""
+        for leg in book.legs:
+            withheld = [close for close in leg.closes if close.label in _OF_EQUITY]
+            leg.closes[:] = [close for close in leg.closes if close not in withheld]
+            for close in withheld:
+                self.log(
+                    "alert", what="close_withheld", symbol=book.symbol, side=leg.side.name, fill=close.fill_id,
+                    label=str(close.label), qty=close.qty,
+                    text="the account was corrected at this candle; decided anew at the next",
+                )  # fmt: skip
+
+    def _charge_late_fees(self, account: Account) -> None:
+        if self._reconciler.unpriced:
+            fees = self._reconciler.price_fees()
+            account.wallet -= fees
+            account.fees += fees
 
     def _reconcile(self, account: Account, books: Sequence[FeedBook], fresh: Sequence[FeedBook]) -> None:
         try:
@@ -93,7 +122,7 @@ class Bookkeeper:
 
         Where it does not, the books stay and the next candle asks again.
         """
-        second = self._reconciler.executor.quantities(mismatch.symbol)[mismatch.side]
+        second = self._reconciler.executor.quantities().get((mismatch.symbol, mismatch.side), 0.0)
         if abs(second - mismatch.theirs.qty) <= 0.5 * book.market.step:
             return True
         self.log(
@@ -112,6 +141,7 @@ class Bookkeeper:
             -1, None, book.symbol, mismatch.side, is_buy, abs(difference), price, 0.0, False, book.bar.time,
             "nobody we know",
         )  # fmt: skip
+        self._corrected = True
         booking = BarBooking(book, self._reconciler.orders, [execution])
         book_bars([booking])
         for notice in booking.notices:
@@ -153,15 +183,29 @@ class Bookkeeper:
                     return  # trades are on their way, or an answer is stale: neither is a transfer
                 ours -= leg.sign * leg.tracker.cost
                 theirs -= leg.sign * held.qty * held.entry
-        difference = theirs - ours
-        before, self._wallet_difference = self._wallet_difference, difference
-        # A late trade explains itself by the next candle; only a difference that stays is a transfer.
-        if abs(difference) <= _WALLET_NOISE or abs(difference - before) > _WALLET_NOISE:
+        self._correct_wallet(account, theirs - ours, wallet)
+
+    def _correct_wallet(self, account: Account, difference: float, wallet: float) -> None:
+        """Take over a difference that stays, if the income has a payment of it or two endpoints agree for an hour."""
+        reconciler, before = self._reconciler, self._wallet_difference
+        now = reconciler.executor.connection.clock.now()
+        self._wallet_difference = difference
+        if abs(difference) <= _WALLET_NOISE:
+            self._looks, reconciler.agreed = 0, now
             return
-        second = executor.balance()
+        # A late trade explains itself by the next candle; only a difference that stays is a transfer.
+        self._looks = self._looks + 1 if abs(difference - before) <= _WALLET_NOISE else 1
+        if self._looks < 2:
+            return
+        paid = reconciler.executor.transfers(reconciler.agreed)
+        if abs(paid - difference) > _WALLET_NOISE and self._looks < _UNEXPLAINED_CANDLES:
+            self.log("alert", what="wallet_unexplained", difference=difference, ours=account.wallet, account=wallet)
+            return
+        second = reconciler.executor.balance()
         if second is None or abs(second - wallet) > _WALLET_NOISE:
             self.log("alert", what="wallets_contradict", account=wallet, balance=second, ours=account.wallet)
             return
         self.log("alert", what="wallet_differs", wallet=account.wallet, difference=difference)
         account.wallet += difference
         account.start += difference
+        self._corrected, self._looks, reconciler.agreed = True, 0, now

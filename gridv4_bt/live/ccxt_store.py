@@ -13,7 +13,7 @@ import ccxt
 from feeds.live import CandleSource, LiveFeed
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.live.clock import Clock, WallClock
-from gridv4_bt.live.connection import Connection
+from gridv4_bt.live.connection import CandleQueries, Connection
 
 
 class CCXTStore:
@@ -58,7 +58,7 @@ class CCXTStore:
         self.connection.call(self.exchange.load_markets)
         market = self.exchange.market(dataname)
         connection = self.connection
-        source = CandleSource(self.exchange, dataname, self.clock, connection.log, connection.server_time)
+        source = CandleSource(CandleQueries(connection), dataname, self.clock, connection.log, connection.server_time)
         own: dict[str, Any] = {"source": source, "name": name or market["id"]}
         return LiveFeed(**own, **params)
 
@@ -107,7 +107,7 @@ class CCXTStore:
     ) -> dict[str, Any]:
         """Send an order once; if its outcome is unknown, an error is raised and it is not sent again."""
         return self.connection.call_once(
-            lambda: self.exchange.create_order(symbol, order_type, side, amount, price, dict(params)), is_order=True
+            lambda: self.exchange.create_order(symbol, order_type, side, amount, price, dict(params))
         )
 
     def cancel_order(self, order_id: str, symbol: str) -> dict[str, Any]:

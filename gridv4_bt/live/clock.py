@@ -29,8 +29,13 @@ class Clock(Protocol):
         """Return whether the session is to stop or the market has ended."""
         ...
 
-    def every(self, seconds: float, task: Callable[[], None]) -> None:
-        """Run a task at an interval while waiting."""
+    def every(self, seconds: float, task: Callable[[], None], in_pauses: bool = False) -> None:
+        """Run a task at an interval while waiting.
+
+        Parameters
+        ----------
+        in_pauses : also in `sleep`, in the middle of something else; never inside itself.
+        """
         ...
 
 
@@ -39,10 +44,25 @@ _STEP_S = 1.0
 
 
 @dataclass
-class _PeriodicTask:
-    pause: float  # seconds
-    run: Callable[[], None]
-    due: float  # monotonic time, seconds
+class PeriodicTask:
+    """A task that a clock runs at an interval."""
+
+    pause: float  #: between two runs, in the clock's unit
+    task: Callable[[], None]
+    due: float  #: in the clock's unit
+    in_pauses: bool
+    is_running: bool = False
+
+    def run_if_due(self, now: Callable[[], float]) -> None:
+        """Run the task if it is due and not running."""
+        if now() < self.due or self.is_running:
+            return
+        self.is_running = True
+        try:
+            self.task()
+        finally:
+            self.is_running = False
+            self.due = now() + self.pause
 
 
 class WallClock:
@@ -55,7 +75,7 @@ class WallClock:
         self._stop = stop
         self.ahead = 0  #: ms by which this machine's clock is ahead of the exchange's
         self.on_step: Callable[[], bool] = lambda: True
-        self._tasks: list[_PeriodicTask] = []
+        self._tasks: list[PeriodicTask] = []
         self._offset = time.time() - time.monotonic()
 
     @property
@@ -66,19 +86,23 @@ class WallClock:
         return int(time.time() * 1000) - self.ahead
 
     def sleep(self, seconds: float) -> None:
-        self._stop.wait(max(seconds, 0.0))
+        until = time.monotonic() + seconds
+        while not self._stop.is_set() and (left := until - time.monotonic()) > 0.0:
+            tasks = [task for task in self._tasks if task.in_pauses and not task.is_running]
+            dues = (task.due - time.monotonic() for task in tasks)
+            self._stop.wait(max(min([left, *dues]), 0.0))
+            for task in tasks:
+                task.run_if_due(time.monotonic)
 
-    def every(self, seconds: float, task: Callable[[], None]) -> None:
+    def every(self, seconds: float, task: Callable[[], None], in_pauses: bool = False) -> None:
         """Run a task at an interval while waiting."""
-        self._tasks.append(_PeriodicTask(seconds, task, time.monotonic() + seconds))
+        self._tasks.append(PeriodicTask(seconds, task, time.monotonic() + seconds, in_pauses))
 
     def wait_until(self, time_ms: int) -> bool:
         while not self._stop.is_set():
             self._notice_step()
             for task in self._tasks:
-                if time.monotonic() >= task.due:
-                    task.run()
-                    task.due = time.monotonic() + task.pause
+                task.run_if_due(time.monotonic)
             left = (time_ms - self.now()) / 1000.0
             if left <= 0.0:
                 return True

@@ -12,6 +12,7 @@ from feeds.patience import Passing, Patience, weight_pause
 from gridv4_bt.errors import LiveError
 from gridv4_bt.live.clock import Clock
 from gridv4_bt.live.failures import Failure, Reaction, classify
+from gridv4_bt.live.gate import Gate
 
 T = TypeVar("T")
 #: ``log(kind, **fields)`` writes an event.
@@ -20,10 +21,16 @@ Log = Callable[..., None]
 RECV_WINDOW_MS = 5_000
 #: A request that would have to wait longer, seconds, fails instead: the bar goes on without the answer.
 LONGEST_WAIT = 120.0
+ALERTED_SILENCE = 60.0  #: seconds; a person hears of a longer silence
 #: Difference from the exchange's clock, ms, from which ours is set; recvWindow forgives it.
 _CLOCK_ERROR_MS = 1_000
 _CLOCK_CURE = "this machine's clock went ahead by so much (below 0: back); the bot goes by the exchange's"
-_RETRIED = {Reaction.UNKNOWN, Reaction.RETRY, Reaction.WAIT, Reaction.RESYNC_CLOCK}
+_RETRIED = {Reaction.UNKNOWN, Reaction.RETRY, Reaction.WAIT, Reaction.RESYNC_CLOCK, Reaction.LOCKED_OUT}
+#: A key, or a clock, that is refused for so long, ms, needs a person.
+_LOCKED_OUT_MS = 5 * 60_000
+_LOCKED_OUT_PAUSE = 10.0  # seconds before the next attempt
+#: A clock that is refused right after it was set is as good as a refused key.
+_LOCKED_OUT = {Reaction.LOCKED_OUT, Reaction.RESYNC_CLOCK}
 
 
 class Refused(Exception):
@@ -54,13 +61,18 @@ class Connection:
         self.calls = 0  #: requests so far
         self.failures = 0  #: requests that failed
         self.weight = 0  #: request weight used in the current minute, as the exchange counts it
+        self.gate = Gate(clock)
+        self.was_let_in = False  #: whether the exchange has ever taken this key; else a refusal of it is final
+        self._locked_out_since: int | None = None  # exchange time, ms
         self._is_synchronised = False
-        self._quiet_until = 0
-        self._no_orders_until = 0
         self._patience = Patience(clock.sleep, attempts=6)
 
-    def call(self, request: Callable[[], T]) -> T:
+    def call(self, request: Callable[[], T], is_public: bool = False) -> T:
         """Return the answer to a request that may be repeated: a query, a cancel, a setting.
+
+        Parameters
+        ----------
+        is_public : it needs no key, so its answer says nothing about the key.
 
         Raises
         ------
@@ -72,23 +84,27 @@ class Connection:
             A person is needed: keys, permissions, the account's mode.
         """
         try:
-            return self._patience(lambda: self._attempt(request))
+            return self._patience(lambda: self._attempt(request, is_public))
         except Passing as failure:
             raise Unreachable(str(failure)) from failure
 
-    def call_once(self, request: Callable[[], T], is_order: bool = False) -> T:
-        """Send a request once, after waiting for a rate limit or ban to pass.
+    def call_once(self, request: Callable[[], T], can_wait: bool = False, is_public: bool = False) -> T:
+        """Send a request once, after waiting for a rate limit to pass.
+
+        Parameters
+        ----------
+        can_wait : it places an entry or an exit, which is refused at once while orders are limited.
+        is_public : as in `call`.
 
         Raises
         ------
         Refused
             It failed in any way; it is not repeated.
         """
-        quiet_until = max(self._quiet_until, self._no_orders_until) if is_order else self._quiet_until
-        wait = (quiet_until - self.clock.now()) / 1000.0
-        if 0.0 < wait <= LONGEST_WAIT:
+        wait = self.gate.wait(can_wait)
+        if 0.0 < wait <= LONGEST_WAIT and not can_wait:
             self.clock.sleep(wait)
-            wait = (quiet_until - self.clock.now()) / 1000.0  # it sleeps no more once the session is to stop
+            wait = self.gate.wait()  # it sleeps no more once the session is to stop
         if wait > 0.0:
             raise Refused(Failure(Reaction.WAIT, None, f"the exchange wants {wait:.0f} s of silence", wait))
         client = self.client
@@ -99,12 +115,16 @@ class Connection:
             if client.last_http_response is not None and client.last_json_response is None:
                 raise Refused(Failure(Reaction.UNKNOWN, None, "the answer is not JSON"))
         except Refused as refused:
-            self._note(refused.failure)
+            self._note(refused.failure, can_wait)
             raise
         except Exception as error:
             failure = classify(error, client.last_response_headers, self.clock.now())
-            self._note(failure)
+            self._note(failure, can_wait)
             raise Refused(failure) from error
+        if not is_public:
+            self.was_let_in, self._locked_out_since = True, None
+        if can_wait:
+            self.gate.passed()
         self._keep_pace()
         return answer
 
@@ -117,7 +137,7 @@ class Connection:
             The exchange does not answer.
         """
         before = self.client.options.get("timeDifference") or 0
-        self.call(self.client.load_time_difference)
+        self.call(self.client.load_time_difference, is_public=True)
         difference = self.client.options.get("timeDifference") or 0
         if self._is_synchronised and abs(difference - before) > _CLOCK_ERROR_MS:
             self.log("alert", what="clock_stepped", seconds=round((difference - before) / 1000.0, 1), text=_CLOCK_CURE)
@@ -136,7 +156,7 @@ class Connection:
         """
         before = self.clock.now()
         try:
-            time = int(self.call_once(self.client.fetch_time))
+            time = int(self.call_once(self.client.fetch_time, is_public=True))
         except (Refused, TypeError, ValueError) as failure:
             raise Unavailable(errno.EIO, f"tells no time ({failure})", self.client.id) from failure
         ahead = min(max(time, before), self.clock.now()) - time  # the answer's way is no error of the clock
@@ -153,22 +173,34 @@ class Connection:
             return False
         return True
 
-    def _attempt(self, request: Callable[[], T]) -> T:
+    def _attempt(self, request: Callable[[], T], is_public: bool) -> T:
         resynced = False
         while True:
             try:
-                return self.call_once(request)
+                return self.call_once(request, is_public=is_public)
             except Refused as refused:
                 failure = refused.failure
                 if failure.reaction is Reaction.RESYNC_CLOCK and not resynced:
                     resynced = True
                     self._resync_or_pass()
                     continue
-                if failure.reaction in (Reaction.HALT, Reaction.RESYNC_CLOCK):
+                if failure.reaction is Reaction.RESYNC_CLOCK:
+                    self._note_lock_out(failure)
+                if failure.reaction is Reaction.HALT or self._is_locked_out_for_good(failure):
                     raise LiveError(halt_text(failure)) from refused
                 if failure.reaction in _RETRIED:
-                    raise Passing(failure.text, failure.wait or None) from refused
+                    is_locked_out = failure.reaction in _LOCKED_OUT
+                    pause = _LOCKED_OUT_PAUSE if is_locked_out else failure.wait or None
+                    raise Passing(failure.text, pause) from refused
                 raise
+
+    def _is_locked_out_for_good(self, failure: Failure) -> bool:
+        """Return whether key or clock have been refused for minutes, or from the first request on."""
+        if failure.reaction not in _LOCKED_OUT:
+            return False
+        since = self._locked_out_since
+        is_long = since is not None and self.clock.now() - since >= _LOCKED_OUT_MS
+        return is_long or not self.was_let_in
 
     def _resync_or_pass(self) -> None:
         try:
@@ -176,16 +208,20 @@ class Connection:
         except Unreachable as failure:
             raise Passing(str(failure)) from failure
 
-    def _note(self, failure: Failure) -> None:
+    def _note(self, failure: Failure, can_wait: bool) -> None:
         self.failures += 1
-        until = self.clock.now() + int(1000 * failure.wait)
-        if failure.reaction is Reaction.WAIT:
-            self._quiet_until = max(self._quiet_until, until)
-        elif failure.reaction is Reaction.WAIT_ORDERS:
-            self._no_orders_until = max(self._no_orders_until, until)
         self.log("failure", reaction=str(failure.reaction), code=failure.code, text=failure.text)
-        if failure.wait > LONGEST_WAIT:
+        self.gate.note(failure, can_wait)
+        if failure.reaction is Reaction.WAIT and failure.wait > ALERTED_SILENCE:
             self.log("alert", what="silenced", seconds=round(failure.wait), text=failure.text)
+        if failure.reaction is Reaction.LOCKED_OUT:
+            self._note_lock_out(failure)
+
+    def _note_lock_out(self, failure: Failure) -> None:
+        if self._locked_out_since is None:
+            self._locked_out_since = self.clock.now()
+            if self.was_let_in:
+                self.log("alert", what="locked_out", tried_for_s=_LOCKED_OUT_MS // 1000, text=halt_text(failure))
 
     def _keep_pace(self) -> None:
         headers = self.client.last_response_headers or {}
@@ -206,7 +242,27 @@ class MarketQueries(MarketDataClient):
 
     def ask(self, question: Callable[[], T]) -> T:
         """Return the answer; raises as `Connection.call`."""
-        return self._connection.call(question)
+        return self._connection.call(question, is_public=True)
+
+
+class CandleQueries(MarketDataClient):
+    """The candles and funding of a live feed, asked for through the gate of the connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection.client, connection.clock.sleep)
+        self._connection = connection
+
+    def _ask_once(self, question: Callable[[], T]) -> T:
+        return super()._ask_once(lambda: self._sent(question))
+
+    def _sent(self, question: Callable[[], T]) -> T:
+        try:
+            return self._connection.call_once(question, is_public=True)
+        except Refused as refused:
+            failure = refused.failure
+            if failure.reaction in _RETRIED:
+                raise Passing(failure.text, failure.wait or None) from refused
+            raise refused.__cause__ or refused from None
 
 
 def halt_text(failure: Failure) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from gridv4_bt.core.time import HOUR_MS
 from gridv4_bt.engine.market import Market
 from gridv4_bt.errors import ConfigError, LiveError
 from gridv4_bt.live.account_queries import AccountQueries, RawAnswer
@@ -21,14 +22,16 @@ from gridv4_bt.live.quantise import price_text, quantity_text
 
 #: The exchange refuses a request this long after its timestamp, ms: an order it does not know by then never existed.
 SURELY_LATE_MS = RECV_WINDOW_MS + 3_000
+#: The exchange keeps a cancelled order for three days, ms: until then a numbered one that it does not find exists.
+_KEPT_MS = 3 * 24 * HOUR_MS
 _QUERY_PAUSES = (0.2, 0.5, 1.0, 2.0, 3.0, 3.0, 5.0)  # seconds before each query for an order
 _ATTEMPTS = 3
 _BATCH, _CANCEL_BATCH = 5, 10  # the exchange's limits
 #: Failures of a batch after which an order of it is sent again alone.
-_SENT_AGAIN = {
-    Reaction.UNKNOWN, Reaction.ADOPT, Reaction.RESYNC_CLOCK, Reaction.REQUANTISE, Reaction.RETRY, Reaction.WAIT,
-    Reaction.WAIT_ORDERS,
-}  # fmt: skip
+_SENT_AGAIN = {Reaction.UNKNOWN, Reaction.ADOPT, Reaction.RESYNC_CLOCK, Reaction.REQUANTISE, Reaction.RETRY}
+#: Failures that pass by themselves and have nothing to do with the order: an entry or exit is sent later.
+LATER = {Reaction.WAIT, Reaction.WAIT_ORDERS, Reaction.LOCKED_OUT, Reaction.RESYNC_CLOCK, Reaction.RETRY}
+_CAN_WAIT = (Purpose.ENTRY, Purpose.EXIT)
 
 
 class Executor(AccountQueries):
@@ -150,13 +153,14 @@ class Executor(AccountQueries):
                     return Failure(Reaction.UNKNOWN, failure.code, failure.text)
             elif not self._may_send_again(order, failure, attempt, corrected):
                 break
-        order.status, order.executed = OrderStatus.DONE, 0.0
+        _never_sent(order)
         return failure
 
     def find_order(self, order: Order) -> bool | None:
         """Query an order of unknown status: True if it exists, and it is updated; False if not; None if still unknown.
 
-        It does not exist only if the exchange does not know it after the time in which it could still arrive.
+        It does not exist only if the exchange does not know it after the time in which it could still arrive, neither
+        by its id nor in the list of all orders.
         """
         clock = self.connection.clock
         absent = False
@@ -168,13 +172,14 @@ class Executor(AccountQueries):
             except Refused as refused:
                 absent = refused.failure.reaction is Reaction.GONE
             if absent and clock.now() - order.sent > SURELY_LATE_MS:
-                return False
+                return self._is_listed(order)
         return None
 
     def refresh(self, order: Order) -> None:
         """Query an order and update it.
 
-        An order that the exchange does not know any more is done; its trades say how much was executed.
+        An order that had a number within three days and is not found now exists: its status becomes unknown. One that
+        the exchange does not know any more is done; its trades say how much was executed.
 
         Raises
         ------
@@ -186,11 +191,15 @@ class Executor(AccountQueries):
             if order.triggered_id is not None and order.status is OrderStatus.DONE:
                 info = self.order_info(order.key.symbol, order.triggered_id)
                 order.executed = order.filled if info is None else _executed(info)
+            return
         except Refused as refused:
             if refused.failure.reaction is not Reaction.GONE:
                 raise Unreachable(refused.failure.text) from refused
-            if order.status is OrderStatus.UNKNOWN and self.connection.clock.now() - order.sent <= SURELY_LATE_MS:
-                return
+        age = self.connection.clock.now() - order.sent
+        if order.exchange_id is not None and age < _KEPT_MS:
+            order.status = OrderStatus.UNKNOWN
+            self.connection.log("alert", what="order_not_found", symbol=order.key.symbol, id=order.id)
+        elif order.exchange_id is not None or (age > SURELY_LATE_MS and self._is_listed(order) is False):
             order.status, order.executed = OrderStatus.DONE, order.filled
 
     def cancel_all(self, orders: Sequence[Order]) -> None:
@@ -240,11 +249,29 @@ class Executor(AccountQueries):
 
     # ---
 
+    def _is_listed(self, order: Order) -> bool | None:
+        """Return whether the list of all orders, or of open conditional ones, has an order, which is updated then.
+
+        A single answer that does not find an order must not make it be sent twice. None: no answer.
+        """
+        symbol, since = order.key.symbol, order.sent - SURELY_LATE_MS
+        is_stop = order.key.purpose is Purpose.STOP
+        try:
+            rows = self.conditional_orders(symbol) if is_stop else self.all_orders(symbol, since)
+        except (Refused, Unreachable):
+            return None
+        name = "clientAlgoId" if is_stop else "clientOrderId"
+        info = next((row for row in rows if row.get(name) == order.id), None)
+        if info is not None:
+            self._take(order, info)
+        return info is not None
+
     def _send(self, order: Order) -> Failure | None:
         order.status = OrderStatus.UNKNOWN
         order.sent = self.connection.clock.now()
         try:
-            answer = self.connection.call_once(lambda: self._create(order), is_order=True)
+            can_wait = order.key.purpose in _CAN_WAIT
+            answer = self.connection.call_once(lambda: self._create(order), can_wait)
         except Refused as refused:
             return refused.failure
         if answer.get("id") is None:
@@ -270,9 +297,12 @@ class Executor(AccountQueries):
             case Reaction.REQUANTISE if failure.reaction not in corrected:
                 corrected.add(failure.reaction)
                 return self._rules_changed(order.key.symbol)
-            case Reaction.RETRY | Reaction.WAIT | Reaction.WAIT_ORDERS if attempt + 1 < _ATTEMPTS:
-                self.connection.clock.sleep(failure.wait or 0.5 * 2**attempt)
+            case Reaction.RETRY if attempt + 1 < _ATTEMPTS:
+                self.connection.clock.sleep(0.5 * 2**attempt)
                 return True
+            case Reaction.WAIT | Reaction.WAIT_ORDERS if order.key.purpose not in _CAN_WAIT:
+                self.connection.clock.sleep(failure.wait)
+                return attempt + 1 < _ATTEMPTS
         return False
 
     def _rules_changed(self, symbol: str) -> bool:
@@ -338,8 +368,11 @@ class Executor(AccountQueries):
             order.status, order.sent = OrderStatus.UNKNOWN, now
         was_sent = True
         try:
-            answers = self.connection.call_once(send, is_order=True)
+            answers = self.connection.call_once(send, can_wait=True)
         except Refused as refused:
+            if refused.failure.reaction in LATER - _SENT_AGAIN:
+                yield from ((_never_sent(order), refused.failure) for order in orders)
+                return
             answers = []
             was_sent = refused.failure.reaction is Reaction.UNKNOWN
         is_whole = isinstance(answers, list) and len(answers) == len(orders)
@@ -356,8 +389,7 @@ class Executor(AccountQueries):
                 if exists is not False:
                     continue
             if failure is not None and failure.reaction not in _SENT_AGAIN:
-                order.status, order.executed = OrderStatus.DONE, 0.0
-                yield order, failure
+                yield _never_sent(order), failure
                 continue
             failure = self.place(order)  # alone it gets an answer of its own
             if failure is not None:
@@ -394,8 +426,7 @@ class Executor(AccountQueries):
 
     def _take_cancelled(self, order: Order, info: RawAnswer) -> None:
         self._take(order, info)
-        if order.status is OrderStatus.OPEN:  # the answer shows the order as it was before
-            order.status, order.executed = OrderStatus.DONE, _executed(info)
+        order.status = OrderStatus.DONE  # the answer may show the order as it was before
 
     def _take(self, order: Order, info: RawAnswer) -> None:
         """Update an order by the exchange's answer about it."""
@@ -408,10 +439,15 @@ class Executor(AccountQueries):
             order.executed = None if order.status is OrderStatus.OPEN else order.filled
             return
         order.exchange_id = str(info["orderId"])
-        if info["status"] in ("NEW", "PARTIALLY_FILLED"):
-            order.status, order.executed = OrderStatus.OPEN, None
-        else:
-            order.status, order.executed = OrderStatus.DONE, _executed(info)
+        is_open = info["status"] in ("NEW", "PARTIALLY_FILLED")
+        order.status = OrderStatus.OPEN if is_open else OrderStatus.DONE
+        order.executed = max(_executed(info), order.executed or 0.0)  # an answer may be older than one before
+
+
+def _never_sent(order: Order) -> Order:
+    """Return an order that the exchange has not taken, as done without an execution."""
+    order.status, order.executed = OrderStatus.DONE, 0.0
+    return order
 
 
 def _executed(info: RawAnswer) -> float:

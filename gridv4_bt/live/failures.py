@@ -35,6 +35,7 @@ class Reaction(StrEnum):
     FEWER_ORDERS = "fewer_orders"  #: too many open orders: cancel the entry farthest from the market
     CLOSE_NOW = "close_now"  #: the price has passed the stop: close at market
     RESYNC = "resync"  #: the position is smaller than the books say: read positions and trades
+    LOCKED_OUT = "locked_out"  #: key or clock are refused: try for minutes, it may pass; then a person is needed
     HALT = "halt"  #: a person is needed
     BUG = "bug"  #: the request was wrong: never send it again
 
@@ -46,7 +47,7 @@ BY_CODE: Mapping[int, Reaction] = {
     -1000: R.UNKNOWN, -1001: R.UNKNOWN, -1006: R.UNKNOWN, -1007: R.UNKNOWN,
     -1003: R.WAIT, -1015: R.WAIT_ORDERS, -1008: R.RETRY,
     -1021: R.RESYNC_CLOCK, -5028: R.RESYNC_CLOCK,
-    -1022: R.HALT, -2014: R.HALT, -2015: R.HALT, -2023: R.HALT, -4061: R.HALT,
+    -1022: R.LOCKED_OUT, -2014: R.LOCKED_OUT, -2015: R.LOCKED_OUT, -2023: R.HALT, -4061: R.HALT,
     -4067: R.HALT, -4068: R.HALT, -4047: R.HALT, -4048: R.HALT, -4531: R.HALT,
     -2010: R.SKIP, -4016: R.SKIP, -4024: R.SKIP, -4164: R.SKIP,
     -2011: R.GONE, -2013: R.GONE,
@@ -108,7 +109,7 @@ def classify(error: Exception, headers: Mapping[str, str] | None = None, now_ms:
     if code is not None:
         return Failure(BY_CODE.get(code, R.SKIP), code, text)
     if isinstance(error, ccxt.AuthenticationError) and not isinstance(error, ccxt.PermissionDenied):
-        return Failure(R.HALT, None, text)
+        return Failure(R.LOCKED_OUT, None, text)
     if isinstance(error, ccxt.OperationFailed) or type(error) in (ccxt.ExchangeError, ccxt.BadResponse):
         if isinstance(error, ccxt.ExchangeNotAvailable) and "Service Unavailable." in words:
             return Failure(R.RETRY, None, text)

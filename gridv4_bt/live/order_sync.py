@@ -13,8 +13,8 @@ from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import LiveError
-from gridv4_bt.live.connection import Log, halt_text
-from gridv4_bt.live.executor import Executor
+from gridv4_bt.live.connection import Log, Refused, Unreachable, halt_text
+from gridv4_bt.live.executor import LATER, Executor
 from gridv4_bt.live.failures import Failure, Reaction
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
 from gridv4_bt.live.journal import Journal
@@ -47,13 +47,16 @@ class OrderSync:
 
     def __init__(self, executor: Executor, journal: Journal, bot: str, orders: OrderRegistry, log: Log) -> None:
         self.adding = True  #: False: entries are not placed any more
+        self.has_company = False  #: another bot of this product trades on the account: no entries are placed
         self.generation = 0  #: of the newest order
+        self.unsent: set[str] = set()  #: symbols with entries or exits that the exchange does not take at the moment
         self._executor = executor
         self._journal = journal
         self._bot = bot
         self._orders = orders
         self._log = log
         self._refused_bars: Counter[tuple[str, PositionSide, Purpose]] = Counter()  # in a row
+        self._refused_at: dict[tuple[str, PositionSide, Purpose], int] = {}  # bar counted last, ms
         self._one_stop = False  # the exchange allows only one closePosition stop for a leg
         self._is_ending = False
 
@@ -68,8 +71,9 @@ class OrderSync:
         ----------
         unbooked : executions that are not booked yet.
         """
+        self.unsent.discard(book.symbol)
         changes = [(leg, diff_leg(book, leg, self._orders, unbooked, self._new)) for leg in book.legs]
-        if not self.adding:
+        if not self._may_add:
             for _, change in changes:
                 change.entries.clear()
         self._write([order for _, change in changes for order in _new_orders(change)])
@@ -92,20 +96,38 @@ class OrderSync:
         self._executor.cancel_all(not_done)
         for order in not_done:
             self._log("cancel", id=order.id, standing=str(order.status), executed=order.executed)
-            self._orders.release(order)
-            if order.is_settled:
-                self._orders.drop(order)
+            self._orders.release(order)  # it is forgotten at a candle, once its executions are booked
 
-    def rest_stop(self, symbol: str, side: PositionSide, price: float) -> None:
-        """Place a stop for a whole leg that has none; right beyond the last price if the price has passed it."""
+    def drop_stops(self, symbol: str, side: PositionSide) -> None:
+        """Cancel the stops of a leg that is flat; none while positions or account show a quantity."""
+        stops = [one for one in self._orders.of(symbol, side, Purpose.STOP) if one.status is not OrderStatus.DONE]
+        if not stops:
+            return
+        try:
+            held = self._executor.positions(symbol)[side].qty or self._executor.quantities().get((symbol, side), 0.0)
+        except (Refused, Unreachable) as failure:
+            self._log("stop_kept", symbol=symbol, side=side.name, text=str(failure))
+            return
+        if held > 0.0:
+            self._log("stop_kept", symbol=symbol, side=side.name, qty=held)
+        else:
+            self.cancel(stops)
+
+    def rest_stop(self, symbol: str, side: PositionSide, price: float) -> bool:
+        """Place a stop for a whole leg that has none; right beyond the last price if the price has passed it.
+
+        Return whether it may be open.
+        """
         order = self._new(OrderKey(symbol, side, Purpose.STOP, 0), float("inf"), price)
         self._write([order])
         failure = self._place(order)
         if failure is not None and failure.reaction is Reaction.CLOSE_NOW:  # the price has passed it already
             last = self._executor.last_price(symbol)
             failure = self._place_instead(order, last * (1.0 - int(side) * _NEAREST_STOP))
-        if failure is not None and failure.reaction is not Reaction.UNKNOWN:
-            self._log("alert", what="stop_refused", symbol=symbol, side=side.name, text=failure.text)
+        if failure is None or failure.reaction is Reaction.UNKNOWN or failure.code == _STOP_EXISTS:
+            return True
+        self._log("alert", what="stop_refused", symbol=symbol, side=side.name, text=failure.text)
+        return False
 
     def flatten(self, symbol: str) -> None:
         """Cancel the bot's orders of a symbol and close both legs at market; the stops are cancelled last.
@@ -131,9 +153,14 @@ class OrderSync:
                 break
         else:
             raise LiveError(f"{symbol} still holds {left}.{refused} Try again, or close it at the exchange.")
-        self.cancel(self._orders.of(symbol, purpose=Purpose.STOP))
+        for side in PositionSide:
+            self.drop_stops(symbol, side)
 
     # --- one order
+
+    @property
+    def _may_add(self) -> bool:
+        return self.adding and not self.has_company
 
     def _new(self, key: OrderKey, qty: float, price: float, spacing_pct: float = 0.0, label: str = "") -> Order:
         self.generation += 1
@@ -202,8 +229,18 @@ class OrderSync:
                 elif failure.reaction is not Reaction.UNKNOWN:
                     self._log("alert", what="stop_refused", symbol=book.symbol, side=leg.side.name, text=failure.text)
                 return
-        if order is not None or leg.stop is not None or not held > 0.0:
-            self.cancel(change.obsolete_stops)  # else no stop is decided yet, and the open one protects the leg
+        if not held > 0.0:  # by the books, which late trades may leave behind
+            self.drop_stops(book.symbol, leg.side)
+        elif order is not None or leg.stop is not None:
+            self._drop_obsolete(change)  # else no stop is decided yet, and the open one protects the leg
+
+    def _drop_obsolete(self, change: LegDiff) -> None:
+        """Cancel the stops that another one replaces, once that is open."""
+        obsolete = change.obsolete_stops
+        keys = {(stop.key.symbol, stop.key.side) for stop in obsolete}
+        others = [one for key in keys for one in self._orders.of(*key, Purpose.STOP) if one not in obsolete]
+        if any(one.status is OrderStatus.OPEN for one in others):
+            self.cancel(obsolete)
 
     def _replace_stop(self, held: float, order: Order, before: Order | None) -> Failure | None:
         """Place a stop for the whole leg, of which `held` base units are held, while the stop `before` is open.
@@ -277,17 +314,18 @@ class OrderSync:
         closed = plain_sum(order.awaited_qty for order in sent)
         held = leg.tracker.qty + unbooked.change(leg.side)
         if leg.closes and held - closed <= LOT_NOISE * held:
-            # Nothing is left to protect, and the stop must not close the next fill.
-            self.cancel(self._orders.of(book.symbol, leg.side, Purpose.STOP))
+            self.drop_stops(book.symbol, leg.side)  # nothing is left to protect; it must not close the next fill
 
     def _sync_exits(self, book: Book, leg: Leg, change: LegDiff) -> None:
         if self._orders.has_unknown(book.symbol, leg.side):
             return
         refused = ""
         for order, failure in self._place_all(book, change.exits):
+            if failure.reaction in LATER:
+                self.unsent.add(book.symbol)
             if failure.reaction is not Reaction.REPRICE or not self._exit_farther(book, leg, order):
                 refused = failure.text
-        self._note_refusal(book.symbol, leg.side, Purpose.EXIT, refused)
+        self._note_refusal(book, leg.side, Purpose.EXIT, refused)
 
     def _exit_farther(self, book: Book, leg: Leg, refused: Order) -> bool:
         """Place an exit that the price has passed a tick beyond the last price; return whether it rests there."""
@@ -301,7 +339,7 @@ class OrderSync:
 
     def _sync_entries(self, book: Book, leg: Leg, change: LegDiff) -> None:
         has_unknown = self._orders.has_unknown(book.symbol, leg.side)
-        if has_unknown or not self.adding:
+        if has_unknown or not self._may_add:
             for order in change.entries:
                 leg.prices[order.key.ref - 1] = 0.0
             if has_unknown and change.entries:
@@ -310,17 +348,24 @@ class OrderSync:
         refused = ""
         for order, failure in self._place_all(book, change.entries):
             refused = failure.text
+            if failure.reaction in LATER:
+                self.unsent.add(book.symbol)
+                continue
             leg.prices[order.key.ref - 1] = 0.0
             if failure.reaction is Reaction.STOP_ADDING:
                 self._log("alert", what="entries_refused", symbol=book.symbol, side=leg.side.name, text=failure.text)
-        self._note_refusal(book.symbol, leg.side, Purpose.ENTRY, refused)
+        self._note_refusal(book, leg.side, Purpose.ENTRY, refused)
 
-    def _note_refusal(self, symbol: str, side: PositionSide, purpose: Purpose, text: str) -> None:
+    def _note_refusal(self, book: Book, side: PositionSide, purpose: Purpose, text: str) -> None:
         """Count the bars in a row in which orders of a leg were refused; "" is a bar without. Alert at the third."""
-        key = symbol, side, purpose
-        self._refused_bars[key] = self._refused_bars[key] + 1 if text else 0
-        if self._refused_bars[key] == _REFUSED_BARS:
-            self._log("alert", what=_REFUSED_AGAIN[purpose], symbol=symbol, side=side.name, text=text)
+        key = book.symbol, side, purpose
+        if not text:
+            self._refused_bars[key] = 0
+        elif self._refused_at.get(key) != book.bar.time:
+            self._refused_bars[key] += 1
+            self._refused_at[key] = book.bar.time
+            if self._refused_bars[key] == _REFUSED_BARS:
+                self._log("alert", what=_REFUSED_AGAIN[purpose], symbol=book.symbol, side=side.name, text=text)
 
     def _place_all(self, book: Book, orders: Sequence[Order]) -> list[tuple[Order, Failure]]:
         """Place limit orders and return those that were refused, with the reason."""

@@ -36,7 +36,7 @@ class Order:
     triggered_id: str | None = None  #: orderId of the order that a stop has triggered
     sent: int = 0  #: exchange time of the last attempt to send it, ms
     filled: float = 0.0  #: base units seen in trades
-    executed: float | None = None  #: executedQty, base units; None as long as it is open
+    executed: float | None = None  #: executedQty as reported last, base units; None as long as nothing was reported
 
     @property
     def generation(self) -> int:
@@ -56,12 +56,13 @@ class Order:
     @property
     def awaited_qty(self) -> float:
         """Return the executed quantity whose trades have not been read yet, base units."""
-        return max((self.executed or 0.0) - self.filled, 0.0)
+        late = max((self.executed or 0.0) - self.filled, 0.0)
+        return late if late > LOT_NOISE * max(self.filled, 1e-12) else 0.0
 
     @property
     def is_settled(self) -> bool:
         """Return whether the order is done and all its trades are known."""
-        return self.status is OrderStatus.DONE and self.awaited_qty <= LOT_NOISE * max(self.filled, 1e-12)
+        return self.status is OrderStatus.DONE and self.awaited_qty == 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return the order as a JSON object, for journal and state."""

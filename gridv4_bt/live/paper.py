@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.exchange.api import KEY, SECRET, Api
 from gridv4_bt.exchange.client import ServerClock, wired_session
 from gridv4_bt.exchange.database import Database
+from gridv4_bt.exchange.embedded import EmbeddedClock, embedded_session
 from gridv4_bt.exchange.exchange import Exchange
-from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.ccxt_client import Keys, make_client
-from gridv4_bt.live.clock import Clock
+from gridv4_bt.live.clock import Clock, PeriodicTask
 from gridv4_bt.live.connection import Unreachable
 from gridv4_bt.live.logger import move_aside
 from gridv4_bt.live.runner import Gateway
@@ -33,29 +32,22 @@ _MARKET = "exchange.sqlite"  # the account of the local exchange
 _PATIENCE = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds
 
 
-@dataclass
-class _PaperTask:
-    pause: int  # ms
-    run: Callable[[], None]
-    due: int  # exchange time, ms
-
-
 class PaperClock:
     """The clock of a local exchange; waiting advances it, unless it runs by itself.
 
     Parameters
     ----------
-    base : address of the exchange.
+    exchange : its own clock.
     speed : how many times faster than real time it is advanced; infinity never waits.
     """
 
-    def __init__(self, base: str, speed: float, stop: threading.Event) -> None:
+    def __init__(self, exchange: ServerClock | EmbeddedClock, speed: float, stop: threading.Event) -> None:
         self.on_step: Callable[[], bool] = lambda: True  # its time is the exchange's
-        self._server = ServerClock(base)
+        self._server = exchange
         self._speed = speed
         self._stop = stop
         self._over = False
-        self._tasks: list[_PaperTask] = []
+        self._tasks: list[PeriodicTask] = []
         state = self._server.state()
         self._now = int(state["time"])
         self._runs = state["speed"] > 0.0  # by itself
@@ -75,34 +67,44 @@ class PaperClock:
 
     def sleep(self, seconds: float) -> None:
         """Advance the market by some seconds."""
-        if seconds > 0.0:
-            self._advance(self.now() + round(1000 * seconds))
+        until = self.now() + round(1000 * seconds)
+        while self._now < until:
+            tasks = [task for task in self._tasks if task.in_pauses and not task.is_running]
+            before = self._now
+            self._advance(min([until, *(max(round(task.due), self._now + 1) for task in tasks)]))
+            if self._now == before:  # the candles have ended, or the session is to stop
+                break
+            for task in tasks:
+                task.run_if_due(self._time)
 
-    def every(self, seconds: float, task: Callable[[], None]) -> None:
+    def every(self, seconds: float, task: Callable[[], None], in_pauses: bool = False) -> None:
         """Run a task at an interval while waiting."""
         pause = round(1000 * seconds)
-        self._tasks.append(_PaperTask(pause, task, self._now + pause))
+        self._tasks.append(PeriodicTask(pause, task, self._now + pause, in_pauses))
 
     def wait_until(self, time_ms: int) -> bool:
         """Advance the market to a time; return False if the session is to stop or the candles end before."""
         while self._now < time_ms and not self.ended:
-            part = time_ms - self._now
+            part: float = time_ms - self._now
             if self._speed != float("inf"):
                 part = min(part, MINUTE_MS)
             for task in self._tasks:
-                if self._now >= task.due:
-                    task.run()
-                    task.due = self._now + task.pause
-                part = min(part, task.due - self._now, time_ms - self._now)
+                task.run_if_due(self._time)
+                if not task.is_running:
+                    part = min(part, task.due - self._now)
+            part = min(part, time_ms - self._now)
             if part <= 0:  # a task has waited for the exchange
                 continue
             self._stop.wait(part / 1000.0 / self._speed)
             before = self._now
-            self._advance(self._now + part)
+            self._advance(self._now + round(part))
             if self._now == before:  # the last candle has closed, and may still be read
                 self._over = time_ms > self._now + SETTLE_MS
                 break
         return not self.ended
+
+    def _time(self) -> int:
+        return self._now
 
     def _advance(self, until: int) -> None:
         if not self._runs:
@@ -138,7 +140,7 @@ def paper_gateway(
     folder: Path | None = None,
     anew: GridConfig | None = None,
 ) -> Iterator[Gateway]:
-    """Serve recorded candles as an exchange on 127.0.0.1 and yield the gateway to it.
+    """Make recorded candles an exchange inside this process and yield the gateway to it.
 
     Trading begins once the history is long enough for the indicators.
 
@@ -164,8 +166,8 @@ def paper_gateway(
         if not goes_on and anew is not None:
             exchange = Exchange(feeds, rules, anew, cash, start)
     try:
-        with ServerThread(Api(exchange, store=store)) as server:
-            yield gateway_at(server.url, PaperClock(server.url, speed, stop), stop)
+        api = Api(exchange, store=store)
+        yield gateway_to(embedded_session(api), PaperClock(EmbeddedClock(api), speed, stop), stop)
     finally:
         if store is not None:
             store.close()
@@ -198,7 +200,14 @@ def _open(folder: Path, exchange: Exchange) -> tuple[Database, bool]:
 
 
 def gateway_at(url: str, clock: Clock, stop: threading.Event, keys: Keys = _KEYS, name: str = "paper") -> Gateway:
-    """Return the gateway to a local exchange."""
-    client = make_client(keys, wired_session(url))
+    """Return the gateway to a local exchange behind a socket."""
+    return gateway_to(wired_session(url), clock, stop, keys, name)
+
+
+def gateway_to(
+    session: requests.Session, clock: Clock, stop: threading.Event, keys: Keys = _KEYS, name: str = "paper"
+) -> Gateway:
+    """Return the gateway to a local exchange; `session` leads to it."""
+    client = make_client(keys, session)
     client.milliseconds = clock.now
     return Gateway(name, client, clock, stop)

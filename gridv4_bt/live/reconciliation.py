@@ -13,7 +13,7 @@ from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.account_queries import Position, RawAnswer, Trade
 from gridv4_bt.live.booking import FORCED
-from gridv4_bt.live.connection import Log
+from gridv4_bt.live.connection import Log, Refused, Unreachable
 from gridv4_bt.live.executor import SURELY_LATE_MS, Executor
 from gridv4_bt.live.funding_check import FundingCheck
 from gridv4_bt.live.ids import OrderId, OrderKey, Purpose, parse_id
@@ -51,11 +51,14 @@ class Reconciler:
         self.executor = executor
         self.journal = journal
         self.bot = bot
+        self.names = {bot}  #: the bots whose orders are this one's: its own name, and those it has taken over
         self.log = log
         self.since = since
         self.orders = OrderRegistry()
         self.unbooked: list[Execution] = []
         self.foreign_fees = 0.0  #: fees charged in other assets than the margin's, quote
+        self.unpriced: list[tuple[str, float]] = []  #: asset and amount of fees whose price is not known yet
+        self.agreed = since  #: time at which the wallet was that of the books last, ms
         self.positions: dict[str, dict[PositionSide, Position]] = {}  #: as last read, by symbol
         self.funding = FundingCheck(executor)
         self._cursor: dict[str, int] = {}  # id of the last trade read, by symbol
@@ -70,6 +73,8 @@ class Reconciler:
             "orders": self.orders.to_json(),
             "unbooked": [list(item) for item in self.unbooked],
             "foreign_fees": self.foreign_fees,
+            "unpriced": self.unpriced,
+            "agreed": self.agreed,
             "funding": self.funding.to_json(),
             "cursor": self._cursor,
             "generation": self.order_sync.generation,
@@ -84,6 +89,8 @@ class Reconciler:
             self.orders.load(state["orders"])
             self.unbooked = [Execution.from_json(item) for item in state["unbooked"]]
             self.foreign_fees = state["foreign_fees"]
+            self.unpriced = [(asset, amount) for asset, amount in state.get("unpriced", ())]
+            self.agreed = state.get("agreed", state["since"])
             self.funding.load(state["funding"])
             self._cursor = dict(state["cursor"])
             self.order_sync.generation = state["generation"]
@@ -145,14 +152,22 @@ class Reconciler:
         self.unbooked = [item for item in self.unbooked if item not in due]
         return due
 
-    def may_lack_stop(self, symbol: str, side: PositionSide) -> bool:
-        """Return whether a leg may have a position and no open stop."""
-        stops = self.orders.of(symbol, side, Purpose.STOP)
-        if any(order.status is not OrderStatus.DONE for order in stops):
-            return False
-        # An entry that is done and not dropped yet was executed, and is not booked yet.
-        held = symbol in self.positions and self.positions[symbol][side].qty > 0.0
-        return held or bool(self.orders.of(symbol, side, Purpose.ENTRY))
+    def has_open_orders(self, symbol: str) -> bool:
+        """Return whether any order of a symbol may be open."""
+        return any(order.status is not OrderStatus.DONE for order in self.orders.of(symbol))
+
+    def see_conditional(self, symbol: str, info: RawAnswer) -> None:
+        """Update an own stop by a row of the open conditional orders; one that is not known is taken over."""
+        order_id = str(info["clientAlgoId"])
+        name = parse_id(order_id)
+        if name is None or name.bot not in self.names:
+            return
+        order = self.orders.get(order_id)
+        if order is None:
+            self.order_sync.generation = max(self.order_sync.generation, name.generation)
+            self._take_over_stop(order_id, OrderKey(symbol, name.side, name.purpose, name.ref), info)
+        elif order.status is OrderStatus.UNKNOWN:
+            order.status, order.exchange_id = OrderStatus.OPEN, str(info["algoId"])
 
     def was_stopped(self, symbol: str) -> bool:
         """Return whether a stop was executed that is not booked yet: the books still hold what it has closed."""
@@ -196,12 +211,13 @@ class Reconciler:
                 order.status = OrderStatus.OPEN
                 info = open_orders[order.id]
                 order.exchange_id = str(info.get("orderId") or info.get("algoId") or order.exchange_id)
+                order.executed = max(float(info.get("executedQty") or 0.0), order.executed or 0.0)
             else:
                 self._refresh(order)
         self._resolve_unknown(symbol)
         for order_id, info in open_orders.items():
             name = parse_id(order_id)
-            if name is not None and name.bot == self.bot and self.orders.get(order_id) is None:
+            if name is not None and name.bot in self.names and self.orders.get(order_id) is None:
                 self._cancel_stray(symbol, order_id, name, info)
 
     def _refresh(self, order: Order) -> None:
@@ -233,7 +249,7 @@ class Reconciler:
             self._take_over_stop(order_id, key, info)
             return
         order = Order(order_id, key, float(info.get("origQty") or 0.0), float(info.get("price") or 0.0))
-        order.exchange_id = str(info.get("orderId") or info.get("algoId"))
+        order.exchange_id, order.sent = str(info.get("orderId") or info.get("algoId")), self._clock.now()
         self.executor.cancel(order)
         if order.status is not OrderStatus.DONE or (order.executed or 0.0) > 0.0:
             self.orders.add(order)
@@ -243,7 +259,7 @@ class Reconciler:
     def _take_over_stop(self, order_id: str, key: OrderKey, info: RawAnswer) -> None:
         qty = float("inf") if str(info.get("closePosition")).lower() == "true" else float(info.get("quantity") or 0.0)
         order = Order(order_id, key, qty, float(info.get("triggerPrice") or 0.0), status=OrderStatus.OPEN)
-        order.exchange_id = str(info.get("algoId"))
+        order.exchange_id, order.sent = str(info.get("algoId")), self._clock.now()
         self.orders.add(order)
         self.log("order_adopted", id=order_id, after="a session that could not write it down")
 
@@ -256,9 +272,8 @@ class Reconciler:
                 continue
             # The requests that may fail come first: a trade is taken completely or not at all.
             order, foreign = self._order_of(symbol, trade)
-            fee = self._fee(trade)
-            if foreign.startswith(FORCED):
-                fee += self._liquidation_fee(symbol, trade)
+            fee = self._liquidation_fee(symbol, trade) if foreign.startswith(FORCED) else 0.0
+            fee += self._fee(trade)
             self._cursor[symbol] = trade.id
             if order is not None:
                 order.filled += trade.qty
@@ -299,21 +314,46 @@ class Reconciler:
         return order, "" if order else name
 
     def _fee(self, trade: Trade) -> float:
-        """Return a trade's commission in quote; one in another asset is converted at its last price."""
+        """Return a trade's commission in quote; one in another asset is converted at its last price.
+
+        One without a price is 0 for now, see `price_fees`.
+        """
         if not trade.fee or trade.fee_asset == "USDT":
             return trade.fee
-        price = self.executor.price(f"{trade.fee_asset}/USDT:USDT")
-        self.foreign_fees += trade.fee * price
-        self.log("fee_converted", asset=trade.fee_asset, amount=trade.fee, price=price)
-        return trade.fee * price
+        price = self._price(trade.fee_asset)
+        if price is None:
+            self.unpriced.append((trade.fee_asset, trade.fee))
+            self.log("alert", what="fee_unpriced", symbol=trade.fee_asset, amount=trade.fee)
+            return 0.0
+        return self._convert(trade.fee_asset, trade.fee, price)
+
+    def price_fees(self) -> float:
+        """Return the fees, quote, that have got a price since; they are to be charged now."""
+        waiting, self.unpriced = self.unpriced, []
+        priced = 0.0
+        for asset, amount in waiting:
+            price = self._price(asset)
+            if price is None:
+                self.unpriced.append((asset, amount))
+            else:
+                priced += self._convert(asset, amount, price)
+        return priced
+
+    def _price(self, asset: str) -> float | None:
+        try:
+            return self.executor.price(f"{asset}/USDT:USDT")
+        except (Refused, Unreachable):
+            return None
+
+    def _convert(self, asset: str, amount: float, price: float) -> float:
+        self.foreign_fees += amount * price
+        self.log("fee_converted", asset=asset, amount=amount, price=price)
+        return amount * price
 
     @property
     def awaits_trades(self) -> bool:
         """Whether any order has executions whose trades the exchange does not list yet, or is of unknown status."""
-        return any(
-            order.status is OrderStatus.UNKNOWN or (order.status is OrderStatus.DONE and not order.is_settled)
-            for order in self.orders
-        )
+        return any(order.status is OrderStatus.UNKNOWN or order.awaited_qty > 0.0 for order in self.orders)
 
     def _liquidation_fee(self, symbol: str, trade: Trade) -> float:
         """Return what the exchange has charged for a liquidation beside the trade's commission, quote.
@@ -324,7 +364,7 @@ class Reconciler:
         return -plain_sum(row.amount for row in rows if row.symbol == symbol and row.trade_id == trade.id)
 
     def _awaits_trades(self, symbol: str, side: PositionSide | None = None) -> bool:
-        return any(order.status is OrderStatus.DONE and not order.is_settled for order in self.orders.of(symbol, side))
+        return any(order.awaited_qty > 0.0 for order in self.orders.of(symbol, side))
 
     def _is_explained(self, mismatch: Mismatch) -> bool:
         """Return whether an order of unknown status, or one whose trades are late, may be the reason."""

@@ -18,6 +18,7 @@ from brokers.live import LiveHedgeBroker
 from feeds.live import CandleSource, CandleSteps, ClosedCandle, LiveFeed
 from gridv4_bt.config import GridConfig, backtrader_params, config_as_toml
 from gridv4_bt.core.time import BAR_MS, DAY_MS, iso
+from gridv4_bt.engine.book import Book
 from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.guards import stop2_price
 from gridv4_bt.engine.market import Market, exchange_symbol, load_market
@@ -27,10 +28,9 @@ from gridv4_bt.errors import ConfigError, LiveError
 from gridv4_bt.live.account_queries import Position
 from gridv4_bt.live.bookkeeper import Bookkeeper
 from gridv4_bt.live.clock import Clock
-from gridv4_bt.live.connection import Connection, MarketQueries, Refused, Unreachable
+from gridv4_bt.live.connection import CandleQueries, Connection, MarketQueries, Refused, Unreachable
 from gridv4_bt.live.dead_man import DEFAULT_S, RENEWALS, DeadManSwitch
 from gridv4_bt.live.executor import Executor
-from gridv4_bt.live.first_stop import FirstStop
 from gridv4_bt.live.folder_lock import FolderLock
 from gridv4_bt.live.journal import NAME, Journal
 from gridv4_bt.live.live_strategy import LiveStrategy
@@ -38,9 +38,22 @@ from gridv4_bt.live.logger import SessionLog
 from gridv4_bt.live.monitor import Limits, Monitor
 from gridv4_bt.live.own_orders import OrderStatus
 from gridv4_bt.live.private_files import make_private, write_private
+from gridv4_bt.live.protection import WATCH_S, Protection
 from gridv4_bt.live.reconciliation import Reconciler
 from gridv4_bt.live.safe_end import Ending, end_safely
 from gridv4_bt.live.state import StateFile
+from gridv4_bt.live.strangers import (
+    ADOPT,
+    REFUSE,
+    Stranger,
+    cancel_strangers,
+    describe,
+    journaled_bot,
+    last_generation,
+    open_strangers,
+    refuse,
+)
+from gridv4_bt.live.watch import Watch
 from gridv4_bt.record.run_record import SymbolRecord
 from strategies.snapshot import take_snapshot
 
@@ -61,7 +74,7 @@ class Gateway:
     client: ccxt.Exchange
     clock: Clock
     stop: threading.Event
-    watch: float = 0.0  #: seconds between checks for legs without a stop; 0: at candles only
+    watch: float = WATCH_S  #: seconds between looks at positions and stops; 0: at candles only
 
 
 @dataclass(frozen=True)
@@ -72,6 +85,7 @@ class SessionPlan:
     config: GridConfig
     folder: Path  #: state directory
     once: bool = False  #: stop after one decision and leave all orders open
+    foreign_orders: str = REFUSE  #: what to do about open orders of other bots of this product at the start
     limits: Limits = field(default_factory=Limits)
 
 
@@ -171,12 +185,72 @@ class Session:
         return executor
 
     def prepare(self) -> None:
-        """Connect, verify the account's modes and restore the state of the previous session."""
+        """Connect, verify the account's modes and restore the state of the previous session.
+
+        Raises
+        ------
+        ConfigError
+            Another bot of this product has open orders, and `SessionPlan.foreign_orders` does not say what to do.
+        """
+        self._sit_out_silence()
         executor = self.connect()
+        strangers = self._find_name(executor)
         self.reconciler = Reconciler(executor, self.journal, self.bot, self.event, since=self.clock.now())
         self.reconciler.restore(((self.saved or {}).get("broker") or {}).get("desk"))
         with self._safe_end():
+            self._settle_strangers(executor, strangers)
             self._prepare(executor)
+
+    def _sit_out_silence(self) -> None:
+        """Wait until a ban that the session before was told has passed.
+
+        Raises
+        ------
+        Unreachable
+            The session is to stop before.
+        """
+        gate = self.connection.gate
+        gate.silent_until = (self.saved or {}).get("silent_until", 0)
+        gate.on_silence = self._save_silence
+        self.connection.was_let_in = self.saved is not None
+        if gate.is_open:
+            return
+        self.event("alert", what="silenced", seconds=round(gate.wait()), text="a ban of the session before")
+        if not self.clock.wait_until(gate.silent_until):
+            raise Unreachable("it wants silence")
+
+    def _save_silence(self, until: int) -> None:
+        """Save until when nothing may be sent: a new process must not extend the ban."""
+        if self._kept:
+            self._keep({"silent_until": until})
+
+    def _find_name(self, executor: Executor) -> list[Stranger]:
+        """Return the open orders of other bots; without a state, the name is that of the journal or of their bot."""
+        journaled = journaled_bot(self.journal) if self.saved is None else None
+        self.bot = journaled or self.bot
+        found = open_strangers(executor, {self.bot}, self.plan.symbols)
+        names = {one.bot for one in found}
+        if journaled is None and self.saved is None and len(names) == 1 and self.plan.foreign_orders == ADOPT:
+            [self.bot] = names
+        return found
+
+    def _settle_strangers(self, executor: Executor, strangers: Sequence[Stranger]) -> None:
+        if self.plan.foreign_orders == REFUSE:
+            refuse(strangers)
+        reconciler, names = self.reconciler, {one.bot for one in strangers}
+        if self.plan.foreign_orders == ADOPT:
+            reconciler.names |= names
+        elif strangers:
+            cancel_strangers(reconciler, strangers)
+        if strangers:
+            text = f"{self.plan.foreign_orders}: {describe(strangers)}"
+            self.event("alert", what="foreign_orders", text=text)
+        if self.saved is None and (names or self.journal.before):
+            generation = last_generation(executor, reconciler.names, self.plan.symbols)
+            sync = reconciler.order_sync
+            sync.generation = max(sync.generation, generation)
+            text = f"the state of bot {self.bot} is gone; its orders are numbered from {sync.generation} on"
+            self.event("alert", what="state_rebuilt", text=text)
 
     def _prepare(self, executor: Executor) -> None:
         executor.set_up(self.plan.config.leverage)
@@ -195,9 +269,13 @@ class Session:
             resumed=self.saved is not None,
         )
         self._alert_left_alone()
-        self._first_stop = FirstStop(self.reconciler, self.plan.config.stop2_atr, self.event)
+        nearest = self.plan.limits.liquidation
+        symbols = self.plan.symbols
+        protection = Protection(self.reconciler, symbols, self._stop_price, nearest, self.event)
+        self._watch = Watch(self.reconciler, protection, symbols, self._books, self.event)
         if self.gateway.watch:
-            self.clock.every(self.gateway.watch, self._first_stop.check)
+            decided = {symbol: decision["bar"] for symbol, decision in self._decisions.items()}
+            self._watch.start(self.clock, self.gateway.watch, decided)
         self.clock.every(_CLOCK_PAUSE_S, self._check_clock)
         self._cerebro = self._make_cerebro(executor, cash)
 
@@ -255,21 +333,26 @@ class Session:
     def _forget_switch(self) -> None:
         """Save that the switch is off in the state saved last; the books may not be saved in the middle of a bar."""
         if self._kept.get("dead_man") and not self._switch.seconds:
-            with suppress(OSError, LiveError):
-                self._lock.check()
-                self._file.save(self._kept | {"dead_man": None})
+            self._keep({"dead_man": None})
+
+    def _keep(self, changed: dict[str, Any]) -> None:
+        """Save the state that was saved last with something changed, if it can be written."""
+        self._kept |= changed
+        with suppress(OSError, LiveError):
+            self._lock.check()
+            self._file.save(self._kept)
 
     def _stop_price(self, symbol: str, side: PositionSide, position: Position) -> float:
-        """Return where the stop of a leg belongs that has none."""
-        executor = self.reconciler.executor
-        for book in self.broker.books if self._has_books() else ():
-            if book.symbol == symbol and (stop := book.leg(side).stop) is not None:
-                return stop
-        atr = self._atr.get(symbol, 0.0)
-        tick = executor.markets[symbol].tick
-        if atr > 0.0:
-            return stop2_price(int(side), position.entry, atr, self.plan.config.stop2_atr, tick)
-        return executor.last_price(symbol) * (1.0 - int(side) * _BLIND_STOP)
+        """Return where the stop of a leg belongs that has none: where the price has not passed it, if there is one."""
+        tick = self.reconciler.executor.markets[symbol].tick
+        mark = position.mark or self.reconciler.executor.last_price(symbol)
+        decided = [book.leg(side).stop for book in self._books() if book.symbol == symbol]
+        prices = [stop for stop in decided if stop is not None]
+        if (atr := self._atr.get(symbol, 0.0)) > 0.0:
+            prices.append(stop2_price(int(side), position.entry, atr, self.plan.config.stop2_atr, tick))
+        if not prices:
+            return mark * (1.0 - int(side) * _BLIND_STOP)
+        return next((price for price in prices if int(side) * (mark - price) > 0.0), prices[-1])
 
     def flatten(self) -> None:
         """Cancel the bot's orders and close the positions of its symbols; the next session books it."""
@@ -302,7 +385,7 @@ class Session:
             if self._switch.is_due(self.plan.symbols, self.clock.now() - span_ms):
                 self._renew_dead_man_switch(seconds)
 
-        self.clock.every(pause, renew_when_due)
+        self.clock.every(pause, renew_when_due, in_pauses=True)
         self.event("dead_man_armed", seconds=seconds)
 
     def _renew_dead_man_switch(self, seconds: int) -> None:
@@ -318,30 +401,16 @@ class Session:
                 fired |= self._switch.renewed(symbol, seconds, self.clock.now())
         if not seconds:
             self._switch.off(self.clock.now())
-        if fired and self._has_books():
-            self._put_back()
-
-    def _put_back(self) -> None:
-        """Place the exits again that the dead man's switch has cancelled; entries wait for the next decision."""
-        sync = self.reconciler.order_sync
-        adding, sync.adding = sync.adding, False
-        try:
-            self.reconciler.poll(self.plan.symbols)
-            for book in self.broker.books:
-                if not self.reconciler.was_stopped(book.symbol):
-                    self.reconciler.carry_out(book)
-        except (Refused, Unreachable) as failure:
-            self.event("alert", what="not_carried_out", text=str(failure))
-        finally:
-            sync.adding = adding
+        self._watch.exits_are_gone |= fired and bool(self._books())
 
     def _may_have_orders(self) -> bool:
         """Return whether this bot may have sent an order, now or in a session before."""
-        return bool(self._kept) or self._has_books()
+        return bool(self._kept) or bool(self._books())
 
-    def _has_books(self) -> bool:
-        """Return whether the books of this session are those of the account: it has read or restored them."""
-        return bool(getattr(getattr(self, "broker", None), "has_begun", False))
+    def _books(self) -> Sequence[Book]:
+        """Return the books of the account, none before this session has read or restored them."""
+        broker: LiveHedgeBroker | None = getattr(self, "broker", None)
+        return broker.books if broker is not None and getattr(broker, "has_begun", False) else ()
 
     # --- what a strategy reports
 
@@ -363,13 +432,13 @@ class Session:
         self._write_records(symbol, row)
         self.save()
         self.bars += 1
+        self._watch.decided(symbol, bar)
         figures = dict(zip(LOG_COLUMNS, row.tolist(), strict=True))
         self.monitor.bar(figures, self.connection.calls, self.connection.failures)
 
     def carried_out(self, strategy: LiveStrategy) -> None:
         """Update watch, heartbeat and screen once the orders of a decision are placed."""
         self._atr[strategy.market.symbol] = strategy.atr[0]
-        self._first_stop.decided(strategy.market.symbol, strategy.atr[0])
         figures = self.monitor.figures
         adding = self.reconciler.order_sync.adding
         self._read_rules()
@@ -390,6 +459,7 @@ class Session:
             "broker": self.broker.to_json(self._seen_by_all()) if begun else (self.saved or {}).get("broker"),
             "files": self.log.sizes(),
             "dead_man": self._switch.to_json(),
+            "silent_until": self.connection.gate.silent_until,
         }
         self._file.save(self._kept)
         self.journal.forget_until(self._journaled)
@@ -455,7 +525,7 @@ class Session:
             )
 
     def _read_markets(self) -> dict[str, Market]:
-        self.connection.call(lambda: self.gateway.client.load_markets(True))
+        self.connection.call(lambda: self.gateway.client.load_markets(True), is_public=True)
         exchange = MarketQueries(self.connection)
         rules = {symbol: exchange.rules(symbol) for symbol in self.plan.symbols}
         path = self.plan.folder / "markets.json"  # in the shape of the packaged table
@@ -489,7 +559,7 @@ class Session:
         candle_steps = CandleSteps()
         for symbol in sorted(self.plan.symbols):  # as in a backtest, see `make_feeds`
             name, server_time = executor.unified_symbol(symbol), self.connection.server_time
-            source = CandleSource(self.gateway.client, name, self.clock, self.event, server_time)
+            source = CandleSource(CandleQueries(self.connection), name, self.clock, self.event, server_time)
             # The history of the first session, so that the indicators are the same.
             first = max(self._first.get(symbol, end), end - longest_memory_bars(config) * BAR_MS)
             if (end - first) // BAR_MS <= config.warm_up:  # a new symbol, or a config that needs a longer history

@@ -4,21 +4,18 @@ Both need the exchange only, so that a full disk or a bug does not prevent them.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import LiveError
-from gridv4_bt.live.account_queries import Position, RawAnswer
+from gridv4_bt.live.account_queries import RawAnswer
 from gridv4_bt.live.connection import Refused, Unreachable
 from gridv4_bt.live.ids import OrderId, OrderKey, Purpose, parse_id
 from gridv4_bt.live.own_orders import Order, OrderStatus
+from gridv4_bt.live.protection import StopPrice
 from gridv4_bt.live.reconciliation import Reconciler
 
 _PAUSES_S = (0.0, 0.0, 1.0, 2.0, 4.0)  # before each look at what is left
-
-#: ``price(symbol, side, position)`` returns where the stop of a leg belongs.
-StopPrice = Callable[[str, PositionSide, Position], float]
 
 
 @dataclass
@@ -104,7 +101,7 @@ def _known_entries(reconciler: Reconciler, symbol: str) -> int:
 
 def _own_name(reconciler: Reconciler, order_id: str) -> OrderId | None:
     name = parse_id(order_id)
-    return name if name is not None and name.bot == reconciler.bot else None
+    return name if name is not None and name.bot in reconciler.names else None
 
 
 def _stray(symbol: str, order_id: str, name: OrderId, info: RawAnswer) -> Order:

@@ -31,6 +31,7 @@ from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.engine.warm_up import history_bars
 from gridv4_bt.errors import LiveError
 from gridv4_bt.exchange.api import Api
+from gridv4_bt.exchange.client import ServerClock
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Fault, Faults, random_faults
 from gridv4_bt.exchange.server import ServerThread
@@ -286,7 +287,7 @@ def _live(url: str, folder: str) -> None:
     path = Path(folder)
     config: GridConfig = load_config(path / "chaos.toml")
     stop = threading.Event()
-    clock = PaperClock(url, float("inf"), stop)
+    clock = PaperClock(ServerClock(url), float("inf"), stop)
     gateway = gateway_at(url, clock, stop)
     with CheckedSession(SessionPlan([SYMBOL], config, path / "state"), gateway, lambda title, text: None) as session:
         session.report = path / "chaos.jsonl"

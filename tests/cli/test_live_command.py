@@ -24,6 +24,7 @@ from gridv4_bt.config import load_config
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.exchange.api import Api
+from gridv4_bt.exchange.client import ServerClock
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
@@ -186,7 +187,7 @@ def test_no_key_is_in_any_file_log_alert_or_error(tmp_path, caplog):
     alerts = []
     with ServerThread(Api(exchange, key=MINE.key, secret=MINE.secret, faults=faults)) as server:
         stop = threading.Event()
-        place = gateway_at(server.url, PaperClock(server.url, float("inf"), stop), stop, MINE)
+        place = gateway_at(server.url, PaperClock(ServerClock(server.url), float("inf"), stop), stop, MINE)
         plan = SessionPlan([SYMBOL], config, tmp_path / "state")
         with Session(plan, place, lambda title, text: alerts.append(title + text)) as session:
             session.prepare()

@@ -6,6 +6,7 @@ import backtrader as bt
 import ccxt
 import pytest
 
+from feeds.exchange import MarketDataClient
 from feeds.live import BAR_MS, SETTLE_MS, CandleSource, CandleSteps, ClosedCandle, LiveFeed
 from gridv4_bt.core.time import HOUR_MS
 
@@ -80,7 +81,9 @@ def make(now: int, bars: int, **params):
     """Return a feed of which `bars` more candles close after `now`, its client and what was logged."""
     clock = Steps(now, now // BAR_MS * BAR_MS + bars * BAR_MS + SETTLE_MS)
     client, log = Client(clock), []
-    source = CandleSource(client, "BTC/USDT:USDT", clock, lambda kind, **fields: log.append((kind, fields)))
+    source = CandleSource(
+        MarketDataClient(client, clock.sleep), "BTC/USDT:USDT", clock, lambda kind, **fields: log.append((kind, fields))
+    )
     feed = LiveFeed(source=source, name="BTCUSDT", **params)
     feed.setenvironment(bt.Cerebro())
     return feed, client, log
@@ -174,7 +177,7 @@ def pair(failure):
     first, _, _ = make(T0 + 5 * BAR_MS, 3, steps=together)
     clock, asked = first.p.source.clock, []
     client = Client(clock)
-    source = CandleSource(client, "BTC/USDT:USDT", clock, lambda kind, **fields: None)
+    source = CandleSource(MarketDataClient(client, clock.sleep), "BTC/USDT:USDT", clock, lambda kind, **fields: None)
     second = LiveFeed(source=source, name="ETHUSDT", steps=together)
     second.setenvironment(bt.Cerebro())
     for feed in (first, second):

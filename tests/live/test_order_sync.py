@@ -18,6 +18,7 @@ from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.messages import error_response
 from gridv4_bt.exchange.server import ServerThread
+from gridv4_bt.live.account_queries import Position
 from gridv4_bt.live.failures import Failure, Reaction
 from gridv4_bt.live.ids import Purpose, parse_id
 from gridv4_bt.live.order_diff import Unbooked
@@ -132,7 +133,18 @@ def test_a_leg_that_was_closed_in_part_only_is_not_said_to_be_flat(market):
 
 
 class InstantExecutor:
-    """An executor whose orders are all accepted and whose cancels all succeed."""
+    """An executor whose orders are all accepted and whose cancels all succeed.
+
+    `held` and `second` are the quantity of every leg by the positions and by the account.
+    """
+
+    held = second = 0.0
+
+    def positions(self, symbol):
+        return {side: Position(self.held, 100.0, 0.0) for side in PositionSide}
+
+    def quantities(self):
+        return {(SYMBOL, side): self.second for side in PositionSide}
 
     def place_all(self, orders):
         for order in orders:
@@ -208,6 +220,20 @@ def test_a_stop_stays_where_the_leg_was_opened_again_after_the_candle(leg):
     assert leg.stop.status is OrderStatus.DONE
 
 
+@pytest.mark.parametrize(("held", "second"), [(0.014, 0.0), (0.0, 0.014), (0.014, 0.014)])
+def test_no_stop_is_cancelled_while_positions_or_account_show_a_quantity(leg, held, second):
+    """Late trades: by the books the leg is flat, at the exchange it is not."""
+    leg.executor.held, leg.executor.second = held, second
+    for _ in range(2):
+        leg.leg.tracker.close(0, leg.leg.tracker.qtys[0])
+    leg.leg.stop = None
+    leg.carry_out()
+    assert leg.stop.status is OrderStatus.OPEN
+    leg.executor.held = leg.executor.second = 0.0
+    leg.carry_out()
+    assert leg.stop.status is OrderStatus.DONE
+
+
 class RefusingExecutor(InstantExecutor):
     """An executor that refuses what a set of purposes names."""
 
@@ -248,7 +274,8 @@ def test_a_close_that_did_not_happen_reaches_a_person(refused, label):
 
 
 def test_orders_refused_three_bars_running_reach_a_person_once(refused):
-    for _ in range(5):
+    for bar in range(5):
+        refused.book.bar = Bar(bar * 900_000)
         refused.leg.exits[1] = 101.0
         refused.leg.place(-1, Entry(95.0, 0.01, 0.01))
         refused.carry_out()
@@ -258,6 +285,7 @@ def test_orders_refused_three_bars_running_reach_a_person_once(refused):
 
 def test_a_bar_without_a_refusal_begins_the_count_anew(refused):
     for bar in range(5):
+        refused.book.bar = Bar(bar * 900_000)
         refused.order_sync._executor.purposes = () if bar == 2 else (Purpose.ENTRY,)
         refused.leg.place(-1, Entry(95.0 - bar, 0.01, 0.01))
         refused.carry_out()

@@ -12,6 +12,8 @@ from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.market import load_market
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.account_queries import Position, Trade
+from gridv4_bt.live.connection import Refused
+from gridv4_bt.live.failures import Failure, Reaction
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
 from gridv4_bt.live.order_diff import Unbooked, diff_leg
 from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, OrderStatus
@@ -35,6 +37,24 @@ def test_commission_in_bnb_is_converted_and_remembered():
     assert reconciler._fee(trade) == pytest.approx(0.18)
     assert reconciler.foreign_fees == pytest.approx(0.18)  # it did not leave the USDT wallet
     assert events == [("fee_converted", {"asset": "BNB", "amount": 0.0003, "price": 600.0})]
+
+
+def test_commission_in_an_asset_without_a_price_is_charged_once_it_has_one():
+    prices, events = {}, []
+
+    def price(name):
+        if name not in prices:
+            raise Refused(Failure(Reaction.BUG, None, "binanceusdm does not have market symbol"))
+        return prices[name]
+
+    reconciler = a_reconciler(events, price=price)
+    trade = Trade(1, "1", LONG, True, 0.01, 50_000.0, 0.0003, "BFUSD", True, 0)
+    assert reconciler._fee(trade) == 0.0 and reconciler.price_fees() == 0.0
+    assert reconciler.unpriced == [("BFUSD", 0.0003)]
+    assert [fields["what"] for kind, fields in events if kind == "alert"] == ["fee_unpriced"]
+    prices["BFUSD/USDT:USDT"] = 600.0
+    assert reconciler.price_fees() == pytest.approx(0.18) == reconciler.foreign_fees
+    assert reconciler.unpriced == []
 
 
 class Scene:
@@ -199,19 +219,3 @@ def test_trades_of_the_time_in_one_way_mode_are_passed_over(market):
     for i, trade in enumerate(trades):
         trades[i] = replace(trade, time=trade.time - 10 * 86_400_000)
     assert scene.live(until=2).bars == 2
-
-
-def test_a_leg_may_lack_a_stop_when_its_last_entry_was_filled_while_being_cancelled():
-    scene = Scene()
-    reconciler = a_reconciler([])
-    reconciler.orders = scene.orders
-    assert not reconciler.may_lack_stop("BTCUSDT", LONG)
-    reconciler.orders.drop(scene.order(Purpose.STOP, 0))
-    for order in scene.orders.of("BTCUSDT", LONG, Purpose.ENTRY):
-        order.status, order.executed = OrderStatus.DONE, 0.02
-    assert reconciler.may_lack_stop("BTCUSDT", LONG)
-    for order in scene.orders.of("BTCUSDT", LONG, Purpose.ENTRY):
-        reconciler.orders.drop(order)
-    assert not reconciler.may_lack_stop("BTCUSDT", LONG)
-    reconciler.positions["BTCUSDT"] = {LONG: Position(0.03, 100.0, 0.0)}
-    assert reconciler.may_lack_stop("BTCUSDT", LONG)

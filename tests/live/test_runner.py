@@ -290,7 +290,7 @@ def test_an_order_of_a_killed_process_is_given_up_only_when_it_would_come_too_la
 
 
 def test_a_wrong_key_halts_with_a_cure(market):
-    scene = market(bars=5, faults=[{"kind": "error", "code": -2015, "status": 401, "on": "/fapi/v1/positionSide/dual"}])
+    scene = market(bars=5, faults=[{"kind": "error", "code": -2015, "status": 401, "on": "/fapi/v1/leverageBracket"}])
     with ServerThread(scene.api) as server, pytest.raises(LiveError, match="check the key"), scene.session(server.url):
         pass
 
@@ -309,9 +309,10 @@ def test_the_requests_of_a_candle_are_few(market):
 
 
 def test_a_session_stopped_before_its_first_decision_can_be_started_again(market):
-    scene = market(bars=6, faults=[{"kind": "gateway", "on": "GET /fapi/v1/openAlgoOrders", "times": 0}])
+    scene = market(bars=6)
     with ServerThread(scene.api) as server:
         with scene.session(server.url) as session:
+            scene.api.faults = Faults([Fault(kind="gateway", on="GET /fapi/v1/openAlgoOrders", times=0)])
             scene.stop.set()
             session.run()
         assert session.bars == 0

@@ -170,7 +170,7 @@ def test_exits_are_put_back_at_the_next_start_and_the_audit_names_the_switch(mar
 
 def test_after_an_outage_exits_are_put_back_between_two_candles(market):
     """The renewals fail for a quarter of an hour; the first that succeeds puts the exits back."""
-    scene = market(bars=30, settings=(*LIVELY, "regime=none"))
+    scene = market(bars=30, settings=(*LIVELY, "regime=none"), watch=20.0)
     with ServerThread(scene.api) as server, scene.session(server.url) as session:
         session.arm_dead_man_switch(300)
 

@@ -1,0 +1,107 @@
+"""Orders of this product that are not the bot's: of another bot on the account, or of one whose state is lost."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gridv4_bt.core.time import DAY_MS
+from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.errors import ConfigError
+from gridv4_bt.live.account_queries import RawAnswer
+from gridv4_bt.live.executor import Executor
+from gridv4_bt.live.ids import OrderKey, Purpose, parse_id
+from gridv4_bt.live.journal import Journal
+from gridv4_bt.live.own_orders import Order, OrderStatus
+from gridv4_bt.live.reconciliation import Reconciler
+
+#: What a session may do about them at its start.
+REFUSE, ADOPT, CANCEL = CHOICES = ("refuse", "adopt", "cancel")
+_HISTORY_MS = 6 * DAY_MS  # the exchange lists the orders of a week
+#: Generations skipped after those that the exchange still knows: it forgets cancelled orders after three days.
+_FORGOTTEN_GENERATIONS = 1_000
+
+
+class Stranger(NamedTuple):
+    """An open order of another bot of this product."""
+
+    bot: str
+    order: Order
+
+
+def open_strangers(executor: Executor, names: set[str], symbols: Sequence[str]) -> list[Stranger]:
+    """Return the open orders of this product that belong to none of the named bots."""
+    found = []
+    for symbol in symbols:
+        for order_id, info in executor.open_orders(symbol).items():
+            name = parse_id(order_id)
+            if name is not None and name.bot not in names:
+                order = _order(OrderKey(symbol, name.side, name.purpose, name.ref), order_id, info)
+                found.append(Stranger(name.bot, order))
+    return found
+
+
+def describe(strangers: Sequence[Stranger]) -> str:
+    """Return how many orders which bots have."""
+    counts: dict[tuple[str, str], int] = defaultdict(int)
+    for one in strangers:
+        counts[one.bot, one.order.key.symbol] += 1
+    return ", ".join(f"{count} of bot {bot} for {symbol}" for (bot, symbol), count in counts.items())
+
+
+def refuse(strangers: Sequence[Stranger]) -> None:
+    """Refuse to start beside them.
+
+    Raises
+    ------
+    ConfigError
+        There are any.
+    """
+    if strangers:
+        raise ConfigError(
+            f"the account has open orders of this product that are not this bot's: {describe(strangers)}. Another bot "
+            "may be running there, or this state directory is not the one it had. Stop that bot or give its "
+            "--state-dir; or --foreign-orders adopt (go on as that bot: its stops stay, its entries and exits are "
+            "replaced) or cancel (cancel them; stops of legs that are held stay)"
+        )
+
+
+def journaled_bot(journal: Journal) -> str | None:
+    """Return the bot whose orders a journal holds, the last one's; None for an empty journal."""
+    names = [parse_id(item["id"]) for record in journal.before for item in record["orders"]]
+    return next((name.bot for name in reversed(names) if name is not None), None)
+
+
+def last_generation(executor: Executor, bots: set[str], symbols: Sequence[str]) -> int:
+    """Return a generation that no order of the bots has reached, by all orders that the exchange still knows."""
+    since = executor.connection.clock.now() - _HISTORY_MS
+    found = [0]
+    for symbol in symbols:
+        ids = [str(row["clientOrderId"]) for row in executor.all_orders(symbol, since)]
+        ids += [str(row["clientAlgoId"]) for row in executor.conditional_orders(symbol)]
+        names = [name for one in ids if (name := parse_id(one)) is not None and name.bot in bots]
+        found += [name.generation for name in names]
+    return max(found) + _FORGOTTEN_GENERATIONS
+
+
+def cancel_strangers(reconciler: Reconciler, strangers: Sequence[Stranger]) -> int:
+    """Cancel them and return how many; a stop of a leg that is held is taken over instead."""
+    executor = reconciler.executor
+    held = {leg for leg, position in executor.all_positions().items() if position.qty > 0.0}
+    cancelled = 0
+    for _, order in strangers:
+        leg: tuple[str, PositionSide] = (order.key.symbol, order.key.side)
+        if order.key.purpose is Purpose.STOP and leg in held:
+            reconciler.orders.add(order)
+            continue
+        executor.cancel(order)
+        cancelled += 1
+    return cancelled
+
+
+def _order(key: OrderKey, order_id: str, info: RawAnswer) -> Order:
+    is_stop = key.purpose is Purpose.STOP
+    closes_all = str(info.get("closePosition")).lower() == "true"
+    qty = float("inf") if is_stop and closes_all else float(info.get("origQty") or info.get("quantity") or 0.0)
+    price = float(info.get("triggerPrice" if is_stop else "price") or 0.0)
+    number = str(info.get("orderId") or info.get("algoId"))
+    return Order(order_id, key, qty, price, status=OrderStatus.OPEN, exchange_id=number)
