@@ -13,6 +13,7 @@ from busy_market import busy_market
 
 pytest.importorskip("aiohttp")
 
+from feeds.candles import CandleFeed
 from feeds.synthetic import SYMBOL
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.config import load_config
@@ -23,8 +24,10 @@ from gridv4_bt.exchange.client import ServerClock
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
+from gridv4_bt.live.ids import parse_id
 from gridv4_bt.live.paper import PaperClock, gateway_at
 from gridv4_bt.live.runner import Session, SessionPlan
+from gridv4_bt.validation.laws import Laws
 
 #: Small steps, so that much happens in few bars.
 LIVELY = ("floor_pct=0.003", "k=0.8", "levels=4")
@@ -38,7 +41,8 @@ class Market:
     bars: int = 36
     first: int = 4_560  # much is traded from here on, and both legs are held for long
     settings: tuple = LIVELY
-    watch: float = 0.0  # seconds between looks inside a candle
+    watch: float = 0.0  #: seconds between looks inside a candle; 0 where a test is about something else
+    by_minute: bool = False
     faults: list = field(default_factory=list)
     alerts: list = field(default_factory=list)
     second: str = ""  #: another symbol in the same wallet: an earlier stretch, at a fifteenth of the price
@@ -47,12 +51,21 @@ class Market:
     def __post_init__(self):
         self.config = load_config(BUSY_FILE, list(self.settings))
         self.data = self._data()
-        feeds = make_feeds(self.data)
-        start = int(feeds[0].candles.time[history_bars(self.config)])
+        feeds = self._minutes() if self.by_minute else make_feeds(self.data)
+        start = int(self.data[0].candles["time"].iloc[history_bars(self.config)].timestamp() * 1000)
         rules = {one.symbol: load_market_history(one.symbol) for one in self.data}
         self.exchange = Exchange(feeds, rules, self.config, 10_000.0, start)
-        self.api = Api(self.exchange, faults=Faults([Fault(**rule) for rule in self.faults]))
+        self.laws = Laws(intent)
+        faults = Faults([Fault(**rule) for rule in self.faults])
+        self.api = Api(self.exchange, faults=faults, observe=self.laws.observe)
         self.stop = threading.Event()
+
+    def _minutes(self):
+        """The same stretch by the minute: orders are filled inside the candles too."""
+        market = busy_market(days=60)
+        end = self.first + history_bars(self.config) + self.bars
+        minutes = market.minutes.iloc[15 * self.first : 15 * end].reset_index(drop=True)
+        return [CandleFeed(dataname=minutes, funding=market.funding, name=SYMBOL, interval="1m")]
 
     def _data(self):
         market = busy_market(days=60)
@@ -97,6 +110,12 @@ class Market:
                 between(session)
             session.run()
             return session
+
+
+def intent(client_id):
+    """What an order of a bot of ours is for."""
+    name = parse_id(client_id)
+    return None if name is None else name[:-1]
 
 
 def events(scene, kind):

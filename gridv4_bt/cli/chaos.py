@@ -29,7 +29,7 @@ def run_chaos(
     seeds: Annotated[int, typer.Option(help="How many seeds.", min=1)] = 12,
     first: Annotated[int, typer.Option(help="The first seed.", min=0)] = 1,
     bars: Annotated[int, typer.Option(help="Bars of each seed.", min=25)] = 500,
-    trouble: Annotated[float, typer.Option(help="Share of requests that meet a fault.", min=0.0, max=0.5)] = 0.03,
+    trouble: Annotated[float, typer.Option(help="Share of requests that meet a fault.", min=0.0, max=0.5)] = 0.003,
     kills: Annotated[float, typer.Option(help="Kills per bar, on average.", min=0.0, max=1.0)] = 0.03,
     faults: Annotated[
         str, typer.Option(help="Kinds of faults: usual, or all: also answers that are late, empty, stale or wrong.")

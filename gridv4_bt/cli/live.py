@@ -42,18 +42,20 @@ from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.warm_up import history_bars, with_live_history
 from gridv4_bt.errors import ConfigError, GridV4Error, LiveError
 from gridv4_bt.exchange.client import ServerClock
+from gridv4_bt.live.abilities import lacking
 from gridv4_bt.live.ccxt_client import KEY, SECRET, make_client, read_keys, read_settings
 from gridv4_bt.live.ccxt_store import ccxtbt_client
 from gridv4_bt.live.clock import WallClock
-from gridv4_bt.live.connection import Refused, Unreachable
+from gridv4_bt.live.connection import Connection, Refused, Unreachable
 from gridv4_bt.live.dead_man import DEFAULT_S
 from gridv4_bt.live.kept_parameters import NEW_DEFAULTS, KeptParameters, kept_parameters
 from gridv4_bt.live.monitor import NOTIFY, notifier, serve_metrics
-from gridv4_bt.live.paper import PaperClock, gateway_at, paper_gateway
+from gridv4_bt.live.paper import PaperClock, gateway_at, paper_gateway, server_gateway
 from gridv4_bt.live.preflight import run_preflight
 from gridv4_bt.live.runner import Gateway, Session, SessionPlan, exchange_symbols
 from gridv4_bt.live.state import StateFile
 from gridv4_bt.live.status import status_display
+from gridv4_bt.live.strangers import CHOICES, REFUSE
 
 #: Exit codes beside 0 (stopped, or the paper market is over) and 2 (bad input).
 SYSTEM_FAILED = 1
@@ -61,7 +63,6 @@ NEEDS_A_PERSON = 3
 FAILED_CHECK = 4
 AS_THEY_WERE = "Orders and stops at the exchange stay as they are."
 BARS_A_DAY = 96
-_WATCH = 60.0  #: seconds between checks for a leg that was opened since the last candle
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -91,7 +92,13 @@ def live(
     cash: Cash = 10_000.0,
     cache_dir: CacheDir = None,
     demo: Annotated[bool, typer.Option("--demo", help="Trade in the exchange's demo environment.")] = False,
-    endpoint: Annotated[str, typer.Option(help="Address of a local exchange (gridv4 exchange) to trade at.")] = "",
+    endpoint: Annotated[
+        str,
+        typer.Option(
+            help="Address to trade at: a local exchange (gridv4 exchange), or any server that speaks Binance's REST "
+            "(with your keys)."
+        ),
+    ] = "",
     config: Config = None,
     setting: Settings = [],
     state_dir: Annotated[
@@ -122,6 +129,12 @@ def live(
         typer.Option(help="Audit once a day and alert beyond this drift, fraction of the start equity; 0: never."),
     ] = 0.0,
     metrics: Annotated[int, typer.Option(help="Port on 127.0.0.1 for Prometheus; 0: none.", min=0, max=65_535)] = 0,
+    foreign_orders: Annotated[
+        str,
+        typer.Option(
+            help="Open orders of another bot of this product: refuse to start, adopt (go on as that bot) or cancel."
+        ),
+    ] = REFUSE,
     new_defaults: Annotated[
         bool,
         typer.Option(
@@ -143,7 +156,7 @@ def live(
     named = load_config(config, setting)
     # The exchange of --paper ends with the bot, and --once leaves its orders on purpose.
     span = dead_man if dead_man is not None else 0 if paper or once else DEFAULT_S
-    _check_options(symbol, paper, demo, endpoint, store, span, max_drift, cash)
+    _check_options(symbol, paper, demo, endpoint, store, span, max_drift, cash, foreign_orders)
     console = Console(quiet=quiet)
     _log_to(console)
     stop = threading.Event()
@@ -176,7 +189,7 @@ def live(
         )
         if kept is not None and StateFile(folder, gateway.name).peek() is None:  # a paper market that was over
             kept, parameters = None, fresh
-        plan = SessionPlan(symbols, parameters, folder, once)
+        plan = SessionPlan(symbols, parameters, folder, once, foreign_orders=foreign_orders)
         differing = {} if kept is None else kept.differing(parameters, fresh)
         if kept is not None:
             _print_kept(kept, differing, console)
@@ -279,9 +292,12 @@ def _failures(
 
 
 def _check_options(
-    symbol: list[str], paper: bool, demo: bool, endpoint: str, store: str, dead_man: int, max_drift: float, cash: float
-) -> None:
+    symbol: list[str], paper: bool, demo: bool, endpoint: str, store: str, dead_man: int, max_drift: float,
+    cash: float, foreign_orders: str,
+) -> None:  # fmt: skip
     check_cash(cash)
+    if foreign_orders not in CHOICES:
+        raise ConfigError(f"--foreign-orders {foreign_orders}: {', '.join(CHOICES)}")
     if paper + demo + bool(endpoint) > 1:
         raise ConfigError("--paper, --demo and --endpoint name different places; give one")
     if not symbol and not paper:
@@ -338,19 +354,47 @@ def _gateway(
         return
     if endpoint:
         endpoint = endpoint.rstrip("/")
+        names = exchange_symbols(symbol)
         try:
             clock = PaperClock(ServerClock(endpoint), speed, stop)
-        except (OSError, ValueError, LookupError):
-            cause = "no local exchange answers there; start it with gridv4 exchange"
+        except OSError:
+            cause = "no server answers there; start a local exchange with gridv4 exchange"
             raise OSError(errno.ECONNREFUSED, cause, f"--endpoint {endpoint}") from None
-        yield gateway_at(endpoint, clock, stop, name=endpoint), exchange_symbols(symbol)
+        except (ValueError, LookupError):  # it has no clock of ours
+            yield _other_server(endpoint, names, stop, console), names
+            return
+        yield gateway_at(endpoint, clock, stop, name=endpoint), names
         return
     keys = read_keys(Path.cwd())
     client = make_client(keys, demo=demo)
     if store == "ccxtbt":
         settings = {"apiKey": keys.key, "secret": keys.secret, "timeout": client.timeout, "options": client.options}
         client = ccxtbt_client("USDT", settings, demo)
-    yield Gateway("demo" if demo else "binance", client, WallClock(stop), stop, _WATCH), exchange_symbols(symbol)
+    yield Gateway("demo" if demo else "binance", client, WallClock(stop), stop), exchange_symbols(symbol)
+
+
+def _other_server(endpoint: str, symbols: list[str], stop: threading.Event, console: Console) -> Gateway:
+    """Return the gateway to a server that is not our local exchange; print what it lacks.
+
+    Raises
+    ------
+    ConfigError
+        It does not speak Binance's REST, or lacks something that a session needs.
+    """
+    gateway = server_gateway(endpoint, read_keys(Path.cwd()), stop)
+    connection = Connection(gateway.client, gateway.clock, lambda kind, **fields: None)
+    try:
+        connection.resync()
+        missing = lacking(
+            connection,
+            symbols[0],
+            lambda one: console.print(f"[yellow]{endpoint} has no {one.path}: {one.without}[/]", highlight=False),
+        )
+    except (Unreachable, Refused, LiveError) as failure:
+        raise ConfigError(f"--endpoint {endpoint}: it does not answer as Binance's REST does ({failure})") from None
+    if missing:
+        raise ConfigError(f"--endpoint {endpoint}: it lacks {', '.join(missing)}, which a session needs")
+    return gateway
 
 
 def _paper_candles(

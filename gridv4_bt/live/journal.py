@@ -68,6 +68,11 @@ class Journal:
         sync_folder(self._folder)
 
 
+def journaled_ids(folder: Path) -> list[str]:
+    """Return the client order ids in the journal of a state directory, oldest first; the file stays as it is."""
+    return [str(item["id"]) for record in _read(folder / NAME)[0] for item in record["orders"]]
+
+
 def _line(record: dict[str, Any]) -> str:
     text = strict_json.dumps(record)
     return f'{text[:-1]},"crc":{zlib.crc32(text.encode())}}}\n'

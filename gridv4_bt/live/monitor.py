@@ -59,7 +59,7 @@ class Monitor:
         self._limits = limits
         self._notify = notify
         self._monotonic = monotonic
-        self._sent: dict[tuple[str, str], float] = {}
+        self._sent: dict[tuple[str, str, str], float] = {}
         self._peak = 0.0
         self._calls: deque[tuple[int, int]] = deque(maxlen=_CALLS_WATCHED)
         self.figures: dict[str, float] = {}  #: of the latest bar, by name
@@ -73,8 +73,8 @@ class Monitor:
             self.alert(_ALERTS[kind], event=kind, **fields)
 
     def alert(self, what: str, **fields: Any) -> None:
-        """Send an alert, unless one of the same kind and symbol was sent within the last hour."""
-        key = (what, str(fields.get("symbol", "")))
+        """Send an alert, unless one of the same kind and symbol, and bar if it names one, was sent in the last hour."""
+        key = (what, str(fields.get("symbol", "")), str(fields.get("bar", "")))
         now = self._monotonic()
         if now - self._sent.get(key, -_REPEAT_S) < _REPEAT_S:
             return

@@ -22,7 +22,7 @@ from gridv4_bt.exchange.database import Database
 from gridv4_bt.exchange.embedded import EmbeddedClock, embedded_session
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.live.ccxt_client import Keys, make_client
-from gridv4_bt.live.clock import Clock, PeriodicTask
+from gridv4_bt.live.clock import Clock, PeriodicTask, WallClock
 from gridv4_bt.live.connection import Unreachable
 from gridv4_bt.live.logger import move_aside
 from gridv4_bt.live.runner import Gateway
@@ -197,6 +197,13 @@ def _open(folder: Path, exchange: Exchange) -> tuple[Database, bool]:
         path.unlink()
     move_aside(folder)
     return Database(path), False
+
+
+def server_gateway(url: str, keys: Keys, stop: threading.Event) -> Gateway:
+    """Return the gateway to any server that speaks Binance's REST, on this machine's clock set by its own."""
+    client = make_client(keys, wired_session(url))
+    client.enableRateLimit = True
+    return Gateway(url, client, WallClock(stop), stop)
 
 
 def gateway_at(url: str, clock: Clock, stop: threading.Event, keys: Keys = _KEYS, name: str = "paper") -> Gateway:

@@ -11,10 +11,13 @@ from gridv4_bt.live.connection import Connection, Refused, Unreachable
 from gridv4_bt.live.dead_man import DEFAULT_S, RENEWALS
 from gridv4_bt.live.executor import Executor
 from gridv4_bt.live.ids import parse_id
+from gridv4_bt.live.protection import WATCH_S
 
 _LARGEST_CLOCK_ERROR_MS = 500
 #: Request weight of a candle without order changes: klines, both lists of open orders, trades, positions, balance.
 _WEIGHT_PER_CANDLE = 1 + 1 + 1 + 5 + 5 + 5
+#: Every 20 s all positions and the symbol's stops are looked at, each minute its open orders of both kinds.
+_WEIGHT_WATCH = round(15 * 60 / WATCH_S) * (5 + 1) + 15 * 2
 #: The dead man's switch is renewed three times in its 600 s, with weight 10.
 _WEIGHT_DEAD_MAN = 10 * -(-15 * 60 * RENEWALS // DEFAULT_S)
 
@@ -99,7 +102,7 @@ def _orders(executor: Executor, config: GridConfig, bot: str) -> Iterator[Findin
 
 
 def _budget(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
-    weight = (_WEIGHT_PER_CANDLE + _WEIGHT_DEAD_MAN) * len(executor.markets)
+    weight = (_WEIGHT_PER_CANDLE + _WEIGHT_WATCH + _WEIGHT_DEAD_MAN) * len(executor.markets)
     changes = 2 * config.levels * len(executor.markets)
-    text = f"about {weight} of 2,400 weight a candle, and up to {changes} cancels and {changes} orders when all moves"
-    yield Finding("rate budget", weight + changes < 2_000 and changes < 300, text)
+    text = f"about {weight} of 36,000 weight a candle, and up to {changes} cancels and {changes} orders when all moves"
+    yield Finding("rate budget", weight + changes < 18_000 and changes < 300, text)

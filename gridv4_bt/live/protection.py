@@ -6,6 +6,7 @@ has gone would be bare. So the exchange's positions and stops are looked at betw
 
 from collections.abc import Callable, Sequence
 
+from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.account_queries import Position, RawAnswer
@@ -16,6 +17,8 @@ from gridv4_bt.live.own_orders import OrderStatus
 from gridv4_bt.live.reconciliation import Reconciler
 
 WATCH_S = 20.0  #: seconds between two looks
+#: After the close of a candle, ms, its decision is at work, which places stops first.
+_CANDLE_MS = 10_000
 #: Conditional orders that limit a loss.
 _STOP_TYPES = ("STOP", "STOP_MARKET", "TRAILING_STOP_MARKET")
 
@@ -59,7 +62,8 @@ class Protection:
         LiveError
             A person is needed.
         """
-        if not self._executor.connection.gate.is_open:
+        connection = self._executor.connection
+        if not connection.gate.is_open or connection.clock.now() % BAR_MS < _CANDLE_MS:
             return
         try:
             self._held = self._positions()

@@ -32,7 +32,7 @@ from gridv4_bt.live.connection import CandleQueries, Connection, MarketQueries, 
 from gridv4_bt.live.dead_man import DEFAULT_S, RENEWALS, DeadManSwitch
 from gridv4_bt.live.executor import Executor
 from gridv4_bt.live.folder_lock import FolderLock
-from gridv4_bt.live.journal import NAME, Journal
+from gridv4_bt.live.journal import NAME, Journal, journaled_ids
 from gridv4_bt.live.live_strategy import LiveStrategy
 from gridv4_bt.live.logger import SessionLog
 from gridv4_bt.live.monitor import Limits, Monitor
@@ -48,7 +48,7 @@ from gridv4_bt.live.strangers import (
     Stranger,
     cancel_strangers,
     describe,
-    journaled_bot,
+    last_bot,
     last_generation,
     open_strangers,
     refuse,
@@ -226,7 +226,7 @@ class Session:
 
     def _find_name(self, executor: Executor) -> list[Stranger]:
         """Return the open orders of other bots; without a state, the name is that of the journal or of their bot."""
-        journaled = journaled_bot(self.journal) if self.saved is None else None
+        journaled = last_bot(self._lost_ids)
         self.bot = journaled or self.bot
         found = open_strangers(executor, {self.bot}, self.plan.symbols)
         names = {one.bot for one in found}
@@ -245,8 +245,8 @@ class Session:
         if strangers:
             text = f"{self.plan.foreign_orders}: {describe(strangers)}"
             self.event("alert", what="foreign_orders", text=text)
-        if self.saved is None and (names or self.journal.before):
-            generation = last_generation(executor, reconciler.names, self.plan.symbols)
+        if self.saved is None and (names or self._lost_ids):
+            generation = last_generation(executor, reconciler.names, self.plan.symbols, self._lost_ids)
             sync = reconciler.order_sync
             sync.generation = max(sync.generation, generation)
             text = f"the state of bot {self.bot} is gone; its orders are numbered from {sync.generation} on"
@@ -496,6 +496,8 @@ class Session:
         self._file = StateFile(plan.folder, self.gateway.name)
         loaded = self._file.load()
         self.saved = loaded.content
+        is_lost = self.saved is None and not loaded.notices  # else the files are those of another place
+        self._lost_ids = journaled_ids(plan.folder) if is_lost else []
         self.log = SessionLog(plan.folder, (self.saved or {}).get("files", {}), len(plan.symbols) > 1, self._set_aside)
         self.monitor = Monitor(plan.folder, plan.limits, notify)
         for notice in loaded.notices:

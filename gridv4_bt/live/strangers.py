@@ -10,7 +10,6 @@ from gridv4_bt.errors import ConfigError
 from gridv4_bt.live.account_queries import RawAnswer
 from gridv4_bt.live.executor import Executor
 from gridv4_bt.live.ids import OrderKey, Purpose, parse_id
-from gridv4_bt.live.journal import Journal
 from gridv4_bt.live.own_orders import Order, OrderStatus
 from gridv4_bt.live.reconciliation import Reconciler
 
@@ -65,22 +64,21 @@ def refuse(strangers: Sequence[Stranger]) -> None:
         )
 
 
-def journaled_bot(journal: Journal) -> str | None:
-    """Return the bot whose orders a journal holds, the last one's; None for an empty journal."""
-    names = [parse_id(item["id"]) for record in journal.before for item in record["orders"]]
-    return next((name.bot for name in reversed(names) if name is not None), None)
+def last_bot(ids: Sequence[str]) -> str | None:
+    """Return the bot of the last of its ids in a journal, None if there is none."""
+    names = [name for one in ids if (name := parse_id(one)) is not None]
+    return names[-1].bot if names else None
 
 
-def last_generation(executor: Executor, bots: set[str], symbols: Sequence[str]) -> int:
-    """Return a generation that no order of the bots has reached, by all orders that the exchange still knows."""
+def last_generation(executor: Executor, bots: set[str], symbols: Sequence[str], journaled: Sequence[str]) -> int:
+    """Return a generation that no order of the bots has reached, by the journal and all that the exchange knows."""
     since = executor.connection.clock.now() - _HISTORY_MS
-    found = [0]
+    ids = list(journaled)
     for symbol in symbols:
-        ids = [str(row["clientOrderId"]) for row in executor.all_orders(symbol, since)]
+        ids += [str(row["clientOrderId"]) for row in executor.all_orders(symbol, since)]
         ids += [str(row["clientAlgoId"]) for row in executor.conditional_orders(symbol)]
-        names = [name for one in ids if (name := parse_id(one)) is not None and name.bot in bots]
-        found += [name.generation for name in names]
-    return max(found) + _FORGOTTEN_GENERATIONS
+    names = [name for one in ids if (name := parse_id(one)) is not None and name.bot in bots]
+    return max((name.generation for name in names), default=0) + _FORGOTTEN_GENERATIONS
 
 
 def cancel_strangers(reconciler: Reconciler, strangers: Sequence[Stranger]) -> int:
