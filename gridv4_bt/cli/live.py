@@ -357,12 +357,12 @@ def _gateway(
         names = exchange_symbols(symbol)
         try:
             clock = PaperClock(ServerClock(endpoint), speed, stop)
-        except OSError:
-            cause = "no server answers there; start a local exchange with gridv4 exchange"
-            raise OSError(errno.ECONNREFUSED, cause, f"--endpoint {endpoint}") from None
         except (ValueError, LookupError):  # it has no clock of ours
             yield _other_server(endpoint, names, stop, console), names
             return
+        except OSError:
+            cause = "no server answers there; start a local exchange with gridv4 exchange"
+            raise OSError(errno.ECONNREFUSED, cause, f"--endpoint {endpoint}") from None
         yield gateway_at(endpoint, clock, stop, name=endpoint), names
         return
     keys = read_keys(Path.cwd())

@@ -4,6 +4,9 @@ ccxt chooses its exceptions by the address of the exchange, so its addresses are
 requests for Binance to the local server and refuses every other host.
 """
 
+import http.client
+import json
+import weakref
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -105,12 +108,17 @@ class WiredAsyncSession:
 
 
 class ServerClock:
-    """The clock of a local exchange, which it also advances."""
+    """The clock of a local exchange, which it also advances.
+
+    It is asked many times a bar, so it uses the plain HTTP client of Python. Its methods raise OSError if there is no
+    answer, and ValueError or LookupError if it is not that of a local exchange.
+    """
 
     def __init__(self, base: str) -> None:
-        self._base = base
-        self._session = requests.Session()
-        self._session.trust_env = False
+        parts = urlsplit(base)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(parts.hostname or "", parts.port, timeout=600)
+        weakref.finalize(self, self._connection.close)
 
     def now(self) -> int:
         """Return the exchange's time, ms."""
@@ -118,30 +126,34 @@ class ServerClock:
 
     def sleep(self, seconds: float) -> None:
         """Advance the exchange's time."""
-        self._ask("advance", {"ms": round(seconds * 1000)})
+        self._ask("POST", "advance", {"ms": round(seconds * 1000)})
 
     def next_bar(self, bars: int = 1) -> dict[str, Any]:
         """Advance the exchange to the next open, `bars` times, and return its state."""
-        return self._ask("advance", {"bars": bars})
+        return self._ask("POST", "advance", {"bars": bars})
 
     def advance_to(self, time_ms: int) -> dict[str, Any]:
         """Advance the exchange to a time, ms, or to the end of its candles, and return its state."""
-        return self._ask("advance", {"until": time_ms})
+        return self._ask("POST", "advance", {"until": time_ms})
 
     def state(self) -> dict[str, Any]:
         """Return the state of the exchange (see `gridv4_bt.exchange.control`)."""
-        return self._checked(self._session.get(f"{self._base}/gridv4/state", timeout=30))
+        return self._ask("GET", "state", {})
 
     def close(self) -> None:
         """Close the connection."""
-        self._session.close()
+        self._connection.close()
 
-    def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        return self._checked(self._session.post(f"{self._base}/gridv4/{path}", json=body, timeout=600))
-
-    def _checked(self, answer: requests.Response) -> dict[str, Any]:
-        content = answer.json()
-        if answer.status_code != 200:
+    def _ask(self, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        text = json.dumps(body) if method == "POST" else None
+        try:
+            self._connection.request(method, f"/gridv4/{path}", text, {"Content-Type": "application/json"})
+            answer = self._connection.getresponse()
+            content = json.loads(answer.read())
+        except (http.client.HTTPException, OSError) as error:
+            self._connection.close()  # the next request opens a new one
+            raise ConnectionError(str(error)) from error
+        if answer.status != 200:
             raise ValueError(content["error"])
         return content
 

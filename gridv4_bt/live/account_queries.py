@@ -88,10 +88,14 @@ class AccountQueries:
 
     def open_orders(self, symbol: str) -> dict[str, RawAnswer]:
         """Return the raw open orders of a symbol, conditional ones included, by client order id."""
+        conditional = {str(row["clientAlgoId"]): row for row in self.conditional_orders(symbol)}
+        return self.plain_orders(symbol) | conditional
+
+    def plain_orders(self, symbol: str) -> dict[str, RawAnswer]:
+        """Return the raw open orders of a symbol that are not conditional, by client order id."""
         request = {"symbol": symbol}
-        plain: list[RawAnswer] = self.connection.call(lambda: self._client.fapiPrivateGetOpenOrders(request))
-        found = {str(row["clientOrderId"]): row for row in plain}
-        return found | {str(row["clientAlgoId"]): row for row in self.conditional_orders(symbol)}
+        rows: list[RawAnswer] = self.connection.call(lambda: self._client.fapiPrivateGetOpenOrders(request))
+        return {str(row["clientOrderId"]): row for row in rows}
 
     def conditional_orders(self, symbol: str) -> list[RawAnswer]:
         """Return the raw open conditional orders of a symbol."""

@@ -121,11 +121,11 @@ class PaperClock:
         for pause in _PATIENCE:
             try:
                 return question()
-            except (requests.RequestException, ValueError):
+            except (OSError, ValueError):
                 time.sleep(pause)  # the exchange may be restarting
         try:
             return question()
-        except requests.RequestException:
+        except OSError:
             raise Unreachable("the local exchange is gone") from None
 
 

@@ -16,8 +16,8 @@ from gridv4_bt.live.protection import WATCH_S
 _LARGEST_CLOCK_ERROR_MS = 500
 #: Request weight of a candle without order changes: klines, both lists of open orders, trades, positions, balance.
 _WEIGHT_PER_CANDLE = 1 + 1 + 1 + 5 + 5 + 5
-#: Every 20 s all positions and the symbol's stops are looked at, each minute its open orders of both kinds.
-_WEIGHT_WATCH = round(15 * 60 / WATCH_S) * (5 + 1) + 15 * 2
+#: Every 20 s all positions and the symbol's stops are looked at, each minute its open orders.
+_WEIGHT_WATCH = round(15 * 60 / WATCH_S) * (5 + 1) + 15
 #: The dead man's switch is renewed three times in its 600 s, with weight 10.
 _WEIGHT_DEAD_MAN = 10 * -(-15 * 60 * RENEWALS // DEFAULT_S)
 

@@ -228,7 +228,7 @@ class Session:
         """Return the open orders of other bots; without a state, the name is that of the journal or of their bot."""
         journaled = last_bot(self._lost_ids)
         self.bot = journaled or self.bot
-        found = open_strangers(executor, {self.bot}, self.plan.symbols)
+        found = open_strangers(executor.open_orders, {self.bot}, self.plan.symbols)
         names = {one.bot for one in found}
         if journaled is None and self.saved is None and len(names) == 1 and self.plan.foreign_orders == ADOPT:
             [self.bot] = names

@@ -1,7 +1,7 @@
 """Orders of this product that are not the bot's: of another bot on the account, or of one whose state is lost."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gridv4_bt.core.time import DAY_MS
@@ -27,11 +27,13 @@ class Stranger(NamedTuple):
     order: Order
 
 
-def open_strangers(executor: Executor, names: set[str], symbols: Sequence[str]) -> list[Stranger]:
-    """Return the open orders of this product that belong to none of the named bots."""
+def open_strangers(
+    query: Callable[[str], dict[str, RawAnswer]], names: set[str], symbols: Sequence[str]
+) -> list[Stranger]:
+    """Return the open orders of this product that belong to none of the named bots; `query` lists those of a symbol."""
     found = []
     for symbol in symbols:
-        for order_id, info in executor.open_orders(symbol).items():
+        for order_id, info in query(symbol).items():
             name = parse_id(order_id)
             if name is not None and name.bot not in names:
                 order = _order(OrderKey(symbol, name.side, name.purpose, name.ref), order_id, info)

@@ -91,7 +91,8 @@ class Watch:
     def _look_for_strangers(self) -> None:
         """Add no entries while another bot of this product trades on the account; one look may be wrong."""
         try:
-            found = open_strangers(self._reconciler.executor, self._reconciler.names, self._symbols)
+            query = self._reconciler.executor.plain_orders  # one that trades has entries or exits
+            found = open_strangers(query, self._reconciler.names, self._symbols)
         except (Refused, Unreachable):
             return  # the next candle tells if it lasts
         if not found:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.ccxt_client import KEY, SECRET, Keys, read_keys
+from gridv4_bt.live.connection import Unreachable
 from gridv4_bt.live.paper import PaperClock, gateway_at
 from gridv4_bt.live.runner import Session, SessionPlan
 
@@ -191,7 +193,8 @@ def test_no_key_is_in_any_file_log_alert_or_error(tmp_path, caplog):
         plan = SessionPlan([SYMBOL], config, tmp_path / "state")
         with Session(plan, place, lambda title, text: alerts.append(title + text)) as session:
             session.prepare()
-            session.run()
+            with suppress(Unreachable):  # the market's clock stands at its end: the last orders may stay unknown
+                session.run()
             assert session.connection.failures > 3
             told = [repr(session.__dict__), repr(session.connection.__dict__), repr(place), str(MINE), f"{MINE!r}"]
     texts = [path.read_text(encoding="utf-8", errors="replace") for path in (tmp_path / "state").rglob("*.*")]
