@@ -1,6 +1,7 @@
 """A leg that is opened between two candles has its stop before the next one."""
 
 from datetime import datetime
+from types import SimpleNamespace
 
 import pytest
 from live_market import events
@@ -9,6 +10,9 @@ from feeds.synthetic import SYMBOL
 from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.server import ServerThread
+from gridv4_bt.live.account_queries import Position
+from gridv4_bt.live.own_orders import OrderRegistry
+from gridv4_bt.live.protection import Protection
 
 
 def test_a_leg_opened_inside_a_candle_has_a_stop_within_a_minute(market):
@@ -93,3 +97,120 @@ def test_where_the_price_is_through_the_first_stop_already_it_rests_right_below(
         session.clock.every(60.0, trade)
         session._cerebro.run()
     assert seen == [pytest.approx(0.999, abs=1e-4)]
+
+
+# --- without a server: what is seen, and what follows
+
+SYMBOL_ = "BTCUSDT"
+
+
+class Account:
+    """An executor that answers what it is told to; `stops` are the rows of open conditional orders."""
+
+    def __init__(self, **held):
+        self.held, self.second, self.stops, self.weight = held, held, [], []
+        gate = SimpleNamespace(is_open=True)
+        self.connection = SimpleNamespace(gate=gate, clock=SimpleNamespace(now=lambda: 60_000))
+
+    def all_positions(self):
+        self.weight.append(5)
+        return {(SYMBOL_, PositionSide[side]): position for side, position in self.held.items()}
+
+    def quantities(self):
+        self.weight.append(5)
+        return {(SYMBOL_, PositionSide[side]): position.qty for side, position in self.second.items()}
+
+    def conditional_orders(self, symbol):
+        self.weight.append(1)
+        return self.stops
+
+
+def watched(account, orders=True):
+    """A protection, the stops it has placed, and its alerts."""
+    placed, alerts = [], []
+    reconciler = SimpleNamespace(
+        executor=account,
+        orders=OrderRegistry(),
+        has_open_orders=lambda symbol: orders,
+        see_conditional=lambda symbol, row: None,
+        order_sync=SimpleNamespace(rest_stop=lambda symbol, side, price: placed.append((side.name, price)) or True),
+    )
+    log = lambda kind, **fields: alerts.append(fields["what"]) if kind == "alert" else None  # noqa: E731
+    price = lambda symbol, side, position: position.entry - 10.0 * int(side)  # noqa: E731
+    return Protection(reconciler, [SYMBOL_], price, 0.10, log), placed, alerts
+
+
+def stop(side, qty=0.0, closes_all=True, kind="STOP_MARKET"):
+    closing = "SELL" if side == "LONG" else "BUY"
+    return {
+        "positionSide": side, "side": closing, "orderType": kind, "quantity": str(qty), "closePosition": closes_all,
+        "clientAlgoId": "by-hand", "algoId": 1,
+    }  # fmt: skip
+
+
+HELD = Position(1.0, 100.0, 0.0, 101.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "is_bare"),
+    [
+        ([], True),
+        ([stop("LONG")], False),
+        ([stop("SHORT")], True),
+        ([stop("LONG", 1.0, closes_all=False)], False),
+        ([stop("LONG", 0.4, closes_all=False)], True),
+        ([stop("LONG", 0.4, closes_all=False), stop("LONG", 0.6, closes_all=False)], False),
+        ([stop("LONG", kind="TAKE_PROFIT_MARKET")], True),
+        ([stop("LONG", kind="TRAILING_STOP_MARKET")], False),
+        ([stop("LONG") | {"side": "BUY"}], True),
+    ],
+)
+def test_a_leg_is_bare_unless_stops_close_all_of_it(rows, is_bare):
+    account = Account(LONG=HELD)
+    account.stops = rows
+    protection, placed, _ = watched(account)
+    protection.check()
+    assert placed == ([("LONG", 90.0)] if is_bare else [])
+
+
+def test_one_look_costs_6_of_weight_for_a_symbol():
+    account = Account(LONG=HELD, SHORT=HELD)
+    account.stops = [stop("LONG"), stop("SHORT")]
+    watched(account)[0].check()
+    assert sum(account.weight) == 6
+
+
+def test_where_nothing_is_held_or_ordered_only_positions_are_asked_for():
+    account = Account()
+    watched(account, orders=False)[0].check()
+    assert account.weight == [5]
+
+
+def test_positions_answered_as_none_are_believed_only_if_the_account_agrees():
+    account = Account(LONG=HELD)
+    protection, placed, _ = watched(account)
+    protection.check()
+    account.held = {}
+    protection.check()
+    assert len(placed) == 2  # it is still held, and bare
+    account.second = {}
+    protection.check()
+    protection.check()
+    assert len(placed) == 2
+    assert account.weight[-2:] == [5, 1]  # once known, the account is not asked again
+
+
+def test_in_a_silence_nothing_is_asked():
+    account = Account(LONG=HELD)
+    account.connection.gate.is_open = False
+    watched(account)[0].check()
+    assert account.weight == []
+
+
+@pytest.mark.parametrize(("liquidation", "is_near"), [(92.0, True), (90.0, False), (0.0, False), (109.0, True)])
+def test_the_exchanges_own_liquidation_price_is_warned_of(liquidation, is_near):
+    account = Account(LONG=Position(1.0, 100.0, liquidation, 101.0))
+    account.stops = [stop("LONG")]
+    protection, _, alerts = watched(account)
+    protection.check()
+    assert alerts == (["liquidation_near"] if is_near else [])
