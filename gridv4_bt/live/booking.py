@@ -109,7 +109,7 @@ class BarBooking:
             tracker = leg.tracker
             held = {fill_id: tracker.qtys[i] - leaving[fill_id] for i, fill_id in enumerate(tracker.ids)}
             met = [tracker.ids[i] for i in stoppable(self._book, leg, part.price)]
-            shares = {fill_id: held[fill_id] for fill_id in met}
+            shares = {fill_id: held[fill_id] for fill_id in met if held[fill_id] > 0.0}
             left = part.qty - plain_sum(shares.values())
             if abs(left) > LOT_NOISE * part.qty:  # the bar does not say which fills it closed: the oldest first
                 shares, left = _oldest_first(held, part.qty)

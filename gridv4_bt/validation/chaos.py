@@ -242,7 +242,6 @@ class _Storm(Faults):
 
     def go_on(self, exchange: Exchange) -> None:
         self.requests += 1
-        _one_order_per_intent(self.api.exchange, self._result)
         if is_calm(self.api.exchange.now):
             self.api.limits.lift()
             self.api.clocks.clear()
@@ -270,16 +269,6 @@ def _intent(client_id: str) -> tuple[Any, ...] | None:
     """Return what an order of ours is for: all parts of its id but the generation."""
     name = parse_id(client_id)
     return None if name is None else name[:-1]
-
-
-def _one_order_per_intent(exchange: Exchange, result: Result) -> None:
-    """Note where two open orders serve one purpose."""
-    intents = Counter(_intent(order.client_id) for order in exchange.order_records.open_orders())
-    del intents[None]
-    for intent, count in intents.items():
-        text = f"{count} orders stand for {intent}"
-        if count > 1 and text not in result.broken:
-            result.broken.append(text)
 
 
 def _kill(process: Any) -> None:

@@ -185,7 +185,8 @@ class Laws:
         for one in (*records.open_orders(), *records.open_algos()):
             intent = self._intent(one.client_id)
             if intent is not None:
-                found[intent].append(one.client_id)
+                # Two rules may close parts of one fill at one candle: two intents, which only their sizes tell apart.
+                found[intent, one.qty if one.type == "MARKET" else 0.0].append(one.client_id)
         for names in found.values():
             if len(names) > 1 and (key := tuple(names)) not in self._reported:
                 self._reported.add(key)

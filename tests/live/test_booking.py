@@ -208,6 +208,24 @@ def without_closed_parts(state: dict) -> dict:
     return state | {"legs": legs}
 
 
+def test_a_stop_closes_what_an_exit_of_the_same_bar_has_left():
+    """By the minute both can be met within a candle: the exit first, then the stop closes the other fill alone."""
+    book = one_fill(0.004)
+    book.account.open_fill(SYMBOL, book.long.tracker, 0.009, 100.0, 0, 0, 0.01, 0.0002, True)
+    book.long.stop = 99.5
+    order = exit_order(book, orders := OrderRegistry())
+    key = OrderKey(SYMBOL, PositionSide.LONG, Purpose.STOP, 0)
+    orders.add(stop := Order(make_id("g4", key, 2), key, float("inf"), 99.5, status=OrderStatus.DONE))
+    done = [
+        execution(order.id, 0.004, 101.0, opens=False, number=1),
+        execution(stop.id, 0.009, 99.5, opens=False, number=2),
+    ]
+    book_bars([BarBooking(book, orders, done)])
+    closed = sorted((trade.trade_id, str(trade.label), round(trade.qty, 9)) for trade in book.account.closed)
+    assert closed == [(1, "grid", 0.004), (2, "stop2", 0.009)]
+    assert book.long.tracker.ids == [] and book.long.stop is None
+
+
 def test_what_others_close_takes_the_oldest_fills_and_is_told():
     book = one_fill(0.004)
     book.account.open_fill(SYMBOL, book.long.tracker, 0.002, 99.0, 0, 0, 0.01, 0.0002, True)

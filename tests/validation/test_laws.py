@@ -177,6 +177,18 @@ def test_one_after_the_other_and_orders_of_others_keep_it(bot):
     assert bot.broken() == {}
 
 
+@pytest.mark.parametrize(("sizes", "breaches"), [((0.4, 0.3), 0), ((0.1, 0.1), 1)])
+def test_one_close_sent_twice_breaks_it_parts_of_a_fill_closed_by_two_rules_do_not(sizes, breaches):
+    bot = Bot([STILL] * 3 + [(*STILL[:4], 0.0)] * 9)  # without trades a market order waits
+    bot.hold()
+    bot.protect(2)
+    bot.wait(3 * 900)
+    for number, qty in enumerate(sizes, start=7):
+        bot.market("SELL", "LONG", qty, newClientOrderId=f"{CLOSE}.{number}")
+    assert len(bot.exchange.order_records.open_orders()) == 2
+    assert bot.broken().get(Law.ONE, 0) == breaches
+
+
 def test_two_stops_of_one_leg_break_it(bot):
     bot.hold()
     bot.protect(2, qty=1.0)
