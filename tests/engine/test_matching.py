@@ -15,6 +15,7 @@ from gridv4_bt.engine.matching import (
     is_idle,
     market_price,
     note_first_exit,
+    note_prices,
     order_close,
     order_matters,
     stop_hit,
@@ -346,6 +347,25 @@ def test_prices_far_below_one_are_prices(exchange):
     assert trades(exchange) == [(LONG, TradeLabel.STOP2, 1.0, pytest.approx(0.44 * 0.9998))] * 2
 
 
+@pytest.mark.parametrize(
+    ("side", "stop", "beyond", "met", "price"),
+    [(LONG, 95.0, 94.5, 97.0, 95.0 * 0.9998), (SHORT, 105.0, 105.5, 103.0, 105.0 * 1.0002)],
+)
+def test_a_stop_takes_what_was_met_before_it_in_whatever_order_the_fills_are_kept(
+    exchange, side, stop, beyond, met, price
+):
+    # a single order fills after the ladder, though the market may have met it first
+    book = exchange.book
+    exchange.show(book, 100, 107, 93, 100)
+    for entry in (beyond, met, beyond):
+        hold(exchange, side, 1.0, entry, time=book.bar.time)
+    leg = book.leg(side)
+    leg.stop = stop
+    fill_stops(book)
+    assert [(trade.entry, trade.exit) for trade in exchange.account.closed] == [(met, pytest.approx(price))]
+    assert (leg.tracker.prices, leg.stop, leg.leg.stopped) == ([beyond, beyond], None, 1)
+
+
 def test_stop_comes_before_the_exit_of_the_same_bar(exchange):
     book = exchange.book
     fill = hold(exchange, LONG, 1.0, 100.0)
@@ -457,6 +477,51 @@ def test_stop_of_one_side_leaves_the_exits_of_the_other(exchange):
 # --- the book
 
 
+def test_a_new_book_holds_its_market_account_and_costs_and_no_orders(exchange):
+    book = exchange.book
+    market = book.market
+    assert (book.symbol, market.symbol, book.brackets) == ("X", "X", market.brackets)
+    assert (book.account, book.costs) == (exchange.account, Costs(0.0002, 0.0005, 0.0002, False))
+    assert book.legs == (book.long, book.short)
+    for leg, side in ((book.long, LONG), (book.short, SHORT)):
+        assert (leg.side, leg.sign, leg.leg.sign, leg.tracker.side) == (side, int(side), int(side), side)
+        assert (leg.levels, leg.entries, leg.exits, leg.closes, leg.stop) == (0, {}, {}, [], None)
+        assert leg.leg is leg.tracker.leg and leg.fills is leg.tracker.columns
+        assert book.leg(side) is leg
+
+
+def test_costs_fill_by_touch_unless_told_otherwise():
+    assert Costs(0.0, 0.0, 0.0).through is False
+
+
+def test_a_stop_is_a_price_or_none(exchange):
+    leg = exchange.book.long
+    leg.stop = 95.0
+    assert (leg.stop, leg.leg.stop, leg.leg.has_stop) == (95.0, 95.0, 1)
+    leg.stop = None
+    assert (leg.stop, leg.leg.has_stop) == (None, 0)
+    assert leg.leg.stop != leg.leg.stop  # NaN, which no price reaches
+
+
+def test_a_fill_that_is_gone_takes_its_exit_along_and_the_last_one_the_stop(exchange):
+    leg = exchange.book.long
+    first, second = hold(exchange, LONG, 1.0, 100.0), hold(exchange, LONG, 1.0, 99.0)
+    leg.exits, leg.stop = {first: 101.0, second: 100.0}, 90.0
+    leg.tracker.close(0, 1.0)
+    leg.forget(first)
+    assert (leg.exits, leg.stop) == ({second: 100.0}, 90.0)
+    leg.tracker.close(0, 1.0)
+    leg.forget(second)
+    assert (leg.exits, leg.stop) == ({}, None)
+
+
+def test_unrealized_is_that_of_both_legs(exchange):
+    hold(exchange, LONG, 2.0, 100.0)
+    hold(exchange, SHORT, 1.0, 103.0)
+    # -10 and +8
+    assert exchange.book.unrealized(95.0) == -2.0
+
+
 def test_close_oldest_takes_the_first_fills_first(exchange):
     book = exchange.book
     hold(exchange, LONG, 0.1, 100.0)
@@ -469,6 +534,22 @@ def test_close_oldest_takes_the_first_fills_first(exchange):
         (98.0, pytest.approx(0.1)),
     ]
     assert book.long.tracker.qtys == pytest.approx([0.2])
+
+
+@pytest.mark.parametrize("qty", [0.0, -1.0])
+def test_close_oldest_of_nothing_closes_nothing(exchange, qty):
+    hold(exchange, LONG, 0.1, 100.0)
+    close_oldest(exchange.book, exchange.book.long, qty, 100.0, MANUAL, maker=False)
+    assert exchange.account.closed == []
+
+
+def test_close_oldest_of_more_than_is_held_closes_all(exchange):
+    hold(exchange, SHORT, 0.1, 100.0)
+    hold(exchange, SHORT, 0.2, 100.0)
+    close_oldest(exchange.book, exchange.book.short, INFINITY, 90.0, MANUAL, maker=True)
+    assert trades(exchange) == [(SHORT, TradeLabel.MANUAL, 0.1, 90.0), (SHORT, TradeLabel.MANUAL, 0.2, 90.0)]
+    # maker fees: 0.3 * 90 * 0.02 %
+    assert exchange.account.fees == pytest.approx(0.0054)
 
 
 def test_close_oldest_leaves_no_dust_of_summed_lots(exchange):
@@ -853,6 +934,24 @@ def test_a_fill_that_is_being_closed_whole_is_not_closed_again(exchange):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("asked", "closed"), [(1e9, []), (0.5e9, [1.0])])
+def test_a_rest_within_the_noise_of_what_is_asked_is_not_closed(exchange, asked, closed):
+    # of 2 units 1 is being closed; 1e-9 of a thousand million is the other one
+    book = exchange.book
+    hold(exchange, LONG, 2.0, 100.0)
+    order_close(book, book.long, 0, 1.0, STOP1)
+    assert order_close(book, book.long, 0, asked, GRID) is bool(closed)
+    assert [close.qty for close in book.long.closes[1:]] == closed
+
+
+def test_what_is_being_closed_of_one_fill_says_nothing_about_another(exchange):
+    book = exchange.book
+    first, second = hold(exchange, LONG, 1.0, 100.0), hold(exchange, LONG, 1.0, 100.0)
+    assert order_close(book, book.long, 0, 1.0, STOP1)
+    assert order_close(book, book.long, 1, 1.0, STOP1)
+    assert [(close.fill_id, close.qty) for close in book.long.closes] == [(first, 1.0), (second, 1.0)]
+
+
 def test_a_close_that_was_ordered_makes_the_next_bar_busy(exchange):
     book = exchange.book
     hold(exchange, LONG, 1.0, 100.0)
@@ -868,6 +967,50 @@ def test_exits_are_counted_and_the_one_that_the_market_meets_first_is_known(exch
     book.long.exits = {first: 103.0, second: 102.0}
     note_first_exit(book.long)
     assert (book.long.leg.exit_count, book.long.leg.first_exit) == (2, 102.0)
+
+
+@pytest.mark.parametrize(
+    ("held", "noted"),
+    [
+        ((), (95.0, 105.0, 0)),  # the entries alone
+        ((LONG,), (95.0, 103.0, 1)),
+        ((SHORT,), (97.0, 105.0, 2)),
+        ((LONG, SHORT), (97.0, 103.0, 3)),
+    ],
+)
+def test_the_prices_between_which_nothing_fills_and_the_market_orders_are_noted(exchange, held, noted):
+    book = exchange.book
+    for level, price in ((-2, 93.0), (-1, 95.0), (1, 105.0), (2, 107.0)):
+        book.leg(LONG if level < 0 else SHORT).place(level, Entry(price, 1.0, 0.01))
+    for side, exits, closes in ((LONG, (104.0, 103.0), 1), (SHORT, (96.0, 97.0), 2)):
+        if side in held:
+            leg = book.leg(side)
+            leg.exits = {hold(exchange, side, 1.0, 100.0): price for price in exits}
+            leg.closes = [MarketClose(next(iter(leg.exits)), 0.1, TradeLabel.GAP)] * closes
+    note_prices(book)
+    state = book.state
+    assert (state.buy_below, state.sell_above, state.market_orders, state.orders_changed) == (*noted, 0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "idle"),
+    [(95.1, 104.9, True), (95.0, 104.9, False), (95.1, 105.0, False), (90.0, 104.9, False), (95.1, 110.0, False)],
+)
+@pytest.mark.parametrize("orders", ["entries", "exits", "stops"])
+def test_a_bar_is_idle_that_touches_no_order(exchange, orders, low, high, idle):
+    # an order at 95 below the market and one at 105 above it
+    book = exchange.book
+    if orders == "entries":
+        book.long.place(-1, Entry(95.0, 1.0, 0.01))
+        book.short.place(1, Entry(105.0, 1.0, 0.01))
+    else:
+        long, short = hold(exchange, LONG, 1.0, 100.0), hold(exchange, SHORT, 1.0, 100.0)
+        if orders == "exits":
+            book.long.exits, book.short.exits = {long: 105.0}, {short: 95.0}
+        else:
+            book.long.stop, book.short.stop = 95.0, 105.0
+    exchange.show(book, 100, high, low, 100)
+    assert is_idle(book) is idle
 
 
 @pytest.mark.parametrize("side", [LONG, SHORT])

@@ -3,7 +3,8 @@
 import pytest
 
 from gridv4_bt.engine.account import Account
-from gridv4_bt.engine.book import Bar, Book, Costs, Entry
+from gridv4_bt.engine.book import Bar, Book, Costs, Entry, MarketClose
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.market import load_market
 from gridv4_bt.engine.matching import is_idle
 from gridv4_bt.engine.orders import OrderType, SingleOrder, SingleOrders
@@ -81,6 +82,57 @@ def test_the_ladder_of_a_symbol_has_its_turn_before_the_single_orders_and_entrie
     venue.trade([book])
     assert told.names == ["market", "ladder 99", "entry", "exit"]
     assert book.long.tracker.qty == pytest.approx(2.0)
+
+
+def two_symbols():
+    """A venue with two books, each with 1 LONG and 1 SHORT at 100, and the list of what it reports."""
+    account, told = Account(1e6), []
+
+    def report(book):
+        told.append((book.symbol, [(one.side.name, one.opens, one.price) for one in account.executions]))
+        account.executions.clear()
+
+    venue = Venue(account, SingleOrders(Silent()), 0.0, report)
+    venue.books = books = tuple(Parted(symbol, account, [bar(0)]) for symbol in ("BTCUSDT", "ETHUSDT"))
+    for place, book in enumerate(books):
+        book.state.place = place
+        for leg in book.legs:
+            account.open_fill(book.symbol, leg.tracker, 1.0, 100.0, 0, 0, 0.01, 0.0, True)
+        book.stand_at(bar(1, 90.0, 110.0))
+        book.orders_changed()
+    account.executions.clear()
+    return venue, books, told
+
+
+def test_market_orders_of_both_legs_close_at_the_open_of_their_symbol():
+    venue, (btc, eth), told = two_symbols()
+    for book in (btc, eth):
+        for leg in book.legs:
+            leg.closes.append(MarketClose(leg.tracker.ids[0], 1.0, TradeLabel.GAP))
+    venue.open([eth])
+    assert told == [("ETHUSDT", [("LONG", False, 100.0), ("SHORT", False, 100.0)])]
+    assert (bool(btc.state.fresh), bool(eth.state.fresh)) == (False, True)
+    venue.open([btc])
+    assert told[1:] == [("BTCUSDT", [("LONG", False, 100.0), ("SHORT", False, 100.0)])]
+    assert (bool(btc.state.fresh), bool(eth.state.fresh)) == (True, False)
+
+
+def test_a_phase_ends_for_all_symbols_before_the_next_begins():
+    venue, books, told = two_symbols()
+    for book in books:
+        long, short = book.legs
+        long.place(-1, Entry(95.0, 1.0, 0.01))
+        short.place(1, Entry(104.0, 1.0, 0.01))
+        long.exits[long.tracker.ids[0]] = 108.0
+        short.stop = 106.0
+        book.orders_changed()
+        assert not is_idle(book)
+    venue.trade(books)
+    entries = [("LONG", True, 95.0), ("SHORT", True, 104.0)]
+    stops = [("SHORT", False, 106.0)] * 2
+    exits = [("LONG", False, 108.0)]
+    assert told == [(name, events) for events in (entries, stops, exits) for name in ("BTCUSDT", "ETHUSDT")]
+    assert [book.state.orders_changed for book in books] == [1, 1]
 
 
 # --- liquidation, at a maintenance margin of less than 1 %
