@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridv4_bt.engine.book import Bar, Costs, Entry, MarketClose
+from gridv4_bt.engine.book_access import cancel_orders
 from gridv4_bt.engine.labels import GRID, MANUAL, STOP1, TradeLabel
 from gridv4_bt.engine.matching import (
     fills,
@@ -181,6 +182,7 @@ def test_entry_fills_at_its_price_even_if_the_bar_opens_beyond(exchange):
     assert (fill.qty, fill.price, fill.spacing_pct, fill.fee) == (1.0, 98.0, 0.02, pytest.approx(0.0196))
     assert fill.time == book.bar.time
     assert book.long.entries == {}
+    assert (exchange.account.maker_executions, exchange.account.taker_executions) == (1, 0)
 
 
 def test_short_entry_fills_at_its_price_without_gap_improvement(exchange):
@@ -450,6 +452,22 @@ def test_fill_opened_in_a_bar_takes_no_profit_in_it(exchange):
     assert exchange.account.closed == []
 
 
+def test_entries_and_exits_are_maker_and_all_else_is_taker(exchange):
+    book, account = exchange.book, exchange.account
+    first, second, _ = (hold(exchange, LONG, 1.0, 100.0) for _ in range(3))
+    account.maker_executions = 0
+    book.long.closes = [MarketClose(first, 1.0, TradeLabel.GAP)]
+    book.long.exits = {second: 101.0}
+    book.short.place(1, Entry(101.0, 1.0, 0.01))
+    exchange.show(book, 100, 102, 99, 100)
+    exchange.match(book)
+    assert (account.maker_executions, account.taker_executions) == (2, 1)
+    book.long.stop = 95.0
+    exchange.show(book, 96, 96, 94, 95)
+    exchange.match(book)
+    assert (account.maker_executions, account.taker_executions) == (2, 2)
+
+
 def test_two_exits_of_one_bar(exchange):
     book = exchange.book
     first, second = hold(exchange, LONG, 1.0, 100.0), hold(exchange, SHORT, 2.0, 100.0)
@@ -486,6 +504,7 @@ def test_a_new_book_holds_its_market_account_and_costs_and_no_orders(exchange):
     for leg, side in ((book.long, LONG), (book.short, SHORT)):
         assert (leg.side, leg.sign, leg.leg.sign, leg.tracker.side) == (side, int(side), int(side), side)
         assert (leg.levels, leg.entries, leg.exits, leg.closes, leg.stop) == (0, {}, {}, [], None)
+        assert (leg.entry_notional, leg.entry_count, leg.resting_orders()) == (0.0, 0, 0)
         assert leg.leg is leg.tracker.leg and leg.fills is leg.tracker.columns
         assert book.leg(side) is leg
 
@@ -568,7 +587,11 @@ def test_cancel_orders_cancels_every_open_order(exchange):
     book.long.exits[fill] = 101.0
     book.long.stop = 90.0
     book.long.closes.append(MarketClose(fill, 1.0, TradeLabel.GAP))
-    book.cancel_orders()
+    book.short.place(1, Entry(102.0, 1.0, 0.01))
+    exchange.show(book, 100, 103, 80, 100)
+    assert not is_idle(book)
+    cancel_orders(book)
+    assert is_idle(book)
     assert (book.long.resting_orders(), book.short.resting_orders()) == (0, 0)
     assert (book.long.closes, book.long.entry_notional) == ([], 0.0)
 
@@ -617,9 +640,10 @@ def test_less_room_than_there_is_changes_nothing(exchange):
     leg = exchange.book.short
     leg.place(3, Entry(102.0, 1.0, 0.01))
     held = leg.prices
-    leg.reserve(1)
-    assert (leg.levels, leg.entries) == (3, {3: Entry(102.0, 1.0, 0.01)})
-    assert leg.prices is held
+    for levels in (1, 3):
+        leg.reserve(levels)
+        assert (leg.levels, leg.entries) == (3, {3: Entry(102.0, 1.0, 0.01)})
+        assert leg.prices is held
 
 
 @pytest.mark.parametrize("side", [LONG, SHORT])

@@ -85,6 +85,16 @@ def worst_of_leg(sign, close, prices, qtys):
     return next_worst_of_leg(LegState(sign=sign, fills=len(prices)), fills, close, -INFINITY, 0)[2]
 
 
+def test_a_leg_with_no_other_fill_has_no_worst_one(two):
+    none = (INFINITY, 0, -1)
+    leg, fills = two[0].long.leg, two[0].long.fills
+    assert next_worst_of_leg(LegState(), FillColumns(*([] for _ in range(10))), 95.0, -INFINITY, 0) == none
+    # of -5 and -10 the last is -5 of fill 1
+    assert next_worst_of_leg(leg, fills, 95.0, -10.0, 2) == (-5.0, 1, 0)
+    assert next_worst_of_leg(leg, fills, 95.0, -5.0, 1) == none
+    assert next_worst(two, INFINITY, 9) == (INFINITY, 0)
+
+
 def test_the_worst_fill_of_a_leg_is_the_oldest_of_equals():
     prices, qtys = [100.0, 110.0, 90.0], [2.0, 1.0, 2.0]
     assert worst_of_leg(1, 100.0, prices, qtys) == 1
