@@ -268,11 +268,27 @@ def test_history_may_change_filters_and_keeps_what_an_entry_does_not_name(write)
     assert [market.step for market in markets] == [load_market("BTCUSDT").step] * 3
 
 
-def test_file_without_dates_and_no_file_are_rules_that_never_change(write):
-    for path in (None, write(ANSWER)):
-        markets = load_market_history("BTCUSDT", path)
-        assert markets.changes == ((0, load_market("BTCUSDT", path)),)
-        assert markets.next_change(0) == math.inf
+FACTS = {
+    "tick": 0.5, "step": 1, "min_qty": 2, "min_notional": 10, "filters_as_of": "2027-01-01",
+    "brackets_as_of": "2027-01-02", "brackets": [[0, 1000, 0.01, 0, 50]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "content", [None, ANSWER, ANSWER[0], INFO, {"symbols": {"BTCUSDT": TIERS}}, {"symbols": {"BTCUSDT": FACTS}}]
+)
+def test_file_without_dates_and_no_file_are_rules_that_never_change(write, content):
+    path = None if content is None else write(content)
+    markets = load_market_history("BTCUSDT", path)
+    assert markets.changes == ((0, load_market("BTCUSDT", path)),)
+    assert markets.next_change(0) == math.inf
+    assert (content is None) == (markets.at(0) == load_market("BTCUSDT"))
+
+
+def test_a_history_is_known_by_the_entries_of_the_symbol_itself(write):
+    dated = history(("2023-01-01", TIERS))["symbols"]["BTCUSDT"]
+    path = write({"symbols": {"AAAUSDT": TIERS, "BTCUSDT": dated}})
+    assert [time for time, _ in load_market_history("BTCUSDT", path).changes] == [1_672_531_200_000]
 
 
 def test_history_names_file_date_and_bracket_of_a_broken_table(write):

@@ -420,6 +420,18 @@ def test_exit_of_a_side_stopped_in_the_bar_does_not_fill(exchange):
     assert [trade.side for trade in exchange.account.closed] == [SHORT, LONG]
 
 
+def test_an_exit_far_below_one_is_an_exit(exchange):
+    book = exchange.book
+    long, short = hold(exchange, LONG, 1.0, 0.5), hold(exchange, SHORT, 1.0, 0.5)
+    book.long.exits, book.short.exits = {long: 0.51}, {short: 0.49}
+    exchange.show(book, 0.5, 0.505, 0.495, 0.5)
+    assert is_idle(book)
+    assert [(leg.leg.exit_count, leg.leg.first_exit) for leg in book.legs] == [(1, 0.51), (1, 0.49)]
+    exchange.show(book, 0.5, 0.51, 0.49, 0.5)
+    exchange.match(book)
+    assert trades(exchange) == [(LONG, TradeLabel.GRID, 1.0, 0.51), (SHORT, TradeLabel.GRID, 1.0, 0.49)]
+
+
 def test_exit_takes_all_of_its_fill_at_its_limit_price(exchange):
     book = exchange.book
     first = hold(exchange, LONG, 1.0, 100.0)

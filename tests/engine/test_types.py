@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridv4_bt.engine.labels import TradeLabel
-from gridv4_bt.engine.position import settle_fills
+from gridv4_bt.engine.position import LOT_NOISE, settle_fills
 from gridv4_bt.engine.tracker import PositionTracker
 from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide
 from gridv4_bt.engine.whole_account import next_worst_of_leg
@@ -121,6 +121,38 @@ def test_closing_nothing_or_more_than_is_open_is_an_error(qty):
     with pytest.raises(ValueError, match="fill 5: cannot close"):
         leg.close(0, qty)
     assert leg.qty == 0.2
+
+
+def test_all_of_a_fill_and_the_noise_of_its_lots_may_be_closed_and_no_more():
+    whole = 2.0
+    for qty in (whole * (1.0 - LOT_NOISE), whole * (1.0 + LOT_NOISE)):
+        leg = tracker(LONG, fill(1, whole, 100.0, fee=0.5))
+        assert leg.close(0, qty) == fill(1, whole, 100.0, fee=0.5)
+        assert (len(leg), leg.qty) == (0, 0.0)
+    with pytest.raises(ValueError, match="fill 1: cannot close"):
+        tracker(LONG, fill(1, whole, 100.0)).close(0, whole * (1.0 + 1.1 * LOT_NOISE))
+
+
+def test_closed_parts_of_a_fill_are_noted_while_any_of_it_is_open():
+    leg = tracker(LONG, fill(1, 4.0, 100.0), fill(2, 1.0, 90.0))
+    leg.close(0, 1.0)
+    assert leg.note_closed(1, 1.0, -3.0) is True
+    assert [(one.closed_qty, one.closed_net) for one in leg.fills] == [(1.0, -3.0), (0.0, 0.0)]
+    part = leg.close(0, 1.0)
+    assert (part.qty, part.closed_qty, part.closed_net) == (1.0, 1.0, -3.0)
+    leg.close(0, 2.0)
+    assert leg.note_closed(1, 4.0, 5.0) is False
+    assert leg.fills == [fill(2, 1.0, 90.0)]
+
+
+def test_a_leg_is_marked_as_changed_by_a_new_fill_and_by_a_closing():
+    leg = PositionTracker(SHORT)
+    assert (leg.version, leg.leg.sign, leg.leg.changed, leg.leg.fills) == (0, -1, 0, 0)
+    leg.add(fill(1, 0.5, 0.5))
+    assert (leg.version, leg.leg.changed, leg.leg.fills) == (1, 1, 1)
+    leg.leg.changed = 0
+    leg.close(0, 0.25)
+    assert (leg.version, leg.leg.changed, leg.leg.fills, leg.leg.qty, leg.leg.cost) == (2, 1, 1, 0.25, 0.125)
 
 
 @pytest.mark.parametrize(("qty", "price"), [(0.0, 100.0), (-1.0, 100.0), (1.0, 0.0), (float("nan"), 100.0)])
