@@ -8,6 +8,7 @@ from both_legs import PHASES, fill_entries, fill_exits, fill_market_orders, fill
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gridv4_bt.engine import matching
 from gridv4_bt.engine.book import Bar, Costs, Entry, MarketClose
 from gridv4_bt.engine.book_access import cancel_orders
 from gridv4_bt.engine.labels import GRID, MANUAL, STOP1, TradeLabel
@@ -327,6 +328,17 @@ def test_entry_beyond_the_liquidation_price_does_not_fill(exchange):
     assert book.long.tracker.prices == [97.0]
 
 
+@pytest.mark.parametrize("side", [LONG, SHORT])
+def test_an_entry_just_at_the_liquidation_price_comes_too_late(exchange, side):
+    leg = exchange.book.leg(side)
+    leg.place(1, Entry(95.0 if side is LONG else 105.0, 1.0, 0.01))
+    exchange.show(exchange.book, 100, 110, 90, 100)
+    fill_entries(exchange.book, down=95.0, up=105.0)
+    assert leg.tracker.prices == []
+    fill_entries(exchange.book, down=94.9, up=105.1)
+    assert len(leg.tracker.prices) == 1
+
+
 def test_an_entry_that_is_filled_rests_no_more(exchange):
     leg = exchange.book.long
     leg.place(-1, Entry(97.0, 1.0, 0.01))
@@ -366,6 +378,17 @@ def test_a_stop_takes_what_was_met_before_it_in_whatever_order_the_fills_are_kep
     fill_stops(book)
     assert [(trade.entry, trade.exit) for trade in exchange.account.closed] == [(met, pytest.approx(price))]
     assert (leg.tracker.prices, leg.stop, leg.leg.stopped) == ([beyond, beyond], None, 1)
+
+
+def test_without_liquidation_prices_every_price_above_zero_lies_between_them(exchange):
+    book = exchange.book
+    book.long.place(-1, Entry(0.45, 1.0, 0.01))
+    book.long.stop = 0.44
+    exchange.show(book, 0.5, 0.5, 0.4, 0.4)
+    matching.fill_entries(book, book.long)
+    assert book.long.tracker.prices == [0.45]
+    matching.fill_stops(book, book.long)
+    assert book.long.tracker.prices == []
 
 
 def test_stop_comes_before_the_exit_of_the_same_bar(exchange):
