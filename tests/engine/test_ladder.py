@@ -38,6 +38,7 @@ from gridv4_bt.engine.ladder import (
     reach_reason,
     size_reason,
     surroundings_reason,
+    take_totals,
 )
 from gridv4_bt.engine.ladder_sheet import FOUND_AT, SHEET, plan_bar, read_found, write_bar
 from gridv4_bt.engine.market import Market
@@ -575,6 +576,21 @@ def test_totals_are_notional_number_and_the_price_met_first(sign, prices, qtys, 
     found = list(UNTOUCHED)
     ladder_totals(sign, len(prices), prices, qtys, found)
     assert found == totals
+
+
+@pytest.mark.parametrize(
+    ("sign", "totals", "noted"),
+    [
+        (1, (341.0, 3.0, 98.0), (341.0, 3, 98.0)),
+        (-1, (5.5, 1.0, 0.5), (5.5, 1, 0.5)),
+        (1, (0.0, 0.0, 0.0), (0.0, 0, -math.inf)),  # no market falls to the first buy where there is none
+        (-1, (0.0, 0.0, 0.0), (0.0, 0, math.inf)),
+    ],
+)
+def test_a_leg_notes_the_totals_of_its_entries(sign, totals, noted):
+    leg = LegState(sign=sign)
+    take_totals(leg, totals)
+    assert (leg.entry_notional, leg.entry_count, leg.first_entry) == noted
 
 
 def test_totals_are_of_the_first_levels_only():

@@ -590,22 +590,6 @@ def test_close_oldest_takes_the_first_fills_first(exchange):
     assert book.long.tracker.qtys == pytest.approx([0.2])
 
 
-@pytest.mark.parametrize("qty", [0.0, -1.0])
-def test_close_oldest_of_nothing_closes_nothing(exchange, qty):
-    hold(exchange, LONG, 0.1, 100.0)
-    close_oldest(exchange.book, exchange.book.long, qty, 100.0, MANUAL, maker=False)
-    assert exchange.account.closed == []
-
-
-def test_close_oldest_of_more_than_is_held_closes_all(exchange):
-    hold(exchange, SHORT, 0.1, 100.0)
-    hold(exchange, SHORT, 0.2, 100.0)
-    close_oldest(exchange.book, exchange.book.short, INFINITY, 90.0, MANUAL, maker=True)
-    assert trades(exchange) == [(SHORT, TradeLabel.MANUAL, 0.1, 90.0), (SHORT, TradeLabel.MANUAL, 0.2, 90.0)]
-    # maker fees: 0.3 * 90 * 0.02 %
-    assert exchange.account.fees == pytest.approx(0.0054)
-
-
 def test_close_oldest_leaves_no_dust_of_summed_lots(exchange):
     # 0.1 + 0.2 is 0.30000000000000004 in floats
     book = exchange.book

@@ -8,12 +8,14 @@ from scripted import TEST
 from gridv4_bt.core.risk import Bracket
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.book import Bar, Book, Costs
+from gridv4_bt.engine.labels import MANUAL
 from gridv4_bt.engine.market import load_market
 from gridv4_bt.engine.orders import (
     OrderType,
     Refusal,
     SingleOrder,
     SingleOrders,
+    close_oldest,
     closing_refusal,
     filter_refusal,
     leg_of,
@@ -495,6 +497,35 @@ def test_a_triggered_limit_at_or_through_its_trigger_is_marketable(is_buy, trigg
     api.rest("stop", LONG if is_buy else SHORT, is_buy, price, type=STOP, trigger=trigger)
     api.bar(1, 94.0, 106.0)
     assert api.orders.alive[0].marketable is marketable
+
+
+# --- closing a quantity, the oldest fills first
+
+
+@pytest.mark.parametrize(
+    ("qty", "closed"),
+    [
+        (-1.0, []),
+        (0.0, []),
+        (0.5, [0.5]),
+        (1.0, [1.0]),
+        (1.5, [1.0, 0.5]),
+        (1.0 + 0.9 * LOT_NOISE, [1.0]),  # what is left is the noise of lots
+        (1.0 + 2.0**-29, [1.0, 2.0**-29]),  # 1.9e-9: more than that
+        (float("inf"), [1.0, 2.0]),
+    ],
+)
+@pytest.mark.parametrize(("maker", "rate"), [(True, 0.001), (False, 0.002)])
+def test_a_quantity_is_closed_from_the_oldest_fill_on(qty, closed, maker, rate):
+    api = Api(costs=(0.001, 0.002, 0.0))
+    api.hold(SHORT, 1.0)
+    api.hold(SHORT, 2.0)
+    close_oldest(api.book, api.book.short, qty, 90.0, MANUAL, maker=maker)
+    closings = api.book.account.closed
+    assert [trade.qty for trade in closings] == closed
+    assert [(trade.exit, trade.gross, trade.fees) for trade in closings] == [
+        (90.0, 10.0 * part, pytest.approx(90.0 * part * rate)) for part in closed
+    ]
 
 
 # --- the liquidation prices are the limits of a bar
