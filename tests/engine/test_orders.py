@@ -539,6 +539,16 @@ def test_entries_fill_between_the_liquidation_prices(down, up, filled):
     assert bool(api.told.fills) is filled
 
 
+def test_without_liquidation_prices_every_price_above_zero_lies_between_them():
+    api = Api()
+    api.rest("entry", LONG, True, 0.45)
+    api.rest("stop", LONG, False, 0.44, type=STOP_MARKET)
+    api.book.bar = Bar(1, 0.5, 0.5, 0.4, 0.4, 1e9)
+    api.orders.fill_entries(api.book)
+    api.orders.fill_stops(api.book)
+    assert [name for name, *_ in api.told.fills] == ["entry", "stop"]
+
+
 @pytest.mark.parametrize(
     ("open_", "down", "up", "filled"),
     [(100.0, 94.0, 105.0, True), (100.0, 95.0, 105.0, False), (94.5, 94.5, 105.0, False), (100.0, 90.0, 95.0, False)],

@@ -739,6 +739,16 @@ def test_the_anchor_is_the_close_at_the_start_and_stays():
     assert world.now.spacing_pct == pytest.approx(1.5 / 101.0)
 
 
+@pytest.mark.parametrize(("regime", "close", "anchor"), [(0, 103.0, 103.0), (1, 103.0, 101.0), (-1, 98.0, 98.0)])
+def test_the_anchor_follows_the_close_out_of_the_ladder(regime, close, anchor):
+    # one level of 1 %: the top is 101, the bottom 99.0099; an uptrend is followed by half of what is beyond
+    world = World(p=busy(k=0.1, floor_pct=0.01, levels=1))
+    world.memory.anchored, world.memory.anchor = 1, 100.0
+    world.now.regime, world.now.close, world.now.atr = regime, close, 0.5
+    steps.trail_anchor(world.p, world.memory, world.now)
+    assert world.memory.anchor == pytest.approx(anchor, rel=1e-12)
+
+
 @pytest.mark.parametrize("held", [{"long": (9, 2.0, 60.0)}, {"short": (9, 2.0, 40.0)}])
 def test_values_at_risk_of_all_symbols_add_up(held):
     other = other_symbol(**held)
