@@ -277,6 +277,28 @@ def test_levels_beyond_the_price_or_inside_the_spread_are_dropped():
     assert codes == [Blocked.CROSSES, Blocked.INSIDE_SPREAD, Blocked.PLACED]
 
 
+CENTS = dict(centre=0.5, last_price=0.5, edge=0.5, tick=0.0001)
+
+
+def test_prices_below_one_are_prices():
+    # 0.4902, 0.4806 and 0.4712 by 2 %: the first two move 0.15 % above 0.49 and 0.48 and up, the third goes down
+    actions, codes, rests, _, _ = plan(**CENTS)
+    assert (actions, codes) == ([PLACE] * 3, [Blocked.PLACED] * 3)
+    assert [price for price, _ in rests] == pytest.approx([0.4908, 0.4808, 0.4711])
+    # 0.4, 0.32 and 0.256 by 25 %: on the round numbers 0.4 and 0.32 a buy goes 0.15 % above them
+    _, _, rests, _, _ = plan(**CENTS, spacing_pct=0.25)
+    assert [price for price, _ in rests] == pytest.approx([0.4006, 0.3205, 0.256])
+
+
+def test_an_order_below_one_is_kept_replaced_and_cancelled_like_any_other():
+    # a quarter of 2 % of 0.4908 is 0.00245; the second is too far away, the third does not fit
+    standing = ((0.4920, 2_040.0), (0.4780, 2_081.0), (0.4711, 2_122.0))
+    actions, codes, rests, changes, _ = plan(standing, **CENTS, capacity=2_500.0)
+    assert (actions, changes) == ([KEEP, REPLACE, CANCEL], 2)
+    assert codes == [Blocked.PLACED, Blocked.PLACED, Blocked.MAX_INVENTORY]
+    assert [price for price, _ in rests] == pytest.approx([0.4920, 0.4808, 0.0])
+
+
 @pytest.mark.parametrize("centre", [-5.0, 0.0])
 def test_centre_at_or_below_zero_leaves_no_level(centre):
     actions, codes, _, _, _ = plan(centre=centre)
@@ -570,6 +592,8 @@ def test_compiled_ladder_is_the_same_to_the_last_bit():
         (1, [0.0, 0.0, 0.0], [2.0, 1.0, 0.5], [0.0, 0, 0.0]),
         (-1, [0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0, 0.0]),
         (1, [], [], [0.0, 0, 0.0]),
+        (1, [0.5, 0.25], [0.5, 2.0], [0.75, 2, 0.5]),  # prices below one
+        (-1, [0.5, 0.25], [0.5, 2.0], [0.75, 2, 0.25]),
     ],
 )
 def test_totals_are_notional_number_and_the_price_met_first(sign, prices, qtys, totals):

@@ -218,9 +218,28 @@ def test_unreadable_file_is_refused_by_name(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        {"min_notional": 0.0},
+        {"tick": 1e-9, "step": 1e-9, "min_qty": 1e-9},
+        {"brackets": (Bracket(0.0, 1.0, 0.999, 0.0),), "max_leverages": (1.0,)},
+        {"brackets": (Bracket(0.0, 1.0, 0.5, 0.0), Bracket(1.0, 2.0, 0.5, 0.0)), "max_leverages": (1.0, 1.0)},
+    ],
+)
+def test_a_market_may_go_to_the_bounds(change):
+    market = replace(load_market("BTCUSDT"), **change)
+    assert {name: getattr(market, name) for name in change} == change
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"tick": 0.0}, "tick is 0.0"),
+        ({"min_qty": -1.0}, "min_qty is -1.0, expected a positive number"),
+        ({"min_notional": float("inf")}, "min_notional is inf, expected 0 or more"),
+        ({"brackets": (Bracket(0.0, 1.0, 0.5, 0.0),), "max_leverages": (0.99,)}, "leverage of 1 or more"),
+        ({"brackets": (Bracket(0.0, 1.0, 0.5, 0.0),), "max_leverages": (float("nan"),)}, "leverage of 1 or more"),
+        ({"brackets": (Bracket(0.0, 1.0, 0.5, 0.0),), "max_leverages": (5.0, 5.0)}, "for each bracket"),
         ({"step": float("nan")}, "step is nan"),
         ({"min_qty": float("inf")}, "min_qty is inf"),
         ({"min_notional": -1.0}, "min_notional is -1.0"),

@@ -828,25 +828,28 @@ def test_equal_legs_have_no_value_at_risk_even_if_sigma_is_unknown():
 
 
 @pytest.mark.parametrize(
-    ("before", "reason", "cancelled"),
-    [(PLACED, HALT, ["LONG"]), (HALT, HALT, []), (HALT, REGIME, ["LONG"]), (HALT, PLACED, [])],
+    ("before", "reason", "cancelled"), [(PLACED, HALT, 1), (HALT, HALT, 0), (HALT, REGIME, 1), (HALT, PLACED, 0)]
 )
-def test_entries_are_cancelled_when_the_reason_against_them_changes(before, reason, cancelled):
+@pytest.mark.parametrize("side", [LONG, SHORT])
+def test_entries_are_cancelled_when_the_reason_against_them_changes(side, before, reason, cancelled):
     world = World()
-    world.long.leg.blocked = before
+    leg = world.symbol.leg(side).leg
+    leg.blocked = before
     world.memory.halted = reason == HALT
-    world.now.regime = -1 if reason == REGIME else 0  # a downtrend: only SHORT may add
+    world.now.regime = -int(side) if reason == REGIME else 0  # a trend: only the other side may add
     world.generate_grid()
-    assert [name for name in world.broker.cancelled if name == "LONG"] == cancelled
-    assert world.long.leg.blocked == reason
+    assert world.broker.cancelled.count(side.name) == cancelled
+    assert leg.blocked == reason
 
 
 @pytest.mark.parametrize(("bar", "looked"), [(6, False), (7, True), (8, True)])
-def test_the_surroundings_are_looked_at_when_they_change(bar, looked):
-    world = World(long=[(1.0, 100.0)])
-    world.memory.bar, world.long.leg.look_again = bar, 7
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_the_surroundings_are_looked_at_when_they_change(side, bar, looked):
+    world = World(**{side: [(1.0, 100.0)]})
+    leg = getattr(world, side).leg
+    world.memory.bar, leg.look_again = bar, 7
     world.generate_grid()
-    assert (world.long.leg.taken == 1) is looked
+    assert (leg.taken == 1) is looked
 
 
 def test_levels_that_have_cooled_down_are_forgotten():
