@@ -259,6 +259,18 @@ def test_an_order_kept_at_the_price_of_a_nearer_level_moves_to_its_own():
     assert [price for price, _ in rests] == pytest.approx([97.9, 97.8, 97.6])
 
 
+@pytest.mark.parametrize("unit", [1.0, 100.0, 1e-4])
+def test_no_two_orders_are_kept_at_one_price_however_large_prices_and_ticks_are(unit):
+    # 98.195, 97.901 and 97.608 by ticks of 0.1: 98.1, 97.9 and 97.6; what rests at 98 is within 0.144 of the first two
+    numbers = dict(centre=98.489585, edge=101.0, last_price=101.0, tick=0.1)
+    actions, codes, rests, _, _ = plan(
+        ((98.0 * unit, 10.2 / unit), (98.0 * unit, 10.2 / unit), (0.0, 0.0)),
+        **{name: number * unit for name, number in numbers.items()}, spacing_pct=0.003, nudge_pct=0.0, keep_price=0.49,
+    )  # fmt: skip
+    assert (actions, codes) == ([KEEP, REPLACE, PLACE], [Blocked.PLACED] * 3)
+    assert [price / unit for price, _ in rests] == pytest.approx([98.0, 97.9, 97.6])
+
+
 def test_level_that_is_no_longer_wanted_is_cancelled():
     actions, codes, rests, changes, _ = plan(((98.15, 10.0), (0.0, 0.0), (94.23, 10.612)), fills=[98.5], cooling=[96.5])
     assert codes == [Blocked.OCCUPIED, Blocked.COOLING, Blocked.PLACED]
@@ -476,6 +488,15 @@ def test_level_on_a_round_number_is_placed_beside_it(anchor, close, side, first)
     assert getattr(ladder, side)[0][0] == pytest.approx(first, rel=1e-12)
 
 
+def test_levels_keep_half_the_spread_from_the_reservation_price():
+    # half of 2/20 of 100 is 5: buys from 95 and sells from 105 on, of 98.04, 96.12, 94.23 and 102, 104.04, 106.12
+    ladder = Ladder()
+    ladder.long_counts = (0, 0)
+    ladder.plan(close=100.0, gamma=0.0, kappa=20.0)
+    inside = [Blocked.INSIDE_SPREAD] * 2 + [Blocked.PLACED]
+    assert (list(ladder.long[4]), list(ladder.short[4])) == (inside, inside)
+
+
 def test_a_sheet_holds_the_numbers_of_a_ladder():
     # The first fill of each side lies near its first level, the other price cools near its second one.
     by_name, by_sheet = Ladder(), SheetLadder()
@@ -592,6 +613,8 @@ def test_compiled_ladder_is_the_same_to_the_last_bit():
         (1, [0.0, 0.0, 0.0], [2.0, 1.0, 0.5], [0.0, 0, 0.0]),
         (-1, [0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0, 0.0]),
         (1, [], [], [0.0, 0, 0.0]),
+        (1, [98.0, 98.0], [2.0, 1.0], [294.0, 2, 98.0]),
+        (-1, [102.0, 102.0], [2.0, 1.0], [306.0, 2, 102.0]),
         (1, [0.5, 0.25], [0.5, 2.0], [0.75, 2, 0.5]),  # prices below one
         (-1, [0.5, 0.25], [0.5, 2.0], [0.75, 2, 0.25]),
     ],

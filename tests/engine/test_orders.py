@@ -37,8 +37,10 @@ class Told:
 
     def __init__(self):
         self.fills, self.refusals, self.gone, self.costs = [], [], [], []
+        self.reports = 0
 
     def executed(self, order, book):
+        self.reports += 1
         for execution in book.account.executions:
             self.fills.append((order.reference, execution.side.name, execution.opens, execution.qty, execution.price))
             self.costs.append((order.reference, execution.maker, execution.fee))
@@ -315,7 +317,18 @@ def test_a_leg_that_holds_less_refuses_to_close_more():
     assert closing_refusal(order(MARKET, True, 0.001, side=SHORT), api.book).code == -2022
 
 
+@pytest.mark.parametrize("held", [1.0 - LOT_NOISE, 1.0])
+def test_a_leg_that_lacks_just_the_noise_of_lots_may_be_closed(held):
+    api = Api()
+    api.hold(LONG, held)
+    assert closing_refusal(order(MARKET, False, 1.0), api.book) is None
+    assert closing_refusal(order(MARKET, False, held * (1.0 + 2.0 * LOT_NOISE)), api.book).code == -2022
+
+
 def test_reduce_only_of_one_way_mode_needs_something_held_and_no_more():
+    api = Api()
+    api.hold(SHORT, 0.001)
+    assert closing_refusal(order(MARKET, True, side=None, reduce_only=True), api.book) is None
     api = Api()
     assert closing_refusal(order(MARKET, False, side=None, reduce_only=True), api.book).code == -2022
     api.hold(LONG, 2.0)
@@ -528,6 +541,38 @@ def test_a_quantity_is_closed_from_the_oldest_fill_on(qty, closed, maker, rate):
     ]
 
 
+@pytest.mark.parametrize(("rest", "closed"), [(0.9, [1e9]), (1.0, [1e9, 1.0]), (2.0, [1e9, 2.0])])
+def test_the_noise_of_lots_is_a_share_of_the_fill(rest, closed):
+    api = Api()
+    api.hold(LONG, 1e9)
+    api.hold(LONG, 5.0)
+    close_oldest(api.book, api.book.long, 1e9 + rest, 100.0, MANUAL, maker=True)
+    assert [trade.qty for trade in api.book.account.closed] == closed
+
+
+# --- what a bar reaches
+
+
+@pytest.mark.parametrize(
+    ("side", "is_buy", "reached", "missed"),
+    [
+        (LONG, True, 98.0, 97.99),
+        (SHORT, False, 102.0, 102.01),
+        (LONG, False, 102.0, 102.01),
+        (SHORT, True, 98.0, 97.99),
+    ],
+)
+@pytest.mark.parametrize("through", [False, True])
+def test_a_limit_that_the_bar_does_not_reach_rests(side, is_buy, reached, missed, through):
+    api = Api(costs=(0.0, 0.0, 0.0, through))
+    api.hold(LONG, 1.0)
+    api.hold(SHORT, 1.0)
+    for name, price in (("reached", reached), ("missed", missed)):
+        api.rest(name, side, is_buy, price, qty=0.5)
+    api.bar(1, 98.0, 102.0)
+    assert [name for name, *_ in api.told.fills] == ([] if through else ["reached"])
+
+
 # --- the liquidation prices are the limits of a bar
 
 
@@ -679,6 +724,24 @@ def test_an_exit_without_any_older_fill_waits():
     assert (api.told.fills, api.told.refusals, len(api.orders.alive)) == ([], [], 2)
 
 
+def test_a_reduce_only_limit_waits_for_something_to_reduce():
+    api = Api()
+    api.rest("reduce", None, False, 101.0, reduce_only=True)
+    api.bar(1, 98.0, 102.0)
+    assert (api.told.refusals, len(api.orders.alive)) == ([], 1)
+    api.hold(LONG, 0.5)
+    api.bar(2, 98.0, 102.0)
+    assert api.told.fills == [("reduce", "LONG", False, 0.5, 101.0)]
+
+
+def test_what_a_tiny_order_opens_is_more_than_noise():
+    api = Api()
+    api.hold(SHORT, 0.0001)
+    api.rest("buy", None, True, qty=0.0001001, type=MARKET)
+    api.bar(1, 100.0, 100.0)
+    assert api.held == (pytest.approx(1e-7), 0.0)
+
+
 def test_fills_carry_time_regime_and_fee_and_closings_the_label_manual():
     api = Api(costs=(0.001, 0.002, 0.0))
     api.book.state.regime = -1
@@ -707,7 +770,7 @@ def test_a_share_below_one_lot_fills_nothing():
     api = Api(participation=0.1)
     api.rest("buy", LONG, True, 99.0)
     api.bar(1, 98.0, 100.0, volume=0.009)
-    assert api.told.fills == []
+    assert (api.told.fills, api.told.reports) == ([], 0)
     [buy] = api.orders.alive
     assert buy.remaining == 1.0
 
