@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridv4_bt.engine.labels import TradeLabel
+from gridv4_bt.engine.leg import average_price
 from gridv4_bt.engine.position import LOT_NOISE, settle_fills
 from gridv4_bt.engine.tracker import PositionTracker
 from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide
@@ -50,6 +51,7 @@ def test_average_is_weighted_by_quantity():
 
 
 def test_average_of_nothing_is_nan():
+    assert average_price(PositionTracker(SHORT).leg) == 0.0  # of the plain record
     assert math.isnan(PositionTracker(LONG).average)
 
 
@@ -147,6 +149,7 @@ def test_closed_parts_of_a_fill_are_noted_while_any_of_it_is_open():
 
 def test_a_leg_is_marked_as_changed_by_a_new_fill_and_by_a_closing():
     leg = PositionTracker(SHORT)
+    assert (leg.side, leg.sign) == (SHORT, -1)
     assert (leg.version, leg.leg.sign, leg.leg.changed, leg.leg.fills) == (0, -1, 0, 0)
     leg.add(fill(1, 0.5, 0.5))
     assert (leg.version, leg.leg.changed, leg.leg.fills) == (1, 1, 1)
