@@ -933,6 +933,7 @@ def test_every_fill_has_its_exit_moved_only_towards_the_price(shift, long_exit, 
     world.now.shift = shift
     world.match_orders()
     assert world.broker.exits == [("LONG", {1: long_exit}), ("SHORT", {2: short_exit})]
+    assert (world.long.leg.exit_shift, world.short.leg.exit_shift) == (min(shift, 0.0), max(shift, 0.0))
 
 
 @pytest.mark.parametrize("side", ["long", "short"])
