@@ -127,6 +127,22 @@ EQUIVALENT = {
         "_multiple",
         "return count / inverse if (abs(inverse * step - 1.0) <= _STEP_EPS) else count * step",
     ): "no two floats near 1 differ by just 1e-9",
+    (
+        "gridv4_bt/engine/liquidation.py",
+        "liquidate",
+        "takes_all = (equity < fee_rate * notional)",
+    ): "a fee of just all the equity leaves nothing",
+    (
+        "gridv4_bt/engine/liquidation.py",
+        "is_safe",
+        "if flat or reserve > 1.0:",
+    ): "the exact sum, taken then, says the same",
+    (
+        "strategies/steps.py",
+        "is_under_water",
+        "return (leg.fills >= 0) and leg.sign * (close - leg.under_water) <= 0.0",
+    ): "the trigger of a leg without fills is infinitely far",
+    ("gridv4_bt/engine/pruning.py", "prune_reason", "return -(KEEP)"): "KEEP is 0",
     **dict.fromkeys(
         [
             ("gridv4_bt/engine/orders.py", "SingleOrders.fill_stops", "sign = -1 if order.is_buy else 2"),
@@ -140,6 +156,7 @@ EQUIVALENT = {
             ("gridv4_bt/engine/book.py", "Book.orders_changed", "self.state.orders_changed = 2"),
             ("gridv4_bt/engine/matching.py", "order_close", "book.state.orders_changed = 2"),
             ("gridv4_bt/engine/orders.py", "SingleOrders.fill_stops", "leg.leg.stopped = 2"),
+            ("strategies/steps.py", "find_kelly", "kelly.known = 2"),
         ],
         "it only says whether",
     ),
@@ -352,6 +369,23 @@ EQUIVALENT = {
             ("gridv4_bt/engine/guards.py", "trailed", "if (close >= anchor):"),
         ],
         "the powers, taken in place of the short cut, say the same",
+    ),
+    **dict.fromkeys(
+        [
+            (
+                "strategies/steps.py",
+                "reduce_leg",
+                "pnl, fill_id, index = next_worst_of_leg(side.leg, side.fills, now.close, -INFINITY, 1)",
+            ),
+            ("strategies/steps.py", "prune", "_, worst = next_worst(books_of(book), -INFINITY, 1)"),
+            ("strategies/steps.py", "offset_worst", "_, worst = next_worst(books_of(book), -INFINITY, 1)"),
+            (
+                "strategies/steps.py",
+                "call_margin",
+                "required, pnl, fill_id, is_worst = now.maintenance, -INFINITY, 1, True",
+            ),
+        ],
+        "no fill loses infinitely much",
     ),
 }
 

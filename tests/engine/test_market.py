@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from gridv4_bt.core.risk import Bracket, maintenance_margin
-from gridv4_bt.engine.market import Market, MarketHistory, exchange_symbol, load_market, load_market_history
+from gridv4_bt.engine.market import Market, MarketHistory, exchange_symbol, is_listed, load_market, load_market_history
 from gridv4_bt.errors import MarketError
 
 ANSWER = [
@@ -96,6 +96,11 @@ def test_packaged_markets(symbol, tick, step, min_qty, min_notional, first_rate)
     assert (market.min_qty, market.min_notional) == (min_qty, min_notional)
     assert market.brackets[0].rate == first_rate
     assert "filters" in market.as_of and "brackets" in market.as_of
+
+
+@pytest.mark.parametrize(("symbol", "listed"), [("BTC/USDT:USDT", True), ("SOLUSDT", True), ("WHOKNOWSUSDT", False)])
+def test_a_symbol_of_the_packaged_table_is_listed(symbol, listed):
+    assert is_listed(symbol) is listed
 
 
 def test_packaged_brackets_are_those_of_the_shared_table(shared_data):
