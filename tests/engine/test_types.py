@@ -188,6 +188,17 @@ def test_net_of_a_trade_is_gross_less_fees_less_funding():
     assert trade.net == 9.25
 
 
+def test_nothing_of_a_new_fill_is_closed_and_a_part_has_no_sums():
+    new = Fill(1, 2.0, 100.0, 0, 0, 0.01, 0.0, 0.04)
+    assert (new.closed_qty, new.closed_net) == (0.0, 0.0)
+    part = ClosedTrade(1, "X", LONG, TradeLabel.STOP1, 0, 0, 1, 1.0, 100.0, 90.0, -10.0, 0.25, 0.5)
+    assert (part.bullet_qty, part.bullet_net, part.net) == (0.0, 0.0, -10.75)
+
+
+def test_a_position_side_is_the_sign_of_its_profit():
+    assert [(side.name, int(side)) for side in PositionSide] == [("LONG", 1), ("SHORT", -1)]
+
+
 actions = st.one_of(
     st.tuples(st.just("add"), st.floats(1e-3, 1e3), st.floats(1e-2, 1e5)),
     st.tuples(st.just("close"), st.floats(0.0, 1.0), st.floats(1e-6, 1.0) | st.just(1.0)),
