@@ -143,6 +143,11 @@ EQUIVALENT = {
         "return (leg.fills >= 0) and leg.sign * (close - leg.under_water) <= 0.0",
     ): "the trigger of a leg without fills is infinitely far",
     ("gridv4_bt/engine/pruning.py", "prune_reason", "return -(KEEP)"): "KEEP is 0",
+    (
+        "gridv4_bt/engine/ladder.py",
+        "plan_side",
+        "if (apart * price < 2.0 * tick):",
+    ): "rounding brings no two prices together that lie two ticks apart",
     **dict.fromkeys(
         [
             ("gridv4_bt/engine/orders.py", "SingleOrders.fill_stops", "sign = -1 if order.is_buy else 2"),
@@ -295,6 +300,12 @@ EQUIVALENT = {
                 "next_state",
                 "trend = trend_slope * hysteresis if (state / sign) > 0 else trend_slope",
             ),
+            (
+                "gridv4_bt/core/mixture.py",
+                "name_components",
+                "if name == sign and abs(drifts[index]) >= "
+                "(breakout * factor if known[index] == (2 / sign) else breakout)",
+            ),
         ],
         "a side's sign is 1 or -1",
     ),
@@ -386,6 +397,13 @@ EQUIVALENT = {
             ),
         ],
         "no fill loses infinitely much",
+    ),
+    **dict.fromkeys(
+        [
+            ("gridv4_bt/core/mixture.py", "", "_LOG_2PI = math.log((2.0 / math.pi))"),
+            ("gridv4_bt/core/mixture.py", "", "_LOG_2PI = math.log(3.0 * math.pi)"),
+        ],
+        "what all components share cancels out",
     ),
 }
 
