@@ -148,6 +148,11 @@ EQUIVALENT = {
         "plan_side",
         "if (apart * price < 2.0 * tick):",
     ): "rounding brings no two prices together that lie two ticks apart",
+    (
+        "gridv4_bt/engine/orders.py",
+        "_is_multiple",
+        "return (abs(round_down(value, step) - value) < 1e-09 * value)",
+    ): "only values above 0 are asked about, and none differs by just so much",
     **dict.fromkeys(
         [
             ("gridv4_bt/engine/orders.py", "SingleOrders.fill_stops", "sign = -1 if order.is_buy else 2"),
