@@ -48,11 +48,6 @@ PYTEST = "import sys; sys.modules['numba'] = None; import pytest; sys.exit(pytes
 
 #: Mutants that no test can notice, by file, function and changed lines, and why no result differs.
 EQUIVALENT = {
-    (
-        "gridv4_bt/engine/orders.py",
-        "SingleOrders.fill_stops",
-        "sign = -1 if order.is_buy else 2",
-    ): "only the sign counts",
     ("gridv4_bt/engine/book.py", "Book.leg", "return self.long if (side >= 0) else self.short"): "a side is 1 or -1",
     (
         "gridv4_bt/engine/liquidation.py",
@@ -66,36 +61,15 @@ EQUIVALENT = {
     ): "the search begins farther out and comes to the same line",
     (
         "gridv4_bt/engine/orders.py",
-        "SingleOrders.fill_stops",
-        "sign = -2 if order.is_buy else 1",
-    ): "only the sign counts",
-    (
-        "gridv4_bt/engine/orders.py",
         "SingleOrders._execute_limit",
         "if (left <= qty):",
     ): "an order's quantity is a multiple of the step already",
-    ("gridv4_bt/engine/leg.py", "sum_up", "leg.changed = 2"): "it only says whether",
-    (
-        "gridv4_bt/engine/margin.py",
-        "without_new_orders",
-        "for i in range(len(side.orders[1])):",
-    ): "all rows are as long",
     (
         "gridv4_bt/engine/market.py",
         "Market.max_notional",
         "caps = [row.cap for row, most in zip(self.brackets, self.max_leverages, strict=False) if most >= leverage]",
     ): "a market with another number of leverages is not made",
     ("gridv4_bt/core/grid.py", "round_boundary", "if (price > 10.0):"): "the last line gives 1 at 10 as well",
-    (
-        "gridv4_bt/core/grid.py",
-        "nudge_round_number",
-        "if abs(price - low if (moved_to >= price) else price - high) <= 1e-12 * price:",
-    ): "a price that is moved is never moved to itself",
-    (
-        "gridv4_bt/core/grid.py",
-        "nudge_round_number",
-        "number = low if (moved_to >= price) else high",
-    ): "a price that is moved is never moved to itself",
     (
         "gridv4_bt/engine/guards.py",
         "trailed",
@@ -107,10 +81,335 @@ EQUIVALENT = {
         "if not (hair < place - number <= 1.0 - hair) or not lowest < highest:",
     ): "the exact price, taken in its place, is the same",
     (
-        "gridv4_bt/engine/quick_price.py",
-        "quick_order_price",
-        "if (lowest * (1.0 + _HAIR) < estimate <= highest * (1.0 - _HAIR)):",
-    ): "the exact price, taken otherwise, is the same",
+        "gridv4_bt/engine/whole_account.py",
+        "next_worst_of_leg",
+        "if value < best or (value == best and (other <= best_id)):",
+    ): "no two fills of an account have one id",
+    (
+        "gridv4_bt/engine/matching.py",
+        "fill_entries",
+        "if (price >= 0.0) and fills(book.costs, is_buy, price, bar.low, bar.high) and down < price < up:",
+    ): "a price of 0 lies beyond every liquidation price",
+    (
+        "gridv4_bt/engine/ladder.py",
+        "order_price",
+        "down = side_sign > 0 if price == raw else (price <= raw)",
+    ): "a price that is equal has been dealt with",
+    ("gridv4_bt/engine/ladder.py", "plan_side", "qty = 1.0"): "a qty is set before it is read",
+    (
+        "gridv4_bt/engine/ladder.py",
+        "plan_ladder",
+        "for i in range(p.levels if len(trace) > 1 else 0):",
+    ): "a trace has no length or two levels at least",
+    (
+        "gridv4_bt/engine/ladder.py",
+        "ladder_totals",
+        "if count == 0 or (side_sign * (prices[i] - nearest) >= 0.0):",
+    ): "of equal prices either is the first",
+    (
+        "gridv4_bt/core/inventory.py",
+        "optimal_spread",
+        "if (gamma <= 1e-16 * kappa): # the limit of the logarithm to the last bit; 2/gamma may be infinite here",
+    ): "both formulas have the same bits there",
+    (
+        "gridv4_bt/engine/symbol_book.py",
+        "SymbolBook.__init__",
+        "super().__init__(history.at(1), account, costs)",
+    ): "the rules of the given time are obeyed next",
+    ("gridv4_bt/core/grid.py", "round_boundary", "if price >= 11.0:"): "the last line gives 1 from 10 on as well",
+    (
+        "gridv4_bt/core/grid.py",
+        "nudge_round_number",
+        "if (abs(price - low if moved_to > price else price - high) < 1e-12 * price):",
+    ): "only 244,140,625,000 and its multiples could lie just there",
+    (
+        "gridv4_bt/core/grid.py",
+        "_multiple",
+        "return count / inverse if (abs(inverse * step - 1.0) <= _STEP_EPS) else count * step",
+    ): "no two floats near 1 differ by just 1e-9",
+    (
+        "gridv4_bt/engine/liquidation.py",
+        "liquidate",
+        "takes_all = (equity < fee_rate * notional)",
+    ): "a fee of just all the equity leaves nothing",
+    (
+        "gridv4_bt/engine/liquidation.py",
+        "is_safe",
+        "if flat or reserve > 1.0:",
+    ): "the exact sum, taken then, says the same",
+    (
+        "strategies/steps.py",
+        "is_under_water",
+        "return (leg.fills >= 0) and leg.sign * (close - leg.under_water) <= 0.0",
+    ): "the trigger of a leg without fills is infinitely far",
+    ("gridv4_bt/engine/pruning.py", "prune_reason", "return -(KEEP)"): "KEEP is 0",
+    (
+        "gridv4_bt/engine/ladder.py",
+        "plan_side",
+        "if (apart * price < 2.0 * tick):",
+    ): "rounding brings no two prices together that lie two ticks apart",
+    (
+        "gridv4_bt/engine/orders.py",
+        "_is_multiple",
+        "return (abs(round_down(value, step) - value) < 1e-09 * value)",
+    ): "only values above 0 are asked about, and none differs by just so much",
+    **dict.fromkeys(
+        [
+            ("gridv4_bt/engine/orders.py", "SingleOrders.fill_stops", "sign = -1 if order.is_buy else 2"),
+            ("gridv4_bt/engine/orders.py", "SingleOrders.fill_stops", "sign = -2 if order.is_buy else 1"),
+        ],
+        "only the sign counts",
+    ),
+    **dict.fromkeys(
+        [
+            ("gridv4_bt/engine/leg.py", "sum_up", "leg.changed = 2"),
+            ("gridv4_bt/engine/book.py", "Book.orders_changed", "self.state.orders_changed = 2"),
+            ("gridv4_bt/engine/matching.py", "order_close", "book.state.orders_changed = 2"),
+            ("gridv4_bt/engine/orders.py", "SingleOrders.fill_stops", "leg.leg.stopped = 2"),
+            ("strategies/steps.py", "find_kelly", "kelly.known = 2"),
+        ],
+        "it only says whether",
+    ),
+    **dict.fromkeys(
+        [
+            ("gridv4_bt/engine/margin.py", "without_new_orders", "for i in range(len(side.orders[1])):"),
+            ("gridv4_bt/engine/margin.py", "refuse_side", "for i in range(len(side.orders[1])):"),
+        ],
+        "all rows are as long",
+    ),
+    **dict.fromkeys(
+        [
+            (
+                "gridv4_bt/core/grid.py",
+                "nudge_round_number",
+                "if abs(price - low if (moved_to >= price) else price - high) <= 1e-12 * price:",
+            ),
+            ("gridv4_bt/core/grid.py", "nudge_round_number", "number = low if (moved_to >= price) else high"),
+        ],
+        "a price that is moved is never moved to itself",
+    ),
+    **dict.fromkeys(
+        [
+            (
+                "gridv4_bt/engine/quick_price.py",
+                "quick_order_price",
+                "if (lowest * (1.0 + _HAIR) < estimate <= highest * (1.0 - _HAIR)):",
+            ),
+            (
+                "gridv4_bt/engine/quick_price.py",
+                "quick_order_price",
+                "if not (hair <= place - number < 1.0 - hair) or not lowest < highest:",
+            ),
+            (
+                "gridv4_bt/engine/quick_price.py",
+                "quick_order_price",
+                "if not hair < place - number < 1.0 - hair or not (lowest <= highest):",
+            ),
+            ("gridv4_bt/engine/quick_price.py", "quick_order_price", "if (estimate <= lowest * (1.0 - _HAIR)):"),
+            ("gridv4_bt/engine/quick_price.py", "quick_order_price", "if (estimate >= highest * (1.0 + _HAIR)):"),
+            (
+                "gridv4_bt/engine/quick_price.py",
+                "quick_order_price",
+                "if (lowest * (1.0 + _HAIR) <= estimate < highest * (1.0 - _HAIR)):",
+            ),
+            ("gridv4_bt/engine/quick_price.py", "quick_order_price", "if (noise <= part < 1.0 - noise):"),
+            ("gridv4_bt/engine/quick_price.py", "quick_order_price", "if (noise < part <= 1.0 - noise):"),
+            (
+                "gridv4_bt/engine/ladder.py",
+                "plan_side",
+                "price = quick_order_price(side_sign, estimate, tick, nudge_pct) if estimate > 1.0 else 0.0",
+            ),
+        ],
+        "the exact price, taken otherwise, is the same",
+    ),
+    **dict.fromkeys(
+        [
+            ("gridv4_bt/core/grid.py", "exit_price", "if (side_sign >= 0):"),
+            (
+                "gridv4_bt/engine/guards.py",
+                "stop2_price",
+                "return round_down(price, tick) if (side_sign >= 0) else round_up(price, tick)",
+            ),
+            (
+                "gridv4_bt/engine/ladder.py",
+                "order_price",
+                "price = nudge_round_number(raw, (side_sign >= 0), nudge_pct)",
+            ),
+            ("gridv4_bt/engine/ladder.py", "order_price", "down = (side_sign >= 0) if price == raw else price < raw"),
+            (
+                "gridv4_bt/engine/ladder.py",
+                "plan_side",
+                "growth = 1.0 / (1.0 + spacing_pct) if (side_sign >= 0) else 1.0 + spacing_pct",
+            ),
+            ("gridv4_bt/engine/matching.py", "stop_hit", "return low <= stop if (side_sign >= 0) else high >= stop"),
+            (
+                "gridv4_bt/engine/matching.py",
+                "stop_met",
+                "return min(stop, open_) if (side_sign >= 0) else max(stop, open_)",
+            ),
+            (
+                "gridv4_bt/engine/matching.py",
+                "stop_price",
+                "return market_price((side_sign <= 0), stop_met(side_sign, stop, open_), slippage)",
+            ),
+            (
+                "gridv4_bt/engine/matching.py",
+                "stop_price",
+                "return market_price(side_sign < 1, stop_met(side_sign, stop, open_), slippage)",
+            ),
+            (
+                "gridv4_bt/engine/matching.py",
+                "note_first_exit",
+                "first = min(first, price) if (leg.sign >= 0) else max(first, price)",
+            ),
+            (
+                "gridv4_bt/engine/matching.py",
+                "stop_and_exit",
+                "return fills(book.costs, (leg.sign <= 0), leg.first_exit, bar.low, bar.high)",
+            ),
+            (
+                "gridv4_bt/engine/matching.py",
+                "stop_and_exit",
+                "return fills(book.costs, leg.sign < 1, leg.first_exit, bar.low, bar.high)",
+            ),
+            (
+                "gridv4_bt/engine/matching.py",
+                "fill_market_orders",
+                "price = market_price((leg.sign <= 0), book.bar.open, book.costs.slippage)",
+            ),
+            (
+                "gridv4_bt/engine/matching.py",
+                "fill_market_orders",
+                "price = market_price(leg.sign < 1, book.bar.open, book.costs.slippage)",
+            ),
+            ("gridv4_bt/engine/matching.py", "fill_entries", "is_buy = (leg.sign >= 0)"),
+            (
+                "gridv4_bt/engine/matching.py",
+                "fill_exits",
+                "if price > 0.0 and fills(book.costs, (leg.sign <= 0), price, bar.low, bar.high):",
+            ),
+            (
+                "gridv4_bt/engine/matching.py",
+                "fill_exits",
+                "if price > 0.0 and fills(book.costs, leg.sign < 1, price, bar.low, bar.high):",
+            ),
+            (
+                "gridv4_bt/engine/quick_price.py",
+                "quick_order_price",
+                "return round_down(estimate, tick) if (side_sign >= 0) else round_up(estimate, tick)",
+            ),
+            ("strategies/steps.py", "refresh", "if (leg.sign >= 0):"),
+            ("gridv4_bt/core/funding.py", "funding_tilt", "paid = (rate / side_sign)"),
+            (
+                "gridv4_bt/core/regime.py",
+                "next_state",
+                "trend = trend_slope * hysteresis if (state / sign) > 0 else trend_slope",
+            ),
+            (
+                "gridv4_bt/core/mixture.py",
+                "name_components",
+                "if name == sign and abs(drifts[index]) >= "
+                "(breakout * factor if known[index] == (2 / sign) else breakout)",
+            ),
+        ],
+        "a side's sign is 1 or -1",
+    ),
+    **dict.fromkeys(
+        [
+            (
+                "gridv4_bt/engine/orders.py",
+                "SingleOrders.fill_exits",
+                "times = zip(tracker.qtys, tracker.times, strict=False)",
+            ),
+            (
+                "gridv4_bt/engine/orders.py",
+                "stoppable",
+                "entries = zip(leg.tracker.prices, leg.tracker.times, strict=False)",
+            ),
+            ("gridv4_bt/engine/book.py", "Leg.reserve", "for row, old in zip(self.orders, before, strict=False):"),
+        ],
+        "all columns are as long",
+    ),
+    **dict.fromkeys(
+        [
+            ("gridv4_bt/engine/book.py", "Leg.__init__", "self.take_totals((0.0, 0.0, 1.0))"),
+            ("gridv4_bt/engine/book.py", "Leg.cancel_entries", "self.take_totals((0.0, 0.0, 1.0))"),
+        ],
+        "without an entry there is no first price",
+    ),
+    **dict.fromkeys(
+        [
+            ("gridv4_bt/engine/book.py", "Leg.entries_changed", "totals = [1.0, 0.0, 0.0]"),
+            ("gridv4_bt/engine/book.py", "Leg.entries_changed", "totals = [0.0, 1.0, 0.0]"),
+            ("gridv4_bt/engine/book.py", "Leg.entries_changed", "totals = [0.0, 0.0, 1.0]"),
+        ],
+        "`ladder_totals` sets all three",
+    ),
+    **dict.fromkeys(
+        [
+            ("gridv4_bt/engine/ladder.py", "reach_reason", "return -(PLACED)"),
+            ("gridv4_bt/engine/ladder.py", "surroundings_reason", "return -(PLACED)"),
+            ("gridv4_bt/engine/ladder.py", "size_reason", "return -(PLACED)"),
+            ("gridv4_bt/engine/margin.py", "opening_limit", "return -(PLACED)"),
+        ],
+        "PLACED is 0",
+    ),
+    **dict.fromkeys(
+        [
+            (
+                "gridv4_bt/engine/ladder.py",
+                "plan_side",
+                "apart = (1.0 - (2.0 / keep_price)) * spacing_pct - 1.1 * nudge_pct",
+            ),
+            (
+                "gridv4_bt/engine/ladder.py",
+                "plan_side",
+                "apart = (1.0 - 3.0 * keep_price) * spacing_pct - 1.1 * nudge_pct",
+            ),
+            (
+                "gridv4_bt/engine/ladder.py",
+                "plan_side",
+                "apart = (1.0 - 2.0 * keep_price) * spacing_pct - 2.1 * nudge_pct",
+            ),
+            ("gridv4_bt/engine/ladder.py", "plan_side", "if apart * price <= 3.0 * tick:"),
+        ],
+        "looking for doubles where there are none finds none",
+    ),
+    **dict.fromkeys(
+        [
+            ("gridv4_bt/engine/guards.py", "", "_WITHIN = 1.0 - 1.000000001 # leaves room for roundings"),
+            ("gridv4_bt/engine/guards.py", "trailed", "reach = ((1.0 - levels * spacing_pct)) * _WITHIN"),
+            ("gridv4_bt/engine/guards.py", "trailed", "if (anchor <= close * reach) and close < anchor * reach:"),
+            ("gridv4_bt/engine/guards.py", "trailed", "if anchor < (close / reach) and close < anchor * reach:"),
+            ("gridv4_bt/engine/guards.py", "trailed", "if anchor < close * reach and close < (anchor / reach):"),
+            ("gridv4_bt/engine/guards.py", "trailed", "if (close >= anchor):"),
+        ],
+        "the powers, taken in place of the short cut, say the same",
+    ),
+    **dict.fromkeys(
+        [
+            (
+                "strategies/steps.py",
+                "reduce_leg",
+                "pnl, fill_id, index = next_worst_of_leg(side.leg, side.fills, now.close, -INFINITY, 1)",
+            ),
+            ("strategies/steps.py", "prune", "_, worst = next_worst(books_of(book), -INFINITY, 1)"),
+            ("strategies/steps.py", "offset_worst", "_, worst = next_worst(books_of(book), -INFINITY, 1)"),
+            (
+                "strategies/steps.py",
+                "call_margin",
+                "required, pnl, fill_id, is_worst = now.maintenance, -INFINITY, 1, True",
+            ),
+        ],
+        "no fill loses infinitely much",
+    ),
+    **dict.fromkeys(
+        [
+            ("gridv4_bt/core/mixture.py", "", "_LOG_2PI = math.log((2.0 / math.pi))"),
+            ("gridv4_bt/core/mixture.py", "", "_LOG_2PI = math.log(3.0 * math.pi)"),
+        ],
+        "what all components share cancels out",
+    ),
 }
 
 SWAPS = {

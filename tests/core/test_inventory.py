@@ -11,7 +11,15 @@ from gridv4_bt.core.inventory import normalized_inventory, optimal_spread, reser
 
 @pytest.mark.parametrize(
     ("position", "limit", "q"),
-    [(0.0, 2.0, 0.0), (0.5, 2.0, 0.25), (-0.5, 2.0, -0.25), (2.0, 2.0, 1.0), (9.0, 2.0, 1.0), (-9.0, 2.0, -1.0)],
+    [
+        (0.25, 0.5, 0.5),
+        (0.0, 2.0, 0.0),
+        (0.5, 2.0, 0.25),
+        (-0.5, 2.0, -0.25),
+        (2.0, 2.0, 1.0),
+        (9.0, 2.0, 1.0),
+        (-9.0, 2.0, -1.0),
+    ],
 )
 def test_inventory_is_a_share_of_its_limit_within_one(position, limit, q):
     assert normalized_inventory(position, limit) == q
@@ -51,6 +59,7 @@ def test_spread_by_hand():
 
 def test_spread_without_risk_aversion_is_two_over_kappa():
     assert optimal_spread(0.0, 0.2, 96, 10.0) == 0.2
+    assert optimal_spread(1e-310, 0.0, 96, 1e300) == 2e-300  # 2/gamma would be infinite
 
 
 @pytest.mark.parametrize("gamma", [1e-3, 1e-6, 1e-9, 1e-15])

@@ -51,6 +51,7 @@ def test_nothing_but_zeros_is_no_win():
 
 def test_wins_and_zeros_have_no_loss():
     assert kelly_multiplier([0.01] * 10 + [0.0] * 20) == 2.0
+    assert kelly_multiplier([0.01] + [0.0] * 29) == 2.0
 
 
 def test_the_result_never_exceeds_the_cap():

@@ -34,6 +34,12 @@ def test_from_noise_a_state_begins_at_its_threshold(slope, state):
     assert (after(0, slope), after(0, -slope)) == (state, -state)
 
 
+@pytest.mark.parametrize("state", [-2, -1, 0, 1, 2])
+def test_a_kama_that_does_not_move_is_noise_whatever_the_thresholds(state):
+    assert next_state(state, 0.0, 0.0, 0.0, 0.5) == 0
+    assert next_state(state, -1e-9, 0.25, 0.0, 0.5) == -1
+
+
 @pytest.mark.parametrize(
     ("before", "slope", "state"),
     [

@@ -142,6 +142,11 @@ def test_book_best_at_price_zero_is_liquidated_at_every_price_above():
     assert liquidation_prices(0, 10, 100, 10, 100, TABLE) == (None, 0.0)
 
 
+def test_a_short_leg_alone_that_cost_more_than_it_brought_is_liquidated_at_every_price():
+    # -2,000 + 10 * 100 are owed even at a price of 0
+    assert liquidation_prices(-2_000, 0, 0, 10, 100, TABLE) == (None, 0.0)
+
+
 def test_not_a_number_ends():
     assert math.isnan(liquidation_prices(math.nan, 10, 100, 10, 100, TABLE)[1])
 

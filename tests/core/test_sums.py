@@ -10,6 +10,10 @@ def test_numbers_are_added_from_left_to_right():
     assert plain_sum([1e16, 1.0, 1.0, -1e16]) == 0.0
 
 
+def test_every_number_is_added():
+    assert plain_sum([1.5, 2.0, -0.25]) == 3.25
+
+
 @pytest.mark.parametrize("values", [[], iter(())])
 def test_the_sum_of_nothing_is_a_float(values):
     assert repr(plain_sum(values)) == "0.0"

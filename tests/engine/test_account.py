@@ -29,6 +29,11 @@ def test_a_new_account_has_its_start_and_nothing_else():
     }  # fmt: skip
 
 
+def test_a_new_account_is_worth_its_start():
+    account = Account(1_000.0)
+    assert (account.value, account.held_notional, account.closed, account.executions) == (1_000.0, 0.0, [], [])
+
+
 def test_saved_totals_are_those_of_another_account():
     account, saved, leg = Account(1_000.0), Account(1.0), PositionTracker(LONG)
     open_fill(account, leg, 2.0, 100.0)

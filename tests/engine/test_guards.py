@@ -53,6 +53,10 @@ def test_three_quarters_of_the_var_limit_as_loss_cut_the_worst_fill():
     assert must_delever(-375.1, 10_000.0, 0.05)
     assert not must_delever(-375.0, 10_000.0, 0.05)
     assert not must_delever(0.0, -1.0, 0.05)
+    # half of a quarter of 64, without any rounding
+    assert not must_delever(-8.0, 64.0, 0.25, 0.5)
+    assert must_delever(-8.001, 64.0, 0.25, 0.5)
+    assert must_delever(-0.5, 1.0, 0.25)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +111,15 @@ def test_more_than_two_stops_in_48_bars_cool_down():
 
 @pytest.mark.parametrize(
     ("maintenance", "equity", "ratio"),
-    [(20.0, 100.0, 0.2), (0.0, 100.0, 0.0), (0.0, 0.0, 0.0), (20.0, 0.0, 1.0), (20.0, -1.0, 1.0)],
+    [
+        (20.0, 100.0, 0.2),
+        (0.0, 100.0, 0.0),
+        (0.0, 0.0, 0.0),
+        (20.0, 0.0, 1.0),
+        (20.0, -1.0, 1.0),
+        (0.1, 0.5, 0.2),
+        (0.1, 0.0, 1.0),
+    ],
 )
 def test_the_margin_ratio_is_always_a_number(maintenance, equity, ratio):
     assert margin_ratio(maintenance, equity) == ratio

@@ -314,6 +314,23 @@ def test_parts_make_up_a_bar_of_the_same_four_prices(change, same):
     assert make_up(parts, replace(whole(100, 110, 90, 105), **change)) is same
 
 
+def test_the_last_of_many_parts_closes_the_bar():
+    assert make_up([whole(100, 104, 95, 96), whole(96, 110, 90, 91), whole(91, 105, 91, 105)], whole(100, 110, 90, 105))
+
+
+@pytest.mark.parametrize(
+    ("mark", "shared"),
+    [
+        ((88.0, 112.0), [(88.0, 100.0), (88.0, 112.0), (105.0, 112.0)]),  # beyond the trades
+        ((95.0, 103.0), [(95.0, 100.0), (95.0, 103.0), (103.0, 103.0)]),  # within them
+    ],
+)
+def test_the_moves_to_the_extremes_have_those_of_the_mark(mark, shared):
+    # 100 down to 90, up to 110, down to 105
+    parts = path_parts(whole(100, 110, 90, 105, mark_low=mark[0], mark_high=mark[1]))
+    assert [(part.mark_low, part.mark_high) for part in parts] == shared
+
+
 def test_marks_of_parts_are_clamped_to_the_mark_of_their_bar():
     parts = [whole(100, 104, 80, 96), whole(96, 120, 90, 105)]
     keep_mark_within(whole(100, 120, 80, 105, mark_low=92.0, mark_high=108.0), parts)

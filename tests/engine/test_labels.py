@@ -45,6 +45,13 @@ def test_a_pruned_fill_gets_the_label_of_its_method():
     assert LABELS[PRUNED[KEEP]] == "grid"
 
 
+def test_a_step_that_closes_is_named_by_its_number_among_the_eleven():
+    steps = {str(label): label.step for label in LABELS if label.step}
+    assert steps == {"stop1": 3, "stop2": 3, "margin_call": 4} | dict.fromkeys(
+        ("deviance", "oldest", "gap", "funding", "offset", "delever"), 5
+    )
+
+
 def test_pruning_is_listed_before_the_guards_and_nothing_else_cuts():
     pruned = [label for label in CUTS if label.step == PRUNE_STEP]
     assert (*pruned, "stop1", "stop2", "margin_call") == CUTS

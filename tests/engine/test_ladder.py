@@ -38,6 +38,7 @@ from gridv4_bt.engine.ladder import (
     reach_reason,
     size_reason,
     surroundings_reason,
+    take_totals,
 )
 from gridv4_bt.engine.ladder_sheet import FOUND_AT, SHEET, plan_bar, read_found, write_bar
 from gridv4_bt.engine.market import Market
@@ -258,6 +259,18 @@ def test_an_order_kept_at_the_price_of_a_nearer_level_moves_to_its_own():
     assert [price for price, _ in rests] == pytest.approx([97.9, 97.8, 97.6])
 
 
+@pytest.mark.parametrize("unit", [1.0, 100.0, 1e-4])
+def test_no_two_orders_are_kept_at_one_price_however_large_prices_and_ticks_are(unit):
+    # 98.195, 97.901 and 97.608 by ticks of 0.1: 98.1, 97.9 and 97.6; what rests at 98 is within 0.144 of the first two
+    numbers = dict(centre=98.489585, edge=101.0, last_price=101.0, tick=0.1)
+    actions, codes, rests, _, _ = plan(
+        ((98.0 * unit, 10.2 / unit), (98.0 * unit, 10.2 / unit), (0.0, 0.0)),
+        **{name: number * unit for name, number in numbers.items()}, spacing_pct=0.003, nudge_pct=0.0, keep_price=0.49,
+    )  # fmt: skip
+    assert (actions, codes) == ([KEEP, REPLACE, PLACE], [Blocked.PLACED] * 3)
+    assert [price / unit for price, _ in rests] == pytest.approx([98.0, 97.9, 97.6])
+
+
 def test_level_that_is_no_longer_wanted_is_cancelled():
     actions, codes, rests, changes, _ = plan(((98.15, 10.0), (0.0, 0.0), (94.23, 10.612)), fills=[98.5], cooling=[96.5])
     assert codes == [Blocked.OCCUPIED, Blocked.COOLING, Blocked.PLACED]
@@ -274,6 +287,28 @@ def test_room_is_taken_by_the_nearest_levels_first():
 def test_levels_beyond_the_price_or_inside_the_spread_are_dropped():
     _, codes, _, _, _ = plan(last_price=98.0, edge=95.0)
     assert codes == [Blocked.CROSSES, Blocked.INSIDE_SPREAD, Blocked.PLACED]
+
+
+CENTS = dict(centre=0.5, last_price=0.5, edge=0.5, tick=0.0001)
+
+
+def test_prices_below_one_are_prices():
+    # 0.4902, 0.4806 and 0.4712 by 2 %: the first two move 0.15 % above 0.49 and 0.48 and up, the third goes down
+    actions, codes, rests, _, _ = plan(**CENTS)
+    assert (actions, codes) == ([PLACE] * 3, [Blocked.PLACED] * 3)
+    assert [price for price, _ in rests] == pytest.approx([0.4908, 0.4808, 0.4711])
+    # 0.4, 0.32 and 0.256 by 25 %: on the round numbers 0.4 and 0.32 a buy goes 0.15 % above them
+    _, _, rests, _, _ = plan(**CENTS, spacing_pct=0.25)
+    assert [price for price, _ in rests] == pytest.approx([0.4006, 0.3205, 0.256])
+
+
+def test_an_order_below_one_is_kept_replaced_and_cancelled_like_any_other():
+    # a quarter of 2 % of 0.4908 is 0.00245; the second is too far away, the third does not fit
+    standing = ((0.4920, 2_040.0), (0.4780, 2_081.0), (0.4711, 2_122.0))
+    actions, codes, rests, changes, _ = plan(standing, **CENTS, capacity=2_500.0)
+    assert (actions, changes) == ([KEEP, REPLACE, CANCEL], 2)
+    assert codes == [Blocked.PLACED, Blocked.PLACED, Blocked.MAX_INVENTORY]
+    assert [price for price, _ in rests] == pytest.approx([0.4920, 0.4808, 0.0])
 
 
 @pytest.mark.parametrize("centre", [-5.0, 0.0])
@@ -453,6 +488,15 @@ def test_level_on_a_round_number_is_placed_beside_it(anchor, close, side, first)
     assert getattr(ladder, side)[0][0] == pytest.approx(first, rel=1e-12)
 
 
+def test_levels_keep_half_the_spread_from_the_reservation_price():
+    # half of 2/20 of 100 is 5: buys from 95 and sells from 105 on, of 98.04, 96.12, 94.23 and 102, 104.04, 106.12
+    ladder = Ladder()
+    ladder.long_counts = (0, 0)
+    ladder.plan(close=100.0, gamma=0.0, kappa=20.0)
+    inside = [Blocked.INSIDE_SPREAD] * 2 + [Blocked.PLACED]
+    assert (list(ladder.long[4]), list(ladder.short[4])) == (inside, inside)
+
+
 def test_a_sheet_holds_the_numbers_of_a_ladder():
     # The first fill of each side lies near its first level, the other price cools near its second one.
     by_name, by_sheet = Ladder(), SheetLadder()
@@ -569,12 +613,31 @@ def test_compiled_ladder_is_the_same_to_the_last_bit():
         (1, [0.0, 0.0, 0.0], [2.0, 1.0, 0.5], [0.0, 0, 0.0]),
         (-1, [0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0, 0.0]),
         (1, [], [], [0.0, 0, 0.0]),
+        (1, [98.0, 98.0], [2.0, 1.0], [294.0, 2, 98.0]),
+        (-1, [102.0, 102.0], [2.0, 1.0], [306.0, 2, 102.0]),
+        (1, [0.5, 0.25], [0.5, 2.0], [0.75, 2, 0.5]),  # prices below one
+        (-1, [0.5, 0.25], [0.5, 2.0], [0.75, 2, 0.25]),
     ],
 )
 def test_totals_are_notional_number_and_the_price_met_first(sign, prices, qtys, totals):
     found = list(UNTOUCHED)
     ladder_totals(sign, len(prices), prices, qtys, found)
     assert found == totals
+
+
+@pytest.mark.parametrize(
+    ("sign", "totals", "noted"),
+    [
+        (1, (341.0, 3.0, 98.0), (341.0, 3, 98.0)),
+        (-1, (5.5, 1.0, 0.5), (5.5, 1, 0.5)),
+        (1, (0.0, 0.0, 0.0), (0.0, 0, -math.inf)),  # no market falls to the first buy where there is none
+        (-1, (0.0, 0.0, 0.0), (0.0, 0, math.inf)),
+    ],
+)
+def test_a_leg_notes_the_totals_of_its_entries(sign, totals, noted):
+    leg = LegState(sign=sign)
+    take_totals(leg, totals)
+    assert (leg.entry_notional, leg.entry_count, leg.first_entry) == noted
 
 
 def test_totals_are_of_the_first_levels_only():

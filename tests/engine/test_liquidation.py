@@ -285,7 +285,7 @@ def test_a_liquidation_that_takes_all_leaves_not_even_a_rounding(make_exchange):
     exchange.show(exchange.book, 108.83, 108.83, 108.83, 108.83)
     liquidate(exchange.account, exchange.books, 0.0125)
     assert sum(trade.gross for trade in exchange.account.closed) != -99.54
-    assert exchange.account.wallet == 0.0
+    assert (exchange.account.wallet, exchange.account.gross) == (0.0, -99.54)
     assert_flat_and_conserved(exchange)
 
 
@@ -329,6 +329,41 @@ def test_what_the_wallet_cannot_pay_is_given_back_at_the_symbol_that_lost_it(mak
     assert closed_at(exchange) == {("X", LONG): pytest.approx(45_000), ("Y", SHORT): pytest.approx(0.01)}
     assert exchange.account.wallet == 0.0
     assert_flat_and_conserved(exchange)
+
+
+def two_at(make_exchange, start, x, y):
+    """An account of two symbols whose bars stand still: (price, LONG qty, SHORT qty) of each, all opened at 100."""
+    exchange = make_exchange(start=start, symbols=("X", "Y"))
+    for book, (price, long, short) in zip(exchange.books, (x, y), strict=True):
+        for side, qty in ((LONG, long), (SHORT, short)):
+            if qty:
+                hold(book, side, qty, 100.0)
+        exchange.show(book, price, price, price, price)
+    return exchange
+
+
+def test_both_legs_of_a_symbol_decide_whether_it_lost_most(make_exchange):
+    # X: -200 + 100; Y: -150. Of 200 all and 50 more are lost: 5 on each of Y's 10 are given back.
+    exchange = two_at(make_exchange, 200.0, (80.0, 10.0, 5.0), (85.0, 10.0, 0.0))
+    liquidate(exchange.account, exchange.books, 0.0125)
+    assert closed_at(exchange) == {("X", LONG): 80.0, ("X", SHORT): 80.0, ("Y", LONG): pytest.approx(90.0)}
+
+
+def test_of_symbols_that_lost_the_same_the_first_is_given_back(make_exchange):
+    exchange = two_at(make_exchange, 350.0, (80.0, 10.0, 0.0), (80.0, 10.0, 0.0))
+    liquidate(exchange.account, exchange.books, 0.0125)
+    assert closed_at(exchange) == {("X", LONG): pytest.approx(85.0), ("Y", LONG): 80.0}
+
+
+def test_a_wallet_that_can_pay_all_is_given_nothing_and_keeps_the_rest(make_exchange):
+    # opened at 89.05: 109.5 of 110 are lost
+    exchange = make_exchange(start=110.0)
+    hold(exchange.book, LONG, 10.0, 100.0)
+    exchange.show(exchange.book, 89.05, 89.05, 89.05, 89.05)
+    liquidate(exchange.account, exchange.books, 0.0001)
+    assert closed_at(exchange) == {("X", LONG): 89.05}
+    assert exchange.account.wallet == pytest.approx(0.5 - 0.08905)
+    assert (exchange.account.maker_executions, exchange.account.taker_executions) == (1, 1)
 
 
 def test_every_open_order_is_cancelled(make_exchange):

@@ -1,12 +1,24 @@
 """What positions and opening orders bind, and what may still be opened."""
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from scripted import TEST
 
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.book import Book, Costs, Entry
-from gridv4_bt.engine.ladder import Blocked
-from gridv4_bt.engine.margin import add_maintenance, capacity, free_margin, opening_limit, position_notional, revalue
+from gridv4_bt.engine.ladder import CANCEL, KEEP, PLACE, REPLACE, Blocked
+from gridv4_bt.engine.margin import (
+    add_maintenance,
+    capacity,
+    free_margin,
+    is_new,
+    opening_limit,
+    position_notional,
+    refusal_of,
+    refuse_entries,
+    revalue,
+)
 
 
 @pytest.fixture
@@ -55,3 +67,133 @@ def test_an_order_may_use_all_of_both_limits_and_no_more(notional, limit):
 
 def test_an_order_that_fills_the_capacity_exactly_is_within_it():
     assert opening_limit(200.0, capacity=200.0, free_margin=100.0, leverage=5.0) == Blocked.PLACED
+
+
+def test_an_account_is_worth_its_wallet_and_what_is_unrealised(book):
+    book.bar.close = 110.0
+    revalue(book.account, [book])
+    # LONG +20, SHORT -30; 5 units at 110
+    assert (book.account.value, book.account.held_notional) == (9_990.0, 550.0)
+    revalue(book.account, [Book(TEST, book.account, book.costs)])
+    assert (book.account.value, book.account.held_notional) == (10_000.0, 0.0)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_leg_alone_is_valued_and_binds_margin(side):
+    book = Book(TEST, Account(1_000.0), Costs(0.0, 0.0, 0.0))
+    book.account.open_fill(book.symbol, book.legs[side].tracker, 2.0, 100.0, 0, 0, 0.0, 0.0, maker=True)
+    book.bar.close = 110.0
+    revalue(book.account, [book])
+    assert (book.account.value, book.account.held_notional) == ((1_020.0, 220.0), (980.0, 220.0))[side]
+    assert add_maintenance(0.0, book, 110.0) == pytest.approx(2.2)
+
+
+# --- which new entries are refused
+
+
+def ladder(equity, long, short):
+    """A flat account at 100 with levels of (action, qty) at 100; KEEP rests, PLACE and REPLACE are new."""
+    book = Book(TEST, Account(equity), Costs(0.0, 0.0, 0.0))
+    book.bar.close = 100.0
+    for leg, levels in ((book.long, long), (book.short, short)):
+        leg.reserve(len(levels))
+        for i, (action, qty) in enumerate(levels):
+            leg.prices[i], leg.qtys[i], leg.actions[i] = 0.0 if action == CANCEL else 100.0, float(qty), action
+        leg.entries_changed()
+    revalue(book.account, [book])
+    return book
+
+
+def refused(book, max_notional, leverage):
+    """Return whether any was refused, and the codes of LONG and of SHORT; what is refused rests no more."""
+    any_refused = refuse_entries(book.account, [book], book, max_notional, leverage)
+    for leg in book.legs:
+        assert [price > 0.0 for price in leg.prices] == [
+            code == Blocked.PLACED and action != CANCEL for code, action in zip(leg.codes, leg.actions, strict=True)
+        ]
+        rests = [qty for price, qty in zip(leg.prices, leg.qtys, strict=True) if price > 0.0]
+        assert (leg.entry_count, leg.entry_notional) == (len(rests), 100.0 * sum(rests))
+    return any_refused, [int(code) for code in book.long.codes], [int(code) for code in book.short.codes]
+
+
+OK, MARGIN, MOST = int(Blocked.PLACED), int(Blocked.MARGIN), int(Blocked.MAX_POSITION)
+
+
+def test_entries_that_use_all_of_margin_and_position_are_not_refused():
+    # 600 of notional on each side bind 600 of 600 at leverage 2, and a side may hold 600
+    assert refused(ladder(600.0, [(PLACE, 6)], [(PLACE, 6)]), 600.0, 2.0) == (False, [OK], [OK])
+    for equity, most in ((599.0, 600.0), (600.0, 599.0)):
+        assert refused(ladder(equity, [(PLACE, 6)], [(PLACE, 6)]), most, 2.0)[0] is True
+
+
+def test_margin_is_given_to_long_first_and_to_the_nearest_level_first():
+    # 3 levels of 100 fit into 150 at leverage 2
+    book = ladder(150.0, [(PLACE, 1), (REPLACE, 1)], [(PLACE, 1), (PLACE, 1)])
+    assert refused(book, 1e9, 2.0) == (True, [OK, OK], [OK, MARGIN])
+
+
+def test_what_rests_already_is_never_refused():
+    # 200 of the 250 that fit rest, though they are farther away
+    book = ladder(125.0, [(PLACE, 1), (KEEP, 1)], [(KEEP, 1)])
+    assert refused(book, 1e9, 2.0) == (True, [MARGIN, OK], [OK])
+
+
+def test_a_smaller_level_may_fit_where_a_nearer_one_did_not():
+    book = ladder(100.0, [(PLACE, 3), (PLACE, 1)], [(PLACE, 1)])
+    assert refused(book, 1e9, 2.0) == (True, [MARGIN, OK], [OK])
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_side_beyond_its_largest_position_leaves_its_margin_to_the_other(side):
+    # a side may hold 200; 300 of the other fit
+    full, other = [(PLACE, 1), (PLACE, 2)], [(PLACE, 2)]
+    book = ladder(150.0, *((full, other) if side == 0 else (other, full)))
+    any_refused, *codes = refused(book, 200.0, 2.0)
+    assert (any_refused, codes[side], codes[1 - side]) == (True, [OK, MOST], [OK])
+
+
+def test_a_position_takes_its_part_of_what_its_leg_may_hold(book):
+    # LONG holds 200 of 250 at 100, SHORT 300
+    book.bar.close = 100.0
+    revalue(book.account, [book])
+    for leg in book.legs:
+        leg.place(1, Entry(100.0, 0.5, 0.01))
+        leg.actions[0] = PLACE
+    assert refused(book, 250.0, 2.0) == (True, [OK], [MOST])
+
+
+levels = st.lists(st.tuples(st.sampled_from([KEEP, CANCEL, PLACE, REPLACE]), st.integers(1, 4)), max_size=4)
+
+
+@given(st.integers(0, 20), levels, levels, st.integers(0, 12))
+@example(0, [], [], 0)
+def test_entries_are_refused_one_after_another(margin, long, short, most):
+    # in hundreds: what is kept counts first, then each new order takes what it needs or is refused
+    book = ladder(50.0 * margin, long, short)
+    free = margin - sum(qty for action, qty in long + short if action == KEEP)
+    expected = []
+    for side in (long, short):
+        room = most - sum(qty for action, qty in side if action == KEEP)
+        codes = []
+        for action, qty in side:
+            code = OK
+            if action in (PLACE, REPLACE):
+                code = MOST if qty > room else MARGIN if qty > free else OK
+            if code == OK and action in (PLACE, REPLACE):
+                room, free = room - qty, free - qty
+            codes.append(code)
+        expected.append(codes)
+    any_refused, *codes = refused(book, 100.0 * most, 2.0)
+    assert codes == expected
+    assert any_refused or not any(map(any, codes))
+
+
+def test_new_is_what_did_not_rest_before_and_a_refusal_is_one_of_the_exchange(book):
+    leg = book.long
+    leg.reserve(4)
+    for i, action in enumerate((KEEP, CANCEL, PLACE, REPLACE)):
+        leg.actions[i] = action
+    assert [is_new(leg, i) for i in range(4)] == [False, False, True, True]
+    for i, code in enumerate((Blocked.PLACED, Blocked.MARGIN, Blocked.MAX_POSITION, Blocked.OCCUPIED)):
+        leg.codes[i] = code
+    assert [refusal_of(leg, i) for i in range(4)] == [OK, MARGIN, MOST, OK]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from gridv4_bt.core.risk import Bracket, maintenance_margin
-from gridv4_bt.engine.market import Market, MarketHistory, exchange_symbol, load_market, load_market_history
+from gridv4_bt.engine.market import Market, MarketHistory, exchange_symbol, is_listed, load_market, load_market_history
 from gridv4_bt.errors import MarketError
 
 ANSWER = [
@@ -96,6 +96,11 @@ def test_packaged_markets(symbol, tick, step, min_qty, min_notional, first_rate)
     assert (market.min_qty, market.min_notional) == (min_qty, min_notional)
     assert market.brackets[0].rate == first_rate
     assert "filters" in market.as_of and "brackets" in market.as_of
+
+
+@pytest.mark.parametrize(("symbol", "listed"), [("BTC/USDT:USDT", True), ("SOLUSDT", True), ("WHOKNOWSUSDT", False)])
+def test_a_symbol_of_the_packaged_table_is_listed(symbol, listed):
+    assert is_listed(symbol) is listed
 
 
 def test_packaged_brackets_are_those_of_the_shared_table(shared_data):
@@ -218,9 +223,28 @@ def test_unreadable_file_is_refused_by_name(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        {"min_notional": 0.0},
+        {"tick": 1e-9, "step": 1e-9, "min_qty": 1e-9},
+        {"brackets": (Bracket(0.0, 1.0, 0.999, 0.0),), "max_leverages": (1.0,)},
+        {"brackets": (Bracket(0.0, 1.0, 0.5, 0.0), Bracket(1.0, 2.0, 0.5, 0.0)), "max_leverages": (1.0, 1.0)},
+    ],
+)
+def test_a_market_may_go_to_the_bounds(change):
+    market = replace(load_market("BTCUSDT"), **change)
+    assert {name: getattr(market, name) for name in change} == change
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"tick": 0.0}, "tick is 0.0"),
+        ({"min_qty": -1.0}, "min_qty is -1.0, expected a positive number"),
+        ({"min_notional": float("inf")}, "min_notional is inf, expected 0 or more"),
+        ({"brackets": (Bracket(0.0, 1.0, 0.5, 0.0),), "max_leverages": (0.99,)}, "leverage of 1 or more"),
+        ({"brackets": (Bracket(0.0, 1.0, 0.5, 0.0),), "max_leverages": (float("nan"),)}, "leverage of 1 or more"),
+        ({"brackets": (Bracket(0.0, 1.0, 0.5, 0.0),), "max_leverages": (5.0, 5.0)}, "for each bracket"),
         ({"step": float("nan")}, "step is nan"),
         ({"min_qty": float("inf")}, "min_qty is inf"),
         ({"min_notional": -1.0}, "min_notional is -1.0"),
@@ -268,11 +292,27 @@ def test_history_may_change_filters_and_keeps_what_an_entry_does_not_name(write)
     assert [market.step for market in markets] == [load_market("BTCUSDT").step] * 3
 
 
-def test_file_without_dates_and_no_file_are_rules_that_never_change(write):
-    for path in (None, write(ANSWER)):
-        markets = load_market_history("BTCUSDT", path)
-        assert markets.changes == ((0, load_market("BTCUSDT", path)),)
-        assert markets.next_change(0) == math.inf
+FACTS = {
+    "tick": 0.5, "step": 1, "min_qty": 2, "min_notional": 10, "filters_as_of": "2027-01-01",
+    "brackets_as_of": "2027-01-02", "brackets": [[0, 1000, 0.01, 0, 50]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "content", [None, ANSWER, ANSWER[0], INFO, {"symbols": {"BTCUSDT": TIERS}}, {"symbols": {"BTCUSDT": FACTS}}]
+)
+def test_file_without_dates_and_no_file_are_rules_that_never_change(write, content):
+    path = None if content is None else write(content)
+    markets = load_market_history("BTCUSDT", path)
+    assert markets.changes == ((0, load_market("BTCUSDT", path)),)
+    assert markets.next_change(0) == math.inf
+    assert (content is None) == (markets.at(0) == load_market("BTCUSDT"))
+
+
+def test_a_history_is_known_by_the_entries_of_the_symbol_itself(write):
+    dated = history(("2023-01-01", TIERS))["symbols"]["BTCUSDT"]
+    path = write({"symbols": {"AAAUSDT": TIERS, "BTCUSDT": dated}})
+    assert [time for time, _ in load_market_history("BTCUSDT", path).changes] == [1_672_531_200_000]
 
 
 def test_history_names_file_date_and_bracket_of_a_broken_table(write):

@@ -8,13 +8,16 @@ from both_legs import PHASES, fill_entries, fill_exits, fill_market_orders, fill
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gridv4_bt.engine import matching
 from gridv4_bt.engine.book import Bar, Costs, Entry, MarketClose
+from gridv4_bt.engine.book_access import cancel_orders
 from gridv4_bt.engine.labels import GRID, MANUAL, STOP1, TradeLabel
 from gridv4_bt.engine.matching import (
     fills,
     is_idle,
     market_price,
     note_first_exit,
+    note_prices,
     order_close,
     order_matters,
     stop_hit,
@@ -180,6 +183,7 @@ def test_entry_fills_at_its_price_even_if_the_bar_opens_beyond(exchange):
     assert (fill.qty, fill.price, fill.spacing_pct, fill.fee) == (1.0, 98.0, 0.02, pytest.approx(0.0196))
     assert fill.time == book.bar.time
     assert book.long.entries == {}
+    assert (exchange.account.maker_executions, exchange.account.taker_executions) == (1, 0)
 
 
 def test_short_entry_fills_at_its_price_without_gap_improvement(exchange):
@@ -324,6 +328,17 @@ def test_entry_beyond_the_liquidation_price_does_not_fill(exchange):
     assert book.long.tracker.prices == [97.0]
 
 
+@pytest.mark.parametrize("side", [LONG, SHORT])
+def test_an_entry_just_at_the_liquidation_price_comes_too_late(exchange, side):
+    leg = exchange.book.leg(side)
+    leg.place(1, Entry(95.0 if side is LONG else 105.0, 1.0, 0.01))
+    exchange.show(exchange.book, 100, 110, 90, 100)
+    fill_entries(exchange.book, down=95.0, up=105.0)
+    assert leg.tracker.prices == []
+    fill_entries(exchange.book, down=94.9, up=105.1)
+    assert len(leg.tracker.prices) == 1
+
+
 def test_an_entry_that_is_filled_rests_no_more(exchange):
     leg = exchange.book.long
     leg.place(-1, Entry(97.0, 1.0, 0.01))
@@ -344,6 +359,36 @@ def test_prices_far_below_one_are_prices(exchange):
     assert book.long.tracker.prices == [0.5, 0.45]
     fill_stops(book)
     assert trades(exchange) == [(LONG, TradeLabel.STOP2, 1.0, pytest.approx(0.44 * 0.9998))] * 2
+
+
+@pytest.mark.parametrize(
+    ("side", "stop", "beyond", "met", "price"),
+    [(LONG, 95.0, 94.5, 97.0, 95.0 * 0.9998), (SHORT, 105.0, 105.5, 103.0, 105.0 * 1.0002)],
+)
+def test_a_stop_takes_what_was_met_before_it_in_whatever_order_the_fills_are_kept(
+    exchange, side, stop, beyond, met, price
+):
+    # a single order fills after the ladder, though the market may have met it first
+    book = exchange.book
+    exchange.show(book, 100, 107, 93, 100)
+    for entry in (beyond, met, beyond):
+        hold(exchange, side, 1.0, entry, time=book.bar.time)
+    leg = book.leg(side)
+    leg.stop = stop
+    fill_stops(book)
+    assert [(trade.entry, trade.exit) for trade in exchange.account.closed] == [(met, pytest.approx(price))]
+    assert (leg.tracker.prices, leg.stop, leg.leg.stopped) == ([beyond, beyond], None, 1)
+
+
+def test_without_liquidation_prices_every_price_above_zero_lies_between_them(exchange):
+    book = exchange.book
+    book.long.place(-1, Entry(0.45, 1.0, 0.01))
+    book.long.stop = 0.44
+    exchange.show(book, 0.5, 0.5, 0.4, 0.4)
+    matching.fill_entries(book, book.long)
+    assert book.long.tracker.prices == [0.45]
+    matching.fill_stops(book, book.long)
+    assert book.long.tracker.prices == []
 
 
 def test_stop_comes_before_the_exit_of_the_same_bar(exchange):
@@ -398,6 +443,18 @@ def test_exit_of_a_side_stopped_in_the_bar_does_not_fill(exchange):
     assert [trade.side for trade in exchange.account.closed] == [SHORT, LONG]
 
 
+def test_an_exit_far_below_one_is_an_exit(exchange):
+    book = exchange.book
+    long, short = hold(exchange, LONG, 1.0, 0.5), hold(exchange, SHORT, 1.0, 0.5)
+    book.long.exits, book.short.exits = {long: 0.51}, {short: 0.49}
+    exchange.show(book, 0.5, 0.505, 0.495, 0.5)
+    assert is_idle(book)
+    assert [(leg.leg.exit_count, leg.leg.first_exit) for leg in book.legs] == [(1, 0.51), (1, 0.49)]
+    exchange.show(book, 0.5, 0.51, 0.49, 0.5)
+    exchange.match(book)
+    assert trades(exchange) == [(LONG, TradeLabel.GRID, 1.0, 0.51), (SHORT, TradeLabel.GRID, 1.0, 0.49)]
+
+
 def test_exit_takes_all_of_its_fill_at_its_limit_price(exchange):
     book = exchange.book
     first = hold(exchange, LONG, 1.0, 100.0)
@@ -430,6 +487,22 @@ def test_fill_opened_in_a_bar_takes_no_profit_in_it(exchange):
     assert exchange.account.closed == []
 
 
+def test_entries_and_exits_are_maker_and_all_else_is_taker(exchange):
+    book, account = exchange.book, exchange.account
+    first, second, _ = (hold(exchange, LONG, 1.0, 100.0) for _ in range(3))
+    account.maker_executions = 0
+    book.long.closes = [MarketClose(first, 1.0, TradeLabel.GAP)]
+    book.long.exits = {second: 101.0}
+    book.short.place(1, Entry(101.0, 1.0, 0.01))
+    exchange.show(book, 100, 102, 99, 100)
+    exchange.match(book)
+    assert (account.maker_executions, account.taker_executions) == (2, 1)
+    book.long.stop = 95.0
+    exchange.show(book, 96, 96, 94, 95)
+    exchange.match(book)
+    assert (account.maker_executions, account.taker_executions) == (2, 2)
+
+
 def test_two_exits_of_one_bar(exchange):
     book = exchange.book
     first, second = hold(exchange, LONG, 1.0, 100.0), hold(exchange, SHORT, 2.0, 100.0)
@@ -455,6 +528,52 @@ def test_stop_of_one_side_leaves_the_exits_of_the_other(exchange):
 
 
 # --- the book
+
+
+def test_a_new_book_holds_its_market_account_and_costs_and_no_orders(exchange):
+    book = exchange.book
+    market = book.market
+    assert (book.symbol, market.symbol, book.brackets) == ("X", "X", market.brackets)
+    assert (book.account, book.costs) == (exchange.account, Costs(0.0002, 0.0005, 0.0002, False))
+    assert book.legs == (book.long, book.short)
+    for leg, side in ((book.long, LONG), (book.short, SHORT)):
+        assert (leg.side, leg.sign, leg.leg.sign, leg.tracker.side) == (side, int(side), int(side), side)
+        assert (leg.levels, leg.entries, leg.exits, leg.closes, leg.stop) == (0, {}, {}, [], None)
+        assert (leg.entry_notional, leg.entry_count, leg.resting_orders()) == (0.0, 0, 0)
+        assert leg.leg is leg.tracker.leg and leg.fills is leg.tracker.columns
+        assert book.leg(side) is leg
+
+
+def test_costs_fill_by_touch_unless_told_otherwise():
+    assert Costs(0.0, 0.0, 0.0).through is False
+
+
+def test_a_stop_is_a_price_or_none(exchange):
+    leg = exchange.book.long
+    leg.stop = 95.0
+    assert (leg.stop, leg.leg.stop, leg.leg.has_stop) == (95.0, 95.0, 1)
+    leg.stop = None
+    assert (leg.stop, leg.leg.has_stop) == (None, 0)
+    assert leg.leg.stop != leg.leg.stop  # NaN, which no price reaches
+
+
+def test_a_fill_that_is_gone_takes_its_exit_along_and_the_last_one_the_stop(exchange):
+    leg = exchange.book.long
+    first, second = hold(exchange, LONG, 1.0, 100.0), hold(exchange, LONG, 1.0, 99.0)
+    leg.exits, leg.stop = {first: 101.0, second: 100.0}, 90.0
+    leg.tracker.close(0, 1.0)
+    leg.forget(first)
+    assert (leg.exits, leg.stop) == ({second: 100.0}, 90.0)
+    leg.tracker.close(0, 1.0)
+    leg.forget(second)
+    assert (leg.exits, leg.stop) == ({}, None)
+
+
+def test_unrealized_is_that_of_both_legs(exchange):
+    hold(exchange, LONG, 2.0, 100.0)
+    hold(exchange, SHORT, 1.0, 103.0)
+    # -10 and +8
+    assert exchange.book.unrealized(95.0) == -2.0
 
 
 def test_close_oldest_takes_the_first_fills_first(exchange):
@@ -487,7 +606,11 @@ def test_cancel_orders_cancels_every_open_order(exchange):
     book.long.exits[fill] = 101.0
     book.long.stop = 90.0
     book.long.closes.append(MarketClose(fill, 1.0, TradeLabel.GAP))
-    book.cancel_orders()
+    book.short.place(1, Entry(102.0, 1.0, 0.01))
+    exchange.show(book, 100, 103, 80, 100)
+    assert not is_idle(book)
+    cancel_orders(book)
+    assert is_idle(book)
     assert (book.long.resting_orders(), book.short.resting_orders()) == (0, 0)
     assert (book.long.closes, book.long.entry_notional) == ([], 0.0)
 
@@ -536,9 +659,10 @@ def test_less_room_than_there_is_changes_nothing(exchange):
     leg = exchange.book.short
     leg.place(3, Entry(102.0, 1.0, 0.01))
     held = leg.prices
-    leg.reserve(1)
-    assert (leg.levels, leg.entries) == (3, {3: Entry(102.0, 1.0, 0.01)})
-    assert leg.prices is held
+    for levels in (1, 3):
+        leg.reserve(levels)
+        assert (leg.levels, leg.entries) == (3, {3: Entry(102.0, 1.0, 0.01)})
+        assert leg.prices is held
 
 
 @pytest.mark.parametrize("side", [LONG, SHORT])
@@ -853,6 +977,24 @@ def test_a_fill_that_is_being_closed_whole_is_not_closed_again(exchange):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("asked", "closed"), [(1e9, []), (0.5e9, [1.0])])
+def test_a_rest_within_the_noise_of_what_is_asked_is_not_closed(exchange, asked, closed):
+    # of 2 units 1 is being closed; 1e-9 of a thousand million is the other one
+    book = exchange.book
+    hold(exchange, LONG, 2.0, 100.0)
+    order_close(book, book.long, 0, 1.0, STOP1)
+    assert order_close(book, book.long, 0, asked, GRID) is bool(closed)
+    assert [close.qty for close in book.long.closes[1:]] == closed
+
+
+def test_what_is_being_closed_of_one_fill_says_nothing_about_another(exchange):
+    book = exchange.book
+    first, second = hold(exchange, LONG, 1.0, 100.0), hold(exchange, LONG, 1.0, 100.0)
+    assert order_close(book, book.long, 0, 1.0, STOP1)
+    assert order_close(book, book.long, 1, 1.0, STOP1)
+    assert [(close.fill_id, close.qty) for close in book.long.closes] == [(first, 1.0), (second, 1.0)]
+
+
 def test_a_close_that_was_ordered_makes_the_next_bar_busy(exchange):
     book = exchange.book
     hold(exchange, LONG, 1.0, 100.0)
@@ -868,6 +1010,50 @@ def test_exits_are_counted_and_the_one_that_the_market_meets_first_is_known(exch
     book.long.exits = {first: 103.0, second: 102.0}
     note_first_exit(book.long)
     assert (book.long.leg.exit_count, book.long.leg.first_exit) == (2, 102.0)
+
+
+@pytest.mark.parametrize(
+    ("held", "noted"),
+    [
+        ((), (95.0, 105.0, 0)),  # the entries alone
+        ((LONG,), (95.0, 103.0, 1)),
+        ((SHORT,), (97.0, 105.0, 2)),
+        ((LONG, SHORT), (97.0, 103.0, 3)),
+    ],
+)
+def test_the_prices_between_which_nothing_fills_and_the_market_orders_are_noted(exchange, held, noted):
+    book = exchange.book
+    for level, price in ((-2, 93.0), (-1, 95.0), (1, 105.0), (2, 107.0)):
+        book.leg(LONG if level < 0 else SHORT).place(level, Entry(price, 1.0, 0.01))
+    for side, exits, closes in ((LONG, (104.0, 103.0), 1), (SHORT, (96.0, 97.0), 2)):
+        if side in held:
+            leg = book.leg(side)
+            leg.exits = {hold(exchange, side, 1.0, 100.0): price for price in exits}
+            leg.closes = [MarketClose(next(iter(leg.exits)), 0.1, TradeLabel.GAP)] * closes
+    note_prices(book)
+    state = book.state
+    assert (state.buy_below, state.sell_above, state.market_orders, state.orders_changed) == (*noted, 0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "idle"),
+    [(95.1, 104.9, True), (95.0, 104.9, False), (95.1, 105.0, False), (90.0, 104.9, False), (95.1, 110.0, False)],
+)
+@pytest.mark.parametrize("orders", ["entries", "exits", "stops"])
+def test_a_bar_is_idle_that_touches_no_order(exchange, orders, low, high, idle):
+    # an order at 95 below the market and one at 105 above it
+    book = exchange.book
+    if orders == "entries":
+        book.long.place(-1, Entry(95.0, 1.0, 0.01))
+        book.short.place(1, Entry(105.0, 1.0, 0.01))
+    else:
+        long, short = hold(exchange, LONG, 1.0, 100.0), hold(exchange, SHORT, 1.0, 100.0)
+        if orders == "exits":
+            book.long.exits, book.short.exits = {long: 105.0}, {short: 95.0}
+        else:
+            book.long.stop, book.short.stop = 95.0, 105.0
+    exchange.show(book, 100, high, low, 100)
+    assert is_idle(book) is idle
 
 
 @pytest.mark.parametrize("side", [LONG, SHORT])

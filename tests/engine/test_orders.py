@@ -8,15 +8,21 @@ from scripted import TEST
 from gridv4_bt.core.risk import Bracket
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.book import Bar, Book, Costs
+from gridv4_bt.engine.labels import MANUAL
 from gridv4_bt.engine.market import load_market
 from gridv4_bt.engine.orders import (
     OrderType,
+    Refusal,
     SingleOrder,
     SingleOrders,
+    close_oldest,
     closing_refusal,
     filter_refusal,
+    leg_of,
     opening_refusal,
+    opens,
     order_price,
+    stoppable,
 )
 from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.types import PositionSide
@@ -31,8 +37,10 @@ class Told:
 
     def __init__(self):
         self.fills, self.refusals, self.gone, self.costs = [], [], [], []
+        self.reports = 0
 
     def executed(self, order, book):
+        self.reports += 1
         for execution in book.account.executions:
             self.fills.append((order.reference, execution.side.name, execution.opens, execution.qty, execution.price))
             self.costs.append((order.reference, execution.maker, execution.fee))
@@ -161,7 +169,100 @@ def test_market_orders_take_no_notice_of_the_share():
     assert api.held == (5.0, 0.0)
 
 
+def test_each_symbol_has_its_own_share_and_a_new_one_every_bar():
+    api = Api(participation=0.5)
+    other = Book(load_market("BTCUSDT"), api.book.account, Costs(0.0, 0.0, 0.0))
+    for number in (1, 2):
+        api.rest("eth", LONG, True, 99.0, qty=3.0)
+        api.orders.alive.append(SingleOrder("BTCUSDT", LONG, True, LIMIT, 2.0, 99.0, reference="btc"))
+        for book, volume in ((api.book, 4.0), (other, 2.0)):
+            book.bar = Bar(number, 100.0, 100.0, 98.0, 99.0, volume)
+            api.orders.fill_entries(book)
+        # 2 of the 3 and 1 of the 2
+        assert [(name, qty) for name, _, _, qty, _ in api.told.fills] == [("eth", 2.0), ("btc", 1.0)]
+        api.told.fills.clear()
+        api.orders.alive.clear()
+
+
+def test_entries_and_exits_share_one_volume():
+    api = Api(participation=0.5)
+    api.hold(LONG, 5.0)
+    api.rest("entry", LONG, True, 99.0, qty=3.0)
+    api.rest("exit", LONG, False, 101.0, qty=4.0)
+    api.bar(1, 98.0, 102.0, volume=10.0)
+    assert [(name, qty) for name, _, _, qty, _ in api.told.fills] == [("entry", 3.0), ("exit", 2.0)]
+
+
+def test_without_a_share_a_bar_fills_any_quantity():
+    orders = SingleOrders(Told())
+    book = Book(MARKET_RULES, Account(1e6), Costs(0.0, 0.0, 0.0))
+    orders.alive.append(SingleOrder("ETHUSDT", LONG, True, LIMIT, 1e3, 99.0))
+    book.bar = Bar(1, 100.0, 100.0, 98.0, 99.0, 1e-3)
+    orders.fill_entries(book)
+    assert book.long.tracker.qty == 1e3
+
+
+# --- which leg an order is of
+
+
+@pytest.mark.parametrize(
+    ("held", "is_buy", "reduce_only", "leg", "adds"),
+    [
+        ((), True, False, LONG, True),
+        ((), False, False, SHORT, True),
+        ((LONG,), True, False, LONG, True),
+        ((LONG,), False, False, LONG, False),  # it closes the opposite leg first
+        ((SHORT,), True, False, SHORT, False),
+        ((SHORT,), False, False, SHORT, True),
+        ((), True, True, SHORT, False),  # it never opens
+        ((), False, True, LONG, False),
+    ],
+)
+def test_an_order_of_one_way_mode_is_of_the_leg_that_it_closes_or_else_opens(held, is_buy, reduce_only, leg, adds):
+    api = Api()
+    for side in held:
+        api.hold(side, 1.0)
+    given = order(MARKET, is_buy, side=None, reduce_only=reduce_only)
+    assert (leg_of(given, api.book).side, opens(given, api.book)) == (leg, adds)
+
+
+@pytest.mark.parametrize(("side", "is_buy", "adds"), [(LONG, True, True), (LONG, False, False), (SHORT, True, False)])
+def test_an_order_of_a_position_side_is_of_that_leg_whatever_is_held(side, is_buy, adds):
+    api = Api()
+    api.hold(LONG, 1.0)
+    api.hold(SHORT, 1.0)
+    given = order(MARKET, is_buy, side=side)
+    assert (leg_of(given, api.book).side, opens(given, api.book)) == (side, adds)
+
+
+def test_a_new_order_is_a_plain_one():
+    given = SingleOrder("TEST", LONG, True, MARKET, 2.0)
+    assert (given.price, given.trigger, given.reduce_only, given.reference) == (0.0, 0.0, False, None)
+    assert (given.marketable, given.triggered_at, given.remaining) == (False, -1, 2.0)
+
+
 # --- what is refused
+
+
+def test_a_refusal_reads_as_the_exchange_writes_it():
+    assert str(Refusal(-2019, "Margin is insufficient.")) == "-2019 Margin is insufficient."
+    assert str(filter_refusal(order(MARKET, qty=0.0005), TEST, 100.0)) == (
+        "-4004 Quantity less than min quantity. It is 0.001"
+    )
+    assert str(filter_refusal(order(MARKET, qty=0.0015), TEST, 100.0)) == (
+        "-1111 Precision is over the maximum defined for this asset.: qty 0.0015 is no multiple of 0.001"
+    )
+    assert str(filter_refusal(order(LIMIT, price=99.995), TEST, 100.0)) == (
+        "-4014 Price not increased by tick size.: 99.995 is no multiple of 0.01"
+    )
+    assert str(filter_refusal(order(STOP_MARKET, trigger=99.0), TEST, 100.0)) == (
+        "-2021 Order would immediately trigger. The price is 100.0"
+    )
+    api = Api()
+    api.hold(LONG, 1.0)
+    assert str(closing_refusal(order(MARKET, False, 2.0), api.book)) == (
+        "-2022 ReduceOnly Order is rejected. The leg holds 1.0"
+    )
 
 
 def order(type, is_buy=True, qty=1.0, price=0.0, trigger=0.0, side=LONG, reduce_only=False):
@@ -216,7 +317,18 @@ def test_a_leg_that_holds_less_refuses_to_close_more():
     assert closing_refusal(order(MARKET, True, 0.001, side=SHORT), api.book).code == -2022
 
 
+@pytest.mark.parametrize("held", [1.0 - LOT_NOISE, 1.0])
+def test_a_leg_that_lacks_just_the_noise_of_lots_may_be_closed(held):
+    api = Api()
+    api.hold(LONG, held)
+    assert closing_refusal(order(MARKET, False, 1.0), api.book) is None
+    assert closing_refusal(order(MARKET, False, held * (1.0 + 2.0 * LOT_NOISE)), api.book).code == -2022
+
+
 def test_reduce_only_of_one_way_mode_needs_something_held_and_no_more():
+    api = Api()
+    api.hold(SHORT, 0.001)
+    assert closing_refusal(order(MARKET, True, side=None, reduce_only=True), api.book) is None
     api = Api()
     assert closing_refusal(order(MARKET, False, side=None, reduce_only=True), api.book).code == -2022
     api.hold(LONG, 2.0)
@@ -307,6 +419,57 @@ def test_a_stop_of_a_leg_that_holds_less_is_refused():
     assert api.orders.alive == []
 
 
+def test_a_stop_needs_all_that_it_closes_but_for_the_noise_of_lots():
+    for held, refused in ((1.0 - LOT_NOISE, False), (1.0 - 2.0 * LOT_NOISE, True)):
+        api = Api()
+        api.hold(LONG, held)
+        api.rest("stop", LONG, False, 95.0, type=STOP_MARKET)
+        api.bar(1, 94.0, 100.0)
+        assert (bool(api.told.refusals), api.held[0] == held) == (refused, refused)
+
+
+def test_a_stop_of_one_leg_stops_that_leg_alone():
+    for side, is_buy, trigger in ((LONG, False, 95.0), (SHORT, True, 105.0)):
+        api = Api()
+        api.hold(LONG, 2.0)
+        api.hold(SHORT, 2.0)
+        api.rest("stop", side, is_buy, trigger, type=STOP_MARKET)
+        api.bar(1, 94.0, 106.0)
+        assert [bool(leg.leg.stopped) for leg in api.book.legs] == [side is LONG, side is SHORT]
+
+
+def test_a_stop_that_opens_stops_no_leg():
+    api = Api()
+    api.rest("stop", LONG, True, 105.0, type=STOP_MARKET)
+    api.rest("one-way", None, True, 105.0, type=STOP_MARKET)
+    api.bar(1, 99.0, 106.0)
+    assert (api.held, api.book.long.leg.stopped) == ((2.0, 0.0), 0)
+
+
+def test_stops_are_executed_long_before_short_and_in_order_of_placement():
+    api = Api(costs=(0.0, 0.0, 0.01))
+    api.hold(LONG, 2.0)
+    api.hold(SHORT, 2.0)
+    api.rest("short", SHORT, True, 105.0, type=STOP_MARKET)
+    api.rest("long far", LONG, False, 94.0, type=STOP_MARKET)
+    api.rest("long near", LONG, False, 95.0, type=STOP_MARKET)
+    api.bar(1, 90.0, 110.0)
+    # slippage of 1 %
+    assert [(name, price) for name, *_, price in api.told.fills] == [
+        ("long far", pytest.approx(93.06)), ("long near", pytest.approx(94.05)), ("short", pytest.approx(106.05)),
+    ]  # fmt: skip
+    assert [maker for _, maker, _ in api.told.costs] == [False] * 3
+
+
+def test_a_stop_closes_the_fills_that_were_met_before_it():
+    # of this bar's entries those at 96 and at the stop's own price; the older one in any case
+    api = Api()
+    for price, time in ((90.0, 0), (96.0, 5), (94.0, 5), (95.0, 5)):
+        api.hold(LONG, 1.0, price, time)
+    api.book.bar = Bar(5, 100.0, 101.0, 94.0, 95.0, 1.0)
+    assert stoppable(api.book, api.book.long, 95.0) == [0, 1, 3]
+
+
 def test_a_stop_does_not_close_an_entry_of_its_own_bar_that_lies_beyond_it():
     api = Api()
     api.rest("entry", LONG, True, 94.0)
@@ -349,6 +512,67 @@ def test_a_triggered_limit_at_or_through_its_trigger_is_marketable(is_buy, trigg
     assert api.orders.alive[0].marketable is marketable
 
 
+# --- closing a quantity, the oldest fills first
+
+
+@pytest.mark.parametrize(
+    ("qty", "closed"),
+    [
+        (-1.0, []),
+        (0.0, []),
+        (0.5, [0.5]),
+        (1.0, [1.0]),
+        (1.5, [1.0, 0.5]),
+        (1.0 + 0.9 * LOT_NOISE, [1.0]),  # what is left is the noise of lots
+        (1.0 + 2.0**-29, [1.0, 2.0**-29]),  # 1.9e-9: more than that
+        (float("inf"), [1.0, 2.0]),
+    ],
+)
+@pytest.mark.parametrize(("maker", "rate"), [(True, 0.001), (False, 0.002)])
+def test_a_quantity_is_closed_from_the_oldest_fill_on(qty, closed, maker, rate):
+    api = Api(costs=(0.001, 0.002, 0.0))
+    api.hold(SHORT, 1.0)
+    api.hold(SHORT, 2.0)
+    close_oldest(api.book, api.book.short, qty, 90.0, MANUAL, maker=maker)
+    closings = api.book.account.closed
+    assert [trade.qty for trade in closings] == closed
+    assert [(trade.exit, trade.gross, trade.fees) for trade in closings] == [
+        (90.0, 10.0 * part, pytest.approx(90.0 * part * rate)) for part in closed
+    ]
+
+
+@pytest.mark.parametrize(("rest", "closed"), [(0.9, [1e9]), (1.0, [1e9, 1.0]), (2.0, [1e9, 2.0])])
+def test_the_noise_of_lots_is_a_share_of_the_fill(rest, closed):
+    api = Api()
+    api.hold(LONG, 1e9)
+    api.hold(LONG, 5.0)
+    close_oldest(api.book, api.book.long, 1e9 + rest, 100.0, MANUAL, maker=True)
+    assert [trade.qty for trade in api.book.account.closed] == closed
+
+
+# --- what a bar reaches
+
+
+@pytest.mark.parametrize(
+    ("side", "is_buy", "reached", "missed"),
+    [
+        (LONG, True, 98.0, 97.99),
+        (SHORT, False, 102.0, 102.01),
+        (LONG, False, 102.0, 102.01),
+        (SHORT, True, 98.0, 97.99),
+    ],
+)
+@pytest.mark.parametrize("through", [False, True])
+def test_a_limit_that_the_bar_does_not_reach_rests(side, is_buy, reached, missed, through):
+    api = Api(costs=(0.0, 0.0, 0.0, through))
+    api.hold(LONG, 1.0)
+    api.hold(SHORT, 1.0)
+    for name, price in (("reached", reached), ("missed", missed)):
+        api.rest(name, side, is_buy, price, qty=0.5)
+    api.bar(1, 98.0, 102.0)
+    assert [name for name, *_ in api.told.fills] == ([] if through else ["reached"])
+
+
 # --- the liquidation prices are the limits of a bar
 
 
@@ -358,6 +582,16 @@ def test_entries_fill_between_the_liquidation_prices(down, up, filled):
     api.rest("buy", LONG, True, 99.0)
     api.bar(1, 97.0, 103.0, limits=(down, up))
     assert bool(api.told.fills) is filled
+
+
+def test_without_liquidation_prices_every_price_above_zero_lies_between_them():
+    api = Api()
+    api.rest("entry", LONG, True, 0.45)
+    api.rest("stop", LONG, False, 0.44, type=STOP_MARKET)
+    api.book.bar = Bar(1, 0.5, 0.5, 0.4, 0.4, 1e9)
+    api.orders.fill_entries(api.book)
+    api.orders.fill_stops(api.book)
+    assert [name for name, *_ in api.told.fills] == ["entry", "stop"]
 
 
 @pytest.mark.parametrize(
@@ -440,6 +674,89 @@ def test_a_remainder_of_float_noise_does_not_rest():
     assert api.orders.alive == []
 
 
+def noisy_lots():
+    """Return quantities (all, part) whose difference is exactly the noise of all of them."""
+    for count in range(6_800_000, 6_900_000):
+        whole = count * 2.0**-53 / LOT_NOISE
+        if LOT_NOISE * whole == count * 2.0**-53 and whole - (whole - LOT_NOISE * whole) == LOT_NOISE * whole:
+            return whole, whole - LOT_NOISE * whole
+    raise AssertionError
+
+
+def test_a_rest_of_just_the_noise_opens_nothing_and_rests_once_more():
+    whole, part = noisy_lots()
+    api = Api()
+    api.hold(SHORT, part)
+    api.rest("buy", None, True, 99.0, qty=whole)
+    api.orders.execute(api.orders.alive[0], api.book, 99.0, whole, maker=True)
+    assert api.held == (0.0, 0.0)
+    api.rest("buy", LONG, True, 99.0, qty=whole)
+    api.orders.execute(api.orders.alive[0], api.book, 99.0, part, maker=True)
+    assert len(api.orders.alive) == 1
+
+
+def test_an_exit_needs_older_fills_of_all_that_it_closes_but_for_the_noise_of_lots():
+    for older, filled in ((1.0 - LOT_NOISE, True), (1.0 - 2.0 * LOT_NOISE, False)):
+        api = Api()
+        api.hold(LONG, older)
+        api.hold(LONG, 1.0, time=1)
+        api.rest("exit", LONG, False, 101.0)
+        api.bar(1, 98.0, 102.0)
+        assert bool(api.told.fills) is filled
+
+
+@pytest.mark.parametrize(("qty", "filled"), [(1.0, True), (5.0, False)])
+def test_an_exit_of_one_way_mode_needs_older_fills_of_what_is_held_at_most(qty, filled):
+    api = Api()
+    api.hold(LONG, 1.0)
+    api.hold(LONG, 1.0, time=1)
+    api.rest("sell", None, False, 101.0, qty=qty)
+    api.bar(1, 98.0, 102.0)
+    assert bool(api.told.fills) is filled
+
+
+def test_an_exit_without_any_older_fill_waits():
+    api = Api()
+    api.hold(LONG, 1.0, time=1)
+    api.rest("exit", LONG, False, 101.0)
+    api.rest("reduce", None, False, 101.0, reduce_only=True)
+    api.bar(1, 98.0, 102.0)
+    assert (api.told.fills, api.told.refusals, len(api.orders.alive)) == ([], [], 2)
+
+
+def test_a_reduce_only_limit_waits_for_something_to_reduce():
+    api = Api()
+    api.rest("reduce", None, False, 101.0, reduce_only=True)
+    api.bar(1, 98.0, 102.0)
+    assert (api.told.refusals, len(api.orders.alive)) == ([], 1)
+    api.hold(LONG, 0.5)
+    api.bar(2, 98.0, 102.0)
+    assert api.told.fills == [("reduce", "LONG", False, 0.5, 101.0)]
+
+
+def test_what_a_tiny_order_opens_is_more_than_noise():
+    api = Api()
+    api.hold(SHORT, 0.0001)
+    api.rest("buy", None, True, qty=0.0001001, type=MARKET)
+    api.bar(1, 100.0, 100.0)
+    assert api.held == (pytest.approx(1e-7), 0.0)
+
+
+def test_fills_carry_time_regime_and_fee_and_closings_the_label_manual():
+    api = Api(costs=(0.001, 0.002, 0.0))
+    api.book.state.regime = -1
+    api.rest("buy", LONG, True, 99.0, qty=2.0)
+    api.bar(7, 98.0, 100.0)
+    [fill] = api.book.long.tracker.fills
+    assert (fill.time, fill.regime, fill.spacing_pct, fill.fee) == (7, -1, 0.0, pytest.approx(0.198))
+    api.rest("sell", LONG, False, qty=0.5, type=MARKET)
+    api.bar(8, 100.0, 100.0)
+    [trade] = api.book.account.closed
+    assert (str(trade.label), trade.qty, trade.exit, trade.close_time) == ("manual", 0.5, 100.0, 8)
+    # half of a share of 2 of the entry's fee, and 50 * 0.2 %
+    assert trade.fees == pytest.approx(0.0495 + 0.1)
+
+
 def test_no_fill_is_opened_for_float_noise():
     api = Api()
     api.hold(SHORT, 0.006)
@@ -453,7 +770,7 @@ def test_a_share_below_one_lot_fills_nothing():
     api = Api(participation=0.1)
     api.rest("buy", LONG, True, 99.0)
     api.bar(1, 98.0, 100.0, volume=0.009)
-    assert api.told.fills == []
+    assert (api.told.fills, api.told.reports) == ([], 0)
     [buy] = api.orders.alive
     assert buy.remaining == 1.0
 

@@ -1,6 +1,8 @@
 import pytest
 
 from gridv4_bt.engine.position import (
+    LOT_NOISE,
+    add_part,
     fee_of,
     net_pnl,
     part_of,
@@ -35,6 +37,23 @@ def test_a_settlement_is_charged_to_each_fill_by_its_quantity():
     fundings = [0.5, 0.0, 0.0]
     assert settle_fills(-1, 100.0, 0.01, QTYS, fundings, 3) == -5.0
     assert fundings == [-1.5, -1.0, -2.0]
+
+
+def test_a_settlement_is_charged_to_the_first_fills_only():
+    fundings = [0.0, 0.0, 0.0]
+    # 3 units at 100 pay 1 %
+    assert settle_fills(1, 100.0, 0.01, QTYS, fundings, 2) == 3.0
+    assert fundings == [2.0, 1.0, 0.0]
+
+
+def test_parts_of_a_fill_add_up():
+    assert add_part(1.0, -4.0, 3.0, 10.0) == (4.0, 6.0)
+
+
+def test_all_but_the_noise_of_lots_is_all():
+    assert takes_all(2.0 * (1.0 - LOT_NOISE), 2.0)
+    assert not takes_all(2.0 * (1.0 - 1.1 * LOT_NOISE), 2.0)
+    assert LOT_NOISE == 1e-9
 
 
 def test_parts():

@@ -10,11 +10,13 @@ from gridv4_bt.engine.pruning import (
     FUNDING,
     GAP,
     KEEP,
+    NEVER,
     OLDEST,
     closing_cost,
     deviates,
     funding_eats,
     gap_price,
+    latest_time,
     offsets,
     prune_reason,
     too_old,
@@ -47,6 +49,15 @@ def test_unknown_kama_or_atr_cuts_nothing(numbers):
 @pytest.mark.parametrize(("age", "cut"), [(DAY - 1, False), (DAY, False), (DAY + 1, True)])
 def test_oldest_is_older_than_24_hours(age, cut):
     assert too_old(1_000, 1_000 + age) is cut
+
+
+def test_the_last_time_at_which_a_fill_is_not_too_old():
+    assert latest_time(1_000) == 1_000 + DAY
+    assert latest_time(1_000, 0.1) == 361_000
+    assert latest_time(1_000, 1.5 / 3_600_000.0) == 1_001  # whole ms
+    assert latest_time(1_000, 0.0) == NEVER
+    # later than any time, and a whole number of 64 bits, as compiled code has them
+    assert DAY * 366 * 10_000 < NEVER < 2**63
 
 
 def test_gap_is_three_of_the_fills_own_spacings_against_it():

@@ -3,6 +3,7 @@
 import math
 import random
 
+import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -63,6 +64,25 @@ def test_next_to_a_tick_or_a_round_number_it_is_unsure():
     assert quick_order_price(-1, 30_001.0, 0.1, 0.004) == 30_120.0
     assert quick_order_price(-1, 30_001.0, 0.1, 0.0) == 0.0  # on a tick
     assert quick_order_price(-1, 30_001.04, 0.1, 0.0) == 30_001.1
+
+
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize("edge", [30.0 * 1.0015, 31.0 * 0.9985])
+def test_at_the_edge_of_a_round_numbers_neighbourhood_it_is_unsure(side, edge):
+    # 30.045 and 30.9535 lie between two ticks: on one side of the edge the order goes up, on the other down
+    assert [quick_order_price(side, edge * (1.0 + hair), 0.01) for hair in (-5e-12, 0.0, 5e-12)] == [0.0] * 3
+    for hair in (-2e-11, 2e-11):
+        near = edge * (1.0 + hair)
+        assert quick_order_price(side, near, 0.01) == order_price(side, near, 0.01) > 0.0
+
+
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize(("price", "tick"), [(1.23, 0.01), (30_123.5, 0.1)])
+def test_within_a_hair_of_a_tick_it_is_unsure(side, price, tick):
+    assert [quick_order_price(side, price * (1.0 + hair), tick) for hair in (-5e-12, 0.0, 5e-12)] == [0.0] * 3
+    for hair in (-1e-9, 1e-9):
+        near = price * (1.0 + hair)
+        assert quick_order_price(side, near, tick) == order_price(side, near, tick) > 0.0
 
 
 def test_boundaries_begin_at_powers_of_ten():

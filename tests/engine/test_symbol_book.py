@@ -123,7 +123,22 @@ def test_rules_are_those_of_their_time():
     take(book, 2 * HOUR - 1)
     assert (book.market, book.max_notional) == (TEST, 1e12)
     take(book, 2 * HOUR)
-    assert (book.market, book.max_notional) == (TIERED, 5_000.0)
+    assert (book.market, book.max_notional, book.brackets) == (TIERED, 5_000.0, TIERS)
+
+
+def test_a_book_begins_with_the_first_rules():
+    costs = Costs(0.0, 0.0, 0.0)
+    history = MarketHistory(((0, TEST), (1, TIERED)))
+    assert Shown(history, Account(1.0), costs, 8.0, "pessimistic", 1.0, has_funding=True).market is TEST
+
+
+def test_rules_that_changed_in_a_gap_of_the_bars_are_obeyed_after_it():
+    book = make(history=((0, TEST), (2 * HOUR, TIERED), (4 * HOUR, TEST)))
+    take(book, HOUR)
+    take(book, 3 * HOUR)
+    assert book.market is TIERED
+    take(book, 5 * HOUR)
+    assert book.market is TEST
 
 
 def test_rules_may_change_at_once_and_for_good():

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridv4_bt.engine.labels import TradeLabel
-from gridv4_bt.engine.position import settle_fills
+from gridv4_bt.engine.leg import average_price
+from gridv4_bt.engine.position import LOT_NOISE, settle_fills
 from gridv4_bt.engine.tracker import PositionTracker
 from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide
 from gridv4_bt.engine.whole_account import next_worst_of_leg
@@ -50,6 +51,7 @@ def test_average_is_weighted_by_quantity():
 
 
 def test_average_of_nothing_is_nan():
+    assert average_price(PositionTracker(SHORT).leg) == 0.0  # of the plain record
     assert math.isnan(PositionTracker(LONG).average)
 
 
@@ -123,6 +125,39 @@ def test_closing_nothing_or_more_than_is_open_is_an_error(qty):
     assert leg.qty == 0.2
 
 
+def test_all_of_a_fill_and_the_noise_of_its_lots_may_be_closed_and_no_more():
+    whole = 2.0
+    for qty in (whole * (1.0 - LOT_NOISE), whole * (1.0 + LOT_NOISE)):
+        leg = tracker(LONG, fill(1, whole, 100.0, fee=0.5))
+        assert leg.close(0, qty) == fill(1, whole, 100.0, fee=0.5)
+        assert (len(leg), leg.qty) == (0, 0.0)
+    with pytest.raises(ValueError, match="fill 1: cannot close"):
+        tracker(LONG, fill(1, whole, 100.0)).close(0, whole * (1.0 + 1.1 * LOT_NOISE))
+
+
+def test_closed_parts_of_a_fill_are_noted_while_any_of_it_is_open():
+    leg = tracker(LONG, fill(1, 4.0, 100.0), fill(2, 1.0, 90.0))
+    leg.close(0, 1.0)
+    assert leg.note_closed(1, 1.0, -3.0) is True
+    assert [(one.closed_qty, one.closed_net) for one in leg.fills] == [(1.0, -3.0), (0.0, 0.0)]
+    part = leg.close(0, 1.0)
+    assert (part.qty, part.closed_qty, part.closed_net) == (1.0, 1.0, -3.0)
+    leg.close(0, 2.0)
+    assert leg.note_closed(1, 4.0, 5.0) is False
+    assert leg.fills == [fill(2, 1.0, 90.0)]
+
+
+def test_a_leg_is_marked_as_changed_by_a_new_fill_and_by_a_closing():
+    leg = PositionTracker(SHORT)
+    assert (leg.side, leg.sign) == (SHORT, -1)
+    assert (leg.version, leg.leg.sign, leg.leg.changed, leg.leg.fills) == (0, -1, 0, 0)
+    leg.add(fill(1, 0.5, 0.5))
+    assert (leg.version, leg.leg.changed, leg.leg.fills) == (1, 1, 1)
+    leg.leg.changed = 0
+    leg.close(0, 0.25)
+    assert (leg.version, leg.leg.changed, leg.leg.fills, leg.leg.qty, leg.leg.cost) == (2, 1, 1, 0.25, 0.125)
+
+
 @pytest.mark.parametrize(("qty", "price"), [(0.0, 100.0), (-1.0, 100.0), (1.0, 0.0), (float("nan"), 100.0)])
 def test_fill_without_quantity_or_price_is_an_error(qty, price):
     leg = PositionTracker(LONG)
@@ -151,6 +186,17 @@ def test_version_counts_the_changes_of_the_fills_and_not_of_their_funding():
 def test_net_of_a_trade_is_gross_less_fees_less_funding():
     trade = ClosedTrade(1, "X", LONG, TradeLabel.GRID, 0, 0, 1, 1.0, 100.0, 110.0, 10.0, 0.25, 0.5)
     assert trade.net == 9.25
+
+
+def test_nothing_of_a_new_fill_is_closed_and_a_part_has_no_sums():
+    new = Fill(1, 2.0, 100.0, 0, 0, 0.01, 0.0, 0.04)
+    assert (new.closed_qty, new.closed_net) == (0.0, 0.0)
+    part = ClosedTrade(1, "X", LONG, TradeLabel.STOP1, 0, 0, 1, 1.0, 100.0, 90.0, -10.0, 0.25, 0.5)
+    assert (part.bullet_qty, part.bullet_net, part.net) == (0.0, 0.0, -10.75)
+
+
+def test_a_position_side_is_the_sign_of_its_profit():
+    assert [(side.name, int(side)) for side in PositionSide] == [("LONG", 1), ("SHORT", -1)]
 
 
 actions = st.one_of(

@@ -3,7 +3,8 @@
 import pytest
 
 from gridv4_bt.engine.account import Account
-from gridv4_bt.engine.book import Bar, Book, Costs, Entry
+from gridv4_bt.engine.book import Bar, Book, Costs, Entry, MarketClose
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.market import load_market
 from gridv4_bt.engine.matching import is_idle
 from gridv4_bt.engine.orders import OrderType, SingleOrder, SingleOrders
@@ -32,7 +33,10 @@ def bar(time, low=99.0, high=101.0, volume=1.0):
 
 class Silent:
     def __init__(self):
-        self.names = []
+        self.names, self.gone = [], []
+
+    def cancelled(self, order):
+        self.gone.append(order.reference)
 
     def executed(self, order, book):
         self.names.append(order.reference)
@@ -81,6 +85,87 @@ def test_the_ladder_of_a_symbol_has_its_turn_before_the_single_orders_and_entrie
     venue.trade([book])
     assert told.names == ["market", "ladder 99", "entry", "exit"]
     assert book.long.tracker.qty == pytest.approx(2.0)
+
+
+def two_symbols():
+    """A venue with two books, each with 1 LONG and 1 SHORT at 100, and the list of what it reports."""
+    account, told = Account(1e6), []
+
+    def report(book):
+        told.append((book.symbol, [(one.side.name, one.opens, one.price) for one in account.executions]))
+        account.executions.clear()
+
+    venue = Venue(account, SingleOrders(Silent()), 0.0, report)
+    venue.books = books = tuple(Parted(symbol, account, [bar(0)]) for symbol in ("BTCUSDT", "ETHUSDT"))
+    for place, book in enumerate(books):
+        book.state.place = place
+        for leg in book.legs:
+            account.open_fill(book.symbol, leg.tracker, 1.0, 100.0, 0, 0, 0.01, 0.0, True)
+        book.stand_at(bar(1, 90.0, 110.0))
+        book.orders_changed()
+    account.executions.clear()
+    return venue, books, told
+
+
+def test_market_orders_of_both_legs_close_at_the_open_of_their_symbol():
+    venue, (btc, eth), told = two_symbols()
+    for book in (btc, eth):
+        for leg in book.legs:
+            leg.closes.append(MarketClose(leg.tracker.ids[0], 1.0, TradeLabel.GAP))
+    venue.open([eth])
+    assert told == [("ETHUSDT", [("LONG", False, 100.0), ("SHORT", False, 100.0)])]
+    assert (bool(btc.state.fresh), bool(eth.state.fresh)) == (False, True)
+    venue.open([btc])
+    assert told[1:] == [("BTCUSDT", [("LONG", False, 100.0), ("SHORT", False, 100.0)])]
+    assert (bool(btc.state.fresh), bool(eth.state.fresh)) == (True, False)
+
+
+def test_a_phase_ends_for_all_symbols_before_the_next_begins():
+    venue, books, told = two_symbols()
+    for book in books:
+        long, short = book.legs
+        long.place(-1, Entry(95.0, 1.0, 0.01))
+        short.place(1, Entry(104.0, 1.0, 0.01))
+        long.exits[long.tracker.ids[0]] = 108.0
+        short.stop = 106.0
+        book.orders_changed()
+        assert not is_idle(book)
+    venue.trade(books)
+    entries = [("LONG", True, 95.0), ("SHORT", True, 104.0)]
+    stops = [("SHORT", False, 106.0)] * 2
+    exits = [("LONG", False, 108.0)]
+    assert told == [(name, events) for events in (entries, stops, exits) for name in ("BTCUSDT", "ETHUSDT")]
+    assert [book.state.orders_changed for book in books] == [1, 1]
+
+
+def test_exits_of_both_legs_are_filled():
+    venue, (btc, _), told = two_symbols()
+    for leg, price in zip(btc.legs, (108.0, 92.0), strict=True):
+        leg.exits[leg.tracker.ids[0]] = price
+    venue.trade([btc])
+    assert told[-1] == ("BTCUSDT", [("LONG", False, 108.0), ("SHORT", False, 92.0)])
+
+
+def test_single_stops_come_after_those_of_the_ladder_and_before_all_exits():
+    venue, (btc, _), told = two_symbols()
+    btc.short.stop = 104.0
+    btc.long.exits[btc.long.tracker.ids[0]] = 108.0
+    stop = SingleOrder("BTCUSDT", PositionSide.LONG, True, OrderType.STOP_MARKET, 2.0, trigger=106.0, reference="stop")
+    venue.singles.alive.append(stop)
+    venue.trade([btc])
+    # the entries' phase reports nothing, then the ladder's stop, the single one, and the exit of the fill before
+    assert [events for _, events in told] == [[], [("SHORT", False, 104.0)], [("LONG", False, 108.0)]]
+    assert (btc.long.tracker.prices, venue.singles.alive) == ([106.0], [])
+
+
+def test_prices_below_one_are_traded():
+    venue, books, _ = two_symbols()
+    for book in books:
+        book.stand_at(Bar(1, 0.5, 0.6, 0.4, 0.5, 1.0, mark_low=0.4, mark_high=0.6, mark_close=0.5))
+        book.long.place(-1, Entry(0.45, 1.0, 0.01))
+        book.long.tracker.close(0, 1.0)
+    venue.trade(books)
+    assert [book.long.tracker.prices for book in books] == [[0.45]] * 2
 
 
 # --- liquidation, at a maintenance margin of less than 1 %
@@ -148,3 +233,46 @@ def test_what_a_liquidation_closes_is_reported():
     account.executions.clear()
     shown(venue, book, 94.0, 101.0)
     assert (account.liquidations, account.executions) == (1, [])
+
+
+def test_a_stop_counts_only_where_the_worst_of_the_other_symbols_leaves_the_account():
+    # 150 of wallet. With the other symbol at its low of 94 the account is liquidated at about 92, at its close of 98
+    # it would be at 88: a stop at 90 comes too late.
+    account = Account(150.0)
+    books = tuple(Parted(symbol, account, [bar(0)]) for symbol in ("BTCUSDT", "ETHUSDT"))
+    told = []
+    venue = Venue(account, SingleOrders(Silent()), 0.0, lambda book: told.append(book.symbol))
+    venue.books = books
+    for place, (book, low, close) in enumerate(zip(books, (85.0, 94.0), (90.0, 98.0), strict=True)):
+        book.state.place = place
+        account.open_fill(book.symbol, book.long.tracker, 10.0, 100.0, 0, 0, 0.01, 0.0, True)
+        book.stand_at(Bar(1, 100.0, 101.0, low, close, 1.0, mark_low=low, mark_high=101.0, mark_close=close))
+    books[0].long.stop = 90.0
+    venue.trade(books)
+    assert {str(trade.label) for trade in account.closed} == {"liquidation"}
+    assert account.closed[0].exit == pytest.approx(92.0, abs=0.5)
+
+
+def test_a_liquidation_between_the_bars_cancels_and_reports_all():
+    account, told = Account(100.0), []
+    singles = SingleOrders(Silent())
+
+    def report(book):
+        told.extend(one.symbol for one in account.executions)
+        account.executions.clear()
+
+    venue = Venue(account, singles, 0.0, report)
+    venue.books = books = tuple(Parted(symbol, account, [bar(0)]) for symbol in ("BTCUSDT", "ETHUSDT"))
+    for place, book in enumerate(books):
+        book.state.place = place
+        account.open_fill(book.symbol, book.long.tracker, 10.0, 100.0, 0, 0, 0.01, 0.0, True)
+        book.stand_at(bar(1))
+    account.executions.clear()
+    singles.alive.append(
+        SingleOrder("BTCUSDT", PositionSide.LONG, True, OrderType.LIMIT, 1.0, 90.0, reference="single")
+    )
+    books[1].stand_at(Bar(2, 80.0, 81.0, 79.0, 80.0, 1.0, mark_low=79.0, mark_high=81.0, mark_close=80.0))
+    venue.open([])
+    assert told == ["BTCUSDT", "ETHUSDT"]
+    assert (account.liquidations, singles.alive, singles._owner.gone) == (1, [], ["single"])
+    assert all(is_idle(book) for book in books)

@@ -79,10 +79,20 @@ def test_a_hedge_binds_the_margin_of_both_legs(two):
     assert take_off(two, 4) == pytest.approx(1.9)
 
 
-def worst_of_leg(sign, close, prices, qtys):
+def worst_of_leg(sign, close, prices, qtys, ids=(1, 2, 3)):
     none = [0] * len(prices)
-    fills = FillColumns([*range(1, len(prices) + 1)], none, none, qtys, prices, none, none, none, none, none)
+    fills = FillColumns([*ids], none, none, qtys, prices, none, none, none, none, none)
     return next_worst_of_leg(LegState(sign=sign, fills=len(prices)), fills, close, -INFINITY, 0)[2]
+
+
+def test_a_leg_with_no_other_fill_has_no_worst_one(two):
+    none = (INFINITY, 0, -1)
+    leg, fills = two[0].long.leg, two[0].long.fills
+    assert next_worst_of_leg(LegState(), FillColumns(*([] for _ in range(10))), 95.0, -INFINITY, 0) == none
+    # of -5 and -10 the last is -5 of fill 1
+    assert next_worst_of_leg(leg, fills, 95.0, -10.0, 2) == (-5.0, 1, 0)
+    assert next_worst_of_leg(leg, fills, 95.0, -5.0, 1) == none
+    assert next_worst(two, INFINITY, 9) == (INFINITY, 0)
 
 
 def test_the_worst_fill_of_a_leg_is_the_oldest_of_equals():
@@ -90,3 +100,8 @@ def test_the_worst_fill_of_a_leg_is_the_oldest_of_equals():
     assert worst_of_leg(1, 100.0, prices, qtys) == 1
     assert worst_of_leg(-1, 100.0, prices, qtys) == 2
     assert worst_of_leg(1, 100.0, [101.0, 101.0], [1.0, 1.0]) == 0
+
+
+@pytest.mark.parametrize(("prices", "worst"), [([101.0, 101.0, 101.0], 1), ([102.0, 101.0, 101.0], 0)])
+def test_the_lower_id_decides_between_equals_in_whatever_order_they_are_kept(prices, worst):
+    assert worst_of_leg(1, 100.0, prices, [1.0, 1.0, 1.0], ids=(3, 1, 2)) == worst

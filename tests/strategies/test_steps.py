@@ -17,6 +17,7 @@ from gridv4_bt.engine.book import Book, Costs
 from gridv4_bt.engine.labels import GRID, STOP1, STOP2, TradeLabel
 from gridv4_bt.engine.ladder import HALT, PLACED, REGIME
 from gridv4_bt.engine.market import load_market
+from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.state import STOPS_KEPT, Kelly, Memory, Now
 from gridv4_bt.engine.types import Fill, PositionSide
 from strategies import steps
@@ -36,6 +37,7 @@ class Broker:
     def __init__(self, books, maintenance=0.0, liquidation=(0.0, INF)):
         self.books, self.maintenance, self.liquidation = books, maintenance, liquidation
         self.closes, self.cancelled, self.stops = [], [], []
+        self.confirmed, self.rested, self.exits = [], 0, []
 
     def state(self, feed):
         return self.books[0]
@@ -57,6 +59,17 @@ class Broker:
 
     def liquidation_range(self, feed):
         return self.liquidation
+
+    def confirm(self, feed, strategy, regime):
+        self.confirmed.append(regime)
+
+    def rest_entries(self, feed):
+        self.rested += 1
+        return {}
+
+    def set_exits(self, feed, side, exits):
+        self.books[0].leg(side).exits = exits
+        self.exits.append((side.name, exits))
 
 
 class World:
@@ -82,11 +95,14 @@ class World:
         self.symbol.bar.close = self.now.close
         steps.check_liquidation(self.p, self.memory, self.now, self.book, (), self.long, self.short)
 
-    def generate_grid(self):
-        plan = SimpleNamespace(change=lambda *bar: 0)
+    def generate_grid(self, changes=0):
+        plan = SimpleNamespace(change=lambda *bar: changes)
         steps.generate_grid(
             self.p, RULES, self.memory, self.now, self.book, self.long, self.short, self.kelly, self.returns, plan
         )
+
+    def match_orders(self):
+        steps.match_orders(self.p, RULES, self.memory, self.now, self.book, self.long, self.short, None)
 
     def check_var(self):
         self.symbol.bar.close = self.now.close
@@ -132,6 +148,19 @@ def test_kelly_counts_a_fill_closed_in_parts_once_with_all_of_them(bullet, kept)
     world, memory, kelly, returns = learn(STOP1, -4.0, bullet=bullet)
     # -10 / (5*100)
     assert (kelly.returns, returns) == (kept, [-0.02 if kept else 0.0, 0.0, 0.0])
+
+
+def test_the_last_part_of_a_small_fill_counts_too():
+    _, _, kelly, returns = learn(GRID, 4.0, bullet=(0.5, 1.0))
+    # 1 / (0.5*100)
+    assert (kelly.returns, returns) == (1, [0.02, 0.0, 0.0])
+
+
+def test_a_trade_without_room_for_its_level_is_not_taken_in(monkeypatch):
+    world, memory = World(), Memory()
+    monkeypatch.setattr(steps, "make_room", lambda side: False)
+    taken = steps.learn(world.p, memory, world.long, STOP1, 100.0, -4.0, 0.0, 0.0, Kelly(), [0.0])
+    assert (taken, world.long.leg.cooling) == (False, 0)
 
 
 def test_a_level_cut_at_a_loss_cools():
@@ -212,8 +241,19 @@ def test_the_nearest_trigger_of_all_fills_is_kept():
     assert (world.long.leg.changed, world.long.leg.look_again, world.long.leg.exit_slack) == (0, 0, -1.0)
 
 
+def test_what_the_steps_know_of_a_leg_is_found_anew_after_a_change():
+    world = World(long=[(1.0, 100.0), (1.0, 100.0)])
+    leg = world.long.leg
+    world.long.fills.time[:] = [1_000, 2_000]
+    leg.changed, leg.look_again, leg.exit_slack, leg.stage1_done = 1, 7, 0.5, 1
+    steps.refresh(world.p, world.long)
+    assert (leg.changed, leg.look_again, leg.exit_slack, leg.stage1_done) == (0, 0, -1.0, 1)
+    assert leg.latest_time == 1_000 + DAY  # of the oldest fill
+
+
 def test_a_side_without_fills_has_no_trigger():
     world = World()
+    assert world.long.leg.latest_time == world.short.leg.latest_time == steps.NEVER
     assert (world.long.leg.gap_trigger, world.long.leg.under_water) == (-INF, -INF)
     assert (world.short.leg.gap_trigger, world.short.leg.under_water) == (INF, INF)
 
@@ -305,6 +345,43 @@ def test_without_any_range_the_stop_before_stays():
     world = World(long=[(1.0, 100.0)])
     stop_loss(world, 100.0, atr=0.0)
     assert world.broker.stops == []
+
+
+def test_a_range_far_below_one_is_a_range():
+    world = World(short=[(1.0, 100.0)])
+    stop_loss(world, 100.0, atr=0.1)
+    assert world.broker.stops == [("SHORT", 100.6)]
+
+
+@pytest.mark.parametrize("close", [94.1, 94.5])
+def test_a_close_less_than_one_before_stage_2_leaves_its_stop_resting(close):
+    world = World(long=[(1.0, 100.0)])
+    world.long.leg.stage1_done = 1
+    stop_loss(world, close)
+    assert (world.broker.stops, world.broker.closes) == ([("LONG", 94.0)], [])
+
+
+@pytest.mark.parametrize(
+    ("qty", "closes"),
+    [
+        (0.0, []),
+        (0.5, [(1, 0.5)]),
+        (2e9 * (1.0 - 1.1e-9), [(1, 1_999_999_997.8)]),  # all but a little more than the noise of lots
+        (2e9 * (1.0 - LOT_NOISE), [(1, 2e9)]),
+        (2e9, [(1, 2e9)]),
+        (2e9 + 2.0, [(1, 2e9)]),  # the rest is just the noise of the first
+        (2e9 + 2.5, [(1, 2e9), (2, 2.5)]),
+        (3e9, [(1, 2e9), (2, 1e9)]),
+        (9e9, [(1, 2e9), (2, 1e9)]),  # no more than there is
+    ],
+)
+def test_a_leg_is_reduced_by_whole_fills_and_then_a_part_but_for_noise(qty, closes):
+    world = World(long=[(2e9, 100.0), (1e9, 100.0)])
+    world.now.close = 90.0
+    steps.reduce_leg(RULES, world.now, world.book, world.long, qty)
+    assert world.broker.closes == [
+        ("LONG", fill_id, pytest.approx(part, rel=1e-15), "stop1") for fill_id, part in closes
+    ]
 
 
 @pytest.mark.parametrize("close", [94.0, 93.9])
@@ -662,6 +739,16 @@ def test_the_anchor_is_the_close_at_the_start_and_stays():
     assert world.now.spacing_pct == pytest.approx(1.5 / 101.0)
 
 
+@pytest.mark.parametrize(("regime", "close", "anchor"), [(0, 103.0, 103.0), (1, 103.0, 101.0), (-1, 98.0, 98.0)])
+def test_the_anchor_follows_the_close_out_of_the_ladder(regime, close, anchor):
+    # one level of 1 %: the top is 101, the bottom 99.0099; an uptrend is followed by half of what is beyond
+    world = World(p=busy(k=0.1, floor_pct=0.01, levels=1))
+    world.memory.anchored, world.memory.anchor = 1, 100.0
+    world.now.regime, world.now.close, world.now.atr = regime, close, 0.5
+    steps.trail_anchor(world.p, world.memory, world.now)
+    assert world.memory.anchor == pytest.approx(anchor, rel=1e-12)
+
+
 @pytest.mark.parametrize("held", [{"long": (9, 2.0, 60.0)}, {"short": (9, 2.0, 40.0)}])
 def test_values_at_risk_of_all_symbols_add_up(held):
     other = other_symbol(**held)
@@ -741,25 +828,28 @@ def test_equal_legs_have_no_value_at_risk_even_if_sigma_is_unknown():
 
 
 @pytest.mark.parametrize(
-    ("before", "reason", "cancelled"),
-    [(PLACED, HALT, ["LONG"]), (HALT, HALT, []), (HALT, REGIME, ["LONG"]), (HALT, PLACED, [])],
+    ("before", "reason", "cancelled"), [(PLACED, HALT, 1), (HALT, HALT, 0), (HALT, REGIME, 1), (HALT, PLACED, 0)]
 )
-def test_entries_are_cancelled_when_the_reason_against_them_changes(before, reason, cancelled):
+@pytest.mark.parametrize("side", [LONG, SHORT])
+def test_entries_are_cancelled_when_the_reason_against_them_changes(side, before, reason, cancelled):
     world = World()
-    world.long.leg.blocked = before
+    leg = world.symbol.leg(side).leg
+    leg.blocked = before
     world.memory.halted = reason == HALT
-    world.now.regime = -1 if reason == REGIME else 0  # a downtrend: only SHORT may add
+    world.now.regime = -int(side) if reason == REGIME else 0  # a trend: only the other side may add
     world.generate_grid()
-    assert [name for name in world.broker.cancelled if name == "LONG"] == cancelled
-    assert world.long.leg.blocked == reason
+    assert world.broker.cancelled.count(side.name) == cancelled
+    assert leg.blocked == reason
 
 
 @pytest.mark.parametrize(("bar", "looked"), [(6, False), (7, True), (8, True)])
-def test_the_surroundings_are_looked_at_when_they_change(bar, looked):
-    world = World(long=[(1.0, 100.0)])
-    world.memory.bar, world.long.leg.look_again = bar, 7
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_the_surroundings_are_looked_at_when_they_change(side, bar, looked):
+    world = World(**{side: [(1.0, 100.0)]})
+    leg = getattr(world, side).leg
+    world.memory.bar, leg.look_again = bar, 7
     world.generate_grid()
-    assert (world.long.leg.taken == 1) is looked
+    assert (leg.taken == 1) is looked
 
 
 def test_levels_that_have_cooled_down_are_forgotten():
@@ -797,6 +887,88 @@ def test_kelly_is_computed_anew_after_a_trade_only():
     assert kelly_of([-1.0, -1.0, 9.0]) == 2.0
     world.kelly[2].known = 0
     assert kelly_of([-1.0, -1.0, 9.0]) == 0.25
+
+
+@pytest.mark.parametrize("changes", [0, 1, 2, 3])
+def test_the_centre_is_the_anchor_and_the_shift_of_the_inventory(changes):
+    world = World()
+    world.memory.anchor, world.now.shift = 103.0, -1.5
+    world.generate_grid(changes)
+    assert (world.now.centre, world.memory.entries_change) == (101.5, changes)
+
+
+def test_a_level_is_a_share_of_equity_times_kelly():
+    world = World(p=busy(order_pct=0.1))
+    world.now.regime = 1
+    world.kelly[3] = Kelly(known=1, multiplier=0.5)  # of UPTREND, whose code is 1
+    world.generate_grid()
+    assert (world.now.kelly, world.now.notional) == (0.5, 50.0)
+
+
+# --- 9
+
+
+def test_the_regime_is_named_once_until_it_changes():
+    world = World()
+    for world.now.regime in (0, 0, -1, -1, 0):
+        world.match_orders()
+    assert world.broker.confirmed == [0, -1, 0]
+
+
+@pytest.mark.parametrize(("changes", "rested"), [(0, 0), (1, 1), (2, 1), (3, 1)])
+def test_entries_are_handed_over_when_any_changes(changes, rested):
+    world = World()
+    world.memory.entries_change = changes
+    world.match_orders()
+    assert world.broker.rested == rested
+
+
+@pytest.mark.parametrize(
+    ("shift", "long_exit", "short_exit"),
+    # the targets are 101 and 99; a shift may only bring an exit nearer
+    [(0.0, 101.0, 99.0), (-0.4, 100.6, 99.0), (0.4, 101.0, 99.4)],
+)
+def test_every_fill_has_its_exit_moved_only_towards_the_price(shift, long_exit, short_exit):
+    world = World(long=[(1.0, 100.0)], short=[(1.0, 100.0)])
+    world.now.shift = shift
+    world.match_orders()
+    assert world.broker.exits == [("LONG", {1: long_exit}), ("SHORT", {2: short_exit})]
+    assert (world.long.leg.exit_shift, world.short.leg.exit_shift) == (min(shift, 0.0), max(shift, 0.0))
+
+
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_what_an_exit_was_placed_with_is_kept(side):
+    # a quarter of the smaller spacing, 1 (0.99 of the SHORT at 99), less two ticks of 0.1, may be used up
+    sign = 1.0 if side == "long" else -1.0
+    world = World(**{side: [(1.0, 100.0), (1.0, 100.0 + sign)]})
+    world.now.shift = -0.1 * sign
+    world.match_orders()
+    leg = getattr(world, side).leg
+    assert (leg.exit_shift, leg.exit_guard) == (-0.1 * sign, 100.0 + 0.9 * sign)
+    assert (leg.exit_slack, leg.exit_count) == (pytest.approx(0.05 if sign > 0 else 0.0475), 2)
+    world.now.shift = -0.14 * sign  # moved by 0.04
+    world.match_orders()
+    assert len(world.broker.exits) == 1
+    world.now.shift = -0.16 * sign
+    world.match_orders()
+    assert len(world.broker.exits) == 2
+
+
+def test_an_exit_within_the_tolerance_stays_while_another_is_placed():
+    world = World(long=[(1.0, 100.0), (1.0, 90.0)])
+    world.now.close = 85.0
+    world.symbol.long.exits = {1: 101.2}
+    world.match_orders()
+    # 90 * 1.01 = 90.9
+    assert world.broker.exits == [("LONG", {1: 101.2, 2: 90.9})]
+
+
+def test_an_exit_that_is_missing_is_placed_again():
+    world = World(long=[(1.0, 100.0), (1.0, 101.0)])
+    world.match_orders()
+    del world.symbol.long.exits[2]
+    world.match_orders()
+    assert world.broker.exits[1] == ("LONG", {1: 101.0, 2: 102.1})
 
 
 # --- what they ask of a side
