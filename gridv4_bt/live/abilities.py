@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from feeds.exchange import http_status
 from gridv4_bt.live.connection import Connection, Refused
-from gridv4_bt.live.failures import Reaction
 
 _NO_SUCH_PATH = -5000
 
@@ -52,7 +51,7 @@ def lacking(connection: Connection, symbol: str, name: Callable[[Ability], None]
 
     Raises
     ------
-    Refused
+    LiveError
         The server refuses the key.
     """
     missing = []
@@ -61,8 +60,6 @@ def lacking(connection: Connection, symbol: str, name: Callable[[Ability], None]
             connection.call_once(partial(getattr(connection.client, ability.method), dict(ability.params)))
         except Refused as refused:
             if refused.failure.code != _NO_SUCH_PATH and http_status(refused.__cause__) not in (404, 405, 501):
-                if refused.failure.reaction is Reaction.LOCKED_OUT:
-                    raise
                 continue  # it answers, if not what was asked for
             if ability.without:
                 name(ability)

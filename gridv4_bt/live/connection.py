@@ -62,17 +62,18 @@ class Connection:
         self.failures = 0  #: requests that failed
         self.weight = 0  #: request weight used in the current minute, as the exchange counts it
         self.gate = Gate(clock)
-        self.was_let_in = False  #: whether the exchange has ever taken this key; else a refusal of it is final
-        self._locked_out_since: int | None = None  # exchange time, ms
+        self.is_patient = False  #: whether a refused key is tried for minutes; at a first start it is final
+        self._locked_out: dict[bool, int] = {}  # since when, ms, by whether it is about trading
         self._is_synchronised = False
         self._patience = Patience(clock.sleep, attempts=6)
 
-    def call(self, request: Callable[[], T], is_public: bool = False) -> T:
+    def call(self, request: Callable[[], T], is_public: bool = False, trades: bool = False) -> T:
         """Return the answer to a request that may be repeated: a query, a cancel, a setting.
 
         Parameters
         ----------
         is_public : it needs no key, so its answer says nothing about the key.
+        trades : it needs the right to trade, which a key may lose alone.
 
         Raises
         ------
@@ -84,22 +85,26 @@ class Connection:
             A person is needed: keys, permissions, the account's mode.
         """
         try:
-            return self._patience(lambda: self._attempt(request, is_public))
+            return self._patience(lambda: self._attempt(request, is_public, trades))
         except Passing as failure:
             raise Unreachable(str(failure)) from failure
 
-    def call_once(self, request: Callable[[], T], can_wait: bool = False, is_public: bool = False) -> T:
+    def call_once(
+        self, request: Callable[[], T], can_wait: bool = False, is_public: bool = False, trades: bool = False
+    ) -> T:
         """Send a request once, after waiting for a rate limit to pass.
 
         Parameters
         ----------
         can_wait : it places an entry or an exit, which is refused at once while orders are limited.
-        is_public : as in `call`.
+        is_public, trades : as in `call`.
 
         Raises
         ------
         Refused
             It failed in any way; it is not repeated.
+        LiveError
+            The key has been refused for minutes.
         """
         wait = self.gate.wait(can_wait)
         if 0.0 < wait <= LONGEST_WAIT and not can_wait:
@@ -120,9 +125,11 @@ class Connection:
         except Exception as error:
             failure = classify(error, client.last_response_headers, self.clock.now())
             self._note(failure, can_wait)
+            if failure.reaction is Reaction.LOCKED_OUT:
+                self._note_lock_out(failure, trades)
             raise Refused(failure) from error
         if not is_public:
-            self.was_let_in, self._locked_out_since = True, None
+            self._locked_out.pop(trades, None)
         if can_wait:
             self.gate.passed()
         self._keep_pace()
@@ -173,11 +180,11 @@ class Connection:
             return False
         return True
 
-    def _attempt(self, request: Callable[[], T], is_public: bool) -> T:
+    def _attempt(self, request: Callable[[], T], is_public: bool, trades: bool) -> T:
         resynced = False
         while True:
             try:
-                return self.call_once(request, is_public=is_public)
+                return self.call_once(request, is_public=is_public, trades=trades)
             except Refused as refused:
                 failure = refused.failure
                 if failure.reaction is Reaction.RESYNC_CLOCK and not resynced:
@@ -185,22 +192,14 @@ class Connection:
                     self._resync_or_pass()
                     continue
                 if failure.reaction is Reaction.RESYNC_CLOCK:
-                    self._note_lock_out(failure)
-                if failure.reaction is Reaction.HALT or self._is_locked_out_for_good(failure):
+                    self._note_lock_out(failure, trades)
+                if failure.reaction is Reaction.HALT:
                     raise LiveError(halt_text(failure)) from refused
                 if failure.reaction in _RETRIED:
                     is_locked_out = failure.reaction in _LOCKED_OUT
                     pause = _LOCKED_OUT_PAUSE if is_locked_out else failure.wait or None
                     raise Passing(failure.text, pause) from refused
                 raise
-
-    def _is_locked_out_for_good(self, failure: Failure) -> bool:
-        """Return whether key or clock have been refused for minutes, or from the first request on."""
-        if failure.reaction not in _LOCKED_OUT:
-            return False
-        since = self._locked_out_since
-        is_long = since is not None and self.clock.now() - since >= _LOCKED_OUT_MS
-        return is_long or not self.was_let_in
 
     def _resync_or_pass(self) -> None:
         try:
@@ -214,14 +213,16 @@ class Connection:
         self.gate.note(failure, can_wait)
         if failure.reaction is Reaction.WAIT and failure.wait > ALERTED_SILENCE:
             self.log("alert", what="silenced", seconds=round(failure.wait), text=failure.text)
-        if failure.reaction is Reaction.LOCKED_OUT:
-            self._note_lock_out(failure)
 
-    def _note_lock_out(self, failure: Failure) -> None:
-        if self._locked_out_since is None:
-            self._locked_out_since = self.clock.now()
-            if self.was_let_in:
-                self.log("alert", what="locked_out", tried_for_s=_LOCKED_OUT_MS // 1000, text=halt_text(failure))
+    def _note_lock_out(self, failure: Failure, trades: bool) -> None:
+        """Alert at the first refusal of a key or clock, and end the session once it has lasted for minutes."""
+        now = self.clock.now()
+        since = self._locked_out.get(trades)
+        if not self.is_patient or (since is not None and now - since >= _LOCKED_OUT_MS):
+            raise LiveError(halt_text(failure))
+        if since is None:
+            self._locked_out[trades] = now
+            self.log("alert", what="locked_out", tried_for_s=_LOCKED_OUT_MS // 1000, text=halt_text(failure))
 
     def _keep_pace(self) -> None:
         headers = self.client.last_response_headers or {}

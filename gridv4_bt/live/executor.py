@@ -224,7 +224,7 @@ class Executor(AccountQueries):
         Cancelling twice does no harm, so the request is repeated until there is an answer.
         """
         try:
-            answer = self.connection.call(lambda: self._cancel_request(order))
+            answer = self.connection.call(lambda: self._cancel_request(order), trades=True)
             if order.key.purpose is Purpose.STOP:
                 order.status, order.executed = OrderStatus.DONE, order.filled
             else:
@@ -271,7 +271,7 @@ class Executor(AccountQueries):
         order.sent = self.connection.clock.now()
         try:
             can_wait = order.key.purpose in _CAN_WAIT
-            answer = self.connection.call_once(lambda: self._create(order), can_wait)
+            answer = self.connection.call_once(lambda: self._create(order), can_wait, trades=True)
         except Refused as refused:
             return refused.failure
         if answer.get("id") is None:
@@ -368,7 +368,7 @@ class Executor(AccountQueries):
             order.status, order.sent = OrderStatus.UNKNOWN, now
         was_sent = True
         try:
-            answers = self.connection.call_once(send, can_wait=True)
+            answers = self.connection.call_once(send, can_wait=True, trades=True)
         except Refused as refused:
             if refused.failure.reaction in LATER - _SENT_AGAIN:
                 yield from ((_never_sent(order), refused.failure) for order in orders)
@@ -411,7 +411,7 @@ class Executor(AccountQueries):
         """Cancel plain orders; those missing in the answer stay as they are. Return False if there is no answer."""
         request = {"symbol": orders[0].key.symbol, "orderidlist": [order.exchange_id for order in orders]}
         try:
-            answers = self.connection.call(lambda: self._client.fapiPrivateDeleteBatchOrders(request))
+            answers = self.connection.call(lambda: self._client.fapiPrivateDeleteBatchOrders(request), trades=True)
         except Refused:
             return True
         except Unreachable:

@@ -212,7 +212,7 @@ class Session:
         gate = self.connection.gate
         gate.silent_until = (self.saved or {}).get("silent_until", 0)
         gate.on_silence = self._save_silence
-        self.connection.was_let_in = self.saved is not None
+        self.connection.is_patient = self.saved is not None
         if gate.is_open:
             return
         self.event("alert", what="silenced", seconds=round(gate.wait()), text="a ban of the session before")
@@ -433,6 +433,7 @@ class Session:
         self.save()
         self.bars += 1
         self._watch.decided(symbol, bar)
+        self.connection.is_patient = True
         figures = dict(zip(LOG_COLUMNS, row.tolist(), strict=True))
         self.monitor.bar(figures, self.connection.calls, self.connection.failures)
 

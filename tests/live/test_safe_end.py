@@ -176,7 +176,7 @@ def test_after_an_outage_exits_are_put_back_between_two_candles(market):
 
         def on_bar(symbol):
             if session.bars == END:
-                rule = Fault(kind="gateway", on="/fapi/v1/countdownCancelAll", times=24)  # six attempts a renewal
+                rule = Fault(kind="gateway", on="/fapi/v1/countdownCancelAll", times=120)  # six attempts a renewal
                 scene.api.faults = Faults([rule])
 
         session._on_bar = on_bar
