@@ -58,6 +58,10 @@ class FeedBook(SymbolBook):
         fine = getattr(data, "mark_is_fine", False)
         self._mark_range = (lines.mark_low, lines.mark_high) if fine else None
 
+    def is_behind(self) -> bool:
+        """Return whether the feed shows a bar that was not read yet."""
+        return bool(self._clock.lencount != self._bars)
+
     def next_bar(self) -> bool:
         """Read the feed's bar if it is a new one and settle the funding due at its open.
 

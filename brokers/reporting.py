@@ -10,18 +10,39 @@ import backtrader as bt
 from backtrader.order import OrderData
 
 from brokers.feed_book import FeedBook
+from gridv4_bt.core.grid import round_down
 from gridv4_bt.engine.account import Execution
 from gridv4_bt.engine.labels import TradeLabel
 
 
 class PerpetualCommInfo(bt.CommInfoBase):
-    """The commission scheme of a linear perpetual: PnL is size times price difference, value is the notional."""
+    """The commission scheme of a linear perpetual: PnL is size times price difference, value is the notional.
 
-    params = (("stocklike", False), ("commtype", bt.CommInfoBase.COMM_PERC), ("percabs", True))
+    Parameters
+    ----------
+    commission : taker fee, fraction of the notional.
+    leverage : initial margin is notional / leverage.
+    lot : step of sizes, base units.
+    """
+
+    params = (("stocklike", False), ("commtype", bt.CommInfoBase.COMM_PERC), ("percabs", True), ("lot", 1e-8))
 
     def getvaluesize(self, size: float, price: float) -> float:
         """Return the notional, quote."""
         return abs(size) * price
+
+    def getvalue(self, position: bt.Position, price: float) -> float:
+        """Return the notional of a position, quote."""
+        return abs(position.size) * price
+
+    def get_margin(self, price: float) -> float:
+        """Return the initial margin of one base unit, quote."""
+        leverage: float = self.p.leverage
+        return price / leverage
+
+    def getsize(self, price: float, cash: float) -> float:
+        """Return the largest size whose initial margin is at most `cash`, in whole lots, base units."""
+        return round_down(cash / self.get_margin(price), self.p.lot)
 
 
 class ExecutionReporter:

@@ -4,6 +4,8 @@ from .dataseries import OHLCDateTime
 
 class AbstractDataBase(OHLCDateTime):
     _id: int  #: its place among the feeds of its cerebro
+    _clone: bool
+    p: Any
     CONNECTED: int
     DISCONNECTED: int
     CONNBROKEN: int

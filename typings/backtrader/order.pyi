@@ -47,6 +47,7 @@ class OrderData:
     def markpending(self) -> None: ...
 
 class OrderBase(metaclass=MetaParams):
+    DAY: datetime.timedelta
     Market: int
     Close: int
     Limit: int
@@ -75,6 +76,8 @@ class OrderBase(metaclass=MetaParams):
     exectype: int
     valid: datetime.date | datetime.timedelta | float | None
     tradeid: int
+    trailamount: float | None
+    trailpercent: float | None
     oco: OrderBase | None
     parent: OrderBase | None
     transmit: bool
