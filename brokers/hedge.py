@@ -13,6 +13,7 @@ import backtrader as bt
 
 from brokers.base import SymbolState
 from brokers.feed_book import FeedBook
+from brokers.ladder_orders import LadderOrders, hears_orders
 from brokers.reporting import ExecutionReporter, PerpetualCommInfo
 from brokers.settings import BrokerSettings
 from brokers.standard_orders import StandardOrders
@@ -65,6 +66,7 @@ class HedgeBroker(BrokerSettings):
         self._all: tuple[FeedBook, ...] = ()
         self._notifications: deque[bt.Order] = deque()
         self._reporter = ExecutionReporter(self._notifications)
+        self._ladders: dict[FeedBook, LadderOrders] = {}  # of those whose owner wants to hear of each order
         self._standard = StandardOrders(self)
         self.targets = Targets(self)
         self._noted_singles = False
@@ -218,6 +220,8 @@ class HedgeBroker(BrokerSettings):
         """Match the new bars of all symbols phase by phase, because they share the wallet."""
         if self._deposits:
             self._pay_in()
+        for ladder in self._ladders.values():
+            ladder.tell_changes(self)
         busy = bool(self._standard.alive)
         fresh = []
         for book in self._all:
@@ -252,6 +256,8 @@ class HedgeBroker(BrokerSettings):
         book = self._book(data)
         if book.owner is not None and book.owner is not owner:
             raise ConfigError(f"{book.symbol} is traded by two grid strategies; each symbol may have one")
+        if book.owner is None and hears_orders(owner):
+            self._ladders[book] = LadderOrders(book, self._reporter)
         book.owner = owner
         book.state.regime = regime
 
@@ -380,8 +386,11 @@ class HedgeBroker(BrokerSettings):
     def _report(self, book: FeedBook) -> None:
         executions = self.account.executions
         if executions:
-            for execution in executions:
-                if execution.symbol == book.symbol:
+            own = [execution for execution in executions if execution.symbol == book.symbol]
+            if ladder := self._ladders.get(book):
+                ladder.tell_executions(own)
+            else:
+                for execution in own:
                     self._reporter.report(book, execution)
             executions[:] = [other for other in executions if other.symbol != book.symbol]
 

@@ -55,13 +55,8 @@ class ExecutionReporter:
 
     def report(self, book: FeedBook, execution: Execution) -> None:
         """Queue a completed order for an execution of a ladder order."""
-        size = execution.qty * int(execution.side)
-        if not execution.opens:
-            size = -size
-        template = self._template(book, size > 0.0)
-        order = object.__new__(type(template))  # copy.copy() takes longer than the matching of a bar
-        order.__dict__.update(template.__dict__)
-        order.ref = next(bt.Order.refbasis)
+        size = _signed(execution)
+        order = self.new_order(book, size > 0.0)
         order.tradeid = execution.fill_id
         order.size = size
         order.price = execution.price
@@ -70,10 +65,30 @@ class ExecutionReporter:
         when = book.data.datetime[0]
         order.created = OrderData(when, size, execution.price)
         order.executed = executed_data(execution, when, size)
-        order.info = bt.AutoOrderedDict()
         order.info["positionSide"] = execution.side.name
         order.info["label"] = execution.label
         self._queue.append(order)
+
+    def new_order(self, book: FeedBook, is_buy: bool) -> bt.Order:
+        """Return an order of a symbol with a number and an info of its own; all else is the template's."""
+        template = self._template(book, is_buy)
+        order = object.__new__(type(template))  # copy.copy() takes longer than the matching of a bar
+        order.__dict__.update(template.__dict__)
+        order.ref = next(bt.Order.refbasis)
+        order.info = bt.AutoOrderedDict()
+        return order
+
+    def execute(self, order: bt.Order, book: FeedBook, execution: Execution) -> None:
+        """Add an execution to an order that was told of before."""
+        when = book.data.datetime[0]
+        order.tradeid = execution.fill_id
+        for bit in executed_data(execution, when, _signed(execution)).exbits:
+            order.executed.addbit(bit)
+        order.partial()
+
+    def tell(self, order: bt.Order) -> None:
+        """Queue an order as it is now."""
+        self._queue.append(order.clone())
 
     def _template(self, book: FeedBook, is_buy: bool) -> bt.Order:
         key = (id(book), is_buy)
@@ -84,6 +99,12 @@ class ExecutionReporter:
             template.addcomminfo(self.comminfo)
             self._templates[key] = template
         return template
+
+
+def _signed(execution: Execution) -> float:
+    """Return the size of an execution as Backtrader gives it: positive if it buys."""
+    size = execution.qty * int(execution.side)
+    return size if execution.opens else -size
 
 
 def executed_data(execution: Execution, when: float, size: float) -> OrderData:

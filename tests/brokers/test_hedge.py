@@ -546,7 +546,8 @@ def test_orders_of_the_ladder_tell_side_label_and_kind(run):
             told.append((order.info.positionSide, order.info.label, order.exectype, order.status, order.isbuy()))
 
     run(Listening, flat(3))
-    assert told == [("SHORT", TradeLabel.GRID, LIMIT, bt.Order.Completed, False)]
+    statuses = (bt.Order.Submitted, bt.Order.Accepted, bt.Order.Completed)
+    assert told == [("SHORT", TradeLabel.GRID, LIMIT, status, False) for status in statuses]
 
 
 # --- liquidation; maintenance is 1 % of the notional
