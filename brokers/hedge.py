@@ -12,7 +12,7 @@ from typing import Any
 import backtrader as bt
 
 from brokers.base import SymbolState
-from brokers.feed_book import FeedBook
+from brokers.feed_book import FeedBook, TickBook
 from brokers.ladder_orders import LadderOrders, hears_orders
 from brokers.reporting import ExecutionReporter, PerpetualCommInfo
 from brokers.settings import BrokerSettings
@@ -366,9 +366,8 @@ class HedgeBroker(BrokerSettings):
                 history = MarketHistory(((0, history),))
             terms = self.terms(data)
             costs = Costs(terms["maker_fee"], terms["taker_fee"], self.p.slippage, self.p.fill_rule == "through")
-            book = self.book_type(
-                data, history, self.account, costs, self.p.funding_hours, self.p.intrabar, self.p.leverage
-            )
+            kind = TickBook if data.replaying else self.book_type
+            book = kind(data, history, self.account, costs, self.p.funding_hours, self.p.intrabar, self.p.leverage)
             if any(other.symbol == book.symbol for other in self._all):
                 raise MarketError(f"two feeds trade {book.symbol}; give each feed the name of its own symbol")
             if book.max_notional == 0.0:

@@ -16,6 +16,7 @@ from gridv4_bt.compat.fast_loops import (
     epoch_ms,
     takes_params,
 )
+from gridv4_bt.compat.time_frames import NamedByOpening
 from gridv4_bt.compat.todays_python import Count, UtcDatetime, product
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "FastIndicator",
     "FastStrategy",
     "LineReader",
+    "NamedByOpening",
     "RunningAnalyzers",
     "UtcDatetime",
     "epoch_ms",
