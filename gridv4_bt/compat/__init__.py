@@ -4,6 +4,7 @@ None of it changes a result of Backtrader's own: lines, orders and analyses of i
 and without. Importing `brokers` or `feeds` is enough.
 """
 
+import gridv4_bt.compat.default_plot
 import gridv4_bt.compat.hedge_books  # noqa: F401
 from gridv4_bt.compat.fast_loops import (
     EPOCH_DAYS,
