@@ -37,6 +37,7 @@ class FastAdvance(bt.feed.DataBase):
     tick_high: float | None = None
     tick_low: float | None = None
     tick_close: float | None = None
+    is_gathered = False  #: whether its bars are put together and get their names when they are delivered
 
     def advance_peek(self) -> float:
         """Return the time of the next preloaded bar in Backtrader's days, infinity after the last one."""
@@ -60,6 +61,11 @@ class FastAdvance(bt.feed.DataBase):
         for line in lines:  # all lines of a feed are always at the same bar
             line._idx = index
             line.lencount = length
+        if self.is_gathered and ticks:
+            self.name_bar()
+
+    def name_bar(self) -> None:
+        """Give a bar that was put together its name."""
 
 
 EPOCH_DAYS = 719_163  #: 1970-01-01 in Backtrader's days

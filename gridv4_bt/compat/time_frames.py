@@ -155,6 +155,7 @@ def _gather(feed: Any, kind: type[Gathering], **options: Any) -> None:
         raise ConfigError(f"{feed._name or 'the feed'} is resampled already: resample the feed of the file itself")
     feed.addfilter(kind, **options)
     feed.gathering = feed._filters[-1][0]
+    feed.is_gathered = True
 
 
 def _begin(feed: Any) -> None:
@@ -226,10 +227,8 @@ class NamedByOpening(FastAdvance):
         super().start()
         _begin(self)
 
-    def advance(self, size: int = 1, datamaster: Any = None, ticks: bool = True) -> None:
-        super().advance(size, datamaster, ticks)
-        if ticks and self.gathering is not None:
-            _name_by_opening(self)
+    def name_bar(self) -> None:
+        _name_by_opening(self)
 
     def _tick_fill(self, force: bool = False) -> None:
         super()._tick_fill(force)
