@@ -22,6 +22,7 @@ class _Stock:
     close = bt.Strategy.close
     getsizing = bt.Strategy.getsizing
     gross_leverage = bt.analyzers.GrossLeverage.next
+    pf_items = bt.analyzers.PyFolio.get_pf_items
 
 
 def _order_target_size(self: bt.Strategy, data: Any = None, target: float = 0, **kwargs: Any) -> Any:
@@ -61,6 +62,17 @@ def _gross_leverage(self: bt.Analyzer) -> None:
         self.rets[self.data0.datetime.datetime()] = broker.get_leverage()
 
 
+def _pf_items(self: bt.Analyzer) -> Any:
+    returns, positions, transactions, leverage = _Stock.pf_items(self)
+    rows = dict(self.rets["positions"])
+    names = rows.pop("Datetime")
+    if getattr(self.strategy.broker, "targets", None) is not None and len(names) > len(positions.columns):
+        import pandas as pd  # Backtrader keeps the last feed and the cash alone
+
+        positions = pd.DataFrame.from_dict(rows, orient="index", columns=names).set_axis(positions.index)
+    return returns, positions, transactions, leverage
+
+
 for _name, _method in (
     ("order_target_size", _order_target_size),
     ("order_target_value", _order_target_value),
@@ -70,3 +82,4 @@ for _name, _method in (
     _method.__doc__ = getattr(bt.Strategy, _name).__doc__
     setattr(bt.Strategy, _name, _method)
 bt.analyzers.GrossLeverage.next = _gross_leverage
+bt.analyzers.PyFolio.get_pf_items = _pf_items
