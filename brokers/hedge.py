@@ -66,6 +66,7 @@ class HedgeBroker(BrokerSettings):
         self._all: tuple[FeedBook, ...] = ()
         self._notifications: deque[bt.Order] = deque()
         self._reporter = ExecutionReporter(self._notifications)
+        self._schemes: dict[FeedBook, tuple[float, PerpetualCommInfo]] = {}  # with the lot that they were made for
         self._ladders: dict[FeedBook, LadderOrders] = {}  # of those whose owner wants to hear of each order
         self._standard = StandardOrders(self)
         self.targets = Targets(self)
@@ -87,14 +88,23 @@ class HedgeBroker(BrokerSettings):
         if data._clone:
             return self._reporter.comminfo
         book = self._book(data)
-        return PerpetualCommInfo(commission=book.costs.taker_fee, leverage=self.p.leverage, lot=book.market.step)
+        lot, scheme = self._schemes.get(book, (0.0, self._reporter.comminfo))
+        if lot != book.market.step:
+            lot = book.market.step
+            scheme = PerpetualCommInfo(commission=book.costs.taker_fee, leverage=self.p.leverage, lot=lot)
+            self._schemes[book] = lot, scheme
+        return scheme
 
     def getcash(self) -> float:
         """Return the wallet, quote: start + realised PnL - fees - funding."""
         return self.account.wallet
 
-    def getvalue(self, datas: Sequence[bt.AbstractDataBase] | None = None) -> float:
-        """Return the equity, or the unrealised PnL of some feeds, quote."""
+    def getvalue(
+        self, datas: Sequence[bt.AbstractDataBase] | None = None, mkt: bool = False, lever: bool = False
+    ) -> float:
+        """Return the equity, or the unrealised PnL of some feeds, quote; there are no other measures of value."""
+        if mkt or lever:
+            self.get_value_lever()
         if datas is None:
             return self.account.value
         books = (self._books[data] for data in datas if data in self._books)
@@ -175,8 +185,8 @@ class HedgeBroker(BrokerSettings):
         ConfigError
             The feed is a copy for signals, or the order could be filled by prices that are already known.
         """
-        order.addcomminfo(self._reporter.comminfo)
         book = self._book(order.data)
+        order.addcomminfo(self.getcommissioninfo(order.data))
         if book.is_behind():
             raise ConfigError(
                 f"{book.symbol}: an order before the bar is matched, in next_open() or by a timer with cheat=True, "
@@ -187,7 +197,7 @@ class HedgeBroker(BrokerSettings):
 
     def refuse(self, order: bt.Order, refusal: Refusal) -> bt.Order:
         """Reject an order that was not placed, and return it."""
-        order.addcomminfo(self._reporter.comminfo)
+        order.addcomminfo(self.getcommissioninfo(order.data))
         order.submit(self)
         self.notify(order)
         self._standard.reject(order, refusal)

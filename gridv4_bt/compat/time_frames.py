@@ -58,6 +58,8 @@ class Frame:
     def __init__(self, timeframe: int, compression: int, bar_minutes: int) -> None:
         self._timeframe, self._compression = timeframe, compression
         self.bar_ms = bar_minutes * MINUTE_MS
+        #: Minutes of a longer bar where all have as many, else 0.
+        self.minutes = {bt.TimeFrame.Minutes: compression, bt.TimeFrame.Days: _DAY_MINUTES}.get(timeframe, 0)
         name = f"{compression} {bt.TimeFrame.getname(timeframe, compression)}"
         if timeframe == bt.TimeFrame.Minutes:
             if not 0 < compression <= _DAY_MINUTES or _DAY_MINUTES % compression:
@@ -66,6 +68,8 @@ class Frame:
                 raise ConfigError(f"{name}: cannot be made of bars of {bar_minutes} minutes; give a multiple")
         elif timeframe not in (bt.TimeFrame.Days, bt.TimeFrame.Weeks, bt.TimeFrame.Months, bt.TimeFrame.Years):
             raise ConfigError(f"{name}: shorter than the feed's bars; give minutes, days, weeks, months or years")
+        elif _DAY_MINUTES % bar_minutes:
+            raise ConfigError(f"{name}: a day has no whole number of bars of {bar_minutes} minutes")
         elif compression != 1:
             raise ConfigError(f"{name}: days, weeks, months and years come one at a time; give compression=1")
 
@@ -100,7 +104,12 @@ class Gathering:
         for name, value in others.items():
             if name not in ("bar2edge", "adjbartime", "rightedge", "takelate") or value is (name == "rightedge"):
                 raise ConfigError(f"{name}={value!r}: a bar has the exchange's bounds and is named by its opening")
-        self.frame = Frame(timeframe, compression, data.p.compression)
+        # Of a copy of a feed that is resampled itself the bars are those longer ones.
+        self._before: Gathering | None = data.data.gathering if data._clone else None
+        minutes = data.p.compression if self._before is None else self._before.frame.minutes
+        if not minutes:
+            raise ConfigError("weeks, months and years are not put together further: resample the feed of the file")
+        self.frame = Frame(timeframe, compression, minutes)
         data.resampling = 1
         data.replaying = self.replaying
         data._timeframe, data._compression = timeframe, compression
@@ -119,7 +128,8 @@ class Gathering:
 
     def take(self, data: Any) -> bool:
         """Add the feed's bar to the longer one, and return whether that begins with it."""
-        time = epoch_ms(data.datetime[0])
+        days = data.datetime[0]
+        time = epoch_ms(days if self._before is None else self._before.opening(days))
         start, self._end = self.frame.span(time)
         values = [line[0] for line in data.itersize()]
         self._is_last = time + self.frame.bar_ms >= self._end
@@ -152,7 +162,7 @@ class Replaying(Gathering):
 
 def _gather(feed: Any, kind: type[Gathering], **options: Any) -> None:
     if feed.resampling or feed.replaying:
-        raise ConfigError(f"{feed._name or 'the feed'} is resampled already: resample the feed of the file itself")
+        raise ConfigError(f"{feed._name or 'the feed'} is resampled already: add it to the Cerebro, which copies it")
     feed.addfilter(kind, **options)
     feed.gathering = feed._filters[-1][0]
     feed.is_gathered = True
@@ -211,8 +221,8 @@ class NamedByOpening(FastAdvance):
 
     def clone(self, **options: Any) -> SignalCopy:
         """Return a copy of the feed, for other time frames."""
-        if self.resampling or self.replaying:
-            raise ConfigError(f"{self._name or 'the feed'} is resampled already: resample the feed of the file itself")
+        if self.replaying:
+            raise ConfigError(f"{self._name or 'the feed'} is replayed: its bars grow, and no others are made of them")
         return SignalCopy(dataname=self, **options)
 
     def resample(self, **options: Any) -> None:

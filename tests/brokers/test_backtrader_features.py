@@ -476,6 +476,7 @@ REFUSED = {
     "broker.set_int2pnl(False)": setting(lambda b: b.set_int2pnl(False)),
     "broker.set_shortcash": setting(lambda b: b.set_shortcash(True)),
     "broker.get_value_lever": setting(lambda b: b.get_value_lever()),
+    "broker.getvalue(mkt=True), getvalue(lever=True)": setting(lambda b: b.getvalue(lever=True)),
     "broker.add_order_history, cerebro.add_order_history": lambda: error(
         lambda: ran(prepare=lambda c: c.add_order_history([["2024-01-01", 1, 100.0]]))
     ),

@@ -101,6 +101,21 @@ def test_longer_bar_is_seen_with_the_last_bar_within_it_and_named_by_its_opening
         assert row == pytest.approx(true.loc[name].tolist())
 
 
+@pytest.mark.parametrize("options", [{}, {"runonce": False}])
+def test_hours_may_be_made_of_a_market_that_is_resampled_itself(options):
+    frame = walk(200)
+    cerebro = bt.Cerebro(stdstats=False, **options)
+    feed = CandleFeed(dataname=frame, name="TEST")
+    cerebro.resampledata(feed, timeframe=MINUTES, compression=30)
+    cerebro.resampledata(feed, timeframe=MINUTES, compression=60)
+    true = oracle(frame, "1h")
+    seen = watched(cerebro)
+    assert len(seen) == 99
+    for now, name, row in seen:
+        assert name == (now + timedelta(minutes=30)).replace(minute=0) - timedelta(hours=1)
+        assert row == pytest.approx(true.loc[name].tolist())
+
+
 @pytest.mark.parametrize(
     ("timeframe", "rule", "first"),
     [(WEEKS, "W-MON", datetime(2024, 1, 1)), (MONTHS, "MS", datetime(2024, 1, 1)), (YEARS, "YS", None)],
@@ -336,12 +351,23 @@ def test_what_is_the_rule_anyway_may_be_asked_for():
     bt.Cerebro().resampledata(feed, timeframe=MINUTES, compression=60, bar2edge=True, rightedge=False)
 
 
-def test_longer_bars_are_made_of_the_file_and_not_of_longer_bars():
-    cerebro = bt.Cerebro()
+def test_replayed_bars_and_weeks_are_not_put_together_further():
+    for make, options, words in (
+        ("replaydata", dict(timeframe=MINUTES, compression=30), "is replayed"),
+        ("resampledata", dict(timeframe=WEEKS, compression=1), "resample the feed of the file"),
+    ):
+        cerebro = bt.Cerebro()
+        feed = candle_feed([(100, 101, 99, 100)] * 4)
+        getattr(cerebro, make)(feed, **options)
+        with pytest.raises(ConfigError, match=words):
+            cerebro.resampledata(feed, timeframe=MONTHS, compression=1)
+
+
+def test_feed_is_resampled_once():
     feed = candle_feed([(100, 101, 99, 100)] * 4)
-    cerebro.resampledata(feed, timeframe=MINUTES, compression=30)
-    with pytest.raises(ConfigError, match="resample the feed of the file itself"):
-        cerebro.resampledata(feed, timeframe=MINUTES, compression=60)
+    feed.resample(timeframe=MINUTES, compression=30)
+    with pytest.raises(ConfigError, match="resampled already"):
+        feed.replay(timeframe=MINUTES, compression=60)
 
 
 def test_old_order_of_feeds_is_refused():
