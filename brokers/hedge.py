@@ -85,7 +85,7 @@ class HedgeBroker(BrokerSettings):
 
     def getcommissioninfo(self, data: bt.AbstractDataBase) -> bt.CommInfoBase:
         """Return the commission scheme of a linear perpetual, with the lot, taker fee and leverage of the symbol."""
-        if data._clone:
+        if self._is_for_signals(data):
             return self._reporter.comminfo
         book = self._book(data)
         lot, scheme = self._schemes.get(book, (0.0, self._reporter.comminfo))
@@ -350,7 +350,13 @@ class HedgeBroker(BrokerSettings):
 
     def _is_no_market(self, data: bt.AbstractDataBase) -> bool:
         """Return whether a feed is a copy for signals, or a second feed of a symbol that is traded."""
-        return data._clone or not self._is_running or any(data._name == other._name for other in self._books)
+        taken = any(data._name == other._name for other in self._books)
+        return self._is_for_signals(data) or not self._is_running or taken
+
+    def _is_for_signals(self, data: bt.AbstractDataBase) -> bool:
+        """Return whether a feed is a copy of another, or is resampled beside the feed of the same symbol."""
+        feeds = self.cerebro.datas if data.resampling else ()
+        return data._clone or any(other is not data and other._name == data._name for other in feeds)
 
     def book_of(self, data: bt.AbstractDataBase) -> FeedBook:
         """Return the book of a feed's symbol.
@@ -365,10 +371,11 @@ class HedgeBroker(BrokerSettings):
     def _book(self, data: bt.AbstractDataBase) -> FeedBook:
         book = self._books.get(data)
         if book is None:
-            if data._clone:
+            if self._is_for_signals(data):
+                origin = data.p.dataname._name if data._clone else data._name
                 raise ConfigError(
                     f"{data._name or 'a resampled feed'} is a copy for signals and no market of its own: "
-                    f"trade {data.p.dataname._name or 'the feed it is made of'}"
+                    f"trade the feed of {origin or 'the bars it is made of'}"
                 )
             symbol = data._name or "DEFAULT"
             history = (self.p.markets or {}).get(symbol) or load_market_history(symbol)

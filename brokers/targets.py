@@ -134,6 +134,7 @@ class Targets:
 
 def _side_of(order: Mapping[str, Any]) -> PositionSide | None:
     """Return the leg that the keywords of an order name; a bad one is refused when the order is placed."""
-    words = {name: order[name] for name in ("positionSide", "params") if name in order}
-    terms = read_terms(True, words)
+    params = order.get("params")
+    named = params.get("positionSide") if isinstance(params, Mapping) else None
+    terms = read_terms(True, {"positionSide": order.get("positionSide", named)})
     return None if isinstance(terms, Refusal) else terms.side

@@ -232,8 +232,32 @@ def test_order_on_a_copy_for_signals_names_the_feed_to_trade():
             self.buy(data=self.data1, size=1.0)
 
     cerebro.addstrategy(OnTheCopy)
-    with pytest.raises(ConfigError, match="copy for signals and no market of its own: trade TEST"):
+    with pytest.raises(ConfigError, match="copy for signals and no market of its own: trade the feed of TEST"):
         cerebro.run()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_feed_that_is_resampled_beside_that_of_its_symbol_is_no_market_either(first):
+    cerebro = new_cerebro([], FREE)
+    longer = CandleFeed(dataname=walk(24), name="TEST")
+    longer.resample(timeframe=MINUTES, compression=60)
+    for feed in (CandleFeed(dataname=walk(24), name="TEST"), longer):
+        cerebro.adddata(feed)
+
+    class LookingAtAll(bt.Strategy):
+        def next(self):
+            for place in (first, 1 - first):
+                self.getposition(self.datas[place])
+            if len(self.data) == 8:
+                self.buy(data=self.datas[first], size=1.0)
+
+    cerebro.addstrategy(LookingAtAll)
+    if first == 1:
+        with pytest.raises(ConfigError, match="no market of its own"):
+            cerebro.run()
+        return
+    [strategy] = cerebro.run()
+    assert [strategy.getposition(data).size for data in strategy.datas] == [1.0, 0.0]
 
 
 # --- replay

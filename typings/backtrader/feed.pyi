@@ -6,6 +6,7 @@ class AbstractDataBase(OHLCDateTime):
     _id: int  #: its place among the feeds of its cerebro
     _clone: bool
     replaying: bool
+    resampling: int
     p: Any
     CONNECTED: int
     DISCONNECTED: int
