@@ -131,7 +131,7 @@ def test_liquidation_is_told_as_the_exchanges_own_order_and_the_rest_is_cancelle
 
 def grid(strategy, *analyzers):
     cerebro = bt.Cerebro(stdstats=False)
-    market = busy_market(days=40)
+    market = busy_market(days=25)
     cerebro.adddata(CandleFeed(dataname=market.candles, funding=market.funding, name="BTCUSDT"))
     cerebro.setbroker(HedgeBroker(cash=100_000.0))
     cerebro.addstrategy(strategy, **BUSY)
@@ -175,7 +175,7 @@ def test_every_order_has_a_beginning_and_one_end(listening):
         rest = [status for status in statuses[2:] if status != PARTIAL]
         assert rest in ([], [COMPLETED], [CANCELED])
         ends[rest[0] if rest else "open"] += 1
-    assert ends[COMPLETED] > 100
+    assert ends[COMPLETED] > 50
     assert ends[CANCELED] > 100
     assert ends["own"] == 0  # nothing was liquidated
     assert ends["open"] < 100
