@@ -230,8 +230,9 @@ class HedgeBroker(BrokerSettings):
         """Match the new bars of all symbols phase by phase, because they share the wallet."""
         if self._deposits:
             self._pay_in()
-        for ladder in self._ladders.values():
-            ladder.tell_changes(self)
+        if self._ladders:
+            for ladder in self._ladders.values():
+                ladder.tell_changes(self)
         busy = bool(self._standard.alive)
         fresh = []
         for book in self._all:
