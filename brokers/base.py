@@ -57,6 +57,10 @@ class HedgeModeBroker(bt.BrokerBase):
         """Return the state of a feed's symbol; the same object all through a run."""
 
     @abstractmethod
+    def terms(self, data: bt.AbstractDataBase) -> dict[str, Any]:
+        """Return the exchange's parameters in force for a feed's symbol (`gridv4_bt.config`), fees first of all."""
+
+    @abstractmethod
     def leg(self, data: bt.AbstractDataBase, side: PositionSide) -> Leg:
         """Return a leg with its open fills and open orders, to be read only."""
 

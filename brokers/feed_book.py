@@ -1,5 +1,7 @@
 """The orders and fills of one symbol, bound to the Backtrader feed that brings its bars."""
 
+from typing import Any
+
 import backtrader as bt
 
 from gridv4_bt.compat import LineReader, epoch_ms
@@ -10,6 +12,7 @@ from gridv4_bt.engine.symbol_book import SymbolBook
 from gridv4_bt.indicators.atr import log_returns, sample_deviation
 
 _NONE = float("nan")
+_TICKS = ("open", "high", "low", "close", "volume")
 
 
 class FeedBook(SymbolBook):
@@ -58,6 +61,10 @@ class FeedBook(SymbolBook):
         fine = getattr(data, "mark_is_fine", False)
         self._mark_range = (lines.mark_low, lines.mark_high) if fine else None
 
+    def is_behind(self) -> bool:
+        """Return whether the feed shows a bar that was not read yet."""
+        return bool(self._clock.lencount != self._bars)
+
     def next_bar(self) -> bool:
         """Read the feed's bar if it is a new one and settle the funding due at its open.
 
@@ -66,9 +73,7 @@ class FeedBook(SymbolBook):
         bars = self._clock.lencount
         self.state.has_bar = bars != self._bars
         if bars == self._bars:
-            bar = self.bar
-            bar.open = bar.high = bar.low = bar.close
-            bar.mark_low = bar.mark_high = bar.mark_close
+            self._stand_still()
             return False
         self._bars = bars
         days, open_, high, low, close, volume, rate = self._reader.read()
@@ -77,6 +82,11 @@ class FeedBook(SymbolBook):
             low, high = self._mark_range
             self.take_mark(low[0], high[0])
         return True
+
+    def _stand_still(self) -> None:
+        bar = self.bar
+        bar.open = bar.high = bar.low = bar.close
+        bar.mark_low = bar.mark_high = bar.mark_close
 
     def sigma(self, bars: int) -> float:
         """Return the volatility of the closes up to now, over fewer than `bars` while there are fewer; per bar."""
@@ -88,3 +98,34 @@ class FeedBook(SymbolBook):
 
     def mark_at_open(self) -> float:
         return _NONE if self._mark is None else self._mark[0]
+
+
+class TickBook(FeedBook):
+    """The book of a feed that is replayed: the bars it matches are the ticks by which the feed's bar grows.
+
+    A tick is told by its time, because the feed gets no longer with it.
+    """
+
+    def __init__(self, data: bt.AbstractDataBase, *others: Any) -> None:
+        super().__init__(data, *others)
+        self._seen = data.datetime[0] if len(data) else 0.0
+
+    def is_behind(self) -> bool:
+        return len(self.data) > 0 and self._clock[0] != self._seen
+
+    def next_bar(self) -> bool:
+        is_new = self.is_behind()
+        self.state.has_bar = is_new
+        if not is_new:
+            self._stand_still()
+            return False
+        data, self._seen, self._bars = self.data, self._clock[0], self._clock.lencount
+        rate = data.tick_funding if getattr(data, "has_funding", False) else _NONE
+        open_, high, low, close, volume = (float(getattr(data, f"tick_{name}")) for name in _TICKS)
+        self.take_bar(epoch_ms(self._seen), open_, high, low, close, volume, rate)
+        if self._mark_range is not None:
+            self.take_mark(data.tick_mark_low, data.tick_mark_high)
+        return True
+
+    def mark_at_open(self) -> float:
+        return _NONE if self._mark is None else float(self.data.tick_mark)

@@ -11,21 +11,22 @@ from typing import Any
 
 import backtrader as bt
 
-from brokers.base import HedgeModeBroker, SymbolState
-from brokers.feed_book import FeedBook
-from brokers.reporting import ExecutionReporter
+from brokers.base import SymbolState
+from brokers.feed_book import FeedBook, TickBook
+from brokers.ladder_orders import LadderOrders, hears_orders
+from brokers.reporting import ExecutionReporter, PerpetualCommInfo
+from brokers.settings import BrokerSettings
 from brokers.standard_orders import StandardOrders
-from gridv4_bt.config import backtrader_params
+from brokers.targets import Targets
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine import margin
-from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.book import Book, Costs, Leg
-from gridv4_bt.engine.intrabar import MODES
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.ladder import PLACED, Blocked
 from gridv4_bt.engine.liquidation import is_safe, liquidation_range
 from gridv4_bt.engine.market import Market, MarketHistory, load_market_history
 from gridv4_bt.engine.matching import is_idle, order_close, order_matters
+from gridv4_bt.engine.orders import Refusal
 from gridv4_bt.engine.state import INFINITY
 from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.engine.venue import Venue, timeline
@@ -37,53 +38,73 @@ ORDER_PARAMS = (
 )  # fmt: skip
 
 
-class HedgeBroker(HedgeModeBroker):
+class HedgeBroker(BrokerSettings):
     """A simulated cross-margin account in hedge mode.
 
     Parameters
     ----------
     cash : wallet at the start, quote.
+    commission : one fee for makers and takers in place of both, or a commission scheme; None for none.
     markets : `Market` or `MarketHistory` by symbol, in place of the packaged table.
     The others are those of `gridv4_bt.config`, section exchange.
 
     ``getcash()`` is the wallet, ``getvalue()`` the equity at the last closes, ``getvalue([data])`` the unrealised PnL
     of one symbol: wallet and all symbols add up to the equity.
+
+    Raises
+    ------
+    ConfigError
+        A parameter is unknown, of the wrong kind or out of bounds.
     """
 
-    params = (("cash", 10000.0), ("markets", None), *backtrader_params("exchange"))
     book_type = FeedBook
 
-    def start(self) -> None:
-        """Reset the account; Backtrader calls this before every run."""
-        super().start()
-        if self.p.intrabar not in MODES:
-            raise ConfigError(f"intrabar: {self.p.intrabar!r} is none of {', '.join(MODES)}")
-        self.startingcash = self.p.cash
-        self.account = Account(self.p.cash)
-        self._costs = Costs(self.p.maker_fee, self.p.taker_fee, self.p.slippage, self.p.fill_rule == "through")
+    def open_account(self) -> None:
+        """Begin with an account of `cash` that holds nothing."""
+        super().open_account()
         self._books: dict[bt.AbstractDataBase, FeedBook] = {}
         self._all: tuple[FeedBook, ...] = ()
         self._notifications: deque[bt.Order] = deque()
         self._reporter = ExecutionReporter(self._notifications)
+        self._schemes: dict[FeedBook, tuple[float, PerpetualCommInfo]] = {}  # with the lot that they were made for
+        self._ladders: dict[FeedBook, LadderOrders] = {}  # of those whose owner wants to hear of each order
         self._standard = StandardOrders(self)
+        self.targets = Targets(self)
         self._noted_singles = False
         self._venue = Venue(self.account, self._standard.singles, self.p.liquidation_fee, self._report)
         self._range_key: tuple[Market, float, int, int] | None = None
         self._range = (0.0, INFINITY)
         self.ambiguous_bars = 0  #: bars in which the order of prices inside decided what fills
 
+    def stop(self) -> None:
+        """End a run."""
+        super().stop()
+        self._standard.warn_of_more()
+
     # --- Backtrader's broker interface
 
     def getcommissioninfo(self, data: bt.AbstractDataBase) -> bt.CommInfoBase:
-        """Return the commission scheme of a linear perpetual."""
-        return self._reporter.comminfo
+        """Return the commission scheme of a linear perpetual, with the lot, taker fee and leverage of the symbol."""
+        if self._is_for_signals(data):
+            return self._reporter.comminfo
+        book = self._book(data)
+        lot, scheme = self._schemes.get(book, (0.0, self._reporter.comminfo))
+        if lot != book.market.step:
+            lot = book.market.step
+            scheme = PerpetualCommInfo(commission=book.costs.taker_fee, leverage=self.p.leverage, lot=lot)
+            self._schemes[book] = lot, scheme
+        return scheme
 
     def getcash(self) -> float:
         """Return the wallet, quote: start + realised PnL - fees - funding."""
         return self.account.wallet
 
-    def getvalue(self, datas: Sequence[bt.AbstractDataBase] | None = None) -> float:
-        """Return the equity, or the unrealised PnL of some feeds, quote."""
+    def getvalue(
+        self, datas: Sequence[bt.AbstractDataBase] | None = None, mkt: bool = False, lever: bool = False
+    ) -> float:
+        """Return the equity, or the unrealised PnL of some feeds, quote; there are no other measures of value."""
+        if mkt or lever:
+            self.get_value_lever()
         if datas is None:
             return self.account.value
         books = (self._books[data] for data in datas if data in self._books)
@@ -94,6 +115,8 @@ class HedgeBroker(HedgeModeBroker):
 
     def getposition(self, data: bt.AbstractDataBase, side: PositionSide | str | None = None) -> bt.Position:
         """Return one leg as a Backtrader position (SHORT negative), or the net of both legs."""
+        if data not in self._books and self._is_no_market(data):
+            return bt.Position()
         book = self._book(data)
         long, short = book.long.tracker, book.short.tracker
         if side is None:
@@ -148,19 +171,56 @@ class HedgeBroker(HedgeModeBroker):
     ) -> bt.Order:
         # Arguments that Backtrader's orders do not have, such as positionSide, go to order.info.
         params = {name: kwargs.pop(name) for name in ORDER_PARAMS if name in kwargs}
+        if params.get("valid") == 0 and params["valid"] is not None:
+            params["valid"] = bt.Order.DAY  # documented as the same; Backtrader's order would take it for no end
         order = kind(owner=owner, data=data, size=size, price=price, pricelimit=plimit, **params)
         order.addinfo(**kwargs)
         return self.submit(order)
 
     def submit(self, order: bt.Order) -> bt.Order:
-        """Accept an order that passes the exchange's checks, or reject it with the reason."""
-        order.addcomminfo(self._reporter.comminfo)
-        self._standard.submit(order, self._book(order.data))
+        """Accept an order that passes the exchange's checks, or reject it with the reason.
+
+        Raises
+        ------
+        ConfigError
+            The feed is a copy for signals, or the order could be filled by prices that are already known.
+        """
+        book = self._book(order.data)
+        order.addcomminfo(self.getcommissioninfo(order.data))
+        if book.is_behind():
+            raise ConfigError(
+                f"{book.symbol}: an order before the bar is matched, in next_open() or by a timer with cheat=True, "
+                "sees the prices that fill it. Order in next(): it fills at the next open"
+            )
+        self._standard.submit(order, book)
+        return order
+
+    def refuse(self, order: bt.Order, refusal: Refusal) -> bt.Order:
+        """Reject an order that was not placed, and return it."""
+        order.addcomminfo(self.getcommissioninfo(order.data))
+        order.submit(self)
+        self.notify(order)
+        self._standard.reject(order, refusal)
         return order
 
     def cancel(self, order: bt.Order) -> bool:
         """Cancel an open order and return whether it was still open."""
         return self._standard.cancel(order)
+
+    def get_orders_open(self, safe: bool = False) -> list[bt.Order]:
+        """Return the open orders of strategies, not those of a grid's ladder; `safe` returns copies."""
+        orders = [single.reference for single in self._standard.alive]
+        return [order.clone() for order in orders] if safe else orders
+
+    def orderstatus(self, order: bt.Order) -> int:
+        """Return the status of an order, of which `order` may be a copy."""
+        return next(
+            (single.reference.status for single in self._standard.alive if single.reference == order), order.status
+        )
+
+    def get_leverage(self) -> float:
+        """Return the notional of both legs of all symbols by unit of equity, 0 where there is no equity."""
+        return self.account.held_notional / self.account.value if self.account.value > 0.0 else 0.0
 
     def notify(self, order: bt.Order) -> None:
         """Queue a notification of an order's status for its owner."""
@@ -168,6 +228,11 @@ class HedgeBroker(HedgeModeBroker):
 
     def next(self) -> None:
         """Match the new bars of all symbols phase by phase, because they share the wallet."""
+        if self._deposits:
+            self._pay_in()
+        if self._ladders:
+            for ladder in self._ladders.values():
+                ladder.tell_changes(self)
         busy = bool(self._standard.alive)
         fresh = []
         for book in self._all:
@@ -202,6 +267,8 @@ class HedgeBroker(HedgeModeBroker):
         book = self._book(data)
         if book.owner is not None and book.owner is not owner:
             raise ConfigError(f"{book.symbol} is traded by two grid strategies; each symbol may have one")
+        if book.owner is None and hears_orders(owner):
+            self._ladders[book] = LadderOrders(book, self._reporter)
         book.owner = owner
         book.state.regime = regime
 
@@ -282,16 +349,43 @@ class HedgeBroker(HedgeModeBroker):
                 for leg in book.legs:
                     leg.leg.ordered = self._standard.open_notional(book, leg.side)
 
+    def _is_no_market(self, data: bt.AbstractDataBase) -> bool:
+        """Return whether a feed is a copy for signals, or a second feed of a symbol that is traded."""
+        taken = any(data._name == other._name for other in self._books)
+        return self._is_for_signals(data) or not self._is_running or taken
+
+    def _is_for_signals(self, data: bt.AbstractDataBase) -> bool:
+        """Return whether a feed is a copy of another, or is resampled beside the feed of the same symbol."""
+        feeds = self.cerebro.datas if data.resampling else ()
+        return data._clone or any(other is not data and other._name == data._name for other in feeds)
+
+    def book_of(self, data: bt.AbstractDataBase) -> FeedBook:
+        """Return the book of a feed's symbol.
+
+        Raises
+        ------
+        ConfigError
+            The feed is a resampled or replayed copy of another one.
+        """
+        return self._book(data)
+
     def _book(self, data: bt.AbstractDataBase) -> FeedBook:
         book = self._books.get(data)
         if book is None:
+            if self._is_for_signals(data):
+                origin = data.p.dataname._name if data._clone else data._name
+                raise ConfigError(
+                    f"{data._name or 'a resampled feed'} is a copy for signals and no market of its own: "
+                    f"trade the feed of {origin or 'the bars it is made of'}"
+                )
             symbol = data._name or "DEFAULT"
             history = (self.p.markets or {}).get(symbol) or load_market_history(symbol)
             if isinstance(history, Market):
                 history = MarketHistory(((0, history),))
-            book = self.book_type(
-                data, history, self.account, self._costs, self.p.funding_hours, self.p.intrabar, self.p.leverage
-            )
+            terms = self.terms(data)
+            costs = Costs(terms["maker_fee"], terms["taker_fee"], self.p.slippage, self.p.fill_rule == "through")
+            kind = TickBook if data.replaying else self.book_type
+            book = kind(data, history, self.account, costs, self.p.funding_hours, self.p.intrabar, self.p.leverage)
             if any(other.symbol == book.symbol for other in self._all):
                 raise MarketError(f"two feeds trade {book.symbol}; give each feed the name of its own symbol")
             if book.max_notional == 0.0:
@@ -309,8 +403,11 @@ class HedgeBroker(HedgeModeBroker):
     def _report(self, book: FeedBook) -> None:
         executions = self.account.executions
         if executions:
-            for execution in executions:
-                if execution.symbol == book.symbol:
+            own = [execution for execution in executions if execution.symbol == book.symbol]
+            if ladder := self._ladders.get(book):
+                ladder.tell_executions(own)
+            else:
+                for execution in own:
                     self._reporter.report(book, execution)
             executions[:] = [other for other in executions if other.symbol != book.symbol]
 

@@ -10,18 +10,39 @@ import backtrader as bt
 from backtrader.order import OrderData
 
 from brokers.feed_book import FeedBook
+from gridv4_bt.core.grid import round_down
 from gridv4_bt.engine.account import Execution
 from gridv4_bt.engine.labels import TradeLabel
 
 
 class PerpetualCommInfo(bt.CommInfoBase):
-    """The commission scheme of a linear perpetual: PnL is size times price difference, value is the notional."""
+    """The commission scheme of a linear perpetual: PnL is size times price difference, value is the notional.
 
-    params = (("stocklike", False), ("commtype", bt.CommInfoBase.COMM_PERC), ("percabs", True))
+    Parameters
+    ----------
+    commission : taker fee, fraction of the notional.
+    leverage : initial margin is notional / leverage.
+    lot : step of sizes, base units.
+    """
+
+    params = (("stocklike", False), ("commtype", bt.CommInfoBase.COMM_PERC), ("percabs", True), ("lot", 1e-8))
 
     def getvaluesize(self, size: float, price: float) -> float:
         """Return the notional, quote."""
         return abs(size) * price
+
+    def getvalue(self, position: bt.Position, price: float) -> float:
+        """Return the notional of a position, quote."""
+        return abs(position.size) * price
+
+    def get_margin(self, price: float) -> float:
+        """Return the initial margin of one base unit, quote."""
+        leverage: float = self.p.leverage
+        return price / leverage
+
+    def getsize(self, price: float, cash: float) -> float:
+        """Return the largest size whose initial margin is at most `cash`, in whole lots, base units."""
+        return round_down(cash / self.get_margin(price), self.p.lot)
 
 
 class ExecutionReporter:
@@ -34,13 +55,8 @@ class ExecutionReporter:
 
     def report(self, book: FeedBook, execution: Execution) -> None:
         """Queue a completed order for an execution of a ladder order."""
-        size = execution.qty * int(execution.side)
-        if not execution.opens:
-            size = -size
-        template = self._template(book, size > 0.0)
-        order = object.__new__(type(template))  # copy.copy() takes longer than the matching of a bar
-        order.__dict__.update(template.__dict__)
-        order.ref = next(bt.Order.refbasis)
+        size = _signed(execution)
+        order = self.new_order(book, size > 0.0)
         order.tradeid = execution.fill_id
         order.size = size
         order.price = execution.price
@@ -49,10 +65,30 @@ class ExecutionReporter:
         when = book.data.datetime[0]
         order.created = OrderData(when, size, execution.price)
         order.executed = executed_data(execution, when, size)
-        order.info = bt.AutoOrderedDict()
         order.info["positionSide"] = execution.side.name
         order.info["label"] = execution.label
         self._queue.append(order)
+
+    def new_order(self, book: FeedBook, is_buy: bool) -> bt.Order:
+        """Return an order of a symbol with a number and an info of its own; all else is the template's."""
+        template = self._template(book, is_buy)
+        order = object.__new__(type(template))  # copy.copy() takes longer than the matching of a bar
+        order.__dict__.update(template.__dict__)
+        order.ref = next(bt.Order.refbasis)
+        order.info = bt.AutoOrderedDict()
+        return order
+
+    def execute(self, order: bt.Order, book: FeedBook, execution: Execution) -> None:
+        """Add an execution to an order that was told of before."""
+        when = book.data.datetime[0]
+        order.tradeid = execution.fill_id
+        for bit in executed_data(execution, when, _signed(execution)).exbits:
+            order.executed.addbit(bit)
+        order.partial()
+
+    def tell(self, order: bt.Order) -> None:
+        """Queue an order as it is now."""
+        self._queue.append(order.clone())
 
     def _template(self, book: FeedBook, is_buy: bool) -> bt.Order:
         key = (id(book), is_buy)
@@ -63,6 +99,12 @@ class ExecutionReporter:
             template.addcomminfo(self.comminfo)
             self._templates[key] = template
         return template
+
+
+def _signed(execution: Execution) -> float:
+    """Return the size of an execution as Backtrader gives it: positive if it buys."""
+    size = execution.qty * int(execution.side)
+    return size if execution.opens else -size
 
 
 def executed_data(execution: Execution, when: float, size: float) -> OrderData:

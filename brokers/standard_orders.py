@@ -3,18 +3,23 @@
 They are matched as single orders of the engine (`gridv4_bt.engine.orders`):
 
 * Market fills at the next open, Limit always at its limit price, Stop at the worse of stop and open.
-* ``positionSide="LONG" | "SHORT"`` chooses the leg. Without it an order closes the opposite leg if that is open, else
-  it opens its own, as a strategy written for a netting broker expects.
-* Closing orders take the oldest fills first and are reduce-only: one larger than its leg is rejected.
+* ``positionSide="LONG" | "SHORT"`` chooses the leg: an order that closes it is reduce-only, one larger than its leg is
+  rejected. Without it an order closes the opposite leg as far as that is open, then opens its own, as a strategy
+  written for a netting broker expects; with ``reduceOnly=True`` it never opens.
+* Closing orders take the oldest fills first.
 * Close, trailing stops, OCO and brackets are not supported. The reason of a rejection is in ``order.info.reason``, with
-  the exchange's code.
+  the exchange's code, and a person is warned of the first of each code.
 """
 
+import logging
+from collections import Counter
 from typing import Any, Protocol
 
 import backtrader as bt
 
 from brokers.feed_book import FeedBook
+from brokers.order_terms import Terms, read_terms
+from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.book import Book, Leg
 from gridv4_bt.engine.orders import (
     OrderType,
@@ -30,6 +35,8 @@ from gridv4_bt.engine.orders import (
 )
 from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.types import PositionSide
+
+logger = logging.getLogger("gridv4.broker")
 
 _TYPES = {
     bt.Order.Market: OrderType.MARKET,
@@ -61,23 +68,20 @@ class StandardOrders:
         self._broker = broker
         self.singles = SingleOrders(self)
         self.alive: list[SingleOrder] = self.singles.alive
+        self._refused: Counter[tuple[str, int]] = Counter()  # orders by symbol and code
 
     def submit(self, order: bt.Order, book: FeedBook) -> None:
-        """Accept or reject an order and notify its owner."""
+        """Accept or reject an order, whose keywords are its info, and notify its owner."""
         order.submit(self._broker)
         self._broker.notify(order)
-        try:
-            side = self._side(order, book)
-        except (KeyError, ValueError):
-            self._reject(order, f"-4060 Invalid position side {order.info['positionSide']!r}: LONG or SHORT")
-            return
-        order.info["positionSide"] = side.name
-        refusal = self._unsupported(order)
-        if refusal is None:
-            single = _single(order, book.symbol, side)
-            refusal = self._refusal(single, book)
+        terms = read_terms(order.isbuy(), order.info)
+        refusal = terms if isinstance(terms, Refusal) else self._unsupported(order)
+        if refusal is None and isinstance(terms, Terms):
+            single = _single(order, book.symbol, terms)
+            order.info["positionSide"] = leg_of(single, book).side.name
+            refusal = self._refusal(single, book, terms)
         if refusal is not None:
-            self._reject(order, refusal)
+            self.reject(order, refusal)
             return
         order.accept(self._broker)
         self._broker.notify(order)
@@ -99,9 +103,20 @@ class StandardOrders:
             self.alive.remove(single)
             self._broker.notify(single.reference)
 
-    def open_notional(self, book: FeedBook, side: PositionSide | None = None) -> float:
-        """Return the notional of the open orders that open in a symbol, or in one side of it, quote."""
-        return self.singles.open_notional(book, side, book.data.close[0])
+    def open_notional(self, book: FeedBook, side: PositionSide) -> float:
+        """Return the notional of the open orders that open one side of a symbol, quote."""
+        total, last_price = 0.0, book.data.close[0]
+        closing = book.leg(PositionSide(-side)).tracker.qty  # what orders without positionSide close first
+        for single in self.alive:
+            if single.symbol != book.symbol or single.is_buy != (side > 0):
+                continue
+            if single.side is None and not single.reduce_only:
+                total += order_price(single, last_price) * max(single.remaining - closing, 0.0)
+                if single.type is OrderType.MARKET:
+                    closing = max(closing - single.remaining, 0.0)
+            elif single.side is side:
+                total += order_price(single, last_price) * single.remaining
+        return total
 
     # --- events of single orders (see `gridv4_bt.engine.orders.Owner`)
 
@@ -114,26 +129,32 @@ class StandardOrders:
         order: bt.Order = single.reference
         sign = 1.0 if order.isbuy() else -1.0
         when = order.data.datetime[0]
-        for execution in book.account.executions:
+        executions = book.account.executions
+        net = book.long.tracker.qty - book.short.tracker.qty - sign * plain_sum(one.qty for one in executions)
+        for execution in executions:
             size = sign * execution.qty
+            net += size
             value = execution.qty * execution.price
             opened, closed = (size, 0.0) if execution.opens else (0.0, size)
             order.tradeid = execution.fill_id
+            order.info = _info_of(order, execution.side)
             order.execute(
                 when, size, execution.price,
                 closed, value if closed else 0.0, execution.costs if closed else 0.0,
                 opened, value if opened else 0.0, execution.costs if opened else 0.0,
-                None, execution.gross, 0.0, 0.0,
+                None, execution.gross, net, execution.price,
             )  # fmt: skip
             if abs(order.executed.remsize) < LOT_NOISE * abs(order.size):
                 order.executed.remsize = 0.0
                 order.completed()
             self._broker.notify(order)
-        book.account.executions.clear()
+        executions.clear()
+        if order.alive() and single not in self.alive:  # what a reduce-only order could not close
+            self.cancelled(single)
 
     def refused(self, single: SingleOrder, refusal: Refusal) -> None:
         """Reject an open order that cannot be executed."""
-        self._reject(single.reference, refusal)
+        self.reject(single.reference, refusal)
 
     def triggered(self, single: SingleOrder) -> None:
         """Turn a StopLimit into a Limit order."""
@@ -149,45 +170,91 @@ class StandardOrders:
 
     # ---
 
-    def _side(self, order: bt.Order, book: FeedBook) -> PositionSide:
-        name = order.info.get("positionSide")
-        if name:
-            return PositionSide[name] if isinstance(name, str) else PositionSide(name)
-        own, opposite = (book.long, book.short) if order.isbuy() else (book.short, book.long)
-        leg = opposite if opposite.tracker.ids else own
-        return leg.side
-
     def _unsupported(self, order: bt.Order) -> Refusal | None:
         if order.exectype not in _TYPES:
             return Refusal(-1116, "Invalid orderType", f": {order.getordername()} is not supported")
         if order.oco is not None or order.parent is not None or not order.transmit:
             return Refusal(-1116, "Invalid orderType", ": OCO and bracket orders are not supported")
+        if order.tradeid:
+            return Refusal(
+                -1104, "Not all sent parameters were read", ": tradeid; each fill is a trade with its own id"
+            )
+        for name, value in (("trailamount", order.trailamount), ("trailpercent", order.trailpercent)):
+            if value:
+                return Refusal(-1106, f"Parameter '{name}' sent when not required.", f" {order.getordername()}")
         return None
 
-    def _refusal(self, single: SingleOrder, book: FeedBook) -> Refusal | None:
+    def _refusal(self, single: SingleOrder, book: FeedBook, terms: Terms) -> Refusal | None:
         last_price = book.data.close[0]
         refusal = filter_refusal(single, book.market, last_price)
         if refusal is not None:
             return refusal
+        if terms.post_only and single.type is not OrderType.LIMIT:
+            return Refusal(-1106, "Parameter 'timeInForce' sent when not required.", f" {single.type}")
+        if terms.post_only and single.marketable:
+            return Refusal(-5022, "The order could not be executed as maker", f": the price is {last_price}")
+        closing, price = 0.0, order_price(single, last_price)
         if not opens(single, book):
-            return closing_refusal(single, book)
-        broker = self._broker
+            closing = min(leg_of(single, book).tracker.qty, single.qty)
+            rest = single.qty - closing
+            if single.side is not None or single.reduce_only or rest <= LOT_NOISE * single.qty:
+                return closing_refusal(single, book)
+        # What of the leg will be closed by other orders at the next open is not there to be closed by this one.
+        closing = max(closing - self._market_closing(single, book), 0.0)
+        broker, least = self._broker, book.market.min_notional
+        notional = (single.qty - closing) * price
         return opening_refusal(
-            single.qty * order_price(single, last_price),
+            max(notional, least) if closing else notional,  # the exchange's least is that of the whole order
             book.market,
-            broker.position_capacity(book, leg_of(single, book)),
-            broker.available_margin(),
+            broker.position_capacity(book, book.long if single.is_buy else book.short),
+            broker.available_margin() + closing * last_price / broker.p.leverage,
             broker.p.leverage,
         )
 
-    def _reject(self, order: bt.Order, reason: Refusal | str) -> None:
-        order.addinfo(reason=str(reason))
+    def _market_closing(self, new: SingleOrder, book: FeedBook) -> float:
+        """Return how much of the leg that an order closes is being closed at the next open already, base units."""
+        return plain_sum(
+            single.remaining
+            for single in self.alive
+            if single.symbol == new.symbol and single.is_buy == new.is_buy and single.type is OrderType.MARKET
+            and not opens(single, book)
+        )  # fmt: skip
+
+    def reject(self, order: bt.Order, refusal: Refusal) -> None:
+        """Reject an order, notify its owner and warn a person of the first one with this code."""
+        order.addinfo(reason=str(refusal))
         order.reject(self._broker)
         self._broker.notify(order)
+        key = order.data._name or "DEFAULT", refusal.code
+        self._refused[key] += 1
+        if self._refused[key] == 1:
+            when = order.data.datetime.datetime(0)
+            words = "buy" if order.isbuy() else "sell", abs(order.size), order.getordername()
+            logger.warning("%s %s: %s %g %s refused: %s", key[0], when, *words, refusal)
+
+    def warn_of_more(self) -> None:
+        """Warn a person of how many more orders were refused with a code that was warned of."""
+        for (symbol, code), count in self._refused.items():
+            if count > 1:
+                logger.warning("%s: %d more orders refused with %d", symbol, count - 1, code)
 
 
-def _single(order: bt.Order, symbol: str, side: PositionSide) -> SingleOrder:
+def _single(order: bt.Order, symbol: str, terms: Terms) -> SingleOrder:
     """Return the engine's order; a StopLimit without a limit price has its stop price as limit."""
     kind, price = _TYPES[order.exectype], order.created.price
     limit = order.created.pricelimit or price if kind is OrderType.STOP else price
-    return SingleOrder(symbol, side, order.isbuy(), kind, abs(order.size), price=limit, trigger=price, reference=order)
+    return SingleOrder(
+        symbol, terms.side, order.isbuy(), kind, abs(order.size),
+        price=limit, trigger=price, reduce_only=terms.reduce_only, reference=order,
+    )  # fmt: skip
+
+
+def _info_of(order: bt.Order, side: PositionSide) -> bt.AutoOrderedDict:
+    """Return an order's info with the leg of an execution; its own, because notifications keep what they were given."""
+    if order.info["positionSide"] == side.name:
+        return order.info
+    info = bt.AutoOrderedDict()
+    for name, value in order.info.items():
+        info[name] = value
+    info["positionSide"] = side.name
+    return info

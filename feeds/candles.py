@@ -20,7 +20,7 @@ from feeds.tables import (
     read_funding,
     read_mark,
 )
-from gridv4_bt.compat import EPOCH_DAYS, FastAdvance
+from gridv4_bt.compat import EPOCH_DAYS, NamedByOpening
 from gridv4_bt.core.time import DAY_MS, HOUR_MS, MINUTE_MS, iso
 from gridv4_bt.errors import DataError
 
@@ -34,7 +34,7 @@ def backtrader_days(time_ms: np.ndarray) -> np.ndarray:
     return EPOCH_DAYS + time_ms / DAY_MS
 
 
-class CandleFeed(FastAdvance):
+class CandleFeed(NamedByOpening):
     """Backtrader feed of checked candles with funding and mark price lines, loaded in bulk.
 
     Parameters (besides Backtrader's `fromdate`, `todate`, `name`, `tz`, ...)
@@ -152,7 +152,10 @@ class CandleFeed(FastAdvance):
             self.reset()
             self._start()
             self.preload()
-        return {name: np.array(getattr(self.lines, name).array) for name in self.getlinealiases()}
+        loaded = {name: np.array(getattr(self.lines, name).array) for name in self.getlinealiases()}
+        if self.gathering is not None:  # a longer bar has its opening for a name when it is delivered
+            loaded["datetime"] = np.array([self.gathering.opening(days) for days in loaded["datetime"]])
+        return loaded
 
     def start(self) -> None:
         """Go back to the first bar; Cerebro calls it before every run."""

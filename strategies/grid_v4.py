@@ -2,6 +2,7 @@
 
 from array import array
 from collections import Counter
+from collections.abc import Mapping
 from functools import partial
 from struct import Struct
 
@@ -36,17 +37,23 @@ class GridStrategyV4(FastStrategy):
     Raises
     ------
     ConfigError
-        A parameter is out of bounds or contradicts another.
+        A parameter is out of bounds or contradicts another, a parameter of the exchange differs from the broker's, or
+        the broker has no hedge mode.
     """
 
     params = (("symbol", None), *backtrader_params())
 
     def __init__(self) -> None:
+        if not hasattr(self.broker, "terms"):
+            raise ConfigError(
+                "GridStrategyV4 needs a hedge-mode broker: cerebro.setbroker(brokers.hedge.HedgeBroker())"
+            )
         self.config = make_config({name: getattr(self.p, name) for name, _ in backtrader_params()})
         if self.p.symbol is not None and self.p.symbol not in self.getdatanames():
             raise ConfigError(f"symbol: no feed named {self.p.symbol}, only {', '.join(self.getdatanames())}")
         data = self.data if self.p.symbol is None else self.getdatabyname(self.p.symbol)
         self.feed = data
+        self._take_terms(self.broker.terms(data))
         self.kama = KAMA(data, n=self.p.er_bars, fast=self.p.kama_fast, slow=self.p.kama_slow)
         self.atr = WilderATR(data, period=self.p.atr_bars)
         self.adx = WilderADX(data, period=self.p.adx_bars)
@@ -65,6 +72,21 @@ class GridStrategyV4(FastStrategy):
         self.regime_gmm: GMMRegime | None = None
         if self.p.regime == "gmm":
             self.regime_gmm = GMMRegime(data, self.sigma, hysteresis=self.p.hysteresis, **self.config.mixture)
+
+    def _take_terms(self, terms: Mapping[str, object]) -> None:
+        """Plan with the fees, leverage, ... of the broker; refuse others that were given to the strategy."""
+        other = {}
+        for name, default in backtrader_params("exchange"):
+            given = getattr(self.config, name)
+            if given not in (default, terms[name]):
+                raise ConfigError(
+                    f"{name}: {given} was given to the strategy, but the broker has {terms[name]}; "
+                    "give it to the broker alone"
+                )
+            if given != terms[name]:
+                other[name] = terms[name]
+        if other:
+            self.config = self.config.model_copy(update=other)
 
     def start(self) -> None:
         config, data = self.config, self.feed

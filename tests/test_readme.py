@@ -109,6 +109,14 @@ def test_a_command_that_needs_more_says_so_in_one_line(words, folder):
     assert "Traceback" not in done.stderr
 
 
+def test_the_python_of_the_page_for_backtrader_runs(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    names: dict[str, object] = {}
+    for block in blocks(ROOT / "docs" / "backtrader.md", "python"):
+        exec(compile(block, "backtrader.md", "exec"), names)
+    assert {trade.side.name for trade in names["cerebro"].broker.account.closed} == {"LONG"}
+
+
 def test_the_python_runs_in_the_order_of_the_page(folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("MPLBACKEND", "Agg")

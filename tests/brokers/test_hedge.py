@@ -71,6 +71,8 @@ SHORT_3 = -15.0 - 0.291 - 0.612
 WALLET = np.array([1_000, *[999.4] * 3, *[1_007.184] * 4, 1_006.816, 1_006.525, *[990.913] * 2, *[990.713] * 8])
 UNREALIZED = np.array([0, 0, 4, 8, 0, 0, 0, 0, 0, -9, 0, 0, 0, 2, 4, 6, 7, 8, 9, 10])
 EQUITY = WALLET + UNREALIZED
+HELD = np.array([0, *[3] * 3, *[2] * 4, 0, 3, 0, 0, *[1] * 8])  # of both legs
+LEVERAGE = HELD * CLOSES / EQUITY
 RETURNS = EQUITY / np.array([1_000, *EQUITY[:-1]]) - 1.0
 BAR_BY_BAR = {"timeframe": bt.TimeFrame.Minutes, "compression": 15}
 
@@ -194,8 +196,9 @@ def test_positions_value_and_cash_add_up_to_the_equity(known):
     assert np.array(list(positions.values())) == pytest.approx(np.column_stack([UNREALIZED, WALLET]))
 
 
-def test_gross_leverage_is_the_share_of_the_equity_that_is_not_in_the_wallet(known):
-    assert list(analysis(known, "leverage").values()) == pytest.approx(UNREALIZED / EQUITY)
+def test_gross_leverage_is_the_notional_of_both_legs_by_unit_of_equity(known):
+    assert list(analysis(known, "leverage").values()) == pytest.approx(LEVERAGE)
+    assert known.broker.get_leverage() == pytest.approx(110.0 / EQUITY[-1])
 
 
 def test_pyfolio_items(known):
@@ -206,7 +209,7 @@ def test_pyfolio_items(known):
     assert positions["TEST"].tolist() == pytest.approx(UNREALIZED)
     assert transactions["amount"].tolist() == [1.0, -1.0, -3.0, 3.0, 1.0]
     assert transactions["price"].tolist() == [100.0, 108.0, 97.0, 102.0, 100.0]
-    assert leverage.tolist() == pytest.approx(UNREALIZED / EQUITY)
+    assert leverage.tolist() == pytest.approx(LEVERAGE)
 
 
 def test_variability_weighted_return_is_a_number(known):
@@ -543,7 +546,8 @@ def test_orders_of_the_ladder_tell_side_label_and_kind(run):
             told.append((order.info.positionSide, order.info.label, order.exectype, order.status, order.isbuy()))
 
     run(Listening, flat(3))
-    assert told == [("SHORT", TradeLabel.GRID, LIMIT, bt.Order.Completed, False)]
+    statuses = (bt.Order.Submitted, bt.Order.Accepted, bt.Order.Completed)
+    assert told == [("SHORT", TradeLabel.GRID, LIMIT, status, False) for status in statuses]
 
 
 # --- liquidation; maintenance is 1 % of the notional

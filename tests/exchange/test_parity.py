@@ -65,8 +65,8 @@ class Replaying(bt.Strategy):
                 positionSide=terms["side"],
                 price=terms["trigger"] or terms["price"] or None,
                 plimit=terms["price"] or None,
-                number=number,
             )
+            self.placed[number].addinfo(number=number)
 
     def notify_order(self, order):
         for bit in order.executed.iterpending():

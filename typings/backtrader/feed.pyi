@@ -4,6 +4,10 @@ from .dataseries import OHLCDateTime
 
 class AbstractDataBase(OHLCDateTime):
     _id: int  #: its place among the feeds of its cerebro
+    _clone: bool
+    replaying: bool
+    resampling: int
+    p: Any
     CONNECTED: int
     DISCONNECTED: int
     CONNBROKEN: int
@@ -16,6 +20,7 @@ class AbstractDataBase(OHLCDateTime):
     tick_high: float | None
     tick_low: float | None
     tick_close: float | None
+    def __getattr__(self, name: str) -> Any: ...  # ticks of further lines
     _dataname: Any
     _filters: list[Any]
     _tzinput: Any

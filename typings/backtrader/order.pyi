@@ -44,9 +44,11 @@ class OrderData:
         psize: float = 0,
         pprice: float = 0.0,
     ) -> None: ...
+    def addbit(self, exbit: Any) -> None: ...
     def markpending(self) -> None: ...
 
 class OrderBase(metaclass=MetaParams):
+    DAY: datetime.timedelta
     Market: int
     Close: int
     Limit: int
@@ -75,6 +77,8 @@ class OrderBase(metaclass=MetaParams):
     exectype: int
     valid: datetime.date | datetime.timedelta | float | None
     tradeid: int
+    trailamount: float | None
+    trailpercent: float | None
     oco: OrderBase | None
     parent: OrderBase | None
     transmit: bool

@@ -1,76 +1,17 @@
-"""Adaptations of Backtrader 1.9.78.123 to newer Pythons, and faster versions of its loops.
-
-None of them changes a result: lines, orders and analyses are the same with and without. Elsewhere Backtrader is used as
-documented.
-"""
+"""Faster versions of Backtrader's loops, which change no result."""
 
 from __future__ import annotations
 
-import datetime as dt
 import gc
-import itertools
 import math
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from importlib import import_module
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from types import SimpleNamespace
 from typing import Any
 
 import backtrader as bt
 
 from gridv4_bt.core.time import DAY_MS
-
-
-class UtcDatetime(dt.datetime):
-    """A `datetime` for Backtrader's modules, without the deprecation warnings of its two UTC methods."""
-
-    @classmethod
-    def utcnow(cls) -> dt.datetime:
-        """Return the present UTC time, without a time zone."""
-        return dt.datetime.now(dt.UTC).replace(tzinfo=None)
-
-    @classmethod
-    def utcfromtimestamp(cls, seconds: float) -> dt.datetime:
-        """Return the UTC time of seconds since 1970, without a time zone."""
-        return dt.datetime.fromtimestamp(seconds, dt.UTC).replace(tzinfo=None)
-
-
-class Count:
-    """A picklable `itertools.count`; from Python 3.14 on the original cannot be pickled.
-
-    Every Cerebro and strategy has one, and `optstrategy` pickles both.
-    """
-
-    def __init__(self, start: int = 0, step: int = 1) -> None:
-        self._next = start
-        self._step = step
-
-    def __iter__(self) -> Count:
-        return self
-
-    def __next__(self) -> int:
-        value = self._next
-        self._next += self._step
-        return value
-
-
-def product(*pools: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
-    """Return a picklable iterator over the combinations of `itertools.product`."""
-    return iter(list(itertools.product(*pools)))
-
-
-def _use_todays_python() -> None:
-    # The modules look these names up at every call.
-    import_module("backtrader.cerebro").datetime = SimpleNamespace(**vars(dt) | {"datetime": UtcDatetime})
-    for name in ("resamplerfilter", "feeds.csvgeneric"):
-        import_module(f"backtrader.{name}").datetime = UtcDatetime
-    picklable = SimpleNamespace(**vars(itertools) | {"count": Count, "product": product})
-    for name in ("cerebro", "strategy", "writer"):
-        import_module(f"backtrader.{name}").itertools = picklable
-
-
-_use_todays_python()
 
 
 def takes_params(init: Callable[[Any], None]) -> Callable[..., None]:
@@ -96,6 +37,7 @@ class FastAdvance(bt.feed.DataBase):
     tick_high: float | None = None
     tick_low: float | None = None
     tick_close: float | None = None
+    is_gathered = False  #: whether its bars are put together and get their names when they are delivered
 
     def advance_peek(self) -> float:
         """Return the time of the next preloaded bar in Backtrader's days, infinity after the last one."""
@@ -119,6 +61,11 @@ class FastAdvance(bt.feed.DataBase):
         for line in lines:  # all lines of a feed are always at the same bar
             line._idx = index
             line.lencount = length
+        if self.is_gathered and ticks:
+            self.name_bar()
+
+    def name_bar(self) -> None:
+        """Give a bar that was put together its name."""
 
 
 EPOCH_DAYS = 719_163  #: 1970-01-01 in Backtrader's days
