@@ -20,6 +20,7 @@ from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, 
 from gridv4_bt.cli.common import run_app
 from gridv4_bt.cli.download import load_symbols, market_rules, quality_table
 from gridv4_bt.cli.market_options import (
+    STRATEGY_INTERVAL,
     Brackets,
     CacheDir,
     Cash,
@@ -29,16 +30,20 @@ from gridv4_bt.cli.market_options import (
     End,
     Funding,
     Gaps,
+    Interval,
     Mark,
     Quiet,
+    Resample,
     Settings,
     Start,
     Symbols,
     Venue,
     check_cash,
+    files_read,
     matching_modes,
     parse_time,
     print_changed_meanings,
+    print_files,
     read_feeds,
     read_symbols,
 )
@@ -86,6 +91,8 @@ def backtest(
     ] = "",
     brackets: Brackets = None,
     gaps: Gaps = "refuse",
+    interval: Interval = STRATEGY_INTERVAL,
+    resample: Resample = "",
     start: Start = "",
     end: End = "",
     config: Config = None,
@@ -129,10 +136,11 @@ def backtest(
         brackets = brackets if brackets is not None else market_rules(histories)
         symbols = _downloaded(histories, brackets, console)
     else:
-        symbols = read_symbols(data, funding, mark, detail, console)
+        symbols = read_symbols(data, funding, mark, detail, console, gaps, interval, resample)
     feeds = read_feeds(
         symbols, gaps, first, last, console, known=brackets is not None, config=parameters, warm_up=history
     )
+    print_files(feeds, console)
     if symbol or data:
         _print_quality(feeds, console)
     folder = out if out is not None else default_folder([feed.p.name for feed in feeds])
@@ -144,7 +152,7 @@ def backtest(
     if others:
         compared = [result.summary | {"intrabar": parameters.intrabar}]
         for other in others:
-            again = make_feeds(symbols, gaps, first, last, history)
+            again = make_feeds(files_read(feeds), gaps, first, last, history)
             outcome = run_shown(make_cerebro(again, other, cash, brackets), console)
             compared.append(outcome.summary | {"intrabar": other.intrabar})
         result.summary["by_intrabar"] = compare_modes(compared)
