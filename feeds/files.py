@@ -12,6 +12,7 @@ import bz2
 import glob
 import gzip
 import io
+import itertools
 import lzma
 import os
 import select
@@ -107,17 +108,26 @@ def files_at(path: Path) -> list[Path]:
             if path.suffix.lower() in _SPREADSHEETS:
                 raise DataError(f"{path}: is a spreadsheet. Save it as CSV.")
             return [path]
-        found = sorted(one for one in path.rglob("*") if _is_data(one.relative_to(path)) and one.is_file())
+        found = [one for one in _walked(path, path.rglob("*")) if _is_data(one.relative_to(path)) and one.is_file()]
     else:
         if glob.escape(text) == text:
             raise DataError(f"{path}: no such file. Check the path.")
-        found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+        found = _walked(path, Path(path.anchor).glob(str(path.relative_to(path.anchor))))
         found = [one for one in found if _is_data(Path(one.name)) and one.is_file()]
     if not found:
         raise DataError(f"{path}: no such file: nothing there ends in {', '.join(_SUFFIXES)}. Check the path.")
     if len(found) > _MOST_FILES:
         raise DataError(f"{path}: holds {len(found):,} files, at most {_MOST_FILES:,} are read. Name fewer.")
     return found
+
+
+def _walked(path: Path, found: Iterator[Path]) -> list[Path]:
+    """Return what is found below a path in order; refuse the root of a whole disk."""
+    most = 20 * _MOST_FILES
+    seen = list(itertools.islice(found, most))
+    if len(seen) == most:
+        raise DataError(f"{path}: holds more than {most:,} files. Name a folder of data.")
+    return sorted(seen)
 
 
 def _is_data(name: Path) -> bool:
