@@ -20,6 +20,7 @@ from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine import margin
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.book import Book, Costs, Leg
+from gridv4_bt.engine.delisting import is_delisted, settle_delisted
 from gridv4_bt.engine.intrabar import MODES
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.ladder import PLACED, Blocked
@@ -174,6 +175,8 @@ class HedgeBroker(HedgeModeBroker):
             if book.next_bar():
                 fresh.append(book)
                 busy = busy or not is_idle(book)
+        if 0 < len(fresh) < len(self._all):
+            self._settle_delisted(max(book.bar.time for book in fresh))
         safe = is_safe(self.account, self._all)
         if busy or not safe:
             self.ambiguous_bars += (busy and not safe) or any(order_matters(book) for book in fresh)
@@ -182,6 +185,15 @@ class HedgeBroker(HedgeModeBroker):
                 self._venue.open(moment)
                 self._venue.trade(moment)
         margin.revalue(self.account, self._all)
+
+    def _settle_delisted(self, latest_ms: int) -> None:
+        """Settle the symbols whose data were over before the new bars."""
+        for book in self._all:
+            if not book.delisted and is_delisted(book.last_ms, latest_ms):
+                book.delisted = True
+                self._standard.singles.cancel(book)
+                settle_delisted(book)
+                self._report(book)
 
     # --- hedge-mode interface (see HedgeModeBroker)
 

@@ -143,6 +143,11 @@ class CandleFeed(FastAdvance):
         return {"time": np.round((days - EPOCH_DAYS) * DAY_MS).astype(np.int64)} | lines
 
     @property
+    def last_ms(self) -> int:
+        """Return the open time of the last bar that a run reads, ms UTC."""
+        return int(self.candles.time[self._wanted_rows().stop - 1])
+
+    @property
     def rows(self) -> int:
         """Return how many bars a run reads, those before `fromdate` included."""
         wanted = self._wanted_rows()
