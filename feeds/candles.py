@@ -143,6 +143,12 @@ class CandleFeed(FastAdvance):
         return {"time": np.round((days - EPOCH_DAYS) * DAY_MS).astype(np.int64)} | lines
 
     @property
+    def prices(self) -> np.ndarray:
+        """Return all prices of the candles, from which an unknown symbol's tick is told."""
+        table = self.candles
+        return np.concatenate((table.open, table.high, table.low, table.close))
+
+    @property
     def last_ms(self) -> int:
         """Return the open time of the last bar that a run reads, ms UTC."""
         return int(self.candles.time[self._wanted_rows().stop - 1])

@@ -15,9 +15,6 @@ import io
 import itertools
 import lzma
 import os
-import select
-import stat
-import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from gridv4_bt.config import open_input, read_pipe
 from gridv4_bt.errors import DataError
 
 #: Most bytes of one file after unpacking: 1m candles of twenty years in the widest layout are half of it.
@@ -33,8 +31,6 @@ LIMIT = 1 << 30
 _PACKED, _PACKED_FROM = 250, 64 << 20
 _CHUNK = 1 << 20
 _MOST_FILES = 20_000
-#: A pipe that brings nothing for so long is given up, seconds.
-PIPE_WAIT = 30.0
 
 _SUFFIXES = (
     ".csv",
@@ -137,14 +133,10 @@ def _is_data(name: Path) -> bool:
 
 def _read(path: Path) -> tuple[bytes, Path | None]:
     """Return the bytes of a file or pipe; of a Parquet or Feather file its begin and its path."""
-    # Without O_NONBLOCK a pipe that nobody writes to would never be opened.
-    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    number, is_pipe = open_input(path)
     try:
-        mode = os.fstat(number).st_mode
-        if stat.S_ISFIFO(mode):
-            return _read_pipe(path, number), None
-        if not stat.S_ISREG(mode):
-            raise DataError(f"{path}: no such file: it is neither a file nor a pipe. Give a file.")
+        if is_pipe:
+            return read_pipe(number, LIMIT), None
         head = os.read(number, 16)
         if head.startswith((_PARQUET, _FEATHER)):
             return head, path
@@ -153,26 +145,6 @@ def _read(path: Path) -> tuple[bytes, Path | None]:
             return _bounded(str(path), file), None
     finally:
         os.close(number)
-
-
-def _read_pipe(path: Path, number: int) -> bytes:
-    """Return all that comes through a pipe: `--data BTCUSDT=<(zcat file.csv.gz)`."""
-    parts, size = [], 0
-    waiting = select.poll()
-    waiting.register(number, select.POLLIN)
-    until = time.monotonic() + PIPE_WAIT
-    while True:
-        if not waiting.poll(max(until - time.monotonic(), 0.0) * 1000.0):
-            raise DataError(
-                f"{path}: nothing came through the pipe for {PIPE_WAIT:g} s. Check the program that writes."
-            )
-        part = os.read(number, _CHUNK)
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
-        size += len(part)
-        _refuse_size(str(path), size)
-        until = time.monotonic() + PIPE_WAIT
 
 
 def _bounded(name: str, stream: BinaryIO, packed: int | None = None) -> bytes:

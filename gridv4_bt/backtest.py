@@ -13,7 +13,7 @@ from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
 from gridv4_bt.compat import FastCerebro
 from gridv4_bt.config import GridConfig, backtrader_params
-from gridv4_bt.engine.market import load_market_history
+from gridv4_bt.engine.market import check_tick, load_market_history
 from gridv4_bt.engine.warm_up import LONGEST_MEMORY_BARS, warm_up_bars
 from gridv4_bt.errors import DataError
 from gridv4_bt.metrics.recorder import RunRecorder, SymbolRecord
@@ -112,7 +112,9 @@ def make_cerebro(
     cerebro = FastCerebro(stdstats=False)
     values = config.model_dump()
     exchange = {name: values[name] for name, _ in backtrader_params("exchange")}
-    markets = {feed.p.name: load_market_history(feed.p.name, rules) for feed in feeds}
+    markets = {feed.p.name: load_market_history(feed.p.name, rules, feed.prices) for feed in feeds}
+    for feed in feeds:
+        check_tick(markets[feed.p.name].at(feed.last_ms), float(feed.candles.close.max()))
     cerebro.setbroker(broker(cash=cash, markets=markets, **exchange))
     for feed in feeds:
         cerebro.adddata(feed)

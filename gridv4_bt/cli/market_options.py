@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
 
 from feeds.candles import CandleFeed
+from feeds.doubts import doubts
 from feeds.layouts import HIVE_KEYS
 from feeds.rows import symbol_at
 from feeds.synthetic import NOTICE, SYMBOL, sample_market
@@ -20,7 +21,7 @@ from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.config import GridConfig, changed_meanings, departure_line, departures
 from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.engine.intrabar import MODES
-from gridv4_bt.engine.market import exchange_symbol, is_listed, load_market
+from gridv4_bt.engine.market import exchange_symbol, is_listed, load_market_history
 from gridv4_bt.engine.warm_up import LONGEST_MEMORY_BARS, history_bars, warm_up_bars
 from gridv4_bt.errors import ConfigError
 
@@ -115,20 +116,24 @@ def matching_modes(parameters: GridConfig, intrabar: str, detailed: bool) -> tup
     return by(chosen), others
 
 
-def read_symbols(
-    data: Sequence[str],
-    funding: Sequence[str],
-    mark: Sequence[str],
-    detail: Sequence[str],
-    console: Console,
-    gaps: str = "refuse",
-    interval: str = STRATEGY_INTERVAL,
-    resample: str = "",
-) -> list[SymbolData]:
+class MarketFiles(NamedTuple):
+    """The files that a command names, and how their candles are read."""
+
+    data: Sequence[str] = ()
+    funding: Sequence[str] = ()
+    mark: Sequence[str] = ()
+    detail: Sequence[str] = ()
+    gaps: str = "refuse"
+    interval: str = STRATEGY_INTERVAL
+    resample: str = ""
+
+
+def read_symbols(files: MarketFiles, console: Console) -> list[SymbolData]:
     """Return the candles of each symbol and its other files; where none are named the sample market, with a notice.
 
     The candles are read once, here: a pipe cannot be read again.
     """
+    data, funding, mark, detail, gaps, interval, resample = files
     check_gaps(gaps)
     if data:
         traded = resample or interval
@@ -172,6 +177,8 @@ def read_feeds(
             found += late_start(feed, config)
         for notice in found:
             console.print(f"[yellow]{notice}[/]")
+    for doubt in doubts(feeds):
+        console.print(f"[yellow]{doubt}[/]")
     return feeds
 
 
@@ -211,10 +218,10 @@ def notices(feed: CandleFeed, known: bool = False) -> list[str]:
     if feed.candles.filled:
         texts.append(f"{feed.p.name}: {feed.candles.filled:,} missing bars were filled flat, without volume")
     if not known and not is_listed(feed.p.name):
-        market = load_market(feed.p.name)
+        market = load_market_history(feed.p.name, prices=feed.prices).at(0)
         texts.append(
-            f"{feed.p.name}: no filters known, cautious defaults are used: tick {market.tick}, lot {market.step}, "
-            f"least notional {market.min_notional}"
+            f"{feed.p.name}: no filters known: tick {market.tick:g} by the prices of the candles, and cautious "
+            f"defaults: lot {market.step}, least notional {market.min_notional}"
         )
     return texts
 

@@ -14,7 +14,7 @@ from gridv4_bt.cli.parameter_trials import check_jobs, text
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.progress import shown
 from gridv4_bt.optimise.space import load_space
-from gridv4_bt.report.run_folder import check_folder
+from gridv4_bt.report.run_folder import check_folder, target_folder
 
 if TYPE_CHECKING:
     from gridv4_bt.optimise.result import SearchResult
@@ -52,6 +52,7 @@ def optimize_space(
     from gridv4_bt.optimise.search_folder import STORAGE_FILE, known_files, write_search
     from gridv4_bt.optimise.workers import Forks
 
+    out = target_folder(out)
     check_folder(out, known_files(wanted.search.finalists))
     console = Console(quiet=quiet)
     forks = Forks(count)

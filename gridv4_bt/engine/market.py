@@ -14,10 +14,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from gridv4_bt.config import read_settings_text
 from gridv4_bt.core.risk import Bracket
-from gridv4_bt.errors import MarketError
+from gridv4_bt.errors import ConfigError, MarketError
 
 DEFAULT = "DEFAULT"  #: packaged entry for symbols without their own; stricter than any real market known
+_MOST_DECIMALS = 12
+_COARSEST_TICK = 0.05  #: fraction of the price; real ones are below a hundredth
 
 
 @dataclass(frozen=True)
@@ -161,8 +167,40 @@ def load_market(symbol: str, path: Path | None = None) -> Market:
         raise MarketError(f"{path}: not a market table, bracket table or exchange answer: {error!r}") from None
 
 
-def load_market_history(symbol: str, path: Path | None = None) -> MarketHistory:
+def tick_of(prices: NDArray[np.float64]) -> float:
+    """Return the price step that recorded prices keep to: 0.01 for 100.25 and 99.5, a power of ten.
+
+    Where they keep to none, as averages do, it is a millionth of the price's decade.
+    """
+    seen = np.unique(prices)
+    for decimals in range(_MOST_DECIMALS + 1):
+        if (np.round(seen, decimals) == seen).all():
+            return float(f"1e-{decimals}")
+    return float(f"1e{math.floor(math.log10(float(np.median(seen)))) - 6}")
+
+
+def check_tick(market: Market, price: float) -> None:
+    """Refuse a price step that is as coarse as the price, at which no level of a grid could rest.
+
+    Raises
+    ------
+    MarketError
+        Names the cure.
+    """
+    if market.tick > _COARSEST_TICK * price:
+        raise MarketError(
+            f"{market.symbol}: its tick {market.tick:g} is too coarse for a price of {price:.6g}: the symbol or the "
+            "unit of the prices is wrong. Name the right symbol, or give its filters with --brackets."
+        )
+
+
+def load_market_history(
+    symbol: str, path: Path | None = None, prices: NDArray[np.float64] | None = None
+) -> MarketHistory:
     """Return a symbol's rules by date.
+
+    A symbol that neither a file nor the packaged table knows gets the DEFAULT, with the tick that the recorded
+    `prices` keep to.
 
     A history file is `{"symbols": {symbol: [{"first_seen": ISO 8601, "tiers": [...], "tick", "step", "min_qty",
     "min_notional"}]}}`: each entry holds what changed at that time (without a zone: UTC). Before the first entry with
@@ -176,6 +214,9 @@ def load_market_history(symbol: str, path: Path | None = None) -> MarketHistory:
     """
     market = load_market(symbol)
     if path is None:
+        if prices is not None and not is_listed(symbol):
+            as_of = f"tick of the candles; {market.as_of}"
+            market = replace(market, tick=tick_of(prices), as_of=as_of)
         return MarketHistory(((0, market),))
     content = _read_json(path)
     if not _is_history(content, market.symbol):
@@ -208,9 +249,11 @@ def _packaged_table() -> dict[str, Any]:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise MarketError(f"{path}: cannot be read as JSON: {error}") from None
+        return json.loads(read_settings_text(Path(path), "JSON"))
+    except ConfigError as error:
+        raise MarketError(str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise MarketError(f"{path}: cannot be read as JSON: {' '.join(str(error).split())[:200]}") from None
 
 
 def _find(name: str, symbols: dict[str, Any]) -> Any:

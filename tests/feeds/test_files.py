@@ -18,6 +18,7 @@ from feeds import files
 from feeds.layouts import symbol_of
 from feeds.rows import symbol_at
 from feeds.tables import read_candles, read_funding
+from gridv4_bt import config
 from gridv4_bt.errors import DataError
 from tests.feeds.test_texts import csv, klines, market, written
 
@@ -152,9 +153,9 @@ def test_a_pipe_is_read_to_its_end(tmp_path):
 
 
 def test_a_pipe_that_brings_nothing_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "PIPE_WAIT", 0.1)
+    monkeypatch.setattr(config, "PIPE_WAIT", 0.1)
     os.mkfifo(tmp_path / "X.csv")
-    with pytest.raises(DataError, match=r"X\.csv: nothing came through the pipe for 0\.1 s"):
+    with pytest.raises(DataError, match=r"X\.csv: cannot be read \(nothing came through the pipe for 0\.1 s"):
         read_candles(tmp_path / "X.csv")
 
 
