@@ -119,7 +119,7 @@ def files_at(path: Path) -> list[Path]:
 
 def _walked(path: Path, found: Iterator[Path]) -> list[Path]:
     """Return what is found below a path in order; refuse the root of a whole disk."""
-    most = 20 * _MOST_FILES
+    most = 2 * _MOST_FILES
     seen = list(itertools.islice(found, most))
     if len(seen) == most:
         raise DataError(f"{path}: holds more than {most:,} files. Name a folder of data.")

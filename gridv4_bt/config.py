@@ -19,8 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from gridv4_bt.errors import ConfigError
 
-#: Most bytes of a file of settings; a history of all brackets of an exchange is a hundredth of it.
-SETTINGS_LIMIT = 64 << 20
+#: Most bytes of a JSON file of rules; a history of all brackets of an exchange is a hundredth of it.
+JSON_LIMIT = 64 << 20
+#: Most bytes of a TOML file: ten times all parameters with their meaning. Its reader is slow on long nonsense.
+TOML_LIMIT = 64 << 10
 #: A pipe that brings nothing for so long is given up, seconds.
 PIPE_WAIT = 30.0
 
@@ -348,26 +350,26 @@ def read_pipe(number: int, limit: int) -> bytes:
         parts.append(part)
         size += len(part)
         if size > limit:
-            raise OSError(errno.EFBIG, f"more than {limit >> 20:,} MB come through the pipe")
+            raise OSError(errno.EFBIG, f"more than {limit >> 10:,} kB came through the pipe")
     raise OSError(errno.ETIMEDOUT, f"nothing came through the pipe for {PIPE_WAIT:g} s")
 
 
-def read_settings_text(path: Path, form: str) -> str:
+def read_settings_text(path: Path, form: str, limit: int) -> str:
     """Return a file of settings in UTF-8, with or without a byte order mark; `form` is TOML or JSON.
 
     Raises
     ------
     ConfigError
-        It is no file or pipe, larger than `SETTINGS_LIMIT`, or in another encoding.
+        It is no file or pipe, larger than `limit` bytes, or in another encoding.
     """
     try:
         number, is_pipe = open_input(path)
         try:
-            content = read_pipe(number, SETTINGS_LIMIT) if is_pipe else os.read(number, SETTINGS_LIMIT + 1)
+            content = read_pipe(number, limit) if is_pipe else os.read(number, limit + 1)
         finally:
             os.close(number)
-        if len(content) > SETTINGS_LIMIT:
-            raise OSError(errno.EFBIG, f"is larger than {SETTINGS_LIMIT >> 20} MB")
+        if len(content) > limit:
+            raise OSError(errno.EFBIG, f"larger than {limit >> 10:,} kB")
         return content.decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
@@ -385,7 +387,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     ConfigError
         It cannot be read.
     """
-    text = read_settings_text(path, "TOML")
+    text = read_settings_text(path, "TOML", TOML_LIMIT)
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

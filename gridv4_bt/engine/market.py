@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridv4_bt.config import read_settings_text
+from gridv4_bt.config import JSON_LIMIT, read_settings_text
 from gridv4_bt.core.risk import Bracket
 from gridv4_bt.errors import ConfigError, MarketError
 
@@ -249,7 +249,7 @@ def _packaged_table() -> dict[str, Any]:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(read_settings_text(Path(path), "JSON"))
+        return json.loads(read_settings_text(Path(path), "JSON", JSON_LIMIT))
     except ConfigError as error:
         raise MarketError(str(error)) from None
     except (ValueError, RecursionError) as error:

@@ -170,7 +170,7 @@ def test_a_pipe_without_an_end_is_given_up(tmp_path, monkeypatch):
 
     thread = threading.Thread(target=write)
     thread.start()
-    with pytest.raises(DataError, match="more than 1 MB"):
+    with pytest.raises(DataError, match="more than 1,024 kB came through the pipe"):
         read_candles(f"/dev/fd/{reader}", name="X")
     os.close(reader)
     thread.join()
