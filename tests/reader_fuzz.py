@@ -40,8 +40,8 @@ _START_MS = 1_711_324_800_000
 _WORDS = (
     b"", b"nan", b"inf", b"-", b"1e999", b"1E+12", b"0x10", b"1_000", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b'"',
     b"'", b";", b"\t", b"|", b"\r", b"\n\n", b",,,,,,,,", b"time", b"open", b"Total", b"9" * 400, b"-1", b"1970-01-01",
-    b"{", b"[[[[", b"PAR1", b"ARROW1", b"PK\x03\x04", b"\x1f\x8b", b"#", b"=", b"<html>", b"\xe2\x80\xa8", b"1,234,567.8",
-    b"%",
+    b"{", b"[[[[", b"PAR1", b"ARROW1", b"PK\x03\x04", b"\x1f\x8b", b"#", b"=", b"<html>", b"\xe2\x80\xa8",
+    b"1,234,567.8", b"%",
 )  # fmt: skip
 
 

@@ -24,10 +24,10 @@ class _Table(BaseModel):
 
 
 class Symbol(_Table):
-    """A perpetual and its files, relative to the space file."""
+    """A perpetual and its files, relative to the space file; without candles they are downloaded."""
 
     name: str = Field(min_length=1)
-    candles: Path
+    candles: Path | None = None
     funding: Path | None = None
     mark: Path | None = None
 
