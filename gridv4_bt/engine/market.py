@@ -146,7 +146,7 @@ def load_market(symbol: str, path: Path | None = None) -> Market:
 
     - a table in the shape of `markets.json`: everything; a symbol it lacks gets the DEFAULT of that file;
     - `{"as_of", "symbols": {symbol: [{notionalFloor, notionalCap, maintMarginRate, maintAmount, maxLeverage}]}}`, or
-      the exchange's answer to `/fapi/v1/leverageBracket`: the brackets;
+      the exchange's answer to `/fapi/v1/leverageBracket`, or ccxt's `fetch_leverage_tiers`: the brackets;
     - the exchange's answer to `/fapi/v1/exchangeInfo`: tick, step and minima.
 
     Raises
@@ -266,6 +266,8 @@ def _updated(market: Market, content: Any) -> Market:
     """Return a market with the rules of a file of any known shape."""
     if isinstance(content, dict) and "brackets" in content:  # the exchange's answer for a single symbol
         content = [content]
+    if isinstance(content, dict) and "symbols" not in content:
+        return _with_brackets(market, _ccxt_tiers(market.symbol, content), "undated, ccxt's leverage tiers")
     if isinstance(content, list):
         answers = {entry["symbol"]: entry["brackets"] for entry in content}
         return _with_brackets(market, _find(market.symbol, answers), "undated, leverageBracket answer")
@@ -280,6 +282,32 @@ def _updated(market: Market, content: Any) -> Market:
     if any("first_seen" in tier for tier in tiers):
         raise MarketError("is a history of rules by date; a single table is needed here")
     return _with_brackets(market, tiers, str(content.get("as_of", "undated")))
+
+
+def _ccxt_tiers(name: str, content: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a symbol's tiers of ccxt's `fetch_leverage_tiers`, as freqtrade keeps them, named as in dated files.
+
+    The maintenance amount, which ccxt keeps in the exchange's own answer alone, follows from floors and rates.
+    """
+    if not content or not all(isinstance(tiers, list) and ":" in symbol for symbol, tiers in content.items()):
+        reason = content.get("msg") or content.get("message") or "it names no symbols"
+        raise MarketError(f"not a market table, bracket table or exchange answer: {reason}")
+    tiers = _find(name, {exchange_symbol(symbol): tiers for symbol, tiers in content.items()})
+    found, rate, amount = [], 0.0, 0.0
+    for tier in sorted(tiers, key=lambda one: float(one["minNotional"])):
+        floor, own = float(tier["minNotional"]), float(tier["maintenanceMarginRate"])
+        amount += floor * (own - rate)
+        rate = own
+        found.append(
+            {
+                "notionalFloor": floor,
+                "notionalCap": tier["maxNotional"],
+                "maintMarginRate": own,
+                "maintAmount": amount,
+                "maxLeverage": tier["maxLeverage"],
+            }
+        )
+    return found
 
 
 def _market_from_table(name: str, table: dict[str, Any]) -> Market:

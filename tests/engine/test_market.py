@@ -336,3 +336,23 @@ def test_a_tick_as_coarse_as_the_price_is_refused():
     check_tick(market, 2.0)
     with pytest.raises(MarketError, match=r"BTCUSDT: its tick 0\.1 is too coarse for a price of 1\.99"):
         check_tick(market, 1.99)
+
+
+def test_the_leverage_tiers_of_ccxt_are_brackets(write):
+    """Amounts: 0; 0 + 50,000*(0.005 - 0.004) = 50; 50 + 250,000*(0.01 - 0.005) = 1,300."""
+    rows = [(0, 50_000, 0.004, 125), (50_000, 250_000, 0.005, 100), (250_000, 1_000_000, 0.01, 50)]
+    tiers = [
+        {"tier": number, "currency": "USDT", "minNotional": floor, "maxNotional": cap, "maintenanceMarginRate": rate,
+         "maxLeverage": leverage, "info": {"bracket": str(number)}}
+        for number, (floor, cap, rate, leverage) in enumerate(rows, 1)
+    ]  # fmt: skip
+    market = load_market("BTCUSDT", write({"ETH/USDT:USDT": [], "BTC/USDT:USDT": tiers}))
+    assert [row.amount for row in market.brackets] == pytest.approx([0.0, 50.0, 1_300.0])
+    assert market.max_leverages == (125.0, 100.0, 50.0) and market.brackets[-1].cap == 1_000_000.0
+    with pytest.raises(MarketError, match="has nothing about SOLUSDT, only about BTCUSDT, ETHUSDT"):
+        load_market("SOLUSDT", write({"ETH/USDT:USDT": [], "BTC/USDT:USDT": tiers}))
+
+
+def test_an_error_answer_in_place_of_rules_is_told(write):
+    with pytest.raises(MarketError, match="not a market table, bracket table or exchange answer: Invalid symbol"):
+        load_market("BTCUSDT", write({"code": -1121, "msg": "Invalid symbol."}))
