@@ -36,6 +36,8 @@ def target_folder(out: Path) -> Path:
         It cannot be a path.
     """
     try:
+        if "\0" in str(out):
+            raise ValueError("it has a NUL byte")
         folder = out.resolve() if ".." in out.parts or not out.name else out
         folder.exists()
     except (OSError, ValueError, RuntimeError) as error:
