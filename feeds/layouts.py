@@ -10,6 +10,7 @@ from dataclasses import dataclass
 _TIMES = (
     "time", "opentime", "timestamp", "unix", "unixtime", "unixtimestamp", "timestampms", "ts", "t", "date", "datetime",
     "dateutc", "timeutc", "datetimeutc", "opentimeutc", "timestamputc", "calctime", "fundingtime", "fundingtimestamp",
+    "fundingratetimestamp",
     "settlementtime", "starttime", "start", "startat", "gmttime", "utctime", "klineopentime", "candletime", "bartime",
     "localtime", "datelocal", "timelocal",
 )  # fmt: skip
@@ -137,6 +138,11 @@ def symbol_of(path: str) -> str:
     stem = re.split(r"[-.,]", name, maxsplit=1)[0].strip()
     found = [word for word in stem.split("_") if re.fullmatch(rf"[A-Z0-9]+{_QUOTE}(?:PERP)?", word)]
     return found[-1].removesuffix("PERP") if "_" in stem and found else stem
+
+
+def tells_symbol(symbol: str) -> bool:
+    """Return whether a name is one of a symbol for sure: it ends in a currency that symbols are quoted in."""
+    return re.fullmatch(rf"[A-Z0-9]+{_QUOTE}", symbol) is not None
 
 
 def _fold(name: str) -> str:

@@ -10,8 +10,8 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from feeds.files import Content, contents
-from feeds.layouts import NoLayout, layout_of, symbol_of
+from feeds.files import Content, contents, files_at
+from feeds.layouts import NoLayout, layout_of, symbol_of, tells_symbol
 from feeds.parts import FRAME, FilePart
 from feeds.texts import read_text
 from feeds.times import Times, looks_local
@@ -165,10 +165,8 @@ def symbol_at(path: Path) -> str:
     named = symbol_of(str(path))
     if "*" not in named and "?" not in named and not path.is_dir():
         return named
-    from feeds.files import files_at
-
-    found = sorted({symbol_of(str(one)) for one in files_at(path)})
-    if len(found) > 1:
+    found = sorted({symbol_of(str(one)) for one in files_at(path)}, key=lambda one: (not tells_symbol(one), one))
+    if sum(map(tells_symbol, found)) > 1:
         raise DataError(
             f"{path}: holds several symbols ({', '.join(found[:4])}). Name the files of one, such as {found[0]}*."
         )
@@ -191,7 +189,13 @@ def _parts_of(source: Source, kind: str, fields: tuple[str, ...], interval: str)
 
 
 def _of_kind(paths: list[Path], kind: str, interval: str) -> list[Path]:
-    """Return those of several files that are of a kind and an interval, by their names."""
+    """Return those of several files that are of a kind and an interval, by their names; refuse several symbols."""
+    symbols = sorted(filter(tells_symbol, {symbol_of(str(one)) for one in paths}))
+    if len(symbols) > 1:
+        raise DataError(
+            f"{paths[0].parent}: holds several symbols ({', '.join(symbols[:4])}). Name the files of one, such as "
+            f"{symbols[0]}*."
+        )
     words = (kind,) if kind in ("funding", "mark") else ()
     own = [one for one in paths if any(word in one.name.lower() for word in words)]
     if not own:

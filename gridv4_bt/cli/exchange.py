@@ -1,6 +1,9 @@
 """The command line of `gridv4 exchange`."""
 
-from collections.abc import Sequence
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +38,7 @@ from gridv4_bt.cli.market_options import (
 )
 from gridv4_bt.config import load_config
 from gridv4_bt.core.time import BAR_MS, DAY_MS, moment, time_ms
+from gridv4_bt.engine.market import check_tick, is_listed, load_market_history
 from gridv4_bt.engine.warm_up import history_bars, with_live_history
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.exchange.api import KEY, SECRET, Api, open_api
@@ -122,16 +126,16 @@ def run_exchange(
         symbols, brackets = read_market(
             files, Downloads(symbol, exchange, cache_dir), first, last, history, brackets, console
         )
-        common["rules"] = brackets
         feeds = read_feeds(symbols, gaps, None, last, console, brackets is not None)
-        api = open_api(
-            feeds,
-            parameters,
-            start_ms=None if first is None else time_ms(first),
-            database=database,
-            go_on=RunningClock(speed) if speed else None,
-            **common,
-        )
+        with _rules(feeds, brackets) as common["rules"]:
+            api = open_api(
+                feeds,
+                parameters,
+                start_ms=None if first is None else time_ms(first),
+                database=database,
+                go_on=RunningClock(speed) if speed else None,
+                **common,
+            )
     try:
         serve(Server(api, port), lambda url: _introduce(url, api, feeds, console))
         console.print("stopped")
@@ -139,6 +143,27 @@ def run_exchange(
         api.close()
         if feed is not None:
             feed.stop()
+
+
+@contextmanager
+def _rules(feeds: Sequence[CandleFeed], brackets: Path | None) -> Iterator[Path | None]:
+    """Yield the file of rules for these feeds: where a symbol is unknown, one with the tick that its prices keep to."""
+    if brackets is not None or all(is_listed(feed.p.name) for feed in feeds):
+        yield brackets
+        return
+    symbols = {}
+    for feed in feeds:
+        market = load_market_history(feed.p.name, prices=feed.prices).at(0)
+        check_tick(market, float(feed.candles.close.max()))
+        facts = {name: getattr(market, name) for name in ("tick", "step", "min_qty", "min_notional")}
+        rows = zip(market.brackets, market.max_leverages, strict=True)
+        facts["brackets"] = [[row.floor, row.cap, row.rate, row.amount, leverage] for row, leverage in rows]
+        filters, _, margins = market.as_of.partition("; brackets ")
+        symbols[market.symbol] = facts | {"filters_as_of": filters, "brackets_as_of": margins}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "markets.json"
+        path.write_text(json.dumps({"symbols": symbols}), encoding="utf-8")
+        yield path
 
 
 def _introduce(url: str, api: Api, feeds: Sequence[CandleFeed], console: Console) -> None:

@@ -266,7 +266,7 @@ def _by_symbol(option: str, texts: Sequence[str]) -> dict[str, Path]:
         if not path.name:
             raise ConfigError(f"{option} {text}: expected FILE or SYMBOL=FILE")
         symbol = named or symbol_at(path)
-        if not re.search("[A-Z]{2}", symbol.upper()) or not re.fullmatch("[A-Z0-9/:]+", symbol.upper()):
+        if not named and not (symbol.isalnum() and re.search("[A-Z]{2}", symbol)):
             raise ConfigError(f"{option} {text}: its name tells no symbol; write SYMBOL={path}, such as BTCUSDT={path}")
         symbol = exchange_symbol(symbol)
         if symbol in files:

@@ -215,7 +215,7 @@ def load_market_history(
     market = load_market(symbol)
     if path is None:
         if prices is not None and not is_listed(symbol):
-            as_of = f"tick of the candles; {market.as_of}"
+            as_of = f"filters by the candles' prices, and {market.as_of.removeprefix('filters ')}"
             market = replace(market, tick=tick_of(prices), as_of=as_of)
         return MarketHistory(((0, market),))
     content = _read_json(path)

@@ -8,13 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from busy import BUSY_FILE
+from rich.console import Console
 from test_data_command import SPAN, market  # noqa: F401 (a fixture)
 
 from feeds.synthetic import sample_market
 from gridv4_bt import __main__ as gridv4
+from gridv4_bt.backtest import make_feeds
 from gridv4_bt.cli import backtest
 from gridv4_bt.cli.common import run_app
-from gridv4_bt.cli.market_options import pair_files
+from gridv4_bt.cli.exchange import _rules as rules_of_exchange
+from gridv4_bt.cli.market_options import MarketFiles, pair_files, read_symbols
+from gridv4_bt.engine.market import load_market
 from gridv4_bt.errors import ConfigError
 
 
@@ -165,3 +169,14 @@ def test_the_other_commands_take_symbols_and_files_as_the_backtest_does(market, 
     assert (code, err) == (0, "") and "no look-ahead found" in out
     code, _, err = run(gridv4.app, *words, *cached, "--data", "x.csv")
     assert code == 2 and "give either --symbol, or --data" in err
+
+
+def test_the_local_exchange_has_the_tick_of_an_unknown_symbols_prices(candles, sample):
+    tiny = {name: (sample.candles[name] / 1e9).round(9) for name in ("open", "high", "low", "close")}
+    feeds = make_feeds(read_symbols(MarketFiles([str(candles("PEPEUSDT.csv", **tiny))]), Console(quiet=True)))
+    with rules_of_exchange(feeds, None) as path:
+        market = load_market("PEPEUSDT", path)
+        assert (market.tick, market.step, market.min_notional) == (1e-9, 0.001, 5.0)
+        assert market.brackets == load_market("PEPEUSDT").brackets
+    with rules_of_exchange([], None) as path:
+        assert path is None
