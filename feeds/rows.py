@@ -264,7 +264,7 @@ def _of_arrow(content: Content, fields: tuple[str, ...]) -> FilePart:
             _refuse_rows(content.name, rows)
             sample = _sample(names, fields, lambda: next(file.iter_batches(batch_size=1), None))
             chosen = _chosen(content.name, names, sample, fields)
-            frame = file.read(columns=chosen, use_threads=True).to_pandas(ignore_metadata=True, split_blocks=True)
+            frame = file.read(columns=chosen, use_threads=False).to_pandas(ignore_metadata=True, split_blocks=True)
     else:
         table = feather.read_table(source, memory_map=False)
         _refuse_rows(content.name, table.num_rows)
