@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-_BLANKS = re.compile(r"[\s\u00a0\u202f'’$€]")
+_BLANKS = re.compile(r"[\s\u00a0\u202f'\"’$€]")
 _NAN = float("nan")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from feeds.layouts import ColumnLayout, NoLayout, is_number, layout_of, nameless_layout
+from feeds.layouts import HIVE_KEYS, ColumnLayout, NoLayout, is_number, layout_of, nameless_layout
 from feeds.parts import FilePart, picked
 from gridv4_bt.errors import DataError
 
@@ -157,6 +157,7 @@ class _Sheet:
         if not first:
             raise DataError(f"{self.name}: no rows. Download the file again.")
         width = self._width(first)
+        self._refuse_several_symbols(first)
         columns = [f"{place}" for place in range(width)]
         places = dict(self.layout.columns)
         if self.layout.clock is not None:
@@ -197,6 +198,9 @@ class _Sheet:
         width, named = max(set(counts), key=counts.count), len(self.names)
         if not named or width == named:
             return width
+        if width == named + 1 and all(row[0].strip().isdigit() for row in rows if len(row) == width):
+            self._shift(rows[0])  # numbers of rows, which R writes without a name
+            return width
         spare = [row[named:] for row in rows if len(row) > named]
         if all(not cell.strip() for row in spare for cell in row):
             return max(width, named) if width > named else named if not any(spare) else width
@@ -206,6 +210,24 @@ class _Sheet:
                 "from the commas between the columns. Save the file with semicolons, or with decimal points."
             )
         raise DataError(f"{self.name}: row 1: has {len(rows[0])} values under {named} names. Download the file again.")
+
+    def _shift(self, sample: Sequence[str]) -> None:
+        """Put a column without a name before the others."""
+        self.names = ["row", *self.names]
+        self.layout = layout_of(self.names, sample, self.fields)
+
+    def _refuse_several_symbols(self, rows: Sequence[Sequence[str]]) -> None:
+        """Refuse rows of several symbols, as a database gives them; the first rows and the last one are looked at."""
+        place = next((i for i, name in enumerate(self.names) if name.lower() in HIVE_KEYS), None)
+        if place is None:
+            return
+        last = _split([self.data[-4096:].decode(errors="replace").strip().rpartition("\n")[2]], self.separator)
+        found = sorted({row[place].strip() for row in [*rows, *last] if len(row) > place})
+        if len(found) > 1:
+            raise DataError(
+                f"{self.name}: holds several symbols ({', '.join(found[:3])}) in the column {self.names[place]!r}. "
+                "Write a file for each."
+            )
 
     def _refuse_ragged(self, rest: bytes, width: int) -> None:
         """Name the first row that has more or fewer cells than the others."""
@@ -261,7 +283,7 @@ def _from_json(name: str, data: bytes, fields: Sequence[str]) -> FilePart:
         reason = " ".join(str(error).split())[:100]
         raise DataError(f"{name}: cannot be read as JSON ({reason}). Download the file again.") from None
     rows = _rows_in(content)
-    if rows is None:
+    if rows is None or (not rows and isinstance(content, dict)):
         said = " ".join(json.dumps(content)[:200].split()) if isinstance(content, dict) else "no list of rows"
         raise DataError(f"{name}: is an answer without data: {said}. Download the file again.")
     if not rows:
@@ -288,7 +310,7 @@ def _from_json(name: str, data: bytes, fields: Sequence[str]) -> FilePart:
 
 def _rows_in(content: Any) -> list[Any] | None:
     """Return the rows of an answer, which Bybit and OKX wrap."""
-    for key in ("", "result", "data", "list", "rows"):
+    for key in ("", "result", "results", "data", "list", "rows"):
         if isinstance(content, dict) and key in content:
             content = content[key]
     return content if isinstance(content, list) else None

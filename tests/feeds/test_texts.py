@@ -112,6 +112,13 @@ READ = {
     "pandas' index without a name": lambda f: (
         f.set_index(moments(f, "%Y-%m-%d %H:%M:%S")).drop(columns="time").to_csv(index_label="")
     ),
+    "quotes after blanks": lambda f: csv(f, quoting=1).replace('","', '", "'),
+    "numbers of rows without a name, as R writes them": lambda f: "\n".join(
+        [csv(f).split("\n")[0], *(f"{i},{line}" for i, line in enumerate(csv(f).split("\n")[1:-1], 1))]
+    ),
+    "Polygon's answer": lambda f: json.dumps(
+        {"status": "OK", "results": f.set_axis(["t", "o", "h", "l", "c", "v"], axis=1).to_dict("records")}
+    ),
     "rows of JSON": lambda f: json.dumps(f.to_numpy().tolist()),
     "klines of the REST API": lambda f: json.dumps([[int(r[0]), *map(str, r[1:])] for r in f.itertuples(index=False)]),
     "JSON with names": lambda f: json.dumps(f.to_dict("records")),
@@ -212,6 +219,11 @@ REFUSED = {
     "an error answer": (
         lambda f: '{"code":-1121,"msg":"Invalid symbol."}',
         'is an answer without data: {"code": -1121, "msg": "Invalid symbol."}',
+    ),
+    "an empty answer": (lambda f: '{"code":"51001","data":[],"msg":"no such instrument"}', "no such instrument"),
+    "two symbols below each other": (
+        lambda f: csv(pd.concat([f.assign(symbol="BTCUSDT"), f.assign(symbol="ETHUSDT")])),
+        "holds several symbols (BTCUSDT, ETHUSDT) in the column 'symbol'. Write a file for each",
     ),
     "an error page": (
         lambda f: '<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>',
