@@ -1,6 +1,5 @@
 """The command line of `gridv4 optimize`."""
 
-from datetime import datetime, time, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,7 +29,6 @@ from gridv4_bt.cli.market_options import (
     read_feeds,
 )
 from gridv4_bt.cli.parameter_trials import check_jobs, text
-from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.engine.warm_up import LONGEST_MEMORY_BARS
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.progress import shown
@@ -60,7 +58,7 @@ def optimize_space(
     interval: Interval = STRATEGY_INTERVAL,
     resample: Resample = "",
     start: Annotated[
-        str, typer.Option("--from", help="First day downloaded, UTC; default: the first window's and its warm-up.")
+        str, typer.Option("--from", help="First day downloaded, beside its warm-up, UTC; default: the first window's.")
     ] = "",
     end: Annotated[str, typer.Option("--to", help="Last day downloaded, UTC; default: the last window's.")] = "",
     jobs: Annotated[int, typer.Option(help="Processes at work at a time; 0: one for each core.")] = 0,
@@ -130,12 +128,12 @@ def _market_data(
         return space, {}
     begins, ends = ([getattr(one, side) for one in space.windows] for side in ("first", "last"))
     if first is None and None not in begins:
-        first = datetime.combine(min(begins), time()) - timedelta(milliseconds=LONGEST_MEMORY_BARS * BAR_MS)
+        first = min(begins)
     if last is None and None not in ends:
         last = max(ends)
     if not files.data:
         downloads = downloads._replace(symbols=names)
-    found, _ = read_market(files, downloads, first, last, 0, None, console)
+    found, _ = read_market(files, downloads, first, last, LONGEST_MEMORY_BARS, None, console)
     print_files(read_feeds(found, files.gaps, None, None, console), console)
     if named:
         symbols = tuple(Symbol(name=one.symbol) for one in found)

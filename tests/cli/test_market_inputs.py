@@ -16,10 +16,14 @@ from gridv4_bt import __main__ as gridv4
 from gridv4_bt.backtest import make_feeds
 from gridv4_bt.cli import backtest
 from gridv4_bt.cli.common import run_app
+from gridv4_bt.cli.download import Downloads
 from gridv4_bt.cli.exchange import _rules as rules_of_exchange
 from gridv4_bt.cli.market_options import MarketFiles, pair_files, read_symbols
+from gridv4_bt.cli.optimize import _market_data
 from gridv4_bt.engine.market import load_market
-from gridv4_bt.errors import ConfigError
+from gridv4_bt.errors import ConfigError, DataError
+from gridv4_bt.optimise.markets import load_symbols
+from gridv4_bt.optimise.space import load_space
 
 
 @pytest.fixture
@@ -180,3 +184,43 @@ def test_the_local_exchange_has_the_tick_of_an_unknown_symbols_prices(candles, s
         assert market.brackets == load_market("PEPEUSDT").brackets
     with rules_of_exchange([], None) as path:
         assert path is None
+
+
+def searched(tmp_path, more=""):
+    """A space of one symbol without files and two windows."""
+    path = tmp_path / "space.toml"
+    windows = "".join(
+        f'[[windows]]\nname = "{use}"\nfrom = {day}\nto = {day}\nuse = "{use}"\n'
+        for day, use in (("2024-01-02", "search"), ("2024-01-03", "test"))
+    )
+    path.write_text(
+        f'[[symbols]]\nname = "BTCUSDT"\n{more}{windows}[[objectives]]\nfigure = "sharpe"\n'
+        "[parameters]\nk = {low = 0.4, high = 1.3}\n"
+    )
+    return load_space(path)
+
+
+def test_a_search_downloads_the_days_of_all_windows_of_a_symbol_without_files(market, tmp_path):  # noqa: F811
+    space = searched(tmp_path)
+    downloads = Downloads(cache_dir=tmp_path / "cache")
+    found, given = _market_data(space, MarketFiles(), downloads, "", "", Console(quiet=True))
+    assert found == space and list(given) == ["BTCUSDT"]
+    assert len(given["BTCUSDT"].candles) == 3 * 96  # from the listing, for the warm-up, to the last window's end
+    [symbol], _ = load_symbols(found, given)
+    assert (symbol.symbol, len(symbol.candles)) == ("BTCUSDT", 3 * 96)
+
+
+def test_files_take_the_place_of_a_searchs_symbols(candles, tmp_path):
+    files = MarketFiles([f"ETHUSDT={candles()}"])
+    found, given = _market_data(searched(tmp_path), files, Downloads(), "", "", Console(quiet=True))
+    assert [one.name for one in found.symbols] == list(given) == ["ETHUSDT"]
+
+
+def test_a_search_with_files_of_its_own_needs_neither(tmp_path):
+    space = searched(tmp_path, 'candles = "a.csv"\n')
+    assert _market_data(space, MarketFiles(), Downloads(), "", "", Console(quiet=True)) == (space, {})
+
+
+def test_a_symbol_without_candles_is_refused_in_python_too(tmp_path):
+    with pytest.raises(DataError, match="BTCUSDT: the space names no candles of it"):
+        load_symbols(searched(tmp_path), {})
