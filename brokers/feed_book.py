@@ -8,6 +8,7 @@ from gridv4_bt.compat import LineReader, epoch_ms
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.book import Costs
 from gridv4_bt.engine.market import MarketHistory
+from gridv4_bt.engine.state import INFINITY
 from gridv4_bt.engine.symbol_book import SymbolBook
 from gridv4_bt.indicators.atr import log_returns, sample_deviation
 
@@ -42,6 +43,8 @@ class FeedBook(SymbolBook):
         )
         self.data = data
         self.owner: bt.Strategy | None = None
+        self.last_ms = getattr(data, "last_ms", INFINITY)  #: open time of its last bar, if it is known
+        self.delisted = False  #: its data are over and another symbol's go on
         self._bars = len(data)  # a book opened in the middle of a run waits for the next bar
         self.state.has_bar = 0
         lines = data.lines

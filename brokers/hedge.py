@@ -21,6 +21,7 @@ from brokers.targets import Targets
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine import margin
 from gridv4_bt.engine.book import Book, Costs, Leg
+from gridv4_bt.engine.delisting import is_delisted, settle_delisted
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.ladder import PLACED, Blocked
 from gridv4_bt.engine.liquidation import is_safe, liquidation_range
@@ -239,6 +240,8 @@ class HedgeBroker(BrokerSettings):
             if book.next_bar():
                 fresh.append(book)
                 busy = busy or not is_idle(book)
+        if 0 < len(fresh) < len(self._all):
+            self._settle_delisted(max(book.bar.time for book in fresh))
         safe = is_safe(self.account, self._all)
         if busy or not safe:
             self.ambiguous_bars += (busy and not safe) or any(order_matters(book) for book in fresh)
@@ -247,6 +250,15 @@ class HedgeBroker(BrokerSettings):
                 self._venue.open(moment)
                 self._venue.trade(moment)
         margin.revalue(self.account, self._all)
+
+    def _settle_delisted(self, latest_ms: int) -> None:
+        """Settle the symbols whose data were over before the new bars."""
+        for book in self._all:
+            if not book.delisted and is_delisted(book.last_ms, latest_ms):
+                book.delisted = True
+                self._standard.singles.cancel(book)
+                settle_delisted(book)
+                self._report(book)
 
     # --- hedge-mode interface (see HedgeModeBroker)
 

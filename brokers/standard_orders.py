@@ -185,6 +185,8 @@ class StandardOrders:
         return None
 
     def _refusal(self, single: SingleOrder, book: FeedBook, terms: Terms) -> Refusal | None:
+        if book.delisted:
+            return Refusal(-4141, "Symbol is closed", ": its data are over")
         last_price = book.data.close[0]
         refusal = filter_refusal(single, book.market, last_price)
         if refusal is not None:

@@ -9,6 +9,7 @@ import backtrader as bt
 import numpy as np
 
 from feeds.detail import Detail
+from feeds.settlements import FUNDING_INTERVAL_MS, completed
 from feeds.tables import (
     CandleTable,
     DetailTable,
@@ -21,11 +22,9 @@ from feeds.tables import (
     read_mark,
 )
 from gridv4_bt.compat import EPOCH_DAYS, NamedByOpening
-from gridv4_bt.core.time import DAY_MS, HOUR_MS, MINUTE_MS, iso
+from gridv4_bt.core.time import DAY_MS, MINUTE_MS, iso
 from gridv4_bt.errors import DataError
 
-#: A pause between two settlements longer than this (and than the usual one) is a hole in the data.
-FUNDING_INTERVAL_MS = 8 * HOUR_MS
 _SHOWN_SPANS = 3
 
 
@@ -45,6 +44,7 @@ class CandleFeed(NamedByOpening):
     detail: finer candles inside the bars: path, DataFrame, DetailTable or None
     interval: bar length the candles must have; a CandleTable brings its own
     gaps: "refuse" or "flat", see `read_candles`
+    completed: where settlements are missing, the rate is synthetic (see `feeds.settlements`); else nothing is charged
     warm_up: how many bars before `fromdate` are loaded too, if there are so many; of a feed without filters and `tz`
 
     Lines (besides open, high, low, close, volume; NaN = nothing at this bar)
@@ -73,6 +73,7 @@ class CandleFeed(NamedByOpening):
         ("interval", "15m"),
         ("gaps", "refuse"),
         ("warm_up", 0),
+        ("completed", False),
     )
 
     def __init__(self) -> None:
@@ -100,9 +101,11 @@ class CandleFeed(NamedByOpening):
             funding = self.p.funding
             if not isinstance(funding, FundingTable):
                 funding = self.p.funding = read_funding(funding)
+            pause = max(most_common(np.diff(funding.time)) if len(funding) > 1 else 0, FUNDING_INTERVAL_MS)
+            self._check_cover("funding", time, funding.time, pause, self.p.completed * ": the rate is synthetic there")
+            if self.p.completed:
+                funding = self.p.funding = completed(candles, funding, pause)
             columns["funding"] = _funding_line(candles.time, funding)
-            pause = most_common(np.diff(funding.time)) if len(funding) > 1 else 0
-            self._check_cover("funding", time, funding.time, max(pause, FUNDING_INTERVAL_MS))
 
         self.mark_is_fine = False
         if self.p.mark is not None:
@@ -138,6 +141,17 @@ class CandleFeed(NamedByOpening):
             lines = {names[index]: column[wanted] for index, column in self._columns}
         days = lines.pop("datetime")
         return {"time": np.round((days - EPOCH_DAYS) * DAY_MS).astype(np.int64)} | lines
+
+    @property
+    def prices(self) -> np.ndarray:
+        """Return all prices of the candles, from which an unknown symbol's tick is told."""
+        table = self.candles
+        return np.concatenate((table.open, table.high, table.low, table.close))
+
+    @property
+    def last_ms(self) -> int:
+        """Return the open time of the last bar that a run reads, ms UTC."""
+        return int(self.candles.time[self._wanted_rows().stop - 1])
 
     @property
     def rows(self) -> int:
@@ -217,7 +231,7 @@ class CandleFeed(NamedByOpening):
             )
         return found
 
-    def _check_cover(self, what: str, bars: np.ndarray, known: np.ndarray, pause: int) -> None:
+    def _check_cover(self, what: str, bars: np.ndarray, known: np.ndarray, pause: int, instead: str = "") -> None:
         """Refuse a companion series that misses all bars; warn about the spans it misses.
 
         Parameters
@@ -226,6 +240,7 @@ class CandleFeed(NamedByOpening):
         bars: bar open times, ms
         known: times of the series, ms
         pause: the longest pause between two known times that is not a hole, ms
+        instead: what stands in for what is missing, for the warning
         """
         if known[-1] < bars[0] or known[0] > bars[-1]:
             raise DataError(
@@ -241,7 +256,7 @@ class CandleFeed(NamedByOpening):
         if len(holes):
             shown = "; ".join(f"{iso(edges[hole])} to {iso(edges[hole + 1])}" for hole in holes[:_SHOWN_SPANS])
             more = f"; and {len(holes) - _SHOWN_SPANS} more spans" if len(holes) > _SHOWN_SPANS else ""
-            self.warnings.append(f"{self._label}: no {what} in {shown}{more}")
+            self.warnings.append(f"{self._label}: no {what} in {shown}{more}{instead}")
 
 
 def _funding_line(bars: np.ndarray, funding: FundingTable) -> np.ndarray:

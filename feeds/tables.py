@@ -2,32 +2,27 @@
 
 A file is either right or refused with a `DataError` that names the file, the row (the first row under
 the header is row 1), the time, the reason and the cure. All times are UTC and a bar is named by its
-OPEN time; inside the project they are integer milliseconds since the epoch.
+OPEN time; inside the project they are integer milliseconds since the epoch. What was understood of a
+file (columns, unit, zone, span) stands in its table's `note`.
 """
 
 from __future__ import annotations
 
 import re
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
-import pandas as pd
 
-from gridv4_bt.core.time import DAY_MS, HOUR_MS, MINUTE_MS, iso
+from feeds.layouts import symbol_of
+from feeds.rows import Rows, Source
+from gridv4_bt.core.time import DAY_MS, HOUR_MS, MINUTE_MS, iso, moment
 from gridv4_bt.errors import DataError
-
-Source: TypeAlias = "str | Path | pd.DataFrame"
 
 #: Settlements are stamped some milliseconds around the full minute they belong to.
 FUNDING_JITTER_MS = 1_000
 
 _UNIT_MS = {"m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
-_EARLIEST_MS = 1_230_768_000_000  # 2009-01-01: no crypto market is older
-_LATEST_MS = 4_102_444_800_000  # 2100-01-01
 _SHOWN_GAPS = 3
 
 
@@ -50,6 +45,8 @@ class CandleTable:
     volume: np.ndarray
     #: how many of the bars are flat zero-volume bars put into gaps
     filled: int = 0
+    #: a sentence on what was understood of the file, "" for a data frame
+    note: str = ""
 
     def __len__(self) -> int:
         return len(self.time)
@@ -70,6 +67,8 @@ class DetailTable:
     close: np.ndarray
     #: volume, base, float64
     volume: np.ndarray
+    #: a sentence on what was understood of the file, "" for a data frame
+    note: str = ""
 
     def __len__(self) -> int:
         return len(self.time)
@@ -83,6 +82,8 @@ class FundingTable:
     time: np.ndarray
     #: rates, fractions of the notional, positive = longs pay
     rate: np.ndarray
+    #: a sentence on what was understood of the file, "" for a data frame
+    note: str = ""
 
     def __len__(self) -> int:
         return len(self.time)
@@ -101,6 +102,8 @@ class MarkTable:
     high: np.ndarray
     low: np.ndarray
     close: np.ndarray
+    #: a sentence on what was understood of the file, "" for a data frame
+    note: str = ""
 
     def __len__(self) -> int:
         return len(self.time)
@@ -114,21 +117,33 @@ def interval_ms(text: str) -> int:
     return int(match[1]) * _UNIT_MS[match[2]]
 
 
+def interval_text(length_ms: int) -> str:
+    """Return a length in ms as an interval such as "15m"."""
+    for unit in ("d", "h", "m"):
+        if length_ms % _UNIT_MS[unit] == 0:
+            return f"{length_ms // _UNIT_MS[unit]}{unit}"
+    return f"{length_ms / 1000:g}s"
+
+
 def symbol_name(path: str | Path) -> str:
-    """Return the symbol of a file: its name before the first "-" or "." (BTCUSDT-15m.parquet: BTCUSDT)."""
-    return re.split(r"[-.]", Path(path).name, maxsplit=1)[0]
+    """Return the symbol of a file by its name: BTCUSDT-15m.parquet is BTCUSDT; see `feeds.layouts.symbol_of`."""
+    return symbol_of(str(path))
 
 
-def read_candles(source: Source, *, interval: str = "15m", gaps: str = "refuse", name: str = "") -> CandleTable:
+def read_candles(
+    source: Source, *, interval: str = "15m", gaps: str = "refuse", name: str = "", resample: str = ""
+) -> CandleTable:
     """Read and check candles.
 
     Parameters
     ----------
-    source: path of a .csv, .csv.gz or .parquet file, or a DataFrame; columns time (bar open, UTC: ISO
-        text, datetimes or integer ms; in a DataFrame also as the index), open, high, low, close, volume
+    source: a DataFrame, or the path of a file, a folder or a pattern of files that belong together: CSV, JSON, Parquet
+        or Feather, packed or not; columns time (bar open), open, high, low, close, volume by any of the names in
+        `feeds.layouts`, or in the order of Binance's klines without names
     interval: the bar length the file must have
     gaps: "refuse" them, or fill them with "flat" zero-volume bars at the previous close
-    name: symbol; default: the file name before the first "-" or "."
+    name: symbol; default: from the file's name
+    resample: bar length to make of finer candles, such as "15m"; the file may then have any interval that divides it
 
     Raises
     ------
@@ -137,19 +152,24 @@ def read_candles(source: Source, *, interval: str = "15m", gaps: str = "refuse",
     if gaps not in ("refuse", "flat"):
         raise DataError(f"gaps={gaps!r} is unknown: use 'refuse' or 'flat'")
     length = interval_ms(interval)
-    rows = _read_rows(source, ("open", "high", "low", "close", "volume"))
+    rows = Rows(source, "candles", ("open", "high", "low", "close", "volume"), resample or interval)
     rows.check_order("Sort the file by time and drop repeated rows.")
+    if resample:
+        length = _finer_interval(rows, resample)
     _check_interval(rows, length)
     _check_prices(rows)
     _check_volume(rows)
     missing = np.diff(rows.time) // length - 1
     if gaps == "refuse":
         _refuse_gaps(rows, missing)
-    if not name and not isinstance(source, pd.DataFrame):
-        name = symbol_name(source)
-    if not missing.any():
-        return CandleTable(name, length, rows.time, **rows.numbers)
-    return _fill_flat(CandleTable(name, length, rows.time, **rows.numbers))
+    if not name and rows.path is not None:
+        name = symbol_of(str(rows.path))
+    table = CandleTable(name, length, rows.time, **rows.numbers)
+    if missing.any():
+        table = _fill_flat(table)
+    if resample and interval_ms(resample) != length:
+        table = _combined(table, interval_ms(resample), rows.where)
+    return replace(table, note=_note(rows, name, "candles", table.interval_ms, length))
 
 
 def read_detail(source: Source) -> DetailTable:
@@ -157,11 +177,11 @@ def read_detail(source: Source) -> DetailTable:
 
     The interval is the most common difference of the times; gaps are allowed.
     """
-    rows = _read_rows(source, ("open", "high", "low", "close", "volume"))
+    rows = Rows(source, "detail", ("open", "high", "low", "close", "volume"))
     length = _usual_interval(rows, "finer candles")
     _check_prices(rows)
     _check_volume(rows)
-    return DetailTable(length, rows.time, **rows.numbers)
+    return DetailTable(length, rows.time, **rows.numbers, note=_note(rows, "", "detail", length, length))
 
 
 def read_funding(source: Source) -> FundingTable:
@@ -170,7 +190,7 @@ def read_funding(source: Source) -> FundingTable:
     A time within one second of a full minute is moved to that minute: exchanges stamp the settlement
     of 08:00 as 08:00:00.005 or 07:59:59.999, and it must meet the bar that opens at 08:00.
     """
-    rows = _read_rows(source, ("rate",))
+    rows = Rows(source, "funding", ("rate",))
     rows.time = on_the_minute(rows.time)
     rows.check_order("Sort the file by time and drop repeated settlements.")
     rate = rows.numbers["rate"]
@@ -179,7 +199,7 @@ def read_funding(source: Source) -> FundingTable:
         lambda row: f"rate {rows.raw('rate', row)} is not a number between -1 and 1",
         "Rates are fractions: 0.01 % is 0.0001.",
     )
-    return FundingTable(rows.time, rate)
+    return FundingTable(rows.time, rate, _note(rows, "", "funding", 0, 0))
 
 
 def read_mark(source: Source) -> MarkTable:
@@ -187,133 +207,80 @@ def read_mark(source: Source) -> MarkTable:
 
     The interval is the most common difference of the times and may be coarser than the bars.
     """
-    rows = _read_rows(source, ("open", "high", "low", "close"))
+    rows = Rows(source, "mark", ("open", "high", "low", "close"))
     length = _usual_interval(rows, "mark candles")
     _check_prices(rows)
-    return MarkTable(length, rows.time, **rows.numbers)
+    return MarkTable(length, rows.time, **rows.numbers, note=_note(rows, "", "mark", length, length))
 
 
-class _Rows:
-    """The columns of one source under check, and the errors that name their bad rows."""
-
-    def __init__(self, where: str, frame: pd.DataFrame, fields: tuple[str, ...]) -> None:
-        self.where = where
-        self._frame = frame
-        self.time = self._read_time()
-        self.numbers = {field: self._read_floats(field) for field in fields}
-
-    def raw(self, column: str, row: int) -> str:
-        """Return a cell of the source as text."""
-        return str(self._frame[column].iloc[row])
-
-    def refuse(self, bad: np.ndarray, reason: Callable[[int], str], cure: str) -> None:
-        """Raise for the first row where `bad` is true; `reason` words it for that row."""
-        if not bad.any():
-            return
-        row = int(bad.argmax())
-        others = int(bad.sum()) - 1
-        more = f" (and {others} more such rows)" if others else ""
-        raise DataError(f"{self.where}: row {row + 1}, {iso(self.time[row])}: {reason(row)}{more}. {cure}")
-
-    def check_order(self, cure: str) -> None:
-        """Refuse times that do not rise from row to row."""
-        step = np.diff(self.time, prepend=self.time[0] - 1)
-        self.refuse(
-            step <= 0,
-            lambda row: "the same time as the row before" if step[row] == 0 else "earlier than the row before",
-            cure,
-        )
-
-    def _read_floats(self, field: str) -> np.ndarray:
-        column = self._frame[field]
-        if not pd.api.types.is_numeric_dtype(column):
-            column = pd.to_numeric(column, errors="coerce")
-        return column.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
-
-    def _read_time(self) -> np.ndarray:
-        column = self._frame["time"]
-        if pd.api.types.is_numeric_dtype(column):
-            number = column.to_numpy(dtype=np.float64, na_value=np.nan)
-            self._refuse_time(~np.isfinite(number), "is missing")
-            self._refuse_time(~((number >= _EARLIEST_MS) & (number < _LATEST_MS)), "is no plausible number of ms")
-            return number.astype(np.int64)
-        moment = pd.to_datetime(column, utc=True, errors="coerce", format="ISO8601")
-        self._refuse_time(moment.isna().to_numpy(), "is no ISO 8601 time")
-        time = moment.dt.tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64)
-        self._refuse_time(~((time >= _EARLIEST_MS) & (time < _LATEST_MS)), "is not between 2009 and 2100")
-        return time
-
-    def _refuse_time(self, bad: np.ndarray, reason: str) -> None:
-        if bad.any():
-            row = int(bad.argmax())
-            raise DataError(
-                f"{self.where}: row {row + 1}: time {self.raw('time', row)!r} {reason}. Write times as ISO 8601 "
-                "text in UTC or as integer milliseconds since 1970 (seconds x 1000)."
-            )
+def _note(rows: Rows, name: str, kind: str, length: int, own: int) -> str:
+    """Return the sentence on what was understood of a file."""
+    if rows.path is None:
+        return ""
+    count = f"{len(rows.time):,} settlements" if not length else f"{len(rows.time):,} of {interval_text(own)}"
+    made = f", made into {interval_text(length)}" if length != own else ""
+    span = f"{moment(rows.time[0])} to {moment(rows.time[-1])} UTC"
+    return f"{name} {kind}: {count}{made}, {span}; {rows.path}: {'; '.join(rows.facts)}".lstrip()
 
 
-def _read_rows(source: Source, fields: tuple[str, ...]) -> _Rows:
-    """Read the columns time and `fields` of a source; times and numbers parsed, nothing else checked."""
-    where, frame = _read_frame(source)
-    if "time" not in frame.columns and frame.index.name == "time":
-        frame = frame.reset_index()
-    wanted = ("time", *fields)
-    missing = [column for column in wanted if column not in frame.columns]
-    if missing:
-        found = ", ".join(map(str, frame.columns)) or "none"
-        raise DataError(
-            f"{where}: column {', '.join(missing)} is missing (found: {found}). "
-            f"The first line must name the columns {','.join(wanted)}."
-        )
-    frame = frame[list(wanted)]
-    if len(frame.columns) > len(wanted):
-        raise DataError(f"{where}: a column occurs twice. Keep one each of {','.join(wanted)}.")
-    if frame.empty:
-        raise DataError(f"{where}: no rows. Download the file again.")
-    return _Rows(where, frame, fields)
-
-
-def _read_frame(source: Source) -> tuple[str, pd.DataFrame]:
-    """Return the name of a source for messages, and its content."""
-    if isinstance(source, pd.DataFrame):
-        return "DataFrame", source
-    if not isinstance(source, str | Path):
-        raise DataError(f"a {type(source).__name__} is no data source: give a path or a DataFrame")
-    path = Path(source)
-    where = str(path)
-    if not path.is_file():
-        raise DataError(f"{where}: no such file. Check the path.")
-    try:
-        if path.name.endswith((".csv", ".csv.gz")):
-            return where, pd.read_csv(path)
-        if path.suffix == ".parquet":
-            return where, pd.read_parquet(path)
-    except pd.errors.EmptyDataError:
-        raise DataError(f"{where}: the file is empty. Download it again.") from None
-    except (OSError, ValueError, EOFError, zlib.error) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{where}: cannot be read ({reason}). The file is damaged: download it again.") from error
-    raise DataError(f"{where}: unknown kind of file. Give .csv, .csv.gz or .parquet.")
-
-
-def _check_interval(rows: _Rows, length: int) -> None:
+def _check_interval(rows: Rows, length: int) -> None:
     """Refuse rows that are mostly another interval, or times that are not multiples of it."""
     steps = np.diff(rows.time)
     if len(steps) and not (steps == length).all():
         usual = most_common(steps)
         if usual != length:
+            wanted, found = interval_text(length), interval_text(usual)
+            cure = f"Give {wanted} candles"
+            if usual < length and length % usual == 0:
+                cure = f"Make {wanted} bars of them with --resample {wanted}"
             raise DataError(
-                f"{rows.where}: row 2, {iso(rows.time[1])}: looks like {_interval_text(usual)} candles, expected are "
-                f"{_interval_text(length)}. Give {_interval_text(length)} candles or say which interval they have."
+                f"{rows.at(1)}, {iso(rows.time[1])}: looks like {found} candles, expected are {wanted}. {cure}, or "
+                f"trade them as they are with --interval {found}."
             )
     rows.refuse(
         rows.time % length != 0,
-        lambda row: f"not on the {_interval_text(length)} grid",
+        lambda row: f"not on the {interval_text(length)} grid",
         "A bar's time is its open in UTC: convert close times and local times.",
     )
 
 
-def _usual_interval(rows: _Rows, what: str) -> int:
+def _finer_interval(rows: Rows, resample: str) -> int:
+    """Return the interval of candles that are to be combined; refuse one that does not divide the bars."""
+    target = interval_ms(resample)
+    usual = most_common(np.diff(rows.time)) if len(rows.time) > 1 else target
+    if usual > target or target % usual:
+        raise DataError(
+            f"{rows.where}: {interval_text(usual)} candles do not make {resample} bars. Give finer ones, or --interval "
+            f"{interval_text(usual)}."
+        )
+    return usual
+
+
+def _combined(table: CandleTable, length: int, where: str) -> CandleTable:
+    """Return bars made of finer candles; bars that the candles do not fill at either end are left out."""
+    per_bar = length // table.interval_ms
+    first = int(-table.time[0] // table.interval_ms % per_bar)
+    count = (len(table) - first) // per_bar
+    if count < 1:
+        raise DataError(f"{where}: the candles fill no {interval_text(length)} bar. Give a longer span.")
+    rows = slice(first, first + count * per_bar)
+    by_bar = {
+        field: getattr(table, field)[rows].reshape(count, per_bar)
+        for field in ("time", "open", "high", "low", "close", "volume")
+    }
+    return replace(
+        table,
+        interval_ms=length,
+        time=by_bar["time"][:, 0].copy(),
+        open=by_bar["open"][:, 0].copy(),
+        high=by_bar["high"].max(axis=1),
+        low=by_bar["low"].min(axis=1),
+        close=by_bar["close"][:, -1].copy(),
+        volume=by_bar["volume"].sum(axis=1),
+    )
+
+
+def _usual_interval(rows: Rows, what: str) -> int:
     """Return the most common difference of the times; refuse times that do not rise or are off its grid."""
     rows.check_order("Sort the file by time and drop repeated rows.")
     if len(rows.time) < 2:
@@ -323,7 +290,7 @@ def _usual_interval(rows: _Rows, what: str) -> int:
     return length
 
 
-def _check_volume(rows: _Rows) -> None:
+def _check_volume(rows: Rows) -> None:
     """Refuse volumes that are no numbers of 0 or more."""
     volume = rows.numbers["volume"]
     rows.refuse(
@@ -333,7 +300,7 @@ def _check_volume(rows: _Rows) -> None:
     )
 
 
-def _check_prices(rows: _Rows) -> None:
+def _check_prices(rows: Rows) -> None:
     """Refuse prices that are no positive numbers, and candles whose open or close is not inside."""
     for field in ("open", "high", "low", "close"):
         price = rows.numbers[field]
@@ -353,7 +320,7 @@ def _check_prices(rows: _Rows) -> None:
         )
 
 
-def _refuse_gaps(rows: _Rows, missing: np.ndarray) -> None:
+def _refuse_gaps(rows: Rows, missing: np.ndarray) -> None:
     """Refuse missing bars; `missing[i]` counts those between row i and row i + 1 (from 0)."""
     gaps = np.flatnonzero(missing)
     if not len(gaps):
@@ -384,13 +351,6 @@ def most_common(steps: np.ndarray) -> int:
     """Return the most frequent of some differences of times, ms; the smallest one of a tie."""
     values, counts = np.unique(steps, return_counts=True)
     return int(values[counts.argmax()])
-
-
-def _interval_text(length_ms: int) -> str:
-    for unit in ("d", "h", "m"):
-        if length_ms % _UNIT_MS[unit] == 0:
-            return f"{length_ms // _UNIT_MS[unit]}{unit}"
-    return f"{length_ms / 1000:g}s"
 
 
 def on_the_minute(settled: np.ndarray) -> np.ndarray:

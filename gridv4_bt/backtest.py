@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
 from gridv4_bt.compat import FastCerebro
 from gridv4_bt.config import GridConfig, backtrader_params
-from gridv4_bt.engine.market import load_market_history
+from gridv4_bt.engine.market import check_tick, load_market_history
 from gridv4_bt.engine.warm_up import LONGEST_MEMORY_BARS, warm_up_bars
 from gridv4_bt.errors import DataError
 from gridv4_bt.metrics.recorder import RunRecorder, SymbolRecord
@@ -39,13 +40,17 @@ class RunResult:
     summary: dict[str, Any]  #: content of summary.json
 
 
+#: A feed of candles that charges the synthetic rate where the funding given has a hole.
+WITH_ALL_FUNDING = partial(CandleFeed, completed=True)
+
+
 def make_feeds(
     data: Sequence[SymbolData],
     gaps: str = "refuse",
     start: Any = None,
     end: Any = None,
     warm_up: int = LONGEST_MEMORY_BARS,
-    feed: Callable[..., CandleFeed] = CandleFeed,
+    feed: Callable[..., CandleFeed] = WITH_ALL_FUNDING,
 ) -> list[CandleFeed]:
     """Read and check the data of every symbol; the feeds are in the order of the alphabet.
 
@@ -56,6 +61,8 @@ def make_feeds(
     before `start`, `warm_up` of them if the data has so many, are loaded too: a GridStrategyV4 warms up on them and
     begins to trade at the span's first bar. Nothing before it is traded, logged or counted. Where there are fewer than
     the strategy needs it begins later, as it does without `start`. See `gridv4_bt.engine.warm_up.span_warm_up`.
+
+    Funding that covers only a part of the bars is completed by the synthetic rate.
 
     A strategy of another kind knows nothing of this and needs `warm_up` 0.
 
@@ -105,7 +112,9 @@ def make_cerebro(
     cerebro = FastCerebro(stdstats=False)
     values = config.model_dump()
     exchange = {name: values[name] for name, _ in backtrader_params("exchange")}
-    markets = {feed.p.name: load_market_history(feed.p.name, rules) for feed in feeds}
+    markets = {feed.p.name: load_market_history(feed.p.name, rules, feed.prices) for feed in feeds}
+    for feed in feeds:
+        check_tick(markets[feed.p.name].at(feed.last_ms), float(feed.candles.close.max()))
     cerebro.setbroker(broker(cash=cash, markets=markets, **exchange))
     for feed in feeds:
         cerebro.adddata(feed)

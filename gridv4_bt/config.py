@@ -5,6 +5,10 @@ file, ``--set name=value``, ``gridv4 params`` and the help text all come from it
 definition of GridStrategyV4: a run may depart from it, and then says so.
 """
 
+import errno
+import os
+import select
+import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -14,6 +18,13 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from gridv4_bt.errors import ConfigError
+
+#: Most bytes of a JSON file of rules; a history of all brackets of an exchange is a hundredth of it.
+JSON_LIMIT = 64 << 20
+#: Most bytes of a TOML file: ten times all parameters with their meaning. Its reader is slow on long nonsense.
+TOML_LIMIT = 64 << 10
+#: A pipe that brings nothing for so long is given up, seconds.
+PIPE_WAIT = 30.0
 
 Intrabar = Literal["pessimistic", "path", "detail"]  #: see `gridv4_bt.engine.intrabar`
 
@@ -159,7 +170,7 @@ class GridConfig(BaseModel):
     intrabar: Intrabar = _exchange(
         "pessimistic", "name", "how the inside of a bar is matched; path or detail instead of the worst order"
     )
-    funding_hours: float = _exchange(8.0, "hours", "between settlements when the data has no funding", gt=0, le=24)
+    funding_hours: float = _exchange(8.0, "hours", "between settlements when the data has no funding", ge=0.25, le=24)
 
     @property
     def mixture(self) -> dict[str, float]:
@@ -304,6 +315,87 @@ def _explain(item: Mapping[str, Any]) -> str:
     return f"{name}: {text}, got {item['input']!r}" if name else text
 
 
+def open_input(path: Path) -> tuple[int, bool]:
+    """Open a file or pipe for reading; return its number and whether it is a pipe.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened, or is something else, such as a device, from which reading may never end.
+    """
+    # Without O_NONBLOCK a pipe that nobody writes to would never be opened.
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    mode = os.fstat(number).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
+        os.close(number)
+        raise OSError(errno.EINVAL, "is neither a file nor a pipe", str(path))
+    return number, stat.S_ISFIFO(mode)
+
+
+def read_pipe(number: int, limit: int) -> bytes:
+    """Return all that comes through a pipe.
+
+    Raises
+    ------
+    OSError
+        Nothing comes for `PIPE_WAIT` seconds, or more than `limit` bytes.
+    """
+    parts, size = [], 0
+    waiting = select.poll()
+    waiting.register(number, select.POLLIN)
+    while waiting.poll(PIPE_WAIT * 1000.0):
+        part = os.read(number, 1 << 20)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            raise OSError(errno.EFBIG, f"more than {limit >> 10:,} kB came through the pipe")
+    raise OSError(errno.ETIMEDOUT, f"nothing came through the pipe for {PIPE_WAIT:g} s")
+
+
+def read_settings_text(path: Path, form: str, limit: int) -> str:
+    """Return a file of settings in UTF-8, with or without a byte order mark; `form` is TOML or JSON.
+
+    Raises
+    ------
+    ConfigError
+        It is no file or pipe, larger than `limit` bytes, or in another encoding.
+    """
+    try:
+        number, is_pipe = open_input(path)
+        try:
+            content = read_pipe(number, limit) if is_pipe else os.read(number, limit + 1)
+        finally:
+            os.close(number)
+        if len(content) > limit:
+            raise OSError(errno.EFBIG, f"larger than {limit >> 10:,} kB")
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not valid {form} (byte {error.start} is not UTF-8); save it as UTF-8") from None
+    except ValueError as error:  # a NUL byte in the path
+        raise ConfigError(f"{str(path)!r}: cannot be read ({error})") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read.
+    """
+    text = read_settings_text(path, "TOML", TOML_LIMIT)
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML ({error})") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not valid TOML (nested too deeply)") from None
+
+
 def load_config(path: Path | None = None, settings: Iterable[str] = ()) -> GridConfig:
     """Return the config of a TOML file overridden by ``name=value`` settings.
 
@@ -314,12 +406,7 @@ def load_config(path: Path | None = None, settings: Iterable[str] = ()) -> GridC
     """
     values: dict[str, Any] = {}
     if path is not None:
-        try:
-            values.update(tomllib.loads(path.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: not valid TOML ({error})") from None
+        values.update(read_toml(path))
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or not name.strip():

@@ -1,7 +1,9 @@
 import json
 import math
+import os
 import tomllib
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -428,3 +430,44 @@ def test_sections_follow_each_other_without_return():
     sections = [field.json_schema_extra["section"] for field in FIELDS.values()]
     changes = [section for before, section in pairwise(["", *sections]) if section != before]
     assert len(changes) == len(set(changes))
+
+
+def test_a_byte_order_mark_and_windows_lines_are_no_matter(tmp_path):
+    path = tmp_path / "bom.toml"
+    path.write_bytes(b"\xef\xbb\xbflevels = 6\r\nk = 0.5\r\n")
+    assert (load_config(path).levels, load_config(path).k) == (6, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a = " + "[" * 20_000, "not valid TOML"),
+        ("x." * 40_000, "larger than 64 kB"),
+        ("levels = 6".encode("utf-16"), r"not valid TOML \(byte 0 is not UTF-8\); save it as UTF-8"),
+    ],
+)
+def test_deep_long_and_foreign_files_are_refused_with_one_line(tmp_path, content, words):
+    path = tmp_path / "config.toml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError, match=words) as refusal:
+        load_config(path)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "/dev/null", "a\0b", "x" * 5_000])
+def test_what_is_neither_file_nor_pipe_is_refused(place):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(Path(place))
+
+
+def test_a_config_may_come_through_a_pipe(tmp_path):
+    reader, writer = os.pipe()
+    os.write(writer, b"levels = 6\n")
+    os.close(writer)
+    assert load_config(Path(f"/dev/fd/{reader}")).levels == 6
+    os.close(reader)
+
+
+def test_funding_settles_no_more_often_than_bars_come():
+    with pytest.raises(ConfigError, match=r"funding_hours: .* greater than or equal to 0\.25"):
+        load_config(None, ["funding_hours=1e-9"])

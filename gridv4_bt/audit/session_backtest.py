@@ -91,6 +91,7 @@ class ReplayFeed(CandleFeed):
     """
 
     params = (("late", None),)
+    last_ms = INFINITY  # a session that stopped trading a symbol has not settled it
 
     def start(self) -> None:
         """Begin a run."""

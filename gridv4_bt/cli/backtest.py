@@ -1,11 +1,11 @@
 """The command line of `run_backtest.py`."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import backtrader as bt
 import typer
@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from feeds.candles import CandleFeed
-from feeds.history import History
 from feeds.quality import examine
 from feeds.synthetic import SYMBOL
-from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
+from gridv4_bt.backtest import RunResult, make_cerebro, make_feeds, run
 from gridv4_bt.cli.common import run_app
-from gridv4_bt.cli.download import load_symbols, market_rules, quality_table
+from gridv4_bt.cli.download import Downloads, quality_table, read_market
 from gridv4_bt.cli.market_options import (
+    STRATEGY_INTERVAL,
     Brackets,
     CacheDir,
     Cash,
@@ -29,26 +29,29 @@ from gridv4_bt.cli.market_options import (
     End,
     Funding,
     Gaps,
+    Interval,
     Mark,
+    MarketFiles,
     Quiet,
+    Resample,
     Settings,
     Start,
     Symbols,
     Venue,
     check_cash,
+    files_read,
     matching_modes,
     parse_time,
     print_changed_meanings,
+    print_files,
     read_feeds,
-    read_symbols,
 )
-from gridv4_bt.cli.parameter_trials import Jobs, Optimize, Rank, check_trials, optimize
+from gridv4_bt.cli.parameter_trials import BEST_FILE, TRIAL_FILES, Jobs, Optimize, Rank, check_trials, optimize
 from gridv4_bt.config import load_config
-from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.warm_up import span_warm_up
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.metrics.summary import compare_modes
-from gridv4_bt.report.run_folder import check_folder, write_run
+from gridv4_bt.report.run_folder import RUN_FILES, SUMMARY_FILE, check_folder, target_folder, write_run
 from gridv4_bt.report.terminal import print_result
 from presets import BUSY
 
@@ -86,12 +89,15 @@ def backtest(
     ] = "",
     brackets: Brackets = None,
     gaps: Gaps = "refuse",
+    interval: Interval = STRATEGY_INTERVAL,
+    resample: Resample = "",
     start: Start = "",
     end: End = "",
     config: Config = None,
     setting: Settings = [],
     cash: Cash = 10_000.0,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; default runs/SYMBOL-TIME.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the finished run in the folder of --out.")] = False,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no picture and no page.")] = False,
     quiet: Quiet = False,
     trial: Optimize = [],
@@ -101,12 +107,15 @@ def backtest(
     """Backtest GridStrategyV4 on candles; without --data on the embedded synthetic market."""
     lived = None
     if session is not None:
-        if symbol or data or funding or mark or detail:
+        if any((symbol, data, funding, mark, detail)):
             raise ConfigError("--session brings its own market data; give it without --symbol, --data and companions")
         lived = _read_session(session)
         config, brackets = config or session / "config.toml", brackets or lived.rules
         if context.get_parameter_source("cash").name == "DEFAULT":
             cash = lived.wallet
+    if out is not None:
+        out = target_folder(out)
+        check_folder(out, TRIAL_FILES if trial else RUN_FILES, BEST_FILE if trial else SUMMARY_FILE, force=force)
     parameters = load_config(config, setting)
     if lived is not None:  # trading begins where the session began
         parameters = parameters.model_copy(update={"warm_up": max(parameters.warm_up, lived.config.warm_up)})
@@ -117,41 +126,36 @@ def backtest(
     parameters, others = matching_modes(parameters, intrabar, bool(detail))
     first, last = parse_time("--from", start), parse_time("--to", end)
     history = span_warm_up(parameters, axes)
-    if symbol and (data or funding or mark or detail):
-        raise ConfigError("--symbol downloads its data; give either --symbol, or --data with its companions")
     if lived is not None:
         symbols = lived.data
         _print_transfers(lived, console)
-    elif symbol:
-        histories = load_symbols(
-            symbol, first, last, console, exchange=exchange, cache_dir=cache_dir, gaps=gaps, warm_up=history
-        )
-        brackets = brackets if brackets is not None else market_rules(histories)
-        symbols = _downloaded(histories, brackets, console)
     else:
-        symbols = read_symbols(data, funding, mark, detail, console)
+        files = MarketFiles(data, funding, mark, detail, gaps, interval, resample)
+        symbols, brackets = read_market(
+            files, Downloads(symbol, exchange, cache_dir), first, last, history, brackets, console
+        )
     feeds = read_feeds(
         symbols, gaps, first, last, console, known=brackets is not None, config=parameters, warm_up=history
     )
+    print_files(feeds, console)
     if symbol or data:
         _print_quality(feeds, console)
     folder = out if out is not None else default_folder([feed.p.name for feed in feeds])
     if axes:
         optimize(feeds, axes, parameters, cash, brackets, jobs, rank, folder, console)
         return
-    check_folder(folder)
     result = run_shown(make_cerebro(feeds, parameters, cash, brackets), console)
     if others:
         compared = [result.summary | {"intrabar": parameters.intrabar}]
         for other in others:
-            again = make_feeds(symbols, gaps, first, last, history)
+            again = make_feeds(files_read(feeds), gaps, first, last, history)
             outcome = run_shown(make_cerebro(again, other, cash, brackets), console)
             compared.append(outcome.summary | {"intrabar": other.intrabar})
         result.summary["by_intrabar"] = compare_modes(compared)
     write_run(folder, result.records, result.summary, parameters, plot=not no_report)
     print_result(result.summary, console)
-    _print_hint(feeds, config, console)
-    console.print(f"written to {folder}/ in {result.summary['seconds']:.1f} s of trading")
+    _print_hint(result.summary, feeds, config, console)
+    console.print(f"written to {folder}/ in {result.summary['seconds']:.1f} s of trading", soft_wrap=True)
 
 
 def _read_session(folder: Path) -> "SessionRecord":
@@ -167,16 +171,22 @@ def _print_transfers(session: "SessionRecord", console: Console) -> None:
         console.print(f"[yellow]left out: the session's wallet was corrected by {amount:+,.2f} meanwhile[/]")
 
 
-def _downloaded(histories: Sequence[History], brackets: Path | None, console: Console) -> list[SymbolData]:
-    """Return downloaded histories as a backtest's data, and print the date of each symbol's market rules."""
-    symbols = [SymbolData(one.symbol, one.candles, one.funding, one.mark) for one in histories]
-    for one in symbols:
-        console.print(f"[dim]{one.symbol}: {load_market_history(one.symbol, brackets).changes[-1][1].as_of}[/]")
-    return symbols
+def why_no_trade(summary: Mapping[str, Any]) -> str:
+    """Return a sentence on what blocked most orders of a run that has closed no trade."""
+    blocked = {reason: count for reason, count in summary["blocked"].items() if count}
+    if not blocked:
+        return "no trade was closed: no bar reached an order"
+    most = max(blocked, key=lambda reason: blocked[reason])
+    return (
+        f"no trade was closed. What blocked most orders: {most} ({blocked[most]:,} of {sum(blocked.values()):,} levels "
+        "times bars without an order); the others rested and were not reached"
+    )
 
 
-def _print_hint(feeds: Sequence[CandleFeed], config: Path | None, console: Console) -> None:
-    """Print how the sample market shows more than the defaults do."""
+def _print_hint(summary: Mapping[str, Any], feeds: Sequence[CandleFeed], config: Path | None, console: Console) -> None:
+    """Print why there was no trade, and how the sample market shows more than the defaults do."""
+    if not summary["trades"]:
+        console.print(f"[yellow]{why_no_trade(summary)}[/]")
     if config is None and [feed.p.name for feed in feeds] == [SYMBOL]:
         preset = BUSY.relative_to(Path.cwd()) if BUSY.is_relative_to(Path.cwd()) else BUSY
         console.print(

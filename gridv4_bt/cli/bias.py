@@ -13,8 +13,11 @@ from rich.table import Table
 
 from feeds.candles import CandleFeed
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds
+from gridv4_bt.cli.download import Downloads, read_market
 from gridv4_bt.cli.market_options import (
+    STRATEGY_INTERVAL,
     Brackets,
+    CacheDir,
     Cash,
     Config,
     Data,
@@ -22,15 +25,20 @@ from gridv4_bt.cli.market_options import (
     End,
     Funding,
     Gaps,
+    Interval,
     Mark,
+    MarketFiles,
+    Resample,
     Settings,
     Start,
+    Symbols,
+    Venue,
     check_cash,
     matching_modes,
     parse_time,
+    print_files,
     print_notes,
     read_feeds,
-    read_symbols,
 )
 from gridv4_bt.config import GridConfig, load_config
 from gridv4_bt.core.time import DAY_MS, end_ms, moment, time_ms
@@ -53,7 +61,12 @@ def find_lookahead(
     mark: Mark = [],
     detail: Detail = [],
     brackets: Brackets = None,
+    symbol: Symbols = [],
+    exchange: Venue = "binanceusdm",
+    cache_dir: CacheDir = None,
     gaps: Gaps = "refuse",
+    interval: Interval = STRATEGY_INTERVAL,
+    resample: Resample = "",
     start: Start = "",
     end: End = "",
     config: Config = None,
@@ -72,8 +85,12 @@ def find_lookahead(
     print_notes(parameters, console)
     history = span_warm_up(parameters)
     first, last = parse_time("--from", start), parse_time("--to", end)
-    files = read_symbols(data, funding, mark, detail, console)
-    feeds = read_feeds(files, gaps, first, last, console, config=parameters, warm_up=history)
+    files = MarketFiles(data, funding, mark, detail, gaps, interval, resample)
+    named, brackets = read_market(
+        files, Downloads(symbol, exchange, cache_dir), first, last, history, brackets, console
+    )
+    feeds = read_feeds(named, gaps, first, last, console, brackets is not None, parameters, history)
+    print_files(feeds, console)
     symbols = _tables(feeds, first, last, history)
 
     def build(some: Sequence[SymbolData]) -> bt.Cerebro:
@@ -100,7 +117,12 @@ def find_warm_up(
     mark: Mark = [],
     detail: Detail = [],
     brackets: Brackets = None,
+    symbol: Symbols = [],
+    exchange: Venue = "binanceusdm",
+    cache_dir: CacheDir = None,
     gaps: Gaps = "refuse",
+    interval: Interval = STRATEGY_INTERVAL,
+    resample: Resample = "",
     start: Start = "",
     end: End = "",
     config: Config = None,
@@ -120,8 +142,12 @@ def find_warm_up(
     console = Console(quiet=quiet)
     print_notes(parameters, console)
     first, last = parse_time("--from", start), parse_time("--to", end)
-    files = read_symbols(data, funding, mark, detail, console)
-    feeds = read_feeds(files, gaps, first, last, console, warm_up=max(lengths))
+    files = MarketFiles(data, funding, mark, detail, gaps, interval, resample)
+    named, brackets = read_market(
+        files, Downloads(symbol, exchange, cache_dir), first, last, max(lengths), brackets, console
+    )
+    feeds = read_feeds(named, gaps, first, last, console, brackets is not None, warm_up=max(lengths))
+    print_files(feeds, console)
     symbols = _tables(feeds, first, last, max(lengths))
     for feed in feeds:
         if first is not None and feed.lead < max(lengths):

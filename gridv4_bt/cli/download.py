@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import typer
@@ -16,9 +17,12 @@ from rich.table import Table
 from feeds.history import History, Progress, load_history
 from feeds.quality import Quality
 from feeds.tables import interval_ms
+from gridv4_bt.backtest import SymbolData
 from gridv4_bt.cli.common import INTERRUPTED
-from gridv4_bt.cli.market_options import check_gaps
+from gridv4_bt.cli.market_options import MarketFiles, check_gaps, read_symbols
 from gridv4_bt.core.time import moment, time_ms
+from gridv4_bt.engine.market import load_market_history
+from gridv4_bt.errors import ConfigError
 
 
 def load_symbols(
@@ -69,6 +73,47 @@ def load_symbols(
         for warning in history.warnings:
             console.print(f"[yellow]{warning}[/]")
     return histories
+
+
+class Downloads(NamedTuple):
+    """What a command names to be downloaded, and from where to where."""
+
+    symbols: Sequence[str] = ()
+    exchange: str = "binanceusdm"
+    cache_dir: Path | None = None
+
+
+def read_market(
+    files: MarketFiles,
+    downloads: Downloads,
+    first: date | None,
+    last: date | None,
+    warm_up: int,
+    brackets: Path | None,
+    console: Console,
+) -> tuple[list[SymbolData], Path | None]:
+    """Return the market data that a command names by files or by symbols, and its file of filters and brackets.
+
+    Without either it is the sample market. Of symbols, `warm_up` bars before `first` are downloaded too.
+    """
+    if not downloads.symbols:
+        return read_symbols(files, console), brackets
+    if any((files.data, files.funding, files.mark, files.detail)):
+        raise ConfigError("--symbol downloads its data; give either --symbol, or --data with its companions")
+    histories = load_symbols(
+        downloads.symbols,
+        first,
+        last,
+        console,
+        exchange=downloads.exchange,
+        cache_dir=downloads.cache_dir,
+        gaps=files.gaps,
+        warm_up=warm_up,
+    )
+    brackets = brackets if brackets is not None else market_rules(histories)
+    for one in histories:
+        console.print(f"[dim]{one.symbol}: {load_market_history(one.symbol, brackets).changes[-1][1].as_of}[/]")
+    return [SymbolData(one.symbol, one.candles, one.funding, one.mark) for one in histories], brackets
 
 
 def _unbroken(history: History, start: int, step: int) -> History:

@@ -1,29 +1,44 @@
 """The command line of `gridv4 exchange`."""
 
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from feeds.candles import CandleFeed
 from feeds.exchange import MarketDataClient, make_client
+from gridv4_bt.cli.download import Downloads, read_market
 from gridv4_bt.cli.market_options import (
+    STRATEGY_INTERVAL,
     Brackets,
+    CacheDir,
     Cash,
     Config,
     Data,
     Detail,
+    End,
     Funding,
     Gaps,
+    Interval,
     Mark,
+    MarketFiles,
+    Resample,
     Settings,
+    Symbols,
+    Venue,
     check_cash,
     parse_time,
+    print_files,
     read_feeds,
-    read_symbols,
 )
 from gridv4_bt.config import load_config
 from gridv4_bt.core.time import BAR_MS, DAY_MS, moment, time_ms
+from gridv4_bt.engine.market import check_tick, is_listed, load_market_history
 from gridv4_bt.engine.warm_up import history_bars, with_live_history
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.exchange.api import KEY, SECRET, Api, open_api
@@ -47,10 +62,16 @@ def run_exchange(
     mark: Mark = [],
     detail: Detail = [],
     brackets: Brackets = None,
+    symbol: Symbols = [],
+    exchange: Venue = "binanceusdm",
+    cache_dir: CacheDir = None,
     gaps: Gaps = "refuse",
+    interval: Interval = STRATEGY_INTERVAL,
+    resample: Resample = "",
     start: Annotated[
         str, typer.Option("--from", help="Where trading begins, UTC; the bars before are history. Default: bar 1,500.")
     ] = "",
+    end: End = "",
     config: Config = None,
     settings: Settings = [],
     cash: Cash = 10_000.0,
@@ -88,8 +109,10 @@ def run_exchange(
     }
     feed = None
     if live:
-        if data or start or speed or database or parameters.intrabar != "pessimistic":
-            raise ConfigError("--live goes with neither --data, --from, --speed, --database nor another intrabar")
+        if data or symbol or start or end or speed or database or parameters.intrabar != "pessimistic":
+            raise ConfigError(
+                "--live goes with neither --data, --symbol, --from, --to, --speed, --database nor another intrabar"
+            )
         # Enough for run_live.py to begin at once.
         history_ms = history_bars(with_live_history(parameters)) * BAR_MS + DAY_MS
         feed = PublicFeed(MarketDataClient(make_client("binanceusdm")), live, history_ms=history_ms)
@@ -97,19 +120,24 @@ def run_exchange(
         api = open_api(feeds, parameters, start_ms=int(feeds[0].candles.time[-1]), go_on=feed, **common)
         feed.start()
     else:
-        symbols = read_symbols(data, funding, mark, detail, console)
-        feeds = read_feeds(symbols, gaps, None, None, console, brackets is not None)
-        first = parse_time("--from", start)
-        api = open_api(
-            feeds,
-            parameters,
-            start_ms=None if first is None else time_ms(first),
-            database=database,
-            go_on=RunningClock(speed) if speed else None,
-            **common,
+        first, last = parse_time("--from", start), parse_time("--to", end)
+        files = MarketFiles(data, funding, mark, detail, gaps, interval, resample)
+        history = history_bars(with_live_history(parameters))
+        symbols, brackets = read_market(
+            files, Downloads(symbol, exchange, cache_dir), first, last, history, brackets, console
         )
+        feeds = read_feeds(symbols, gaps, None, last, console, brackets is not None)
+        with _rules(feeds, brackets) as common["rules"]:
+            api = open_api(
+                feeds,
+                parameters,
+                start_ms=None if first is None else time_ms(first),
+                database=database,
+                go_on=RunningClock(speed) if speed else None,
+                **common,
+            )
     try:
-        serve(Server(api, port), lambda url: _introduce(url, api, console))
+        serve(Server(api, port), lambda url: _introduce(url, api, feeds, console))
         console.print("stopped")
     finally:
         api.close()
@@ -117,7 +145,28 @@ def run_exchange(
             feed.stop()
 
 
-def _introduce(url: str, api: Api, console: Console) -> None:
+@contextmanager
+def _rules(feeds: Sequence[CandleFeed], brackets: Path | None) -> Iterator[Path | None]:
+    """Yield the file of rules for these feeds: where a symbol is unknown, one with the tick that its prices keep to."""
+    if brackets is not None or all(is_listed(feed.p.name) for feed in feeds):
+        yield brackets
+        return
+    symbols = {}
+    for feed in feeds:
+        market = load_market_history(feed.p.name, prices=feed.prices).at(0)
+        check_tick(market, float(feed.candles.close.max()))
+        facts = {name: getattr(market, name) for name in ("tick", "step", "min_qty", "min_notional")}
+        rows = zip(market.brackets, market.max_leverages, strict=True)
+        facts["brackets"] = [[row.floor, row.cap, row.rate, row.amount, leverage] for row, leverage in rows]
+        filters, _, margins = market.as_of.partition("; brackets ")
+        symbols[market.symbol] = facts | {"filters_as_of": filters, "brackets_as_of": margins}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "markets.json"
+        path.write_text(json.dumps({"symbols": symbols}), encoding="utf-8")
+        yield path
+
+
+def _introduce(url: str, api: Api, feeds: Sequence[CandleFeed], console: Console) -> None:
     exchange = api.exchange
     console.print(
         f"local Binance USDⓈ-M at {url} with {', '.join(exchange.books)}, wallet {exchange.ledger.wallet:,.2f} USDT\n"
@@ -132,3 +181,4 @@ def _introduce(url: str, api: Api, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    print_files(feeds, console)

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import re
 import signal
 import sys
@@ -24,20 +25,31 @@ from feeds.history import History
 from gridv4_bt.audit.daily import DailyAudit
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.cli.common import INTERRUPTED, run_app
-from gridv4_bt.cli.download import load_symbols, market_rules
+from gridv4_bt.cli.download import Downloads, load_symbols, market_rules
 from gridv4_bt.cli.market_options import (
+    STRATEGY_INTERVAL,
     CacheDir,
     Cash,
     Config,
+    Data,
+    Funding,
+    Gaps,
+    Interval,
+    Mark,
+    MarketFiles,
     Quiet,
+    Resample,
     Settings,
+    Venue,
     check_cash,
     parse_time,
+    print_files,
     print_notes,
+    read_feeds,
     read_symbols,
 )
 from gridv4_bt.config import GridConfig, load_config
-from gridv4_bt.core.time import BAR_MS, time_ms
+from gridv4_bt.core.time import BAR_MS, end_ms, time_ms
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.warm_up import history_bars, with_live_history
 from gridv4_bt.errors import ConfigError, GridV4Error, LiveError
@@ -56,6 +68,7 @@ from gridv4_bt.live.runner import Gateway, Session, SessionPlan, exchange_symbol
 from gridv4_bt.live.state import StateFile
 from gridv4_bt.live.status import status_display
 from gridv4_bt.live.strangers import CHOICES, REFUSE
+from gridv4_bt.validation.bias import cut, tables
 
 #: Exit codes beside 0 (stopped, or the paper market is over) and 2 (bad input).
 SYSTEM_FAILED = 1
@@ -63,6 +76,7 @@ NEEDS_A_PERSON = 3
 FAILED_CHECK = 4
 AS_THEY_WERE = "Orders and stops at the exchange stay as they are."
 BARS_A_DAY = 96
+_ENV_UNREAD = ".env: is not in UTF-8"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -82,13 +96,24 @@ def live(
         list[str], typer.Option("--symbol", help="Perpetual to trade: BTC/USDT:USDT or BTCUSDT. Repeat for several.")
     ] = [],
     paper: Annotated[
-        bool, typer.Option("--paper", help="Trade at a local exchange, without key and network; --symbol: its candles.")
+        bool,
+        typer.Option(
+            "--paper", help="Trade at a local exchange, without key and network; --symbol or --data: their candles."
+        ),
     ] = False,
+    data: Data = [],
+    funding: Funding = [],
+    mark: Mark = [],
+    gaps: Gaps = "refuse",
+    interval: Interval = STRATEGY_INTERVAL,
+    resample: Resample = "",
+    exchange: Venue = "binanceusdm",
     speed: Annotated[str, typer.Option(help="Of --paper: how many times faster than real, or max.")] = "max",
     days: Annotated[int, typer.Option(help="Of --paper: how many days are traded.", min=1, max=3660)] = 30,
     start: Annotated[
-        str, typer.Option("--from", help="Of --paper --symbol: first day traded, UTC; default: so that the latest are.")
+        str, typer.Option("--from", help="Of --paper: first day traded, UTC; default of --symbol: the latest --days.")
     ] = "",
+    end: Annotated[str, typer.Option("--to", help="Of --paper: last day or time, UTC, in place of --days.")] = "",
     cash: Cash = 10_000.0,
     cache_dir: CacheDir = None,
     demo: Annotated[bool, typer.Option("--demo", help="Trade in the exchange's demo environment.")] = False,
@@ -156,6 +181,9 @@ def live(
     named = load_config(config, setting)
     # The exchange of --paper ends with the bot, and --once leaves its orders on purpose.
     span = dead_man if dead_man is not None else 0 if paper or once else DEFAULT_S
+    files = MarketFiles(data, funding, mark, (), gaps, interval, resample)
+    _check_files(files, symbol, paper)
+    market = partial(_paper_market, symbol, files, exchange, start, end, days, cache_dir)
     _check_options(symbol, paper, demo, endpoint, store, span, max_drift, cash, foreign_orders)
     console = Console(quiet=quiet)
     _log_to(console)
@@ -171,12 +199,9 @@ def live(
         gateway, symbols = stack.enter_context(
             _gateway(
                 symbol,
-                paper,
+                market if paper else None,
                 _speed(speed),
-                days,
-                start,
                 cash,
-                cache_dir,
                 demo,
                 endpoint,
                 store,
@@ -198,7 +223,7 @@ def live(
             with _failures(lambda text: None, folder):
                 _check(plan, gateway, console)
             return
-        notify = stack.enter_context(notifier(*read_settings(Path.cwd(), NOTIFY)))
+        notify = stack.enter_context(notifier(*_settings(NOTIFY, console=console)))
         watchers: list[Callable[[str], None]] = []
 
         def on_bar(one: str) -> None:
@@ -328,27 +353,18 @@ def _speed(text: str) -> float:
 
 @contextmanager
 def _gateway(
-    symbol: list[str], paper: bool, speed: float, days: int, start: str, cash: float, cache_dir: Path | None,
-    demo: bool, endpoint: str, store: str, config: GridConfig, anew: GridConfig, folder: Path, stop: threading.Event,
-    console: Console,
+    symbol: list[str], market: "Callable[[GridConfig, Console], tuple[list[SymbolData], Path | None]] | None",
+    speed: float, cash: float, demo: bool, endpoint: str, store: str, config: GridConfig, anew: GridConfig,
+    folder: Path, stop: threading.Event, console: Console,
 ) -> Iterator[tuple[Gateway, list[str]]]:  # fmt: skip
     """Yield the gateway of the session and the exchange's names of the symbols.
 
-    `config` is that of a session that goes on, `anew` that of a new one.
+    `market` returns the candles of a paper market. `config` is that of a session that goes on, `anew` of a new one.
     """
-    if paper:
-        rules = None
-        if symbol:
-            histories = _paper_candles(symbol, start, days, config, cache_dir, console)
-            data = [SymbolData(one.symbol, one.candles, one.funding, one.mark) for one in histories]
-            rules = market_rules(histories)
-        else:
-            data = read_symbols([], [], [], [], console)
+    if market is not None:
+        data, rules = market(config, console)
         feeds = make_feeds(data)
-        bars = min(history_bars(config) + BARS_A_DAY * days, *(len(feed.candles) for feed in feeds))
-        last_ms = min(int(feed.candles.time[bars - 1]) for feed in feeds)
-        feeds = make_feeds(data, end=datetime.fromtimestamp(last_ms / 1000.0, UTC).replace(tzinfo=None))
-        markets = {feed.p.name: load_market_history(feed.p.name, rules) for feed in feeds}
+        markets = {feed.p.name: load_market_history(feed.p.name, rules, feed.prices) for feed in feeds}
         with paper_gateway(feeds, markets, config, cash, stop, speed, folder, anew) as gateway:
             yield gateway, list(markets)
         return
@@ -365,7 +381,10 @@ def _gateway(
             raise OSError(errno.ECONNREFUSED, cause, f"--endpoint {endpoint}") from None
         yield gateway_at(endpoint, clock, stop, name=endpoint), names
         return
-    keys = read_keys(Path.cwd())
+    try:
+        keys = read_keys(Path.cwd())
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{_ENV_UNREAD} (byte {error.start}): save it as UTF-8") from None
     client = make_client(keys, demo=demo)
     if store == "ccxtbt":
         settings = {"apiKey": keys.key, "secret": keys.secret, "timeout": client.timeout, "options": client.options}
@@ -397,25 +416,73 @@ def _other_server(endpoint: str, symbols: list[str], stop: threading.Event, cons
     return gateway
 
 
+def _check_files(files: MarketFiles, symbol: list[str], paper: bool) -> None:
+    named = any((files.data, files.funding, files.mark))
+    if named and not paper:
+        raise ConfigError("--data and its companions are the market of --paper; give --paper too")
+    if named and symbol:
+        raise ConfigError("--symbol downloads its data; give either --symbol, or --data with its companions")
+
+
+def _paper_market(
+    symbol: list[str],
+    files: MarketFiles,
+    exchange: str,
+    start: str,
+    end: str,
+    days: int,
+    cache_dir: Path | None,
+    config: GridConfig,
+    console: Console,
+) -> tuple[list[SymbolData], Path | None]:
+    """Return the candles of a paper market, no further than it trades, and the file of its filters if there is one."""
+    rules = None
+    first, last = parse_time("--from", start), parse_time("--to", end)
+    if symbol:
+        histories = _paper_candles(symbol, first, last, days, config, Downloads(symbol, exchange, cache_dir), console)
+        data = [SymbolData(one.symbol, one.candles, one.funding, one.mark) for one in histories]
+        rules = market_rules(histories)
+    else:
+        data = read_symbols(files, console)
+    feeds = read_feeds(data, files.gaps, None, None, console, rules is not None)
+    print_files(feeds, console)
+    history = history_bars(config)
+    # A paper market decides at the last of its bars of history: the first of the span.
+    since = None if first is None else time_ms(first)
+    data = tables(feeds, since, None if last is None else end_ms(last), history - 1)
+    bars = min(len(one.candles) for one in data)
+    if last is None:
+        bars = min(bars, history + BARS_A_DAY * days)
+    last_ms = min(int(one.candles.time[bars - 1]) for one in data)
+    return [cut(one, None, last_ms + 1) for one in data], rules
+
+
 def _paper_candles(
-    symbol: list[str], start: str, days: int, config: GridConfig, cache_dir: Path | None, console: Console
+    symbol: list[str],
+    first: date | None,
+    end: date | None,
+    days: int,
+    config: GridConfig,
+    downloads: Downloads,
+    console: Console,
 ) -> list[History]:
     """Download the candles of a paper market: the days traded, and the history of its indicators before them.
 
     Where a symbol has less history before ``--from``, trading begins later and ends as much later.
     """
-    first = parse_time("--from", start)
+    places = {"exchange": downloads.exchange, "cache_dir": downloads.cache_dir}
     history = history_bars(config) - 1  # a paper market decides at the last of its bars of history: the span's first
     traded = timedelta(milliseconds=BAR_MS * BARS_A_DAY * days - BAR_MS)
     if first is None:
         wanted = traded + timedelta(milliseconds=BAR_MS * (history + 2))
-        first = (datetime.now(UTC) - wanted).date()
+        now = datetime.now(UTC) if end is None else datetime.fromtimestamp(end_ms(end) / 1000.0, UTC)
+        first = (now - wanted).date()
         last = _midnight(first) + wanted - timedelta(milliseconds=BAR_MS)
-        return load_symbols(symbol, first, last, console, cache_dir=cache_dir)
+        return load_symbols(symbol, first, last if end is None else end, console, **places)
 
     def load(missing: int) -> list[History]:
         last = _midnight(first) + traded + timedelta(milliseconds=BAR_MS * missing)
-        return load_symbols(symbol, first, last, console, cache_dir=cache_dir, warm_up=history)
+        return load_symbols(symbol, first, last if end is None else end, console, warm_up=history, **places)
 
     histories = load(0)
     begun = max(int(one.candles["time"].iloc[0]) for one in histories)
@@ -463,8 +530,18 @@ def _check(plan: SessionPlan, gateway: Gateway, console: Console) -> None:
         raise typer.Exit(FAILED_CHECK)
 
 
+def _settings(*names: str, console: Console | None = None) -> list[str]:
+    """Return settings of the environment or .env; of the environment alone, with a notice, if .env is not in UTF-8."""
+    try:
+        return read_settings(Path.cwd(), *names)
+    except UnicodeDecodeError as error:
+        if console is not None:
+            console.print(f"[yellow]{_ENV_UNREAD} (byte {error.start}) and is left out: save it as UTF-8[/]")
+        return [os.environ.get(name, "").strip() for name in names]
+
+
 def _without_secrets(text: str) -> str:
-    for secret in filter(None, read_settings(Path.cwd(), KEY, SECRET)):
+    for secret in filter(None, _settings(KEY, SECRET)):
         text = text.replace(secret, "...")
     return re.sub(r"signature=\w+", "signature...", text)
 

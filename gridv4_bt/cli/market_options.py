@@ -1,25 +1,42 @@
 """The options by which every command names its market data, and reading that data."""
 
+import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
 
 from feeds.candles import CandleFeed
+from feeds.doubts import doubts
+from feeds.layouts import HIVE_KEYS
+from feeds.rows import symbol_at
 from feeds.synthetic import NOTICE, SYMBOL, sample_market
+from feeds.tables import CandleTable, interval_ms, read_candles
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.config import GridConfig, changed_meanings, departure_line, departures
+from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.engine.intrabar import MODES
-from gridv4_bt.engine.market import is_listed, load_market
+from gridv4_bt.engine.market import exchange_symbol, is_listed, load_market_history
 from gridv4_bt.engine.warm_up import LONGEST_MEMORY_BARS, history_bars, warm_up_bars
 from gridv4_bt.errors import ConfigError
 
+STRATEGY_INTERVAL = "15m"
 Data = Annotated[
-    list[str], typer.Option("--data", help="Candles, CSV or Parquet: FILE or SYMBOL=FILE. Repeat for several symbols.")
+    list[str],
+    typer.Option(
+        "--data",
+        help="Candles: FILE or SYMBOL=FILE; CSV, JSON, Parquet or Feather, zipped or not, a folder or a pattern of "
+        "files that belong together, or a pipe. Repeat for several symbols.",
+    ),
+]
+Interval = Annotated[str, typer.Option(help="Bar length that the candles of --data have and that is traded.")]
+Resample = Annotated[
+    str, typer.Option(help="Bar length to make of finer candles of --data: 15m. They may have any that divides it.")
 ]
 Funding = Annotated[list[str], typer.Option("--funding", help="Funding rates of a symbol: FILE or SYMBOL=FILE.")]
 Mark = Annotated[list[str], typer.Option("--mark", help="Mark price candles of a symbol: FILE or SYMBOL=FILE.")]
@@ -99,12 +116,34 @@ def matching_modes(parameters: GridConfig, intrabar: str, detailed: bool) -> tup
     return by(chosen), others
 
 
-def read_symbols(
-    data: Sequence[str], funding: Sequence[str], mark: Sequence[str], detail: Sequence[str], console: Console
-) -> list[SymbolData]:
-    """Return the files of each symbol; where none are named the sample market, with a notice."""
+class MarketFiles(NamedTuple):
+    """The files that a command names, and how their candles are read."""
+
+    data: Sequence[str] = ()
+    funding: Sequence[str] = ()
+    mark: Sequence[str] = ()
+    detail: Sequence[str] = ()
+    gaps: str = "refuse"
+    interval: str = STRATEGY_INTERVAL
+    resample: str = ""
+
+
+def read_symbols(files: MarketFiles, console: Console) -> list[SymbolData]:
+    """Return the candles of each symbol and its other files; where none are named the sample market, with a notice.
+
+    The candles are read once, here: a pipe cannot be read again.
+    """
+    data, funding, mark, detail, gaps, interval, resample = files
+    check_gaps(gaps)
     if data:
-        return pair_files(data, funding, mark, detail)
+        traded = resample or interval
+        if interval_ms(traded) != BAR_MS:
+            console.print(
+                f"[yellow]bars of {traded}: the definition is of 15m, and counts a day as 96 bars and an age from a "
+                "close 15 minutes after the open[/]"
+            )
+        pairs = pair_files(data, funding, mark, detail)
+        return [replace(one, candles=_candles(one, gaps, interval, resample)) for one in pairs]
     if funding or mark or detail:
         raise ConfigError("--funding, --mark and --detail belong to --data; give the candles too")
     console.print(f"[bold yellow]{NOTICE}[/]")
@@ -138,7 +177,27 @@ def read_feeds(
             found += late_start(feed, config)
         for notice in found:
             console.print(f"[yellow]{notice}[/]")
+    for doubt in doubts(feeds):
+        console.print(f"[yellow]{doubt}[/]")
     return feeds
+
+
+def files_read(feeds: Sequence[CandleFeed]) -> list[SymbolData]:
+    """Return what feeds have read, to make feeds of the same data again."""
+    return [SymbolData(feed.p.name, feed.candles, feed.p.funding, feed.p.mark, feed.p.detail) for feed in feeds]
+
+
+def _candles(one: SymbolData, gaps: str, interval: str, resample: str) -> CandleTable:
+    return read_candles(one.candles, interval=interval, gaps=gaps, name=one.symbol, resample=resample)
+
+
+def print_files(feeds: Sequence[CandleFeed], console: Console) -> None:
+    """Print a sentence on what was understood of each file of the feeds."""
+    for feed in feeds:
+        others = (table for table in (feed.p.funding, feed.p.mark, feed.p.detail) if table is not None and table.note)
+        for note in (feed.candles.note, *(f"{feed.p.name} {table.note}" for table in others)):
+            if note:
+                console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def late_start(feed: CandleFeed, config: GridConfig) -> list[str]:
@@ -159,10 +218,10 @@ def notices(feed: CandleFeed, known: bool = False) -> list[str]:
     if feed.candles.filled:
         texts.append(f"{feed.p.name}: {feed.candles.filled:,} missing bars were filled flat, without volume")
     if not known and not is_listed(feed.p.name):
-        market = load_market(feed.p.name)
+        market = load_market_history(feed.p.name, prices=feed.prices).at(0)
         texts.append(
-            f"{feed.p.name}: no filters known, cautious defaults are used: tick {market.tick}, lot {market.step}, "
-            f"least notional {market.min_notional}"
+            f"{feed.p.name}: no filters known: tick {market.tick:g} by the prices of the candles, and cautious "
+            f"defaults: lot {market.step}, least notional {market.min_notional}"
         )
     return texts
 
@@ -170,7 +229,7 @@ def notices(feed: CandleFeed, known: bool = False) -> list[str]:
 def pair_files(
     data: Sequence[str], funding: Sequence[str], mark: Sequence[str], detail: Sequence[str] = ()
 ) -> list[SymbolData]:
-    """Bring the files of each symbol together; the symbol is named, or the file name up to - or ."""
+    """Bring the files of each symbol together; the symbol is named, or told by the file's name."""
     candles = _by_symbol("--data", data)
     given = {"--funding": funding, "--mark": mark, "--detail": detail}
     companions = {option: _by_symbol(option, texts) for option, texts in given.items()}
@@ -203,12 +262,24 @@ def parse_time(option: str, text: str) -> date | datetime | None:
 def _by_symbol(option: str, texts: Sequence[str]) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for text in texts:
-        name, equals, rest = text.partition("=")
-        path = Path(rest) if equals else Path(text)
-        symbol = (name if equals else re.split(r"[-.]", path.name)[0]).upper()
-        if not symbol or not path.name:
+        named, path = _parted(text)
+        if not path.name:
             raise ConfigError(f"{option} {text}: expected FILE or SYMBOL=FILE")
+        symbol = named or symbol_at(path)
+        if not named and not (symbol.isalnum() and re.search("[A-Z]{2}", symbol)):
+            raise ConfigError(f"{option} {text}: its name tells no symbol; write SYMBOL={path}, such as BTCUSDT={path}")
+        symbol = exchange_symbol(symbol)
         if symbol in files:
             raise ConfigError(f"{option} {text}: {symbol} has {files[symbol]} already; write SYMBOL=FILE")
         files[symbol] = path
     return files
+
+
+def _parted(text: str) -> tuple[str, Path]:
+    """Return symbol and path of SYMBOL=FILE, an empty symbol of a FILE, in whose folders may be a = too."""
+    name, equals, rest = text.partition("=")
+    if not equals or os.path.lexists(text) or re.split(r"[/\\]", name)[-1].lower() in HIVE_KEYS:
+        return "", Path(text)
+    if not name.strip() or not rest:
+        return "", Path()
+    return name.strip(), Path(rest)

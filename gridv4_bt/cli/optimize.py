@@ -8,13 +8,32 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridv4_bt.backtest import SymbolData
 from gridv4_bt.cli.common import INTERRUPTED
-from gridv4_bt.cli.market_options import Quiet
+from gridv4_bt.cli.download import Downloads, read_market
+from gridv4_bt.cli.market_options import (
+    STRATEGY_INTERVAL,
+    CacheDir,
+    Data,
+    Funding,
+    Gaps,
+    Interval,
+    Mark,
+    MarketFiles,
+    Quiet,
+    Resample,
+    Symbols,
+    Venue,
+    parse_time,
+    print_files,
+    read_feeds,
+)
 from gridv4_bt.cli.parameter_trials import check_jobs, text
+from gridv4_bt.engine.warm_up import LONGEST_MEMORY_BARS
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.progress import shown
-from gridv4_bt.optimise.space import load_space
-from gridv4_bt.report.run_folder import check_folder
+from gridv4_bt.optimise.space import Space, Symbol, load_space
+from gridv4_bt.report.run_folder import check_folder, target_folder
 
 if TYPE_CHECKING:
     from gridv4_bt.optimise.result import SearchResult
@@ -29,12 +48,28 @@ SIGNS = {1: "[green]+[/]", 0: "[yellow]?[/]", -1: "[red]-[/]"}
 def optimize_space(
     space: Annotated[Path, typer.Option(help="What is searched, on which data, for what: a TOML file.")],
     out: Annotated[Path, typer.Option(help="Folder for the results; an interrupted search goes on in it.")],
+    data: Data = [],
+    funding: Funding = [],
+    mark: Mark = [],
+    symbol: Symbols = [],
+    exchange: Venue = "binanceusdm",
+    cache_dir: CacheDir = None,
+    gaps: Gaps = "refuse",
+    interval: Interval = STRATEGY_INTERVAL,
+    resample: Resample = "",
+    start: Annotated[
+        str, typer.Option("--from", help="First day downloaded, beside its warm-up, UTC; default: the first window's.")
+    ] = "",
+    end: Annotated[str, typer.Option("--to", help="Last day downloaded, UTC; default: the last window's.")] = "",
     jobs: Annotated[int, typer.Option(help="Processes at work at a time; 0: one for each core.")] = 0,
     cluster: Annotated[str, typer.Option(help="Dask scheduler that spreads the trials: tcp://HOST:8786.")] = "",
     trials: Annotated[int | None, typer.Option(help="In place of the space file's number.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Search for parameters, and find out whether what is found would survive.
+
+    --data or --symbol take the place of the space's symbols; one of them without candles is downloaded, for the days of
+    all windows.
 
     The same space, data and seed give the same result whatever the number of jobs or workers; an interrupted search
     that is started again ends as if it had never been.
@@ -52,8 +87,12 @@ def optimize_space(
     from gridv4_bt.optimise.search_folder import STORAGE_FILE, known_files, write_search
     from gridv4_bt.optimise.workers import Forks
 
+    out = target_folder(out)
     check_folder(out, known_files(wanted.search.finalists))
     console = Console(quiet=quiet)
+    files = MarketFiles(data, funding, mark, (), gaps, interval, resample)
+    downloads = Downloads(symbol, exchange, cache_dir)
+    wanted, given = _market_data(wanted, files, downloads, start, end, console)
     forks = Forks(count)
     workers = _cluster(cluster) if cluster else forks
 
@@ -65,7 +104,7 @@ def optimize_space(
             pass
 
     try:
-        loaded = load_data(wanted)
+        loaded = load_data(wanted, given)
         out.mkdir(parents=True, exist_ok=True)
         result = run_search(loaded, wanted.search.storage or f"sqlite:///{out / STORAGE_FILE}", workers, forks, watch)
         write_search(out, result)
@@ -76,6 +115,31 @@ def optimize_space(
         workers.close()
     print_search(result, console)
     console.print(f"written to {out}/: optimize.html, optimize.json, trials.csv and the finalists as configs")
+
+
+def _market_data(
+    space: Space, files: MarketFiles, downloads: Downloads, start: str, end: str, console: Console
+) -> tuple[Space, dict[str, SymbolData]]:
+    """Return the space with the symbols that the command names, and the data that is not in its files."""
+    first, last = parse_time("--from", start), parse_time("--to", end)
+    names = downloads.symbols or [one.name for one in space.symbols if one.candles is None]
+    named = bool(files.data or downloads.symbols)
+    if not named and not names:
+        return space, {}
+    begins, ends = ([getattr(one, side) for one in space.windows] for side in ("first", "last"))
+    if first is None and None not in begins:
+        first = min(begins)
+    if last is None and None not in ends:
+        last = max(ends)
+    if not files.data:
+        downloads = downloads._replace(symbols=names)
+    found, _ = read_market(files, downloads, first, last, LONGEST_MEMORY_BARS, None, console)
+    print_files(read_feeds(found, files.gaps, None, None, console), console)
+    if named:
+        symbols = tuple(Symbol(name=one.symbol) for one in found)
+        space = space.model_copy(update={"symbols": symbols})
+        return space, {one.symbol: one for one in found}
+    return space, dict(zip(names, found, strict=True))
 
 
 def _cluster(address: str) -> "Workers":

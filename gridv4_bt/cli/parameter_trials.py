@@ -25,7 +25,6 @@ from gridv4_bt.optimise.trials import (
     parse_axes,
     run_trials,
 )
-from gridv4_bt.report.run_folder import check_folder
 
 Optimize = Annotated[
     list[str],
@@ -36,6 +35,7 @@ Optimize = Annotated[
 Jobs = Annotated[int, typer.Option(help="Processes at work at a time; 0: one for each core.")]
 Rank = Annotated[str, typer.Option(help=f"Figure by which --optimize puts the best first: {', '.join(FIGURES)}.")]
 
+TRIAL_FILES = (TRIALS_FILE, BEST_FILE)
 #: What the table on the terminal shows beside the parameters.
 COLUMNS = ("net_return", "max_drawdown", "sharpe", "trades", "liquidations")
 HEADS = {"net_return": "return", "max_drawdown": "drawdown", "liquidations": "liq."}
@@ -71,7 +71,6 @@ def optimize(
     console: Console,
 ) -> None:
     """Run all trials, keep each as it finishes, and print the best."""
-    check_folder(folder, (TRIALS_FILE, BEST_FILE))
     total = count(axes)
     file, rows = TrialsFile(folder, axes), []
     try:

@@ -9,18 +9,26 @@ from rich.progress import track
 from rich.table import Table
 
 from gridv4_bt.cli.common import check_picture
+from gridv4_bt.cli.download import Downloads, read_market
 from gridv4_bt.cli.market_options import (
+    STRATEGY_INTERVAL,
+    CacheDir,
     Config,
     Data,
     End,
     Gaps,
+    Interval,
+    MarketFiles,
     Quiet,
+    Resample,
     Settings,
     Start,
+    Symbols,
+    Venue,
     parse_time,
+    print_files,
     print_notes,
     read_feeds,
-    read_symbols,
 )
 from gridv4_bt.config import load_config
 from gridv4_bt.core.mixture import STATES
@@ -39,7 +47,12 @@ from gridv4_bt.validation.regimes import (
 
 def show_regimes(
     data: Data = [],
+    symbol: Symbols = [],
+    exchange: Venue = "binanceusdm",
+    cache_dir: CacheDir = None,
     gaps: Gaps = "refuse",
+    interval: Interval = STRATEGY_INTERVAL,
+    resample: Resample = "",
     start: Start = "",
     end: End = "",
     config: Config = None,
@@ -56,14 +69,12 @@ def show_regimes(
         check_picture(out)
     console = Console(quiet=quiet)
     print_notes(parameters, console)
-    feeds = read_feeds(
-        read_symbols(data, [], [], [], console),
-        gaps,
-        parse_time("--from", start),
-        parse_time("--to", end),
-        console,
-        warm_up=span_warm_up(parameters.model_copy(update={"regime": "gmm"})),
-    )
+    first, last = parse_time("--from", start), parse_time("--to", end)
+    history = span_warm_up(parameters.model_copy(update={"regime": "gmm"}))
+    files = MarketFiles(data, gaps=gaps, interval=interval, resample=resample)
+    named, rules = read_market(files, Downloads(symbol, exchange, cache_dir), first, last, history, None, console)
+    feeds = read_feeds(named, gaps, first, last, console, rules is not None, warm_up=history)
+    print_files(feeds, console)
     shown = track(feeds, "filtering", console=console, transient=True, disable=quiet or not console.is_terminal)
     records = [filter_regimes(feed, parameters) for feed in shown]
     for record in records:

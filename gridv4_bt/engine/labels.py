@@ -49,6 +49,7 @@ class TradeLabel(StrEnum):
     DELEVER = "delever", REDUCED, SHARED_COLOUR, PRUNE_STEP
     MARGIN_CALL = "margin_call", REDUCED, "black", MARGIN_STEP
     LIQUIDATION = "liquidation", LIQUIDATED, "black"
+    DELISTED = "delisted", OTHER, "dimgray"
     MANUAL = "manual"
 
     number: int  #: its place in `LABELS`, which stands for it in compiled code and on the page
@@ -81,6 +82,7 @@ OFFSET = TradeLabel.OFFSET.number
 DELEVER = TradeLabel.DELEVER.number
 MARGIN_CALL = TradeLabel.MARGIN_CALL.number
 LIQUIDATION = TradeLabel.LIQUIDATION.number
+DELISTED = TradeLabel.DELISTED.number
 MANUAL = TradeLabel.MANUAL.number
 _METHODS = {label.code: label.number for label in LABELS if label.code != pruning.KEEP}
 #: Numbers of labels by the code of `prune_reason`; GRID is never read, nothing is closed at KEEP.

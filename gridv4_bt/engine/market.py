@@ -14,10 +14,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from gridv4_bt.config import JSON_LIMIT, read_settings_text
 from gridv4_bt.core.risk import Bracket
-from gridv4_bt.errors import MarketError
+from gridv4_bt.errors import ConfigError, MarketError
 
 DEFAULT = "DEFAULT"  #: packaged entry for symbols without their own; stricter than any real market known
+_MOST_DECIMALS = 12
+_COARSEST_TICK = 0.05  #: fraction of the price; real ones are below a hundredth
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,7 @@ def load_market(symbol: str, path: Path | None = None) -> Market:
 
     - a table in the shape of `markets.json`: everything; a symbol it lacks gets the DEFAULT of that file;
     - `{"as_of", "symbols": {symbol: [{notionalFloor, notionalCap, maintMarginRate, maintAmount, maxLeverage}]}}`, or
-      the exchange's answer to `/fapi/v1/leverageBracket`: the brackets;
+      the exchange's answer to `/fapi/v1/leverageBracket`, or ccxt's `fetch_leverage_tiers`: the brackets;
     - the exchange's answer to `/fapi/v1/exchangeInfo`: tick, step and minima.
 
     Raises
@@ -161,8 +167,40 @@ def load_market(symbol: str, path: Path | None = None) -> Market:
         raise MarketError(f"{path}: not a market table, bracket table or exchange answer: {error!r}") from None
 
 
-def load_market_history(symbol: str, path: Path | None = None) -> MarketHistory:
+def tick_of(prices: NDArray[np.float64]) -> float:
+    """Return the price step that recorded prices keep to: 0.01 for 100.25 and 99.5, a power of ten.
+
+    Where they keep to none, as averages do, it is a millionth of the price's decade.
+    """
+    seen = np.unique(prices)
+    for decimals in range(_MOST_DECIMALS + 1):
+        if (np.round(seen, decimals) == seen).all():
+            return float(f"1e-{decimals}")
+    return float(f"1e{math.floor(math.log10(float(np.median(seen)))) - 6}")
+
+
+def check_tick(market: Market, price: float) -> None:
+    """Refuse a price step that is as coarse as the price, at which no level of a grid could rest.
+
+    Raises
+    ------
+    MarketError
+        Names the cure.
+    """
+    if market.tick > _COARSEST_TICK * price:
+        raise MarketError(
+            f"{market.symbol}: its tick {market.tick:g} is too coarse for a price of {price:.6g}: the symbol or the "
+            "unit of the prices is wrong. Name the right symbol, or give its filters with --brackets."
+        )
+
+
+def load_market_history(
+    symbol: str, path: Path | None = None, prices: NDArray[np.float64] | None = None
+) -> MarketHistory:
     """Return a symbol's rules by date.
+
+    A symbol that neither a file nor the packaged table knows gets the DEFAULT, with the tick that the recorded
+    `prices` keep to.
 
     A history file is `{"symbols": {symbol: [{"first_seen": ISO 8601, "tiers": [...], "tick", "step", "min_qty",
     "min_notional"}]}}`: each entry holds what changed at that time (without a zone: UTC). Before the first entry with
@@ -176,6 +214,9 @@ def load_market_history(symbol: str, path: Path | None = None) -> MarketHistory:
     """
     market = load_market(symbol)
     if path is None:
+        if prices is not None and not is_listed(symbol):
+            as_of = f"filters by the candles' prices, and {market.as_of.removeprefix('filters ')}"
+            market = replace(market, tick=tick_of(prices), as_of=as_of)
         return MarketHistory(((0, market),))
     content = _read_json(path)
     if not _is_history(content, market.symbol):
@@ -208,9 +249,11 @@ def _packaged_table() -> dict[str, Any]:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise MarketError(f"{path}: cannot be read as JSON: {error}") from None
+        return json.loads(read_settings_text(Path(path), "JSON", JSON_LIMIT))
+    except ConfigError as error:
+        raise MarketError(str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise MarketError(f"{path}: cannot be read as JSON: {' '.join(str(error).split())[:200]}") from None
 
 
 def _find(name: str, symbols: dict[str, Any]) -> Any:
@@ -223,6 +266,8 @@ def _updated(market: Market, content: Any) -> Market:
     """Return a market with the rules of a file of any known shape."""
     if isinstance(content, dict) and "brackets" in content:  # the exchange's answer for a single symbol
         content = [content]
+    if isinstance(content, dict) and "symbols" not in content:
+        return _with_brackets(market, _ccxt_tiers(market.symbol, content), "undated, ccxt's leverage tiers")
     if isinstance(content, list):
         answers = {entry["symbol"]: entry["brackets"] for entry in content}
         return _with_brackets(market, _find(market.symbol, answers), "undated, leverageBracket answer")
@@ -237,6 +282,32 @@ def _updated(market: Market, content: Any) -> Market:
     if any("first_seen" in tier for tier in tiers):
         raise MarketError("is a history of rules by date; a single table is needed here")
     return _with_brackets(market, tiers, str(content.get("as_of", "undated")))
+
+
+def _ccxt_tiers(name: str, content: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a symbol's tiers of ccxt's `fetch_leverage_tiers`, as freqtrade keeps them, named as in dated files.
+
+    The maintenance amount, which ccxt keeps in the exchange's own answer alone, follows from floors and rates.
+    """
+    if not content or not all(isinstance(tiers, list) and ":" in symbol for symbol, tiers in content.items()):
+        reason = content.get("msg") or content.get("message") or "it names no symbols"
+        raise MarketError(f"not a market table, bracket table or exchange answer: {reason}")
+    tiers = _find(name, {exchange_symbol(symbol): tiers for symbol, tiers in content.items()})
+    found, rate, amount = [], 0.0, 0.0
+    for tier in sorted(tiers, key=lambda one: float(one["minNotional"])):
+        floor, own = float(tier["minNotional"]), float(tier["maintenanceMarginRate"])
+        amount += floor * (own - rate)
+        rate = own
+        found.append(
+            {
+                "notionalFloor": floor,
+                "notionalCap": tier["maxNotional"],
+                "maintMarginRate": own,
+                "maintAmount": amount,
+                "maxLeverage": tier["maxLeverage"],
+            }
+        )
+    return found
 
 
 def _market_from_table(name: str, table: dict[str, Any]) -> Market:

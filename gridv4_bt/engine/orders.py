@@ -187,6 +187,12 @@ class SingleOrders:
             self.alive.remove(order)
             self._owner.cancelled(order)
 
+    def cancel(self, book: Book) -> None:
+        """Cancel the open orders of a symbol."""
+        for order in [order for order in self.alive if order.symbol == book.symbol]:
+            self.alive.remove(order)
+            self._owner.cancelled(order)
+
     def fill_market_orders(self, book: Book) -> None:
         """Fill market orders at the open (phase 2)."""
         for order in self._of(book, OrderType.MARKET):

@@ -15,6 +15,7 @@ from feeds.candles import CandleFeed
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.warm_up import LONGEST_MEMORY_BARS
+from gridv4_bt.errors import DataError
 from gridv4_bt.optimise.cerebro import compile_rules
 from gridv4_bt.optimise.figures import Evaluation, of_run
 from gridv4_bt.optimise.space import Space
@@ -63,8 +64,10 @@ class BacktraderMarket:
         return {name: value for name, value in vars(self).items() if name != "feed"}
 
 
-def load_symbols(space: Space) -> tuple[list[SymbolData], str]:
+def load_symbols(space: Space, given: Mapping[str, SymbolData]) -> tuple[list[SymbolData], str]:
     """Read and check all files once; return them, and a name for their content.
+
+    `given` is the data of symbols, by their name, that is not in the space's files.
 
     Raises
     ------
@@ -73,7 +76,10 @@ def load_symbols(space: Space) -> tuple[list[SymbolData], str]:
     """
     loaded, digest = [], hashlib.sha256(_WARMED_UP)
     for symbol in space.symbols:
-        [feed] = make_feeds([SymbolData(symbol.name, symbol.candles, symbol.funding, symbol.mark)])
+        own = SymbolData(symbol.name, symbol.candles, symbol.funding, symbol.mark)
+        if symbol.candles is None and symbol.name not in given:
+            raise DataError(f"{symbol.name}: the space names no candles of it. Name them, or give them with --data.")
+        [feed] = make_feeds([given.get(symbol.name, own)])
         loaded.append(SymbolData(symbol.name, feed.candles, feed.p.funding, feed.p.mark))
         for table in (feed.candles, feed.p.funding, feed.p.mark):
             for column in ("time", "open", "high", "low", "close", "volume", "rate"):

@@ -57,15 +57,17 @@ class LoadedSpace:
     data: str  #: a name for the data's content
 
 
-def load_data(space: Space) -> LoadedSpace:
+def load_data(space: Space, given: Mapping[str, SymbolData] | None = None) -> LoadedSpace:
     """Read the data of a space, and check that its windows and folds lie within.
+
+    `given` is the data of symbols, by their name, that is not in the space's files.
 
     Raises
     ------
     ConfigError, DataError
         They do not, or a file cannot be trusted.
     """
-    symbols, data = load_symbols(space)
+    symbols, data = load_symbols(space, given or {})
     for scheme in SCHEMES:
         folds_of(space, symbols, scheme)
     for market in make_markets(space, symbols, space.windows, "backtrader").values():

@@ -6,14 +6,13 @@ import hashlib
 import json
 import math
 import re
-import tomllib
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from gridv4_bt.config import GridConfig, check_parameter
+from gridv4_bt.config import GridConfig, check_parameter, read_toml
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.figures import FIGURES, Figures
 
@@ -25,10 +24,10 @@ class _Table(BaseModel):
 
 
 class Symbol(_Table):
-    """A perpetual and its files, relative to the space file."""
+    """A perpetual and its files, relative to the space file; without candles they are downloaded."""
 
     name: str = Field(min_length=1)
-    candles: Path
+    candles: Path | None = None
     funding: Path | None = None
     mark: Path | None = None
 
@@ -259,12 +258,7 @@ def load_space(path: Path) -> Space:
     ConfigError
         Naming each field that is wrong, and why.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML ({error})") from None
+    content = read_toml(path)
     try:
         space = Space(**content)
     except ValidationError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -90,17 +91,19 @@ class Search:
 
     def __init__(self, space: Space, markets: Markets, storage: str | None, name: str, data: str) -> None:
         self.space, self.markets = space, markets
+        shown = without_password(storage, storage or "memory")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
             self.study = optuna.create_study(
                 storage=_opened(storage), study_name=name, directions=directions(space), load_if_exists=True
             )
         except Exception as error:  # SQLAlchemy's, the driver's, Optuna's
-            raise ConfigError(f"storage {storage}: cannot be used ({str(error).splitlines()[0]})") from None
+            reason = without_password(storage, (str(error).splitlines() or [type(error).__name__])[0])
+            raise ConfigError(f"storage {shown}: cannot be used ({reason})") from None
         known, fingerprint = self.study.user_attrs.get(_SPACE), space.fingerprint(data)
         if known not in (None, fingerprint):
             raise ConfigError(
-                f"storage {storage}: {name} holds trials of another space, seed or data; give another --out or storage"
+                f"storage {shown}: {name} holds trials of another space, seed or data; give another --out or storage"
             )
         self.study.set_user_attr(_SPACE, fingerprint)
         self._distributions = distributions(space)
@@ -154,6 +157,21 @@ class Search:
                 system_attrs=notes,
             )
         self.study.add_trial(kept)
+
+
+def without_password(storage: str | None, text: str) -> str:
+    """Return a text without the password of a storage's URL, in whatever form it stands there."""
+    if "@" not in (storage or "") and "password" not in (storage or "").lower():
+        return text
+    for secret in re.findall(r"://[^:/@]*:(.*)@|password=([^&]*)", str(storage), re.IGNORECASE):
+        for form in filter(None, (*secret, *map(_decoded, secret))):
+            text = text.replace(form, "***")
+    return text
+
+
+def _decoded(secret: str) -> str:
+    """Return a part of a URL without its %-codes."""
+    return re.sub(r"%([0-9a-fA-F]{2})", lambda code: chr(int(code[1], 16)), secret)
 
 
 def _opened(storage: str | None) -> RDBStorage | str | None:

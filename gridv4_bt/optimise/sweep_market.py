@@ -63,7 +63,7 @@ class SweepMarket:
             The file cannot be read or lacks the symbol.
         """
         symbol = feed.p.name
-        history = rules if isinstance(rules, MarketHistory) else load_market_history(symbol, rules)
+        history = rules if isinstance(rules, MarketHistory) else load_market_history(symbol, rules, feed.prices)
         run_indicators(feed, lambda data: [])  # reads its lines
         days, open_, high, low, close, volume = (
             _values(getattr(feed.lines, name)) for name in ("datetime", "open", "high", "low", "close", "volume")

@@ -19,6 +19,8 @@ from gridv4_bt.optimise.cerebro import compile_rules
 from gridv4_bt.optimise.figures import FIGURES, Evaluation, key_of, of_run
 from gridv4_bt.optimise.forks import Outcome, forked
 
+#: At a hundredth of a second each they take three hours.
+MOST_TRIALS = 1_000_000
 TRIALS_FILE, BEST_FILE = "trials.csv", "best.toml"
 
 Axes = Mapping[str, Sequence[Any]]
@@ -54,6 +56,7 @@ def parse_axes(specs: Sequence[str]) -> dict[str, list[Any]]:
         if len(set(values)) < len(values):
             raise ConfigError(f"--optimize {spec}: a value comes twice")
         axes[name] = values
+        _refuse_many(spec, count(axes))
     return axes
 
 
@@ -66,7 +69,19 @@ def _range(spec: str, text: str) -> list[str]:
         raise ConfigError(f"--optimize {spec}: a range is lo:hi:step, three numbers") from None
     if step <= 0 or high < low:
         raise ConfigError(f"--optimize {spec}: a range goes up from lo to hi by a step above 0")
-    return [f"{low + step * index:f}" for index in range(int((high - low) / step) + 1)]
+    try:
+        values = int((high - low) / step) + 1
+    except ArithmeticError:
+        values = MOST_TRIALS + 1
+    _refuse_many(spec, values)
+    return [f"{low + step * index:f}" for index in range(values)]
+
+
+def _refuse_many(spec: str, trials: int) -> None:
+    if trials > MOST_TRIALS:
+        raise ConfigError(
+            f"--optimize {spec}: more than {MOST_TRIALS:,} trials; take a larger step or fewer parameters"
+        )
 
 
 def _checked(spec: str, name: str, text: str) -> Any:

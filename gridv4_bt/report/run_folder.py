@@ -23,11 +23,32 @@ from gridv4_bt.record.trades import write_trades
 from gridv4_bt.report.overview import plot_overview
 from gridv4_bt.report.page import write_report
 
-RUN_FILES = ("summary.json", "trades.csv", "equity.csv", "returns.csv", "config.toml", "overview.png", "report.html")
+SUMMARY_FILE = "summary.json"
+RUN_FILES = (SUMMARY_FILE, "trades.csv", "equity.csv", "returns.csv", "config.toml", "overview.png", "report.html")
 
 
-def check_folder(folder: Path, known: Sequence[str] = RUN_FILES) -> None:
+def target_folder(out: Path) -> Path:
+    """Return the folder that a path such as p/new/.. means.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be a path.
+    """
+    try:
+        if "\0" in str(out):
+            raise ValueError("it has a NUL byte")
+        folder = out.resolve() if ".." in out.parts or not out.name else out
+        folder.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"--out {str(out)[:200]!r}: cannot be a folder ({error}); name another") from None
+    return folder
+
+
+def check_folder(folder: Path, known: Sequence[str] = RUN_FILES, finished: str = "", *, force: bool = False) -> None:
     """Refuse a target that is a file, or a folder that holds anything but an earlier run, whose files are `known`.
+
+    An earlier run is finished if it has the file `finished`; then it is replaced only by `force`.
 
     Raises
     ------
@@ -36,6 +57,11 @@ def check_folder(folder: Path, known: Sequence[str] = RUN_FILES) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--out {folder}: is a file; name a folder")
+    above = next(one for one in (folder, *folder.parents) if one.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ConfigError(f"--out {folder}: {above} is no folder that can be written; name another")
+    if finished and not force and (folder / finished).exists():
+        raise ConfigError(f"--out {folder}: holds a finished run; name another folder, or replace it with --force")
     foreign = sorted(path.name for path in folder.glob("*") if path.name not in known) if folder.is_dir() else []
     if foreign:
         raise ConfigError(f"--out {folder}: holds other files ({foreign[0]}); name a new or empty folder")

@@ -18,12 +18,15 @@ from scripted import (
     Scripted,
     assert_conserved,
     candle_feed,
+    candle_frame,
     flat,
     new_cerebro,
     rest_entries,
 )
 
 from brokers.hedge import HedgeBroker
+from feeds.candles import CandleFeed
+from feeds.tables import read_candles
 from gridv4_bt.core.risk import Bracket
 from gridv4_bt.engine.book import Entry
 from gridv4_bt.engine.labels import TradeLabel
@@ -638,6 +641,9 @@ def test_margin_and_range_that_the_strategy_sees(run):
 # --- one wallet for several feeds and strategies
 
 
+LINES = ("open", "high", "low", "close", "volume")
+
+
 def two_feeds(first, second, **start):
     return [candle_feed(first, name="TEST"), candle_feed(second, name="OTHER", **start)]
 
@@ -697,9 +703,13 @@ def test_a_symbol_without_a_bar_counts_with_its_last_close(run):
     def buy(feed):
         return lambda strategy: strategy.buy(data=strategy.datas[feed], size=10.0)
 
-    dips = [*flat(2), (100, 100, 91, 100)]
-    falls = [*flat(4), (100, 100, 95, 95), *flat(1, 95.0)]
-    for feeds, first in ((two_feeds(dips, falls), 0), (two_feeds(falls, dips), 1)):
+    whole = read_candles(candle_frame([*flat(2), (100, 100, 91, 100), *flat(3)]))
+    dips = replace(
+        whole, **{name: getattr(whole, name)[[0, 1, 2, 5]] for name in ("time", *LINES)}
+    )  # a pause of 2 bars
+    falls = candle_frame([*flat(4), (100, 100, 95, 95), *flat(1, 95.0)])
+    for (one, other), first in (((dips, falls), 0), ((falls, dips), 1)):
+        feeds = [CandleFeed(dataname=one, name="TEST"), CandleFeed(dataname=other, name="OTHER")]
         done = run({1: buy(first), 3: buy(1 - first)}, feeds, broker=THIN)
         assert done.broker.liquidations() == 0
         assert done.broker.getvalue() == pytest.approx(done.broker.startingcash - 50.0)

@@ -5,6 +5,7 @@ import functools
 import time
 from collections import Counter
 
+import numpy as np
 import pytest
 from busy import BUSY_FILE
 
@@ -17,6 +18,7 @@ from feeds.history import load_history
 from gridv4_bt.cli import download
 from gridv4_bt.cli import live as command
 from gridv4_bt.cli.common import run_app
+from gridv4_bt.errors import ConfigError
 
 DAY = 96 * QUARTER
 JANUARY = 1_704_067_200_000
@@ -108,3 +110,35 @@ def test_a_market_that_is_another_one_is_not_gone_on_with(public, paper, tmp_pat
         assert paper("--symbol", "BTC/USDT:USDT", "--from", "2024-01-02", "--once").exit_code == 0
         result = paper("--symbol", "ETH/USDT:USDT", "--from", "2024-01-02", "--once")
     assert "belongs to other candles" in str(result.exception) and "--state-dir" in str(result.exception)
+
+
+def write_candles(path, bars=BARS):
+    rows = truth(JANUARY, bars)
+    np.savetxt(path, rows, fmt=["%d", *["%.10g"] * 5], delimiter=",")
+    return path
+
+
+def test_candles_of_a_file_are_traded_from_a_day_to_a_day(paper, tmp_path):
+    path = write_candles(tmp_path / "BTCUSDT-15m.csv")  # without names, as Binance's archive was
+    result = paper("--data", path, "--from", "2024-01-15", "--to", "2024-01-15T02:45")
+    assert result.exit_code == 0, result.output
+    with (tmp_path / "state" / "equity.csv").open() as file:
+        times = [row["time"] for row in csv.DictReader(file)]
+    assert (times[0], times[-1]) == ("2024-01-15T00:00:00Z", "2024-01-15T02:45:00Z")
+
+
+def test_files_are_for_paper_alone(tmp_path):
+    result = CliRunner().invoke(command.app, ["--symbol", "BTCUSDT", "--data", "x.csv"])
+    assert "--data and its companions are the market of --paper" in str(result.exception)
+
+
+@pytest.mark.parametrize("content", ["# cl\xe9\nOTHER=1\n".encode("latin-1"), "A=b\n".encode("utf-16")])
+def test_paper_needs_no_key_and_goes_on_with_an_env_file_in_another_encoding(tmp_path, monkeypatch, content):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "BARS_A_DAY", 4)
+    (tmp_path / ".env").write_bytes(content)
+    result = CliRunner().invoke(command.app, ["--paper", "--days", "1", "--once"])
+    assert result.exit_code == 0, result.output
+    assert ".env: is not in UTF-8" in result.output and "save it as UTF-8" in result.output
+    result = CliRunner().invoke(command.app, ["--symbol", "BTCUSDT", "--check"])
+    assert isinstance(result.exception, ConfigError) and ".env: is not in UTF-8" in str(result.exception)

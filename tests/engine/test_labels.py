@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Names that files hold; no release may change them.
 STORED = (
     "grid", "stop1", "stop2", "deviance", "oldest", "gap", "funding", "offset", "delever", "margin_call", "liquidation",
-    "manual",
+    "delisted", "manual",
 )  # fmt: skip
 
 

@@ -4,10 +4,20 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
 from gridv4_bt.core.risk import Bracket, maintenance_margin
-from gridv4_bt.engine.market import Market, MarketHistory, exchange_symbol, is_listed, load_market, load_market_history
+from gridv4_bt.engine.market import (
+    Market,
+    MarketHistory,
+    check_tick,
+    exchange_symbol,
+    is_listed,
+    load_market,
+    load_market_history,
+    tick_of,
+)
 from gridv4_bt.errors import MarketError
 
 ANSWER = [
@@ -341,3 +351,49 @@ def test_published_history_at_the_time_of_luna(shared_data):
     assert luna.brackets[3] == Bracket(1_000_000, 7_500_000, 0.025, 16_300)
     assert luna.max_leverages[0] == 125
     assert markets.at(1_790_000_000_000).brackets == load_market("BTCUSDT").brackets
+
+
+@pytest.mark.parametrize(
+    ("prices", "tick"),
+    [
+        ([100.25, 99.5], 0.01),
+        ([60_000.0, 61_234.0], 1.0),
+        ([0.0000123, 0.0000124], 1e-7),
+        ([1.23e-5, 1.2345e-5], 1e-9),
+        ([0.1 + 0.2, 0.3], 1e-7),  # an average keeps to no step: a millionth of its decade, 0.1
+    ],
+)
+def test_the_tick_of_an_unknown_symbol_is_that_of_its_prices(prices, tick):
+    assert tick_of(np.array(prices)) == tick
+    assert load_market_history("PEPEUSDT", prices=np.array(prices)).at(0).tick == tick
+
+
+def test_a_known_symbol_keeps_its_own_tick():
+    assert load_market_history("BTCUSDT", prices=np.array([1.5])).at(0) == load_market("BTCUSDT")
+
+
+def test_a_tick_as_coarse_as_the_price_is_refused():
+    market = load_market("BTCUSDT")  # tick 0.1
+    check_tick(market, 2.0)
+    with pytest.raises(MarketError, match=r"BTCUSDT: its tick 0\.1 is too coarse for a price of 1\.99"):
+        check_tick(market, 1.99)
+
+
+def test_the_leverage_tiers_of_ccxt_are_brackets(write):
+    """Amounts: 0; 0 + 50,000*(0.005 - 0.004) = 50; 50 + 250,000*(0.01 - 0.005) = 1,300."""
+    rows = [(0, 50_000, 0.004, 125), (50_000, 250_000, 0.005, 100), (250_000, 1_000_000, 0.01, 50)]
+    tiers = [
+        {"tier": number, "currency": "USDT", "minNotional": floor, "maxNotional": cap, "maintenanceMarginRate": rate,
+         "maxLeverage": leverage, "info": {"bracket": str(number)}}
+        for number, (floor, cap, rate, leverage) in enumerate(rows, 1)
+    ]  # fmt: skip
+    market = load_market("BTCUSDT", write({"ETH/USDT:USDT": [], "BTC/USDT:USDT": tiers}))
+    assert [row.amount for row in market.brackets] == pytest.approx([0.0, 50.0, 1_300.0])
+    assert market.max_leverages == (125.0, 100.0, 50.0) and market.brackets[-1].cap == 1_000_000.0
+    with pytest.raises(MarketError, match="has nothing about SOLUSDT, only about BTCUSDT, ETHUSDT"):
+        load_market("SOLUSDT", write({"ETH/USDT:USDT": [], "BTC/USDT:USDT": tiers}))
+
+
+def test_an_error_answer_in_place_of_rules_is_told(write):
+    with pytest.raises(MarketError, match="not a market table, bracket table or exchange answer: Invalid symbol"):
+        load_market("BTCUSDT", write({"code": -1121, "msg": "Invalid symbol."}))

@@ -28,6 +28,7 @@ from gridv4_bt.optimise.study import (
     returns_matrix,
     unpack_returns,
     violations,
+    without_password,
 )
 from gridv4_bt.optimise.workers import Forks
 
@@ -187,3 +188,24 @@ def test_returns_of_trials_are_aligned_at_their_last_day():
 def test_returns_are_kept_to_seven_digits():
     returns = FormulaMarket().evaluate(GridConfig()).returns
     np.testing.assert_allclose(unpack_returns(pack_returns(returns)), returns, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("storage", "text", "shown"),
+    [
+        ("postgresql://me:s3cret@host/db", "postgresql://me:s3cret@host/db: s3cret is wrong",
+         "postgresql://me:***@host/db: *** is wrong"),
+        ("mysql://me:a%40b@host/db", "mysql://me:a%40b@host/db, password a@b", "mysql://me:***@host/db, password ***"),
+        ("postgresql://host/db?user=me&password=s3cret", "?user=me&password=s3cret", "?user=me&password=***"),
+        ("sqlite:///study.db", "sqlite:///study.db", "sqlite:///study.db"),
+        (None, "memory", "memory"),
+    ],
+)  # fmt: skip
+def test_the_password_of_a_storage_is_shown_nowhere(storage, text, shown):
+    assert without_password(storage, text) == shown
+
+
+def test_a_storage_that_cannot_be_used_is_refused_without_its_password():
+    with pytest.raises(ConfigError) as refusal:
+        Search(space(), MARKETS, "nothing://me:s3cret@host/db", "test", "data")
+    assert "s3cret" not in str(refusal.value) and "me:***@host" in str(refusal.value)

@@ -209,7 +209,7 @@ def test_every_label_and_every_reason_on_real_crashes(real):
         result = both(data, config, cash, market, rules)
         labels.update(result.label_trades)
         reasons.update(result.blocked)
-    assert set(labels) == {str(label) for label in TradeLabel} - {"manual"}
+    assert set(labels) == {str(label) for label in TradeLabel} - {"manual", "delisted"}
     assert set(reasons) == {reason.name.lower() for reason in Blocked if reason != PLACED}
 
 

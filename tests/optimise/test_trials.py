@@ -177,3 +177,16 @@ def test_ctrl_c_leaves_what_is_finished(candles, tmp_path):
     assert len(finished) >= 3
     assert all(row["net_return"] and not row["error"] for row in finished)
     assert err == f"error: interrupted; {len(finished):,} of 4,901 trials are in {table}\n"
+
+
+@pytest.mark.parametrize(
+    "specs",
+    [
+        ["k=1:5:0.00000001"],
+        ["k=1:5:1e-400000"],
+        ["k=1:2:0.001", "gamma=1:2:0.001"],  # 1,001 times 1,001
+    ],
+)
+def test_more_trials_than_anyone_waits_for_are_counted_and_refused(specs):
+    with pytest.raises(ConfigError, match="more than 1,000,000 trials; take a larger step or fewer parameters"):
+        parse_axes(specs)

@@ -263,7 +263,7 @@ def test_two_symbols_in_one_wallet_do_not_know_the_future():
 def test_funding_that_begins_later_than_the_candles_can_be_cut_too():
     late = pd.DataFrame({"time": [at(160), at(192)], "rate": [0.0001, 0.0002]})
     runs = lookahead(market([STILL] * 200, funding=late), trading(), cuts=200)
-    assert [run.last for run in runs] == [at(row) for row in range(161, 199)]
+    assert [run.last for run in runs] == [at(row) for row in range(96, 199)]  # before, the rate is synthetic
     assert all(run.difference is None for run in runs)
 
 
