@@ -25,8 +25,6 @@ FIGURES: Mapping[str, bool] = {
     "liquidations": False, "max_margin_ratio": False, "min_liquidation_distance": True,
 }  # fmt: skip
 
-BARS_A_DAY = 96  #: of 15 minutes
-
 Figures = dict[str, float | None]
 
 
@@ -61,7 +59,7 @@ def of_sweep(result: SweepResult) -> Evaluation:
         "profit_factor": result.profit_factor,
         "win_rate": result.win_rate,
         "trades": result.trades,
-        "fills_per_day": result.fills / (result.bars / BARS_A_DAY),
+        "fills_per_day": result.fills / result.length_days,
         "fees": result.fees,
         "funding": result.funding,
         "maker_ratio": result.maker_executions / executions if executions else None,

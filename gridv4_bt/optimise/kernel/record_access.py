@@ -41,7 +41,8 @@ def close_fill(book, side, index, qty, price, label, fee_rate, maker):
     charge_exit(account, gross, fee, maker)
     closed_qty, closed_net = add_part(fill.closed_qty, fill.closed_net, qty, net_pnl(gross, fees, paid))
     trade = book.news[account.news]
-    trade.trade_id, trade.side, trade.label, trade.regime = fill.id, leg.sign, label, fill.regime
+    trade.place, trade.trade_id, trade.side = book.state.place, fill.id, leg.sign
+    trade.label, trade.regime = label, fill.regime
     trade.open_time, trade.close_time = fill.time, book.bar.time
     trade.qty, trade.entry, trade.exit = qty, fill.price, price
     trade.gross, trade.fees, trade.funding = gross, fees, paid
