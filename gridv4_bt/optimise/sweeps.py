@@ -73,6 +73,7 @@ class SweepResult:
     profit: float  #: sum of the net of the wins
     loss: float  #: sum of the net of the others, 0 or below
     fills: int  #: entries that filled
+    bets: int  #: that they are, see `gridv4_bt.core.bets`
     open_fills: int  #: left at the end
     label_trades: dict[str, int]  #: closings by label; a fill closed in parts has several
     label_net: dict[str, float]  #: net of the closings by label
@@ -221,7 +222,7 @@ def _result(
 
 #: What a result and the kernel's records call by the same name; those of symbols are added up.
 _OF_ACCOUNT = (
-    "wallet", "gross", "fees", "funding", "fills", "liquidations", "maker_executions", "taker_executions",
+    "wallet", "gross", "fees", "funding", "fills", "bets", "liquidations", "maker_executions", "taker_executions",
     "ambiguous_bars", "max_margin_ratio",
 )  # fmt: skip
 _OF_MEMORY = ("halts", "stops", "margin_calls", "liquidation_near")

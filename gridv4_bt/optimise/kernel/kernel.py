@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gridv4_bt.compiled import available, compiled
 from gridv4_bt.config import GridConfig
-from gridv4_bt.core import funding, grid, inventory, kelly, regime, risk
+from gridv4_bt.core import bets, funding, grid, inventory, kelly, regime, risk
 from gridv4_bt.engine import (
     account,
     book_access,
@@ -65,7 +65,7 @@ MADE_OF = (
     funding, grid, inventory, kelly, regime, risk, exits, guards, quick_price, ladder, position, leg, pruning, labels,
     margin, whole_account, phases, records, exchange, reading, decision, steps, orders,
 )  # fmt: skip
-CALLED = (account, record_access, liquidation, matching)
+CALLED = (bets, account, record_access, liquidation, matching)
 
 
 def _replaced(of_objects, of_records, names):

@@ -3,6 +3,7 @@
 They are called from many places and seldom, so they are not copied into the kernel.
 """
 
+from gridv4_bt.core.bets import begins_bet
 from gridv4_bt.engine.account import charge_entry, charge_exit
 from gridv4_bt.engine.ladder import ladder_totals, take_totals
 from gridv4_bt.engine.leg import sum_up
@@ -17,6 +18,8 @@ def open_fill(book, side, qty, price, spacing_pct):
         return
     fee = fee_of(qty, price, book.costs.maker_fee)
     charge_entry(account, fee, True)
+    if begins_bet(book.bar.time, account.bet_begun):
+        account.bets, account.bet_begun = account.bets + 1, book.bar.time
     fill = side.fills[leg.fills]
     fill.id, fill.time, fill.regime = account.fills, book.bar.time, book.state.regime
     fill.qty, fill.price, fill.spacing_pct = qty, price, spacing_pct
