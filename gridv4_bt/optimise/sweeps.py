@@ -200,7 +200,6 @@ def _result(
     known = np.flatnonzero(~np.isnan(state.days))
     symbols = tuple(_symbol_result(wallet, inputs, state, place, log) for place in range(len(wallet.markets)))
     names = [one.symbol for one in symbols]
-    first_day = int(account["first_time"]) // DAY_MS
     return SweepResult(
         config=config,
         length_days=float(account["last_time"] - account["first_time"] + BAR_MS) / DAY_MS,
@@ -211,7 +210,7 @@ def _result(
         label_net=_added([one.label_net for one in symbols]),
         blocked=_added([one.blocked for one in symbols]),
         min_liquidation_distance=min(one.min_liquidation_distance for one in symbols),
-        days=first_day + known,
+        days=account["first_day"] + known,
         equity=state.days[known],
         symbols=symbols,
         closed=[_closed_trade(names, row) for row in state.trades.tolist()] if closed else None,

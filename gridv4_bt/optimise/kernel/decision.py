@@ -1,6 +1,5 @@
 """What the strategy of a sweep does at a bar of one symbol: `GridStrategyV4.next` on the records of `state`."""
 
-from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.engine.ladder import Plan
 from gridv4_bt.optimise.kernel.reading import hear, log_equity, look_at_legs, read_bar
 from gridv4_bt.optimise.kernel.state import OrdersRecords
@@ -41,6 +40,6 @@ def decide(inputs, state, books, place):
     row = state.log[min(span.first_log + symbol.row - span.first, len(state.log) - 1)]
     log_equity(account, symbol, memory, now, long, short, row)  # 11
     if account.first_time == 0:
-        account.first_time = now.time
+        account.first_time, account.first_day = now.time, memory.day
     account.last_time = now.time
-    state.days[now.time // DAY_MS - account.first_time // DAY_MS] = now.equity
+    state.days[memory.day - account.first_day] = now.equity

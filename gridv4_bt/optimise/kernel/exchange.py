@@ -45,7 +45,7 @@ def take_bar(inputs, account, symbol, bars, place):
     """Move a symbol on to its next bar, and to the rules in force at it."""
     row = symbol.next
     symbol.row, symbol.next = row, row + 1
-    bars[place] = inputs.bars[row]
+    copy_bar(inputs.bars[row], bars[place])
     symbol.sigma = inputs.sigma[row]
     span = inputs.spans[place]
     while symbol.rule + 1 < span.end_rule and inputs.rules[symbol.rule + 1].time <= bars[place].time:
@@ -56,6 +56,13 @@ def obey(inputs, account, symbol, rule):
     """Obey a row of the rules from now on."""
     account.range_stale, symbol.rule = 1, rule
     symbol.first_bracket, symbol.end_bracket = inputs.rules[rule].first, inputs.rules[rule].end
+
+
+def copy_bar(bar, to):
+    """Copy a bar, number by number: a record as a whole would be copied byte by byte."""
+    to.time, to.open, to.high, to.low, to.close = bar.time, bar.open, bar.high, bar.low, bar.close
+    to.volume, to.mark = bar.volume, bar.mark
+    to.mark_low, to.mark_high, to.mark_close = bar.mark_low, bar.mark_high, bar.mark_close
 
 
 def stand_still(bar):
