@@ -1,11 +1,12 @@
 """Random parameter sets in Backtrader, in the compiled kernel and live: three ways that must trade the same.
 
-python tests/parity_fuzz.py --sets 300 --live 20 --cut 20 --seed 2
+python tests/parity_fuzz.py --sets 300 --wallets 30 --live 20 --cut 20 --seed 2
 
 A set is run in Backtrader and in the kernel over the same bars of a real market (the busy one where there is none) and
-compared to the last bit. The first sets are traded live too: three symbols in one wallet, through the real ccxt
-client at the local exchange, against the backtest of all three. Then runs are repeated on data that ends early: with
-every number of the definition moved at once, and with each of them alone.
+compared to the last bit; then sets over several symbols that share one wallet, and sets close to the busy preset over
+years of five symbols (`--years`). The first sets are traded live too: three symbols in one wallet, through the real
+ccxt client at the local exchange, against the backtest of all three. Then runs are repeated on data that ends early:
+with every number of the definition moved at once, and with each of them alone.
 """
 
 import argparse
@@ -15,8 +16,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a program, it takes the code of this checkout
 
@@ -25,14 +28,18 @@ import random_sets
 from busy import busy
 from random_sets import BAR, CRASHES, DEFINED, SYMBOLS, Stretch, moved_set, random_data, random_set
 from same_runs import assert_same
+from wallets import REAL, UNFUNDED, shifted_symbols, with_holes
 
-from gridv4_bt.backtest import make_cerebro, make_feeds, run
+from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.config import GridConfig
+from gridv4_bt.engine.market import MarketHistory, load_market_history
 from gridv4_bt.engine.warm_up import history_bars
 from gridv4_bt.metrics.recorder import SymbolRecord
-from gridv4_bt.sweep import SweepMarket, sweep
+from gridv4_bt.sweep import SweepMarket, SweepWallet, sweep
 from gridv4_bt.validation.bias import CutRun, lookahead, tables
 
+FIRST_YEAR = pd.Timestamp("2022-01-01", tz="UTC")
+YEAR_BARS = 35_040
 LIVE_BARS = 120
 LIVE_CASH = 10_000.0
 
@@ -83,6 +90,57 @@ def compare_kernel(seed: int, number: int, compared: Compared, **fixed: object) 
     rules = random_sets.rules()
     [result] = sweep(SweepMarket.of(make_feeds([data])[0], rules), [config], cash, log=True, closed=True)
     reference = run(make_cerebro(make_feeds([data]), config, cash, rules))
+    compared.add(config, reference.records, reference.summary)
+    assert_same(result, reference)
+
+
+def compare_wallet(seed: int, number: int, compared: Compared, **fixed: object) -> None:
+    """Run a set over several symbols in one wallet in both; raise AssertionError where they differ."""
+    draw = draw_of(seed, number)
+    config = random_set(draw, leverage=draw.choice((1, 3, 5, 10)), **fixed)
+    data = shifted_symbols(draw.randint(2, 20), draw.randint(600, 2_400), draw)
+    if draw.random() < 0.3:
+        data = [with_holes(one, draw, 5, 60) for one in data]
+    _compare_wallet(data, config, draw.choice((1e4, 1e5, 1e6)), compared)
+
+
+def compare_years(seed: int, number: int, compared: Compared) -> None:
+    """Run a set close to the busy preset over three years of five symbols in one wallet in both."""
+    draw = draw_of(seed, number)
+    config, data = near_busy(draw), []
+    for symbol in REAL:  # their data begin and end up to a month apart
+        late, early = (draw.randrange(3_000) for _ in range(2))
+        one = Stretch(symbol, FIRST_YEAR + BAR * late, 3 * YEAR_BARS - late - early).data()
+        data.append(replace(one, funding=None) if symbol in UNFUNDED else one)
+    dated = {symbol: load_market_history(symbol, random_sets.rules()) for symbol in SYMBOLS}
+    _compare_wallet(data, config, 1e5, compared, dated)
+
+
+def near_busy(draw: random.Random) -> GridConfig:
+    """Return the busy preset with what a search varies."""
+    stop = draw.uniform(3.0, 8.0)
+    return busy(
+        regime=draw.choice(("kama", "kama", "none")), k=draw.uniform(1.0, 4.0), floor_pct=draw.uniform(0.004, 0.015),
+        levels=draw.randint(4, 15), gamma=draw.uniform(0.5, 10.0), kappa=draw.uniform(50.0, 2_000.0),
+        order_pct=draw.uniform(0.01, 0.1), stop1_atr=stop, stop2_atr=stop * draw.uniform(1.2, 2.0),
+        var_pct=draw.uniform(0.02, 0.3), trend_slope=draw.uniform(0.02, 0.1), leverage=draw.choice((3, 5, 10)),
+        deviance_atr=draw.choice((0.0, 3.0, 5.0)), max_age_hours=draw.choice((0.0, 12.0, 24.0)),
+    )  # fmt: skip
+
+
+def _compare_wallet(
+    data: list[SymbolData],
+    config: GridConfig,
+    cash: float,
+    compared: Compared,
+    dated: Mapping[str, MarketHistory] = MappingProxyType({}),
+) -> None:
+    markets = {one.symbol: dated.get(one.symbol) or load_market_history(one.symbol) for one in data}
+    wallet = SweepWallet.of([SweepMarket.of(feed, markets[feed.p.name]) for feed in make_feeds(data)])
+    [result] = sweep(wallet, [config], cash, log=True, closed=True)
+    cerebro = make_cerebro(make_feeds(data), config, cash)
+    cerebro.broker.p.markets = markets
+    reference = run(cerebro)
     compared.add(config, reference.records, reference.summary)
     assert_same(result, reference)
 
@@ -160,6 +218,8 @@ def rerun_all(seed: int, sets: int) -> bool:
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--sets", type=int, default=300)
+    options.add_argument("--wallets", type=int, default=30, help="how many over several symbols in one wallet")
+    options.add_argument("--years", type=int, default=0, help="how many over three years of five symbols")
     options.add_argument("--live", type=int, default=20, help="how many of them are traded live too")
     options.add_argument("--cut", type=int, default=20, help="how many sets are run again on cut data")
     options.add_argument("--first", type=int, default=0, help="number of the first set")
@@ -167,7 +227,12 @@ def main() -> int:
     given = options.parse_args()
     logging.getLogger("gridv4.live").setLevel(logging.CRITICAL)  # refusals of post-only orders are part of it
     failed = False
-    for name, compare, count in (("kernel", compare_kernel, given.sets), ("live", compare_live, given.live)):
+    for name, compare, count in (
+        ("kernel", compare_kernel, given.sets),
+        ("kernel, several symbols in one wallet", compare_wallet, given.wallets),
+        ("kernel, years of five symbols in one wallet", compare_years, given.years),
+        ("live", compare_live, given.live),
+    ):
         if not count:
             continue
         began, compared = time.perf_counter(), Compared()

@@ -1,12 +1,13 @@
 """A sweep's result is that of the run in Backtrader, to the last bit."""
 
 import numpy as np
+import pytest
 
 from gridv4_bt.backtest import RunResult
 from gridv4_bt.core.sums import plain_sum
-from gridv4_bt.metrics.summary import daily_returns
+from gridv4_bt.metrics.summary import daily_returns, wallet_curve
 from gridv4_bt.metrics.trading import whole_trades
-from gridv4_bt.sweep import SweepResult
+from gridv4_bt.sweep import SweepResult, SymbolResult
 
 #: Summary keys that a result has by the same name.
 FIGURES = (
@@ -16,26 +17,35 @@ FIGURES = (
 
 
 def assert_same(result: SweepResult, reference: RunResult) -> None:
-    """All closed trades in every field, the row of every bar, all counts: to the last bit."""
-    [record], summary = reference.records, reference.summary
-    assert result.closed == record.trades
-    np.testing.assert_array_equal(result.log, record.log)
-    assert {name: getattr(result, name) for name in FIGURES} == {name: summary[name] for name in FIGURES}
+    """All closed trades in every field, the row of every bar of every symbol, all counts: to the last bit."""
+    records, summary = reference.records, reference.summary
+    assert [one.symbol for one in result.symbols] == [record.symbol for record in records]
+    for one, record in zip(result.symbols, records, strict=True):
+        assert [trade for trade in result.closed if trade.symbol == one.symbol] == record.trades
+        np.testing.assert_array_equal(one.log, record.log)
+        assert_counts_bullets(one, record)
+        assert one.blocked == record.blocked
+        assert one.liquidation_near == record.warnings.get("liquidation_near", 0)
+        assert one.min_liquidation_distance == record.min_liquidation_distance
+        assert (one.halts, one.stops, one.margin_calls) == (record.halts, record.stops, record.margin_calls)
+    figures = {name: summary[name] for name in FIGURES}
+    if len(records) > 1:  # a sum of the symbols' sums, not one over all trades
+        assert (result.profit_factor or 0.0) == pytest.approx(figures.pop("profit_factor") or 0.0, rel=1e-12)
+    assert {name: getattr(result, name) for name in figures} == figures
     assert result.label_trades == {label: group["trades"] for label, group in summary["by_label"].items()}
-    assert_counts_bullets(result, record)
-    assert result.blocked == record.blocked
-    assert result.liquidation_near == record.warnings.get("liquidation_near", 0)
-    assert result.min_liquidation_distance == record.min_liquidation_distance
     executions = result.maker_executions + result.taker_executions
     assert (result.maker_executions / executions if executions else None) == summary["maker_ratio"]
-    assert result.fills == len({trade.trade_id for trade in record.trades} | {fill.id for _, fill in record.open_fills})
+    ids = {trade.trade_id for record in records for trade in record.trades}
+    assert result.fills == len(ids | {fill.id for record in records for _, fill in record.open_fills})
     assert result.bars_in_market / result.bars == summary["time_in_market"]
-    days, returns = daily_returns(record.column("time"), record.column("equity"), result.start_equity)
+    assert result.max_margin_ratio == summary["max_margin_ratio"]
+    assert result.fills / result.length_days == summary["activity"]["fills_per_day"]
+    days, returns = daily_returns(*wallet_curve(records), result.start_equity)
     np.testing.assert_array_equal(result.days, days)
     np.testing.assert_array_equal(result.daily_returns, returns)
 
 
-def assert_counts_bullets(result: SweepResult, record) -> None:
+def assert_counts_bullets(result: SymbolResult, record) -> None:
     """The counts and Kelly's returns against the closings alone: grouped by fill, less the fills still open."""
     still_open = {fill.id for _, fill in record.open_fills}
     nets, qtys, last = {}, {}, {}

@@ -9,7 +9,7 @@ import pytest
 from busy import BUSY_FILE
 
 from feeds.synthetic import sample_market
-from gridv4_bt.__main__ import main
+from gridv4_bt.__main__ import COMMANDS, main
 from strategies.grid_v4 import GridStrategyV4
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,6 +53,28 @@ def test_installing_provides_the_command():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     assert "gridv4 = gridv4_bt.__main__:main" in setup["options.entry_points"]["console_scripts"].splitlines()
+
+
+def test_help_lists_every_command_and_loads_none_of_their_libraries():
+    code = "import sys\nfrom gridv4_bt.__main__ import main\nsys.argv[1:] = ['--help']\n"
+    code += "try: main()\nexcept SystemExit: pass\n"
+    heavy = "('backtrader', 'ccxt', 'matplotlib', 'numba', 'numpy', 'pandas', 'aiohttp')"
+    check = f"print('loaded:', [name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code + check], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    listed = [line.split()[0] for line in done.stdout.partition("Commands:")[2].splitlines() if line.startswith("  ")]
+    assert listed == list(COMMANDS)
+    assert done.stdout.endswith("loaded: []\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_where_the_list_says(name, gridv4):
+    code, said, _ = gridv4(name, "--help")
+    assert code == 0 and said.startswith(f"Usage: gridv4 {name} ")
+
+
+def test_an_unknown_command_is_bad_input(gridv4):
+    code, _, error = gridv4("nonsense")
+    assert code == 2 and "nonsense" in error
 
 
 def test_the_package_runs_as_the_command():

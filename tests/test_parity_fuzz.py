@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 import random_sets
-from parity_fuzz import Compared, compare_cuts, compare_kernel, compare_live, random_set
+from parity_fuzz import Compared, compare_cuts, compare_kernel, compare_live, compare_wallet, random_set
 from random_sets import CHOICES, DEFINED, MULTIPLES, RANGES, moved_set
 
 from gridv4_bt.config import GridConfig
@@ -41,6 +41,14 @@ def test_random_sets_are_the_same_in_backtrader_and_in_the_kernel(markets):
         compare_kernel(SEED, number, compared, regime=("kama", "none")[number % 3 == 2])
     assert compared.sets == 12 and compared.fills > 300
     assert len(compared.closings) > 6
+
+
+def test_random_sets_over_several_symbols_in_one_wallet_are_the_same_in_both(markets):
+    pytest.importorskip("numba")
+    compared = Compared()
+    for number in range(2):
+        compare_wallet(SEED, number, compared)
+    assert compared.fills > 20
 
 
 def test_a_random_set_is_the_same_live(markets):

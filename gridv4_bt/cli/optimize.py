@@ -158,7 +158,7 @@ def print_search(result: "SearchResult", console: Console) -> None:
         for head in COLUMNS.values():
             table.add_column(head, justify="right")
         for cell, figures in finalist.figures.items():
-            seen = "not searched" if cell.partition(" in ")[2] in finalist.tests else "searched"
+            seen = "searched" if finalist.is_searched(cell) else "not searched"
             table.add_row(cell, seen, *(text(name, figures[name]) for name in COLUMNS))
         console.print(table)
     for check in result.verdict.checks:

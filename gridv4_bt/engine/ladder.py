@@ -53,6 +53,14 @@ VAR = int(Blocked.VAR)
 REGIME = int(Blocked.REGIME)
 
 
+def skew_centre(
+    mid: float, sigma: float, position: float, max_position: float, gamma: float, horizon: float
+) -> tuple[float, float]:
+    """Return normalized inventory, and reservation price minus mid in price units; see `centre_grid`."""
+    q = normalized_inventory(position, max_position)
+    return q, reservation_price(mid, q, gamma / mid, sigma * mid, horizon) - mid
+
+
 def centre_grid(
     mid: float, sigma: float, position: float, max_position: float, gamma: float, kappa: float, horizon: float
 ) -> tuple[float, float, float]:
@@ -61,10 +69,8 @@ def centre_grid(
     `sigma` is per bar and dimensionless, `gamma` and `kappa` are dimensionless: scaled by the price they fit
     every symbol. `position` and `max_position` are base units.
     """
-    q = normalized_inventory(position, max_position)
-    absolute = sigma * mid
-    shift = reservation_price(mid, q, gamma / mid, absolute, horizon) - mid
-    return q, shift, 0.5 * optimal_spread(gamma / mid, absolute, horizon, kappa / mid)
+    q, shift = skew_centre(mid, sigma, position, max_position, gamma, horizon)
+    return q, shift, 0.5 * optimal_spread(gamma / mid, sigma * mid, horizon, kappa / mid)
 
 
 def order_price(side_sign: int, raw: float, tick: float, nudge_pct: float = ROUND_NUMBER_PCT) -> float:
@@ -76,6 +82,17 @@ def order_price(side_sign: int, raw: float, tick: float, nudge_pct: float = ROUN
     price = nudge_round_number(raw, side_sign > 0, nudge_pct)
     down = side_sign > 0 if price == raw else price < raw
     return round_down(price, tick) if down else round_up(price, tick)
+
+
+def wanted_price(
+    side_sign: int, centre: float, spacing_pct: float, i: int, estimate: float, tick: float, nudge_pct: float
+) -> float:
+    """Return the price of the order of a side's level i + 1, whose own price is known to a hair; 0 for none."""
+    price = quick_order_price(side_sign, estimate, tick, nudge_pct) if estimate > 0.0 else 0.0
+    if price == 0.0:
+        raw = level_price(centre, spacing_pct, -side_sign * (i + 1))
+        price = order_price(side_sign, raw, tick, nudge_pct) if raw > 0.0 else 0.0
+    return price
 
 
 def rests_already(prices: Sequence[float], end: int, price: float) -> bool:
@@ -125,6 +142,19 @@ def reach_reason(side_sign: int, price: float, last_price: float, edge: float) -
     if side_sign * (last_price - price) <= 0.0:
         return CROSSES
     if side_sign * (edge - price) < 0.0:
+        return INSIDE_SPREAD
+    return PLACED
+
+
+def sure_reach_reason(side_sign: int, estimate: float, margin: float, last_price: float, edge: float) -> int:
+    """Return the `reach_reason` of every price within a margin of an estimate; PLACED where it may be another one.
+
+    `margin` is above 0 and below `estimate`.
+    """
+    ahead = side_sign * (last_price - estimate)
+    if ahead < -margin:
+        return CROSSES
+    if ahead > margin and side_sign * (edge - estimate) < -margin:
         return INSIDE_SPREAD
     return PLACED
 
@@ -221,15 +251,17 @@ def plan_side(
     changes = 0
     estimate = centre
     growth = 1.0 / (1.0 + spacing_pct) if side_sign > 0 else 1.0 + spacing_pct
+    # No order lies farther from its level's estimate: a tick, a nudge and some noise.
+    margin_pct, margin_ticks = 1.1 * nudge_pct + 1e-9, 1.1 * tick
     for i in range(levels):
         estimate *= growth
-        price = quick_order_price(side_sign, estimate, tick, nudge_pct) if estimate > 0.0 else 0.0
-        if price == 0.0:
-            raw = level_price(centre, spacing_pct, -side_sign * (i + 1))
-            price = order_price(side_sign, raw, tick, nudge_pct) if raw > 0.0 else 0.0
-        # A skew that takes the centre below zero, or a tick too coarse for the level, leaves no price.
-        code = reach_reason(side_sign, price, last_price, edge) if price > 0.0 else CROSSES
-        qty = 0.0
+        margin = margin_pct * estimate + margin_ticks
+        code = sure_reach_reason(side_sign, estimate, margin, last_price, edge) if estimate > margin else PLACED
+        price = qty = 0.0
+        if code == PLACED:
+            price = wanted_price(side_sign, centre, spacing_pct, i, estimate, tick, nudge_pct)
+            # A skew that takes the centre below zero, or a tick too coarse for the level, leaves no price.
+            code = reach_reason(side_sign, price, last_price, edge) if price > 0.0 else CROSSES
         if code == PLACED:
             code = surroundings_reason(price, spacing_pct, taken, fills, count)
         if code == PLACED:
@@ -268,10 +300,13 @@ def plan_ladder(
     A side whose leg is blocked keeps what rests. The inventory and its shift of the centre are noted in `now`.
     """
     limit = p.max_inventory * now.equity
-    q, shift, half_spread = centre_grid(
-        now.close, now.sigma, long.leg.qty - short.leg.qty, limit / now.close, p.gamma, p.kappa, p.horizon
-    )
-    now.q, now.shift = q, shift
+    position, half_spread = long.leg.qty - short.leg.qty, 0.0
+    if long.leg.blocked == PLACED or short.leg.blocked == PLACED:
+        now.q, now.shift, half_spread = centre_grid(
+            now.close, now.sigma, position, limit / now.close, p.gamma, p.kappa, p.horizon
+        )
+    else:  # no level needs the spread, whose logarithm takes as long as three levels
+        now.q, now.shift = skew_centre(now.close, now.sigma, position, limit / now.close, p.gamma, p.horizon)
     changed = 0
     if long.leg.blocked == PLACED:
         layout = lay_out(1, p, memory, now, long.leg, limit, half_spread)

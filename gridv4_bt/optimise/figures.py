@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,28 +11,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridv4_bt.backtest import RunResult
+from gridv4_bt.core.bets import count_bets
 from gridv4_bt.metrics.performance import annual_return, calmar, sharpe, sortino
 from gridv4_bt.metrics.summary import daily_returns, finite, wallet_curve
+from gridv4_bt.record.run_record import SymbolRecord
 
 if TYPE_CHECKING:
     from gridv4_bt.optimise.sweeps import SweepResult
 
-#: Names of ``summary.json``, and whether more is better. Ratios that are not defined are None.
+#: Names of ``summary.json``, and the number of independent bets; whether more is better. None: a ratio is not defined.
 FIGURES: Mapping[str, bool] = {
     "net_return": True, "annual_return": True, "sharpe": True, "sortino": True, "calmar": True, "max_drawdown": False,
-    "profit_factor": True, "win_rate": True, "trades": True, "fills_per_day": True, "fees": False, "funding": False,
-    "maker_ratio": True, "time_in_market": False, "halts": False, "stops": False, "margin_calls": False,
-    "liquidations": False, "max_margin_ratio": False, "min_liquidation_distance": True,
+    "profit_factor": True, "win_rate": True, "trades": True, "bets": True, "fills_per_day": True, "fees": False,
+    "funding": False, "maker_ratio": True, "time_in_market": False, "halts": False, "stops": False,
+    "margin_calls": False, "liquidations": False, "max_margin_ratio": False, "min_liquidation_distance": True,
 }  # fmt: skip
-
-BARS_A_DAY = 96  #: of 15 minutes
 
 Figures = dict[str, float | None]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures of one parameter set on one market."""
+    """The figures of one parameter set in one wallet."""
 
     figures: Figures
     days: NDArray[np.int64]  #: UTC days traded, since 1970
@@ -41,9 +41,19 @@ class Evaluation:
 
 def of_run(result: RunResult) -> Evaluation:
     """Return the evaluation of a run in Backtrader."""
-    summary: dict[str, Any] = result.summary | {"fills_per_day": result.summary["activity"].get("fills_per_day")}
+    summary: dict[str, Any] = result.summary | {
+        "fills_per_day": result.summary["activity"].get("fills_per_day"),
+        "bets": count_bets(_fill_times(result.records)),
+    }
     days, returns = daily_returns(*wallet_curve(result.records), summary["start_equity"])
     return Evaluation({name: summary[name] for name in FIGURES}, days, returns)
+
+
+def _fill_times(records: Sequence[SymbolRecord]) -> list[int]:
+    """Return when each fill of a run came, ms."""
+    closed = {trade.trade_id: trade.open_time for record in records for trade in record.trades}
+    still_open = {fill.id: fill.time for record in records for _, fill in record.open_fills}
+    return list((closed | still_open).values())
 
 
 def of_sweep(result: SweepResult) -> Evaluation:
@@ -61,7 +71,8 @@ def of_sweep(result: SweepResult) -> Evaluation:
         "profit_factor": result.profit_factor,
         "win_rate": result.win_rate,
         "trades": result.trades,
-        "fills_per_day": result.fills / (result.bars / BARS_A_DAY),
+        "bets": result.bets,
+        "fills_per_day": result.fills / result.length_days,
         "fees": result.fees,
         "funding": result.funding,
         "maker_ratio": result.maker_executions / executions if executions else None,

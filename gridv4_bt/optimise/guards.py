@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gridv4_bt.metrics.performance import DAYS_A_YEAR
 from gridv4_bt.optimise.sampling import stepped
 from gridv4_bt.optimise.space import Objective, Parameter, Space
 from gridv4_bt.optimise.study import Trial, returns_matrix
@@ -31,6 +32,8 @@ BLOCKS, LEAST_BLOCK = 16, 10
 GOOD_PBO, BAD_PBO = 0.2, 0.5
 GOOD_SHARPE, BAD_SHARPE = 0.95, 0.5
 GOOD_PLATEAU = 0.6
+#: Below the one the mean of the bets is no more normal than they are; below the other a single one can make the result.
+GOOD_BETS, BAD_BETS = 30, 10
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class Guards:
     overfitting: Overfitting | None
     deflated_sharpe: float
     trials: int  #: that deflate it
+    bets: int  #: independent ones of the winner in the first search window, see `gridv4_bt.core.bets`
+    sharpe: float  #: of the winner there, annual
+    sharpe_error: float  #: its standard error if the bets are alike: 1 / sqrt(years)
     plateau: float | None
     neighbours: int
     interval: ReturnInterval  #: of the winner's return in the search
@@ -62,11 +68,14 @@ def measure(
     blocks = min(BLOCKS, len(matrix) // LEAST_BLOCK // 2 * 2)
     enough = blocks >= 2 and len(evaluated) >= 2
     made = len(evaluated) + space.search.tried_before
-    objective = space.objectives[0]
+    objective, window = space.objectives[0], space.search_windows[0].name
     return Guards(
         overfitting_probability(matrix, blocks) if enough else None,
         deflated_sharpe(winner.returns, [sharpe_ratio(returns) for returns in matrix.T], made),
         made,
+        sum(int(one["bets"] or 0) for cell, one in winner.figures.items() if cell.endswith(f" in {window}")),
+        sharpe_ratio(winner.returns) * math.sqrt(DAYS_A_YEAR),
+        math.sqrt(DAYS_A_YEAR / len(winner.returns)),
         plateau_score(_growing(objective, winner.objectives[0]), [_growing(objective, one) for one in neighbours]),
         len(neighbours),
         bootstrap_return(winner.returns, seed=space.search.seed),
@@ -148,6 +157,7 @@ def judge(
     guards: Guards,
     folds: Mapping[str, Sequence[FoldResult]],
     tests: Mapping[str, tuple[float, list[str]]],
+    held_out: Mapping[str, float],
     difference: float | None,
 ) -> Verdict:
     """Return the verdict: no if anything speaks against it, yes only if everything speaks for it.
@@ -156,11 +166,14 @@ def judge(
     ----------
     winner : compound return of the best trial in the first search window.
     tests : return and broken limits of the winner in each test window.
+    held_out : its return on the symbols that no search has seen, by window.
     difference : largest relative difference of its end equity between sweep and Backtrader; None: no sweep was used.
     """
     checks = [
         VerdictCheck("Did the winner pay in the search itself?", f"{winner:+.2%}", 1 if winner > 0.0 else -1),
         _test_check(tests),
+        *_held_out_checks(held_out),
+        _bets_check(guards),
     ]
     for scheme, results in folds.items():
         total = math.prod(1.0 + one.total for one in results) - 1.0
@@ -213,6 +226,26 @@ def _test_check(tests: Mapping[str, tuple[float, list[str]]]) -> VerdictCheck:
         parts.append(f"{window} {total:+.2%}" + (f", broke {'; '.join(broken)}" if broken else ""))
     good = all(total > 0.0 and not broken for total, broken in tests.values())
     return VerdictCheck(question, "; ".join(parts), 1 if good else -1)
+
+
+def _held_out_checks(held_out: Mapping[str, float]) -> list[VerdictCheck]:
+    """Return the check on symbols not searched; none where the space has no such symbol."""
+    if not held_out:
+        return []
+    answer = "; ".join(f"{window} {total:+.2%}" for window, total in held_out.items())
+    total = math.prod(1.0 + one for one in held_out.values()) - 1.0
+    good = total > 0.0 and sum(one > 0.0 for one in held_out.values()) * 2 > len(held_out)
+    question = "Did it pay on symbols that no search has seen?"
+    return [VerdictCheck(question, answer, 1 if good else -1 if total <= 0.0 else 0)]
+
+
+def _bets_check(guards: Guards) -> VerdictCheck:
+    answer = (
+        f"{guards.bets:,} bets a day or more apart; Sharpe {guards.sharpe:.2f}, give or take {guards.sharpe_error:.2f}"
+    )
+    return VerdictCheck(
+        "Are there enough independent bets to tell skill from luck?", answer, _rated(guards.bets, GOOD_BETS, BAD_BETS)
+    )
 
 
 def _overfitting_check(found: Overfitting | None) -> VerdictCheck:

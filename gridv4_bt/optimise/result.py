@@ -14,7 +14,7 @@ from gridv4_bt.config import GridConfig, make_config
 from gridv4_bt.errors import GridV4Error
 from gridv4_bt.optimise.figures import Evaluation, Figures
 from gridv4_bt.optimise.guards import Guards, Verdict, judge, measure, neighbours_of, nothing_fits
-from gridv4_bt.optimise.markets import load_symbols
+from gridv4_bt.optimise.markets import Markets, load_symbols
 from gridv4_bt.optimise.space import Limit, Space
 from gridv4_bt.optimise.study import Search, Trial, best_of, named, portfolio, violations
 from gridv4_bt.optimise.walkforward import SCHEMES, FoldResult, Watch, folds_of, make_markets, walk_forward
@@ -24,13 +24,18 @@ from gridv4_bt.optimise.workers import Values, Workers
 
 @dataclass(frozen=True)
 class Finalist:
-    """One of the best trials, run again in Backtrader on all windows, the unseen ones too."""
+    """One of the best trials, run again in Backtrader on all windows and symbols, the unseen ones too."""
 
     trial: Trial
-    figures: dict[str, Figures]  #: by ``SYMBOL in WINDOW``, of Backtrader
+    figures: dict[str, Figures]  #: by ``WALLET in WINDOW``, of Backtrader
     difference: float | None  #: largest relative difference of an end equity from the sweep's; None without a sweep
-    tests: dict[str, tuple[float, list[str]]]  #: return (mean of the symbols) and broken limits by test window
+    tests: dict[str, tuple[float, list[str]]]  #: return (mean of the wallets) and broken limits by test window
+    held_out: dict[str, float]  #: return (mean of the wallets) of the test symbols, by window
     curves: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]  #: days and daily returns by window
+
+    def is_searched(self, cell: str) -> bool:
+        """Return whether the search has seen a ``WALLET in WINDOW``."""
+        return cell in self.trial.figures
 
 
 @dataclass(frozen=True)
@@ -70,9 +75,15 @@ def load_data(space: Space, given: Mapping[str, SymbolData] | None = None) -> Lo
     symbols, data = load_symbols(space, given or {})
     for scheme in SCHEMES:
         folds_of(space, symbols, scheme)
-    for market in make_markets(space, symbols, space.windows, "backtrader").values():
+    for market in _all_markets(space, symbols).values():
         market.prepare([])
     return LoadedSpace(space, symbols, data)
+
+
+def _all_markets(space: Space, symbols: Sequence[SymbolData]) -> Markets:
+    """Return the markets of all wallets in all windows for Backtrader, those of the test symbols last."""
+    seen, held_out = (make_markets(space, symbols, space.windows, "backtrader", use) for use in ("search", "test"))
+    return {**seen, **held_out}
 
 
 def run_search(loaded: LoadedSpace, storage: str, workers: Workers, checkers: Workers, watch: Watch) -> SearchResult:
@@ -104,10 +115,10 @@ def run_search(loaded: LoadedSpace, storage: str, workers: Workers, checkers: Wo
         (params, _objective(space, list(search.markets), results[index])) for index, params in enumerate(nearby)
     ]
     chosen = best[: space.search.finalists]
-    finalists = _finalists(space, chosen, make_markets(space, symbols, space.windows, "backtrader"), checkers)
+    finalists = _finalists(space, chosen, _all_markets(space, symbols), checkers)
     guards = measure(space, search.trials, best[0], [value for _, value in neighbours], folds)
     winner = finalists[0]
-    verdict = judge(float(np.prod(1.0 + best[0].returns) - 1.0), guards, folds, winner.tests, winner.difference)
+    verdict = judge(_compound(best[0].returns), guards, folds, winner.tests, winner.held_out, winner.difference)
     return SearchResult(space, search.trials, best, finalists, neighbours, folds, guards, verdict, search.study)
 
 
@@ -154,22 +165,30 @@ def _finalist(space: Space, trial: Trial, evaluations: dict[tuple[str, str], Eva
             abs(figures[cell]["net_return"] - swept["net_return"]) / (1.0 + abs(swept["net_return"]))
             for cell, swept in trial.figures.items()
         )
-    curves = {}
+    searched = {cell[0] for cell in evaluations if named([cell], [{}]).keys() <= trial.figures.keys()}
+    curves, held_out = {}, {}
     for window in space.windows:
         cells = [cell for cell in evaluations if cell[1] == window.name]
-        curves[window.name] = portfolio(cells, [evaluations[cell] for cell in cells])
+        seen = [cell for cell in cells if cell[0] in searched]
+        curves[window.name] = portfolio(seen, [evaluations[cell] for cell in seen])
+        if others := [cell for cell in cells if cell[0] not in searched]:
+            held_out[window.name] = _compound(portfolio(others, [evaluations[cell] for cell in others])[1])
     tests = {}
     for window in space.test_windows:
         # Limits hold everywhere, those of a single window only there.
         kept: list[Limit] = [limit for limit in space.limits if limit.window is None]
         broken = [
-            f"{limit.text} ({symbol})"
+            f"{limit.text} ({wallet})"
             for limit in kept
-            for (symbol, name), one in evaluations.items()
-            if name == window.name and limit.violation(one.figures[limit.figure]) > 0.0
+            for (wallet, name), one in evaluations.items()
+            if name == window.name and wallet in searched and limit.violation(one.figures[limit.figure]) > 0.0
         ]
-        tests[window.name] = (float(np.prod(1.0 + curves[window.name][1]) - 1.0), broken)
-    return Finalist(trial, figures, difference, tests, curves)
+        tests[window.name] = (_compound(curves[window.name][1]), broken)
+    return Finalist(trial, figures, difference, tests, held_out, curves)
+
+
+def _compound(returns: NDArray[np.float64]) -> float:
+    return float(np.prod(1.0 + returns) - 1.0)
 
 
 def config_of(space: Space, trial: Trial) -> GridConfig:

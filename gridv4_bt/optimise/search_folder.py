@@ -89,6 +89,9 @@ def as_json(result: SearchResult) -> dict[str, Any]:
             "overfitting_loss": guards.overfitting and guards.overfitting.loss,
             "deflated_sharpe": guards.deflated_sharpe,
             "deflated_by_trials": guards.trials,
+            "independent_bets": guards.bets,
+            "sharpe": guards.sharpe,
+            "sharpe_error": guards.sharpe_error,
             "plateau": guards.plateau,
             "neighbours": guards.neighbours,
             "return_interval": asdict(guards.interval),
@@ -105,6 +108,7 @@ def _finalist_json(finalist: Finalist) -> dict[str, Any]:
         "objectives": finalist.trial.objectives,
         "difference_to_sweep": finalist.difference,
         "tests": {name: {"return": total, "broken": broken} for name, (total, broken) in finalist.tests.items()},
+        "held_out_symbols": finalist.held_out,
         "backtrader": finalist.figures,
     }
 
@@ -138,8 +142,7 @@ def preset(result: SearchResult, finalist: Finalist) -> str:
             lines += [f"# {MARKS[check.sign]} {check.question}", f"#     {check.answer}"]
     lines += ["#", "# In Backtrader, all costs included:"]
     for cell, figures in finalist.figures.items():
-        window = cell.partition(" in ")[2]
-        seen = "not searched" if window in finalist.tests else "searched"
+        seen = "searched" if finalist.is_searched(cell) else "not searched"
         sharpe = "-" if figures["sharpe"] is None else f"{figures['sharpe']:.2f}"
         lines.append(
             f"# {cell} ({seen}): return {figures['net_return']:+.2%}, drawdown {figures['max_drawdown']:.2%}, "

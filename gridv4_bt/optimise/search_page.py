@@ -34,7 +34,7 @@ MARKS = {1: ("good", "+"), 0: ("even", "?"), -1: ("bad", "−")}
 #: Figures of the finalists' tables, and their kind.
 COLUMNS = (
     ("net_return", "percent"), ("max_drawdown", "percent"), ("sharpe", "ratio"), ("calmar", "ratio"),
-    ("fills_per_day", "ratio"), ("trades", "count"), ("liquidations", "count"),
+    ("fills_per_day", "ratio"), ("trades", "count"), ("bets", "count"), ("liquidations", "count"),
 )  # fmt: skip
 CELLS = 8  #: of a heat map along a range
 MOST_POINTS = 1_500  #: of the splits
@@ -213,7 +213,7 @@ def _finalist(place: int, finalist: Finalist) -> str:
     head = "".join(f'<th scope="col">{escape(name.replace("_", " "))}</th>' for name, _ in COLUMNS)
     rows = []
     for cell, figures in finalist.figures.items():
-        seen = "not searched" if cell.partition(" in ")[2] in finalist.tests else "searched"
+        seen = "searched" if finalist.is_searched(cell) else "not searched"
         cells = "".join(
             f'<td class="{sign_of(figures[name]) if name == "net_return" else ""}">{number(figures[name], kind)}</td>'
             for name, kind in COLUMNS
@@ -241,6 +241,8 @@ def _folds(scheme: str, folds: Sequence[FoldResult]) -> str:
 def _searched(space: Space) -> str:
     ranges = {name: _range(parameter) for name, parameter in space.parameters.items()}
     fixed = {name: _short(value) for name, value in space.fixed.items()}
+    symbols = {one.name: "searched" if one.use == "search" else "not searched" for one in space.symbols}
+    symbols["wallet"] = "one of each symbol" if space.wallet == "each" else "shared by all symbols"
     windows = {
         window.name: f"{window.first or 'the first day'} to {window.last or 'the last day'}"
         + ("" if window.use == "search" else ", not searched")
@@ -251,7 +253,14 @@ def _searched(space: Space) -> str:
         for one in space.objectives
     }
     limits = {limit.text: "everywhere" if limit.window is None else "" for limit in space.limits}
-    groups = {"Parameters": ranges, "Fixed": fixed, "Windows": windows, "Objectives": goals, "Limits": limits}
+    groups = {
+        "Symbols": symbols,
+        "Parameters": ranges,
+        "Fixed": fixed,
+        "Windows": windows,
+        "Objectives": goals,
+        "Limits": limits,
+    }
     return "".join(_pairs(title, rows) for title, rows in groups.items() if rows)
 
 

@@ -30,6 +30,7 @@ class Symbol(_Table):
     candles: Path | None = None
     funding: Path | None = None
     mark: Path | None = None
+    use: Literal["search", "test"] = "search"  #: a test symbol is seen by the finalists alone, after the search
 
 
 class DateWindow(_Table):
@@ -74,7 +75,7 @@ class Parameter(_Table):
 
 
 class Objective(_Table):
-    """A figure to optimise over all symbols and search windows."""
+    """A figure to optimise over all wallets and search windows."""
 
     figure: str
     over: Literal["mean", "worst"] = "mean"
@@ -100,7 +101,7 @@ class Objective(_Table):
 
 
 class Limit(_Table):
-    """A bound that a figure keeps in every search window of every symbol, or in one window."""
+    """A bound that a figure keeps in every search window of every wallet, or in one window."""
 
     text: str
     figure: str
@@ -168,7 +169,8 @@ class Space(_Table):
     fixed: dict[str, Any] = {}
     search: SearchSettings = SearchSettings()
     folds: Folds = Folds()
-    cash: float = Field(10_000.0, gt=0)
+    cash: float = Field(10_000.0, gt=0)  #: of each wallet at the start of each window, quote
+    wallet: Literal["each", "shared"] = "each"  #: each symbol has a wallet of its own, or all trade with one
 
     @field_validator("limits", mode="before")
     @classmethod
@@ -180,6 +182,8 @@ class Space(_Table):
     @model_validator(mode="after")
     def _fits_together(self) -> Space:
         self._check_repeats()
+        if not self.search_symbols:
+            raise ValueError('symbols: at least one needs use = "search"')
         self._check_windows()
         self._check_fixed()
         for name, parameter in self.parameters.items():
@@ -224,6 +228,11 @@ class Space(_Table):
             raise ValueError(f"{where}: the grid sampler needs a step or choices")
 
     @property
+    def search_symbols(self) -> tuple[Symbol, ...]:
+        """The symbols the search sees."""
+        return tuple(symbol for symbol in self.symbols if symbol.use == "search")
+
+    @property
     def search_windows(self) -> tuple[DateWindow, ...]:
         """The windows the search sees; the first is the one of the walk-forward and the guards."""
         return tuple(window for window in self.windows if window.use == "search")
@@ -243,9 +252,10 @@ class Space(_Table):
         later = {"search": {"trials", "finalists", "tried_before", "storage"}, "folds": True}
         content = self.model_dump(mode="json", exclude=later)
         content["windows"] = [one for one in content["windows"] if one["use"] == "search"]
-        for symbol in content["symbols"]:
-            for kind in ("candles", "funding", "mark"):
-                symbol.pop(kind)  # where they lie does not matter
+        # Where the files lie does not matter, nor what the search does not see.
+        content["symbols"] = [{"name": symbol.name} for symbol in self.search_symbols]
+        if self.wallet == "each":
+            content.pop("wallet")  # as before there was another
         text = json.dumps([content, data], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

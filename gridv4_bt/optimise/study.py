@@ -64,12 +64,12 @@ class Trial:
 
     @property
     def figures(self) -> dict[str, Figures]:
-        """Figures of each symbol and search window, named ``SYMBOL in WINDOW``."""
+        """Figures of each wallet and search window, named ``WALLET in WINDOW``."""
         return self.stored.user_attrs["figures"]
 
     @cached_property
     def returns(self) -> NDArray[np.float64]:
-        """Daily returns in the first search window, up to its last day; the mean of the symbols."""
+        """Daily returns in the first search window, up to its last day; the mean of the wallets."""
         return unpack_returns(self.stored.user_attrs["returns"])
 
 
@@ -78,7 +78,7 @@ class Search:
 
     Parameters
     ----------
-    markets : of every symbol in every search window.
+    markets : of every wallet in every search window.
     storage : SQLAlchemy URL; None: memory.
     name : of the study in it.
     data : a name for the content of the data.
@@ -192,16 +192,16 @@ def violations(space: Space, figures: Mapping[tuple[str, str], Figures]) -> dict
 
 
 def named(cells: Iterable[tuple[str, str]], figures: Iterable[Figures]) -> dict[str, Figures]:
-    """Return the figures by the name of their symbol and window."""
-    return {f"{symbol} in {window}": one for (symbol, window), one in zip(cells, figures, strict=True)}
+    """Return the figures by the name of their wallet and window."""
+    return {f"{wallet} in {window}": one for (wallet, window), one in zip(cells, figures, strict=True)}
 
 
 def portfolio(
     cells: Sequence[tuple[str, str]], evaluations: Sequence[Evaluation]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return all days of the first window from the first traded on, and the mean return of the symbols on each.
+    """Return all days of the first window from the first traded on, and the mean return of the wallets on each.
 
-    Every symbol has a wallet of its own; one that does not trade on a day returns 0 on it.
+    One that does not trade on a day returns 0 on it.
     """
     window = cells[0][1]
     parts = [one for (_, name), one in zip(cells, evaluations, strict=True) if name == window]

@@ -29,11 +29,11 @@ Make = Callable[[bt.AbstractDataBase], Sequence[bt.Indicator]]
 class Signals(NamedTuple):
     """The signals of one set of periods, one value a bar; NaN as long as it is not known."""
 
-    kama: Floats
-    atr: Floats
-    adx: Floats
-    z: Floats
-    sigma: Floats
+    kama: Any
+    atr: Any
+    adx: Any
+    z: Any
+    sigma: Any
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,11 @@ class SweepMarket:
         if key not in self._known:
             self._known[key] = compute()
         return self._known[key]
+
+
+def signal_keys(config: GridConfig) -> Signals:
+    """Return what the values of each of `Signals` depend on beside the market."""
+    return Signals(*_indicator_makers(config))
 
 
 def _indicator_makers(config: GridConfig) -> dict[Hashable, Callable[[bt.AbstractDataBase, WilderATR], bt.Indicator]]:

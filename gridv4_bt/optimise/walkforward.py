@@ -15,7 +15,7 @@ from gridv4_bt.core.time import DAY_MS, end_ms, time_ms
 from gridv4_bt.engine.warm_up import span_warm_up
 from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.optimise.folds import Fold, walk_forward_folds
-from gridv4_bt.optimise.markets import Markets, make_market
+from gridv4_bt.optimise.markets import Markets, make_market, wallet_groups
 from gridv4_bt.optimise.space import DateWindow, Space
 from gridv4_bt.optimise.study import Search, best_of, portfolio
 from gridv4_bt.optimise.workers import Values, Workers
@@ -34,7 +34,7 @@ class FoldResult:
     params: Values | None  #: None: nothing kept the limits, so nothing was traded
     objective: float | None  #: the first one, on the training days
     days: NDArray[np.int64]
-    returns: NDArray[np.float64]  #: on the test days, the mean of the symbols
+    returns: NDArray[np.float64]  #: on the test days, the mean of the wallets
 
     @property
     def total(self) -> float:
@@ -42,20 +42,32 @@ class FoldResult:
         return float(np.prod(1.0 + self.returns) - 1.0)
 
 
-def make_markets(space: Space, symbols: Sequence[SymbolData], windows: Iterable[DateWindow], engine: str) -> Markets:
-    """Return the markets of all symbols in some windows, the first window's first."""
+def make_markets(
+    space: Space, symbols: Sequence[SymbolData], windows: Iterable[DateWindow], engine: str, use: str = "search"
+) -> Markets:
+    """Return the markets of the wallets of one use in some windows, the first window's first.
+
+    A symbol is in the windows in which it has bars; a wallet that the search sees must have some in all.
+    """
     varied = {name: one.choices or (one.low, one.high) for name, one in space.parameters.items()}
     # Not validated: what is fixed may fit only with values that are searched.
     warm_up = span_warm_up(GridConfig().model_copy(update=space.fixed), varied)
-    return {
-        (data.symbol, window.name): make_market(data, window.first, window.last, space.cash, engine, warm_up)
-        for window in windows
-        for data in symbols
-    }
+    markets = {}
+    for window in windows:
+        for group in wallet_groups(space, symbols, use):
+            traded = group.within(window.first, window.last)
+            if use == "search" and not traded:
+                traded = group.symbols  # which is refused with the reason
+            if traded:
+                market = make_market(traded, window.first, window.last, space.cash, engine, warm_up)
+                markets[group.name, window.name] = market
+    return markets
 
 
 def main_span(space: Space, symbols: Sequence[SymbolData]) -> tuple[int, int]:
-    """Return the first and the last day (since 1970) of the first search window on which all symbols have bars.
+    """Return the first and the last day (since 1970) of the first search window on which all wallets can trade.
+
+    Symbols that share a wallet may begin and end at other days; one of them is enough.
 
     Raises
     ------
@@ -63,8 +75,11 @@ def main_span(space: Space, symbols: Sequence[SymbolData]) -> tuple[int, int]:
         There is none.
     """
     window = space.search_windows[0]
-    first = max(-(-int(data.candles.time[0]) // DAY_MS) for data in symbols)
-    last = min((int(data.candles.time[-1]) + data.candles.interval_ms) // DAY_MS - 1 for data in symbols)
+    groups = [group.symbols for group in wallet_groups(space, symbols)]
+    first = max(min(-(-int(data.candles.time[0]) // DAY_MS) for data in group) for group in groups)
+    last = min(
+        max((int(data.candles.time[-1]) + data.candles.interval_ms) // DAY_MS - 1 for data in group) for group in groups
+    )
     if window.first is not None:
         first = max(first, -(-time_ms(window.first) // DAY_MS))
     if window.last is not None:

@@ -1,6 +1,7 @@
 """equity.csv: one row a bar. Times are ISO 8601 UTC."""
 
 import io
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,23 +17,32 @@ from gridv4_bt.engine.columns import EQUITY_COLUMNS
 from gridv4_bt.errors import DataError
 from gridv4_bt.record.run_record import SymbolRecord
 
+BLOCK = 10_000  #: bars made into text at a time, so that a long run takes no more memory for it than a short one
+
 
 def write_equity(path: Path, records: Sequence[SymbolRecord]) -> None:
     """Write one row a bar; with several symbols one row a bar and symbol, its name in a last column."""
-    header = list(EQUITY_COLUMNS) + (["symbol"] if len(records) > 1 else [])
-    tables = [_equity_table(record, len(records) > 1) for record in records]
-    table = pa.concat_tables(tables)
-    if len(records) > 1:
-        table = table.sort_by("time")
+    several = len(records) > 1
+    header = list(EQUITY_COLUMNS) + (["symbol"] if several else [])
+    times = np.unique(np.concatenate([record.column("time")[::BLOCK] for record in records]))
     with path.open("wb") as file:
         file.write((",".join(header) + "\n").encode())
-        _write_rows(table, file)
+        for begin, end in itertools.pairwise([*times, np.inf]):
+            rows = [slice(*record.column("time").searchsorted([begin, end])) for record in records]
+            tables = [_equity_table(record, several, some) for record, some in zip(records, rows, strict=True)]
+            table = pa.concat_tables([one for one in tables if len(one)])
+            if several:  # bar by bar, at each the symbols in their order
+                order = np.concatenate(
+                    [record.column("time")[some] for record, some in zip(records, rows, strict=True)]
+                )
+                table = table.take(np.argsort(order, kind="stable"))
+            _write_rows(table, file)
 
 
 def equity_rows(record: SymbolRecord, name: bool) -> bytes:
     """Return the rows of a record for equity.csv, with the symbol in a last column if `name`."""
     rows = io.BytesIO()
-    _write_rows(_equity_table(record, name), rows)
+    _write_rows(_equity_table(record, name, slice(None)), rows)
     return rows.getvalue()
 
 
@@ -40,16 +50,15 @@ def _write_rows(table: pa.Table, file: BinaryIO) -> None:
     pa_csv.write_csv(table, file, pa_csv.WriteOptions(include_header=False, quoting_style="none"))
 
 
-def _equity_table(record: SymbolRecord, name: bool) -> pa.Table:
+def _equity_table(record: SymbolRecord, name: bool, rows: slice) -> pa.Table:
     columns: dict[str, Any] = {}
     for column in EQUITY_COLUMNS:
-        values = record.column(column)
+        values = record.column(column)[rows]
         if column == "time":
             seconds = values.astype(np.int64).astype("datetime64[ms]")
             columns[column] = np.char.add(np.datetime_as_string(seconds, unit="s"), "Z")
         elif column == "regime":
-            names = {code.value: code.name for code in Regime}
-            columns[column] = [names[int(code)] for code in values]
+            columns[column] = _REGIMES[values.astype(np.int64) - _LOWEST]
         elif column in ("halted", "resting_orders"):
             columns[column] = values.astype(np.int64)
         elif column in ("liquidation_down", "liquidation_up"):
@@ -57,8 +66,13 @@ def _equity_table(record: SymbolRecord, name: bool) -> pa.Table:
         else:
             columns[column] = values
     if name:
-        columns["symbol"] = [record.symbol] * len(record.log)
+        columns["symbol"] = np.full(len(columns["time"]), record.symbol)
     return pa.table(columns)
+
+
+#: Names of the regimes from the lowest code on.
+_LOWEST = min(Regime)
+_REGIMES = np.array([Regime(code).name for code in sorted(Regime)])
 
 
 def read_equity(path: Path) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:

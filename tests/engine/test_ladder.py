@@ -37,8 +37,11 @@ from gridv4_bt.engine.ladder import (
     plan_side,
     reach_reason,
     size_reason,
+    skew_centre,
+    sure_reach_reason,
     surroundings_reason,
     take_totals,
+    wanted_price,
 )
 from gridv4_bt.engine.ladder_sheet import FOUND_AT, SHEET, plan_bar, read_found, write_bar
 from gridv4_bt.engine.market import Market
@@ -92,6 +95,52 @@ def test_order_price_keeps_another_distance_from_round_numbers():
 def test_entry_may_not_cross_the_last_price_nor_lie_inside_the_spread(sign, price, reason):
     # last price 100, nearest price allowed one away from it
     assert reach_reason(sign, price, 100.0, 100.0 - sign) == reason
+
+
+@pytest.mark.parametrize(
+    ("sign", "estimate", "reason"),
+    [
+        (1, 100.4, Blocked.CROSSES),  # every price from 100.1 to 100.7 does
+        (1, 100.2, Blocked.PLACED),  # 99.9 to 100.5: some cross, some are inside the spread
+        (1, 99.5, Blocked.INSIDE_SPREAD),
+        (1, 99.2, Blocked.PLACED),  # 98.9 to 99.5: some are far enough
+        (1, 98.0, Blocked.PLACED),
+        (-1, 99.6, Blocked.CROSSES),
+        (-1, 99.8, Blocked.PLACED),
+        (-1, 100.5, Blocked.INSIDE_SPREAD),
+        (-1, 100.8, Blocked.PLACED),
+    ],
+)
+def test_a_level_is_surely_blocked_where_all_prices_that_it_may_have_are(sign, estimate, reason):
+    assert sure_reach_reason(sign, estimate, 0.3, 100.0, 100.0 - sign) == reason
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    sign=st.sampled_from([1, -1]),
+    centre=st.floats(-1.0, 1e5).filter(lambda value: value < 0.0 or value > 1e-3),
+    move=st.floats(-0.1, 0.1),
+    edge=st.floats(0.0, 0.06),
+    spacing_pct=st.floats(1e-4, 0.1),
+    tick=st.sampled_from([1e-5, 0.01, 0.1, 5.0]),
+    nudge_pct=st.sampled_from([0.0, 0.0015, 0.0049]),
+)
+def test_what_an_estimate_says_is_what_the_price_says(sign, centre, move, edge, spacing_pct, tick, nudge_pct):
+    close = abs(centre) * (1.0 + move)
+    limit = close * (1.0 - sign * edge)
+    estimate, growth = centre, 1.0 / (1.0 + spacing_pct) if sign > 0 else 1.0 + spacing_pct
+    for i in range(25):
+        estimate *= growth
+        margin = (1.1 * nudge_pct + 1e-9) * estimate + 1.1 * tick
+        if estimate > margin and (said := sure_reach_reason(sign, estimate, margin, close, limit)) != PLACED:
+            price = wanted_price(sign, centre, spacing_pct, i, estimate, tick, nudge_pct)
+            assert price > 0.0 and abs(price - estimate) <= margin
+            assert reach_reason(sign, price, close, limit) == said
+
+
+def test_where_neither_side_may_add_inventory_and_shift_are_what_they_are_otherwise():
+    n = (100.0, 0.002, 1.2, 2.0, 5.0)
+    assert skew_centre(*n, 96) == centre_grid(*n, 1_000.0, 96)[:2]
 
 
 @pytest.mark.parametrize(

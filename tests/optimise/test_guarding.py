@@ -17,10 +17,11 @@ from gridv4_bt.validation.overfitting import Overfitting, ReturnInterval
 
 NONE = np.empty(0)
 GOOD = Guards(
-    Overfitting(0.05, NONE, NONE, NONE, 0.02), 0.99, 100, 0.8, 6,
+    Overfitting(0.05, NONE, NONE, NONE, 0.02), 0.99, 100, 40, 1.5, 0.5, 0.8, 6,
     ReturnInterval(0.1, 0.2, 0.3, 0.0), {"anchored": ReturnInterval(0.1, 0.2, 0.3, 0.0)},
 )  # fmt: skip
 TESTS = {"later": (0.05, [])}
+HELD_OUT = {"main": 0.2, "later": 0.03}
 
 
 def fold(*returns):
@@ -31,9 +32,9 @@ WON = {"anchored": [fold(0.1, 0.1), fold(0.05)]}
 
 
 def test_yes_only_if_everything_speaks_for_it():
-    verdict = judge(0.3, GOOD, WON, TESTS, 0.0)
+    verdict = judge(0.3, GOOD, WON, TESTS, HELD_OUT, 0.0)
     assert verdict.answer == "yes"
-    assert verdict.sentence == "It may: all 8 checks speak for it. The future is still another matter."
+    assert verdict.sentence == "It may: all 10 checks speak for it. The future is still another matter."
     assert all(check.sign == 1 for check in verdict.checks)
 
 
@@ -56,6 +57,10 @@ def test_yes_only_if_everything_speaks_for_it():
         ({"plateau": 0.3}, "doubtful", "plateau"),
         ({"plateau": None}, "doubtful", "plateau"),
         ({"difference": 1e-6}, "no", "Backtrader"),
+        ({"held_out": {"main": -0.2, "later": 0.1}}, "no", "symbols that no search"),
+        ({"held_out": {"main": 0.2, "later": -0.1}}, "doubtful", "symbols that no search"),
+        ({"bets": 29}, "doubtful", "independent bets"),
+        ({"bets": 9}, "no", "independent bets"),
     ],
     ids=str,
 )
@@ -63,17 +68,28 @@ def test_one_thing_wrong_decides(changes, answer, words):
     found = dict(changes)
     winner, tests = found.pop("winner", 0.3), found.pop("tests", TESTS)
     folds, difference = found.pop("folds", WON), found.pop("difference", 0.0)
+    held_out = found.pop("held_out", HELD_OUT)
     if "forward" in found:
         found["forward"] = {"anchored": found["forward"]}
-    verdict = judge(winner, replace(GOOD, **found), folds, tests, difference)
+    verdict = judge(winner, replace(GOOD, **found), folds, tests, held_out, difference)
     assert verdict.answer == answer
     [wrong] = [check for check in verdict.checks if check.sign != 1]
     assert words in wrong.question
-    assert verdict.sentence.startswith({"no": "Probably not: 1 of 8", "doubtful": "Doubtful: 1 of 8"}[answer])
+    assert verdict.sentence.startswith({"no": "Probably not: 1 of 10", "doubtful": "Doubtful: 1 of 10"}[answer])
+
+
+def test_how_many_bets_there_were_and_how_sure_the_sharpe_ratio_is_stand_in_the_verdict():
+    [check] = [one for one in judge(0.3, GOOD, WON, TESTS, HELD_OUT, 0.0).checks if "bets" in one.question]
+    assert check.answer == "40 bets a day or more apart; Sharpe 1.50, give or take 0.50"
+
+
+def test_without_symbols_held_out_there_is_no_such_check():
+    questions = [check.question for check in judge(0.3, GOOD, WON, TESTS, {}, 0.0).checks]
+    assert not any("symbols" in question for question in questions)
 
 
 def test_without_a_sweep_there_is_nothing_to_compare_with_backtrader():
-    questions = [check.question for check in judge(0.3, GOOD, WON, TESTS, None).checks]
+    questions = [check.question for check in judge(0.3, GOOD, WON, TESTS, HELD_OUT, None).checks]
     assert not any("Backtrader" in question for question in questions)
 
 

@@ -25,7 +25,7 @@ def test_the_record_of_a_preset_is_what_a_backtest_says(name, shared_data):
     mark = shared_data / "mark" / f"{symbol}-mark-1h.parquet"
     data = SymbolData(symbol, *(shared_data / file for file in files.values()), mark if mark.exists() else None)
     # The sweep ends in the same bits as Backtrader, in a fraction of the time.
-    market = make_market(data, date(2025, 1, 1), date(2026, 5, 16), 10_000.0, "sweep")
+    market = make_market([data], date(2025, 1, 1), date(2026, 5, 16), 10_000.0, "sweep")
     figures = market.evaluate(load_config(path)).figures
     assert f"{figures['net_return']:+.2%}" == f"{gain}%"
     assert f"{figures['max_drawdown']:.2%}" == f"{drawdown}%"

@@ -159,7 +159,7 @@ def test_folds_trade_what_their_own_past_chose(scheme, result, folder):
 def test_the_verdict_is_in_the_result_the_page_and_the_configs(result, found):
     sentence = result["verdict"]["sentence"]
     assert result["verdict"]["answer"] in ("yes", "doubtful", "no")
-    assert len(result["verdict"]["checks"]) == 9
+    assert len(result["verdict"]["checks"]) == 10
     assert result["guards"]["deflated_by_trials"] == TRIALS
     page = (found / "optimize.html").read_text()
     assert sentence in page and sentence in (found / "finalist-1.toml").read_text()
@@ -243,7 +243,7 @@ def test_the_sweep_evaluates_a_market_as_backtrader_does(folder):
     from gridv4_bt.optimise.markets import make_market
 
     [feed] = make_feeds([SymbolData("BTCUSDT", folder / "BTCUSDT-15m.csv")])
-    span = (SymbolData("BTCUSDT", feed.candles), date(2024, 3, 1), date(2024, 3, 12), 10_000.0)
+    span = ([SymbolData("BTCUSDT", feed.candles)], date(2024, 3, 1), date(2024, 3, 12), 10_000.0)
     markets = [make_market(*span, engine) for engine in ("sweep", "backtrader")]
     for config in (busy(), busy(k=1.2, levels=4, regime="none")):
         swept, run_ = (market.evaluate(config) for market in markets)

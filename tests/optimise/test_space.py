@@ -157,14 +157,22 @@ def test_the_fingerprint_knows_what_a_trial_number_means():
     alike = [space(search={"trials": 500, "finalists": 9}), space(folds={"count": 2})]
     assert {one.fingerprint("data") for one in alike} == {base.fingerprint("data")}
     assert space(windows=windows).fingerprint("") == space(windows=windows[:1]).fingerprint("")
+    symbols = [{"name": "TEST", "candles": "TEST.csv"}, {"name": "HELD", "candles": "HELD.csv", "use": "test"}]
+    assert space(symbols=symbols).fingerprint("") == base.fingerprint("")
     others = [
         base.fingerprint("other"),
         space(search={"seed": 6}).fingerprint("data"),
         space(search={"batch": 9}).fingerprint("data"),
         space(limits=[]).fingerprint("data"),
         space(fixed={"gamma": 1.0}).fingerprint("data"),
+        space(wallet="shared").fingerprint("data"),
     ]
-    assert len({base.fingerprint("data"), *others}) == 6
+    assert len({base.fingerprint("data"), *others}) == 7
+
+
+def test_a_space_without_a_symbol_to_search_is_refused():
+    with pytest.raises(ValueError, match='symbols: at least one needs use = "search"'):
+        space(symbols=[{"name": "TEST", "candles": "TEST.csv", "use": "test"}])
 
 
 def test_the_spaces_of_the_presets_load():

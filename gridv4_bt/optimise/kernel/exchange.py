@@ -1,4 +1,4 @@
-"""The simulated exchange of a sweep: `HedgeBroker.next` for one symbol, on the records of `state`."""
+"""The simulated exchange of a sweep: `HedgeBroker.next` on the records of `state`."""
 
 from gridv4_bt.engine.account import settle_funding
 from gridv4_bt.engine.liquidation import is_safe
@@ -6,21 +6,93 @@ from gridv4_bt.engine.margin import revalue
 from gridv4_bt.engine.matching import is_idle, order_matters
 from gridv4_bt.optimise.kernel.matching import match
 
+NEVER = 2**62  #: ms, later than any bar
 
-def next_bar(book, memory, rate, liquidation_fee):
-    """Settle the funding due at the bar's open, match the bar if it reaches anything, and value the account."""
-    account, books = book.account, (book,)
-    if rate == rate:  # not NaN: a settlement is due
+
+def next_time(inputs, books):
+    """Return when the next bar of any symbol opens, ms; `NEVER` after the last one."""
+    time = NEVER
+    for book in books:
+        if book.symbol.next < book.symbol.end:
+            time = min(time, inputs.bars[book.symbol.next].time)
+    return time
+
+
+def next_bars(inputs, books, time, memory, bars):
+    """Take in the bars of a time and settle the funding due at their open; return whether one reaches an order.
+
+    Parameters
+    ----------
+    memory, bars : MEMORY and BAR of each symbol.
+    """
+    busy = False
+    for i in range(len(books)):
+        symbol, state = books[i].symbol, books[i].state
+        state.has_bar = symbol.next < symbol.end and inputs.bars[symbol.next].time == time
+        if state.has_bar:
+            take_bar(inputs, books[i].account, symbol, bars, i)
+            settle(books[i], memory[i], inputs.rates[symbol.row])
+            state.fresh = bars[i].volume > 0.0
+            if not busy:
+                busy = not is_idle(books[i])
+        else:
+            stand_still(bars[i])
+            state.fresh = 0
+    return busy
+
+
+def take_bar(inputs, account, symbol, bars, place):
+    """Move a symbol on to its next bar, and to the rules in force at it."""
+    row = symbol.next
+    symbol.row, symbol.next = row, row + 1
+    copy_bar(inputs.bars[row], bars[place])
+    symbol.sigma = inputs.sigma[row]
+    span = inputs.spans[place]
+    while symbol.rule + 1 < span.end_rule and inputs.rules[symbol.rule + 1].time <= bars[place].time:
+        obey(inputs, account, symbol, symbol.rule + 1)
+
+
+def obey(inputs, account, symbol, rule):
+    """Obey a row of the rules from now on."""
+    account.range_stale, symbol.rule = 1, rule
+    symbol.first_bracket, symbol.end_bracket = inputs.rules[rule].first, inputs.rules[rule].end
+
+
+def copy_bar(bar, to):
+    """Copy a bar, number by number: a record as a whole would be copied byte by byte."""
+    to.time, to.open, to.high, to.low, to.close = bar.time, bar.open, bar.high, bar.low, bar.close
+    to.volume, to.mark = bar.volume, bar.mark
+    to.mark_low, to.mark_high, to.mark_close = bar.mark_low, bar.mark_high, bar.mark_close
+
+
+def stand_still(bar):
+    """Let a symbol without a bar at this step count with its last close: the range of the bar before is over."""
+    bar.open = bar.high = bar.low = bar.close
+    bar.mark_low = bar.mark_high = bar.mark_close
+
+
+def settle(book, memory, rate):
+    """Charge the funding due at the bar's open; NaN for none."""
+    if rate == rate:
         for side in (book.long, book.short):
             if side.leg.fills:
-                settle_funding(account, side.leg, side.fills, book.bar.mark, rate)
+                settle_funding(book.account, side.leg, side.fills, book.bar.mark, rate)
         memory.funding_rate = rate
         memory.settlements += 1
-    book.state.fresh = book.bar.volume > 0.0
-    busy = not is_idle(book)
+
+
+def match_bars(account, books, busy, liquidation_fee):
+    """Match the bars if they reach anything, and value the account."""
     safe = is_safe(account, books)
     if busy or not safe:
-        if (busy and not safe) or order_matters(book):
-            account.ambiguous_bars += 1
-        match(book, liquidation_fee)
+        account.ambiguous_bars += (busy and not safe) or any_order_matters(books)
+        match(account, books, liquidation_fee)
     revalue(account, books)
+
+
+def any_order_matters(books):
+    """Return whether the order of prices inside a new bar of any symbol decides what fills."""
+    for book in books:  # noqa: SIM110 (a generator does not compile)
+        if book.state.has_bar and order_matters(book):
+            return True
+    return False

@@ -4,15 +4,16 @@ The steps are the text of `strategies.steps`; `HedgeBroker.next` and `match` her
 records. Both call the same rules, in the same order, so a run here and a run in Backtrader end in the same bits.
 """
 
+import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridv4_bt.compiled import available, compiled
 from gridv4_bt.config import GridConfig
-from gridv4_bt.core import funding, grid, inventory, kelly, regime, risk
-from gridv4_bt.core.time import DAY_MS
+from gridv4_bt.core import bets, funding, grid, inventory, kelly, regime, risk
 from gridv4_bt.engine import (
     account,
     book_access,
@@ -30,15 +31,18 @@ from gridv4_bt.engine import (
 )
 from gridv4_bt.engine import matching as phases
 from gridv4_bt.engine.labels import LABELS
-from gridv4_bt.engine.ladder import Blocked, Plan
+from gridv4_bt.engine.ladder import Blocked
 from gridv4_bt.engine.market import MarketHistory
 from gridv4_bt.engine.state import REGIMES, BookState, LegState, Memory, new_records
 from gridv4_bt.errors import ConfigError
-from gridv4_bt.optimise.kernel import exchange, matching, orders, reading, record_access
+from gridv4_bt.optimise.kernel import decision, exchange, matching, orders, reading, record_access
 from gridv4_bt.optimise.kernel import state as records
-from gridv4_bt.optimise.kernel.exchange import next_bar
-from gridv4_bt.optimise.kernel.reading import keep_trades, log_equity, note_regime, read_bar
+from gridv4_bt.optimise.kernel.decision import decide
+from gridv4_bt.optimise.kernel.exchange import NEVER, match_bars, next_bars, next_time, obey
+from gridv4_bt.optimise.kernel.reading import count_news, hear_without_bar, note_regime
 from gridv4_bt.optimise.kernel.state import (
+    ACCOUNT,
+    BAR,
     BRACKET,
     CLOSE,
     COOLING,
@@ -47,33 +51,21 @@ from gridv4_bt.optimise.kernel.state import (
     NOW,
     PARAMETERS,
     RULES,
+    SYMBOL,
     TOTAL,
     TRADE,
-    WALLET,
-    BookRecords,
-    SideRecords,
+    BookArrays,
     State,
 )
 from strategies import orders as orders_of_objects
 from strategies import steps
-from strategies.steps import (
-    check_circuit_breaker,
-    check_liquidation,
-    check_stop_loss,
-    check_var,
-    generate_grid,
-    match_orders,
-    prune,
-    trail_anchor,
-    update_regime,
-)
 
 #: The modules whose functions and numbers the kernel is made of, and those that it calls when something happens.
 MADE_OF = (
     funding, grid, inventory, kelly, regime, risk, exits, guards, quick_price, ladder, position, leg, pruning, labels,
-    margin, whole_account, phases, records, exchange, reading, steps, orders,
+    margin, whole_account, phases, records, exchange, reading, decision, steps, orders,
 )  # fmt: skip
-CALLED = (account, record_access, liquidation, matching)
+CALLED = (bets, account, record_access, liquidation, matching)
 
 
 def _replaced(of_objects, of_records, names):
@@ -93,50 +85,48 @@ INSTEAD = _replaced(
 )
 
 
-def trade(inputs, state):
-    """Run one parameter set over all bars; stop early if the state has no room for the fills (`overflow`)."""
-    p, wallet, memory, now = inputs.parameters[0], state.wallet[0], state.memory[0], state.now[0]
-    book_state = state.book[0]
-    bars, news, plan = inputs.bars, state.news, Plan(state.tally, state.trace)
-    kelly, returns, by_label = state.kelly, state.returns, state.by_label
-    legs, totals = state.legs, state.totals
-    long = SideRecords(
-        legs[0], state.fills[0], state.closes[0], state.cooling[0], state.taken[0], state.orders[0], totals[0]
-    )
-    short = SideRecords(
-        legs[1], state.fills[1], state.closes[1], state.cooling[1], state.taken[1], state.orders[1], totals[1]
-    )
-    rule = 0
-    rules = inputs.rules[0]
-    brackets = inputs.brackets[rules.first : rules.end]
-    first_day = bars[inputs.first].time // DAY_MS
-    for i in range(len(bars)):
-        bar = bars[i]
-        while rule + 1 < len(inputs.rules) and inputs.rules[rule + 1].time <= bar.time:
-            rule += 1
-            rules = inputs.rules[rule]
-            brackets = inputs.brackets[rules.first : rules.end]
-            wallet.range_stale = 1
-        book = BookRecords(p, wallet, book_state, bar, brackets, long, short, news)
-        next_bar(book, memory, inputs.rates[i], p.liquidation_fee)
-        if i >= inputs.first:
-            read_bar(p, wallet, memory, now, bar, inputs, i, long, short, news, kelly, returns, by_label)
-            update_regime(memory, now)  # 1
-            check_circuit_breaker(p, memory, now, book, long, short)  # 2
-            check_stop_loss(p, rules, memory, now, book, long, short)  # 3
-            check_liquidation(p, memory, now, book, brackets, long, short)  # 4
-            prune(p, memory, now, book, long, short)  # 5
-            trail_anchor(p, memory, now)  # 6
-            check_var(p, now, book, long, short)  # 7
-            generate_grid(p, rules, memory, now, book, long, short, kelly, returns, plan)  # 8
-            match_orders(p, rules, memory, now, book, long, short, plan)  # 9
-            # 10: the exchange has settled, and every fill holds what it has paid.
-            log_equity(wallet, memory, now, long, short, state.log[min(i - inputs.first, len(state.log) - 1)])  # 11
-            state.days[bar.time // DAY_MS - first_day] = now.equity
-            keep_trades(wallet, news, state.trades)
-        if wallet.overflow:
+def trade(inputs, state, several):
+    """Run one parameter set over all bars; stop early if the state has no room for the fills (`overflow`).
+
+    `several` is None where there is one symbol: compiled for it alone the code is faster.
+    """
+    p, account, symbols, news = inputs.parameters[0], state.account[0], state.symbols, state.news
+    books = as_books(
+        BookArrays(
+            inputs.parameters, state.account, symbols, state.books, state.bars, inputs.brackets, state.legs,
+            state.fills, state.closes, state.cooling, state.taken, state.orders, state.totals, news,
+        ),
+        several,
+    )  # fmt: skip
+    for i in range(len(books)):
+        symbols[i].next, symbols[i].end = inputs.spans[i].begin, inputs.spans[i].end
+        obey(inputs, account, symbols[i], inputs.spans[i].first_rule)
+    time = next_time(inputs, books)
+    while time != NEVER:
+        busy = next_bars(inputs, books, time, state.memory, state.bars)
+        match_bars(account, books, busy, p.liquidation_fee)
+        if account.news:
+            count_news(account, symbols, state.by_label, news, state.trades)
+        for i in range(len(books)):
+            if books[i].state.has_bar and symbols[i].row >= inputs.spans[i].first:
+                decide(inputs, state, books, i)
+            elif account.news:
+                long, short = books[i].long, books[i].short
+                hear_without_bar(
+                    p, account, state.memory[i], state.now[i], time, i, long, short, news, state.kelly[i],
+                    state.returns[i],
+                )  # fmt: skip
+            if books[i].state.has_bar:
+                note_regime(p, symbols[i], state.memory[i], inputs, inputs.spans[i].begin)
+        account.news = 0
+        if account.overflow:
             return
-        note_regime(p, wallet, memory, inputs, i)
+        time = next_time(inputs, books)
+
+
+def as_books(arrays, several):
+    """Return the symbols of `BookArrays` as a sequence of `BookRecords`, see `gridv4_bt.optimise.kernel.books`."""
+    raise NotImplementedError
 
 
 def kernel():
@@ -149,46 +139,54 @@ def kernel():
     """
     if not available():
         raise ConfigError("a sweep needs numba, which is not installed: pip install 'gridstrategy-v4[fast]'")
-    return compiled(trade, MADE_OF, CALLED, nogil=True, instead=INSTEAD)
+    from gridv4_bt.optimise.kernel import books  # imports numba
+
+    books.made_by(as_books)
+    return compiled(trade, (*MADE_OF, books), CALLED, nogil=True, instead=INSTEAD)
 
 
-def new_state(config: GridConfig, cash: float, days: int, log_shape: tuple[int, int], room: int, trades: int) -> State:
+def new_state(config: GridConfig, symbols: int, cash: float, days: int, log: NDArray, room: int, trades: int) -> State:
     """Return the state of an account before its first bar.
 
     Parameters
     ----------
+    symbols : how many share the wallet.
     days : UTC days from the first bar traded to the last.
-    log_shape : rows and columns of the log; a single empty row for none.
+    log : to be filled.
     room : open fills a side, and levels cooling.
     trades : closings to keep.
     """
+    sides = 2 * symbols
     state = State(
-        wallet=np.zeros(1, WALLET),
-        book=new_records(BookState, 1),
-        memory=new_records(Memory, 1),
-        now=np.zeros(1, NOW),
-        legs=new_records(LegState, 2),
-        fills=np.zeros((2, room), FILL),
-        closes=np.zeros((2, 2 * room), CLOSE),
-        cooling=np.zeros((2, room), COOLING),
-        taken=np.zeros((2, 2 * room)),
-        orders=np.zeros((2, 5, config.levels)),
-        totals=np.zeros((2, 3)),
-        tally=np.zeros(len(Blocked), np.int64),
+        account=np.zeros(1, ACCOUNT),
+        symbols=np.zeros(symbols, SYMBOL),
+        books=new_records(BookState, symbols),
+        bars=np.zeros(symbols, BAR),
+        memory=new_records(Memory, symbols),
+        now=np.zeros(symbols, NOW),
+        legs=new_records(LegState, sides),
+        fills=np.zeros((sides, room), FILL),
+        closes=np.zeros((sides, 2 * room), CLOSE),
+        cooling=np.zeros((sides, room), COOLING),
+        taken=np.zeros((sides, 2 * room)),
+        orders=np.zeros((sides, 5, config.levels)),
+        totals=np.zeros((sides, 3)),
+        tally=np.zeros((symbols, len(Blocked)), np.int64),
+        kelly=np.zeros((symbols, 5), KELLY),
+        returns=np.zeros((symbols, 5, config.kelly_window)),
+        by_label=np.zeros((symbols, len(LABELS)), TOTAL),
         trace=np.zeros(0, np.uint8),  # of no length: nothing is traced
-        kelly=np.zeros(5, KELLY),
-        returns=np.zeros((5, config.kelly_window)),
-        news=np.zeros(8 * room, TRADE),
-        by_label=np.zeros(len(LABELS), TOTAL),
+        news=np.zeros(8 * room * symbols, TRADE),
         days=np.full(days, np.nan),
-        log=np.zeros(log_shape),
+        log=log,
         trades=np.zeros(trades, TRADE),
     )
-    wallet = state.wallet
-    wallet["wallet"] = wallet["value"] = wallet["peak"] = cash
-    state.memory["source"] = REGIMES.index(config.regime)
-    state.legs["sign"] = 1, -1
-    state.legs["first_entry"] = -math.inf, math.inf
+    account = state.account
+    account["wallet"] = account["value"] = account["peak"] = cash
+    state.books["place"] = np.arange(symbols)
+    state.memory["source"], state.memory["alone"] = REGIMES.index(config.regime), symbols == 1
+    state.legs["sign"] = np.tile((1, -1), symbols)
+    state.legs["first_entry"] = np.tile((-math.inf, math.inf), symbols)
     return state
 
 
@@ -202,15 +200,17 @@ def parameters(config: GridConfig) -> NDArray:
     return row
 
 
-def rules_of(history: MarketHistory, leverage: float) -> tuple[NDArray, NDArray]:
-    """Return a market's rules by date and all their brackets, as the kernel reads them."""
-    rules = np.zeros(len(history.changes), RULES)
+def rules_of(histories: Sequence[MarketHistory], leverage: float) -> tuple[list[int], NDArray, NDArray]:
+    """Return the rules by date of one market after another, where each one's end, and all their brackets."""
+    changes = [change for history in histories for change in history.changes]
+    rules = np.zeros(len(changes), RULES)
     rows = []
-    for rule, (time, market) in zip(rules, history.changes, strict=True):
+    for rule, (time, market) in zip(rules, changes, strict=True):
         rule["time"], rule["first"] = time, len(rows)
         rows.extend(tuple(bracket) for bracket in market.brackets)
         rule["end"] = len(rows)
         rule["tick"], rule["step"] = market.tick, market.step
         rule["min_qty"], rule["min_notional"] = market.min_qty, market.min_notional
         rule["max_notional"] = market.max_notional(leverage)
-    return rules, np.array(rows, BRACKET)
+    ends = list(itertools.accumulate(len(history.changes) for history in histories))
+    return ends, rules, np.array(rows, BRACKET)

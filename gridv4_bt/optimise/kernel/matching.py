@@ -1,6 +1,6 @@
-"""Matching one bar in a sweep, in the order of `gridv4_bt.engine.venue`.
+"""Matching the bars of a step in a sweep, in the order of `gridv4_bt.engine.venue`.
 
-A bar that reaches no order does not come here, so this function is called and not copied into the kernel.
+A step that reaches no order does not come here, so this function is called and not copied into the kernel.
 """
 
 from gridv4_bt.engine.liquidation import is_safe, is_safe_at_open, liquidate, liquidation_range
@@ -8,31 +8,39 @@ from gridv4_bt.engine.matching import fill_entries, fill_exits, fill_market_orde
 from gridv4_bt.engine.state import INFINITY
 
 
-def match(book, liquidation_fee):
-    """Match one bar; one without volume fills nothing, but the mark may liquidate."""
-    account, long, short, books = book.account, book.long, book.short, (book,)
+def match(account, books, liquidation_fee):
+    """Match the bars phase by phase; one without volume fills nothing, but the mark may liquidate."""
     if not is_safe(account, books) and not is_safe_at_open(account, books):
         liquidate(account, books, liquidation_fee)
-    down, up, traded = 0.0, INFINITY, book.bar.volume > 0.0
-    if traded:
-        fill_market_orders(book, long)
-        fill_market_orders(book, short)
-        if not is_safe(account, books):
-            down, up = liquidation_range(account, books, book.state.place, True)
-        fill_entries(book, long, down, up)
-        fill_entries(book, short, down, up)
+    for book in books:
+        if book.state.fresh:
+            fill_market_orders(book, book.long)
+            fill_market_orders(book, book.short)
+    safe = is_safe(account, books)
+    for book in books:
+        if book.state.fresh:
+            down, up = limits(account, books, book.state.place, safe)
+            fill_entries(book, book.long, down, up)
+            fill_entries(book, book.short, down, up)
     safe = is_safe(account, books)
     stopped = 0
-    if traded:
-        down, up = 0.0, INFINITY
-        if not safe:
-            down, up = liquidation_range(account, books, book.state.place, True)
-        fill_stops(book, long, down, up)
-        fill_stops(book, short, down, up)
-        stopped = long.leg.stopped + short.leg.stopped
+    for book in books:
+        if book.state.fresh:
+            down, up = limits(account, books, book.state.place, safe)
+            fill_stops(book, book.long, down, up)
+            fill_stops(book, book.short, down, up)
+            stopped += book.long.leg.stopped + book.short.leg.stopped
     if (not safe or stopped) and not is_safe(account, books):
         liquidate(account, books, liquidation_fee)
-    if traded:
-        fill_exits(book, long)
-        fill_exits(book, short)
-    book.state.orders_changed = 1
+    for book in books:
+        if book.state.fresh:
+            fill_exits(book, book.long)
+            fill_exits(book, book.short)
+            book.state.orders_changed = 1
+
+
+def limits(account, books, place, safe):
+    """Return the prices (down, up) of a symbol beyond which no order executes: the account is liquidated there."""
+    if safe:
+        return 0.0, INFINITY
+    return liquidation_range(account, books, place, True)

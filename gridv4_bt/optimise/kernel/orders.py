@@ -1,6 +1,6 @@
 """What the steps order in a sweep: the functions of `strategies.orders` on the kernel's records.
 
-The book is `BookRecords`. The text of the steps that calls them is `strategies.steps`.
+Their first argument is `OrdersRecords`. The text of the steps that calls them is `strategies.steps`.
 """
 
 from gridv4_bt.engine import liquidation
@@ -10,28 +10,28 @@ from gridv4_bt.engine.matching import note_first_exit, order_close
 from gridv4_bt.optimise.kernel.record_access import drop_entries
 
 
-def books_of(book):
-    """Return the books of all symbols of the account: a sweep has one."""
-    return (book,)
+def books_of(orders):
+    """Return the books of all symbols of the account."""
+    return orders.books
 
 
-def sigma_of(p, now, book, other):
-    """Return the volatility of the symbol."""
-    return now.sigma
+def sigma_of(p, now, orders, other):
+    """Return the volatility of a symbol of the account over its own closes up to this step."""
+    return other.symbol.sigma
 
 
-def close_at_market(book, side, index, qty, label):
+def close_at_market(orders, side, index, qty, label):
     """Close part of a fill at the next open, as far as it is not being closed already."""
-    order_close(book, side, index, qty, label)
+    order_close(orders.book, side, index, qty, label)
 
 
-def cancel_entries(book, side):
+def cancel_entries(orders, side):
     """Cancel all resting entries of a side."""
     drop_entries(side)
-    book.state.orders_changed = 1
+    orders.book.state.orders_changed = 1
 
 
-def set_stop(book, side, price):
+def set_stop(orders, side, price):
     """Place the stop that closes the whole leg, or cancel it (NaN)."""
     leg = side.leg
     leg.has_stop = price == price
@@ -39,17 +39,26 @@ def set_stop(book, side, price):
         leg.stop = price
 
 
-def maintenance(book, brackets, close, long, short):
-    """Return the maintenance margin of the account at a close."""
-    return add_maintenance(0.0, book, close)
+def maintenance(orders, brackets, close, long, short):
+    """Return the maintenance margin of the account at the closes."""
+    total = 0.0
+    for book in orders.books:
+        total = add_maintenance(total, book, book.bar.close)
+    return total
 
 
-def liquidation_range(book, brackets, long, short):
-    """Return the prices (down, up) at which the account is liquidated; they move when the rules, fills or wallet do."""
-    account = book.account
+def liquidation_range(orders, brackets, long, short):
+    """Return the prices (down, up) at which the account is liquidated.
+
+    Those of a single symbol move only when the rules, fills or wallet do.
+    """
+    books, book = orders.books, orders.book
+    account, place = book.account, book.state.place
+    if len(books) > 1:
+        return liquidation.liquidation_range(account, books, place, False)
     if account.range_stale or account.wallet != account.range_wallet:
         account.range_stale, account.range_wallet = 0, account.wallet
-        account.range_down, account.range_up = liquidation.liquidation_range(account, (book,), book.state.place, False)
+        account.range_down, account.range_up = liquidation.liquidation_range(account, books, place, False)
     return account.range_down, account.range_up
 
 
@@ -63,15 +72,16 @@ def plan_entries(p, rules, memory, now, long, short, plan):
     return changed
 
 
-def confirm_regime(book, regime):
+def confirm_regime(orders, regime):
     """Name the regime that new fills will carry."""
-    book.state.regime = regime
+    orders.book.state.regime = regime
 
 
-def rest_entries(p, rules, now, book, long, short, plan):
+def rest_entries(p, rules, now, orders, long, short, plan):
     """Place the planned entries but for those that the exchange refuses."""
+    book = orders.book
     book.state.orders_changed = 1
-    if refuse_entries(book.account, (book,), book, rules.max_notional, p.leverage):
+    if refuse_entries(book.account, orders.books, book, rules.max_notional, p.leverage):
         for side in (long, short):
             for i in range(p.levels):
                 reason = refusal_of(side, i)
@@ -89,10 +99,10 @@ def load_exits(side):
     """Leave the exits where they are: a fill's record holds its own."""
 
 
-def place_exits(book, side):
+def place_exits(orders, side):
     """Note which exit the market meets first."""
     note_first_exit(side)
-    book.state.orders_changed = 1
+    orders.book.state.orders_changed = 1
 
 
 def make_room(side):

@@ -8,60 +8,91 @@ from gridv4_bt.engine.state import GMM_REGIME, KAMA_REGIME
 from strategies.steps import begin_bar, earn, learn, refresh
 
 
-def read_bar(p, wallet, memory, now, bar, inputs, i, long, short, news, kelly, returns, by_label):
-    """Take the values of the closed bar i and the closings in it."""
-    now.time, now.close, now.atr, now.z, now.sigma = bar.time, bar.close, inputs.atr[i], inputs.z[i], inputs.sigma[i]
-    now.equity = wallet.value
-    now.kama, now.regime = inputs.kama[i - 1], wallet.ruling
-    begin_bar(memory, now)
-    for i in range(wallet.news):
-        trade = news[i]
+def count_news(account, symbols, by_label, news, trades):
+    """Add the closings of a step to the sums for the summary, and keep them as far as there is room."""
+    for k in range(account.news):
+        trade = news[k]
         net = net_pnl(trade.gross, trade.fees, trade.funding)
-        side = long if trade.side > 0 else short
+        count(symbols[trade.place], by_label[trade.place, trade.label], net, trade.bullet_qty, trade.bullet_net)
+        if account.closed < len(trades):
+            trades[account.closed] = trade
+        account.closed += 1
+
+
+def count(symbol, total, net, bullet_qty, bullet_net):
+    """Add a closing to the sums of its label, and the trade to those of the summary if it closes the last part."""
+    total.trades += 1
+    total.net += net
+    if bullet_qty > 0.0:
+        symbol.trades += 1
+        if bullet_net > 0.0:
+            symbol.wins += 1
+            symbol.profit += bullet_net
+        else:
+            symbol.loss += bullet_net
+
+
+def hear(p, account, memory, now, place, long, short, news, kelly, returns):
+    """Begin a bar of a symbol and take in the closings of the step."""
+    begin_bar(memory, now)
+    for k in range(account.news):
+        trade = news[k]
+        net = net_pnl(trade.gross, trade.fees, trade.funding)
         earn(memory, net, trade.close_time)
+        if trade.place != place:
+            continue
+        side = long if trade.side > 0 else short
         row = trade.regime + 2
         if not learn(
             p, memory, side, trade.label, trade.entry, net, trade.bullet_qty, trade.bullet_net, kelly[row], returns[row]
         ):
-            wallet.overflow = 1
-        count(wallet, by_label[trade.label], net, trade.bullet_qty, trade.bullet_net)
+            account.overflow = 1
+
+
+def hear_without_bar(p, account, memory, now, time, place, long, short, news, kelly, returns):
+    """Take in the closings of a step at which a symbol decides nothing, as if at its next bar.
+
+    A strategy in Backtrader hears of them there. They are the same then: a day's profit begins anew on a new day, and
+    until that bar nothing else happens to the symbol.
+    """
+    now.time = time
+    hear(p, account, memory, now, place, long, short, news, kelly, returns)
+    memory.bar -= 1
+
+
+def read_bar(p, account, memory, now, inputs, book, long, short):
+    """Take the values of a symbol's bar that is closed."""
+    row = book.symbol.row
+    now.time, now.close, now.atr, now.z = book.bar.time, book.bar.close, inputs.atr[row], inputs.z[row]
+    now.sigma, now.equity = book.symbol.sigma, account.value
+    now.kama, now.regime = inputs.kama[row - 1], book.symbol.ruling
+
+
+def look_at_legs(p, account, long, short):
+    """Notice what the exchange has executed in both legs of a symbol."""
     if long.leg.changed:
-        wallet.range_stale = 1
+        account.range_stale = 1
         refresh(p, long)
     if short.leg.changed:
-        wallet.range_stale = 1
+        account.range_stale = 1
         refresh(p, short)
-
-
-def count(wallet, total, net, bullet_qty, bullet_net):
-    """Add a closing to the sums of its label, and the trade to those of the summary if it closes the last part."""
-    wallet.closed += 1
-    total.trades += 1
-    total.net += net
-    if bullet_qty > 0.0:
-        wallet.trades += 1
-        if bullet_net > 0.0:
-            wallet.wins += 1
-            wallet.profit += bullet_net
-        else:
-            wallet.loss += bullet_net
 
 
 # --- after the steps ------------------------------------------------------------------------------
 
 
-def log_equity(wallet, memory, now, long, short, row):
+def log_equity(account, symbol, memory, now, long, short, row):
     """11. One row with all a person needs to see why; see `LOG_COLUMNS`. An empty row is not asked for."""
     ratio = margin_ratio(now.maintenance, now.equity)
-    wallet.max_margin_ratio = max(wallet.max_margin_ratio, ratio)
+    account.max_margin_ratio = max(account.max_margin_ratio, ratio)
     if long.leg.fills or short.leg.fills:
-        wallet.bars_in_market += 1
-    wallet.peak = max(wallet.peak, now.equity)
-    if now.equity < wallet.peak:
-        wallet.drawdown = max(wallet.drawdown, 1.0 - now.equity / wallet.peak)
+        symbol.bars_in_market += 1
+    account.peak = max(account.peak, now.equity)
+    if now.equity < account.peak:
+        account.drawdown = max(account.drawdown, 1.0 - now.equity / account.peak)
     if not len(row):
         return
-    row[0], row[1], row[2], row[3] = now.time, now.equity, wallet.wallet, now.equity - wallet.wallet
+    row[0], row[1], row[2], row[3] = now.time, now.equity, account.wallet, now.equity - account.wallet
     row[4], row[5], row[6], row[7] = long.leg.qty, short.leg.qty, now.regime, memory.halted
     row[8], row[9], row[10], row[11], row[12] = now.z, now.sigma, now.q, memory.anchor, now.centre
     row[13], row[14], row[15] = now.var, ratio, resting_orders(long) + resting_orders(short)
@@ -75,21 +106,13 @@ def resting_orders(side):
     return side.leg.entry_count + side.leg.exit_count + side.leg.has_stop
 
 
-def note_regime(p, wallet, memory, inputs, i):
-    """Note the regime of the bar that is over, for step 1 of the next one."""
+def note_regime(p, symbol, memory, inputs, first):
+    """Note the regime of the bar that is over, for step 1 of the next one; `first` is the symbol's first row."""
+    row = symbol.row
     if memory.source == KAMA_REGIME:
-        kama = inputs.kama[i]
-        slope = normalized_slope(kama, inputs.kama[i - 1], inputs.atr[i]) if i > 0 else kama
-        wallet.state = next_state(wallet.state, slope, p.breakout_slope, p.trend_slope, p.hysteresis)
-        wallet.ruling = veto(wallet.state, inputs.adx[i], p.adx_min)
+        kama = inputs.kama[row]
+        slope = normalized_slope(kama, inputs.kama[row - 1], inputs.atr[row]) if row > first else kama
+        symbol.state = next_state(symbol.state, slope, p.breakout_slope, p.trend_slope, p.hysteresis)
+        symbol.ruling = veto(symbol.state, inputs.adx[row], p.adx_min)
     elif memory.source == GMM_REGIME:
-        wallet.ruling = inputs.regimes[i]
-
-
-def keep_trades(wallet, news, trades):
-    """Copy the closings of the bar, as far as there is room, and make way for the next bar's."""
-    before = wallet.closed - wallet.news
-    for i in range(wallet.news):
-        if before + i < len(trades):
-            trades[before + i] = news[i]
-    wallet.news = 0
+        symbol.ruling = inputs.regimes[row]

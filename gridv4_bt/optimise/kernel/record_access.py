@@ -3,6 +3,7 @@
 They are called from many places and seldom, so they are not copied into the kernel.
 """
 
+from gridv4_bt.core.bets import begins_bet
 from gridv4_bt.engine.account import charge_entry, charge_exit
 from gridv4_bt.engine.ladder import ladder_totals, take_totals
 from gridv4_bt.engine.leg import sum_up
@@ -17,6 +18,8 @@ def open_fill(book, side, qty, price, spacing_pct):
         return
     fee = fee_of(qty, price, book.costs.maker_fee)
     charge_entry(account, fee, True)
+    if begins_bet(book.bar.time, account.bet_begun):
+        account.bets, account.bet_begun = account.bets + 1, book.bar.time
     fill = side.fills[leg.fills]
     fill.id, fill.time, fill.regime = account.fills, book.bar.time, book.state.regime
     fill.qty, fill.price, fill.spacing_pct = qty, price, spacing_pct
@@ -41,7 +44,8 @@ def close_fill(book, side, index, qty, price, label, fee_rate, maker):
     charge_exit(account, gross, fee, maker)
     closed_qty, closed_net = add_part(fill.closed_qty, fill.closed_net, qty, net_pnl(gross, fees, paid))
     trade = book.news[account.news]
-    trade.trade_id, trade.side, trade.label, trade.regime = fill.id, leg.sign, label, fill.regime
+    trade.place, trade.trade_id, trade.side = book.state.place, fill.id, leg.sign
+    trade.label, trade.regime = label, fill.regime
     trade.open_time, trade.close_time = fill.time, book.bar.time
     trade.qty, trade.entry, trade.exit = qty, fill.price, price
     trade.gross, trade.fees, trade.funding = gross, fees, paid

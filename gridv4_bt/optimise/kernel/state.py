@@ -1,5 +1,6 @@
 """What the compiled kernel reads and writes: records of plain numbers, beside those of `gridv4_bt.engine.state`."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, get_type_hints
 
 import numpy as np
@@ -25,13 +26,19 @@ BAR = _record("time", "open high low close volume mark mark_low mark_high mark_c
 RULES = _record("time first end", "tick step min_qty min_notional max_notional")
 BRACKET = np.dtype([(name, "f8") for name in ("floor", "cap", "rate", "amount")])
 
-#: The account, and sums for the summary.
-WALLET = _record(
-    "fills maker_executions taker_executions liquidations ambiguous_bars closed news trades wins ruling state "
-    "bars_in_market range_stale overflow",
-    "wallet gross fees funding value held_notional profit loss range_wallet range_down range_up max_margin_ratio peak "
-    "drawdown",
+#: The account, and figures for the summary.
+ACCOUNT = _record(
+    "fills bets bet_begun maker_executions taker_executions liquidations ambiguous_bars news closed first_time "
+    "first_day last_time range_stale overflow",
+    "wallet gross fees funding value held_notional range_wallet range_down range_up max_margin_ratio peak drawdown",
 )
+#: A symbol: where it is in its bars and rules, what its regime is, and sums for the summary. `row` is that of its last
+#: bar, `next` that of the one to come, `rule` that of its rules; its brackets are rows as in `RULES`.
+SYMBOL = _record(
+    "row next end rule first_bracket end_bracket ruling state trades wins bars_in_market", "sigma profit loss"
+)
+#: Where a symbol's rows of `Inputs` and of the log begin and end.
+SPAN = _record("begin end first first_rule end_rule first_log", "")
 
 NOW, MEMORY, LEG, KELLY, BOOK = (dtype_of(record) for record in (Now, Memory, LegState, Kelly, BookState))
 FILL = _record("id time regime", "qty price spacing_pct funding fee closed_qty closed_net exit")
@@ -39,9 +46,9 @@ CLOSE = _record("fill_id label", "qty")
 COOLING = _record("until", "price")
 #: Sums over the closings of a label.
 TOTAL = _record("trades", "net")
-#: A `ClosedTrade`; the label is its place in `LABELS`.
+#: A `ClosedTrade` of the symbol at a place; the label is its place in `LABELS`.
 TRADE = _record(
-    "trade_id side label regime open_time close_time", "qty entry exit gross fees funding bullet_qty bullet_net"
+    "place trade_id side label regime open_time close_time", "qty entry exit gross fees funding bullet_qty bullet_net"
 )
 
 
@@ -58,22 +65,50 @@ class SideRecords(NamedTuple):
 
 
 class BookRecords(NamedTuple):
-    """The symbol as the phases of matching see it: `gridv4_bt.engine.book.Book` without objects."""
+    """A symbol as the phases of matching see it: `gridv4_bt.engine.book.Book` without objects."""
 
     costs: np.record  #: PARAMETERS
-    account: np.record  #: WALLET
+    account: np.record  #: ACCOUNT
+    symbol: np.record  #: SYMBOL
     state: np.record  #: BOOK
     bar: np.record  #: BAR
     brackets: NDArray  #: BRACKET
     long: SideRecords
     short: SideRecords
-    news: NDArray  #: TRADE, closed in the bar
+    news: NDArray  #: TRADE, closed at this step
+
+
+class BookArrays(NamedTuple):
+    """The symbols of the account, a row of each array for each; two, LONG and SHORT, of what a side has."""
+
+    costs: NDArray  #: PARAMETERS, one row
+    account: NDArray  #: ACCOUNT, one row
+    symbol: NDArray  #: SYMBOL
+    state: NDArray  #: BOOK
+    bar: NDArray  #: BAR, the last one of each symbol
+    brackets: NDArray  #: BRACKET, of all symbols
+    leg: NDArray  #: LEG
+    fills: NDArray  #: FILL
+    closes: NDArray  #: CLOSE
+    cooling: NDArray  #: COOLING
+    taken: NDArray[np.float64]
+    orders: NDArray[np.float64]
+    totals: NDArray[np.float64]
+    news: NDArray  #: TRADE
+
+
+class OrdersRecords(NamedTuple):
+    """What the steps of a symbol order by: `strategies.orders.SymbolOrders` without objects."""
+
+    books: Sequence[BookRecords]  #: of all symbols of the account
+    book: BookRecords  #: of the symbol
 
 
 class Inputs(NamedTuple):
-    """What a run reads."""
+    """What a run reads; the bars of one symbol come after those of another, and so do signals, rules and brackets."""
 
     parameters: NDArray  #: PARAMETERS, one row
+    spans: NDArray  #: SPAN, one row a symbol, in the order of their places
     bars: NDArray  #: BAR
     kama: NDArray[np.float64]  #: one a bar, as the other signals; NaN as long as it is not known
     atr: NDArray[np.float64]
@@ -82,31 +117,32 @@ class Inputs(NamedTuple):
     sigma: NDArray[np.float64]  #: per bar, dimensionless
     rates: NDArray[np.float64]  #: funding settled at the bar's open, NaN for none
     regimes: NDArray[np.int64]  #: of regime gmm, one a bar; else empty
-    rules: NDArray  #: RULES, ascending in time
+    rules: NDArray  #: RULES, of a symbol ascending in time
     brackets: NDArray  #: BRACKET
-    first: int  #: row of the first bar traded
 
 
 class State(NamedTuple):
-    """What a run writes, and all that it remembers between bars."""
+    """What a run writes, and all that it remembers between bars; the first index of most arrays is the symbol."""
 
-    wallet: NDArray  #: WALLET, one row
-    book: NDArray  #: BOOK, one row
-    memory: NDArray  #: MEMORY, one row
-    now: NDArray  #: NOW, one row
-    legs: NDArray  #: LEG, LONG and SHORT; of the following arrays the first index is the side
+    account: NDArray  #: ACCOUNT, one row
+    symbols: NDArray  #: SYMBOL, one row a symbol, as the next ones
+    books: NDArray  #: BOOK
+    bars: NDArray  #: BAR
+    memory: NDArray  #: MEMORY
+    now: NDArray  #: NOW
+    legs: NDArray  #: LEG, LONG and SHORT of each symbol, as the next ones
     fills: NDArray  #: FILL
     closes: NDArray  #: CLOSE
     cooling: NDArray  #: COOLING
     taken: NDArray[np.float64]
     orders: NDArray[np.float64]
     totals: NDArray[np.float64]  #: see `gridv4_bt.engine.ladder.ladder_totals`
-    tally: NDArray[np.int64]
-    trace: NDArray[np.uint8]  #: of no length
+    tally: NDArray[np.int64]  #: by symbol, as the next ones
     kelly: NDArray  #: KELLY by regime code + 2, as the rows of returns
     returns: NDArray[np.float64]
-    news: NDArray  #: TRADE, closed in the bar
     by_label: NDArray  #: TOTAL
+    trace: NDArray[np.uint8]  #: of no length
+    news: NDArray  #: TRADE, closed at this step
     days: NDArray[np.float64]  #: equity at the last close of each UTC day from the first one traded, NaN for none
     log: NDArray[np.float64]  #: `LOG_COLUMNS` of each bar traded; a single empty row where not asked for
     trades: NDArray  #: TRADE, as many of the closings as there is room for

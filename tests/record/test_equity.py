@@ -1,0 +1,52 @@
+"""equity.csv: bar by bar, at each the symbols in their order, whatever is made into text at a time."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from gridv4_bt.engine.columns import LOG_COLUMNS
+from gridv4_bt.record import equity
+from gridv4_bt.record.run_record import SymbolRecord
+
+FIRST, BAR_MS = 1_704_067_200_000, 900_000  # 2024-01-01
+
+
+def record(symbol: str, first: int, bars: int) -> SymbolRecord:
+    """Bars from a number on, each with the numbers 0, 1, 2, ... as far as a column takes any."""
+    log = np.zeros((bars, len(LOG_COLUMNS)), order="F")
+    log[:] = np.arange(first, first + bars)[:, None]
+    log[:, LOG_COLUMNS.index("time")] = FIRST + BAR_MS * log[:, 0]
+    log[:, LOG_COLUMNS.index("regime")] = np.arange(bars) % 5 - 2
+    log[:, LOG_COLUMNS.index("halted")] = 0.0
+    log[::2, LOG_COLUMNS.index("liquidation_up")] = np.inf
+    nothing = np.empty(0)
+    return SymbolRecord(symbol, "", bars, log, nothing, np.empty((0, 0), np.uint8), np.empty((0, 3)), [])
+
+
+@pytest.mark.parametrize("records", [[("A", 0, 100)], [("A", 3, 50), ("B", 0, 90), ("C", 60, 1), ("D", 0, 0)]])
+def test_the_file_is_the_same_however_many_bars_are_written_at_a_time(records, tmp_path, monkeypatch):
+    written = []
+    for block in (7, 10_000):
+        monkeypatch.setattr(equity, "BLOCK", block)
+        equity.write_equity(tmp_path / "equity.csv", [record(*one) for one in records])
+        written.append((tmp_path / "equity.csv").read_bytes())
+    assert written[0] == written[1]
+
+
+def test_rows_come_by_time_then_in_the_order_of_the_symbols(tmp_path):
+    equity.write_equity(tmp_path / "equity.csv", [record("B", 1, 2), record("A", 0, 3)])
+    with (tmp_path / "equity.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["time"], row["symbol"]) for row in rows] == [
+        ("2024-01-01T00:00:00Z", "A"),
+        ("2024-01-01T00:15:00Z", "B"),
+        ("2024-01-01T00:15:00Z", "A"),
+        ("2024-01-01T00:30:00Z", "B"),
+        ("2024-01-01T00:30:00Z", "A"),
+    ]
+    assert [row["regime"] for row in rows] == [
+        "BREAKOUT_DOWN", "BREAKOUT_DOWN", "DOWNTREND", "DOWNTREND", "NOISE",
+    ]  # fmt: skip
+    assert [row["liquidation_up"] for row in rows] == ["", "", "1", "2", ""]
+    assert [row["resting_orders"] for row in rows] == ["0", "1", "1", "2", "2"]
