@@ -16,6 +16,7 @@ import numpy as np
 from feeds.synthetic import NOTICE, SYMBOL
 from gridv4_bt.config import GridConfig, departure_line, departures
 from gridv4_bt.engine.labels import LABELS
+from gridv4_bt.metrics.cycles import leg_cycles
 from gridv4_bt.metrics.entries import fill_table
 from gridv4_bt.metrics.excursions import excursions
 from gridv4_bt.record.run_record import SymbolRecord
@@ -69,7 +70,7 @@ def make_report(records: Sequence[SymbolRecord], summary: dict[str, Any], config
         verdict=verdict(summary, quote),
         open_legs=tables.open_legs(summary, quote),
         tiles=tiles(summary),
-        flags=summary.get("flags") or [],
+        flags=[*(summary.get("flags") or []), *tables.cap_breaches(records, config.max_inventory)],
         calm="" if margin_mattered(records) else _calm(summary),
         labels=[(words(str(label)), label.meaning) for label in LABELS],
         quote=quote,
@@ -84,7 +85,10 @@ def _tabs(
 ) -> dict[str, dict[str, Any]]:
     """Return the content of each tab."""
     changed, rest = tables.parameters(config)
-    adverse = [excursions(record, fill_table(record)).adverse_wallet for record in records]
+    fills = [fill_table(record) for record in records]
+    pairs = list(zip(records, fills, strict=True))
+    adverse = [excursions(record, table).adverse_wallet for record, table in pairs]
+    cycles = [cycle.net for record, table in pairs for cycle in leg_cycles(record, table)]
     further = tables.others(summary)
     below = tables.falls(records, start)
     return {
@@ -99,7 +103,7 @@ def _tabs(
                 *tables.grouped_trades(summary, records), tables.cycles(summary), tables.excursions(summary)
             ),
             "pairs": tables.sections(summary, "trades"),
-            "histograms": tables.histograms(records, np.concatenate([*adverse, np.empty(0)])),
+            "histograms": tables.histograms(records, np.concatenate([*adverse, np.empty(0)]), np.array(cycles)),
         },
         "risk": {"pairs": tables.sections(summary, "risk")},
         "execution": {
@@ -137,10 +141,12 @@ def verdict(summary: Mapping[str, Any], quote: str) -> dict[str, str]:
     start, end = (number(summary.get(key), "money") for key in ("start_equity", "end_equity"))
     parts = [f": {start} became {end} {quote}."]
     if all(isinstance(summary.get(key), (int, float)) for key in ("gross", "fees", "funding")):
-        brought = "cost" if summary["funding"] > 0.0 else "brought"
+        paid = summary["funding"]
+        amount = number(abs(paid), "money")
+        funding = f", funding {'cost' if paid > 0.0 else 'brought'} {amount}" if amount != number(0.0, "money") else ""
         parts.append(
-            f"Price moves brought {number(summary['gross'], 'money')}, fees cost {number(summary['fees'], 'money')}, "
-            f"funding {brought} {number(abs(summary['funding']), 'money')}."
+            f"Price moves brought {number(summary['gross'], 'money')}, fees cost {number(summary['fees'], 'money')}"
+            f"{funding}."
         )
         if summary.get("unrealized"):
             parts.append(f"Not yet realised: {signed(summary['unrealized'])}.")
@@ -185,14 +191,31 @@ def _calm(summary: Mapping[str, Any]) -> str:
     return f"Margin never mattered: its ratio was at most {number(ratio, 'percent')}{away}."
 
 
+def make_card(summary: Mapping[str, Any], quote: str) -> str:
+    """Return a run in a few lines of HTML, as a notebook shows it."""
+    return _template("card.html").render(
+        title=", ".join(summary["symbols"]),
+        span=span(summary),
+        verdict=verdict(summary, quote),
+        tiles=tiles(summary),
+        flags=summary.get("flags") or [],
+    )
+
+
 def fill_page(template: str, scripts: Sequence[str], library: bytes, data: str, **parts: Any) -> str:
     """Return a template filled with its parts; `library` is the charts' and goes in compressed, `data` is packed."""
-    from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
 
-    rooms = Environment(loader=PackageLoader("gridv4_bt.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    common = {"asset": lambda name: Markup(_asset(name)), "scripts": scripts, "library": Markup(_zipped(library))}  # noqa: S704 - our own files
-    return rooms.get_template(template).render(**common, data=Markup(data), **parts)  # noqa: S704 - packed characters
+    # Our own files, and characters that are none of HTML's.
+    trusted = {"asset": lambda name: Markup(_asset(name)), "library": Markup(_zipped(library)), "data": Markup(data)}  # noqa: S704
+    return _template(template).render(scripts=scripts, **trusted, **parts)
+
+
+@cache
+def _template(name: str) -> Any:
+    from jinja2 import Environment, PackageLoader  # loaded only where a page is made
+
+    return Environment(loader=PackageLoader("gridv4_bt.report"), autoescape=True, trim_blocks=True).get_template(name)
 
 
 @cache

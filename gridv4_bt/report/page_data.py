@@ -67,6 +67,9 @@ BLOCKED_WORDS = {
     "SAME_PRICE": "a level nearer to the price rests at this very price",
 }
 
+#: Why a level has no order, by the number of `Blocked`.
+BLOCKED = [BLOCKED_WORDS.get(code.name, code.name.lower().replace("_", " ")) for code in Blocked]
+
 
 def pack_run(records: Sequence[SymbolRecord], start_equity: float, more: dict[str, Any]) -> bytes:
     """Return all records of a run as one block; `more` is added to its description."""
@@ -86,7 +89,7 @@ def pack_run(records: Sequence[SymbolRecord], start_equity: float, more: dict[st
         "margin": margin_mattered(records),
         "regimes": {regime.value: regime.name for regime in Regime},
         "states": STATE_COLUMNS if any(len(record.posteriors) for record in records) else [],
-        "blocked": [BLOCKED_WORDS.get(code.name, code.name.lower().replace("_", " ")) for code in Blocked],
+        "blocked": BLOCKED,
         **more,
     }
     if len(records) > 1:

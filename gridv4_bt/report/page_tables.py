@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from gridv4_bt.config import GridConfig
-from gridv4_bt.core.time import DAY_MS, HOUR_MS
+from gridv4_bt.core.time import DAY_MS, HOUR_MS, moment
 from gridv4_bt.engine.labels import LABELS
 from gridv4_bt.metrics.performance import drawdowns, period_returns, spells
 from gridv4_bt.metrics.summary import wallet_curve
 from gridv4_bt.metrics.trading import collect, totals, whole_trades
 from gridv4_bt.record.run_record import SymbolRecord
 from gridv4_bt.report import known_figures as known
-from gridv4_bt.report.numbers import DASH, number, sign_of, words
+from gridv4_bt.report.numbers import DASH, number, sign_of, signed, words
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 DEEPEST = 5
@@ -103,7 +103,9 @@ def compared(summary: Mapping[str, Any]) -> Table:
         ]
         for key, name, kind, meaning in known.COMPARED
     ]
-    return Table("Against buying and holding", head, rows)
+    changes = (f"{name} {signed(change, 'percent')}" for name, change in (marks.get("symbols") or {}).items())
+    note = f"From the first traded close to the last: {', '.join(changes)}." if marks.get("symbols") else ""
+    return Table("Against buying and holding", head, rows, note)
 
 
 def legs(summary: Mapping[str, Any]) -> Table | None:
@@ -135,6 +137,28 @@ def open_legs(summary: Mapping[str, Any], quote: str) -> list[str]:
         days, now = leg["age_days"], number(leg["unrealized"], "money")
         age = number(days, "days") if days >= 2.0 else number(24.0 * days, "hours")
         found.append(f"{name}: {size}, the oldest {age} old; unrealised {now}{bad} {quote}.")
+    return found
+
+
+def cap_breaches(records: Sequence[SymbolRecord], cap: float) -> list[str]:
+    """Return a sentence for each leg whose notional was above `cap` times the equity at a close.
+
+    The strategy adds nothing beyond the cap; what it holds may grow beyond it when the price or the equity moves.
+    """
+    found = []
+    for record in records:
+        equity = record.column("equity")
+        if not len(record.close) or len(record.close) != len(equity):
+            continue
+        for side in ("long", "short"):
+            worth = record.column(f"{side}_qty") * record.close
+            share = np.divide(worth, equity, out=np.zeros(len(equity)), where=equity > 0.0)
+            if share.max(initial=0.0) > cap * (1.0 + 1e-9):
+                most, when = number(float(share.max()), "percent"), moment(int(record.column("time")[share.argmax()]))
+                found.append(
+                    f"Exposure: {record.symbol} {side.upper()} reached {most} of the equity at {when}, "
+                    f"above its cap of {number(cap, 'percent')}."
+                )
     return found
 
 
@@ -326,10 +350,10 @@ def excursions(summary: Mapping[str, Any]) -> Table | None:
     return Table("How far the price went against fills and for them", head, lines) if lines else None
 
 
-def histograms(records: Sequence[SymbolRecord], adverse: np.ndarray) -> list[Histogram]:
-    """Return the distributions of the trades' returns and holding times, and of the worst unrealised loss of fills.
+def histograms(records: Sequence[SymbolRecord], adverse: np.ndarray, cycles: np.ndarray) -> list[Histogram]:
+    """Return the distributions of trades' returns and holding times, fills' worst losses, and cycles' profits.
 
-    `adverse` is the MAE of every fill as a fraction of the wallet.
+    `adverse` is the MAE of every fill as a fraction of the wallet, `cycles` the net of every cycle, quote.
     """
     trades = whole_trades(trade for record in records for trade in record.trades)
     returns = np.array([trade.net / (trade.entry * trade.qty) for trade in trades])
@@ -337,6 +361,7 @@ def histograms(records: Sequence[SymbolRecord], adverse: np.ndarray) -> list[His
     found = [
         _histogram("Return of a trade, of its entry notional", "percent", returns),
         _histogram("Holding time of a trade", "hours", hours),
+        _histogram("Profit of a cycle", "money", cycles),
         _histogram("Worst unrealised loss of a fill (MAE), of the wallet", "percent", adverse[np.isfinite(adverse)]),
     ]
     return [one for one in found if one]

@@ -76,6 +76,7 @@ def test_the_result_stands_beside_the_benchmarks():
     assert [cell.text for cell in table.head] == ["", "this run", "buy and hold, 1×", "hold, same exposure"]
     assert table.rows[0][1].text == number(summary["net_return"], "percent")
     assert table.rows[0][2].text == number(summary["benchmark"]["hold"]["net_return"], "percent")
+    assert signed(summary["benchmark"]["symbols"]["BTCUSDT"], "percent") in table.note
 
 
 def test_legs_add_up_in_the_table_too():
@@ -103,13 +104,20 @@ def test_groups_of_trades_have_the_sums_of_the_summary():
 
 def test_histograms_count_every_trade_once_and_part_gains_from_losses():
     trades = [closed(100.0, 100.0 + gain, id=i) for i, gain in enumerate((-3.0, -1.0, 0.5, 0.5, 2.0, 4.0), 1)]
-    found = tables.histograms([record([100.0] * 9, trades=trades)], np.array([0.1, np.nan]))
-    returns, hours, adverse = found
+    found = tables.histograms([record([100.0] * 9, trades=trades)], np.array([0.1, np.nan]), np.array([2.0, -1.0]))
+    returns, hours, cycles, adverse = found
     assert sum(returns.counts) == 6
     assert sum(count for _, count, style in returns.spans if style == "bad") == 2
     assert sum(hours.counts) == 6
-    assert sum(adverse.counts) == 1
-    assert tables.histograms([record([1.0])], np.empty(0)) == []
+    assert (sum(cycles.counts), sum(adverse.counts)) == (2, 1)
+    assert tables.histograms([record([1.0])], np.empty(0), np.empty(0)) == []
+
+
+def test_a_leg_above_its_cap_is_named_with_its_worst_bar():
+    run = record([100.0, 110.0, 90.0], long_qty=[0.0, 10.0, 10.0])
+    [text] = tables.cap_breaches([run], 1.0)
+    assert text == "Exposure: TEST LONG reached 110.00 % of the equity at 2024-01-01 00:15, above its cap of 100.00 %."
+    assert tables.cap_breaches([run], 1.1) == []
 
 
 def test_a_leg_left_open_is_in_the_headline():
