@@ -39,13 +39,16 @@ def _few_trades(run: WholeRun) -> str:
     count = len(whole_trades(run.trades))
     if not run.is_hedged or count >= FEW_TRADES:
         return ""
+    if not count:
+        return "No trade was closed, so there is nothing to judge."
     return f"Few trades: {count} say little about the next ones (fewer than {FEW_TRADES})."
 
 
 def _short(run: WholeRun) -> str:
     if run.days >= FEW_DAYS or not run.days:
         return ""
-    return f"Short: {run.days:.0f} days, one kind of market (fewer than {FEW_DAYS:.0f})."
+    many = "" if round(run.days) == 1 else "s"
+    return f"Short: {run.days:.0f} day{many}, one kind of market (fewer than {FEW_DAYS:.0f})."
 
 
 def _absurd(run: WholeRun) -> str:
@@ -55,7 +58,7 @@ def _absurd(run: WholeRun) -> str:
     days, daily = daily_returns(times, equity, run.wallet.start)
     year = annual_return(run.wallet.start, float(equity[-1]), float(len(days)))
     if year is not None and year > ABSURD_RETURN:
-        return f"Absurd: {year:,.0%} a year. Look for an error in the data or the costs."
+        return f"Absurd: {_percent(year)} a year. Look for an error in the data or the costs."
     ratio = sharpe(daily)
     if ratio is not None and ratio > ABSURD_SHARPE:
         return f"Absurd: a Sharpe ratio of {ratio:.1f}. Look for an error in the data or the costs."
@@ -75,7 +78,7 @@ def _best_days(run: WholeRun) -> str:
     best = math.fsum(sorted(gains.tolist())[-BEST_DAYS:])
     if profit <= 0.0 or best <= 0.5 * profit:
         return ""
-    share = "More than all" if best > profit else f"{best / profit:.0%}"
+    share = "More than all" if best > profit else f"{_percent(best / profit)}"
     return f"{share} of the profit comes from the {BEST_DAYS} best of {len(days):,} days."
 
 
@@ -99,11 +102,11 @@ def _thin_bars(run: WholeRun) -> str:
     if not count:
         return ""
     most = (
-        f"up to {worst:.0%} of the volume at {where[:16].replace('T', ' ')}"
+        f"up to {_percent(worst)} of the volume at {where[:16].replace('T', ' ')}"
         if math.isfinite(worst)
         else "in a bar without volume"
     )
-    return f"Thin bars: {count} entries took more than {THIN_SHARE:.0%} of their bar's volume, {most}."
+    return f"Thin bars: {count} entries took more than {_percent(THIN_SHARE)} of their bar's volume, {most}."
 
 
 def _ambiguous(run: WholeRun) -> str:
@@ -111,11 +114,16 @@ def _ambiguous(run: WholeRun) -> str:
     share = run.wallet.ambiguous_bars / bars if bars else 0.0
     if share <= AMBIGUOUS_SHARE:
         return ""
-    return f"In {share:.1%} of the bars the unknown order of prices decided what filled: compare with --intrabar all."
+    bars = _percent(share, 1)
+    return f"In {bars} of the bars the unknown order of prices decided what filled: compare with --intrabar all."
 
 
 def _breach(run: WholeRun) -> str:
     ratio = max(
         (float(np.nanmax(r.column("margin_ratio"), initial=0.0)) for r in run.records if len(r.log)), default=0.0
     )
-    return f"Margin: maintenance reached {ratio:.0%} of the equity." if ratio >= 0.5 else ""
+    return f"Margin: maintenance reached {_percent(ratio)} of the equity." if ratio >= 0.5 else ""
+
+
+def _percent(share: float, digits: int = 0) -> str:
+    return f"{100.0 * share:,.{digits}f} %"

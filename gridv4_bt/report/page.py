@@ -21,15 +21,18 @@ from gridv4_bt.metrics.entries import fill_table
 from gridv4_bt.metrics.excursions import excursions
 from gridv4_bt.record.run_record import SymbolRecord
 from gridv4_bt.report import page_tables as tables
-from gridv4_bt.report.numbers import number, quote_of, sign_of, signed, words
+from gridv4_bt.report.numbers import number, quote_of, sign_of, words
 from gridv4_bt.report.packing import as_text
 from gridv4_bt.report.page_data import margin_mattered, pack_run
+from gridv4_bt.report.sentences import made_and_lost, open_legs, span, verdict
 
 SCRIPTS = (
     "codec.js", "page.js", "text.js", "ladder.js", "board.js", "overlay.js", "chart.js", "trace.js", "trades.js",
     "main.js",
 )  # fmt: skip
 LIBRARY = "vendor/lightweight-charts.standalone.production.js"
+#: Fewer days than this are not told as a year.
+FEW_DAYS = 30
 TABS = (
     ("result", "Result"), ("periods", "Days, months, years"), ("trades", "Trades"), ("risk", "Risk"),
     ("execution", "Execution"), ("parameters", "Parameters"),
@@ -68,7 +71,7 @@ def make_report(records: Sequence[SymbolRecord], summary: dict[str, Any], config
         notices=notices,
         liquidations=summary.get("liquidations") or 0,
         verdict=verdict(summary, quote),
-        open_legs=tables.open_legs(summary, quote),
+        open_legs=open_legs(summary, quote),
         tiles=tiles(summary),
         flags=[*(summary.get("flags") or []), *tables.cap_breaches(records, config.max_inventory)],
         calm="" if margin_mattered(records) else _calm(summary),
@@ -92,7 +95,10 @@ def _tabs(
     further = tables.others(summary)
     below = tables.falls(records, start)
     return {
-        "result": {"plain": _those(tables.compared(summary), tables.legs(summary))},
+        "result": {
+            "plain": _those(tables.compared(summary), tables.legs(summary)),
+            "text": " ".join(made_and_lost(summary)),
+        },
         "periods": {
             "plain": _those(tables.months(records, start), below),
             "pairs": tables.sections(summary, "periods"),
@@ -123,46 +129,13 @@ def _those(*found: tables.Table | None) -> list[tables.Table]:
     return [table for table in found if table is not None]
 
 
-def span(summary: Mapping[str, Any]) -> str:
-    """Return the first and last time of the run as text."""
-    first, last = summary.get("from"), summary.get("to")
-    if not first or not last:
-        return "no bar traded"
-    first, last = (str(time)[:16].replace("T", " ") for time in (first, last))
-    return f"{first} to {last} UTC, {number(summary.get('bars'), 'count')} bars"
-
-
-def verdict(summary: Mapping[str, Any], quote: str) -> dict[str, str]:
-    """Return one or two sentences on the result: lead, share and its style, and the rest."""
-    gain = summary.get("net_return")
-    if gain is None:
-        return {"lead": "Nothing was traded.", "share": "", "style": "", "rest": ""}
-    lead = "Made" if gain > 0.0 else "Lost" if gain < 0.0 else "Neither made nor lost anything"
-    start, end = (number(summary.get(key), "money") for key in ("start_equity", "end_equity"))
-    parts = [f": {start} became {end} {quote}."]
-    if all(isinstance(summary.get(key), (int, float)) for key in ("gross", "fees", "funding")):
-        paid = summary["funding"]
-        amount = number(abs(paid), "money")
-        funding = f", funding {'cost' if paid > 0.0 else 'brought'} {amount}" if amount != number(0.0, "money") else ""
-        parts.append(
-            f"Price moves brought {number(summary['gross'], 'money')}, fees cost {number(summary['fees'], 'money')}"
-            f"{funding}."
-        )
-        if summary.get("unrealized"):
-            parts.append(f"Not yet realised: {signed(summary['unrealized'])}.")
-    held = tables.find(summary, "benchmark.hold.net_return")
-    if held is not None:
-        parts.append(f"Buying and holding: {signed(held, 'percent')}.")
-    share = number(abs(gain), "percent") if gain else ""
-    return {"lead": lead, "share": share, "style": sign_of(gain), "rest": " ".join(parts)}
-
-
 def tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Return the key figures: name, value, style, definition."""
     meanings = {key: meaning for key, _, _, meaning in tables.known.COMPARED}
     meanings |= {one.path: one.meaning for one in tables.known.FIGURES}
+    few = (tables.find(summary, "returns.days") or 0) < FEW_DAYS  # a year from so few is no figure
     rows = (
-        ("return a year", "annual_return", "percent", True),
+        ("return a year", "" if few else "annual_return", "percent", True),
         ("largest drawdown", "max_drawdown", "percent", False),
         ("Sharpe", "sharpe", "ratio", True),
         ("trades", "trades", "count", False),

@@ -16,6 +16,7 @@ from gridv4_bt.metrics.trading import collect, totals, whole_trades
 from gridv4_bt.record.run_record import SymbolRecord
 from gridv4_bt.report import known_figures as known
 from gridv4_bt.report.numbers import DASH, number, sign_of, signed, words
+from gridv4_bt.report.sentences import find
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 DEEPEST = 5
@@ -70,14 +71,6 @@ class Histogram:
         ]
 
 
-def find(summary: Mapping[str, Any], path: str) -> Any:
-    """Return the figure at a dotted path, None where the run has none."""
-    found: Any = summary
-    for key in path.split("."):
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found
-
-
 # --- the result
 
 
@@ -124,20 +117,6 @@ def legs(summary: Mapping[str, Any]) -> Table | None:
     return Table(
         "Profit of each leg, in parts that add up", head, rows, bars=_bars([leg["total"] for leg in found.values()])
     )
-
-
-def open_legs(summary: Mapping[str, Any], quote: str) -> list[str]:
-    """Return a sentence for each leg that was still open at the end."""
-    found = []
-    for name, leg in (summary.get("open_legs") or {}).items():
-        worst = leg.get("worst")
-        bad = f", at worst {number(worst, 'money')}" if worst is not None else ""
-        fills = f"{number(leg['fills'], 'count')} fill{'s' if leg['fills'] != 1 else ''}"
-        size = f"{number(leg['qty'])} in {fills} at {number(leg['entry'])} on average"
-        days, now = leg["age_days"], number(leg["unrealized"], "money")
-        age = number(days, "days") if days >= 2.0 else number(24.0 * days, "hours")
-        found.append(f"{name}: {size}, the oldest {age} old; unrealised {now}{bad} {quote}.")
-    return found
 
 
 def cap_breaches(records: Sequence[SymbolRecord], cap: float) -> list[str]:

@@ -34,16 +34,20 @@ def test_a_sound_run_has_no_flag():
     ("one", "words"),
     [
         (sound(trades=[closed()]), "Few trades: 1 say little"),
+        (sound(trades=[]), "No trade was closed, so there is nothing to judge."),
         (sound(equity=np.linspace(1_000.0, 5_000.0, BARS) + np.sin(np.arange(BARS) / 50.0)), "Absurd: "),
         (sound(equity=1_000.0 + 0.001 * np.arange(BARS)), "Absurd: a Sharpe ratio"),
         (
             sound(equity=np.where(np.arange(BARS) < 5_000, 1_000.0, 1_050.0)),
-            "100% of the profit comes from the 10 best",
+            "100 % of the profit comes from the 10 best",
         ),
         (sound(settled=[]), "Synthetic funding: no rates were given for TEST"),
-        (sound(volume=np.full(BARS, 10.0)), "Thin bars: 50 entries took more than 5% of their bar's volume, up to 10%"),
+        (
+            sound(volume=np.full(BARS, 10.0)),
+            "Thin bars: 50 entries took more than 5 % of their bar's volume, up to 10 %",
+        ),
         (sound(volume=np.zeros(BARS)), "in a bar without volume"),
-        (sound(margin_ratio=0.6), "Margin: maintenance reached 60%"),
+        (sound(margin_ratio=0.6), "Margin: maintenance reached 60 %"),
     ],
 )
 def test_a_planted_fault_is_flagged(one, words):

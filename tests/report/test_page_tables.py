@@ -13,7 +13,7 @@ from gridv4_bt.metrics.trading import whole_trades
 from gridv4_bt.report import known_figures as figures
 from gridv4_bt.report import page_tables as tables
 from gridv4_bt.report.numbers import number, quote_of, signed
-from gridv4_bt.report.page import make_report, verdict
+from gridv4_bt.report.page import make_report
 
 
 def text_of(*found) -> str:
@@ -135,16 +135,6 @@ def test_flags_stand_before_the_chart():
     page = make_report([empty_record(rows=3)], summary_of(flags=["Few trades: 1 say little."]), GridConfig())
     assert page.index("Few trades: 1 say little.") < page.index('id="charts"')
     assert "to know before believing this" not in make_report([empty_record(rows=3)], summary_of(), GridConfig())
-
-
-def test_the_verdict_says_what_was_made_from_what_and_what_holding_had_made():
-    figures_ = dict(net_return=-0.02, end_equity=980.0, gross=-15.0, fees=4.0, funding=1.0, unrealized=0.0)
-    found = verdict(summary_of(**figures_, benchmark={"hold": {"net_return": 0.5}}), "USDT")
-    assert (found["lead"], found["share"], found["style"]) == ("Lost", "2.00 %", "bad")
-    assert found["rest"] == (
-        ": 1,000.00 became 980.00 USDT. Price moves brought −15.00, fees cost 4.00, funding cost 1.00. "
-        "Buying and holding: +50.00 %."
-    )
 
 
 def test_the_run_s_own_figures_are_all_on_the_page():
