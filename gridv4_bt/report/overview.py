@@ -20,6 +20,8 @@ from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.metrics.summary import drawdowns, wallet_curve
 from gridv4_bt.record.run_record import SymbolRecord
+from gridv4_bt.report.numbers import number, signed
+from gridv4_bt.report.page_data import margin_mattered
 from gridv4_bt.report.palette import REGIME_COLOURS, colour
 
 Array = NDArray[np.float64]
@@ -70,8 +72,8 @@ def overview_figure(records: Sequence[SymbolRecord], summary: dict[str, Any]) ->
         ]
     panels += [
         (1.7, lambda axis, side: _equity(axis, side, times, equity, summary)),
-        (0.9, lambda axis, side: _drawdown(axis, side, times, drawdowns(equity, start))),
-        (0.8, lambda axis, side: _margin(axis, side, records)),
+        (0.9, lambda axis, side: _drawdown(axis, side, times, drawdowns(equity, start), summary)),
+        *([(0.8, lambda axis, side: _margin(axis, side, records))] if margin_mattered(records) else []),
         (0.5 + 0.17 * max(len(labels), 1), lambda axis, side: _labels(axis, side, records, summary, labels)),
     ]
     heights = [height for height, _ in panels]
@@ -108,7 +110,7 @@ def overview_figure(records: Sequence[SymbolRecord], summary: dict[str, Any]) ->
 
 def _title(summary: dict[str, Any]) -> str:
     span = f"{summary['from'][:10]} to {summary['to'][:10]}" if summary["from"] else "no bar traded"
-    text = f"{', '.join(summary['symbols'])}   {span}   return {summary['net_return']:+.2%}"
+    text = f"{', '.join(summary['symbols'])}   {span}   return {signed(summary['net_return'], 'percent')}"
     if summary["liquidations"]:
         text += f"   LIQUIDATED {summary['liquidations']}x"
     return text
@@ -172,6 +174,8 @@ def _counts(record: SymbolRecord) -> str:
     lines += [f"closings won  {won:,}", f"closings lost  {len(record.trades) - won:,}"]
     if record.open_fills:
         lines.append(f"still open  {len(record.open_fills):,}")
+    many = len(record.trades) + len(record.open_fills) > CROWD
+    lines += ["", "circles: fills together,", "green won, red lost"] if many else ["", "▲ LONG, ▼ SHORT entry"]
     return "\n".join(lines)
 
 
@@ -222,7 +226,7 @@ def _inventory(axis: Axes, side: Axes, record: SymbolRecord) -> None:
         held = record.column(f"{name.lower()}_qty") * unit
         most = np.fmax.reduceat(held, starts)
         axis.fill_between(_dates(times[starts]), 0.0, sign * most, step="post", color=tone, linewidth=0.5)
-        lines.append(f"{name} up to {np.nanmax(held, initial=0.0):,.4g}{'%' if valued else ''}")
+        lines.append(f"{name} up to {np.nanmax(held, initial=0.0):,.4g}{' %' if valued else ''}")
     _note(side, "\n".join(lines))
 
 
@@ -230,20 +234,24 @@ def _equity(axis: Axes, side: Axes, times: Array, equity: Array, summary: dict[s
     axis.set_ylabel("equity", fontsize=9)
     axis.axhline(summary["start_equity"], color="grey", linewidth=0.8)
     _plot_range(axis, times, equity, LONG_COLOUR)
+    hold = ((summary.get("benchmark") or {}).get("hold") or {}).get("net_return")
+    held = "" if hold is None else f"\nbuy and hold  {signed(hold, 'percent')}"
     _note(
         side,
         f"start  {summary['start_equity']:,.2f}\nend  {summary['end_equity']:,.2f}\n"
-        f"gross  {summary['gross']:+,.2f}\nfees  {summary['fees']:,.2f}\nfunding  {summary['funding']:,.2f}",
+        f"gross  {summary['gross']:+,.2f}\nfees  {summary['fees']:,.2f}\nfunding  {summary['funding']:,.2f}{held}",
     )
 
 
-def _drawdown(axis: Axes, side: Axes, times: Array, falls: Array) -> None:
+def _drawdown(axis: Axes, side: Axes, times: Array, falls: Array, summary: dict[str, Any]) -> None:
     axis.set_ylabel("drawdown,\n%", fontsize=8)
     if len(times):
         starts = _starts(len(times), BUCKETS)
         deepest = np.maximum.reduceat(100.0 * falls, starts)
         axis.fill_between(_dates(times[starts]), -deepest, 0.0, color=colour("--bad"), alpha=0.5, linewidth=0.8)
-        _note(side, f"deepest  {np.max(falls):.2%}")
+        ratio = summary.get("max_margin_ratio")
+        calm = f"\nmargin ratio at most  {number(ratio, 'percent')}" if ratio else ""
+        _note(side, f"deepest  {number(float(np.max(falls)), 'percent')}{calm}")
 
 
 def _margin(axis: Axes, side: Axes, records: Sequence[SymbolRecord]) -> None:
@@ -258,7 +266,7 @@ def _margin(axis: Axes, side: Axes, records: Sequence[SymbolRecord]) -> None:
         axis.fill_between(_dates(times[starts]), 0.0, most, step="post", color="#555555", linewidth=0.5)
         highest = max(highest, float(np.nanmax(ratio, initial=0.0)))
     axis.set_ylim(bottom=0.0)
-    _note(side, f"highest  {highest:,.3g}%\n100% is liquidation")
+    _note(side, f"highest  {highest:,.3g} %\n100 % is liquidation")
 
 
 def _labels(

@@ -141,10 +141,15 @@ def test_where_many_bars_share_a_pixel_the_ribbon_shows_their_shares():
 
 def test_inventory_is_a_share_of_the_equity_and_margin_a_ratio():
     figure = figure_of(record(10, long_qty=10.0, short_qty=0.0, equity=5_000.0, margin_ratio=0.25))
-    assert "LONG up to 20.2%" in texts(figure)  # 10 at 101 of 5,000
-    assert "highest  25%" in texts(figure)
+    assert "LONG up to 20.2 %" in texts(figure)  # 10 at 101 of 5,000
+    assert "highest  25 %" in texts(figure)
     assert panel(figure, "inventory").dataLim.ymax == pytest.approx(20.2)
     assert panel(figure, "margin").dataLim.ymax == pytest.approx(25.0)
+
+
+def test_a_margin_that_never_mattered_has_no_panel():
+    labels = [axis.get_ylabel() for axis in figure_of(record(10, margin_ratio=0.002, liquidation_down=0.9)).axes]
+    assert not any(label.startswith("margin") for label in labels)
 
 
 def test_a_long_run_is_drawn_by_its_extremes():
@@ -154,7 +159,7 @@ def test_a_long_run_is_drawn_by_its_extremes():
     limits = panel(figure, "equity").dataLim
     assert (limits.ymin, limits.ymax) == (9_000.0, 12_000.0)
     assert panel(figure, "drawdown").dataLim.ymin == pytest.approx(-25.0)
-    assert "deepest  25.00%" in texts(figure)
+    assert "deepest  25.00 %" in texts(figure)
 
 
 def test_every_symbol_has_its_own_price_regime_and_inventory_but_the_wallet_is_one():
