@@ -43,6 +43,7 @@ COLUMNS = (
     ("trades", "count", "Fills that are closed."),
     ("liquidations", "count", "How often the exchange closed everything."),
 )
+KINDS = {key: kind for key, kind, _ in COLUMNS}
 CELLS = 8  #: of a heat map along a range
 MOST_POINTS = 1_500  #: of the splits
 HEATED = 4  #: parameters whose pairs are shown
@@ -69,7 +70,7 @@ def make_page(result: SearchResult) -> str:
         sentence=verdict.sentence,
         tiles=_tiles(result),
         finalists=[_finalist(place, one) for place, one in enumerate(result.finalists, 1)],
-        folds=[_folds(scheme, folds) for scheme, folds in result.folds.items()],
+        folds=[_folds(space, scheme, folds) for scheme, folds in result.folds.items()],
         searched=_searched(space),
         checks=_checks(result),
     )
@@ -89,11 +90,10 @@ def page_data(result: SearchResult) -> dict[str, Any]:
     winner = result.best[0].number if result.best else None
     guards = result.guards
     logits = guards.overfitting.logits if guards and guards.overfitting else np.empty(0)
-    kinds = {key: kind for key, kind, _ in COLUMNS}
     counts, edges = np.histogram(logits, bins=25) if len(logits) else (np.empty(0), np.empty(1))
     return {
         "objectives": [f"{one.over} {one.figure}".replace("_", " ") for one in space.objectives],
-        "percent": [kinds.get(one.figure) == "percent" for one in space.objectives],
+        "percent": [KINDS.get(one.figure) == "percent" for one in space.objectives],
         "trials": [
             {
                 "number": trial.number + 1,
@@ -256,7 +256,8 @@ def _finalist(place: int, finalist: Finalist) -> Table:
     return Table(f"{place}. trial {finalist.trial.number + 1}: {values_text(finalist.trial.params)}", head, rows)
 
 
-def _folds(scheme: str, folds: Sequence[FoldResult]) -> Table:
+def _folds(space: Space, scheme: str, folds: Sequence[FoldResult]) -> Table:
+    kind = KINDS.get(space.objectives[0].figure, "ratio")
     rows = []
     for one in folds:
         searched, traded = (f"{day_of(first)} to {day_of(last)}" for first, last in (one.fold.train, one.fold.test))
@@ -265,7 +266,7 @@ def _folds(scheme: str, folds: Sequence[FoldResult]) -> Table:
             [
                 Cell(searched),
                 Cell(traded),
-                Cell(number(one.objective, "ratio")),
+                Cell(number(one.objective, kind)),
                 Cell(number(one.total, "percent"), sign_of(one.total)),
                 Cell(chosen, "text"),
             ]
