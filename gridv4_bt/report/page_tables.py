@@ -15,7 +15,7 @@ from gridv4_bt.metrics.summary import wallet_curve
 from gridv4_bt.metrics.trading import collect, totals, whole_trades
 from gridv4_bt.record.run_record import SymbolRecord
 from gridv4_bt.report import known_figures as known
-from gridv4_bt.report.numbers import DASH, number, sign_of, signed, words
+from gridv4_bt.report.numbers import DASH, MINUS, number, sign_of, signed, words
 from gridv4_bt.report.sentences import find
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -229,7 +229,8 @@ def grouped_trades(summary: Mapping[str, Any], records: Sequence[SymbolRecord]) 
     meanings = {str(label): label.meaning for label in LABELS}
     labels = {words(name): meanings.get(name, "") for name in summary.get("by_label") or {}}
     named = {words(name): group for name, group in (summary.get("by_label") or {}).items()}
-    levels = {name: level for name, level in (summary.get("levels") or {}).items() if level["trades"] or level["fills"]}
+    every = (summary.get("levels") or {}).items()
+    levels = {name.replace("-", MINUS): level for name, level in every if level["trades"] or level["fills"]}
     # Parts of one fill may have several labels, so by label closings are counted.
     closings = [("trades", "closings", "count", "Parts of a fill count one by one."), *known.TRADED[1:]]
     reached = [

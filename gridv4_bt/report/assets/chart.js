@@ -78,7 +78,7 @@ class Chart {
     const add = (name, kind, options, pane) => this.series.set(name, this.api.addSeries(kind, { ...plain, ...options }, pane)).get(name);
     const share = { priceFormat: { type: "custom", minMove: 0.00001, formatter: (value) => percent(value, Math.abs(value) < 0.01 ? 2 : 1) } };
     const amount = { priceFormat: { type: "custom", minMove: 0.01, formatter: (value) => plainNumber(value, Math.abs(value) < 1000 ? 2 : 0) } };
-    const priced = { priceFormat: { type: "custom", minMove: 10 ** -board.symbol.price_decimals, formatter: (value) => plainNumber(value, board.symbol.price_decimals) } };
+    const priced = { priceFormat: { type: "custom", minMove: 10 ** -board.symbol.price_decimals, formatter: (value) => (value < 0 ? "" : plainNumber(value, board.symbol.price_decimals)) } };
     this.candles = add("candles", L.CandlestickSeries, { ...priced, lastValueVisible: true }, 0);
     add("volume", L.HistogramSeries, { priceScaleId: "volume", priceFormat: { type: "volume" } }, 0);
     this.api.priceScale("volume", 0).applyOptions({ scaleMargins: { top: 0.86, bottom: 0.03 }, visible: false });

@@ -87,6 +87,7 @@ class Page {
     }
     const select = document.getElementById("symbol");
     this.board.symbols.forEach((symbol, index) => select.append(new Option(symbol.symbol, index)));
+    select.value = this.board.symbols.indexOf(this.board.symbol);
     document.getElementById("pick").hidden = this.board.symbols.length < 2;
     select.addEventListener("change", () => this.chooseSymbol(Number(select.value)));
     const resolution = document.getElementById("resolution");
@@ -229,7 +230,9 @@ async function start() {
   const wallet = run.wallet
     ? { time: columnValues(run.wallet.time, bytes), equity: columnValues(run.wallet.equity, bytes) }
     : { time: traded[0].time, equity: traded[0].column("equity") };
-  window.page = new Page(new Board(run, traded, wallet));
+  const board = new Board(run, traded, wallet);
+  board.choose(traded.reduce((busiest, symbol, i) => (symbol.tradeList.length > traded[busiest].tradeList.length ? i : busiest), 0));
+  window.page = new Page(board);
 }
 
 start().catch(complain);
