@@ -53,7 +53,7 @@ def _short(run: WholeRun) -> str:
 
 def _absurd(run: WholeRun) -> str:
     times, equity = run.curve
-    if not len(times):
+    if run.days < FEW_DAYS:  # a year, or a ratio, of so few days says nothing anyway
         return ""
     days, daily = daily_returns(times, equity, run.wallet.start)
     year = annual_return(run.wallet.start, float(equity[-1]), float(len(days)))

@@ -340,6 +340,10 @@ def test_figures_stand_in_tabs_one_at_a_time(reader):
             "[...document.querySelectorAll('[role=tabpanel]')].filter((one) => !one.hidden).map((one) => one.id)"
         ) == [f"panel-{name}"]
         assert reader.tab.inner_text(f"#panel-{name}").strip()
+    reader.tab.click("#panel-result .term >> text=Sharpe")
+    assert "Mean over deviation of daily returns" in reader.tab.inner_text("#panel-result")
+    reader.tab.click("#panel-result .term >> text=Sharpe")
+    assert "Mean over deviation of daily returns" not in reader.tab.inner_text("#panel-result")
 
 
 def test_the_decisions_of_a_bar_are_told(reader):

@@ -100,6 +100,14 @@ class Page {
     document.getElementById("close-why").addEventListener("click", () => document.getElementById("why").classList.remove("open"));
     for (const tab of document.querySelectorAll("[role=tab]")) tab.addEventListener("click", () => this.openTab(tab));
     this.openTab(document.querySelector("[role=tab]"));
+    // A finger cannot point: a tap on a dotted word shows its definition below it, another hides it.
+    document.getElementById("figures").addEventListener("click", (event) => {
+      const term = event.target.closest(".term");
+      if (!term) return;
+      const shown = term.nextElementSibling;
+      if (shown) shown.remove();
+      else term.after(element("small", term.title, "meaning"));
+    });
     if (innerWidth < 700) document.querySelector(".flags")?.removeAttribute("open");
   }
 
