@@ -171,6 +171,7 @@ def make_card(summary: Mapping[str, Any], quote: str) -> str:
         span=span(summary),
         verdict=verdict(summary, quote),
         tiles=tiles(summary),
+        open_legs=open_legs(summary, quote),
         flags=summary.get("flags") or [],
     )
 
