@@ -13,6 +13,7 @@ from busy import BUSY, busy
 
 from feeds.synthetic import sample_market
 from gridv4_bt.__main__ import main
+from gridv4_bt.api import optimize
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.config import load_config
 
@@ -118,6 +119,18 @@ def test_with_one_job_and_started_again_in_the_middle_it_ends_in_the_same_bytes(
     assert "search: 4 of 6 trials are done already" in capsys.readouterr().out
     for name in FILES:
         assert (out / name).read_bytes() == (found / name).read_bytes(), name
+
+
+def test_a_notebook_s_search_gives_the_same_bytes_and_its_verdict_as_text_and_table(folder, found, result, tmp_path):
+    out = shutil.copytree(found, tmp_path / "copy")  # it goes on where the command has ended
+    search = optimize(folder / "space.toml", out)
+    for name in FILES:
+        assert (out / name).read_bytes() == (found / name).read_bytes(), name
+    assert search.verdict == result["verdict"]["sentence"]
+    assert repr(search) == f"<SearchRun {TRIALS} trials. {search.verdict}>"
+    assert search.checks["question"].tolist() == [check["question"] for check in result["verdict"]["checks"]]
+    assert len(search.trials) == TRIALS and str(search.page) == str(out / "optimize.html")
+    assert search.best.levels == result["finalists"][0]["params"]["levels"]
 
 
 def test_every_trial_is_in_the_table(found, folder):

@@ -37,7 +37,7 @@ function drawTrials({ trials, objectives, percent: shares }) {
     ["breaks a limit", "--noise", (trial) => trial.broken],
     ["within all limits", "--accent", (trial) => !trial.broken && !trial.front],
     [two ? "Pareto front" : "the best", "--good", (trial) => trial.front && !trial.winner],
-    ["winner", "--bad", (trial) => trial.winner],
+    ["winner", "--warn", (trial) => trial.winner],
   ];
   const traces = kinds.map(([name, tone, is]) => marks(place(trials.filter(is)), name, tone, name === "winner" ? { size: 13, symbol: "star", opacity: 1 } : {}));
   return { traces: traces.filter((trace) => trace.x.length), x: two ? objectives[1] : "trial", y: objectives[0], legend: true,
