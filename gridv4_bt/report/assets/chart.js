@@ -220,7 +220,7 @@ class Chart {
       for (let i = from; i < to; i++) if (sign * values[i] > found) found = sign * values[i];
       return sign * found;
     };
-    this.candles.setData(this.candlesOf(own));
+    this.candles.setData(this.prices(own));
     this.series.get("volume").setData(this.on("volume") && symbol.has("volume") ? this.volumes(own) : []);
     const set = (name, part, value) => this.series.get(name)?.setData(points(part, value));
     set("equity", all, last(wallet.equity));
@@ -249,7 +249,7 @@ class Chart {
     return { starts: starts.slice(first, end + 1), begins: begins.slice(first, end) };
   }
 
-  candlesOf({ starts, begins }) {
+  prices({ starts, begins }) {
     const { symbol } = this.board;
     if (!symbol.has("close")) return begins.map((begin) => ({ time: begin / 1000 }));
     const close = symbol.column("close");
