@@ -20,11 +20,15 @@ ROWS = (
     ("gridv4_bt.exchange",),
     ("gridv4_bt.live",),
     ("gridv4_bt.validation",),
-    ("gridv4_bt.optimise", "gridv4_bt.audit", "gridv4_bt.sweep"),
+    ("gridv4_bt.optimise", "gridv4_bt.audit", "gridv4_bt.sweep", "gridv4_bt.api"),
     ("gridv4_bt.cli", "gridv4_bt.__main__"),
 )
 #: Rooms of one row that may import one of the same row: the doors open on what lies behind them.
-DOORS = {("gridv4_bt.sweep", "gridv4_bt.optimise"), ("gridv4_bt.__main__", "gridv4_bt.cli")}
+DOORS = {
+    ("gridv4_bt.sweep", "gridv4_bt.optimise"),
+    ("gridv4_bt.api", "gridv4_bt.optimise"),
+    ("gridv4_bt.__main__", "gridv4_bt.cli"),
+}
 #: The only module of a room that may import another room: paper trading brings its own exchange.
 ONLY = {("gridv4_bt.live", "gridv4_bt.exchange"): "gridv4_bt.live.paper"}
 #: Where sockets may be opened, and by what they would be.

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = "gridv4_bt/cli/"
 #: File names that several rooms share.
 MODULES = {
+    "api.py": "the contract's name of what a notebook imports; and the local exchange's REST interface",
     "__init__.py": "Python's own name",
     "exchange.py": "in feeds its public data; in exchange the local Binance; in the kernel the compiled HedgeBroker",
     "orders.py": "single orders; what the steps order of a broker; and of the kernel's records in its place",

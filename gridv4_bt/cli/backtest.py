@@ -52,7 +52,7 @@ from gridv4_bt.engine.warm_up import span_warm_up
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.metrics.summary import compare_modes
 from gridv4_bt.report.run_folder import RUN_FILES, SUMMARY_FILE, check_folder, target_folder, write_run
-from gridv4_bt.report.terminal import print_result
+from gridv4_bt.report.terminal import print_result, print_run_files
 from presets import BUSY
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def backtest(
     out: Annotated[Path | None, typer.Option(help="Folder for the results; default runs/SYMBOL-TIME.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the finished run in the folder of --out.")] = False,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no picture and no page.")] = False,
+    details: Annotated[bool, typer.Option("--details", help="Print all tables after the result.")] = False,
     quiet: Quiet = False,
     trial: Optimize = [],
     jobs: Jobs = 1,
@@ -139,7 +140,7 @@ def backtest(
     )
     print_files(feeds, console)
     if symbol or data:
-        _print_quality(feeds, console)
+        _print_quality(feeds, console, details)
     folder = out if out is not None else default_folder([feed.p.name for feed in feeds])
     if axes:
         optimize(feeds, axes, parameters, cash, brackets, jobs, rank, folder, console)
@@ -153,9 +154,10 @@ def backtest(
             compared.append(outcome.summary | {"intrabar": other.intrabar})
         result.summary["by_intrabar"] = compare_modes(compared)
     write_run(folder, result.records, result.summary, parameters, plot=not no_report)
-    print_result(result.summary, console)
+    print_result(result.summary, console, details)
     _print_hint(result.summary, feeds, config, console)
     console.print(f"written to {folder}/ in {result.summary['seconds']:.1f} s of trading", soft_wrap=True)
+    print_run_files(folder, console)
 
 
 def _read_session(folder: Path) -> "SessionRecord":
@@ -196,12 +198,15 @@ def _print_hint(summary: Mapping[str, Any], feeds: Sequence[CandleFeed], config:
         )
 
 
-def _print_quality(feeds: Sequence[CandleFeed], console: Console) -> None:
-    """Print what in the data of each symbol may mislead a backtest."""
+def _print_quality(feeds: Sequence[CandleFeed], console: Console, details: bool) -> None:
+    """Print what in the data of each symbol may mislead a backtest: a line, or with `details` a table."""
     for feed in feeds:
         quality = examine(feed.p.name, feed.candles, feed.p.funding, feed.p.mark)
-        if quality.found:
+        if quality.found and details:
             console.print(quality_table(quality, only_found=True))
+        elif quality.found:
+            checks = ", ".join(f"{check.name} ({check.count:,})" for check in quality.found)
+            console.print(f"[dim]{quality.symbol}, in the data: {checks}; --details says where[/]", highlight=False)
 
 
 def run_shown(cerebro: bt.Cerebro, console: Console) -> RunResult:

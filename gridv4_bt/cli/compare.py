@@ -73,6 +73,8 @@ def _print_figures(runs: list[StoredRun], console: Console) -> None:
     for path, values in side_by_side([run.summary for run in runs]).items():
         if all(isinstance(value, str) and len(value) > LONG_TEXT and value == values[0] for value in values):
             continue
+        if path == ("flags",):  # sentences, no figures
+            continue
         group = path[0] if len(path) > 1 else ""
         table = tables.setdefault(group, _table(Text(_words(group) or "figures"), runs, change=len(runs) == 2))
         cells = [

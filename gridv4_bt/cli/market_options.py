@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -19,7 +19,7 @@ from feeds.synthetic import NOTICE, SYMBOL, sample_market
 from feeds.tables import CandleTable, interval_ms, read_candles
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.config import GridConfig, changed_meanings, departure_line, departures
-from gridv4_bt.core.time import BAR_MS
+from gridv4_bt.core.time import BAR_MS, day_or_time
 from gridv4_bt.engine.intrabar import MODES
 from gridv4_bt.engine.market import exchange_symbol, is_listed, load_market_history
 from gridv4_bt.engine.warm_up import LONGEST_MEMORY_BARS, history_bars, warm_up_bars
@@ -154,8 +154,8 @@ def read_symbols(files: MarketFiles, console: Console) -> list[SymbolData]:
 def read_feeds(
     symbols: Sequence[SymbolData],
     gaps: str,
-    first: date | datetime | None,
-    last: date | datetime | None,
+    first: date | None,
+    last: date | None,
     console: Console,
     known: bool = False,
     config: GridConfig | None = None,
@@ -246,17 +246,14 @@ def pair_files(
     ]
 
 
-def parse_time(option: str, text: str) -> date | datetime | None:
+def parse_time(option: str, text: str) -> date | None:
     """Return a day or a UTC time, None for an empty text."""
     if not text:
         return None
     try:
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-            return date.fromisoformat(text)
-        moment = datetime.fromisoformat(text)
+        return day_or_time(text)
     except ValueError:
         raise ConfigError(f"{option} {text}: write a day like 2024-01-31 or a time like 2024-01-31T12:00") from None
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
 def _by_symbol(option: str, texts: Sequence[str]) -> dict[str, Path]:

@@ -24,6 +24,20 @@ def end_ms(last: date) -> int:
     return time_ms(last) + 1 if isinstance(last, datetime) else time_ms(last + timedelta(days=1))
 
 
+def day_or_time(text: str) -> date:
+    """Return the day of a text like 2024-01-31, or the UTC time, without a zone, of one like 2024-01-31T12:00.
+
+    Raises
+    ------
+    ValueError
+        It is neither.
+    """
+    if len(text) == len("2024-01-31"):
+        return date.fromisoformat(text)
+    found = datetime.fromisoformat(text)
+    return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
+
+
 def iso(time_ms: int) -> str:
     """Return a time as ISO 8601 UTC, milliseconds only where they are not 0: 2024-01-31T12:15:00Z."""
     text = str(np.datetime64(int(time_ms), "ms"))

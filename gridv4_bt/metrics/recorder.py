@@ -161,13 +161,15 @@ def _grid_record(strategy: GridStrategyV4, account: Account) -> SymbolRecord:
         departures=departures(strategy.config),
         ticks=list(strategy.ticks),
         posteriors=_posteriors(strategy, len(log)),
+        kama=_last(strategy.kama.lines.kama, len(log)),
+        atr=_last(strategy.atr.lines.atr, len(log)),
         **_prices(strategy.feed, len(log)),
     )
 
 
 def _prices(data: bt.AbstractDataBase, size: int) -> dict[str, NDArray[np.float64]]:
-    """Return the prices and settled of the feed's last bars; empty in a run of bounded memory (`exactbars`)."""
-    prices = {name: _last(getattr(data.lines, name), size) for name in ("close", "open", "high", "low")}
+    """Return prices, volume and settled of the feed's last bars; empty in a run of bounded memory (`exactbars`)."""
+    prices = {name: _last(getattr(data.lines, name), size) for name in ("close", "open", "high", "low", "volume")}
     prices["settled"] = _NOTHING
     if getattr(data, "has_funding", False):
         rates, opens, marks = (_last(getattr(data.lines, name), size) for name in ("funding", "open", "mark"))

@@ -13,9 +13,13 @@ from typing import Any
 import numpy as np
 
 from gridv4_bt.core.time import iso_seconds
+from gridv4_bt.metrics.benchmark import benchmark
+from gridv4_bt.metrics.cycles import cycle_figures
+from gridv4_bt.metrics.excursions import excursion_figures
 from gridv4_bt.metrics.exposure import exposure, margin_safety
 from gridv4_bt.metrics.hindsight import adverse_selection, pruning
 from gridv4_bt.metrics.ladder_use import blocked, grid_efficiency, levels
+from gridv4_bt.metrics.legs import leg_profits, stuck_legs
 from gridv4_bt.metrics.passivbot import passivbot_metrics
 from gridv4_bt.metrics.performance import (
     annual_return,
@@ -28,6 +32,7 @@ from gridv4_bt.metrics.performance import (
     sharpe,
     sortino,
 )
+from gridv4_bt.metrics.sanity import sanity_flags
 from gridv4_bt.metrics.trading import activity, costs, funding_by_side, grouped, holding, profit_factor, whole_trades
 from gridv4_bt.metrics.whole_run import WholeRun, wallet_curve
 from gridv4_bt.record.run_record import SymbolRecord, WalletRecord
@@ -42,9 +47,14 @@ GROUPS: Mapping[str, Callable[[WholeRun], dict[str, Any]]] = {
     "returns": lambda run: returns_by_period(*run.curve, run.wallet.start),
     "risk": lambda run: risk(*run.curve, run.wallet.start),
     "recovery": lambda run: recovery(*run.curve, run.wallet.start),
+    "benchmark": benchmark,
+    "legs": lambda run: leg_profits(run.records, run.wallet),
+    "open_legs": lambda run: stuck_legs(run.records),
     "exposure": lambda run: exposure(run.records, *run.curve),
     "margin": lambda run: margin_safety(run.records),
     "activity": lambda run: activity(run.trades, run.fills, run.wallet, run.days, _mean(run.curve[1])),
+    "cycles": lambda run: cycle_figures(run.records, run.fills),
+    "excursions": lambda run: excursion_figures(run.records, run.fills),
     "holding": lambda run: holding(run.trades),
     "costs": lambda run: costs(run.records),
     "funding_by_side": lambda run: funding_by_side(run.records),
@@ -57,7 +67,7 @@ GROUPS: Mapping[str, Callable[[WholeRun], dict[str, Any]]] = {
 }
 
 #: Those that need no more than the equity, and those that only a grid has.
-_OF_EQUITY = {"returns", "risk", "recovery", "passivbot"}
+_OF_EQUITY = {"returns", "risk", "recovery", "benchmark", "passivbot"}
 _OF_GRID = {"pruning", "grid", "levels", "blocked_share"}
 
 
@@ -76,7 +86,8 @@ def summarize(records: Sequence[SymbolRecord], wallet: WalletRecord) -> dict[str
 def summarize_recording(recording: WholeRun) -> dict[str, Any]:
     """Return the figures of any run, those of trades only of one at a `HedgeBroker`."""
     summary = _of_equity(recording) | (_of_trades(recording) if recording.is_hedged else {})
-    return finite(summary) | {group: measure(recording, group) for group in GROUPS}
+    groups = {group: measure(recording, group) for group in GROUPS}
+    return finite(summary) | {"flags": sanity_flags(recording)} | groups
 
 
 def _of_equity(recording: WholeRun) -> dict[str, Any]:

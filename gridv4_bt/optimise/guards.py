@@ -200,7 +200,7 @@ def judge(
     checks.append(
         VerdictCheck(
             "Is the winner better than the best of as many trials without any skill (deflated Sharpe)?",
-            f"{guards.deflated_sharpe:.2f}, deflated by {guards.trials:,} trials",
+            f"{guards.deflated_sharpe:.0%}, deflated by {guards.trials:,} trials",
             _rated(guards.deflated_sharpe, GOOD_SHARPE, BAD_SHARPE),
         )
     )
@@ -252,7 +252,7 @@ def _overfitting_check(found: Overfitting | None) -> VerdictCheck:
     question = "Is what is best in one half of the time still good in the other (CSCV)?"
     if found is None:
         return VerdictCheck(question, "too few days or trials to tell", 0)
-    answer = f"probability of overfitting {found.probability:.2f}; the best of a half loses in {found.loss:.0%} of them"
+    answer = f"probability of overfitting {found.probability:.0%}; the best of a half loses in {found.loss:.0%} of them"
     return VerdictCheck(question, answer, _rated(-found.probability, -GOOD_PBO, -BAD_PBO))
 
 

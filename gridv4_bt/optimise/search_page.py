@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import warnings
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -23,19 +24,27 @@ from gridv4_bt.optimise.space import Space
 from gridv4_bt.optimise.study import Trial, pareto
 from gridv4_bt.optimise.walkforward import FoldResult, day_of
 from gridv4_bt.optimise.workers import Values
+from gridv4_bt.report.numbers import number, sign_of, words
 from gridv4_bt.report.packing import as_text
 from gridv4_bt.report.page import fill_page
-from gridv4_bt.report.page_tables import number, scrolling, sign_of
+from gridv4_bt.report.page_tables import Cell, Table
 from gridv4_bt.validation.overfitting import ReturnInterval
 
-SCRIPTS = ("codec.js", "page.js", "optimize.js")
+SCRIPTS = ("codec.js", "page.js", "text.js", "optimize.js")
 TONES = {"yes": "good", "doubtful": "even", "no": "bad"}
 MARKS = {1: ("good", "+"), 0: ("even", "?"), -1: ("bad", "−")}
-#: Figures of the finalists' tables, and their kind.
+#: Figures of the finalists' tables: key, kind, definition.
 COLUMNS = (
-    ("net_return", "percent"), ("max_drawdown", "percent"), ("sharpe", "ratio"), ("calmar", "ratio"),
-    ("fills_per_day", "ratio"), ("trades", "count"), ("bets", "count"), ("liquidations", "count"),
-)  # fmt: skip
+    ("net_return", "percent", "Change of the equity, unrealised profit included."),
+    ("max_drawdown", "percent", "Farthest the equity fell below its highest so far."),
+    ("sharpe", "ratio", "Mean over deviation of daily returns, times √365."),
+    ("calmar", "ratio", "Return a year over the largest drawdown."),
+    ("fills_per_day", "ratio", "Entries a day."),
+    ("trades", "count", "Fills that are closed."),
+    ("bets", "count", "Fills at least a day after the one before: about as many independent bets."),
+    ("liquidations", "count", "How often the exchange closed everything."),
+)
+KINDS = {key: kind for key, kind, _ in COLUMNS}
 CELLS = 8  #: of a heat map along a range
 MOST_POINTS = 1_500  #: of the splits
 HEATED = 4  #: parameters whose pairs are shown
@@ -50,23 +59,27 @@ def make_page(result: SearchResult) -> str:
     """Return the page of a search as HTML."""
     space, verdict = result.space, result.verdict
     content = json.dumps(finite(page_data(result)), separators=(",", ":"), allow_nan=False)
-    parts = {
-        "title": escape(", ".join(symbol.name for symbol in space.symbols)),
-        "span": escape(
-            f"{len(result.trials):,} trials by {space.search.sampler}, seed {space.search.seed}, "
-            f"{len(result.best):,} within all limits"
-        ),
-        "tone": TONES[verdict.answer],
-        "answer": verdict.answer.capitalize(),
-        "sentence": escape(verdict.sentence),
-        "tiles": _tiles(result),
-        "finalists": "".join(_finalist(place, one) for place, one in enumerate(result.finalists, 1)) or _none(),
-        "folds": "".join(_folds(scheme, folds) for scheme, folds in result.folds.items()) or _none(),
-        "searched": _searched(space),
-        "checks": _checks(result),
-        "data": as_text(gzip.compress(content.encode(), 9, mtime=0)),
-    }
-    return fill_page("optimize.html", parts, SCRIPTS)
+    return fill_page(
+        "optimize.html",
+        SCRIPTS,
+        _plotly(),
+        as_text(gzip.compress(content.encode(), 9, mtime=0)),
+        title=", ".join(symbol.name for symbol in space.symbols),
+        span=f"{len(result.trials):,} trials by {space.search.sampler}, seed {space.search.seed}, "
+        f"{len(result.best):,} within all limits",
+        tone=TONES[verdict.answer],
+        sentence=verdict.sentence,
+        tiles=_tiles(result),
+        finalists=[_finalist(place, one) for place, one in enumerate(result.finalists, 1)],
+        folds=[_folds(space, scheme, folds) for scheme, folds in result.folds.items()],
+        searched=_searched(space),
+        checks=_checks(result),
+    )
+
+
+@cache
+def _plotly() -> bytes:
+    return (files("plotly") / "package_data" / "plotly.min.js").read_bytes()
 
 
 def page_data(result: SearchResult) -> dict[str, Any]:
@@ -81,6 +94,7 @@ def page_data(result: SearchResult) -> dict[str, Any]:
     counts, edges = np.histogram(logits, bins=25) if len(logits) else (np.empty(0), np.empty(1))
     return {
         "objectives": [f"{one.over} {one.figure}".replace("_", " ") for one in space.objectives],
+        "percent": [KINDS.get(one.figure) == "percent" for one in space.objectives],
         "trials": [
             {
                 "number": trial.number + 1,
@@ -183,62 +197,86 @@ def _intervals(result: SearchResult) -> list[dict[str, Any]]:
 # --- tables
 
 
-def _tiles(result: SearchResult) -> str:
+def _tiles(result: SearchResult) -> list[tuple[str, str, str, str]]:
+    """Return the key figures: name, value, style, what it means."""
     guards = result.guards
     if guards is None:
-        return ""
+        return []
     winner = result.finalists[0]
     totals = [total for total, _ in winner.tests.values()]
-    rows = [("winner, searched", _total(result.best[0].returns), "percent", True)]
-    rows += [("winner, not searched", plain_sum(totals) / len(totals), "percent", True)] if totals else []
+    searched = "Return of the winner in the first window it was chosen in. It flatters: the best of many looks good."
+    rows = [("winner, searched", _total(result.best[0].returns), True, searched)]
+    if totals:
+        meaning = "Its mean return in the windows that no search has seen."
+        rows.append(("winner, not searched", plain_sum(totals) / len(totals), True, meaning))
     for scheme, folds in result.folds.items():
-        rows.append((f"{scheme} walk-forward", _total(np.concatenate([one.returns for one in folds])), "percent", True))
+        total = _total(np.concatenate([one.returns for one in folds]))
+        meaning = "Each fold trades what a search of its own past chose; this is their return one after another."
+        rows.append((f"{scheme} walk-forward", total, True, meaning))
     rows += [
-        ("overfitting probability", guards.overfitting and guards.overfitting.probability, "ratio", False),
-        ("deflated Sharpe", guards.deflated_sharpe, "ratio", False),
-        ("plateau", guards.plateau, "percent", False),
+        (
+            "overfitting probability",
+            guards.overfitting and guards.overfitting.probability,
+            False,
+            "How often the best trial of one half of the days is in the worse half of all trials in the other. "
+            "50 % is chance, above it the search deceives.",
+        ),
+        (
+            "deflated Sharpe",
+            guards.deflated_sharpe,
+            False,
+            "How sure the winner is better than the best of as many trials without skill. 95 % and more is good.",
+        ),
+        (
+            "plateau",
+            guards.plateau,
+            False,
+            "What the winner's neighbours keep of its objective. 60 % and more is good.",
+        ),
     ]
-    items = (
-        f'<div><dt>{escape(name)}</dt><dd class="{sign_of(value) if signed else ""}">{number(value, kind)}</dd></div>'
-        for name, value, kind, signed in rows
-    )
-    return f'<dl class="tiles">{"".join(items)}</dl>'
+    return [
+        (name, number(value, "percent"), sign_of(value) if signed else "", meaning)
+        for name, value, signed, meaning in rows
+    ]
 
 
 def _total(returns: NDArray[np.float64]) -> float:
     return float(np.prod(1.0 + returns) - 1.0)
 
 
-def _finalist(place: int, finalist: Finalist) -> str:
-    head = "".join(f'<th scope="col">{escape(name.replace("_", " "))}</th>' for name, _ in COLUMNS)
+def _finalist(place: int, finalist: Finalist) -> Table:
+    head = [Cell(""), Cell("", "text"), *(Cell(words(name), "", meaning) for name, _, meaning in COLUMNS)]
     rows = []
     for cell, figures in finalist.figures.items():
         seen = "searched" if finalist.is_searched(cell) else "not searched"
-        cells = "".join(
-            f'<td class="{sign_of(figures[name]) if name == "net_return" else ""}">{number(figures[name], kind)}</td>'
-            for name, kind in COLUMNS
+        cells = (
+            Cell(number(figures[name], kind), sign_of(figures[name]) if name == "net_return" else "")
+            for name, kind, _ in COLUMNS
         )
-        rows.append(f'<tr><th scope="row">{escape(cell)}</th><td class="text">{seen}</td>{cells}</tr>')
-    title = f"{place}. trial {finalist.trial.number + 1}: {values_text(finalist.trial.params)}"
-    return scrolling(title, f"<thead><tr><td></td><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody>")
+        rows.append([Cell(cell), Cell(seen, "text"), *cells])
+    return Table(f"{place}. trial {finalist.trial.number + 1}: {values_text(finalist.trial.params)}", head, rows)
 
 
-def _folds(scheme: str, folds: Sequence[FoldResult]) -> str:
+def _folds(space: Space, scheme: str, folds: Sequence[FoldResult]) -> Table:
+    kind = KINDS.get(space.objectives[0].figure, "ratio")
     rows = []
     for one in folds:
-        days = (one.fold.train, one.fold.test)
-        spans = "".join(f"<td>{day_of(first)} to {day_of(last)}</td>" for first, last in days)
+        searched, traded = (f"{day_of(first)} to {day_of(last)}" for first, last in (one.fold.train, one.fold.test))
         chosen = "nothing kept the limits" if one.params is None else values_text(one.params)
         rows.append(
-            f'<tr>{spans}<td>{number(one.objective, "ratio")}</td><td class="{sign_of(one.total)}">'
-            f'{number(one.total, "percent")}</td><td class="text">{escape(chosen)}</td></tr>'
+            [
+                Cell(searched),
+                Cell(traded),
+                Cell(number(one.objective, kind)),
+                Cell(number(one.total, "percent"), sign_of(one.total)),
+                Cell(chosen, "text"),
+            ]
         )
     names = ("searched", "traded", "objective in the past", "return in the future", "chosen")
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    return scrolling(scheme, f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>")
+    return Table(scheme, [Cell(name) for name in names], rows, style="folds")
 
 
-def _searched(space: Space) -> str:
+def _searched(space: Space) -> list[Table]:
     ranges = {name: _range(parameter) for name, parameter in space.parameters.items()}
     fixed = {name: _short(value) for name, value in space.fixed.items()}
     symbols = {one.name: "searched" if one.use == "search" else "not searched" for one in space.symbols}
@@ -249,7 +287,7 @@ def _searched(space: Space) -> str:
         for window in space.windows
     }
     goals = {
-        f"{one.over} {one.figure}".replace("_", " "): "as much as possible" if one.more_is_better else "as little"
+        words(f"{one.over} {one.figure}"): "as much as possible" if one.more_is_better else "as little as possible"
         for one in space.objectives
     }
     limits = {limit.text: "everywhere" if limit.window is None else "" for limit in space.limits}
@@ -261,7 +299,11 @@ def _searched(space: Space) -> str:
         "Objectives": goals,
         "Limits": limits,
     }
-    return "".join(_pairs(title, rows) for title, rows in groups.items() if rows)
+    return [
+        Table(title, (), [[Cell(name), Cell(value, "text")] for name, value in rows.items()], style="pairs")
+        for title, rows in groups.items()
+        if rows
+    ]
 
 
 def _range(parameter: Any) -> str:
@@ -271,30 +313,13 @@ def _range(parameter: Any) -> str:
     return text + (f" by {_short(parameter.step)}" if parameter.step is not None else "") + (", log" * parameter.log)
 
 
-def _pairs(title: str, rows: Mapping[str, str]) -> str:
-    body = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td class="text">{escape(value)}</td></tr>'
-        for name, value in rows.items()
-    )
-    return scrolling(title, f"<tbody>{body}</tbody>", "pairs")
-
-
-def _checks(result: SearchResult) -> str:
+def _checks(result: SearchResult) -> Table | None:
     rows = []
     for check in result.verdict.checks:
         tone, mark = MARKS[check.sign]
-        rows.append(
-            f'<tr><td class="mark {tone}">{mark}</td><td>{escape(check.question)}</td>'
-            f"<td>{escape(check.answer)}</td></tr>"
-        )
-    if not rows:
-        return ""
+        rows.append([Cell(check.question), Cell(mark, f"mark {tone}"), Cell(check.answer)])
     title = "+ speaks for it, ? leaves a doubt, − speaks against it"
-    return scrolling(title, f"<tbody>{''.join(rows)}</tbody>", "checks")
-
-
-def _none() -> str:
-    return "<p>There is none: nothing was worth a second look.</p>"
+    return Table(title, (), rows, style="checks") if rows else None
 
 
 def values_text(values: Values) -> str:

@@ -36,6 +36,9 @@ class SymbolRecord:
     open: NDArray[np.float64] = field(default_factory=lambda: _NOTHING)  #: as `close`
     high: NDArray[np.float64] = field(default_factory=lambda: _NOTHING)  #: as `close`
     low: NDArray[np.float64] = field(default_factory=lambda: _NOTHING)  #: as `close`
+    volume: NDArray[np.float64] = field(default_factory=lambda: _NOTHING)  #: as `close`, base units
+    kama: NDArray[np.float64] = field(default_factory=lambda: _NOTHING)  #: as `close`; empty without a grid
+    atr: NDArray[np.float64] = field(default_factory=lambda: _NOTHING)  #: as `kama`
     settled: NDArray[np.float64] = field(default_factory=lambda: _NOTHING)
     """Funding that one base unit held LONG pays at each row, quote; empty when the data brings no funding."""
 

@@ -15,11 +15,14 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.time import BAR_MS
-from gridv4_bt.engine.labels import LABELS, SHARED_COLOUR
-from gridv4_bt.metrics.recorder import SymbolRecord
+from gridv4_bt.engine.labels import TradeLabel
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.metrics.summary import drawdowns, wallet_curve
+from gridv4_bt.record.run_record import SymbolRecord
+from gridv4_bt.report.numbers import number, signed
+from gridv4_bt.report.page_data import margin_mattered
+from gridv4_bt.report.palette import REGIME_COLOURS, colour
 
 Array = NDArray[np.float64]
 
@@ -30,21 +33,16 @@ GAP = 0.13  #: between two charts
 
 #: About one for each pixel of a chart; with more bars than twice that, each is drawn as its lowest and its highest.
 BUCKETS = 900
-#: With more closings than this, marks are drawn small and half transparent.
-CROWD = 300
+#: More fills than this are put together, so many stretches of time, as circles.
+CROWD = 80
+CLUSTERS = 60
 
-# Colours that the colour-blind can tell apart: blue is up and LONG, orange is down and SHORT.
-LONG_COLOUR, SHORT_COLOUR = "#1f6fb4", "#e07b00"
-#: Of the labels that have a legend entry of their own.
-LABEL_COLOURS = {label: label.colour for label in LABELS if label.colour != SHARED_COLOUR}
+# Colours that the colour-blind can tell apart: LONG is blue, SHORT is orange.
+LONG_COLOUR, SHORT_COLOUR = colour("--long"), colour("--short")
 
 HALTED = 9  #: beside the regimes in the ribbon
 RIBBON = {
-    Regime.BREAKOUT_UP: ("breakout up", "#1f6fb4"),
-    Regime.UPTREND: ("uptrend", "#9ecae8"),
-    Regime.NOISE: ("noise", "#e6e6e6"),
-    Regime.DOWNTREND: ("downtrend", "#fbc88f"),
-    Regime.BREAKOUT_DOWN: ("breakout down", "#e07b00"),
+    **{code: (code.name.lower().replace("_", " "), colour(name)) for code, name in REGIME_COLOURS.items()},
     HALTED: ("halted", "#333333"),
 }
 
@@ -74,8 +72,8 @@ def overview_figure(records: Sequence[SymbolRecord], summary: dict[str, Any]) ->
         ]
     panels += [
         (1.7, lambda axis, side: _equity(axis, side, times, equity, summary)),
-        (0.9, lambda axis, side: _drawdown(axis, side, times, drawdowns(equity, start))),
-        (0.8, lambda axis, side: _margin(axis, side, records)),
+        (0.9, lambda axis, side: _drawdown(axis, side, times, drawdowns(equity, start), summary)),
+        *([(0.8, lambda axis, side: _margin(axis, side, records))] if margin_mattered(records) else []),
         (0.5 + 0.17 * max(len(labels), 1), lambda axis, side: _labels(axis, side, records, summary, labels)),
     ]
     heights = [height for height, _ in panels]
@@ -112,45 +110,73 @@ def overview_figure(records: Sequence[SymbolRecord], summary: dict[str, Any]) ->
 
 def _title(summary: dict[str, Any]) -> str:
     span = f"{summary['from'][:10]} to {summary['to'][:10]}" if summary["from"] else "no bar traded"
-    text = f"{', '.join(summary['symbols'])}   {span}   return {summary['net_return']:+.2%}"
+    text = f"{', '.join(summary['symbols'])}   {span}   return {signed(summary['net_return'], 'percent')}"
     if summary["liquidations"]:
         text += f"   LIQUIDATED {summary['liquidations']}x"
     return text
 
 
 def _price(axis: Axes, side: Axes, record: SymbolRecord) -> None:
-    opened = {"LONG": {}, "SHORT": {}}
-    for trade in record.trades:
-        opened[trade.side.name][trade.trade_id] = (trade.open_time, trade.entry)
-    for name, fill in record.open_fills:
-        opened[name][fill.id] = (fill.time, fill.price)
-    crowded = len(record.trades) > CROWD
+    """Draw the price, and each fill as a line from entry to closing, or many fills as circles by their number."""
     if len(record.close):
-        _plot_range(axis, record.column("time"), record.close, "0.7" if crowded else "0.55")
-    looks = {"alpha": 0.55 if crowded else 0.9, "linewidths": 0.6 if crowded else 0.9}
-    size = 5 if crowded else 22
-    for name, marker, colour in (("LONG", "^", LONG_COLOUR), ("SHORT", "v", SHORT_COLOUR)):
-        points = list(opened[name].values())
-        if points:
-            _scatter(axis, points, f"{name} entry  {len(points):,}", marker=marker, color=colour, s=size, **looks)
-    groups: dict[str, list[tuple[int, float]]] = {}
-    for trade in record.trades:
-        groups.setdefault(_group(trade.label), []).append((trade.close_time, trade.exit))
-    for name, points in sorted(groups.items(), key=lambda item: -len(item[1])):
-        text = f"closed: {name}  {len(points):,}"
-        _scatter(axis, points, text, marker="x", color=_colour(name), s=size, zorder=4, **looks)
+        _plot_range(axis, record.column("time"), record.close, "0.6")
+    lives = [
+        (trade.open_time, trade.entry, trade.close_time, trade.exit, trade.net, trade.side) for trade in record.trades
+    ]
+    lives += [
+        (fill.time, fill.price, fill.time, fill.price, 0.0, PositionSide[name]) for name, fill in record.open_fills
+    ]
+    if len(lives) > CROWD:
+        _crowd(axis, record, lives)
+    else:
+        for net in (1.0, -1.0):
+            points = [([a, c], [b, d]) for a, b, c, d, gain, _ in lives if (gain >= 0.0) == (net > 0.0)]
+            for times, prices in points:
+                axis.plot(_dates(np.array(times)), prices, color=_of_net(net), linewidth=1.0, alpha=0.8)
+        for sign, marker, tone in ((PositionSide.LONG, "^", LONG_COLOUR), (PositionSide.SHORT, "v", SHORT_COLOUR)):
+            points = [(life[0], life[1]) for life in lives if life[5] is sign]
+            if points:
+                times = np.array([time for time, _ in points])
+                axis.scatter(_dates(times), [price for _, price in points], marker=marker, color=tone, s=16, zorder=3)
     axis.set_ylabel(record.symbol, fontsize=9)
-    handles, names = axis.get_legend_handles_labels()
-    if handles:
-        legend = side.legend(handles, names, loc="upper left", fontsize=8, frameon=False, borderaxespad=0.0)
-        for handle in legend.legend_handles:
-            handle.set_alpha(1.0)
-            handle.set_sizes([30.0])
+    _note(side, _counts(record))
 
 
-def _scatter(axis: Axes, points: list[tuple[int, float]], label: str, **looks: Any) -> None:
-    times = np.array([time for time, _ in points])
-    axis.scatter(_dates(times), [price for _, price in points], label=label, **({"zorder": 3} | looks))
+def _crowd(
+    axis: Axes, record: SymbolRecord, lives: Sequence[tuple[int, float, int, float, float, PositionSide]]
+) -> None:
+    """Draw the fills of each stretch of time as one circle: its size by their number, its colour by their net."""
+    times, prices, nets = (np.array([life[place] for life in lives], float) for place in (0, 1, 4))
+    first, last = record.column("time")[[0, -1]] if len(record.log) else (times.min(), times.max())
+    place = np.floor((times - first) / max(last - first, 1.0) * CLUSTERS)
+    for one in np.unique(place):
+        chosen = place == one
+        count = int(chosen.sum())
+        axis.scatter(
+            _dates(times[chosen].mean(keepdims=True)), prices[chosen].mean(), s=14.0 + 9.0 * count**0.75,
+            color=_of_net(float(nets[chosen].sum())), alpha=0.8, linewidths=0.6, edgecolors="white", zorder=3,
+        )  # fmt: skip
+
+
+def _of_net(net: float) -> str:
+    return colour("--good" if net >= 0.0 else "--bad")
+
+
+def _counts(record: SymbolRecord) -> str:
+    """Return how many fills there were by side, and how many closings won and lost."""
+    opened = {name: set() for name in ("LONG", "SHORT")}
+    for trade in record.trades:
+        opened[trade.side.name].add(trade.trade_id)
+    for name, fill in record.open_fills:
+        opened[name].add(fill.id)
+    won = sum(trade.net > 0.0 for trade in record.trades)
+    lines = [f"{name} fills  {len(ids):,}" for name, ids in opened.items()]
+    lines += [f"closings won  {won:,}", f"closings lost  {len(record.trades) - won:,}"]
+    if record.open_fills:
+        lines.append(f"still open  {len(record.open_fills):,}")
+    many = len(record.trades) + len(record.open_fills) > CROWD
+    lines += ["", "circles: fills together,", "green won, red lost"] if many else ["", "▲ LONG, ▼ SHORT entry"]
+    return "\n".join(lines)
 
 
 def _regimes(axis: Axes, side: Axes, record: SymbolRecord) -> None:
@@ -168,10 +194,10 @@ def _regimes(axis: Axes, side: Axes, record: SymbolRecord) -> None:
     edges = np.append(times[starts], times[-1] + _interval(times))
     # The last value again: a step needs an end.
     stack = [np.append(share, share[-1]) for share in shares]
-    axis.stackplot(_dates(edges), stack, colors=[colour for _, colour in RIBBON.values()], step="post", linewidth=0)
+    axis.stackplot(_dates(edges), stack, colors=[tone for _, tone in RIBBON.values()], step="post", linewidth=0)
     axis.set_ylim(0.0, 1.0)
     seen = [look for code, look in RIBBON.items() if np.any(codes == code)]
-    patches = [Patch(color=colour, label=name) for name, colour in seen]
+    patches = [Patch(color=tone, label=name) for name, tone in seen]
     side.legend(
         handles=patches,
         loc="center left",
@@ -196,11 +222,11 @@ def _inventory(axis: Axes, side: Axes, record: SymbolRecord) -> None:
     unit = 100.0 * record.close / np.where(equity > 0.0, equity, np.nan) if valued else np.ones(len(times))
     starts = _starts(len(times), BUCKETS)
     lines = []
-    for name, sign, colour in (("LONG", 1.0, LONG_COLOUR), ("SHORT", -1.0, SHORT_COLOUR)):
+    for name, sign, tone in (("LONG", 1.0, LONG_COLOUR), ("SHORT", -1.0, SHORT_COLOUR)):
         held = record.column(f"{name.lower()}_qty") * unit
         most = np.fmax.reduceat(held, starts)
-        axis.fill_between(_dates(times[starts]), 0.0, sign * most, step="post", color=colour, linewidth=0.5)
-        lines.append(f"{name} up to {np.nanmax(held, initial=0.0):,.4g}{'%' if valued else ''}")
+        axis.fill_between(_dates(times[starts]), 0.0, sign * most, step="post", color=tone, linewidth=0.5)
+        lines.append(f"{name} up to {np.nanmax(held, initial=0.0):,.4g}{' %' if valued else ''}")
     _note(side, "\n".join(lines))
 
 
@@ -208,20 +234,24 @@ def _equity(axis: Axes, side: Axes, times: Array, equity: Array, summary: dict[s
     axis.set_ylabel("equity", fontsize=9)
     axis.axhline(summary["start_equity"], color="grey", linewidth=0.8)
     _plot_range(axis, times, equity, LONG_COLOUR)
+    hold = ((summary.get("benchmark") or {}).get("hold") or {}).get("net_return")
+    held = "" if hold is None else f"\nbuy and hold  {signed(hold, 'percent')}"
     _note(
         side,
         f"start  {summary['start_equity']:,.2f}\nend  {summary['end_equity']:,.2f}\n"
-        f"gross  {summary['gross']:+,.2f}\nfees  {summary['fees']:,.2f}\nfunding  {summary['funding']:,.2f}",
+        f"gross  {summary['gross']:+,.2f}\nfees  {summary['fees']:,.2f}\nfunding  {summary['funding']:,.2f}{held}",
     )
 
 
-def _drawdown(axis: Axes, side: Axes, times: Array, falls: Array) -> None:
+def _drawdown(axis: Axes, side: Axes, times: Array, falls: Array, summary: dict[str, Any]) -> None:
     axis.set_ylabel("drawdown,\n%", fontsize=8)
     if len(times):
         starts = _starts(len(times), BUCKETS)
         deepest = np.maximum.reduceat(100.0 * falls, starts)
-        axis.fill_between(_dates(times[starts]), -deepest, 0.0, color="#c8102e", alpha=0.5, linewidth=0.8)
-        _note(side, f"deepest  {np.max(falls):.2%}")
+        axis.fill_between(_dates(times[starts]), -deepest, 0.0, color=colour("--bad"), alpha=0.5, linewidth=0.8)
+        ratio = summary.get("max_margin_ratio")
+        calm = f"\nmargin ratio at most  {number(ratio, 'percent')}" if ratio else ""
+        _note(side, f"deepest  {number(float(np.max(falls)), 'percent')}{calm}")
 
 
 def _margin(axis: Axes, side: Axes, records: Sequence[SymbolRecord]) -> None:
@@ -236,7 +266,7 @@ def _margin(axis: Axes, side: Axes, records: Sequence[SymbolRecord]) -> None:
         axis.fill_between(_dates(times[starts]), 0.0, most, step="post", color="#555555", linewidth=0.5)
         highest = max(highest, float(np.nanmax(ratio, initial=0.0)))
     axis.set_ylim(bottom=0.0)
-    _note(side, f"highest  {highest:,.3g}%\n100% is liquidation")
+    _note(side, f"highest  {highest:,.3g} %\n100 % is liquidation")
 
 
 def _labels(
@@ -257,13 +287,13 @@ def _labels(
             lineoffsets=row,
             linelengths=0.8,
             linewidths=0.8,
-            color=_colour(_group(name)),
-            alpha=0.6 if len(times) > CROWD else 1.0,
+            color=_colour(name),
+            alpha=0.6 if len(times) > 300 else 1.0,
         )
     axis.set_ylim(-0.6, len(labels) - 0.4)
     nets = [summary["by_label"][name]["net"] for name in labels]
     side.set_axis_on()
-    side.barh(rows, nets, color=[_colour(_group(name)) for name in labels], height=0.7)
+    side.barh(rows, nets, color=[_colour(name) for name in labels], height=0.7)
     side.axvline(0.0, color="black", linewidth=0.8)
     side.set_ylim(axis.get_ylim())
     side.set_yticks([])
@@ -284,26 +314,22 @@ def _labels(
     side.set_title("net PnL", fontsize=8, pad=2)
 
 
-def _group(label: str) -> str:
-    """Return the name under which a label is drawn: the pruning rules share one."""
-    return str(label) if label in LABEL_COLOURS else "pruned"
-
-
-def _colour(group: str) -> str:
-    return LABEL_COLOURS.get(group, SHARED_COLOUR)
+def _colour(label: str) -> str:
+    """Return the colour of a label: that of its kind on the page."""
+    return colour(TradeLabel(label).kind.colour)
 
 
 def _note(side: Axes, text: str) -> None:
     side.text(0.0, 1.0, text, transform=side.transAxes, fontsize=8, va="top", linespacing=1.4)
 
 
-def _plot_range(axis: Axes, times: Array, values: Array, colour: str) -> None:
+def _plot_range(axis: Axes, times: Array, values: Array, tone: str) -> None:
     if len(values) <= 2 * BUCKETS:
-        axis.plot(_dates(times), values, color=colour, linewidth=0.9)
+        axis.plot(_dates(times), values, color=tone, linewidth=0.9)
         return
     starts = _starts(len(values), BUCKETS)
     low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
-    axis.fill_between(_dates(times[starts]), low, high, color=colour, linewidth=0.8)
+    axis.fill_between(_dates(times[starts]), low, high, color=tone, linewidth=0.8)
 
 
 def _starts(count: int, buckets: int) -> NDArray[np.int64]:

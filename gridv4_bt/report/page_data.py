@@ -19,8 +19,11 @@ from gridv4_bt.engine.ladder import PLACE, REPLACE, TRACE_ACTIONS, Blocked, orde
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import MarketError
-from gridv4_bt.metrics.recorder import SymbolRecord
+from gridv4_bt.metrics.cycles import Cycle, leg_cycles
+from gridv4_bt.metrics.entries import FillTable, fill_table
+from gridv4_bt.metrics.excursions import excursions
 from gridv4_bt.metrics.summary import wallet_curve
+from gridv4_bt.record.run_record import SymbolRecord
 from gridv4_bt.report.packing import Packer
 
 Array = NDArray[Any]
@@ -38,6 +41,11 @@ MONEY_COLUMNS = ("equity", "wallet", "var", "notional")
 QTY_COLUMNS = ("long_qty", "short_qty")
 #: The centre is kept finer than the tick, because the prices of the levels are computed from it.
 CENTRE_UNITS_A_TICK = 100
+#: Digits of the typical volume of a bar that are kept.
+VOLUME_DIGITS = 3
+#: The page draws margin and liquidation where the margin ratio came above the one, or a liquidation price nearer than
+#: the other.
+MATTERS_RATIO, MATTERS_DISTANCE = 0.1, 0.25
 #: How far away a liquidation price is must be known well only when it is near: beyond this to a hundredth.
 FAR_AWAY = 1.0
 MOST_DECIMALS = 8
@@ -59,27 +67,46 @@ BLOCKED_WORDS = {
     "SAME_PRICE": "a level nearer to the price rests at this very price",
 }
 
+#: Why a level has no order, by the number of `Blocked`.
+BLOCKED = [BLOCKED_WORDS.get(code.name, code.name.lower().replace("_", " ")) for code in Blocked]
+
 
 def pack_run(records: Sequence[SymbolRecord], start_equity: float, more: dict[str, Any]) -> bytes:
     """Return all records of a run as one block; `more` is added to its description."""
     packer = Packer()
     money = money_units(start_equity)
+    er_bars = int(more.get("config", {}).get("er_bars", 1))
     description: dict[str, Any] = {
-        "symbols": [_pack_symbol(packer, record, money) for record in records],
+        "symbols": [_pack_symbol(packer, record, money, er_bars) for record in records],
         "wallet": None,
         "money": money,
         "start_equity": start_equity,
         "kinds": [kind._asdict() for kind in KINDS],
-        "labels": [{"name": str(label), "kind": KINDS.index(label.kind), "step": label.step} for label in LABELS],
+        "labels": [
+            {"name": str(label), "kind": KINDS.index(label.kind), "step": label.step, "meaning": label.meaning}
+            for label in LABELS
+        ],
+        "margin": margin_mattered(records),
         "regimes": {regime.value: regime.name for regime in Regime},
         "states": STATE_COLUMNS if any(len(record.posteriors) for record in records) else [],
-        "blocked": [BLOCKED_WORDS.get(code.name, code.name.lower().replace("_", " ")) for code in Blocked],
+        "blocked": BLOCKED,
         **more,
     }
     if len(records) > 1:
         times, equity = wallet_curve(records)
         description["wallet"] = {"time": packer.add(times, 1, 2), "equity": packer.add(equity, money)}
     return packer.pack(description)
+
+
+def margin_mattered(records: Sequence[SymbolRecord]) -> bool:
+    """Return whether the account ever came so near to a liquidation that a chart of it says something."""
+    for record in records:
+        ratio = record.column("margin_ratio")
+        distance = np.minimum(record.column("liquidation_down"), record.column("liquidation_up"))
+        held = (record.column("long_qty") > 0.0) | (record.column("short_qty") > 0.0)
+        if np.any(ratio >= MATTERS_RATIO) or np.any(distance[held] <= MATTERS_DISTANCE):
+            return True
+    return False
 
 
 def money_units(start_equity: float) -> int:
@@ -183,7 +210,7 @@ def entry_price(
     return order_price(side_sign, raw, tick, nudge_pct) if raw > 0.0 else 0.0
 
 
-def _pack_symbol(packer: Packer, record: SymbolRecord, money: int) -> dict[str, Any]:
+def _pack_symbol(packer: Packer, record: SymbolRecord, money: int, er_bars: int) -> dict[str, Any]:
     history = tick_history(record)
     tick = min(tick for _, tick in history)
     rows = len(record.log)
@@ -214,6 +241,9 @@ def _pack_symbol(packer: Packer, record: SymbolRecord, money: int) -> dict[str, 
         other = candles.get("open", candles["close"])
         columns["high"] = packer.add(candles["high"] - np.maximum(other, candles["close"]), price_units, 0)
         columns["low"] = packer.add(np.minimum(other, candles["close"]) - candles["low"], price_units, 0)
+    if len(record.volume) == rows and rows:
+        typical = float(np.median(record.volume)) or 1.0
+        columns["volume"] = packer.add(record.volume, 10.0 ** (VOLUME_DIGITS - 1 - math.floor(math.log10(typical))), 0)
     if len(record.posteriors):
         for (_, name), values in zip(STATE_COLUMNS, record.posteriors.T, strict=True):
             columns[name] = packer.add(values, STATE_UNITS)
@@ -221,6 +251,7 @@ def _pack_symbol(packer: Packer, record: SymbolRecord, money: int) -> dict[str, 
     if rows and len(record.ladder) == rows and record.ladder.shape[1]:
         ladder = _pack_ladder(packer, record, ticks_by_row(record.column("time"), history), centre_units)
     paid = funding_paid(record)
+    fills = fill_table(record)
     return {
         "symbol": record.symbol,
         "rows": rows,
@@ -234,12 +265,54 @@ def _pack_symbol(packer: Packer, record: SymbolRecord, money: int) -> dict[str, 
             "long": packer.add(paid[:, 1], 10 * money),
             "short": packer.add(paid[:, 2], 10 * money),
         },
+        "signals": _signals(record, er_bars),
         "trades": _pack_trades(packer, record),
+        "entries": _pack_fills(packer, record, fills),
+        "cycles": _pack_cycles(packer, leg_cycles(record, fills)),
         "open_fills": [
-            {"id": fill.id, "side": int(PositionSide[side]), "qty": fill.qty, "price": fill.price, "time": fill.time}
+            {
+                "id": fill.id,
+                "side": int(PositionSide[side]),
+                "qty": fill.qty,
+                "price": fill.price,
+                "time": fill.time,
+                "regime": fill.regime,
+                "fee": fill.fee,
+                "funding": fill.funding,
+            }
             for side, fill in record.open_fills
         ],
     }
+
+
+def _signals(record: SymbolRecord, er_bars: int) -> dict[str, list[float]] | None:
+    """Return KAMA of the first `er_bars` bars and ATR of the first, from which the page computes all later ones.
+
+    None where they are unknown.
+    """
+    known = len(record.kama) == len(record.atr) == len(record.log) > 0 and len(record.open) == len(record.log)
+    if not known or not np.isfinite(record.kama).all() or not np.isfinite(record.atr).all():
+        return None
+    return {"kama": record.kama[:er_bars].tolist(), "atr": record.atr[:1].tolist()}
+
+
+def _pack_fills(packer: Packer, record: SymbolRecord, fills: FillTable) -> dict[str, Any]:
+    """Pack what the list of trades needs of each fill beyond its closings."""
+    found = excursions(record, fills)
+    columns = {
+        "id": (fills.id, 1), "level": (fills.level, 1), "spacing_pct": (fills.spacing_pct, 10**8),
+        "adverse": (found.adverse, 10**8), "favourable": (found.favourable, 10**8),
+    }  # fmt: skip
+    return {name: packer.add(values, units) for name, (values, units) in columns.items()}
+
+
+def _pack_cycles(packer: Packer, cycles: Sequence[Cycle]) -> dict[str, Any]:
+    packed = {}
+    for name, units in _CYCLE_UNITS.items():
+        values = [getattr(one, name) for one in cycles]
+        numbers = np.array([math.nan if value is None else float(value) for value in values])
+        packed[name] = packer.add(numbers, units)
+    return packed
 
 
 def _candles(record: SymbolRecord) -> dict[str, NDArray[np.float64]]:
@@ -281,6 +354,11 @@ def _pack_trades(packer: Packer, record: SymbolRecord) -> dict[str, Any]:
     return packed
 
 
+_CYCLE_UNITS = {
+    "side": 1, "first_time": 1, "last_time": 1, "fills": 1, "deepest": 1, "most": 100, "net": 10**4, "adverse": 10**8,
+    "favourable": 10**8, "adverse_levels": 10**4, "favourable_levels": 10**4, "adverse_wallet": 10**8,
+    "favourable_wallet": 10**8,
+}  # fmt: skip
 _TRADE_UNITS = {
     "trade_id": 1, "side": 1, "regime": 1, "open_time": 1, "close_time": 1, "qty": 10**8, "entry": 10**8, "exit": 10**8,
     "gross": 10**6, "fees": 10**6, "funding": 10**6,

@@ -1,242 +1,167 @@
-"""The tables and sentences of the report, as HTML that needs no script."""
+"""The tables of a page as rows of cells; the templates alone know HTML."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from gridv4_bt.config import GridConfig
-from gridv4_bt.core.time import DAY_MS, HOUR_MS
+from gridv4_bt.core.time import DAY_MS, HOUR_MS, moment
+from gridv4_bt.engine.labels import LABELS
 from gridv4_bt.metrics.performance import drawdowns, period_returns, spells
-from gridv4_bt.metrics.recorder import SymbolRecord
 from gridv4_bt.metrics.summary import wallet_curve
+from gridv4_bt.metrics.trading import collect, totals, whole_trades
+from gridv4_bt.record.run_record import SymbolRecord
+from gridv4_bt.report import known_figures as known
+from gridv4_bt.report.numbers import DASH, MINUS, number, sign_of, signed, words
+from gridv4_bt.report.sentences import find
 
-DASH = "–"
-MINUS = "−"
-
-#: Known figures of the summary in the order they are shown: section, key, words, kind.
-KNOWN = (
-    ("Result", "start_equity", "start equity", "money"),
-    ("Result", "end_equity", "end equity", "money"),
-    ("Result", "net_return", "net return", "percent"),
-    ("Result", "annual_return", "return a year", "percent"),
-    ("Result", "sharpe", "Sharpe ratio, a year", "ratio"),
-    ("Result", "sortino", "Sortino ratio, a year", "ratio"),
-    ("Result", "calmar", "Calmar ratio", "ratio"),
-    ("Where it came from", "gross", "gross profit of closed fills", "money"),
-    ("Where it came from", "fees", "fees paid", "money"),
-    ("Where it came from", "funding", "funding paid (negative: received)", "money"),
-    ("Where it came from", "unrealized", "not yet realised", "money"),
-    ("Where it came from", "maker_ratio", "executions as maker", "percent"),
-    ("Trading", "bars", "bars", "count"),
-    ("Trading", "trades", "trades", "count"),
-    ("Trading", "open_fills", "fills still open", "count"),
-    ("Trading", "win_rate", "trades with a profit", "percent"),
-    ("Trading", "profit_factor", "profit factor", "ratio"),
-    ("Trading", "time_in_market", "bars with a position", "percent"),
-    ("Risk", "max_drawdown", "largest drawdown", "percent"),
-    ("Risk", "halts", "halts by the circuit breaker", "count"),
-    ("Risk", "stops", "stops", "count"),
-    ("Risk", "margin_calls", "margin calls", "count"),
-    ("Risk", "liquidations", "liquidations", "count"),
-    ("Risk", "max_margin_ratio", "highest margin ratio", "percent"),
-    ("Risk", "min_liquidation_distance", "nearest liquidation price", "percent"),
-    ("Risk", "ambiguous_bars", "bars whose inside was uncertain", "count"),
-)
-#: Shown elsewhere on the page, or not the run's: the seconds differ from run to run.
-ELSEWHERE = {"symbols", "from", "to", "seconds", "by_label", "by_side", "by_regime", "departs_from_definition"}
-NESTED_TITLES = {
-    "by_intrabar": "By how the inside of bars is matched", "blocked": "Levels without an order (levels × bars)",
-    "warnings": "Warnings", "rules": "The exchange's rules used",
-}  # fmt: skip
-GROUPS = (("by_label", "by reason of closing"), ("by_side", "by side"), ("by_regime", "by regime at entry"))
-GROUP_WORDS = {"win_rate": "with a profit"}
-PERCENT_ENDINGS = (
-    "_return", "return", "_rate", "_share", "drawdown", "_distance", "time_in_market", "volatility",
-)  # fmt: skip
-RATIO_WORDS = ("profit_factor", "sharpe", "sortino", "calmar")
-COUNT_WORDS = ("trades", "bars", "stops", "halts", "liquidations", "count")
-MONEY_WORDS = ("gross", "fees", "funding", "net", "equity", "pnl", "profit", "loss", "cost")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 DEEPEST = 5
-#: Longer lists are folded away, and wider tables are given row by row.
-LONG_LIST = 16
-WIDE_TABLE = 12
+#: Bars of a histogram.
+BINS = 24
 
 
-# --- numbers in words -------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Cell:
+    """One cell: its text, its style, and what it says on hover."""
+
+    text: str
+    style: str = ""
+    title: str = ""
+    shade: float = 0.0  #: -1 to 1: how strongly a loss or a gain colours the ground
 
 
-def number(value: Any, kind: str) -> str:
-    """Return a figure as text: money, percent, ratio, count, or whatever it is."""
-    if value is None:
-        return DASH
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return str(value)
-    if not math.isfinite(value):
-        return "∞" if value > 0 else MINUS + "∞" if value < 0 else DASH
-    if kind == "percent":
-        text = f"{value:.2%}"
-    elif kind == "money" or (kind == "ratio" and not 0.0 < abs(value) < 0.1):
-        text = f"{value:,.2f}"
-    elif kind == "count" or isinstance(value, int):
-        text = f"{value:,.0f}"
-    else:
-        text = _significant(value)
-    if text.startswith("-") and not any(digit in text for digit in "123456789"):
-        text = text[1:]  # no minus before a zero
-    return text.replace("-", MINUS, 1) if text.startswith("-") else text
+@dataclass(frozen=True)
+class Table:
+    """A table with a head of columns and rows that begin with a name."""
+
+    title: str
+    head: Sequence[Cell]
+    rows: Sequence[Sequence[Cell]]
+    note: str = ""
+    style: str = ""  #: heat, pairs or ""
+    bars: Sequence[float] = field(default=())  #: -1 to 1 for each row: a bar of gain or loss behind it
 
 
-def _significant(value: float) -> str:
-    """Return a number with four digits that count, without an exponent."""
-    places = min(max(3 - math.floor(math.log10(abs(value))), 0), 10) if value else 0
-    text = f"{value:,.{places}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+@dataclass(frozen=True)
+class Histogram:
+    """Counts of values in equal bins."""
+
+    title: str
+    kind: str  #: of `gridv4_bt.report.numbers.number`
+    edges: Sequence[float]
+    counts: Sequence[int]
+    note: str = ""
+
+    @property
+    def most(self) -> int:
+        """The largest count."""
+        return max(self.counts, default=0)
+
+    @property
+    def spans(self) -> list[tuple[str, int, str]]:
+        """The words, count and style (gain or loss) of each bin."""
+        edges = [number(edge, self.kind) for edge in self.edges]
+        return [
+            (f"{edges[place]} to {edges[place + 1]}", count, sign_of(self.edges[place] + self.edges[place + 1]))
+            for place, count in enumerate(self.counts)
+        ]
 
 
-def kind_of(key: str) -> str:
-    """Return the kind of a figure by its name; "" if the name does not decide it."""
-    for _, known, _, kind in KNOWN:
-        if key == known:
-            return kind
-    if any(word in key for word in RATIO_WORDS):
-        return "ratio"
-    if key.endswith(PERCENT_ENDINGS):
-        return "percent"
-    if key in COUNT_WORDS or key.endswith("_bars"):
-        return "count"
-    return (
-        "money" if key.rsplit("_", maxsplit=1)[-1] in MONEY_WORDS and "_of_" not in key and "_per_" not in key else ""
+# --- the result
+
+
+def compared(summary: Mapping[str, Any]) -> Table:
+    """Return the result beside the benchmarks: holding with the whole wallet and with the run's mean exposure."""
+    marks = summary.get("benchmark") or {}
+    columns = [("this run", summary | {"volatility": find(summary, "risk.volatility")}, "Unrealised profit included.")]
+    if "hold" in marks:
+        meaning = "The wallet buys all symbols in equal parts at the first close, pays one taker fee and never sells."
+        columns.append(("buy and hold, 1×", marks["hold"], meaning))
+    if "hold_same_exposure" in marks:
+        share = number(marks["hold_same_exposure"]["exposure"], "percent")
+        meaning = f"The same, but only with this run's mean exposure: {share} of the wallet."
+        columns.append(("hold, same exposure", marks["hold_same_exposure"], meaning))
+    head = [Cell(""), *(Cell(name, "", meaning) for name, _, meaning in columns)]
+    rows = [
+        [
+            Cell(name, "", meaning),
+            *(
+                Cell(number(values.get(key), kind), sign_of(values.get(key)) if key == "net_return" else "")
+                for _, values, _ in columns
+            ),
+        ]
+        for key, name, kind, meaning in known.COMPARED
+    ]
+    changes = (f"{name} {signed(change, 'percent')}" for name, change in (marks.get("symbols") or {}).items())
+    note = f"From the first traded close to the last: {', '.join(changes)}." if marks.get("symbols") else ""
+    return Table("Against buying and holding", head, rows, note)
+
+
+def legs(summary: Mapping[str, Any]) -> Table | None:
+    """Return the profit of each leg in parts that add up, and their sum; None if nothing was traded."""
+    found = summary.get("legs") or {}
+    if not found:
+        return None
+    head = [Cell("leg"), *(Cell(name, "", meaning) for _, name, _, meaning in known.LEG)]
+    rows = [_row(name, leg, known.LEG, ("total",)) for name, leg in found.items()]
+    if len(found) > 1:
+        summed = {
+            key: math.fsum(leg[key] for leg in found.values()) for key, _, kind, _ in known.LEG if kind == "money"
+        }
+        summed |= {"trades": sum(leg["trades"] for leg in found.values()), "win_rate": summary.get("win_rate")}
+        rows.append([Cell(cell.text, f"{cell.style} total") for cell in _row("all", summed, known.LEG, ("total",))])
+    return Table(
+        "Profit of each leg, in parts that add up", head, rows, bars=_bars([leg["total"] for leg in found.values()])
     )
 
 
-def words(key: str) -> str:
-    """Return a key as words."""
-    return key.replace("_", " ")
+def cap_breaches(records: Sequence[SymbolRecord], cap: float) -> list[str]:
+    """Return a sentence for each leg whose notional was above `cap` times the equity at a close.
+
+    The strategy adds nothing beyond the cap; what it holds may grow beyond it when the price or the equity moves.
+    """
+    found = []
+    for record in records:
+        equity = record.column("equity")
+        if not len(record.close) or len(record.close) != len(equity):
+            continue
+        for side in ("long", "short"):
+            worth = record.column(f"{side}_qty") * record.close
+            share = np.divide(worth, equity, out=np.zeros(len(equity)), where=equity > 0.0)
+            if share.max(initial=0.0) > cap * (1.0 + 1e-9):
+                most, when = number(float(share.max()), "percent"), moment(int(record.column("time")[share.argmax()]))
+                found.append(
+                    f"Exposure: {record.symbol} {side.upper()} reached {most} of the equity at {when}, "
+                    f"above its cap of {number(cap, 'percent')}."
+                )
+    return found
 
 
-def sign_of(value: Any) -> str:
-    """Return the style of a gain or a loss; none for 0 and anything but a number."""
-    if not isinstance(value, (int, float)) or not math.isfinite(value) or value == 0:
-        return ""
-    return "good" if value > 0 else "bad"
+# --- days, months, years
 
 
-# --- the first screen -------------------------------------------------------------------------------
-
-
-def span(summary: Mapping[str, Any]) -> str:
-    """Return the first and last time of the run as text."""
-    first, last = summary.get("from"), summary.get("to")
-    if not first or not last:
-        return "no bar traded"
-    first, last = (escape(str(time)[:16].replace("T", " ")) for time in (first, last))
-    return f"{first} to {last} UTC, {number(summary.get('bars'), 'count')} bars"
-
-
-def verdict(summary: Mapping[str, Any]) -> str:
-    """Return one sentence on the result, after a warning if the account was liquidated."""
-    gain = summary.get("net_return")
-    if gain is None:
-        return '<p class="verdict">Nothing was traded.</p>'
-    word = "Made" if gain > 0.0 else "Lost" if gain < 0.0 else "Neither made nor lost anything:"
-    share = f" <b class={sign_of(gain) or 'even'}>{number(abs(gain), 'percent')}</b>" if gain else ""
-    start, end = (number(summary.get(key), "money") for key in ("start_equity", "end_equity"))
-    parts = [f"{word}{share}: {start} became {end}."]
-    if all(isinstance(summary.get(key), (int, float)) for key in ("gross", "fees", "funding")):
-        brought = "cost" if summary["funding"] > 0.0 else "brought"
-        parts.append(
-            f"Price moves brought {number(summary['gross'], 'money')}, fees cost {number(summary['fees'], 'money')}, "
-            f"funding {brought} {number(abs(summary['funding']), 'money')}."
-        )
-        if summary.get("unrealized"):
-            parts.append(f"Not yet realised: {number(summary['unrealized'], 'money')}.")
-    loud = ""
-    if summary.get("liquidations"):
-        times = summary["liquidations"]
-        loud = (
-            f'<p class="liquidated" role="alert">LIQUIDATED {number(times, "count")}×: the exchange closed '
-            "everything. Every figure includes the loss.</p>"
-        )
-    return f'{loud}<p class="verdict">{" ".join(parts)}</p>'
-
-
-def tiles(summary: Mapping[str, Any]) -> str:
-    """Return the key figures as a description list."""
-    rows = (
-        ("net return", "net_return", "percent", sign_of(summary.get("net_return"))),
-        ("a year", "annual_return", "percent", sign_of(summary.get("annual_return"))),
-        ("largest drawdown", "max_drawdown", "percent", ""),
-        ("Sharpe", "sharpe", "ratio", sign_of(summary.get("sharpe"))),
-        ("trades", "trades", "count", ""),
-        ("with a profit", "win_rate", "percent", ""),
-        ("fees paid", "fees", "money", ""),
-        ("funding paid", "funding", "money", ""),
-        ("liquidations", "liquidations", "count", "bad" if summary.get("liquidations") else ""),
-    )
-    items = (
-        f'<div><dt>{name}</dt><dd class="{sign}">{number(summary.get(key), kind)}</dd></div>'
-        for name, key, kind, sign in rows
-    )
-    return f'<dl class="tiles">{"".join(items)}</dl>'
-
-
-# --- where the money came from ----------------------------------------------------------------------
-
-
-def sources(summary: Mapping[str, Any]) -> str:
-    """Return one table with a bar of the net profit in each row, for each way the trades are grouped."""
-    return "".join(_source(key, title, summary[key]) for key, title in GROUPS if summary.get(key))
-
-
-def _source(key: str, title: str, groups: Mapping[str, Mapping[str, float]]) -> str:
-    spoken = GROUP_WORDS | ({"trades": "closings"} if key == "by_label" else {})
-    largest = max((abs(group["net"]) for group in groups.values()), default=0.0) or 1.0
-    names = list(dict.fromkeys(key for group in groups.values() for key in group if key != "net"))
-    rows = []
-    for name, group in sorted(groups.items(), key=lambda item: -item[1]["net"]):
-        net = group["net"]
-        bar = f'<span class="bar {sign_of(net)}" style="width:{50.0 * abs(net) / largest:.1f}%"></span>'
-        cells = "".join(f"<td>{_value(key, group.get(key))}</td>" for key in names)
-        rows.append(
-            f'<tr><th scope="row">{escape(words(name))}</th>{cells}'
-            f'<td class="{sign_of(net)}">{number(net, "money")}</td><td class="bars" aria-hidden="true">{bar}</td></tr>'
-        )
-    heads = "".join(f'<th scope="col">{escape(spoken.get(name, words(name)))}</th>' for name in (*names, "net"))
-    head = f'<tr><td></td>{heads}<td aria-hidden="true"></td></tr>'
-    return scrolling(f"Profit {title}", f"<thead>{head}</thead><tbody>{''.join(rows)}</tbody>")
-
-
-# --- months and falls -------------------------------------------------------------------------------
-
-
-def months(records: Sequence[SymbolRecord], start_equity: float) -> str:
-    """Return the return of every month as a heat map, years as rows."""
+def months(records: Sequence[SymbolRecord], start_equity: float) -> Table | None:
+    """Return the return of every month as a heat map, years as rows; None if no bar was traded."""
     returns = monthly_returns(records, start_equity)
     if not returns:
-        return "<p>No month to show.</p>"
+        return None
     strongest = max(abs(value) for value in returns.values()) or 1.0
     rows = []
     for year in range(min(returns)[0], max(returns)[0] + 1):
-        cells = []
-        whole = 1.0
+        cells, whole = [Cell(str(year))], 1.0
         for month in range(1, 13):
             value = returns.get((year, month))
-            if value is None:
-                cells.append("<td></td>")
-                continue
-            whole *= 1.0 + value
-            colour = "var(--good)" if value >= 0.0 else "var(--bad)"
-            shade = f"background:color-mix(in srgb,{colour} {70.0 * abs(value) / strongest:.0f}%,transparent)"
-            cells.append(f'<td style="{shade}">{number(value, "percent")}</td>')
-        total = f'<td class="total {sign_of(whole - 1.0)}">{number(whole - 1.0, "percent")}</td>'
-        rows.append(f'<tr><th scope="row">{year}</th>{"".join(cells)}{total}</tr>')
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("year", *MONTHS, "total"))
-    body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
-    return scrolling("Return of each month (UTC), unrealised profit included", body, "heat")
+            whole *= 1.0 + (value or 0.0)
+            shade = 0.0 if value is None else value / strongest
+            cells.append(Cell("" if value is None else number(value, "percent"), "", MONTHS[month - 1], shade))
+        cells.append(Cell(number(whole - 1.0, "percent"), f"total {sign_of(whole - 1.0)}", "year"))
+        rows.append(cells)
+    head = [Cell(name) for name in ("year", *MONTHS, "year's return")]
+    return Table("Return of each month (UTC), unrealised profit included", head, rows, style="heat")
 
 
 def monthly_returns(records: Sequence[SymbolRecord], start_equity: float) -> dict[tuple[int, int], float]:
@@ -245,26 +170,27 @@ def monthly_returns(records: Sequence[SymbolRecord], start_equity: float) -> dic
     return {(int(month[:4]), int(month[5:])): change for month, change in named.items()}
 
 
-def falls(records: Sequence[SymbolRecord], start_equity: float) -> str:
+def falls(records: Sequence[SymbolRecord], start_equity: float) -> Table | None:
     """Return the deepest drawdowns: from when, how deep, how long until the old height was reached again."""
     times, equity = _curve(records)
     found = sorted(deepest_falls(times, equity, start_equity), key=lambda fall: -fall[3])[:DEEPEST]
     if not found:
-        return "<p>The equity never fell below an earlier height.</p>"
+        return None
     rows = []
     for first, lowest, end, depth in found:
         over = end is not None
         lasted = times[end if over else -1] - times[first]
-        cells = (
-            number(depth, "percent"),
-            _day(times[lowest]),
-            _day(times[end]) if over else "not yet",
-            f"{lasted / DAY_MS:,.0f} days" if lasted >= 2 * DAY_MS else f"{lasted / HOUR_MS:,.0f} hours",
+        rows.append(
+            [
+                Cell(_day(times[first])),
+                Cell(number(depth, "percent")),
+                Cell(_day(times[lowest])),
+                Cell(_day(times[end]) if over else "not yet"),
+                Cell(number(lasted / DAY_MS, "days") if lasted >= 2 * DAY_MS else number(lasted / HOUR_MS, "hours")),
+            ]
         )
-        row = "".join(f"<td>{cell}</td>" for cell in cells)
-        rows.append(f'<tr><th scope="row">{_day(times[first])}</th>{row}</tr>')
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("began", "depth", "lowest", "made good", "lasted"))
-    return scrolling("Deepest drawdowns", f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>")
+    head = [Cell(name) for name in ("began", "depth", "lowest", "made good", "lasted")]
+    return Table("Deepest drawdowns of the equity, unrealised losses included", head, rows)
 
 
 def deepest_falls(
@@ -294,131 +220,294 @@ def _day(time_ms: float) -> str:
     return str(np.datetime64(int(time_ms), "ms").astype("datetime64[D]"))
 
 
-# --- all figures ------------------------------------------------------------------------------------
+# --- trades
 
 
-def figures(summary: Mapping[str, Any]) -> str:
-    """Return every figure of the summary: the known ones in their sections, then whatever else it holds."""
-    parts: list[str] = []
-    sections: dict[str, list[tuple[str, str]]] = {}
-    for section, key, name, kind in KNOWN:
-        if key in summary:
-            sections.setdefault(section, []).append((name, escape(number(summary[key], kind))))
-    shown = {key for _, key, _, _ in KNOWN} | ELSEWHERE
-    others = {key: value for key, value in summary.items() if key not in shown}
-    plain = {key: value for key, value in others.items() if not _is_nested(value)}
-    if plain:
-        sections["More figures"] = _pairs(plain)
-    parts.extend(_two_columns(title, rows) for title, rows in sections.items())
-    parts.extend(
-        _nested(NESTED_TITLES.get(key, words(key)), value, 0) for key, value in others.items() if _is_nested(value)
+def grouped_trades(summary: Mapping[str, Any], records: Sequence[SymbolRecord]) -> list[Table]:
+    """Return the trades by label, side, symbol, regime, level, year and month, where there is more than one of them."""
+    trades = whole_trades(trade for record in records for trade in record.trades)
+    meanings = {str(label): label.meaning for label in LABELS}
+    labels = {words(name): meanings.get(name, "") for name in summary.get("by_label") or {}}
+    named = {words(name): group for name, group in (summary.get("by_label") or {}).items()}
+    every = (summary.get("levels") or {}).items()
+    levels = {name.replace("-", MINUS): level for name, level in every if level["trades"] or level["fills"]}
+    # Parts of one fill may have several labels, so by label closings are counted.
+    closings = [("trades", "closings", "count", "Parts of a fill count one by one."), *known.TRADED[1:]]
+    reached = [
+        ("reached", "reached", "count", "How often the market came to the level, with an order there or without."),
+        ("fills", "entries", "count", "Entries that filled there, those still open too."),
+        *known.TRADED,
+    ]
+    found = [
+        _groups("By reason of closing", named, closings, meanings=labels),
+        _groups("By side", summary.get("by_side") or {}, known.TRADED),
+        _groups("By symbol", _collected(trades, lambda trade: trade.symbol), known.TRADED),
+        _groups("By regime at entry", _named(summary.get("by_regime") or {}), known.TRADED),
+        _groups("By level of the ladder (−: LONG)", levels, reached, ordered=False),
+        _groups(
+            "By year of closing",
+            _collected(trades, lambda trade: _day(trade.close_time)[:4]),
+            known.TRADED,
+            ordered=False,
+        ),
+        _groups(
+            "By month of closing",
+            _collected(trades, lambda trade: _day(trade.close_time)[:7]),
+            known.TRADED,
+            ordered=False,
+        ),
+    ]
+    many = {"By symbol", "By year of closing"}
+    return [table for table in found if table and (table.title not in many or len(table.rows) > 1)]
+
+
+def _named(groups: Mapping[str, Any]) -> dict[str, Any]:
+    return {words(name).lower(): group for name, group in groups.items()}
+
+
+def _collected(trades: Sequence[Any], key: Callable[[Any], str]) -> dict[str, Any]:
+    return {name: totals(group) for name, group in collect(trades, key).items()}
+
+
+def _groups(
+    title: str,
+    groups: Mapping[str, Mapping[str, Any]],
+    columns: Sequence[tuple[str, str, str, str]],
+    meanings: Mapping[str, str] | None = None,
+    ordered: bool = True,
+) -> Table | None:
+    if not groups:
+        return None
+    items = sorted(groups.items(), key=lambda item: -item[1]["net"]) if ordered else list(groups.items())
+    columns = [column for column in columns if any(column[0] in group for group in groups.values())]
+    head = [Cell(""), *(Cell(name, "", meaning) for _, name, _, meaning in columns)]
+    rows = [_row(name, group, columns, ("net",), (meanings or {}).get(name, "")) for name, group in items]
+    return Table(title, head, rows, bars=_bars([group["net"] for _, group in items]))
+
+
+def _row(
+    name: str,
+    values: Mapping[str, Any],
+    columns: Iterable[tuple[str, str, str, str]],
+    signed: Sequence[str],
+    title: str = "",
+) -> list[Cell]:
+    cells = (
+        Cell(number(values.get(key), kind), sign_of(values.get(key)) if key in signed else "")
+        for key, _, kind, _ in columns
     )
-    return "".join(parts)
+    return [Cell(name, "", title), *cells]
 
 
-def _is_nested(value: Any) -> bool:
-    return isinstance(value, Mapping) or (
-        isinstance(value, Sequence) and not isinstance(value, str) and any(isinstance(item, Mapping) for item in value)
+def _bars(values: Sequence[float]) -> list[float]:
+    largest = max((abs(value) for value in values), default=0.0) or 1.0
+    return [value / largest for value in values]
+
+
+def cycles(summary: Mapping[str, Any]) -> Table | None:
+    """Return the cycles by the deepest level that filled in them."""
+    groups = find(summary, "cycles.by_deepest")
+    columns = (
+        ("cycles", "cycles", "count", "Legs from their first fill until flat."),
+        ("fills", "entries", "count", "Entries in these cycles."),
+        ("win_rate", "won", "percent", "Share with a profit after fees and funding."),
+        ("mean_hours", "mean length", "hours", "One still open counts to the end of the run."),
+        ("net", "net", "money", "Of their closings."),
     )
+    return _groups("Cycles by the deepest level that filled", groups or {}, columns, ordered=False)
 
 
-def _nested(title: str, value: Any, depth: int) -> str:
-    """Return a table of mappings, a list of pairs, or, where the values are nested themselves, one after another."""
-    if not isinstance(value, Mapping):
-        value = {str(place): item for place, item in enumerate(value, start=1)}
-    if not value:
-        return ""
-    flat = {key: item for key, item in value.items() if not _is_nested(item)}
-    rows = {key: item for key, item in value.items() if isinstance(item, Mapping) and item and _is_row(item)}
-    columns = {key for row in rows.values() for key in row}
-    if len(columns) > WIDE_TABLE or any(2 * len(row) < len(columns) for row in rows.values()):
-        rows = {}
-    deep = {key: item for key, item in value.items() if key not in flat and key not in rows}
-    parts = []
-    if flat:
-        plain = _two_columns(title, _pairs(flat))
-        parts.append(plain if len(flat) <= LONG_LIST else _folded(f"{title}: {len(flat)} figures", plain))
+def excursions(summary: Mapping[str, Any]) -> Table | None:
+    """Return how far the price went against the fills and for them."""
+    found = summary.get("excursions") or {}
+    names = ("mean", "median", "p95", "max")
+    lines = [
+        [Cell(name, "", meaning), *(Cell(number(found[key][one], kind)) for one in names)]
+        for key, name, kind, meaning in known.EXCURSION
+        if key in found
+    ]
+    head = [Cell(name) for name in ("", "mean", "median", "95 % below", "largest")]
+    return Table("How far the price went against fills and for them", head, lines) if lines else None
+
+
+def histograms(records: Sequence[SymbolRecord], adverse: np.ndarray, cycles: np.ndarray) -> list[Histogram]:
+    """Return the distributions of trades' returns and holding times, fills' worst losses, and cycles' profits.
+
+    `adverse` is the MAE of every fill as a fraction of the wallet, `cycles` the net of every cycle, quote.
+    """
+    trades = whole_trades(trade for record in records for trade in record.trades)
+    returns = np.array([trade.net / (trade.entry * trade.qty) for trade in trades])
+    hours = np.array([(trade.close_time - trade.open_time) / HOUR_MS for trade in trades])
+    found = [
+        _histogram("Return of a trade, of its entry notional", "percent", returns),
+        _histogram("Holding time of a trade", "hours", hours),
+        _histogram("Profit of a cycle", "money", cycles),
+        _histogram("Worst unrealised loss of a fill (MAE), of the wallet", "percent", adverse[np.isfinite(adverse)]),
+    ]
+    return [one for one in found if one]
+
+
+def _histogram(title: str, kind: str, values: np.ndarray) -> Histogram | None:
+    if not len(values):
+        return None
+    low, high = float(values.min()), float(values.max())
+    if low < 0.0 < high:  # no bin holds gains and losses
+        step = (high - low) / (BINS - 1)
+        edges = step * np.arange(math.floor(low / step), math.ceil(high / step) + 1)
+    else:
+        edges = np.linspace(low, high if high > low else low + 1.0, BINS + 1)
+    edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)
+    counts, _ = np.histogram(values, edges)
+    note = f"{len(values):,} in all, median {number(float(np.median(values)), kind)}"
+    return Histogram(title, kind, edges.tolist(), counts.tolist(), note)
+
+
+# --- how it traded
+
+
+def execution(summary: Mapping[str, Any]) -> list[Table]:
+    """Return how the price went on after entries, what cuts were worth, why levels had no order, intrabar modes."""
+    tables = [_adverse(summary), _pruning(summary), _blocked(summary), _modes(summary)]
+    return [table for table in tables if table]
+
+
+def _adverse(summary: Mapping[str, Any]) -> Table | None:
+    sides = summary.get("adverse_selection") or {}
+    lags = [key for key in next(iter(sides.values()), {}) if key != "fills"]
+    title = "Mean move against the entry after its bar; minus: for it. Who fills a resting order hopes for more."
+    bars = [key.removeprefix("after_") for key in lags]
+    head = [Cell(""), Cell("entries"), *(Cell(f"{n} bar{'s' if n != '1' else ''} later", "", title) for n in bars)]
+    rows = [
+        [Cell(name), Cell(number(side["fills"], "count")), *(Cell(number(side[lag], "percent")) for lag in lags)]
+        for name, side in sides.items()
+    ]
+    return Table("How the price went on after an entry (minus: for the fill)", head, rows) if rows else None
+
+
+def _pruning(summary: Mapping[str, Any]) -> Table | None:
+    meanings = {str(label): label.meaning for label in LABELS}
+    groups = summary.get("pruning") or {}
+    rows = [_row(words(name), cut, known.PRUNED, ("saved",), meanings.get(name, "")) for name, cut in groups.items()]
+    head = [Cell("cut by"), *(Cell(name, "", meaning) for _, name, _, meaning in known.PRUNED)]
+    return Table("Fills cut, and what holding them another day had made (hindsight)", head, rows) if rows else None
+
+
+def _blocked(summary: Mapping[str, Any]) -> Table | None:
+    counts, shares = summary.get("blocked") or {}, summary.get("blocked_share") or {}
+    came = find(summary, "grid.reached") or {}
+    head = [
+        Cell("why"),
+        Cell("levels × bars", "", "How often a level had no order for this reason, counted at every bar."),
+        Cell("share", "", "Of all levels times bars."),
+        Cell("price came there", "", "How often the market came to the level meanwhile."),
+    ]
+    rows = [
+        [
+            Cell(words(name)),
+            *(
+                Cell(text)
+                for text in (
+                    number(count, "count"),
+                    number(shares.get(name), "percent"),
+                    number(came.get(name, 0), "count"),
+                )
+            ),
+        ]
+        for name, count in sorted(counts.items(), key=lambda item: -item[1])
+    ]
     if rows:
-        parts.append(_grid(title, rows))
-    parts.extend(_nested(f"{title}: {words(str(key))}", item, depth + 1) for key, item in deep.items())
-    return "".join(parts)
+        placed = (DASH, number(shares.get("placed"), "percent"), number(came.get("placed", 0), "count"))
+        rows.append([Cell("with an order"), *(Cell(text) for text in placed)])
+    return Table("Levels without an order", head, rows) if rows else None
 
 
-def _is_row(value: Mapping[str, Any]) -> bool:
-    return not any(_is_nested(item) for item in value.values())
+def _modes(summary: Mapping[str, Any]) -> Table | None:
+    modes = summary.get("by_intrabar") or {}
+    names = list(dict.fromkeys(key for figures in modes.values() for key in figures))
+    kinds = {
+        "net_return": "percent",
+        "max_drawdown": "percent",
+        "ambiguous_share": "percent",
+        "end_equity": "money",
+        "gross": "money",
+        "fees": "money",
+    }
+    rows = [
+        [Cell(words(key)), *(Cell(number(figures.get(key), kinds.get(key, "count"))) for figures in modes.values())]
+        for key in names
+    ]
+    head = [Cell(""), *(Cell(name) for name in modes)]
+    return Table("How much hangs on the unknown inside of bars", head, rows) if rows else None
 
 
-def _grid(title: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
-    columns = list(dict.fromkeys(str(key) for row in rows.values() for key in row))
-    head = "<td></td>" + "".join(f'<th scope="col">{escape(words(name))}</th>' for name in columns)
-    body = "".join(
-        f'<tr><th scope="row">{escape(words(str(name)))}</th>'
-        + "".join(f"<td>{_value(key, row.get(key))}</td>" for key in columns)
-        + "</tr>"
-        for name, row in rows.items()
+# --- all figures
+
+
+def sections(summary: Mapping[str, Any], tab: str) -> list[Table]:
+    """Return the tables of known figures of a tab; those the run has not are left out."""
+    found = []
+    for section in known.TABS[tab]:
+        rows = [
+            [Cell(one.name, "", one.meaning), Cell(number(value, one.kind))]
+            for one in known.FIGURES
+            if one.section == section and (value := find(summary, one.path)) is not None
+        ]
+        if rows:
+            found.append(Table(section, (), rows, style="pairs"))
+    return found
+
+
+def others(summary: Mapping[str, Any]) -> Table | None:
+    """Return whatever else the summary holds, under its own keys."""
+    shown = {one.path for one in known.FIGURES} | known.ELSEWHERE
+    rows = [
+        [Cell(words(path)), Cell(number(value), "text")]
+        for path, value in _flat(summary)
+        if not any(path == one or path.startswith(f"{one}.") for one in shown)
+    ]
+    return Table("Further figures", (), rows, style="pairs") if rows else None
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, inner in values.items():
+        path = f"{before}{key}"
+        listed = isinstance(inner, (list, tuple)) and any(isinstance(item, Mapping) for item in inner)
+        value = {str(place): item for place, item in enumerate(inner, 1)} if listed else inner
+        if isinstance(value, Mapping):
+            found += _flat(value, f"{path}.")
+        elif isinstance(value, (list, tuple)):
+            found.append((path, ", ".join(map(number, value)) or DASH))
+        else:
+            found.append((path, value))
+    return found
+
+
+def notes(summary: Mapping[str, Any]) -> list[Table]:
+    """Return the exchange's rules used and the warnings of the run."""
+    rules = [[Cell(name), Cell(str(text), "text")] for name, text in (summary.get("rules") or {}).items()]
+    warnings = [
+        [Cell(words(name)), Cell(number(count, "count"))] for name, count in (summary.get("warnings") or {}).items()
+    ]
+    tables = (
+        Table("The exchange's rules used", (), rows=rules, style="pairs"),
+        Table("Warnings", (), rows=warnings, style="pairs"),
     )
-    return scrolling(title, f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>")
+    return [table for table in tables if table.rows]
 
 
-def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(words(str(key)), _value(str(key), value)) for key, value in values.items()]
-
-
-def _value(key: str, value: Any) -> str:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return escape(", ".join(number(item, kind_of(key)) for item in value) or DASH)
-    return escape(number(value, kind_of(key)))
-
-
-def _two_columns(title: str, rows: Iterable[tuple[str, str]]) -> str:
-    body = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td{_long(value)}>{value}</td></tr>' for name, value in rows
-    )
-    return scrolling(title, f"<tbody>{body}</tbody>", "pairs")
-
-
-def _long(value: str) -> str:
-    return ' class="text"' if len(value) > 24 else ""
-
-
-def _folded(title: str, content: str) -> str:
-    return f"<details><summary>{escape(title)}</summary>{content}</details>"
-
-
-def scrolling(title: str, content: str, kind: str = "") -> str:
-    """Return a table that scrolls by itself where the screen is narrower."""
-    return (
-        f'<div class="table {kind}" tabindex="0" role="region" aria-label="{escape(title)}">'
-        f"<table><caption>{escape(title)}</caption>{content}</table></div>"
-    )
-
-
-# --- parameters -------------------------------------------------------------------------------------
-
-
-def parameters(config: GridConfig) -> str:
-    """Return every parameter, those that differ from their default first."""
+def parameters(config: GridConfig) -> tuple[Table | None, Table]:
+    """Return the parameters that differ from their default, None if there is none, and the others."""
     changed, rest = [], []
-    for name, field in type(config).model_fields.items():
+    for name, description in type(config).model_fields.items():
         value = getattr(config, name)
-        extra = field.json_schema_extra or {}
-        row = (name, value, field.default, str(extra.get("unit", "")), field.description or "")
-        (rest if value == field.default else changed).append(row)
-    lead = (
-        _parameter_table("Changed from the default", changed, True)
-        if changed
-        else "<p>Every parameter has its default.</p>"
-    )
-    return lead + _folded(f"{len(rest)} parameters at their default", _parameter_table("At the default", rest, False))
-
-
-def _parameter_table(title: str, rows: Sequence[tuple[str, Any, Any, str, str]], defaults: bool) -> str:
-    names = ("parameter", "value", *(("default",) if defaults else ()), "unit", "meaning")
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    body = "".join(
-        f'<tr><th scope="row"><code>{escape(name)}</code></th><td>{escape(f"{value}")}</td>'
-        + (f"<td>{escape(f'{default}')}</td>" if defaults else "")
-        + f'<td class="text">{escape(unit)}</td><td class="text">{escape(meaning)}</td></tr>'
-        for name, value, default, unit, meaning in rows
-    )
-    return scrolling(title, f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>")
+        extra = description.json_schema_extra or {}
+        unit, meaning = str(extra.get("unit", "")), description.description or ""
+        if value == description.default:
+            rest.append([Cell(name, "code"), Cell(f"{value}"), Cell(unit, "text"), Cell(meaning, "text")])
+        else:
+            cells = (Cell(f"{value}"), Cell(f"{description.default}"), Cell(unit, "text"), Cell(meaning, "text"))
+            changed.append([Cell(name, "code"), *cells])
+    head = [Cell("parameter"), Cell("value"), Cell("unit", "text"), Cell("meaning", "text")]
+    wide = [*head[:2], Cell("default"), *head[2:]]
+    return (Table("Changed from the default", wide, changed) if changed else None), Table("At the default", head, rest)

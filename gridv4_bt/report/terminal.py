@@ -1,21 +1,76 @@
-"""A run's result as tables for a terminal, none wider than 80 columns."""
+"""A run's result for a terminal of 80 columns: first what matters, on one screen; the tables where asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gridv4_bt.config import departure_line
+from gridv4_bt.report.numbers import quote_of
+from gridv4_bt.report.sentences import made_and_lost, open_legs, verdict
 
 _Row = tuple[str, str]
 
 
-def print_result(summary: dict[str, Any], console: Console) -> None:
-    """Print a run: return and risk, profit of the grid, cost of pruning, and reasons for levels without an order."""
-    console.print(_pairs(_title(summary), _money_rows(summary), _result_rows(summary)))
+def print_result(summary: dict[str, Any], console: Console, details: bool = False) -> None:
+    """Print a run in one screen of 80 columns: result, key figures, what made and lost money, reasons to doubt.
+
+    `details` adds all tables after it.
+    """
+    quote = quote_of(summary["symbols"])
+    told = verdict(summary, quote)
+    style = {"good": "bold green", "bad": "bold red"}.get(told["style"], "bold")
+    share = f" [{style}]{told['share']}[/]" if told["share"] else ""
+    if summary.get("liquidations"):
+        console.print(f"[bold red]LIQUIDATED {summary['liquidations']}x: the exchange closed everything.[/]")
+    console.print(f"[bold]{_title(summary)}[/]", highlight=False)
+    console.print(f"{told['lead']}{share}{told['rest']}", highlight=False)
+    console.print(_pairs(None, _first_rows(summary), _second_rows(summary)))
+    for sentence in [*made_and_lost(summary), *(f"Still open: {text}" for text in open_legs(summary, quote))]:
+        console.print(sentence, highlight=False)
+    for flag in summary.get("flags") or ():
+        console.print(f"[yellow]! {flag}[/]", highlight=False)
+    if summary.get("departs_from_definition"):
+        console.print(f"[yellow]{departure_line(summary['departs_from_definition'])}[/]", highlight=False)
+    if details:
+        _print_tables(summary, console)
+    elif summary.get("by_intrabar"):
+        console.print(_modes(summary))
+
+
+def print_run_files(folder: Path, console: Console) -> None:
+    """Print where the page, the list of closings and the figures are, as links where the terminal knows them."""
+    for name, words in (("report.html", "page"), ("trades.csv", "closings"), ("summary.json", "all figures")):
+        path = folder / name
+        if path.exists():
+            console.print(f"  {words:<12} [link={path.resolve().as_uri()}]{escape(str(path))}[/link]", soft_wrap=True)
+
+
+def _first_rows(summary: dict[str, Any]) -> list[_Row]:
+    return [
+        ("return a year", _percent(summary["annual_return"])),
+        ("largest drawdown", _percent(summary["max_drawdown"])),
+        ("Sharpe", _ratio(summary["sharpe"])),
+        ("longest below the high", _days(_find(summary, "recovery", "longest_days"))),
+    ]
+
+
+def _second_rows(summary: dict[str, Any]) -> list[_Row]:
+    return [
+        ("trades, of them won", f"{_count(summary.get('trades', 0))}, {_percent(summary.get('win_rate'))}"),
+        ("profit factor", _ratio(summary.get("profit_factor"))),
+        ("time in market", _percent(summary.get("time_in_market"))),
+        ("highest margin ratio", _percent(summary.get("max_margin_ratio"))),
+    ]
+
+
+def _print_tables(summary: dict[str, Any], console: Console) -> None:
+    console.print(_pairs("money and ratios", _money_rows(summary), _result_rows(summary)))
     console.print(_pairs("risk and exposure", _risk_rows(summary), _exposure_rows(summary)))
     if summary["trades"]:
         console.print(_pairs("trading", _grid_rows(summary), _activity_rows(summary)))
@@ -32,13 +87,6 @@ def print_result(summary: dict[str, Any], console: Console) -> None:
     for key, table in tables:
         if summary.get(key):
             console.print(table(summary))
-    if summary.get("departs_from_definition"):
-        console.print(f"[yellow]{departure_line(summary['departs_from_definition'])}[/]")
-    if summary["liquidations"]:
-        console.print(
-            f"[bold red]LIQUIDATED {summary['liquidations']}x: the exchange closed everything. "
-            "Every figure above includes the loss.[/]"
-        )
 
 
 def _title(summary: dict[str, Any]) -> str:
@@ -123,7 +171,7 @@ def _activity_rows(summary: dict[str, Any]) -> list[_Row]:
     ]
 
 
-def _pairs(title: str, left: Sequence[_Row], right: Sequence[_Row]) -> Table:
+def _pairs(title: str | None, left: Sequence[_Row], right: Sequence[_Row]) -> Table:
     """Return a table of two columns of names and figures."""
     table = Table(title=title, show_header=False)
     for _ in range(2):
@@ -228,7 +276,7 @@ def _count(value: float) -> str:
 
 
 def _percent(value: float | None, digits: int = 2) -> str:
-    return "-" if value is None else f"{value:.{digits}%}"
+    return "-" if value is None else f"{100.0 * value:.{digits}f} %"
 
 
 def _money(value: float | None) -> str:

@@ -4,14 +4,14 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import ListedColormap
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, PercentFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from feeds.candles import CandleFeed
@@ -22,16 +22,12 @@ from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.errors import DataError
 from gridv4_bt.indicators import GMMRegime, RegimeFSM
+from gridv4_bt.report.palette import REGIME_COLOURS, colour
 
-#: More bars than this are drawn as so many columns, each the last bar of its share.
-COLUMNS = 4_000
-COLOURS = {
-    Regime.NOISE: "0.85",
-    Regime.UPTREND: "tab:green",
-    Regime.DOWNTREND: "tab:red",
-    Regime.BREAKOUT_UP: "tab:blue",
-    Regime.BREAKOUT_DOWN: "tab:purple",
-}
+#: More bars than this are drawn as so many columns, each of which shows the share of its bars.
+COLUMNS = 400
+#: States from below to above in the picture.
+STACKED = (Regime.BREAKOUT_DOWN, Regime.DOWNTREND, Regime.NOISE, Regime.UPTREND, Regime.BREAKOUT_UP)
 
 
 @dataclass(frozen=True)
@@ -185,44 +181,52 @@ def agreement(counts: NDArray[np.int64]) -> tuple[float, float]:
 
 def plot_regimes(records: Sequence[RegimeRecord], path: Path) -> None:
     """Draw price, both filters and the mixture's probabilities of every symbol into a PNG file."""
-    figure = Figure(figsize=(16, 7 * len(records)), layout="constrained")
+    figure = Figure(figsize=(13, 6.5 * len(records)), layout="constrained")
     FigureCanvasAgg(figure)
-    rows = figure.subplots(4 * len(records), 1, height_ratios=[5.0, 0.6, 0.6, 2.0] * len(records), squeeze=False)
+    rows = figure.subplots(4 * len(records), 1, height_ratios=[4.0, 1.2, 1.2, 1.6] * len(records), squeeze=False)
     axes = rows[:, 0]
     for number, record in enumerate(records):
         _plot_symbol(axes[4 * number : 4 * number + 4], record)
+    patches = [Patch(color=_colour(state), label=state.name.lower().replace("_", " ")) for state in reversed(STACKED)]
+    figure.legend(handles=patches, loc="outside upper right", ncols=len(patches), frameon=False, fontsize=10)
     figure.savefig(path, dpi=100)
 
 
 def _plot_symbol(axes: Sequence[Axes], record: RegimeRecord) -> None:
-    shown = np.unique(np.linspace(0, len(record.time) - 1, min(len(record.time), COLUMNS)).round().astype(int))
-    when = date2num(record.time[shown].astype("datetime64[ms]"))
+    count = len(record.time)
+    starts = np.unique(np.linspace(0, count, min(count, COLUMNS), endpoint=False).astype(int))
+    sizes = np.diff(starts, append=count)
+    interval = float(np.median(np.diff(record.time))) if count > 1 else 1.0
+    edges = np.append(record.time[starts], record.time[-1] + interval)
+    when = date2num(edges.astype(np.int64).astype("datetime64[ms]"))
     price, kama, gmm, sure = axes
-    price.plot(when, record.close[shown], color="black", linewidth=0.8)
-    price.set_ylabel(f"{record.symbol} price")
-    colours = ListedColormap([COLOURS[Regime(code)] for code in STATES])
-    span: Any = (when[0], max(when[-1], when[0] + 1e-6), 0.0, 1.0)
-    for axis, codes, name in ((kama, record.kama, "kama"), (gmm, record.gmm, "gmm")):
-        index = np.array([[STATES.index(code) for code in codes[shown].tolist()]])
-        axis.imshow(
-            index, cmap=colours, vmin=0, vmax=len(STATES) - 1, extent=span, aspect="auto", interpolation="nearest"
-        )
-        axis.set_yticks([])
-        axis.set_ylabel(name, rotation=0, ha="right", va="center")
-    names = [Regime(code).name for code in STATES]
-    sure.stackplot(
-        when,
-        np.nan_to_num(record.probabilities[shown]).T,
-        labels=names,
-        colors=[COLOURS[Regime(code)] for code in STATES],
-    )
-    sure.set_ylabel("probability")
-    sure.set_ylim(0.0, 1.0)
-    sure.legend(loc="upper left", fontsize=8, ncols=len(names))
+    low, high = np.minimum.reduceat(record.close, starts), np.maximum.reduceat(record.close, starts)
+    price.fill_between(when[:-1], low, high, color=colour("--price"), linewidth=1.0)
+    price.set_ylabel(record.symbol, fontsize=11)
+    price.yaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
+    for axis, codes, name in ((kama, record.kama, "KAMA"), (gmm, record.gmm, "mixture")):
+        _stack(axis, when, [np.add.reduceat((codes == state).astype(float), starts) / sizes for state in STACKED])
+        axis.set_ylabel(f"{name},\nshare of bars", fontsize=9)
+    known = np.nan_to_num(record.probabilities)
+    means = [np.add.reduceat(known[:, STATES.index(state)], starts) / sizes for state in STACKED]
+    _stack(sure, when, means)
+    sure.set_ylabel("mixture,\nprobability", fontsize=9)
     for axis in axes:
-        axis.set_xlim(span[0], span[1])
+        axis.set_xlim(when[0], max(when[-1], when[0] + 1e-6))
+        axis.tick_params(labelsize=9, labelbottom=axis is sure)
         locator = AutoDateLocator()
         axis.xaxis.set_major_locator(locator)
         axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-        if axis is not sure:
-            axis.tick_params(labelbottom=False)
+
+
+def _stack(axis: Axes, when: NDArray[np.float64], shares: Sequence[NDArray[np.float64]]) -> None:
+    """Draw shares one upon another; the last value again, because a step needs an end."""
+    stacked = [np.append(share, share[-1]) for share in shares]
+    axis.stackplot(when, stacked, colors=[_colour(state) for state in STACKED], step="post", linewidth=0)
+    axis.set_ylim(0.0, 1.0)
+    axis.yaxis.set_major_locator(FixedLocator([0.0, 0.5, 1.0]))
+    axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+
+
+def _colour(state: Regime) -> str:
+    return colour(REGIME_COLOURS[state])

@@ -1,6 +1,8 @@
 from datetime import UTC, date, datetime, timedelta, timezone
 
-from gridv4_bt.core.time import BAR_MS, DAY_MS, end_ms, iso, iso_seconds, moment, time_ms
+import pytest
+
+from gridv4_bt.core.time import BAR_MS, DAY_MS, day_or_time, end_ms, iso, iso_seconds, moment, time_ms
 
 # 2024-01-01 is 19,723 days after 1970-01-01.
 NEW_YEAR = 19_723 * 86_400_000
@@ -33,3 +35,12 @@ def test_text_shows_milliseconds_only_where_there_are_any():
     assert iso(NEW_YEAR + 7) == "2024-01-01T00:00:00.007Z"
     assert iso_seconds(NEW_YEAR + 1_999) == "2024-01-01T00:00:01Z"
     assert moment(NEW_YEAR + 12 * 3_600_000 + 15 * 60_000) == "2024-01-01 12:15"
+
+
+def test_a_text_is_a_day_or_a_utc_time():
+    assert day_or_time("2024-01-31") == date(2024, 1, 31)
+    assert day_or_time("2024-01-31T12:15") == datetime(2024, 1, 31, 12, 15)
+    assert day_or_time("2024-01-31T12:15+02:00") == datetime(2024, 1, 31, 10, 15)
+    for text in ("yesterday", "2024-1-31", "2024-02-30"):
+        with pytest.raises(ValueError, match="."):
+            day_or_time(text)

@@ -2,14 +2,11 @@
 
 import json
 import re
-from functools import cache
 from typing import Any
 
 import numpy as np
-from busy import busy
+from small_run import CONFIG, small_run
 
-from feeds.synthetic import sample_market
-from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.ladder import KEEP, PLACE, REPLACE, TRACE_ACTIONS, Blocked
@@ -17,20 +14,9 @@ from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.metrics.recorder import SymbolRecord
 from gridv4_bt.report.packing import from_text, unpack
 
-CONFIG = busy(levels=6, order_pct=0.2, k=1.5, floor_pct=0.006)
+__all__ = ["CONFIG", "empty_record", "long_record", "packed", "small_run", "summary_of"]
+
 BAR_MS = 900_000
-
-
-@cache
-def small_run(*symbols: str) -> RunResult:
-    """Three weeks of the sample market, traded under each of the names, with the whole candles in the records."""
-    market = sample_market(days=21, start="2024-03-01")
-    feeds = make_feeds([SymbolData(symbol, market.candles, market.funding) for symbol in symbols])
-    result = run(make_cerebro(feeds, CONFIG, 20_000.0))
-    for record, feed in zip(result.records, feeds, strict=True):
-        for name in ("open", "high", "low"):
-            setattr(record, name, np.array(getattr(feed.lines, name).get(size=len(record.log))))
-    return result
 
 
 def empty_record(symbol: str = "BTCUSDT", rows: int = 0) -> SymbolRecord:

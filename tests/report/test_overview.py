@@ -12,11 +12,12 @@ from matplotlib.dates import num2date
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.time import iso_seconds
 from gridv4_bt.engine.columns import LOG_COLUMNS
-from gridv4_bt.engine.labels import SHARED_COLOUR, TradeLabel
+from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide
 from gridv4_bt.metrics.recorder import SymbolRecord
 from gridv4_bt.metrics.summary import grouped, wallet_curve
-from gridv4_bt.report.overview import HALTED, RIBBON, overview_figure, plot_overview
+from gridv4_bt.report.overview import CROWD, HALTED, RIBBON, overview_figure, plot_overview
+from gridv4_bt.report.palette import colour, palette
 
 QUARTER = 900_000
 START = 1_704_067_200_000  # 2024-01-01
@@ -59,41 +60,39 @@ def panel(figure, label):
     return axis
 
 
-def marks(figure, symbol="BTCUSDT"):
-    """Number of marks by their name in the price panel."""
-    return {each.get_label(): len(each.get_offsets()) for each in panel(figure, symbol).collections}
-
-
 def texts(figure):
     return "\n".join(text.get_text() for axis in figure.axes for text in axis.texts)
 
 
-def test_the_price_shows_entries_by_side_and_closings_by_label():
+def test_the_price_shows_each_fill_from_entry_to_closing_by_whether_it_won():
     long, short = PositionSide.LONG, PositionSide.SHORT
     trades = [
-        trade(1, long, TradeLabel.STOP1, 3),
-        trade(1, long, TradeLabel.STOP2, 3),  # the other half of the same entry
+        trade(1, long, TradeLabel.STOP1, 3, -1.0),
+        trade(1, long, TradeLabel.STOP2, 3, -1.0),  # the other half of the same entry
         trade(2, short, TradeLabel.GRID, 4),
-        trade(3, short, TradeLabel.OLDEST, 5),
-        trade(4, short, TradeLabel.GAP, 6),
     ]
     still_open = ("LONG", Fill(5, 1.0, 99.0, START, 0, 0.01, 0.0, 0.0))
-    assert marks(figure_of(record(20, trades, open_fills=[still_open]))) == {
-        "LONG entry  2": 2,
-        "SHORT entry  3": 3,
-        "closed: grid  1": 1,
-        "closed: stop1  1": 1,
-        "closed: stop2  1": 1,
-        "closed: pruned  2": 2,
-    }
+    figure = figure_of(record(20, trades, open_fills=[still_open]))
+    axis = panel(figure, "BTCUSDT")
+    lives = [to_hex(line.get_color()) for line in axis.lines[1:]]  # the first is the price
+    assert (lives.count(colour("--bad")), lives.count(colour("--good"))) == (2, 2)
+    assert [len(marks.get_offsets()) for marks in axis.collections] == [3, 1]  # entries LONG and SHORT
+    assert "LONG fills  2\nSHORT fills  1\nclosings won  1\nclosings lost  2\nstill open  1" in texts(figure)
 
 
-def test_a_closing_has_the_colour_of_its_label():
-    for label in TradeLabel:
-        closed = panel(figure_of(record(20, [trade(1, PositionSide.LONG, label, 3)])), "BTCUSDT").collections[-1]
-        shared = label.colour == SHARED_COLOUR
-        assert closed.get_label() == f"closed: {'pruned' if shared else label}  1"
-        assert to_hex(closed.get_edgecolor()[0]) == to_hex(label.colour)
+def test_many_fills_are_put_together_as_circles_that_count_them_all():
+    trades = [trade(i, PositionSide.LONG, TradeLabel.GRID, i % 200) for i in range(2 * CROWD)]
+    axis = panel(figure_of(record(210, trades)), "BTCUSDT")
+    assert 10 < len(axis.collections) <= 61
+    sizes = [marks.get_sizes()[0] for marks in axis.collections]
+    assert sum(round(((size - 14.0) / 9.0) ** (1.0 / 0.75)) for size in sizes) == 2 * CROWD
+
+
+def test_picture_and_page_have_one_palette():
+    assert {label.kind.colour for label in TradeLabel} <= set(palette())
+    figure = figure_of(record(20, [trade(1, PositionSide.LONG, TradeLabel.DEVIANCE, 3)]))
+    [lane] = panel(figure, "closed by").collections
+    assert to_hex(lane.get_colors()[0]) == colour("--prune")
 
 
 def test_every_label_has_a_line_of_its_own_with_its_times_and_its_net_profit():
@@ -142,10 +141,15 @@ def test_where_many_bars_share_a_pixel_the_ribbon_shows_their_shares():
 
 def test_inventory_is_a_share_of_the_equity_and_margin_a_ratio():
     figure = figure_of(record(10, long_qty=10.0, short_qty=0.0, equity=5_000.0, margin_ratio=0.25))
-    assert "LONG up to 20.2%" in texts(figure)  # 10 at 101 of 5,000
-    assert "highest  25%" in texts(figure)
+    assert "LONG up to 20.2 %" in texts(figure)  # 10 at 101 of 5,000
+    assert "highest  25 %" in texts(figure)
     assert panel(figure, "inventory").dataLim.ymax == pytest.approx(20.2)
     assert panel(figure, "margin").dataLim.ymax == pytest.approx(25.0)
+
+
+def test_a_margin_that_never_mattered_has_no_panel():
+    labels = [axis.get_ylabel() for axis in figure_of(record(10, margin_ratio=0.002, liquidation_down=0.9)).axes]
+    assert not any(label.startswith("margin") for label in labels)
 
 
 def test_a_long_run_is_drawn_by_its_extremes():
@@ -155,15 +159,14 @@ def test_a_long_run_is_drawn_by_its_extremes():
     limits = panel(figure, "equity").dataLim
     assert (limits.ymin, limits.ymax) == (9_000.0, 12_000.0)
     assert panel(figure, "drawdown").dataLim.ymin == pytest.approx(-25.0)
-    assert "deepest  25.00%" in texts(figure)
+    assert "deepest  25.00 %" in texts(figure)
 
 
 def test_every_symbol_has_its_own_price_regime_and_inventory_but_the_wallet_is_one():
     btc = record(50, [trade(1, PositionSide.LONG, TradeLabel.GRID, 1)])
     eth = record(30, [trade(2, PositionSide.SHORT, TradeLabel.GRID, 1, symbol="ETHUSDT")], "ETHUSDT")
     figure = figure_of(btc, eth)
-    assert "LONG entry  1" in marks(figure)
-    assert "SHORT entry  1" in marks(figure, "ETHUSDT")
+    assert "LONG fills  1" in texts(figure) and "SHORT fills  1" in texts(figure)
     labels = [axis.get_ylabel() for axis in figure.axes]
     assert labels.count("regime") == 2
     assert labels.count("equity") == 1

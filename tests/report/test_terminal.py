@@ -10,12 +10,12 @@ from rich.console import Console
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.metrics.summary import compare_modes, summarize, summarize_recording
 from gridv4_bt.report.run_folder import RUN_FILES, write_returns
-from gridv4_bt.report.terminal import print_result
+from gridv4_bt.report.terminal import print_result, print_run_files
 
 
-def printed(summary) -> str:
+def printed(summary, details=False) -> str:
     file = io.StringIO()
-    print_result(summary, Console(file=file, width=80))
+    print_result(summary, Console(file=file, width=80), details)
     return file.getvalue()
 
 
@@ -31,11 +31,35 @@ def summary() -> dict:
 
 
 def test_tables_fit_80_columns_and_show_the_groups(summary):
-    text = printed(summary)
+    text = printed(summary, details=True)
     assert max(map(len, text.splitlines())) <= 80
     for words in ("net return", "risk and exposure", "closed by label", "hindsight", "by level", "came there"):
         assert words in text
     assert "…" not in text
+
+
+def test_the_result_comes_first_and_fits_one_screen(summary):
+    text = printed(summary)
+    lines = text.splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 80
+    assert lines[0].startswith("TEST   2024-01-01 00:00 to 2024-01-05")
+    assert lines[1].startswith("Neither made nor lost anything") or lines[1].startswith(("Made", "Lost"))
+    for words in ("largest drawdown", "Grid made most (+0.94 in 1 closing); deviance lost most", "! Few trades: 2 say"):
+        assert words in text, words
+    assert "closed by label" not in text
+    assert printed(summary, details=True).startswith(text)
+
+
+def test_a_liquidation_is_said_before_anything_else(summary):
+    assert printed(summary | {"liquidations": 1}).startswith("LIQUIDATED 1x")
+
+
+def test_files_are_named_with_links(tmp_path):
+    (tmp_path / "report.html").touch()
+    file = io.StringIO()
+    print_run_files(tmp_path, Console(file=file, width=80, force_terminal=True))
+    text = file.getvalue()
+    assert (tmp_path / "report.html").as_uri() in text and "trades.csv" not in text
 
 
 def test_the_modes_stand_side_by_side(summary):
@@ -60,7 +84,7 @@ def test_a_run_without_a_trade_is_printed():
 def test_a_run_without_a_grid_is_printed():
     run = recording(record([100.0] * 30, trades=[closed(label=TradeLabel.MANUAL)]))
     run.is_grid = False
-    text = printed(summarize_recording(run))
+    text = printed(summarize_recording(run), details=True)
     assert "manual" in text
     assert "ladder" not in text
 

@@ -1,6 +1,6 @@
 "use strict";
 
-// The way back from what report_pack.py packed.
+// The way back from what packing.py packed.
 
 const CHARACTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%()*+,-./:;=?@[]^_{|";
 
@@ -106,6 +106,11 @@ class SymbolData {
     return this.column("time");
   }
 
+  // When the last bar begins.
+  get last() {
+    return this.time[this.rows - 1];
+  }
+
   // The row of the last bar that opened at or before a time, -1 before the first.
   rowAt(time) {
     return lastAtOrBefore(this.time, time);
@@ -166,18 +171,53 @@ function fillsOf(symbol) {
   const fills = new Map();
   const fill = (id, side, price, time) => {
     const key = `${side}:${id}`;
-    if (!fills.has(key)) fills.set(key, { id, side, price, time, row: symbol.rowAt(time), qty: 0, closings: [], stillOpen: 0 });
+    if (!fills.has(key)) fills.set(key, { id, side, price, time, row: symbol.rowAt(time), qty: 0, closings: [], stillOpen: 0, openFee: 0, openFunding: 0 });
     return fills.get(key);
   };
   for (const trade of symbol.tradeList) {
     const opened = fill(trade.trade_id, trade.side, trade.entry, trade.open_time);
     opened.qty += trade.qty;
     opened.closings.push(trade);
+    opened.regime = trade.regime;
   }
   for (const open of symbol.open_fills) {
     const opened = fill(open.id, open.side, open.price, open.time);
     opened.qty += open.qty;
-    opened.stillOpen = open.qty;
+    Object.assign(opened, { stillOpen: open.qty, regime: open.regime, openFee: open.fee, openFunding: open.funding });
+  }
+  const more = tableOf(symbol.entries, symbol.bytes);
+  const places = new Map(Array.from(more.id ?? [], (id, i) => [id, i]));
+  const wallet = symbol.column("wallet");
+  for (const one of fills.values()) {
+    const i = places.get(one.id);
+    const spacing = i === undefined ? 0 : more.spacing_pct[i];
+    one.level = i === undefined ? 0 : more.level[i];
+    one.target = spacing ? one.price * (1 + one.side * spacing) : 0;
+    one.end = one.stillOpen || !one.closings.length ? Infinity : one.closings[one.closings.length - 1].close_time;
+    for (const name of ["gross", "fees", "funding", "net"]) one[name] = one.closings.reduce((sum, trade) => sum + trade[name], 0);
+    const share = one.qty / wallet[Math.max(one.row, 0)];
+    for (const name of ["adverse", "favourable"]) {
+      const price = i === undefined ? NaN : more[name][i];
+      one[name] = { price, levels: spacing ? price / (spacing * one.price) : NaN, wallet: price * share };
+    }
   }
   return [...fills.values()].sort((a, b) => a.row - b.row || a.id - b.id);
+}
+
+// Packed columns of one table by their names.
+function tableOf(columns, bytes) {
+  return Object.fromEntries(Object.entries(columns ?? {}).map(([name, column]) => [name, columnValues(column, bytes)]));
+}
+
+// The cycles of both legs: from the first fill until flat.
+function cyclesOf(symbol) {
+  const columns = tableOf(symbol.cycles, symbol.bytes);
+  return Array.from(columns.side ?? [], (side, i) => {
+    const at = (name) => columns[name][i];
+    const excursion = (name) => ({ price: at(name), levels: at(`${name}_levels`), wallet: at(`${name}_wallet`) });
+    return {
+      side, time: at("first_time"), end: Number.isFinite(at("last_time")) ? at("last_time") : Infinity, fills: at("fills"), deepest: at("deepest"),
+      most: at("most"), net: at("net"), adverse: excursion("adverse"), favourable: excursion("favourable"),
+    };
+  });
 }

@@ -19,32 +19,40 @@ function marks(points, name, colourName, more = {}) {
   };
 }
 
-function percent(value) {
-  return `${(100 * value).toFixed(1)} %`;
+function line(points, name, tone, more = {}) {
+  return {
+    type: "scatter", mode: "lines", name, ...points,
+    line: { color: colour(tone), width: 1.3, ...more.line }, hoverinfo: "x+y", ...more.rest,
+  };
 }
 
-function drawTrials({ trials, objectives }) {
+function drawTrials({ trials, objectives, percent: shares }) {
   const two = objectives.length > 1;
   const place = (some) => ({
     x: some.map((trial) => (two ? trial.objectives[1] : trial.number)),
     y: some.map((trial) => trial.objectives[0]),
-    text: some.map((trial) => `trial ${trial.number}<br>${objectives.map((name, i) => `${name} ${plain(trial.objectives[i])}`).join("<br>")}<br>${trial.params}${trial.broken ? `<br>breaks ${trial.broken}` : ""}`),
+    text: some.map((trial) => `trial ${trial.number}<br>${objectives.map((name, i) => `${name} ${shares[i] ? percent(trial.objectives[i]) : plain(trial.objectives[i])}`).join("<br>")}<br>${trial.params}${trial.broken ? `<br>breaks ${trial.broken}` : ""}`),
   });
   const kinds = [
     ["breaks a limit", "--noise", (trial) => trial.broken],
     ["within all limits", "--accent", (trial) => !trial.broken && !trial.front],
     [two ? "Pareto front" : "the best", "--good", (trial) => trial.front && !trial.winner],
-    ["winner", "--bad", (trial) => trial.winner],
+    ["winner", "--warn", (trial) => trial.winner],
   ];
   const traces = kinds.map(([name, tone, is]) => marks(place(trials.filter(is)), name, tone, name === "winner" ? { size: 13, symbol: "star", opacity: 1 } : {}));
   return { traces: traces.filter((trace) => trace.x.length), x: two ? objectives[1] : "trial", y: objectives[0], legend: true,
+    layout: { xaxis: { tickformat: two ? axisFormat(shares[1]) : ",d" }, yaxis: { tickformat: axisFormat(shares[0]) } },
     note: two ? "Every trial by two objectives. A trial of the front is beaten by none in all of them." : "Every trial in the order in which it was made." };
+}
+
+function axisFormat(share) {
+  return share ? ".1~%" : "";
 }
 
 function drawImportance({ importance }) {
   const names = Object.keys(importance).reverse();
-  const traces = [{ type: "bar", orientation: "h", y: names, x: names.map((name) => importance[name]), marker: { color: colour("--accent") }, hoverinfo: "x" }];
-  return { traces, x: "share of the differences in the first objective", layout: { margin: { l: 110 } },
+  const traces = [{ type: "bar", orientation: "h", y: names, x: names.map((name) => importance[name]), marker: { color: colour("--accent") }, hovertemplate: "%{x:.1%}<extra></extra>" }];
+  return { traces, x: "share of the differences in the first objective", layout: { margin: { l: 110 }, xaxis: { tickformat: ".0%" } },
     note: names.length ? "By analysis of variance between the best trials and all (PED-ANOVA)." : "Too few trials to tell." };
 }
 
@@ -63,7 +71,7 @@ function drawCurves({ curves }) {
 
 function drawLogits({ logits }) {
   const traces = [{ type: "bar", x: logits.places, y: logits.counts, marker: { color: logits.places.map((place) => colour(place <= 0 ? "--bad" : "--good")) }, hoverinfo: "x+y" }];
-  return { traces, x: "logit of its relative rank", y: "splits",
+  return { traces, x: "logit of its relative rank", y: "splits", layout: { yaxis: { tickformat: ",d", rangemode: "tozero" } },
     note: "Left of 0 (red) the best of one half is in the worse half of all trials in the other: that share is the probability of overfitting." };
 }
 
@@ -120,7 +128,7 @@ function drawPanel(panel, data) {
 }
 
 async function startSearch() {
-  const [, text] = await Promise.all([loadCharts(), unzipped(document.getElementById("data").textContent)]);
+  const [, text] = await Promise.all([loadLibrary(), unzipped(document.getElementById("data").textContent)]);
   const data = JSON.parse(new TextDecoder().decode(text));
   const board = document.getElementById("charts");
   const panels = data.trials.length ? CHARTS.map(makePanel) : [];

@@ -7,8 +7,20 @@ function element(tag, content = "", className = "") {
   return node;
 }
 
+function button(content, className, onClick) {
+  const node = element("button", content, className);
+  node.type = "button";
+  node.addEventListener("click", onClick);
+  return node;
+}
+
+// Asking for a style is slow, and marks ask for one each; the colours change only with the scheme.
+const tones = new Map();
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => tones.clear());
+
 function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  if (!tones.has(name)) tones.set(name, getComputedStyle(document.documentElement).getPropertyValue(name).trim());
+  return tones.get(name);
 }
 
 function faded(name, share) {
@@ -17,16 +29,9 @@ function faded(name, share) {
   return `rgba(${r},${g},${b},${share})`;
 }
 
-function line(points, name, colourName, more = {}) {
-  return {
-    type: "scatter", mode: "lines", name, ...points,
-    line: { color: colour(colourName), width: 1.3, ...more.line }, hoverinfo: "x+y", ...more.rest,
-  };
-}
-
-async function loadCharts() {
+async function loadLibrary() {
   const script = element("script");
-  script.textContent = new TextDecoder().decode(await unzipped(document.getElementById("plotly").textContent));
+  script.textContent = new TextDecoder().decode(await unzipped(document.getElementById("library").textContent));
   document.head.append(script);
 }
 

@@ -86,9 +86,11 @@ class Trace {
       const loss = side * (average - close);
       const where = Number.isFinite(loss) ? `, the close lies ${percent(Math.abs(loss) / average)} ${loss > 0 ? "against" : "for"} it` : "";
       lines.push(`${sideName(side)} holds ${plainNumber(qty)} at ${this.price(average)} on average${where}.`);
+      const stops = [1, 2].map((stage) => [stage, this.board.stopPrice(side, stage, row)]).filter(([, price]) => Number.isFinite(price));
+      if (stops.length) lines.push(`${stops.map(([stage, price]) => `Stage ${stage} at ${this.price(price)} (${config[`stop${stage}_atr`]} ATR)`).join(", ")}.`);
     }
     if (!lines.length) lines.push("Nothing is held, so nothing to stop.");
-    else lines.push(`Stage 1 closes ${percent(config.stop1_share, 0)} at ${config.stop1_atr} ATR, on the close; stage 2 all at ${config.stop2_atr} ATR, on the wick.`);
+    else lines.push(`Stage 1 closes ${percent(config.stop1_share, 0)} when a candle closes beyond it, stage 2 all on the wick.`);
     return ["Stop loss", ordered.length ? "STOP follows" : "", [...lines, ...this.orderedLines(ordered)]];
   }
 
@@ -202,15 +204,8 @@ class Trace {
 
   // What LONG and SHORT hold after a bar, and at which average, from the fills.
   heldAfter(row) {
-    const held = { 1: { qty: 0, cost: 0, average: NaN }, "-1": { qty: 0, cost: 0, average: NaN } };
-    for (const fill of this.board.symbol.fills) {
-      if (fill.row > row) break;
-      const open = fill.closings.filter((trade) => trade.closeRow > row).reduce((sum, trade) => sum + trade.qty, fill.stillOpen);
-      held[fill.side].qty += open;
-      held[fill.side].cost += open * fill.price;
-    }
-    for (const side of [1, -1]) if (held[side].qty) held[side].average = held[side].cost / held[side].qty;
-    return held;
+    const { held } = this.board;
+    return Object.fromEntries([1, -1].map((side) => [side, { qty: held[side].qty[row], average: held[side].average[row] }]));
   }
 
   executions(row) {
@@ -260,8 +255,4 @@ class Trace {
   price(value) {
     return plainNumber(value, this.board.symbol.price_decimals);
   }
-}
-
-function sideName(side) {
-  return side > 0 ? "LONG" : "SHORT";
 }
