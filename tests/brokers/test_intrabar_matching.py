@@ -243,10 +243,10 @@ def test_detail_is_used_only_where_it_is_asked_for(run):
 
 
 def test_candles_of_another_bar_are_never_used(run):
-    # Backtrader puts the quarters of 00:15 to 01:00 together; 90 is inside the hour, but not inside its last quarter
-    quarters = [(100, 101, 99, 100)] * 2 + [(100, 101, 90, 100)] + [(100, 101, 99, 100)] * 9
+    # the hour has the name of its first quarter; 90 is inside the hour, but not inside that quarter
+    quarters = [(100, 101, 99, 100)] * 6 + [(100, 101, 90, 100)] + [(100, 101, 99, 100)] * 5
     still = [(100, 101, 99, 100)] * 3
-    inside = dict.fromkeys(range(1, 13), still) | {3: [(100, 100, 90, 99), (99, 101, 99, 100), still[0]]}
+    inside = dict.fromkeys(range(1, 13), still) | {7: [(100, 100, 90, 99), (99, 101, 99, 100), still[0]]}
 
     def entry(mode):
         cerebro = new_cerebro([], by(mode))
