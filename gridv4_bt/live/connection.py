@@ -65,7 +65,8 @@ class Connection:
         self.was_let_in = False  #: whether the exchange has ever taken this key; else a refusal of it is final
         self._locked_out_since: int | None = None  # exchange time, ms
         self._is_synchronised = False
-        self._patience = Patience(clock.sleep, attempts=6)
+        self.attempts = 6  #: how often a request that may be repeated is sent, at most
+        self._patience = Patience(clock.sleep)
 
     def call(self, request: Callable[[], T], is_public: bool = False) -> T:
         """Return the answer to a request that may be repeated: a query, a cancel, a setting.
@@ -84,7 +85,7 @@ class Connection:
             A person is needed: keys, permissions, the account's mode.
         """
         try:
-            return self._patience(lambda: self._attempt(request, is_public))
+            return self._patience(lambda: self._attempt(request, is_public), self.attempts)
         except Passing as failure:
             raise Unreachable(str(failure)) from failure
 

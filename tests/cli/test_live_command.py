@@ -31,8 +31,9 @@ from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.ccxt_client import KEY, SECRET, Keys, read_keys
 from gridv4_bt.live.connection import Unreachable
+from gridv4_bt.live.gateway import SessionPlan
 from gridv4_bt.live.paper import PaperClock, gateway_at
-from gridv4_bt.live.runner import Session, SessionPlan
+from gridv4_bt.live.runner import Session
 
 SCRIPT = Path(__file__).resolve().parents[2] / "run_live.py"
 
