@@ -1,9 +1,12 @@
 """The store: ccxtbt's interface, and a user's own live script made of it."""
 
 import atexit
+import sys
 import threading
+import types
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 
 import backtrader as bt
@@ -327,6 +330,37 @@ def test_without_the_package_its_address_is_named(scene):
         pytest.skip("the package ccxtbt is installed")
     with pytest.raises(ConfigError, match="bt_ccxt_store @ git"):
         ccxtbt_store(replace(make()[0].gateway))
+
+
+def test_the_package_gets_the_way_to_the_exchange_at_once_and_keys_and_demo_mode_later(monkeypatch):
+    class Store:
+        """As the package's: a singleton that asks for the balance at once, if it has a secret."""
+
+        def __init__(self, exchange, currency, config, retries):
+            assert "secret" not in config and "apiKey" not in config
+            self.exchange = getattr(ccxt, exchange)(config)
+
+        @classmethod
+        def getdata(cls, *args, **params):
+            return cls.DataCls(*args, **params)
+
+        @classmethod
+        def getbroker(cls, *args, **params):
+            return cls.BrokerCls(*args, **params)
+
+    package = types.ModuleType("ccxtbt")
+    package.CCXTStore, package.__spec__ = Store, ModuleSpec("ccxtbt", None)
+    monkeypatch.setitem(sys.modules, "ccxtbt", package)
+    own = ccxt.binanceusdm({"apiKey": "k", "secret": "s", "options": {"recvWindow": 5_000}})
+    stop = threading.Event()
+    gateway, store = ccxtbt_store(Gateway("demo", own, WallClock(stop), stop), demo=True)
+    client = gateway.client
+    assert client is store.exchange and client is not own and client.session is own.session
+    assert (client.apiKey, client.secret, client.options["recvWindow"]) == ("k", "s", 5_000)
+    assert client.urls["api"]["fapiPrivate"].startswith("https://demo-fapi.binance.com/")
+    data, broker = store.getdata("BTC/USDT:USDT"), store.getbroker()
+    assert isinstance(data, LiveFeed) and isinstance(broker, LiveHedgeBroker)
+    assert data.p.source._exchange._connection is gateway.connection  # not the package's own requests
 
 
 def test_the_real_package_gives_the_client_and_our_feed_and_broker_trade(scene, tmp_path):
