@@ -134,15 +134,17 @@ class CCXTStore:
 
     def stop(self) -> None:
         """End the session of the store's broker safely if it has not ended: entries are taken back, stops stay."""
-        atexit.unregister(self.stop)
-        session, self._session = self._session, None
-        if session is None:
-            return
         try:
-            session.abandon()
+            if self._session is not None:
+                self._session.abandon()
         finally:
-            session.close()
-            self._resources.close()
+            self._release()
+
+    def _release(self) -> None:
+        """Let another bot into the state directory of a session that has ended."""
+        atexit.unregister(self.stop)
+        self._session = None
+        self._resources.close()
 
     def get_notifications(self) -> list[Any]:
         """Return nothing: what there is to tell is in the session's logs and alerts."""
@@ -316,7 +318,7 @@ class CCXTStore:
         with ExitStack() as undo:
             if notify is None:
                 notify = undo.enter_context(notifier(*read_settings(Path.cwd(), NOTIFY)))
-            session = LiveSession(plan, self.gateway, notify, on_end=self.stop)
+            session = LiveSession(plan, self.gateway, notify, on_end=self._release)
             undo.callback(session.close)
             session.prepare()
             if dead_man:
