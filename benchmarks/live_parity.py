@@ -27,8 +27,9 @@ from gridv4_bt.cli.audit import audit_table
 from gridv4_bt.config import GridConfig, load_config
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.warm_up import history_bars
+from gridv4_bt.live.gateway import SessionPlan
 from gridv4_bt.live.paper import paper_gateway
-from gridv4_bt.live.runner import Session, SessionPlan
+from gridv4_bt.live.runner import Session
 from presets import BUSY
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

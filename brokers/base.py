@@ -49,8 +49,22 @@ class LiveBooks(Protocol):
         """Return the state of orders and trades that a restart needs, as JSON values."""
 
 
+class Decisions(Protocol):
+    """When a grid strategy decides in a live session, and what happens with its decisions."""
+
+    def may_decide(self) -> bool:
+        """Return whether the strategy decides at the new bar."""
+
+    def decided(self) -> None:
+        """Save the decision at the new bar and place its orders."""
+
+
 class HedgeModeBroker(bt.BrokerBase):
     """Abstract base of the hedge-mode brokers, beyond Backtrader's own interface."""
+
+    def attend(self, strategy: bt.Strategy) -> Decisions | None:
+        """Take over when a grid strategy that has started decides; None: at every bar, as in a backtest."""
+        return None
 
     @abstractmethod
     def state(self, data: bt.AbstractDataBase) -> SymbolState:

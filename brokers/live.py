@@ -5,11 +5,12 @@ two it has. Executions come from the exchange and are booked bar by bar in the s
 the strategy wants are placed at the end of its bar. Both happen behind `brokers.base.LiveBooks`.
 """
 
-from typing import Any, Protocol, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, cast
 
 import backtrader as bt
 
-from brokers.base import LiveBooks
+from brokers.base import Decisions, LiveBooks
 from brokers.feed_book import FeedBook
 from brokers.hedge import HedgeBroker
 from gridv4_bt.compat import epoch_ms
@@ -17,6 +18,7 @@ from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.engine import margin
 from gridv4_bt.engine.book import MarketClose
 from gridv4_bt.engine.labels import TradeLabel
+from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.state import INFINITY
 from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide
 from gridv4_bt.errors import ConfigError
@@ -26,6 +28,31 @@ class LiveData(Protocol):
     """A feed that delivers the bars of the market as they close."""
 
     is_current: bool  #: whether the bar delivered last is the latest the exchange has closed
+
+
+class Opening(NamedTuple):
+    """What a broker begins with in a session."""
+
+    cash: float  #: wallet of a new bot, quote
+    markets: Mapping[str, Market]  #: filters and brackets by the exchange's symbol
+    exchange: LiveBooks  #: books and places what happens at the exchange
+    saved: dict[str, Any] | None  #: the result of `LiveHedgeBroker.to_json` in the previous session, None for a new bot
+
+
+class BrokerSession(Protocol):
+    """The session of a live broker; see `gridv4_bt.live.live_session.LiveSession`."""
+
+    def open(self, broker: "LiveHedgeBroker", datas: Sequence[bt.AbstractDataBase]) -> Opening:
+        """Let a broker and its feeds trade in the session."""
+
+    def attend(self, strategy: Any) -> Decisions:
+        """Return what decides when a strategy decides, and saves what it has decided."""
+
+    def bars_read(self) -> None:
+        """Note that the new bars of all symbols are booked."""
+
+    def finish(self) -> None:
+        """End in order."""
 
 
 class LiveBook(FeedBook):
@@ -47,19 +74,23 @@ class LiveHedgeBroker(HedgeBroker):
 
     Parameters
     ----------
-    exchange : books and places what happens at the exchange.
-    saved : the result of `to_json` in the previous session, None for a new bot.
-    The others are those of `HedgeBroker`; ``cash`` is the wallet of a new bot.
+    session : ``session(cerebro)`` returns the session in which a Cerebro trades; called at its start.
+    The others are those of `HedgeBroker`; wallet and markets are the exchange's.
     """
 
-    params = (("exchange", None), ("saved", None))
+    params = (("session", None),)
     book_type = LiveBook
+    cerebro: bt.Cerebro  #: set by Cerebro's `setbroker`
 
     def start(self) -> None:
-        """Start a session."""
+        """Open the session."""
+        session_of: Callable[[bt.Cerebro], BrokerSession] = self.p.session
+        self._session = session_of(self.cerebro)
+        opening = self._session.open(self, self.cerebro.datas)
+        self.p.cash, self.p.markets = opening.cash, opening.markets
         super().start()
-        self._exchange: LiveBooks = self.p.exchange
-        self._saved: dict[str, Any] | None = self.p.saved
+        self._exchange = opening.exchange
+        self._saved = opening.saved
         self.is_reachable = True  #: whether the exchange has answered at this bar
         self.has_begun = False  #: whether the bot may have orders or positions at the exchange
         self.closed_before = 0  #: closings of earlier sessions that are not among `closed_trades`
@@ -89,6 +120,24 @@ class LiveHedgeBroker(HedgeBroker):
         """
         raise ConfigError("the live broker carries out GridStrategyV4's orders only; use HedgeBroker for others")
 
+    def stop(self) -> None:
+        """End the session in order: entries are taken back, stops and exits stay."""
+        super().stop()
+        self._session.finish()
+
+    def attend(self, strategy: bt.Strategy) -> Decisions:
+        return self._session.attend(strategy)
+
+    def add_cash(self, cash: float) -> None:
+        """Refuse a payment: the wallet is the exchange's.
+
+        Raises
+        ------
+        ConfigError
+            Always.
+        """
+        raise ConfigError("add_cash: pay into the futures wallet at the exchange; the books follow")
+
     def next(self) -> None:
         """Read the new bar of every symbol and book what the exchange has executed until its close."""
         saved = self._saved
@@ -101,6 +150,7 @@ class LiveHedgeBroker(HedgeBroker):
         if fresh and self._saved is None:
             self._take_in(fresh)
         margin.revalue(self.account, self._all)
+        self._session.bars_read()
 
     def _next_bar(self, book: LiveBook) -> bool:
         """Read a symbol's new bar, if there is one, and log the funding paid at its open."""

@@ -25,7 +25,6 @@ SETTLE_MS = 1_500
 _PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)  # seconds between two looks for a candle that is late
 _ATTEMPTS = 8  # at one request
 _HURRIED_ATTEMPTS = 3  # while other symbols wait
-_CANDLES = Series("candles", BAR_MS)
 
 
 class ClosedCandle(NamedTuple):
@@ -60,6 +59,7 @@ class CandleSource:
     name : ccxt's name of the symbol.
     log : ``log(kind, **fields)`` is called for candles that are late or missing.
     server_time : asks the exchange once for its time (ms) and may set the clock by it; raises Unavailable.
+    bar_ms : length of the candles, a part of a day.
     """
 
     def __init__(
@@ -69,7 +69,10 @@ class CandleSource:
         clock: FeedClock,
         log: Callable[..., None],
         server_time: Callable[[], int] | None = None,
+        bar_ms: int = BAR_MS,
     ) -> None:
+        self.bar_ms = bar_ms
+        self.series = Series("candles", bar_ms)
         self._exchange = exchange
         self._client = exchange.client
         self.name = name
@@ -101,15 +104,15 @@ class CandleSource:
             The exchange cannot be reached.
         """
         self._past = max(self._exchange.server_time(), self._past)
-        return self._past // BAR_MS * BAR_MS
+        return self._past // self.bar_ms * self.bar_ms
 
     def _candles(self, first: int, end: int) -> list[ClosedCandle]:
         if self._past < end:
             self._past = max(self._server_time(), self._past)
-            end = min(end, self._past // BAR_MS * BAR_MS)
+            end = min(end, self._past // self.bar_ms * self.bar_ms)
         if end <= first:
             return []
-        rows, holes = self._exchange.rows(self.name, _CANDLES, (first, end))
+        rows, holes = self._exchange.rows(self.name, self.series, (first, end))
         for hole in holes:
             self.log("candles_missing", symbol=self.name, first=iso(hole[0]), end=iso(hole[1]))
         return [ClosedCandle(int(row[0]), *map(float, row[1:])) for row in rows.to_numpy().tolist()]
@@ -132,9 +135,9 @@ class CandleSource:
     def _closed(self, time: int) -> list[ClosedCandle]:
         """Return the candle of an open time, if it is there; log a revision of the one before."""
         before = self._newest
-        if before is None or before.time != time - BAR_MS:
-            return self.history(time, time + BAR_MS)
-        candles = {candle.time: candle for candle in self._candles(before.time, time + BAR_MS)}
+        if before is None or before.time != time - self.bar_ms:
+            return self.history(time, time + self.bar_ms)
+        candles = {candle.time: candle for candle in self._candles(before.time, time + self.bar_ms)}
         now = candles.pop(before.time, before)
         if now[:6] != before[:6]:
             self.log("candle_revised", symbol=self.name, time=iso(now.time), received=before[1:6], revised=now[1:6])
@@ -146,7 +149,7 @@ class CandleSource:
     def _with_funding(self, candles: list[ClosedCandle]) -> list[ClosedCandle]:
         if not candles:
             return []
-        settled = self._settlements(candles[0].time - BAR_MS + 1, candles[-1].time)
+        settled = self._settlements(candles[0].time - self.bar_ms + 1, candles[-1].time)
         found: list[ClosedCandle] = []
         for candle in candles:
             rate = mark = math.nan
@@ -214,11 +217,12 @@ class CandleSteps:
         return _ATTEMPTS if len(self._feeds) == 1 else _HURRIED_ATTEMPTS
 
     def _gather(self, time: int, clock: FeedClock) -> None:
-        if not clock.wait_until(time + BAR_MS + SETTLE_MS):
+        close = time + next(iter(self._feeds)).bar_ms
+        if not clock.wait_until(close + SETTLE_MS):
             return
         waiting = [feed for feed in self._feeds if feed.awaits(time)]
         self._feeds.update(dict.fromkeys(waiting, time))
-        limit = time + BAR_MS + max(round(1000 * feed.p.patience) for feed in waiting)
+        limit = close + max(round(1000 * feed.p.patience) for feed in waiting)
         someone_has = any(feed.has(time) for feed in self._feeds)
         looks, hurried = 0, False
         while True:
@@ -268,6 +272,7 @@ class LiveFeed(bt.feed.DataBase):
     patience : seconds after its close for which a candle is waited for while no other feed has its own
     steps : the `CandleSteps` of the feeds that decide together; None for a feed that is alone
     on_candle : called with each `ClosedCandle` before it is delivered
+    historical : end after the history
 
     Lines: funding and mark as in `CandleFeed`.
     """
@@ -282,6 +287,7 @@ class LiveFeed(bt.feed.DataBase):
         ("patience", 300.0),
         ("steps", None),
         ("on_candle", None),
+        ("historical", False),
     )
 
     has_funding = True
@@ -293,12 +299,17 @@ class LiveFeed(bt.feed.DataBase):
         self.is_current = False  #: the bar delivered last is the last one the exchange has closed
 
     def islive(self) -> bool:
-        """Return True, so that Cerebro goes bar by bar."""
-        return True
+        """Return whether candles come as they close, so that Cerebro goes bar by bar."""
+        return not self.p.historical
 
     def haslivedata(self) -> bool:
-        """Return True: the feed waits by itself."""
-        return True
+        """Return whether the feed waits for candles, which it does by itself."""
+        return self.islive()
+
+    @property
+    def bar_ms(self) -> int:
+        """Length of the candles, ms."""
+        return int(self.p.source.bar_ms)
 
     def start(self) -> None:
         super().start()
@@ -324,14 +335,17 @@ class LiveFeed(bt.feed.DataBase):
             self._load_history()
         if self._history:
             candle = self._history.popleft()
+        elif self.p.historical:
+            self.put_notification(self.DISCONNECTED)
+            return False
         else:
             candle = self._wait()
             if candle is None:
                 return False if self.p.source.clock.ended else None
-        self._next = candle.time + BAR_MS
+        self._next = candle.time + self.bar_ms
         self.target = self._next
         clock = self.p.source.clock
-        self.is_current = not self._history and clock.now() < self._next + BAR_MS
+        self.is_current = not self._history and clock.now() < self._next + self.bar_ms
         if self.is_current and not self._announced:
             self._announced = True
             self.put_notification(self.LIVE)
@@ -357,7 +371,7 @@ class LiveFeed(bt.feed.DataBase):
         source, target = self.p.source, self.target
         candle = self._steps.candle(self)
         if candle is None:
-            self.target += BAR_MS
+            self.target += self.bar_ms
             return None
         self._history.append(candle)
         if target > self._next:
@@ -371,11 +385,11 @@ class LiveFeed(bt.feed.DataBase):
     def _load_history(self) -> None:
         source = self.p.source
         end = source.last_close()
-        first = self.p.since or end - self.warm_up_bars * BAR_MS
+        first = self.p.since or end - self.warm_up_bars * self.bar_ms
         known = {candle.time: candle for candle in self.p.known if first <= candle.time < end}
         times = np.array(sorted(known), dtype=np.int64)
         self._history = deque()
-        for start, stop in _CANDLES.missing(times, (first, end)):
+        for start, stop in source.series.missing(times, (first, end)):
             known.update((candle.time, candle) for candle in source.history(start, stop))
         self._history.extend(known[time] for time in sorted(known))
         self._next = self.target = end

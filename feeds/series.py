@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from feeds.tables import FUNDING_JITTER_MS
-from gridv4_bt.core.time import HOUR_MS, MINUTE_MS, iso
+from gridv4_bt.core.time import DAY_MS, HOUR_MS, MINUTE_MS, iso
 
 #: A span in ms: from, inclusive, to, exclusive.
 Span = tuple[int, int]
@@ -41,8 +41,9 @@ class Series:
 
     @property
     def interval(self) -> str:
-        """Candle length as exchanges write it: 15m; empty for funding."""
-        return f"{self.step_ms // MINUTE_MS}m" if self.step_ms else ""
+        """Candle length as exchanges write it: 15m, 4h, 1d; empty for funding."""
+        units = ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "m"))
+        return next((f"{self.step_ms // ms}{unit}" for ms, unit in units if self.step_ms and not self.step_ms % ms), "")
 
     @property
     def name(self) -> str:

@@ -118,6 +118,7 @@ class GridStrategyV4(FastStrategy):
         self._reader = LineReader(
             self.atr.l.atr, self.zscore.l.z, self.sigma.l.sigma, before=(self.kama.l.kama, regime.l.regime)
         )
+        self._live = self.broker.attend(self)
 
     def prenext(self) -> None:
         # Backtrader waits for every feed; a symbol whose indicators are ready need not wait for one that starts later.
@@ -128,6 +129,8 @@ class GridStrategyV4(FastStrategy):
         bars = self._clock.lencount
         if bars == self._feed_bars or bars < self._first_bar:
             return  # another symbol's bar, or still warming up
+        if self._live is not None and not self._live.may_decide():
+            return
         self.read_bar()
         self.update_regime()  # 1
         self.check_circuit_breaker()  # 2
@@ -140,6 +143,8 @@ class GridStrategyV4(FastStrategy):
         self.match_orders()  # 9
         self.record_funding()  # 10
         self.log_equity()  # 11
+        if self._live is not None:
+            self._live.decided()
 
     def read_bar(self) -> None:
         """Take the closed bar's values and the trades that closed in it."""

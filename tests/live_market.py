@@ -24,9 +24,10 @@ from gridv4_bt.exchange.client import ServerClock
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
+from gridv4_bt.live.gateway import SessionPlan
 from gridv4_bt.live.ids import parse_id
 from gridv4_bt.live.paper import PaperClock, gateway_at
-from gridv4_bt.live.runner import Session, SessionPlan
+from gridv4_bt.live.runner import Session
 from gridv4_bt.validation.laws import Laws
 
 #: Small steps, so that much happens in few bars.
@@ -110,6 +111,13 @@ class Market:
                 between(session)
             session.run()
             return session
+
+
+def run_until_killed(session):
+    """Trade to the end, and leave everything as a process leaves it that is killed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "finish", lambda: None)
+        session._cerebro.run()
 
 
 def intent(client_id):

@@ -56,15 +56,16 @@ from gridv4_bt.errors import ConfigError, GridV4Error, LiveError
 from gridv4_bt.exchange.client import ServerClock
 from gridv4_bt.live.abilities import lacking
 from gridv4_bt.live.ccxt_client import KEY, SECRET, make_client, read_keys, read_settings
-from gridv4_bt.live.ccxt_store import ccxtbt_client
+from gridv4_bt.live.ccxtbt_package import ccxtbt_store, require_ccxtbt
 from gridv4_bt.live.clock import WallClock
 from gridv4_bt.live.connection import Connection, Refused, Unreachable
 from gridv4_bt.live.dead_man import DEFAULT_S
+from gridv4_bt.live.gateway import Gateway, SessionPlan, exchange_symbols
 from gridv4_bt.live.kept_parameters import NEW_DEFAULTS, KeptParameters, kept_parameters
 from gridv4_bt.live.monitor import NOTIFY, notifier, serve_metrics
 from gridv4_bt.live.paper import PaperClock, gateway_at, paper_gateway, server_gateway
 from gridv4_bt.live.preflight import run_preflight
-from gridv4_bt.live.runner import Gateway, Session, SessionPlan, exchange_symbols
+from gridv4_bt.live.runner import Session
 from gridv4_bt.live.state import StateFile
 from gridv4_bt.live.status import status_display
 from gridv4_bt.live.strangers import CHOICES, REFUSE
@@ -133,7 +134,7 @@ def live(
             "data/demo_state, data/local_state with --paper, --demo, --endpoint."
         ),
     ] = None,
-    store: Annotated[str, typer.Option(help="Whose client is used: own, or ccxtbt if it is installed.")] = "own",
+    store: Annotated[str, typer.Option(help="Whose store is used: own, or ccxtbt if it is installed.")] = "own",
     check: Annotated[bool, typer.Option("--check", help="Only look whether everything is in place.")] = False,
     flatten: Annotated[
         bool, typer.Option("--flatten", help="Cancel the bot's orders, close its positions, and stop.")
@@ -204,7 +205,6 @@ def live(
                 cash,
                 demo,
                 endpoint,
-                store,
                 parameters,
                 fresh,
                 folder,
@@ -212,6 +212,7 @@ def live(
                 console,
             )
         )
+        gateway, given = _store(gateway, store, demo)
         if kept is not None and StateFile(folder, gateway.name).peek() is None:  # a paper market that was over
             kept, parameters = None, fresh
         plan = SessionPlan(symbols, parameters, folder, once, foreign_orders=foreign_orders)
@@ -231,7 +232,7 @@ def live(
                 watch(one)
 
         show = stack.enter_context(status_display(console)) if not flatten else None
-        session = stack.enter_context(Session(plan, gateway, notify, on_bar))
+        session = stack.enter_context(Session(plan, gateway, notify, on_bar, given))
         if kept is not None:
             session.event("parameters", file=str(kept.file), kept=differing, added=kept.added)
         if show is not None:
@@ -252,6 +253,11 @@ def live(
                     watchers.append(DailyAudit(session, max_drift).carried_out)
                 session.run()
         console.print(f"{session.bars:,} bars traded; state and records are in {folder}/")
+
+
+def _store(gateway: Gateway, name: str, demo: bool) -> tuple[Gateway, Any]:
+    """Return the gateway and the store that a session is made of; None: the project's own."""
+    return ccxtbt_store(gateway, demo) if name == "ccxtbt" else (gateway, None)
 
 
 def _arm(session: Session, seconds: int, console: Console) -> None:
@@ -329,8 +335,8 @@ def _check_options(
         raise ConfigError("--symbol is missing: name what to trade, or try --paper first")
     if store not in ("own", "ccxtbt"):
         raise ConfigError(f"--store {store}: own or ccxtbt")
-    if store == "ccxtbt" and (paper or endpoint):
-        raise ConfigError("--store ccxtbt goes with the real exchange or --demo only")
+    if store == "ccxtbt":
+        require_ccxtbt()
     if endpoint and not re.fullmatch(r"https?://[^/\s]+", endpoint.rstrip("/")):
         raise ConfigError(f"--endpoint {endpoint}: expected an address such as http://127.0.0.1:8899")
     if dead_man and not 15 <= dead_man <= 3600:
@@ -354,7 +360,7 @@ def _speed(text: str) -> float:
 @contextmanager
 def _gateway(
     symbol: list[str], market: "Callable[[GridConfig, Console], tuple[list[SymbolData], Path | None]] | None",
-    speed: float, cash: float, demo: bool, endpoint: str, store: str, config: GridConfig, anew: GridConfig,
+    speed: float, cash: float, demo: bool, endpoint: str, config: GridConfig, anew: GridConfig,
     folder: Path, stop: threading.Event, console: Console,
 ) -> Iterator[tuple[Gateway, list[str]]]:  # fmt: skip
     """Yield the gateway of the session and the exchange's names of the symbols.
@@ -386,9 +392,6 @@ def _gateway(
     except UnicodeDecodeError as error:
         raise ConfigError(f"{_ENV_UNREAD} (byte {error.start}): save it as UTF-8") from None
     client = make_client(keys, demo=demo)
-    if store == "ccxtbt":
-        settings = {"apiKey": keys.key, "secret": keys.secret, "timeout": client.timeout, "options": client.options}
-        client = ccxtbt_client("USDT", settings, demo)
     yield Gateway("demo" if demo else "binance", client, WallClock(stop), stop), exchange_symbols(symbol)
 
 

@@ -15,7 +15,8 @@ from gridv4_bt.live.private_files import is_open_to_others
 
 logger = logging.getLogger("gridv4.live")
 KEY, SECRET = "BINANCE_API_KEY", "BINANCE_API_SECRET"
-_OPTIONS = {
+#: Of any client that trades.
+OPTIONS = {
     "defaultType": "swap", "defaultSubType": "linear", "fetchMarkets": {"types": ["linear"]},
     # Without these ccxt requests spot currencies at start, for which a futures-only key has no permission.
     "fetchCurrencies": False, "fetchMargins": False,
@@ -90,7 +91,7 @@ def make_client(keys: Keys, session: requests.Session | None = None, demo: bool 
         "secret": keys.secret,
         "timeout": 10_000,
         "enableRateLimit": session is None,
-        "options": dict(_OPTIONS),
+        "options": dict(OPTIONS),
     }
     if session is not None:
         settings["session"] = session

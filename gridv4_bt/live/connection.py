@@ -65,7 +65,8 @@ class Connection:
         self.is_patient = False  #: whether a refused key is tried for minutes; at a first start it is final
         self._locked_out: dict[bool, int] = {}  # since when, ms, by whether it is about trading
         self._is_synchronised = False
-        self._patience = Patience(clock.sleep, attempts=6)
+        self.attempts = 6  #: how often a request that may be repeated is sent, at most
+        self._patience = Patience(clock.sleep)
 
     def call(self, request: Callable[[], T], is_public: bool = False, trades: bool = False) -> T:
         """Return the answer to a request that may be repeated: a query, a cancel, a setting.
@@ -85,7 +86,7 @@ class Connection:
             A person is needed: keys, permissions, the account's mode.
         """
         try:
-            return self._patience(lambda: self._attempt(request, is_public, trades))
+            return self._patience(lambda: self._attempt(request, is_public, trades), self.attempts)
         except Passing as failure:
             raise Unreachable(str(failure)) from failure
 

@@ -22,10 +22,11 @@ from gridv4_bt.exchange.database import Database
 from gridv4_bt.exchange.embedded import EmbeddedClock, embedded_session
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.live.ccxt_client import Keys, make_client
+from gridv4_bt.live.ccxt_store import CCXTStore
 from gridv4_bt.live.clock import Clock, PeriodicTask, WallClock
 from gridv4_bt.live.connection import Unreachable
+from gridv4_bt.live.gateway import Gateway
 from gridv4_bt.live.logger import move_aside
-from gridv4_bt.live.runner import Gateway
 
 _KEYS = Keys(KEY, SECRET)
 _MARKET = "exchange.sqlite"  # the account of the local exchange
@@ -218,3 +219,14 @@ def gateway_to(
     client = make_client(keys, session)
     client.milliseconds = clock.now
     return Gateway(name, client, clock, stop)
+
+
+def local_store(url: str, speed: float = float("inf")) -> CCXTStore:
+    """Return the store of a local exchange behind a socket, for a script that is to trade live later.
+
+    Parameters
+    ----------
+    speed : how many times faster than real time its market goes on; infinity never waits.
+    """
+    stop = threading.Event()
+    return CCXTStore.at(gateway_at(url, PaperClock(ServerClock(url), speed, stop), stop, name=url))

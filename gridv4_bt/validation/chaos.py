@@ -36,14 +36,15 @@ from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Fault, Faults, random_faults
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.connection import Unreachable
+from gridv4_bt.live.gateway import SessionPlan
 from gridv4_bt.live.ids import Purpose, parse_id
-from gridv4_bt.live.live_strategy import LiveStrategy
 from gridv4_bt.live.paper import PaperClock, gateway_at
-from gridv4_bt.live.runner import Session, SessionPlan
+from gridv4_bt.live.runner import Session
 from gridv4_bt.record.trades import read_trades
 from gridv4_bt.validation.booking_law import booking_errors
 from gridv4_bt.validation.laws import Alert, Law, Laws, Violation
 from presets import BUSY
+from strategies.grid_v4 import GridStrategyV4
 
 #: Of every `CYCLE` bars the last `CALM` are calm: no fault, no kill.
 CYCLE, CALM = 25, 4
@@ -102,7 +103,7 @@ class CheckedSession(Session):
         with self.report.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"broken": []} | row) + "\n")
 
-    def decided(self, strategy: LiveStrategy, bar: int) -> None:
+    def decided(self, strategy: GridStrategyV4, bar: int) -> None:
         """Compare the books with the exchange before any order is sent."""
         super().decided(strategy, bar)
         account = self.broker.account
@@ -116,7 +117,7 @@ class CheckedSession(Session):
             found["held"] = {name: list(zip(one.ids, one.qtys)) for name, one in trackers.items()}
         self._write(found)
 
-    def carried_out(self, strategy: LiveStrategy) -> None:
+    def carried_out(self, strategy: GridStrategyV4) -> None:
         """Check that every open leg has a stop."""
         super().carried_out(strategy)
         if not is_calm(self.broker.bar_time(strategy.feed) + BAR_MS):
@@ -134,7 +135,7 @@ class CheckedSession(Session):
                 broken.append(f"{side.name} {held[side].qty:g} is held without a stop")
         self._write({"stops": True, "broken": broken})
 
-    def _compare(self, strategy: LiveStrategy) -> list[str]:
+    def _compare(self, strategy: GridStrategyV4) -> list[str]:
         broken = []
         symbol = strategy.market.symbol
         held = self.reconciler.executor.positions(symbol)

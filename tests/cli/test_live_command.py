@@ -31,8 +31,9 @@ from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.ccxt_client import KEY, SECRET, Keys, read_keys
 from gridv4_bt.live.connection import Unreachable
+from gridv4_bt.live.gateway import SessionPlan
 from gridv4_bt.live.paper import PaperClock, gateway_at
-from gridv4_bt.live.runner import Session, SessionPlan
+from gridv4_bt.live.runner import Session
 
 SCRIPT = Path(__file__).resolve().parents[2] / "run_live.py"
 
@@ -92,6 +93,14 @@ def test_paper_trades_and_goes_on_and_begins_anew(tmp_path, short_market):
 def events(state: Path, kind: str) -> list[dict]:
     lines = (state / "events.jsonl").read_text().splitlines()
     return [event for event in map(json.loads, lines) if event["kind"] == kind]
+
+
+def test_the_package_ccxtbt_trades_on_paper_too(tmp_path, short_market):
+    pytest.importorskip("ccxtbt")
+    state = tmp_path / "state"
+    result = run("--paper", "--days", 1, "--once", "--store", "ccxtbt", "--config", BUSY_FILE, "--state-dir", state)
+    assert result.exit_code == 0, result.output
+    assert "1 bars traded" in result.output
 
 
 def test_a_session_that_goes_on_keeps_its_parameters(tmp_path, short_market):

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from feeds.synthetic import SYMBOL, sample_market
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.cli import live as command
 from gridv4_bt.config import load_config
+from gridv4_bt.errors import ConfigError
 from gridv4_bt.exchange.api import open_api
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
@@ -120,10 +122,14 @@ def test_a_state_directory_that_cannot_be_written_is_refused(run, tmp_path):
     assert "--state-dir" in said and "name a folder that can be written" in said
 
 
-@pytest.mark.parametrize("words", [("--paper",), ("--endpoint", "http://127.0.0.1:1")])
-def test_the_package_ccxtbt_knows_the_real_exchange_only(run, words):
-    result = CliRunner().invoke(command.app, ["--store", "ccxtbt", "--symbol", SYMBOL, *words])
-    assert "--demo only" in str(result.exception)
+@pytest.mark.skipif(find_spec("ccxtbt") is not None, reason="the package ccxtbt is installed")
+@pytest.mark.parametrize("words", [("--paper",), ("--endpoint", "http://127.0.0.1:1"), ("--demo",), ()])
+def test_without_the_package_ccxtbt_its_address_is_named_and_nothing_written(words, tmp_path):
+    words = ["--store", "ccxtbt", "--symbol", SYMBOL, "--state-dir", str(tmp_path / "state"), *words]
+    result = CliRunner().invoke(command.app, words)
+    assert isinstance(result.exception, ConfigError)  # which ends with 2
+    assert "git+https://github.com/Dave-Vallance/bt-ccxt-store@390bd304" in str(result.exception)
+    assert not (tmp_path / "state").exists()
 
 
 def test_without_candles_at_the_start_it_ends_with_1_and_the_cure(run, exchange, tmp_path):

@@ -1,7 +1,7 @@
 """`regime=gmm` live: the mixtures of the backtest, before and after a restart."""
 
 import pytest
-from live_market import LIVELY, differences, rows
+from live_market import LIVELY, differences, rows, run_until_killed
 
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.record.equity import write_equity
@@ -21,7 +21,7 @@ def test_the_mixture_says_live_what_it_says_in_the_backtest(market, tmp_path, en
     with ServerThread(scene.api) as server:
         for until in ends:
             with scene.session(server.url, until) as session:
-                session._cerebro.run()
+                run_until_killed(session)
                 session.save()
     records, _ = scene.backtest()
     write_trades(tmp_path / "trades.csv", records)
@@ -40,7 +40,7 @@ def test_a_session_that_turns_to_the_mixture_reads_the_longer_history_it_needs(m
     scene.config, longer = short, scene.config
     with ServerThread(scene.api) as server:
         with scene.session(server.url, 4) as session:
-            session._cerebro.run()
+            run_until_killed(session)
             session.save()
         scene.config = longer
         with scene.session(server.url) as session:

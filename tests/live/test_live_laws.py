@@ -4,7 +4,7 @@ The laws are checked inside the exchange at every request; each case is one that
 """
 
 import pytest
-from live_market import LIVELY, events
+from live_market import LIVELY, events, run_until_killed
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.core.time import BAR_MS
@@ -101,7 +101,7 @@ def test_a_new_process_does_not_extend_the_ban_either(market):
                     session.clock.every(5.0, lambda: session.connection.gate.is_open or scene.stop.set())
 
             session._on_bar = on_bar
-            session._cerebro.run()
+            run_until_killed(session)
             session.save()
         banned_until = session.connection.gate.silent_until
         assert banned_until > session.clock.now() + 3000_000
@@ -122,7 +122,7 @@ def test_a_limit_on_orders_holds_up_neither_stops_nor_candles(market):
             decided(strategy, bar)
 
         session.decided = watched
-        session._cerebro.run()
+        run_until_killed(session)
     assert len(late) == 24 and max(late) < 2 * MINUTE_MS
     assert any("entries refused again" in alert for alert in scene.alerts)
 

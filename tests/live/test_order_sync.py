@@ -4,7 +4,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from live_market import events
+from live_market import events, run_until_killed
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.engine.account import Account
@@ -35,14 +35,14 @@ def test_filters_that_change_are_read_again_and_obeyed(market):
     scene = market(bars=20)
     with ServerThread(scene.api) as server:
         with scene.session(server.url, 6) as session:
-            session._cerebro.run()
+            run_until_killed(session)
             session.save()
         book = scene.exchange.books[SYMBOL]
         coarser = replace(book.market, tick=50 * book.market.tick)
         before = {order.id for order in scene.exchange.order_records.open_orders()}
         with scene.session(server.url, 8) as session:
             server.call(lambda: book.rules_changed(coarser))
-            session._cerebro.run()
+            run_until_killed(session)
         refused = [event for event in events(scene, "failure") if event["code"] == -4014]
         assert refused, "an order on the old tick must have been sent"
         assert [event["changed"] for event in events(scene, "rules_read")] == [True]
@@ -58,7 +58,7 @@ def test_where_the_exchange_takes_no_more_orders_the_farthest_entries_give_way(m
     monkeypatch.setattr(exchange_module, "MAX_OPEN_ORDERS", 6)
     scene = market()
     with ServerThread(scene.api) as server, scene.session(server.url, 28) as session:
-        session._cerebro.run()
+        run_until_killed(session)
     book = scene.exchange.books[SYMBOL]
     fills = sum(len(leg.tracker.ids) for leg in session.broker.books[0].legs)
     assert fills and any("order refused" in alert for alert in scene.alerts)

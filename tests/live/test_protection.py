@@ -4,7 +4,7 @@ from datetime import datetime
 from types import SimpleNamespace
 
 import pytest
-from live_market import events
+from live_market import events, run_until_killed
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.core.time import BAR_MS
@@ -28,7 +28,7 @@ def test_a_leg_opened_inside_a_candle_has_a_stop_within_a_minute(market):
 
     with ServerThread(scene.api) as server, scene.session(server.url, 4) as session:
         session.clock.every(60.0, lambda: session.bars == 2 and server.call(trade))
-        session._cerebro.run()
+        run_until_killed(session)
     [first] = events(scene, "first_stop")
     assert (first["side"], first["qty"]) == ("LONG", 0.05)
     fill = events(scene, "fill")[0]
@@ -51,7 +51,7 @@ def test_the_first_stop_gives_way_to_the_one_decided_on_at_the_candle(market):
                 done.append(server.call(lambda: scene.exchange.trade_by_hand(SYMBOL, "BUY", "LONG", 0.05)))
 
         session.clock.every(60.0, trade)
-        session._cerebro.run()
+        run_until_killed(session)
     leg = session.broker.books[0].long
     assert leg.stop is not None
     stops = [algo for algo in scene.exchange.order_records.open_algos() if algo.position_side == "LONG"]
@@ -63,7 +63,7 @@ def test_a_leg_opened_right_after_a_restart_has_its_first_stop_too(market):
     scene = market(bars=12, watch=60.0)
     with ServerThread(scene.api) as server:
         with scene.session(server.url, 2) as session:
-            session._cerebro.run()
+            run_until_killed(session)
             session.save()
         with scene.session(server.url, 1) as session:  # the candle of the last decision is still the newest
             done = []
@@ -73,7 +73,7 @@ def test_a_leg_opened_right_after_a_restart_has_its_first_stop_too(market):
                     done.append(server.call(lambda: scene.exchange.trade_by_hand(SYMBOL, "BUY", "LONG", 0.05)))
 
             session.clock.every(60.0, trade)
-            session._cerebro.run()
+            run_until_killed(session)
     [first] = events(scene, "first_stop")
     fill = events(scene, "fill")[0]
     placed = int(datetime.fromisoformat(first["clock"]).timestamp() * 1000)
@@ -95,7 +95,7 @@ def test_where_the_price_is_through_the_first_stop_already_it_rests_right_below(
                 seen.append(book.long.stop / book.price)
 
         session.clock.every(60.0, trade)
-        session._cerebro.run()
+        run_until_killed(session)
     assert seen == [pytest.approx(0.999, abs=1e-4)]
 
 

@@ -4,7 +4,7 @@ import json
 from itertools import chain, pairwise
 
 import pytest
-from live_market import LIVELY, differences, rows
+from live_market import LIVELY, differences, rows, run_until_killed
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.engine.labels import TradeLabel
@@ -48,7 +48,7 @@ def test_a_session_that_is_stopped_and_started_again_goes_on_as_if_nothing_had_h
     with ServerThread(scene.api) as server:
         for until in (10, 3, None):
             with scene.session(server.url, until) as session:
-                session._cerebro.run()  # without taking back the entries
+                run_until_killed(session)  # without taking back the entries
                 session.save()
     records, _ = scene.backtest()
     assert len(records[0].trades) > 8
@@ -64,7 +64,7 @@ def test_a_fill_closed_in_parts_is_one_trade_for_kelly_over_restarts_too(market)
     with ServerThread(scene.api) as server:
         for until in (25, 9, None):  # stage 1 at bars 22 and 33, the exits of the same fills at bars 28 and 35
             with scene.session(server.url, until) as session:
-                session._cerebro.run()
+                run_until_killed(session)
                 session.save()
                 closed.append(list(session.broker.account.closed))
     state = json.loads((scene.folder / "state.json").read_text())
@@ -93,7 +93,7 @@ def test_entries_that_cannot_be_taken_back_are_told(market, monkeypatch):
     monkeypatch.setattr("gridv4_bt.live.safe_end._PAUSES_S", (0.0, 0.0))
     scene = market()
     with ServerThread(scene.api) as server, scene.session(server.url, 20) as session:
-        session._cerebro.run()
+        run_until_killed(session)
         paths = ("DELETE /fapi/v1/order", "DELETE /fapi/v1/batchOrders")
         scene.api.faults = Faults([Fault(kind="gateway", on=path, times=0) for path in paths])
         with pytest.raises(Unreachable, match="entries could not be cancelled"):
@@ -117,14 +117,14 @@ def test_the_dead_mans_switch_is_called_off_by_an_orderly_stop_only(market):
         assert open_purposes() == {"X"}
         with scene.session(server.url, 2) as session:
             session.arm_dead_man_switch(60)
-            session._cerebro.run()  # and then it is gone
+            run_until_killed(session)  # and then it is gone
             assert "E" in open_purposes() and scene.exchange.countdowns
             session.save()
         server.call(lambda: scene.exchange.advance(scene.exchange.now + 61_000))
         held = [leg for leg in scene.exchange.books[SYMBOL].legs if leg.tracker.ids]
         assert open_purposes() == set() and all(leg.stop is not None for leg in held)
         with scene.session(server.url, 2) as session:
-            session._cerebro.run()
+            run_until_killed(session)
             assert "E" in open_purposes()
             assert held_equals(session, scene)
 
@@ -277,7 +277,7 @@ def test_an_order_of_a_killed_process_is_given_up_only_when_it_would_come_too_la
     scene = market(bars=12)
     with ServerThread(scene.api) as server:
         with scene.session(server.url, 3) as session:
-            session._cerebro.run()
+            run_until_killed(session)
             key = OrderKey(SYMBOL, LONG, Purpose.ENTRY, 1)
             lost = Order(make_id(session.bot, key, session.reconciler.order_sync.generation + 1), key, 0.01, 30_000.0)
             session.journal.write([{"orders": [lost.to_json()]}])

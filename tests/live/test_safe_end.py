@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from live_market import LIVELY, events
+from live_market import LIVELY, events, run_until_killed
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.audit.audit import audit
@@ -13,8 +13,8 @@ from gridv4_bt.errors import ConfigError, LiveError
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.ids import parse_id
-from gridv4_bt.live.live_strategy import LiveStrategy
 from gridv4_bt.live.logger import SessionLog
+from strategies.grid_v4 import GridStrategyV4
 
 END = 20  #: bars, after which both legs hold something
 
@@ -47,7 +47,7 @@ def full_disk(monkeypatch, scene, session):
 
 
 def bug(monkeypatch, scene, session):
-    monkeypatch.setattr(LiveStrategy, "next", lambda self: 1 // 0)
+    monkeypatch.setattr(GridStrategyV4, "next", lambda self: 1 // 0)
 
 
 def halt(monkeypatch, scene, session):
@@ -78,7 +78,7 @@ def test_every_end_takes_entries_back_and_leaves_no_leg_bare(market, monkeypatch
             assert session.ending.is_safe and str(session.ending) == "Entries are cancelled; exits and stops stay."
         monkeypatch.undo()
         with scene.session(server.url, 2) as again:
-            again._cerebro.run()
+            run_until_killed(again)
             assert "E" in purposes(scene) and bare(scene) == []
             taken_over = [event["id"] for event in events(scene, "order_adopted")]
             assert bool(taken_over) is (error is OSError)  # else the journal knows the stops of the end
@@ -89,7 +89,7 @@ def test_every_end_takes_entries_back_and_leaves_no_leg_bare(market, monkeypatch
 def test_the_stop_of_the_end_is_that_of_the_books(market, monkeypatch):
     scene = market(settings=(*LIVELY, "regime=none"))
     with ServerThread(scene.api) as server, scene.session(server.url, END) as session:
-        session._cerebro.run()
+        run_until_killed(session)
         wanted = {leg.side.name: leg.stop for leg in session.broker.books[0].legs if leg.tracker.ids}
         server.call(lambda: take_stops(scene))
         session.stop_adding()
@@ -118,7 +118,7 @@ def test_a_start_that_fails_takes_back_what_the_session_before_has_left(market):
     scene = market(settings=(*LIVELY, "regime=none"))
     with ServerThread(scene.api) as server:
         with scene.session(server.url, END) as session:
-            session._cerebro.run()
+            run_until_killed(session)
             session.save()  # and then it is gone
         server.call(lambda: (scene.exchange.set_leverage(SYMBOL, 7), take_stops(scene)))
         assert "E" in purposes(scene)
@@ -131,7 +131,7 @@ def test_bad_input_sends_nothing(market):
     scene = market(settings=(*LIVELY, "regime=none"))
     with ServerThread(scene.api) as server:
         with scene.session(server.url, END) as session:
-            session._cerebro.run()
+            run_until_killed(session)
             session.save()
         before = len(scene.exchange.order_records.open_orders())
         scene.config = scene.config.model_copy(update={"leverage": 2.5})
@@ -148,14 +148,14 @@ def test_exits_are_put_back_at_the_next_start_and_the_audit_names_the_switch(mar
     with ServerThread(scene.api) as server:
         with scene.session(server.url, END) as session:
             session.arm_dead_man_switch()
-            session._cerebro.run()
+            run_until_killed(session)
             exits = {(key.ref, order.price) for order in session.reconciler.orders if (key := order.key).purpose == "X"}
             assert {"E", "X"} <= purposes(scene) and exits
         server.call(lambda: scene.exchange.advance(scene.exchange.now + 4 * BAR_MS))  # an hour after kill -9
         assert purposes(scene) == set() and bare(scene) == []
         with scene.session(server.url, 1) as session:
             session.arm_dead_man_switch()
-            session._cerebro.run()
+            run_until_killed(session)
             assert {"E", "X"} <= purposes(scene)
         with scene.session(server.url) as session:
             session.arm_dead_man_switch()
@@ -192,7 +192,7 @@ def test_a_session_without_the_switch_turns_off_that_of_one_that_was_killed(mark
     with ServerThread(scene.api) as server:
         with scene.session(server.url, END) as session:
             session.arm_dead_man_switch()
-            session._cerebro.run()
+            run_until_killed(session)
         assert scene.exchange.countdowns
         with scene.session(server.url, 2) as session:
             session.run()
@@ -214,7 +214,7 @@ def test_an_end_with_entries_left_leaves_the_switch_on(market, monkeypatch):
     scene = market(settings=(*LIVELY, "regime=none"))
     with ServerThread(scene.api) as server, scene.session(server.url, END) as session:
         session.arm_dead_man_switch()
-        session._cerebro.run()
+        run_until_killed(session)
         paths = ("DELETE /fapi/v1/order", "DELETE /fapi/v1/batchOrders")
         scene.api.faults = Faults([Fault(kind="gateway", on=path, times=0) for path in paths])
         session.end()

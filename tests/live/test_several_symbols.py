@@ -6,7 +6,7 @@ from datetime import datetime
 from operator import itemgetter
 
 import pytest
-from live_market import differences, events, rows
+from live_market import differences, events, rows, run_until_killed
 
 from feeds.live import SETTLE_MS
 from feeds.synthetic import SYMBOL
@@ -89,7 +89,7 @@ def test_stopped_and_started_again_in_the_middle_they_go_on_as_if_nothing_had_ha
     with ServerThread(scene.api) as server:
         for until in (13, 8, None):  # once between the two symbols of a bar
             with scene.session(server.url, until) as session:
-                session._cerebro.run()
+                run_until_killed(session)
                 session.save()
     assert unequal(scene, tmp_path) == []
 
@@ -187,7 +187,7 @@ def test_restarted_while_a_symbol_lacks_a_candle_nothing_is_charged_twice_or_for
         until = 3 * (bars + 1) + 2  # the two that have the candle of the settlement decide
         for stop in (until, None):
             with scene.session(server.url, stop) as session:
-                session._cerebro.run()
+                run_until_killed(session)
                 session.save()
                 if stop:
                     seen = {symbol: one["seen"] for symbol, one in session._decisions.items()}
@@ -226,7 +226,7 @@ def test_killed_between_the_symbols_of_a_step_the_others_still_learn_what_was_cl
 
                 session._on_bar = die
                 with pytest.raises(Crash):
-                    session._cerebro.run()
+                    run_until_killed(session)
                 assert {symbol: one["snapshot"]["count"] - bar for symbol, one in session._decisions.items()} == {
                     SECOND: 0, SYMBOL: -1, THIRD: -1,
                 }  # fmt: skip
@@ -319,12 +319,12 @@ def test_funding_of_a_symbol_that_is_traded_no_more_is_corrected_in_the_wallet(p
     scene = pair(bars=12)
     with ServerThread(scene.api) as server:
         with scene.session(server.url, 4) as session:
-            session._cerebro.run()
+            run_until_killed(session)
             session.reconciler.funding.settled(SECOND, scene.exchange.now // BAR_MS * BAR_MS, 3.0)
             session.save()
         del scene.data[1:]
         with scene.session(server.url, 3) as session:
-            session._cerebro.run()
+            run_until_killed(session)
     assert session.bars == 3
     assert any("funding differs" in alert and SECOND in alert for alert in scene.alerts)
     assert session.broker.account.funding == pytest.approx(-3.0)
@@ -334,7 +334,7 @@ def test_orders_of_a_symbol_that_is_traded_no_more_are_told_of(pair):
     scene = pair(bars=12)
     with ServerThread(scene.api) as server:
         with scene.session(server.url, 4) as session:
-            session._cerebro.run()
+            run_until_killed(session)
             session.save()
         assert scene.exchange.order_records.open_orders(SECOND)
         with scene.session(server.url):

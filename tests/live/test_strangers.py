@@ -1,12 +1,12 @@
 """Orders of this product that are not the bot's: refused at the start, adopted or cancelled on request."""
 
 import pytest
-from live_market import LIVELY, events
+from live_market import LIVELY, events, run_until_killed
 
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.exchange.server import ServerThread
+from gridv4_bt.live.gateway import SessionPlan
 from gridv4_bt.live.ids import Purpose, parse_id
-from gridv4_bt.live.runner import SessionPlan
 from gridv4_bt.live.state import NAME, PREVIOUS
 from gridv4_bt.validation.laws import Law, by_law
 
@@ -16,7 +16,7 @@ ALWAYS = (*LIVELY, "regime=none")
 def left_behind(scene, server, bars=6):
     """Run a session that dies with entries, exits and stops open, and return its name."""
     with scene.session(server.url, bars) as session:
-        session._cerebro.run()
+        run_until_killed(session)
         session.save()
         return session.bot
 
@@ -53,7 +53,7 @@ def test_adopted_it_goes_on_as_that_bot(market, tmp_path):
         with scene.session(server.url, foreign_orders="adopt") as session:
             assert session.bot == bot
             assert session.reconciler.order_sync.generation > max(numbers)
-            session._cerebro.run()
+            run_until_killed(session)
         quantities = {side: position.qty for (_, side), position in held.items()}
         assert {leg.side: leg.tracker.qty for leg in session.broker.books[0].legs} == pytest.approx(quantities)
     assert bots(scene) == {bot}
@@ -69,7 +69,7 @@ def test_cancelled_only_stops_of_held_legs_stay(market, tmp_path):
         with scene.session(server.url, foreign_orders="cancel") as session:
             assert session.bot != bot
             assert purposes(scene, bot) <= {Purpose.STOP}
-            session._cerebro.run()
+            run_until_killed(session)
         assert bots(scene) == {session.bot}
     assert by_law(scene.laws.violations)[Law.ONE] == 0
 
@@ -82,7 +82,7 @@ def test_with_both_states_deleted_name_and_numbers_come_from_journal_and_exchang
             (scene.folder / name).unlink(missing_ok=True)
         with scene.session(server.url) as session:
             assert session.bot == bot
-            session._cerebro.run()
+            run_until_killed(session)
     assert bots(scene) == {bot}
     assert by_law(scene.laws.violations)[Law.ONE] == 0
     assert any("state rebuilt" in alert for alert in scene.alerts)
