@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from feeds.layouts import ColumnLayout
-from feeds.numbers import Ambiguous, decimal_mark, floats_of
+from feeds.number_texts import Ambiguous, decimal_mark, floats_of
 from feeds.times import BadTime, Times, read_times
 from gridv4_bt.errors import DataError
 

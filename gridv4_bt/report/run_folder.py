@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def target_folder(out: Path) -> Path:
         if "\0" in str(out):
             raise ValueError("it has a NUL byte")
         folder = out.resolve() if ".." in out.parts or not out.name else out
-        folder.exists()
+        with suppress(FileNotFoundError, NotADirectoryError):
+            folder.stat()
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(f"--out {str(out)[:200]!r}: cannot be a folder ({error}); name another") from None
     return folder

@@ -12,7 +12,7 @@ from rich.console import Console
 from test_data_command import SPAN, market  # noqa: F401 (a fixture)
 
 from feeds.synthetic import sample_market
-from gridv4_bt import __main__ as gridv4
+from gridv4_bt.__main__ import make_app
 from gridv4_bt.backtest import make_feeds
 from gridv4_bt.cli import backtest
 from gridv4_bt.cli.common import run_app
@@ -166,12 +166,12 @@ def test_the_other_commands_take_symbols_and_files_as_the_backtest_does(market, 
     cached = ("--symbol", "BTC/USDT:USDT", "--cache-dir", tmp_path / "cache")
     if words[0] == "regimes":
         span = (*SPAN, "--set", "gmm_window=480", "--quiet")
-        code, _, err = run(gridv4.app, *words, *cached, *span)
+        code, _, err = run(make_app(words), *words, *cached, *span)
         assert code == 2 and "bars" in err  # too few for the mixture, and read
         return
-    code, out, err = run(gridv4.app, *words, *cached, *span)
+    code, out, err = run(make_app(words), *words, *cached, *span)
     assert (code, err) == (0, "") and "no look-ahead found" in out
-    code, _, err = run(gridv4.app, *words, *cached, "--data", "x.csv")
+    code, _, err = run(make_app(words), *words, *cached, "--data", "x.csv")
     assert code == 2 and "give either --symbol, or --data" in err
 
 

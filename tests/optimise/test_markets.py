@@ -125,5 +125,5 @@ def test_what_is_held_out_changes_no_name_of_the_data(tmp_path):
             {"name": "A", "candles": tmp_path / "A.csv"},
             {"name": "D", "candles": tmp_path / "D.csv", "use": "test"},
         ]
-        names.append(load_symbols(space(symbols=symbols))[1])
+        names.append(load_symbols(space(symbols=symbols), {})[1])
     assert names[0] == names[1]

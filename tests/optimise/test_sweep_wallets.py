@@ -82,7 +82,7 @@ def test_holes_in_the_data_of_a_symbol():
 def test_margin_calls_liquidations_and_a_symbol_liquidated_while_it_has_no_bar(monkeypatch):
     monkeypatch.setattr(random_sets, "IS_REAL", False)  # in the busy market these draws come to it
     calls = liquidations = without_bar = 0
-    for number in range(49, 53):
+    for number in (36, 73, 81, 97):
         draw = random.Random(number)
         data = [with_holes(one, draw, 25, 60) for one in shifted_symbols(3, 1_500, draw)]
         data = [replace(one, symbol=name) for one, name in zip(data, ("BTCUSDT", "ETHUSDT", "SOLUSDT"), strict=True)]

@@ -1,6 +1,7 @@
 """The simulated exchange of a sweep: `HedgeBroker.next` on the records of `state`."""
 
 from gridv4_bt.engine.account import settle_funding
+from gridv4_bt.engine.delisting import is_delisted, settle_delisted
 from gridv4_bt.engine.liquidation import is_safe
 from gridv4_bt.engine.margin import revalue
 from gridv4_bt.engine.matching import is_idle, order_matters
@@ -39,6 +40,15 @@ def next_bars(inputs, books, time, memory, bars):
             stand_still(bars[i])
             state.fresh = 0
     return busy
+
+
+def settle_ended(books, time):
+    """Settle the symbols whose data were over before the bars of a time."""
+    for book in books:
+        symbol = book.symbol
+        if symbol.next >= symbol.end and not symbol.delisted and is_delisted(book.bar.time, time):
+            symbol.delisted = 1
+            settle_delisted(book)
 
 
 def take_bar(inputs, account, symbol, bars, place):

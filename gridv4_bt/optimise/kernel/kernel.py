@@ -17,6 +17,7 @@ from gridv4_bt.core import bets, funding, grid, inventory, kelly, regime, risk
 from gridv4_bt.engine import (
     account,
     book_access,
+    delisting,
     exits,
     guards,
     labels,
@@ -38,7 +39,7 @@ from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.kernel import decision, exchange, matching, orders, reading, record_access
 from gridv4_bt.optimise.kernel import state as records
 from gridv4_bt.optimise.kernel.decision import decide
-from gridv4_bt.optimise.kernel.exchange import NEVER, match_bars, next_bars, next_time, obey
+from gridv4_bt.optimise.kernel.exchange import NEVER, match_bars, next_bars, next_time, obey, settle_ended
 from gridv4_bt.optimise.kernel.reading import count_news, hear_without_bar, note_regime
 from gridv4_bt.optimise.kernel.state import (
     ACCOUNT,
@@ -65,7 +66,7 @@ MADE_OF = (
     funding, grid, inventory, kelly, regime, risk, exits, guards, quick_price, ladder, position, leg, pruning, labels,
     margin, whole_account, phases, records, exchange, reading, decision, steps, orders,
 )  # fmt: skip
-CALLED = (bets, account, record_access, liquidation, matching)
+CALLED = (bets, account, record_access, liquidation, matching, delisting)
 
 
 def _replaced(of_objects, of_records, names):
@@ -104,6 +105,8 @@ def trade(inputs, state, several):
     time = next_time(inputs, books)
     while time != NEVER:
         busy = next_bars(inputs, books, time, state.memory, state.bars)
+        if len(books) > 1:
+            settle_ended(books, time)
         match_bars(account, books, busy, p.liquidation_fee)
         if account.news:
             count_news(account, symbols, state.by_label, news, state.trades)

@@ -35,7 +35,7 @@ ACCOUNT = _record(
 #: A symbol: where it is in its bars and rules, what its regime is, and sums for the summary. `row` is that of its last
 #: bar, `next` that of the one to come, `rule` that of its rules; its brackets are rows as in `RULES`.
 SYMBOL = _record(
-    "row next end rule first_bracket end_bracket ruling state trades wins bars_in_market", "sigma profit loss"
+    "row next end delisted rule first_bracket end_bracket ruling state trades wins bars_in_market", "sigma profit loss"
 )
 #: Where a symbol's rows of `Inputs` and of the log begin and end.
 SPAN = _record("begin end first first_rule end_rule first_log", "")
