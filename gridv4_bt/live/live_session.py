@@ -419,7 +419,8 @@ class LiveSession:
                 fired |= self._switch.renewed(symbol, seconds, self.clock.now())
         if not seconds:
             self._switch.off(self.clock.now())
-        self._watch.exits_are_gone |= fired and bool(self._books())
+        if fired and self._books():
+            self._watch.exits_are_gone = True
 
     def _may_have_orders(self) -> bool:
         """Return whether this bot may have sent an order, now or in a session before."""

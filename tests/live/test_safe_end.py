@@ -114,10 +114,13 @@ def test_with_a_dead_key_nothing_can_be_done_and_it_says_so(market):
     assert not session.ending.is_safe and "entries could not be cancelled" in str(session.ending)
 
 
-def test_a_start_that_fails_takes_back_what_the_session_before_has_left(market):
+@pytest.mark.parametrize("is_armed", [False, True])
+def test_a_start_that_fails_takes_back_what_the_session_before_has_left(market, is_armed):
     scene = market(settings=(*LIVELY, "regime=none"))
     with ServerThread(scene.api) as server:
         with scene.session(server.url, END) as session:
+            if is_armed:
+                session.arm_dead_man_switch()
             run_until_killed(session)
             session.save()  # and then it is gone
         server.call(lambda: (scene.exchange.set_leverage(SYMBOL, 7), take_stops(scene)))
