@@ -1,13 +1,13 @@
 """The orders of one bot that may be open at the exchange, and the executions not yet in its books."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
 from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.types import PositionSide
-from gridv4_bt.live.ids import OrderKey, Purpose, parse_own_id
+from gridv4_bt.live.ids import OrderId, OrderKey, Purpose, parse_own_id
 
 _STORED = {"status": "standing", "exchange_id": "number", "triggered_id": "became"}  # field names in journal and state
 _FIELDS = {stored: name for name, stored in _STORED.items()}
@@ -37,6 +37,16 @@ class Order:
     sent: int = 0  #: exchange time of the last attempt to send it, ms
     filled: float = 0.0  #: base units seen in trades
     executed: float | None = None  #: executedQty as reported last, base units; None as long as nothing was reported
+
+    @classmethod
+    def at_exchange(cls, symbol: str, name: OrderId, order_id: str, info: Mapping[str, Any], sent: int = 0) -> Self:
+        """Return an open order of which only the exchange's raw row is known; `sent` as far as it is known, ms."""
+        is_stop = name.purpose is Purpose.STOP
+        qty = float("inf") if closes_all(info) else float(info.get("origQty") or info.get("quantity") or 0.0)
+        price = float(info.get("triggerPrice" if is_stop else "price") or 0.0)
+        number = str(info.get("orderId") or info.get("algoId"))
+        key = OrderKey(symbol, name.side, name.purpose, name.ref)
+        return cls(order_id, key, qty, price, status=OrderStatus.OPEN, exchange_id=number, sent=sent)
 
     @property
     def generation(self) -> int:
@@ -76,6 +86,11 @@ class Order:
         symbol, side, purpose, ref = data["key"]
         key = OrderKey(symbol, PositionSide(side), Purpose(purpose), ref)
         return cls(**fields | {"key": key, "status": OrderStatus(data["standing"])})
+
+
+def closes_all(info: Mapping[str, Any]) -> bool:
+    """Return whether a conditional order closes the whole leg, by the exchange's raw row of it."""
+    return str(info.get("closePosition")).lower() == "true"
 
 
 class Execution(NamedTuple):

@@ -13,7 +13,7 @@ from gridv4_bt.live.account_queries import Position, RawAnswer
 from gridv4_bt.live.connection import Log, Refused, Unreachable
 from gridv4_bt.live.executor import SURELY_LATE_MS
 from gridv4_bt.live.ids import Purpose
-from gridv4_bt.live.own_orders import OrderStatus
+from gridv4_bt.live.own_orders import OrderStatus, closes_all
 from gridv4_bt.live.reconciliation import Reconciler
 
 WATCH_S = 20.0  #: seconds between two looks
@@ -136,9 +136,5 @@ def _covered(rows: Sequence[RawAnswer], side: PositionSide) -> float:
     for row in rows:
         is_stop = row["orderType"] in _STOP_TYPES and row["positionSide"] == side.name
         if is_stop and (row["side"] == "BUY") != (side is PositionSide.LONG):
-            covered += float("inf") if _closes_all(row) else float(row.get("quantity") or 0.0)
+            covered += float("inf") if closes_all(row) else float(row.get("quantity") or 0.0)
     return covered
-
-
-def _closes_all(row: RawAnswer) -> bool:
-    return str(row.get("closePosition")).lower() == "true"

@@ -16,7 +16,7 @@ from gridv4_bt.live.booking import FORCED
 from gridv4_bt.live.connection import Log, Refused, Unreachable
 from gridv4_bt.live.executor import SURELY_LATE_MS, Executor
 from gridv4_bt.live.funding_check import FundingCheck
-from gridv4_bt.live.ids import OrderId, OrderKey, Purpose, parse_id
+from gridv4_bt.live.ids import OrderId, Purpose, parse_id
 from gridv4_bt.live.journal import Journal
 from gridv4_bt.live.order_diff import Unbooked, close_orders
 from gridv4_bt.live.order_sync import OrderSync
@@ -156,16 +156,21 @@ class Reconciler:
         """Return whether any order of a symbol may be open."""
         return any(order.status is not OrderStatus.DONE for order in self.orders.of(symbol))
 
+    def own_name(self, order_id: str) -> OrderId | None:
+        """Return the parts of a client order id of this bot, or of one it has taken over; None for all others."""
+        name = parse_id(order_id)
+        return name if name is not None and name.bot in self.names else None
+
     def see_conditional(self, symbol: str, info: RawAnswer) -> None:
         """Update an own stop by a row of the open conditional orders; one that is not known is taken over."""
         order_id = str(info["clientAlgoId"])
-        name = parse_id(order_id)
-        if name is None or name.bot not in self.names:
+        name = self.own_name(order_id)
+        if name is None:
             return
         order = self.orders.get(order_id)
         if order is None:
             self.order_sync.generation = max(self.order_sync.generation, name.generation)
-            self._take_over_stop(order_id, OrderKey(symbol, name.side, name.purpose, name.ref), info)
+            self._take_over_stop(Order.at_exchange(symbol, name, order_id, info, self._clock.now()))
         elif order.status is OrderStatus.UNKNOWN:
             order.status, order.exchange_id = OrderStatus.OPEN, str(info["algoId"])
 
@@ -216,8 +221,8 @@ class Reconciler:
                 self._refresh(order)
         self._resolve_unknown(symbol)
         for order_id, info in open_orders.items():
-            name = parse_id(order_id)
-            if name is not None and name.bot in self.names and self.orders.get(order_id) is None:
+            name = self.own_name(order_id)
+            if name is not None and self.orders.get(order_id) is None:
                 self._cancel_stray(symbol, order_id, name, info)
 
     def _refresh(self, order: Order) -> None:
@@ -243,25 +248,20 @@ class Reconciler:
         A stop of a leg that has none is taken over instead: it was placed as a session ended on a full disk.
         """
         self.order_sync.generation = max(self.order_sync.generation, name.generation)
-        key = OrderKey(symbol, name.side, name.purpose, name.ref)
-        before = self.orders.current(key)
+        order = Order.at_exchange(symbol, name, order_id, info, self._clock.now())
+        before = self.orders.current(order.key)
         if name.purpose is Purpose.STOP and (before is None or before.status is OrderStatus.DONE):
-            self._take_over_stop(order_id, key, info)
+            self._take_over_stop(order)
             return
-        order = Order(order_id, key, float(info.get("origQty") or 0.0), float(info.get("price") or 0.0))
-        order.exchange_id, order.sent = str(info.get("orderId") or info.get("algoId")), self._clock.now()
         self.executor.cancel(order)
         if order.status is not OrderStatus.DONE or (order.executed or 0.0) > 0.0:
             self.orders.add(order)
             self.orders.release(order)
             self.log("stray_order", id=order_id, standing=str(order.status), executed=order.executed)
 
-    def _take_over_stop(self, order_id: str, key: OrderKey, info: RawAnswer) -> None:
-        qty = float("inf") if str(info.get("closePosition")).lower() == "true" else float(info.get("quantity") or 0.0)
-        order = Order(order_id, key, qty, float(info.get("triggerPrice") or 0.0), status=OrderStatus.OPEN)
-        order.exchange_id, order.sent = str(info.get("algoId")), self._clock.now()
-        self.orders.add(order)
-        self.log("order_adopted", id=order_id, after="a session that could not write it down")
+    def _take_over_stop(self, stop: Order) -> None:
+        self.orders.add(stop)
+        self.log("order_adopted", id=stop.id, after="a session that could not write it down")
 
     def _take_trades(self, symbol: str) -> None:
         if symbol not in self._cursor:  # the account's history before the bot may be long

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gridv4_bt.errors import LiveError
-from gridv4_bt.live.account_queries import RawAnswer
 from gridv4_bt.live.connection import Refused, Unreachable
-from gridv4_bt.live.ids import OrderId, OrderKey, Purpose, parse_id
+from gridv4_bt.live.ids import Purpose
 from gridv4_bt.live.own_orders import Order, OrderStatus
 from gridv4_bt.live.protection import StopPrice
 from gridv4_bt.live.reconciliation import Reconciler
@@ -70,12 +69,12 @@ def _end_symbol(reconciler: Reconciler, symbol: str, stop_price: StopPrice, endi
     own = [
         (name, order_id, info)
         for order_id, info in executor.open_orders(symbol).items()
-        if (name := _own_name(reconciler, order_id)) is not None
+        if (name := reconciler.own_name(order_id)) is not None
     ]
     entries = [order for order in orders.of(symbol, purpose=Purpose.ENTRY) if order.status is not OrderStatus.DONE]
     known = {order.id for order in entries}
     entries += [
-        _stray(symbol, order_id, name, info)
+        Order.at_exchange(symbol, name, order_id, info)
         for name, order_id, info in own
         if order_id not in known and name.purpose is Purpose.ENTRY
     ]
@@ -97,16 +96,3 @@ def _end_symbol(reconciler: Reconciler, symbol: str, stop_price: StopPrice, endi
 def _known_entries(reconciler: Reconciler, symbol: str) -> int:
     entries = reconciler.orders.of(symbol, purpose=Purpose.ENTRY)
     return sum(order.status is not OrderStatus.DONE for order in entries)
-
-
-def _own_name(reconciler: Reconciler, order_id: str) -> OrderId | None:
-    name = parse_id(order_id)
-    return name if name is not None and name.bot in reconciler.names else None
-
-
-def _stray(symbol: str, order_id: str, name: OrderId, info: RawAnswer) -> Order:
-    """Return an own order that the session does not know."""
-    key = OrderKey(symbol, name.side, name.purpose, name.ref)
-    order = Order(order_id, key, float(info.get("origQty") or 0.0), float(info.get("price") or 0.0))
-    order.exchange_id, order.status = str(info["orderId"]), OrderStatus.OPEN
-    return order

@@ -5,12 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gridv4_bt.core.time import DAY_MS
-from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.live.account_queries import RawAnswer
 from gridv4_bt.live.executor import Executor
-from gridv4_bt.live.ids import OrderKey, Purpose, parse_id
-from gridv4_bt.live.own_orders import Order, OrderStatus
+from gridv4_bt.live.ids import Purpose, parse_id
+from gridv4_bt.live.own_orders import Order
 from gridv4_bt.live.reconciliation import Reconciler
 
 #: What a session may do about them at its start.
@@ -36,8 +35,7 @@ def open_strangers(
         for order_id, info in query(symbol).items():
             name = parse_id(order_id)
             if name is not None and name.bot not in names:
-                order = _order(OrderKey(symbol, name.side, name.purpose, name.ref), order_id, info)
-                found.append(Stranger(name.bot, order))
+                found.append(Stranger(name.bot, Order.at_exchange(symbol, name, order_id, info)))
     return found
 
 
@@ -83,25 +81,12 @@ def last_generation(executor: Executor, bots: set[str], symbols: Sequence[str], 
     return max((name.generation for name in names), default=0) + _FORGOTTEN_GENERATIONS
 
 
-def cancel_strangers(reconciler: Reconciler, strangers: Sequence[Stranger]) -> int:
-    """Cancel them and return how many; a stop of a leg that is held is taken over instead."""
+def cancel_strangers(reconciler: Reconciler, strangers: Sequence[Stranger]) -> None:
+    """Cancel them; a stop of a leg that is held is taken over instead."""
     executor = reconciler.executor
     held = {leg for leg, position in executor.all_positions().items() if position.qty > 0.0}
-    cancelled = 0
     for _, order in strangers:
-        leg: tuple[str, PositionSide] = (order.key.symbol, order.key.side)
-        if order.key.purpose is Purpose.STOP and leg in held:
+        if order.key.purpose is Purpose.STOP and (order.key.symbol, order.key.side) in held:
             reconciler.orders.add(order)
-            continue
-        executor.cancel(order)
-        cancelled += 1
-    return cancelled
-
-
-def _order(key: OrderKey, order_id: str, info: RawAnswer) -> Order:
-    is_stop = key.purpose is Purpose.STOP
-    closes_all = str(info.get("closePosition")).lower() == "true"
-    qty = float("inf") if is_stop and closes_all else float(info.get("origQty") or info.get("quantity") or 0.0)
-    price = float(info.get("triggerPrice" if is_stop else "price") or 0.0)
-    number = str(info.get("orderId") or info.get("algoId"))
-    return Order(order_id, key, qty, price, status=OrderStatus.OPEN, exchange_id=number)
+        else:
+            executor.cancel(order)

@@ -64,8 +64,8 @@ class Watch:
 
     def _tell_undecided(self, now: int) -> None:
         for symbol, last in self._decided.items():
-            due = max((now - _UNDECIDED_MS) // BAR_MS * BAR_MS, self._told.get(symbol, 0))
-            if due > last and due != self._told.get(symbol):
+            due = (now - _UNDECIDED_MS) // BAR_MS * BAR_MS
+            if due > max(last, self._told.get(symbol, 0)):
                 self._told[symbol] = due
                 text = f"nothing was decided at the bar that closed at {iso(due)}; stops and exits stay as they are"
                 self._log("alert", what="no_decision", symbol=symbol, bar=iso(due), last=iso(last), text=text)
