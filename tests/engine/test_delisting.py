@@ -56,6 +56,7 @@ def test_a_symbol_that_ended_is_settled_when_another_goes_on():
     assert [one.close_time for one in closed] == [START_MS + 3 * QUARTER] * 2
     assert [one.gross for one in closed] == pytest.approx([15.8, -12.1])
     assert strategy.wallets[5] - strategy.wallets[4] == pytest.approx(15.8 - 12.1 - 0.2178 - 0.1111)
+    assert (broker.account.maker_executions, broker.account.taker_executions) == (0, 5)  # three entries, two closings
     assert broker.getposition(strategy.datas[0]).size == 0.0 and broker.getposition(strategy.datas[1]).size == 1.0
     assert_conserved(broker.account, broker.getvalue([strategy.datas[1]]), broker.getvalue())
 
