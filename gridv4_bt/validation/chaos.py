@@ -292,6 +292,8 @@ def _live(url: str, folder: str) -> None:
             session.prepare()
             session.run()
         except (LiveError, Unreachable) as error:
+            if clock.ended and session.connection.gate.wait() > 0.0:  # the market is over in the middle of a ban
+                return
             (path / "error.txt").write_text(str(error), encoding="utf-8")
             sys.exit(_HALTED)
 

@@ -87,7 +87,8 @@ class Laws:
         self._moments: list[tuple[float, int]] = []  # wall clock in seconds and the exchange's time, where it changes
         self._before = 0  # time of the last request, ms
         self._unanswered_until = 0  # ms
-        self._told_until = 0  # end of the ban that the bot was told, ms
+        self._told_until = 0  # end of the ban that the process was told, ms
+        self._banned_until = 0  # that any process of the bot was told, ms
         self._bare: dict[tuple[str, PositionSide], int] = {}  # ms for which a leg has had no stop
         self._reported: set[Hashable] = set()
         self._refusals: list[_Refusal] = []
@@ -119,7 +120,7 @@ class Laws:
 
         In a ban it could do nothing about it.
         """
-        if exchange.now < self._told_until:
+        if exchange.now < self._banned_until:
             return
         entries = [order for order in exchange.order_records.open_orders() if not order.closes]
         if entries:
@@ -173,7 +174,7 @@ class Laws:
             self._break(Law.BAN, now, request, text)
         wait = 1000 * int(response.headers.get("Retry-After", 0))
         if response.share == 1.0 and response.status == 418:
-            self._told_until = max(self._told_until, now + wait)
+            self._told_until = self._banned_until = max(self._banned_until, now + wait)
         if not _is_answer(response):
             self._unanswered_until = max(self._unanswered_until, now + max(wait, OUTAGE_MS))
 

@@ -273,6 +273,15 @@ def test_an_end_in_a_ban_is_not_judged(bot):
     assert bot.broken() == {Law.END: 1}
 
 
+def test_nor_is_one_of_a_process_that_began_in_it(bot):
+    bot.hold()
+    bot.faults({"kind": "banned", "seconds": 60})
+    bot.get("time")
+    bot.laws.restarted()
+    bot.laws.ended(bot.exchange, 3)
+    assert bot.broken() == {}
+
+
 # --- refused closes
 
 
