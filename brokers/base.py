@@ -5,8 +5,8 @@ orders it wants; the broker changes only what differs. Fills come back in `Leg` 
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import backtrader as bt
 
@@ -15,6 +15,7 @@ from gridv4_bt.engine.book import Bar, Book, Leg
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.ladder import Blocked
 from gridv4_bt.engine.market import Market
+from gridv4_bt.engine.orders import OrderType, Refusal
 from gridv4_bt.engine.types import ClosedTrade, PositionSide
 
 
@@ -25,6 +26,22 @@ class SymbolState(Protocol):
     market: Market  #: filters and notional brackets in force
     funding_rate: float  #: of the latest settlement, NaN before the first
     settlements: int  #: number of funding settlements so far
+
+
+class OwnOrder(NamedTuple):
+    """An order of a strategy of the user's own at the exchange."""
+
+    symbol: str
+    side: PositionSide  #: the leg
+    is_buy: bool
+    type: OrderType
+    qty: float  #: base units
+    price: float  #: limit price, 0 for none
+    trigger: float  #: stop price, 0 for none
+    post_only: bool
+    owner: int  #: place of the strategy in its Cerebro
+    valid: float  #: Backtrader's date number after which it is cancelled, 0 for never
+    bar: int  #: open time of the bar at which it was ordered, ms
 
 
 class LiveBooks(Protocol):
@@ -39,11 +56,40 @@ class LiveBooks(Protocol):
     def settled(self, symbol: str, time: int, paid: float) -> None:
         """Record the funding, quote, that the books paid in a settlement."""
 
-    def take_in(self, account: Account, books: Sequence[Book], fresh: Sequence[Book], compare: bool) -> None:
-        """Book the executions up to the close of the new bars; if `compare`, then adopt the exchange's positions."""
+    def take_in(
+        self,
+        account: Account,
+        books: Sequence[Book],
+        fresh: Sequence[Book],
+        compare: bool,
+        tell: Callable[[str, Book], None],
+    ) -> None:
+        """Book the executions up to the close of the new bars; if `compare`, then adopt the exchange's positions.
+
+        ``tell(order_id, book)`` is called after each strategy's own order that was booked; its executions are the
+        account's.
+        """
 
     def carry_out(self, book: Book) -> None:
         """Place and cancel orders until the exchange has those wanted of a symbol."""
+
+    def place(self, order: OwnOrder, number: int, may_repeat: bool) -> tuple[str, Refusal | None]:
+        """Send a strategy's own order, and return its id and why it was refused, or None if it may be open.
+
+        Parameters
+        ----------
+        number : how many orders like this one the bar has had.
+        may_repeat : whether it may have been sent before; then the exchange is asked first.
+        """
+
+    def cancel(self, order_id: str) -> None:
+        """Cancel a strategy's own order; `is_over` tells whether it is."""
+
+    def is_over(self, order_id: str) -> bool:
+        """Return whether an order is not open any more and all that it has executed is booked."""
+
+    def own_orders(self) -> dict[str, OwnOrder]:
+        """Return the strategies' own orders that are not over, with what is left of them, by id."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the state of orders and trades that a restart needs, as JSON values."""

@@ -59,6 +59,7 @@ class HedgeBroker(BrokerSettings):
     """
 
     book_type = FeedBook
+    orders_type: type[StandardOrders] = StandardOrders
 
     def open_account(self) -> None:
         """Begin with an account of `cash` that holds nothing."""
@@ -69,7 +70,7 @@ class HedgeBroker(BrokerSettings):
         self._reporter = ExecutionReporter(self._notifications)
         self._schemes: dict[FeedBook, tuple[float, PerpetualCommInfo]] = {}  # with the lot that they were made for
         self._ladders: dict[FeedBook, LadderOrders] = {}  # of those whose owner wants to hear of each order
-        self._standard = StandardOrders(self)
+        self._standard = self.orders_type(self)
         self.targets = Targets(self)
         self._noted_singles = False
         self._venue = Venue(self.account, self._standard.singles, self.p.liquidation_fee, self._report)

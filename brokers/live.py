@@ -13,6 +13,7 @@ import backtrader as bt
 from brokers.base import Decisions, LiveBooks
 from brokers.feed_book import FeedBook
 from brokers.hedge import HedgeBroker
+from brokers.live_orders import LiveOrders
 from gridv4_bt.compat import epoch_ms
 from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.engine import margin
@@ -34,6 +35,7 @@ class Opening(NamedTuple):
     """What a broker begins with in a session."""
 
     cash: float  #: wallet of a new bot, quote
+    feeds: Sequence[bt.AbstractDataBase]  #: those that are traded
     markets: Mapping[str, Market]  #: filters and brackets by the exchange's symbol
     exchange: LiveBooks  #: books and places what happens at the exchange
     saved: dict[str, Any] | None  #: the result of `LiveHedgeBroker.to_json` in the previous session, None for a new bot
@@ -48,8 +50,8 @@ class BrokerSession(Protocol):
     def attend(self, strategy: Any) -> Decisions:
         """Return what decides when a strategy decides, and saves what it has decided."""
 
-    def bars_read(self) -> None:
-        """Note that the new bars of all symbols are booked."""
+    def bars_read(self, fresh: Sequence[FeedBook]) -> None:
+        """Note that the new bars of some symbols are booked."""
 
     def finish(self) -> None:
         """End in order."""
@@ -80,6 +82,8 @@ class LiveHedgeBroker(HedgeBroker):
 
     params = (("session", None),)
     book_type = LiveBook
+    orders_type = LiveOrders
+    _standard: LiveOrders
     cerebro: bt.Cerebro  #: set by Cerebro's `setbroker`
 
     def start(self) -> None:
@@ -89,36 +93,15 @@ class LiveHedgeBroker(HedgeBroker):
         opening = self._session.open(self, self.cerebro.datas)
         self.p.cash, self.p.markets = opening.cash, opening.markets
         super().start()
-        self._exchange = opening.exchange
+        self.exchange = opening.exchange
         self._saved = opening.saved
         self.is_reachable = True  #: whether the exchange has answered at this bar
         self.has_begun = False  #: whether the bot may have orders or positions at the exchange
         self.closed_before = 0  #: closings of earlier sessions that are not among `closed_trades`
         self._polled = 0  # exchange time of the last poll, ms
-
-    def buy(
-        self,
-        owner: bt.Strategy,
-        data: bt.AbstractDataBase,
-        size: float,
-        price: float | None = None,
-        plimit: float | None = None,
-        **kwargs: Any,
-    ) -> bt.Order:
-        """Refuse an order that is not the grid's, as `submit`."""
-        return self.submit(None)
-
-    sell = buy
-
-    def submit(self, order: bt.Order | None) -> bt.Order:
-        """Refuse an order that is not the grid's.
-
-        Raises
-        ------
-        ConfigError
-            Always.
-        """
-        raise ConfigError("the live broker carries out GridStrategyV4's orders only; use HedgeBroker for others")
+        self._begun_at: dict[str, int] = {}  # bar at which a symbol may trade first in this process, ms
+        for data in opening.feeds:
+            self._book(data)  # what the exchange has is read before the first order
 
     def stop(self) -> None:
         """End the session in order: entries are taken back, stops and exits stay."""
@@ -150,7 +133,7 @@ class LiveHedgeBroker(HedgeBroker):
         if fresh and self._saved is None:
             self._take_in(fresh)
         margin.revalue(self.account, self._all)
-        self._session.bars_read()
+        self._session.bars_read(fresh)
 
     def _next_bar(self, book: LiveBook) -> bool:
         """Read a symbol's new bar, if there is one, and log the funding paid at its open."""
@@ -160,7 +143,7 @@ class LiveHedgeBroker(HedgeBroker):
         if book.settlements > settlements and book.bar.time > book.booked:
             paid = self.account.funding - before
             if any(leg.tracker.ids for leg in book.legs):
-                self._exchange.log(
+                self.exchange.log(
                     "funding",
                     symbol=book.symbol,
                     time=book.bar.time,
@@ -169,7 +152,7 @@ class LiveHedgeBroker(HedgeBroker):
                     paid=paid,
                 )
             if self.has_begun:
-                self._exchange.settled(book.symbol, book.bar.time, paid)
+                self.exchange.settled(book.symbol, book.bar.time, paid)
         return True
 
     def _take_in(self, fresh: list[FeedBook]) -> None:
@@ -177,12 +160,21 @@ class LiveHedgeBroker(HedgeBroker):
         # After an outage the executions of all missed bars are read before the first of them is booked.
         if live or (self.has_begun and self._polled < fresh[0].bar.time + BAR_MS):
             self._poll()
-        self._exchange.take_in(self.account, self._all, fresh, compare=live and self.is_reachable)
+        if self._ladders:
+            for ladder in self._ladders.values():
+                ladder.tell_changes(self)
+        standing = self.has_begun and self.is_reachable
+        if standing:
+            self._standard.take_over()
+        self.exchange.take_in(self.account, self._all, fresh, live and self.is_reachable, self._standard.booked)
         for book in fresh:
             self._report(book)
+        if standing:
+            self._standard.settle()
+            self._standard.expire()
 
     def _poll(self) -> None:
-        polled = self._exchange.poll([book.symbol for book in self._all])
+        polled = self.exchange.poll([book.symbol for book in self._all])
         self.is_reachable = polled is not None
         if polled is not None:
             self.has_begun = True
@@ -194,13 +186,31 @@ class LiveHedgeBroker(HedgeBroker):
         """Return whether the latest bar is current and the exchange's side of it is known."""
         return data.is_current and self.is_reachable and self._saved is None
 
+    def why_not(self, book: FeedBook) -> str:
+        """Return why no order may be sent at the bar of a book now, "" if one may."""
+        data = cast(LiveData, book.data)
+        if not data.is_current:
+            return "the bar is history, or another has closed since; order at the newest bar"
+        if not self.has_begun or not self.may_decide(data):
+            return "the exchange did not answer at this bar"
+        self._begun_at.setdefault(book.symbol, book.bar.time)
+        return ""
+
+    def may_repeat(self, book: FeedBook) -> bool:
+        """Return whether a process before may have decided the bar of a book already."""
+        return self._begun_at.get(book.symbol, book.bar.time) >= book.bar.time
+
+    def feed_of(self, symbol: str) -> bt.AbstractDataBase:
+        """Return the feed of a symbol."""
+        return next(book.data for book in self._all if book.symbol == symbol)
+
     def bar_time(self, data: bt.AbstractDataBase) -> int:
         """Return the open time of a symbol's bar, ms."""
         return self._book(data).bar.time
 
     def carry_out(self, data: bt.AbstractDataBase) -> None:
         """Place and cancel what differs between the exchange and a symbol's books."""
-        self._exchange.carry_out(self._book(data))
+        self.exchange.carry_out(self._book(data))
 
     def to_json(self, seen: int) -> dict[str, Any]:
         """Return books and orders as a JSON object.
@@ -217,7 +227,7 @@ class LiveHedgeBroker(HedgeBroker):
             },
             "account": self.account.totals(),
             "books": {book.symbol: _book_state(book) for book in self._all},
-            "desk": self._exchange.to_json(),
+            "desk": self.exchange.to_json(),
         }
 
     # --- restoring a saved state

@@ -75,14 +75,21 @@ class StandardOrders:
         order.submit(self._broker)
         self._broker.notify(order)
         terms = read_terms(order.isbuy(), order.info)
-        refusal = terms if isinstance(terms, Refusal) else self._unsupported(order)
-        if refusal is None and isinstance(terms, Terms):
+        if isinstance(terms, Refusal):
+            self.reject(order, terms)
+            return
+        refusal = self._unsupported(order)
+        if refusal is None:
             single = _single(order, book.symbol, terms)
             order.info["positionSide"] = leg_of(single, book).side.name
             refusal = self._refusal(single, book, terms)
         if refusal is not None:
             self.reject(order, refusal)
-            return
+        else:
+            self.accept(order, single, book, terms.post_only)
+
+    def accept(self, order: bt.Order, single: SingleOrder, book: FeedBook, post_only: bool) -> None:
+        """Take an order that passes the exchange's rules; `single` is the engine's order of it."""
         order.accept(self._broker)
         self._broker.notify(order)
         self.alive.append(single)
@@ -149,8 +156,12 @@ class StandardOrders:
                 order.completed()
             self._broker.notify(order)
         executions.clear()
-        if order.alive() and single not in self.alive:  # what a reduce-only order could not close
+        if self._closed_by_itself(order, single):
             self.cancelled(single)
+
+    def _closed_by_itself(self, order: bt.Order, single: SingleOrder) -> bool:
+        """Return whether an order is over with a rest that it could not close, as a reduce-only one may have."""
+        return order.alive() and single not in self.alive
 
     def refused(self, single: SingleOrder, refusal: Refusal) -> None:
         """Reject an open order that cannot be executed."""

@@ -296,6 +296,7 @@ class LiveFeed(bt.feed.DataBase):
     def __init__(self) -> None:
         super().__init__()
         self.warm_up_bars = 1  #: bars a fresh session begins with; set it before the run
+        self.goes_on_at: float = math.inf  #: open time (ms) of the bar that the session before has booked last
         self.is_current = False  #: the bar delivered last is the last one the exchange has closed
 
     def islive(self) -> bool:
@@ -385,7 +386,7 @@ class LiveFeed(bt.feed.DataBase):
     def _load_history(self) -> None:
         source = self.p.source
         end = source.last_close()
-        first = self.p.since or end - self.warm_up_bars * self.bar_ms
+        first = min(self.p.since or end - self.warm_up_bars * self.bar_ms, self.goes_on_at)
         known = {candle.time: candle for candle in self.p.known if first <= candle.time < end}
         times = np.array(sorted(known), dtype=np.int64)
         self._history = deque()

@@ -117,6 +117,17 @@ def test_the_python_of_the_page_for_backtrader_runs(folder, monkeypatch):
     assert {trade.side.name for trade in names["cerebro"].broker.account.closed} == {"LONG"}
 
 
+def test_the_python_of_the_page_on_live_trading_trades(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    market = sample_market(days=12)
+    feeds = make_feeds([SymbolData("BTCUSDT", market.candles, market.funding)])
+    [block] = blocks(ROOT / "docs" / "live.md", "python")
+    names: dict[str, object] = {}
+    with ServerThread(open_api(feeds, load_config(BUSY_FILE), start_ms=int(feeds[0].candles.time[-60]))) as server:
+        exec(compile(block.replace("http://127.0.0.1:8899", server.url), "live.md", "exec"), names)
+    assert names["cerebro"].broker.account.closed
+
+
 def test_the_python_runs_in_the_order_of_the_page(folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("MPLBACKEND", "Agg")

@@ -83,6 +83,10 @@ def read_session(folder: Path) -> SessionRecord:
     starts = [event.fields for event in events if event.kind == "session" and "wallet" in event.fields]
     if not starts:
         raise DataError(f"{folder / 'orders.jsonl'}: damaged: it does not begin with the start of a session")
+    if not all(start.get("grid", True) for start in starts):
+        raise DataError(
+            f"{folder}: strategies of your own have traded there; only a grid's session has a backtest here"
+        )
     symbols = tuple(dict.fromkeys(symbol for start in starts for symbol in start["symbols"]))
     end = int(table.index[-1])
     data = tuple(_data(folder, symbol, end) for symbol in symbols)

@@ -5,14 +5,14 @@ same executions give the same fills, ids and wallet, so a live session can be co
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.engine.book import Book, Leg
 from gridv4_bt.engine.labels import TradeLabel
-from gridv4_bt.engine.orders import stoppable
+from gridv4_bt.engine.orders import OrderType, stoppable
 from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.ids import OrderKey, Purpose
@@ -55,13 +55,24 @@ class OwnPart(Part):
     order: Order = field(kw_only=True)
 
 
+#: ``tell(order_id, book)`` hears of each strategy's own order that was booked; its executions are the account's.
+Tell = Callable[[str, Book], None]
+
+
+def _tell_nobody(order_id: str, book: Book) -> None:
+    """Leave the executions to whoever reports those of the book."""
+
+
 class BarBooking:
     """Books the executions of one symbol's bar, one phase after another."""
 
-    def __init__(self, book: Book, orders: OrderRegistry, executions: Sequence[Execution]) -> None:
+    def __init__(
+        self, book: Book, orders: OrderRegistry, executions: Sequence[Execution], tell: Tell = _tell_nobody
+    ) -> None:
         self._book = book
         self._account = book.account
         self._orders = orders
+        self._tell = tell
         self.notices: list[str] = []  #: messages for a person
         self.is_forced = False  #: whether the exchange has closed something by force
         own: dict[str, OwnPart] = {}
@@ -76,8 +87,10 @@ class BarBooking:
                 part = own.setdefault(order.id, OwnPart(execution, order=order))
             part.add(execution)
         self._parts: dict[Purpose, list[OwnPart]] = defaultdict(list)
-        for own_part in sorted(own.values(), key=_rank):
+        grids = [part for part in own.values() if part.order.single is None]
+        for own_part in sorted(grids, key=_rank):
             self._parts[own_part.order.key.purpose].append(own_part)
+        self._singles = sorted((part for part in own.values() if part.order.single is not None), key=_single_rank)
         self._foreign = sorted(foreign.values(), key=lambda part: (-int(part.first.side), part.first.trade_id))
 
     def closes(self) -> None:
@@ -87,6 +100,7 @@ class BarBooking:
             label = TradeLabel(part.order.label)
             left = self._close_fill(leg, part.order.key.ref, part.qty, part, label)
             self._close_oldest(leg, left, part, label)
+        self._book_singles(OrderType.MARKET)
 
     def entries(self) -> None:
         """Book phase 3: every executed entry opens a fill."""
@@ -100,6 +114,7 @@ class BarBooking:
                 if order.status is OrderStatus.DONE or leg.qtys[i] <= LOT_NOISE * order.qty:
                     leg.prices[i] = 0.0
                 leg.entries_changed()
+        self._book_singles(OrderType.LIMIT, OrderType.STOP, opens=True)
 
     def stops(self) -> None:
         """Book phase 4: a stop closes what its leg held when it was triggered."""
@@ -117,18 +132,38 @@ class BarBooking:
                 self._close_fill(leg, fill_id, qty, part, TradeLabel.STOP2)
             self._close_oldest(leg, left if left > LOT_NOISE * part.qty else 0.0, part, TradeLabel.STOP2)
             leg.stop = None
+        self._book_singles(OrderType.STOP_MARKET)
 
     def exits(self) -> None:
-        """Book phase 5: take profits, then the executions of foreign orders."""
+        """Book phase 5: take profits, other limit orders, then the executions of foreign orders."""
         for part in self._parts[Purpose.EXIT]:
             leg = self._book.leg(part.order.key.side)
             left = self._close_fill(leg, part.order.key.ref, part.qty, part, TradeLabel.GRID)
             self._close_oldest(leg, left, part, TradeLabel.GRID)
+        self._book_singles(OrderType.STOP, OrderType.LIMIT)
         for foreign in self._foreign:
             self._book_foreign(foreign)
         self._book.orders_changed()
 
     # ---
+
+    def _book_singles(self, *types: OrderType, opens: bool | None = None) -> None:
+        """Book the strategy's own orders of some types, all or only those that open, and tell of each."""
+        for part in list(self._singles):
+            order = part.order
+            kind = order.single and order.single.type
+            if kind not in types or opens not in (None, order.key.purpose.opens):
+                continue
+            self._singles.remove(part)
+            others = self._account.executions[:]
+            self._account.executions.clear()
+            leg = self._book.leg(order.key.side)
+            if order.key.purpose.opens:
+                self._open(leg, part, 0.0)
+            else:
+                self._close_oldest(leg, part.qty, part, TradeLabel.MANUAL)
+            self._tell(order.id, self._book)
+            self._account.executions[:0] = others
 
     def _leaving_by_exit(self) -> Mapping[int, float]:
         leaving: dict[int, float] = defaultdict(float)
@@ -232,3 +267,15 @@ def _rank(part: OwnPart) -> tuple[int, int, int]:
     side, purpose, ref = part.order.key[1:]
     generation = part.order.generation
     return (-int(side), generation, ref) if purpose is Purpose.CLOSE else (-int(side), ref, generation)
+
+
+def _single_rank(part: OwnPart) -> tuple[int, float, int]:
+    """Return the rank of a strategy's own order among those of its phase.
+
+    At market as they were placed; others LONG first, those that open nearest to the market first.
+    """
+    order, placed = part.order, int(part.order.exchange_id or 0)
+    if order.single is not None and order.single.type is OrderType.MARKET:
+        return 0, 0.0, placed
+    nearest = (-order.price if order.is_buy else order.price) if order.key.purpose.opens else 0.0
+    return -int(order.key.side), nearest, placed

@@ -6,14 +6,18 @@ The exchange is the truth: a position that the books do not know is adopted, one
 from collections.abc import Sequence
 from typing import Any
 
+from brokers.base import OwnOrder
 from brokers.feed_book import FeedBook
 from gridv4_bt.core.time import BAR_MS, HOUR_MS
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.labels import TradeLabel
+from gridv4_bt.engine.orders import Refusal
 from gridv4_bt.engine.types import PositionSide
-from gridv4_bt.live.booking import BarBooking, book_bars, forget_gone_entries
+from gridv4_bt.live.booking import BarBooking, Tell, book_bars, forget_gone_entries
 from gridv4_bt.live.connection import Refused, Unreachable
-from gridv4_bt.live.own_orders import Execution
+from gridv4_bt.live.ids import OrderKey, Purpose, content_ref
+from gridv4_bt.live.order_diff import Unbooked
+from gridv4_bt.live.own_orders import Execution, Order, SingleTerms
 from gridv4_bt.live.reconciliation import Mismatch, Reconciler
 
 #: Difference from the exchange's wallet that rounding explains, quote.
@@ -47,7 +51,9 @@ class Bookkeeper:
         """Add a funding settlement and what the books have paid, to compare it with the exchange's income."""
         self._reconciler.funding.settled(symbol, time, paid)
 
-    def take_in(self, account: Account, books: Sequence[FeedBook], fresh: Sequence[FeedBook], compare: bool) -> None:
+    def take_in(
+        self, account: Account, books: Sequence[FeedBook], fresh: Sequence[FeedBook], compare: bool, tell: Tell
+    ) -> None:
         """Book the executions until the close of the new bars.
 
         Parameters
@@ -55,12 +61,13 @@ class Bookkeeper:
         books : of all symbols.
         fresh : those with a new bar.
         compare : whether legs and wallet are then compared with the exchange's.
+        tell : hears of each strategy's own order that was booked.
         """
         reconciler, bookings = self._reconciler, []
         self._corrected = False
         for book in fresh:
             executions = reconciler.pop_executions(book.symbol, book.bar.time + BAR_MS)
-            bookings.append(BarBooking(book, reconciler.orders, executions))
+            bookings.append(BarBooking(book, reconciler.orders, executions, tell))
         book_bars(bookings)
         if any(booking.is_forced for booking in bookings):
             forget_gone_entries(books, reconciler.orders)
@@ -82,6 +89,48 @@ class Bookkeeper:
             self._reconciler.carry_out(book)
         except (Unreachable, Refused) as failure:
             self.log("alert", what="not_carried_out", symbol=book.symbol, text=str(failure))
+
+    # --- the orders of a strategy of the user's own
+
+    def place(self, order: OwnOrder, number: int, may_repeat: bool) -> tuple[str, Refusal | None]:
+        """Send an order, and return its id and why it was refused, or None if it may be open; see `LiveBooks`."""
+        opens = order.is_buy == (order.side is PositionSide.LONG)
+        terms = SingleTerms(order.type, order.trigger, order.post_only, order.owner, order.valid)
+        ref = content_ref(str(order.type), *terms[1:], order.qty, order.price, number)
+        key = OrderKey(order.symbol, order.side, Purpose.OPEN if opens else Purpose.REDUCE, ref)
+        sync = self._reconciler.order_sync
+        new = sync.new_single(key, order.qty, order.price, terms, order.bar // BAR_MS)
+        try:
+            failure = sync.place_single(new, may_repeat)
+        except Unreachable as unreachable:
+            return new.id, Refusal(-1, "Not sent:", f" {unreachable}")
+        return new.id, None if failure is None else Refusal(failure.code or -1, failure.text)
+
+    def cancel(self, order_id: str) -> None:
+        """Cancel an order; one whose status stays unknown is asked for at the next candle."""
+        order = self._reconciler.orders.get(order_id)
+        if order is not None:
+            self._reconciler.order_sync.cancel([order])
+
+    def is_over(self, order_id: str) -> bool:
+        """Return whether an order is not open any more and all that it has executed is booked."""
+        order = self._reconciler.orders.get(order_id)
+        return order is None or (order.is_settled and not self._unbooked_of(order))
+
+    def own_orders(self) -> dict[str, OwnOrder]:
+        """Return the strategies' own orders that are not over, with what is left of them, by id."""
+        return {
+            order.id: OwnOrder(
+                order.key.symbol, order.key.side, order.is_buy, order.single.type,
+                order.remaining + self._unbooked_of(order), order.price, order.single.trigger,
+                order.single.post_only, order.single.owner, order.single.valid, order.generation * BAR_MS,
+            )
+            for order in self._reconciler.orders
+            if order.single is not None and not self.is_over(order.id)
+        }  # fmt: skip
+
+    def _unbooked_of(self, order: Order) -> float:
+        return Unbooked(self._reconciler.unbooked, order.key.symbol).of_order(order)
 
     def to_json(self) -> dict[str, Any]:
         """Return the state of orders and trades as a JSON object."""

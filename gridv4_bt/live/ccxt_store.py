@@ -261,6 +261,7 @@ class CCXTStore:
         broker_mapping: Mapping[str, Any] | None = None,
         dead_man: int = DEFAULT_S,
         foreign_orders: str = REFUSE,
+        bare_stop: float = SessionPlan.bare_stop,
         notify: Callable[[str, str], None] | None = None,
         session: LiveSession | None = None,
         debug: bool = False,
@@ -278,6 +279,7 @@ class CCXTStore:
         broker_mapping : as ccxtbt's; orders are those of Binance's futures, whatever it says.
         dead_man : seconds without a sign of life until the exchange cancels entries and exits; 0: never.
         foreign_orders : what to do about open orders of other bots of this product: refuse, adopt or cancel.
+        bare_stop : distance from the price of the stop that a leg gets to which its strategy has given none, fraction.
         notify : called with title and text of each alert; default: the addresses of GRIDV4_NOTIFY, and the log.
         session : one that is prepared, and ended by its owner.
         debug : for compatibility; the session's events are in its state directory.
@@ -298,13 +300,17 @@ class CCXTStore:
             raise ConfigError(f"bot: {bot!r}: 1 to 6 of a-z and 0-9, for client order ids")
         if dead_man and not 15 <= dead_man <= 3600:
             raise ConfigError(f"dead_man: {dead_man}: 15 to 3600 seconds, or 0 for none")
+        if not 0.0 < bare_stop < 1.0:
+            raise ConfigError(f"bare_stop: {bare_stop}: more than 0 and less than 1, a fraction of the price")
         if session is not None:
             return LiveHedgeBroker(session=lambda cerebro: session, **params)
         exchange = make_config(params)
 
         def begin(cerebro: bt.Cerebro) -> LiveSession:
-            config, symbols = _trades(cerebro, {name: getattr(exchange, name) for name in allowed})
-            plan = SessionPlan(symbols, config, Path(state_dir), bot=bot, foreign_orders=foreign_orders)
+            config, symbols, grid = _trades(cerebro, {name: getattr(exchange, name) for name in allowed})
+            plan = SessionPlan(
+                symbols, config, Path(state_dir), bot=bot, foreign_orders=foreign_orders, bare_stop=bare_stop, grid=grid
+            )
             return self._begin(plan, dead_man, notify)
 
         return LiveHedgeBroker(session=begin, **params)
@@ -445,21 +451,25 @@ def _new_client(name: str, config: Mapping[str, Any]) -> ccxt.Exchange:
     return getattr(ccxt, name)(settings)
 
 
-def _trades(cerebro: bt.Cerebro, exchange: Mapping[str, Any]) -> tuple[GridConfig, list[str]]:
-    """Return the config of a Cerebro's grid strategies, and the symbols they trade.
+def _trades(cerebro: bt.Cerebro, exchange: Mapping[str, Any]) -> tuple[GridConfig, list[str], bool]:
+    """Return the config of a Cerebro's grid strategies, the symbols that are traded, and whether there is a grid.
+
+    Strategies of other kinds may trade every live feed.
 
     Raises
     ------
     ConfigError
-        There is no feed of ours, or the strategies differ in their parameters.
+        There is no feed of ours, the strategies differ in their parameters, or the candles are of another length.
     """
     feeds = [data for data in cerebro.datas if isinstance(data, LiveFeed)]
     if not feeds:
         raise ConfigError("the broker has no live feed: cerebro.adddata(store.getdata(...)) before the run")
     configs: list[GridConfig] = []
     symbols: list[str] = []
+    has_others = False
     for kind, _, given in (one for group in cerebro.strats for one in group):
         if not issubclass(kind, GridStrategyV4):
+            has_others = True
             continue
         defaults = dict(kind.params._getitems())
         values = {name: given.get(name, defaults[name]) for name, _ in backtrader_params()}
@@ -467,12 +477,16 @@ def _trades(cerebro: bt.Cerebro, exchange: Mapping[str, Any]) -> tuple[GridConfi
         symbols.append(given.get("symbol") or feeds[0]._name)
     if any(config != configs[0] for config in configs):
         raise ConfigError("the grid strategies of one session have the same parameters; give them the same")
-    lengths = {feed.bar_ms for feed in feeds if feed._name in symbols}
-    if lengths - {BAR_MS}:
-        raise ConfigError("GridStrategyV4 trades candles of 15 minutes: timeframe=bt.TimeFrame.Minutes, compression=15")
-    if not configs:
-        raise ConfigError("a live session trades GridStrategyV4: cerebro.addstrategy(GridStrategyV4, ...)")
-    return configs[0], symbols
+    if has_others:
+        symbols += [feed._name for feed in feeds if not feed.p.historical and feed._name not in symbols]
+    if not symbols:
+        raise ConfigError("no strategy and no live feed: cerebro.addstrategy(...), and a feed that is not historical")
+    if {feed.bar_ms for feed in feeds if feed._name in symbols} - {BAR_MS}:
+        raise ConfigError(
+            "live trading goes by candles of 15 minutes: timeframe=bt.TimeFrame.Minutes, compression=15; "
+            "cerebro.resampledata(data, ...) makes longer ones of them for signals"
+        )
+    return configs[0] if configs else make_config(exchange), symbols, bool(configs)
 
 
 def _check_mapping(mapping: Mapping[str, Any]) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 
 from gridv4_bt.core.time import HOUR_MS
 from gridv4_bt.engine.market import Market
+from gridv4_bt.engine.orders import OrderType
 from gridv4_bt.errors import ConfigError, LiveError
 from gridv4_bt.live.account_queries import AccountQueries, RawAnswer
 from gridv4_bt.live.connection import LONGEST_WAIT, RECV_WINDOW_MS, Connection, Refused, Unreachable, first_field
 from gridv4_bt.live.failures import Failure, Reaction, classify_refusal
 from gridv4_bt.live.ids import Purpose
-from gridv4_bt.live.own_orders import Order, OrderStatus
+from gridv4_bt.live.own_orders import Order, OrderStatus, SingleTerms
 from gridv4_bt.live.quantise import price_text, quantity_text
 
 #: The exchange refuses a request this long after its timestamp, ms: an order it does not know by then never existed.
@@ -167,13 +168,29 @@ class Executor(AccountQueries):
         for pause in _QUERY_PAUSES:
             clock.sleep(pause)
             try:
-                self._take(order, self.connection.call_once(lambda: self._query(order)))
+                self.take(order, self.connection.call_once(lambda: self._query(order)))
                 return True
             except Refused as refused:
                 absent = refused.failure.reaction is Reaction.GONE
             if absent and clock.now() - order.sent > SURELY_LATE_MS:
                 return self._is_listed(order)
         return None
+
+    def find_sent(self, order: Order) -> bool:
+        """Query an order that may have been sent before; update it and return True if it exists.
+
+        Raises
+        ------
+        Unreachable
+            No answer.
+        """
+        try:
+            self.take(order, self.connection.call(lambda: self._query(order)))
+        except Refused as refused:
+            if refused.failure.reaction is not Reaction.GONE:
+                raise Unreachable(refused.failure.text) from refused
+            return False
+        return True
 
     def refresh(self, order: Order) -> None:
         """Query an order and update it.
@@ -187,10 +204,9 @@ class Executor(AccountQueries):
             No answer.
         """
         try:
-            self._take(order, self.connection.call(lambda: self._query(order)))
-            if order.triggered_id is not None and order.status is OrderStatus.DONE:
-                info = self.order_info(order.key.symbol, order.triggered_id)
-                order.executed = order.filled if info is None else _executed(info)
+            self.take(order, self.connection.call(lambda: self._query(order)))
+            if order.triggered_id is not None and order.status is not OrderStatus.OPEN:
+                self._take_triggered(order, self.order_info(order.key.symbol, order.triggered_id))
             return
         except Refused as refused:
             if refused.failure.reaction is not Reaction.GONE:
@@ -204,9 +220,7 @@ class Executor(AccountQueries):
 
     def cancel_all(self, orders: Sequence[Order]) -> None:
         """Cancel orders of one symbol, in batches; each ends as after `cancel`."""
-        together = [
-            order for order in orders if order.key.purpose is not Purpose.STOP and order.exchange_id is not None
-        ]
+        together = [order for order in orders if not order.is_conditional and order.exchange_id is not None]
         if len(together) == 1:
             together.clear()
         unreachable: list[str] = []
@@ -225,7 +239,7 @@ class Executor(AccountQueries):
         """
         try:
             answer = self.connection.call(lambda: self._cancel_request(order), trades=True)
-            if order.key.purpose is Purpose.STOP:
+            if order.is_conditional and order.triggered_id is None:
                 order.status, order.executed = OrderStatus.DONE, order.filled
             else:
                 self._take_cancelled(order, answer["info"])
@@ -234,12 +248,17 @@ class Executor(AccountQueries):
             reaction = refused.failure.reaction
         except Unreachable:
             reaction = Reaction.UNKNOWN
+        was_waiting = order.triggered_id is None
         try:
             self.refresh(order)
         except Unreachable:
             order.status = OrderStatus.UNKNOWN
             return
-        if order.status is OrderStatus.OPEN and reaction is not Reaction.UNKNOWN:
+        if order.status is not OrderStatus.OPEN or reaction is Reaction.UNKNOWN:
+            return
+        if was_waiting and order.triggered_id is not None:  # it has become a limit order meanwhile
+            self.cancel(order)
+        else:
             self.connection.log("cancel_refused", id=order.id)
 
     def countdown_cancel_all(self, symbol: str, seconds: int) -> None:
@@ -255,15 +274,14 @@ class Executor(AccountQueries):
         A single answer that does not find an order must not make it be sent twice. None: no answer.
         """
         symbol, since = order.key.symbol, order.sent - SURELY_LATE_MS
-        is_stop = order.key.purpose is Purpose.STOP
         try:
-            rows = self.conditional_orders(symbol) if is_stop else self.all_orders(symbol, since)
+            rows = self.conditional_orders(symbol) if order.is_conditional else self.all_orders(symbol, since)
         except (Refused, Unreachable):
             return None
-        name = "clientAlgoId" if is_stop else "clientOrderId"
+        name = "clientAlgoId" if order.is_conditional else "clientOrderId"
         info = next((row for row in rows if row.get(name) == order.id), None)
         if info is not None:
-            self._take(order, info)
+            self.take(order, info)
         return info is not None
 
     def _send(self, order: Order) -> Failure | None:
@@ -276,7 +294,7 @@ class Executor(AccountQueries):
             return refused.failure
         if answer.get("id") is None:
             return Failure(Reaction.UNKNOWN, None, "the answer has no order id")
-        self._take(order, answer["info"])
+        self.take(order, answer["info"])
         return None
 
     def _may_send_again(self, order: Order, failure: Failure, attempt: int, corrected: set[Reaction]) -> bool:
@@ -329,6 +347,8 @@ class Executor(AccountQueries):
 
     def _request(self, order: Order) -> tuple[str, str, str, str | None, str | None, dict[str, Any]]:
         """Return symbol, type, side, amount, price and params of ccxt's `create_order`."""
+        if order.single is not None:
+            return self._single_request(order, order.single)
         market = self.markets[order.key.symbol]
         params: dict[str, Any] = {"positionSide": order.key.side.name, "newClientOrderId": order.id}
         side = "buy" if order.is_buy else "sell"
@@ -350,6 +370,23 @@ class Executor(AccountQueries):
             return name, "market", side, quantity, None, params
         params["timeInForce"] = "IOC" if order.key.purpose is Purpose.CLOSE else "GTX"
         return name, "limit", side, quantity, price_text(order.price, market.tick, order.is_buy), params
+
+    def _single_request(
+        self, order: Order, terms: SingleTerms
+    ) -> tuple[str, str, str, str | None, str | None, dict[str, Any]]:
+        market = self.markets[order.key.symbol]
+        params: dict[str, Any] = {"positionSide": order.key.side.name}
+        if order.is_conditional:
+            trigger = price_text(terms.trigger, market.tick, not order.is_buy)
+            params |= {"clientAlgoId": order.id, "triggerPrice": trigger, "workingType": "CONTRACT_PRICE"}
+        else:
+            params["newClientOrderId"] = order.id
+        kind, price = "market", None
+        if terms.type in (OrderType.LIMIT, OrderType.STOP):
+            kind, price = "limit", price_text(order.price, market.tick, order.is_buy)
+            params["timeInForce"] = "GTX" if terms.post_only else "GTC"
+        side, quantity = "buy" if order.is_buy else "sell", quantity_text(order.qty, market.step)
+        return self.unified_symbol(order.key.symbol), kind, side, quantity, price, params
 
     def _create(self, order: Order) -> dict[str, Any]:
         answer: dict[str, Any] = self._client.create_order(*self._request(order))
@@ -379,7 +416,7 @@ class Executor(AccountQueries):
         for index, order in enumerate(orders):
             answer = answers[index] if is_whole and isinstance(answers[index], dict) else {}
             if answer.get("clientOrderId") == order.id and answer.get("orderId"):
-                self._take(order, answer)
+                self.take(order, answer)
                 continue
             failure = classify_refusal(answer) if "code" in answer else None
             if was_sent and (failure is None or failure.reaction is Reaction.UNKNOWN):
@@ -396,15 +433,19 @@ class Executor(AccountQueries):
                 yield order, failure
 
     def _query(self, order: Order) -> RawAnswer:
-        is_stop = order.key.purpose is Purpose.STOP
-        params = {"trigger": True, "clientAlgoId": order.id} if is_stop else {"origClientOrderId": order.id}
+        params: dict[str, Any] = {"trigger": True, "clientAlgoId": order.id}
+        if not order.is_conditional:
+            params = {"origClientOrderId": order.id}
         answer: RawAnswer = self._client.fetch_order(None, self.unified_symbol(order.key.symbol), params)["info"]
         return answer
 
     def _cancel_request(self, order: Order) -> dict[str, Any]:
-        is_stop = order.key.purpose is Purpose.STOP
-        params = {"trigger": True, "clientAlgoId": order.id} if is_stop else {"clientOrderId": order.id}
-        answer: dict[str, Any] = self._client.cancel_order(None, self.unified_symbol(order.key.symbol), params)
+        number: str | None = None
+        params: dict[str, Any] = {"clientOrderId": order.id}
+        if order.is_conditional:
+            number = order.triggered_id
+            params = {} if number is not None else {"trigger": True, "clientAlgoId": order.id}
+        answer: dict[str, Any] = self._client.cancel_order(number, self.unified_symbol(order.key.symbol), params)
         return answer
 
     def _cancel_batch(self, orders: Sequence[Order]) -> bool:
@@ -425,29 +466,43 @@ class Executor(AccountQueries):
         return True
 
     def _take_cancelled(self, order: Order, info: RawAnswer) -> None:
-        self._take(order, info)
+        self.take(order, info)
         order.status = OrderStatus.DONE  # the answer may show the order as it was before
 
-    def _take(self, order: Order, info: RawAnswer) -> None:
+    def take(self, order: Order, info: RawAnswer) -> None:
         """Update an order by the exchange's answer about it."""
-        if order.key.purpose is Purpose.STOP:
+        if order.is_conditional and "orderId" not in info:
             order.exchange_id = str(first_field(info, "algoId") or order.exchange_id)
             actual = first_field(info, "actualOrderId")
             if actual and str(actual) != "0":
                 order.triggered_id = str(actual)
             order.status = OrderStatus.OPEN if info.get("algoStatus", "NEW") == "NEW" else OrderStatus.DONE
             order.executed = None if order.status is OrderStatus.OPEN else order.filled
+            if order.triggered_id is not None and order.single is not None:
+                order.status = OrderStatus.UNKNOWN  # until the order that it has become is asked for
             return
-        order.exchange_id = str(info["orderId"])
-        is_open = info["status"] in ("NEW", "PARTIALLY_FILLED")
-        order.status = OrderStatus.OPEN if is_open else OrderStatus.DONE
+        if order.is_conditional:
+            order.triggered_id = str(info["orderId"])
+        else:
+            order.exchange_id = str(info["orderId"])
+        order.status = OrderStatus.OPEN if _is_open(info) else OrderStatus.DONE
         order.executed = max(_executed(info), order.executed or 0.0)  # an answer may be older than one before
+
+    def _take_triggered(self, order: Order, info: RawAnswer | None) -> None:
+        """Update a triggered order by the one that it has become; None: the exchange has forgotten that."""
+        order.executed = order.filled if info is None else _executed(info)
+        rests = info is not None and _is_open(info) and order.single is not None  # a limit order
+        order.status = OrderStatus.OPEN if rests else OrderStatus.DONE
 
 
 def _never_sent(order: Order) -> Order:
     """Return an order that the exchange has not taken, as done without an execution."""
     order.status, order.executed = OrderStatus.DONE, 0.0
     return order
+
+
+def _is_open(info: RawAnswer) -> bool:
+    return info["status"] in ("NEW", "PARTIALLY_FILLED")
 
 
 def _executed(info: RawAnswer) -> float:

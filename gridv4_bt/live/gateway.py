@@ -41,9 +41,12 @@ class SessionPlan:
     symbols: Sequence[str]  #: the exchange's names
     config: GridConfig
     folder: Path  #: state directory
+    grid: bool = True  #: a grid trades there; else only strategies of the user's own
     once: bool = False  #: stop after one decision and leave all orders open
     foreign_orders: str = REFUSE  #: what to do about open orders of other bots of this product at the start
     limits: Limits = field(default_factory=Limits)
+    #: Distance from the price of the stop that a leg gets to which neither strategy nor ATR give one, fraction.
+    bare_stop: float = 0.05
     bot: str = ""  #: name of a new bot in client order ids, 1 to 6 of a-z and 0-9; empty: one at random
 
 

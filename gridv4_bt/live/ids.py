@@ -13,7 +13,7 @@ from gridv4_bt.engine.types import PositionSide
 
 #: What Binance accepts as newClientOrderId and clientAlgoId; ccxt does not check it.
 ACCEPTED = re.compile(r"[.A-Z:/a-z0-9_-]{1,36}")
-_OURS = re.compile(r"([a-z0-9]{1,6})\.([A-Z0-9]{1,12})\.([EXSC])([LS])([a-z0-9]{1,6})\.([a-z0-9]{1,6})")
+_OURS = re.compile(r"([a-z0-9]{1,6})\.([A-Z0-9]{1,12})\.([EXSCOR])([LS])([a-z0-9]{1,6})\.([a-z0-9]{1,6})")
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _LARGEST = 36**6 - 1
 
@@ -25,6 +25,13 @@ class Purpose(StrEnum):
     EXIT = "X"  #: rests at the take-profit price of one fill
     STOP = "S"  #: closes the whole leg
     CLOSE = "C"  #: closes a fill, or a part of it, at market
+    OPEN = "O"  #: an order of a strategy of the user's own that adds to the leg
+    REDUCE = "R"  #: one that closes the leg, or a part of it
+
+    @property
+    def opens(self) -> bool:
+        """Return whether such an order adds to its leg."""
+        return self in (Purpose.ENTRY, Purpose.OPEN)
 
 
 class OrderKey(NamedTuple):
@@ -33,7 +40,9 @@ class OrderKey(NamedTuple):
     symbol: str  #: the exchange's name
     side: PositionSide
     purpose: Purpose
-    ref: int  #: of an entry its grid level from 1, of an exit or close its fill id; 0 for the stop of the leg
+    #: Of an entry its grid level from 1, of an exit or close its fill id, of a strategy's own order a hash of what it
+    #: asks for; 0 for the stop of the leg.
+    ref: int
 
 
 class OrderId(NamedTuple):
@@ -89,6 +98,11 @@ def parse_own_id(text: str) -> OrderId:
     if parsed is None:
         raise ValueError(f"{text!r} is no client order id of ours")
     return parsed
+
+
+def content_ref(*content: object) -> int:
+    """Return a number that the same content gives always, for the `ref` of an order."""
+    return int.from_bytes(hashlib.sha256(repr(content).encode()).digest()[:8], "big") % _LARGEST
 
 
 def symbol_tag(symbol: str) -> str:

@@ -42,9 +42,9 @@ class LiveDecisions:
         self._feed = cast(LiveFeed, strategy.feed)
         self._feed.warm_up_bars = strategy._first_bar
         self._decided = 0  # open time of the bar decided last, ms
-        symbol = strategy.market.symbol
+        self.symbol = symbol = strategy.market.symbol
         saved = session.saved_decision(symbol)
-        if saved is not None:
+        if saved is not None and "snapshot" in saved:  # else strategies of another kind have traded it
             restore_snapshot(strategy, saved["snapshot"])
             self._decided = saved["bar"]
             strategy._trades_seen = session.trades_seen(symbol)
@@ -82,7 +82,7 @@ class LiveDecisions:
             self._session.event(
                 "alert",
                 what="history_short",
-                symbol=self._strategy.market.symbol,
+                symbol=self.symbol,
                 bars=bars,
                 needed=needed,
                 text=f"nothing is decided for {(needed - bars) / 4:g} hours",

@@ -11,6 +11,7 @@ import backtrader as bt
 import numpy as np
 
 from brokers.base import LiveBooks
+from brokers.feed_book import FeedBook
 from brokers.live import LiveHedgeBroker, Opening
 from feeds.live import ClosedCandle, LiveFeed
 from gridv4_bt.config import config_as_toml
@@ -23,6 +24,7 @@ from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.engine.warm_up import longest_memory_bars
 from gridv4_bt.errors import ConfigError, LiveError
 from gridv4_bt.live.account_queries import Position
+from gridv4_bt.live.bar_row import bar_row
 from gridv4_bt.live.bookkeeper import Bookkeeper
 from gridv4_bt.live.connection import MarketQueries, Refused, Unreachable
 from gridv4_bt.live.dead_man import DEFAULT_S, RENEWALS, DeadManSwitch
@@ -57,8 +59,6 @@ from strategies.snapshot import take_snapshot
 
 logger = logging.getLogger("gridv4.live")
 _CLOCK_PAUSE_S = 3_600.0  # between comparisons of the clock with the exchange's
-#: Distance of a stop from the last price where neither books nor ATR say more, fraction.
-_BLIND_STOP = 0.05
 #: Refusals that contradict what was read about leverage, brackets, filters and modes.
 _CONTRADICTIONS = {-2027, -2028, -4028, -4061, -4164, -4003, -4004, -4005, -4014, -4023, -1111}
 _BOT_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -67,8 +67,8 @@ _BOT_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 class LiveSession:
     """One session of one bot, which keeps the state directory locked until it is closed.
 
-    A Cerebro trades in it whose broker opens it (`open`), whose strategies report to it (`attend`), and whose end is
-    its end (`finish`).
+    A Cerebro trades in it whose broker opens it (`open`), whose grid strategies report to it (`attend`), and whose end
+    is its end (`finish`). Strategies of the user's own decide at every bar; it follows their books.
 
     Parameters
     ----------
@@ -251,6 +251,7 @@ class LiveSession:
             place=self.gateway.name,
             bot=self.bot,
             symbols=list(self.plan.symbols),
+            grid=self.plan.grid,
             wallet=cash,
             time=iso(now),
             resumed=self.saved is not None,
@@ -271,15 +272,18 @@ class LiveSession:
     def open(self, broker: LiveHedgeBroker, datas: Sequence[bt.AbstractDataBase]) -> Opening:
         """Let a broker and its feeds trade in the session, once it is prepared."""
         self.broker = broker
-        for data in datas:
-            if isinstance(data, LiveFeed) and data._name in self.plan.symbols:
-                data.p.known = tuple(self.log.candles(data._name))
-                data.p.on_candle = self._received
+        saved = (self.saved or {}).get("broker")
+        booked = {symbol: book["bar"] for symbol, book in (saved or {}).get("books", {}).items()}
+        own = [data for data in datas if isinstance(data, LiveFeed) and data._name in self.plan.symbols]
+        feeds = [data for data in own if not data.p.historical]
+        for data in feeds:
+            data.p.known = tuple(self.log.candles(data._name))
+            data.p.on_candle = self._received
+            data.goes_on_at = booked.get(data._name, data.goes_on_at)
         if self._switch.seconds and not self._is_armed:  # by a session before that was killed
             self._renew_dead_man_switch(0)
-        saved = (self.saved or {}).get("broker")
         books = cast(LiveBooks, Bookkeeper(self.reconciler))  # its books are those of feeds
-        return Opening(self._cash, self.reconciler.executor.markets, books, saved)
+        return Opening(self._cash, feeds, self.reconciler.executor.markets, books, saved)
 
     def attend(self, strategy: GridStrategyV4) -> LiveDecisions:
         """Return what decides when a strategy decides, and saves what it has decided."""
@@ -297,10 +301,14 @@ class LiveSession:
         self._attended.append(LiveDecisions(strategy, self))
         return self._attended[-1]
 
-    def bars_read(self) -> None:
-        """Alert of symbols whose history is too short to decide on."""
+    def bars_read(self, fresh: Sequence[FeedBook]) -> None:
+        """Alert of symbols whose history is too short to decide on; save the bars of those without a grid."""
         for decisions in self._attended:
             decisions.alert_short_history()
+        grids = {decisions.symbol for decisions in self._attended}
+        for book in fresh:
+            if book.symbol in self.plan.symbols and book.symbol not in grids and self.broker.may_decide(book.data):
+                self._follow(book)
 
     def finish(self) -> None:
         """End in order: the market has ended, or the session was asked to stop."""
@@ -369,7 +377,7 @@ class LiveSession:
         if (atr := self._atr.get(symbol, 0.0)) > 0.0:
             prices.append(stop2_price(int(side), position.entry, atr, self.plan.config.stop2_atr, tick))
         if not prices:
-            return mark * (1.0 - int(side) * _BLIND_STOP)
+            return mark * (1.0 - int(side) * self.plan.bare_stop)
         return next((price for price in prices if int(side) * (mark - price) > 0.0), prices[-1])
 
     def flatten(self) -> None:
@@ -447,7 +455,29 @@ class LiveSession:
         symbol = strategy.market.symbol
         seen = self.broker.closed_before + strategy._trades_seen
         self._decisions[symbol] = {"bar": bar, "seen": seen, "snapshot": take_snapshot(strategy)}
-        row = np.array(strategy.log[-len(LOG_COLUMNS) :])
+        self._note_bar(symbol, bar, np.array(strategy.log[-len(LOG_COLUMNS) :]))
+
+    def carried_out(self, strategy: GridStrategyV4) -> None:
+        """Update watch, heartbeat and screen once the orders of a decision are placed."""
+        self._atr[strategy.market.symbol] = strategy.atr[0]
+        self._end_bar(strategy.market.symbol)
+
+    def _follow(self, book: FeedBook) -> None:
+        """Save a bar that strategies of the user's own decide now; its books are those before their orders.
+
+        Those are in the journal before they are sent.
+        """
+        symbol, bar = book.symbol, book.bar.time
+        before = self._decisions.get(symbol, {}).get("bar", 0)
+        self.broker.exchange.carry_out(book)  # no stop stays of a leg that is flat
+        if bar <= before:
+            return
+        self._decisions[symbol] = {"bar": bar, "seen": self.broker.closed_before + len(self.broker.account.closed)}
+        self._note_bar(symbol, bar, bar_row(self.broker, book))
+        self._end_bar(symbol)
+
+    def _note_bar(self, symbol: str, bar: int, row: np.ndarray) -> None:
+        """Write a bar's records and the state, and tell of it."""
         self._write_records(symbol, row)
         self.save()
         self.bars += 1
@@ -456,15 +486,13 @@ class LiveSession:
         figures = dict(zip(LOG_COLUMNS, row.tolist(), strict=True))
         self.monitor.bar(figures, self.connection.calls, self.connection.failures)
 
-    def carried_out(self, strategy: GridStrategyV4) -> None:
-        """Update watch, heartbeat and screen once the orders of a decision are placed."""
-        self._atr[strategy.market.symbol] = strategy.atr[0]
+    def _end_bar(self, symbol: str) -> None:
         figures = self.monitor.figures
         adding = self.reconciler.order_sync.adding
         self._read_rules()
         self.monitor.beat(time=self.clock.now(), bars=self.bars, equity=figures.get("equity"), adding=adding)
         if figures:  # else the previous session decided this bar
-            self._on_bar(strategy.market.symbol)
+            self._on_bar(symbol)
         if self.plan.once:
             self.gateway.stop.set()
 

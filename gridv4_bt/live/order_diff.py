@@ -153,7 +153,7 @@ class _LegDiffer:
 
     def _collect_cancels(self) -> None:
         for order in self._orders.of(self._symbol, self._leg.side):
-            if order.id in self._kept or not _may_be_open(order):
+            if order.id in self._kept or order.single is not None or not _may_be_open(order):
                 continue
             if order.key.purpose is Purpose.STOP:
                 self._diff.obsolete_stops.append(order)

@@ -19,7 +19,7 @@ from gridv4_bt.live.failures import Failure, Reaction
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
 from gridv4_bt.live.journal import Journal
 from gridv4_bt.live.order_diff import LegDiff, Unbooked, close_orders, diff_leg
-from gridv4_bt.live.own_orders import Order, OrderRegistry, OrderStatus
+from gridv4_bt.live.own_orders import Order, OrderRegistry, OrderStatus, SingleTerms
 
 #: Refusals that need a look: they do not pass by themselves, or should not happen.
 _ALERTED = {Reaction.BUG, Reaction.REQUANTISE, Reaction.FEWER_ORDERS, Reaction.SMALLER}
@@ -137,7 +137,7 @@ class OrderSync:
         LiveError
             A leg is not closed completely; its stop stays open.
         """
-        self.cancel([order for order in self._orders.of(symbol) if order.key.purpose is not Purpose.STOP])
+        self.cancel([order for order in self._orders.of(symbol) if not order.is_protective])
         refused = ""
         for side, position in self._executor.positions(symbol).items():
             if position.qty > 0.0:
@@ -155,6 +155,38 @@ class OrderSync:
             raise LiveError(f"{symbol} still holds {left}.{refused} Try again, or close it at the exchange.")
         for side in PositionSide:
             self.drop_stops(symbol, side)
+            self.cancel(self._orders.of(symbol, side, Purpose.REDUCE))
+
+    # --- the orders of a strategy of the user's own
+
+    def new_single(self, key: OrderKey, qty: float, price: float, terms: SingleTerms, number: int) -> Order:
+        """Return an order of a strategy, whose id is made of its key and a number, so that the same has the same id."""
+        return Order(make_id(self._bot, key, number), key, qty, price, single=terms)
+
+    def place_single(self, order: Order, may_be_sent: bool) -> Failure | None:
+        """Send an order, unless the bot or a process of it before has sent it already; None if it may be open.
+
+        Parameters
+        ----------
+        may_be_sent : whether a process before may have decided the same, so that the exchange is asked first.
+        """
+        if self._orders.get(order.id) is not None:
+            return None
+        if order.key.purpose.opens and not self._may_add:
+            return Failure(Reaction.STOP_ADDING, None, "the session adds nothing any more, or another bot trades here")
+        if may_be_sent and self._executor.find_sent(order):
+            self._orders.add(order)
+            self._log("order_adopted", id=order.id, after="a restart within its bar")
+            return None
+        self._write([order])
+        failure = self._place(order)
+        if failure is None or failure.reaction is Reaction.UNKNOWN:
+            return None
+        self._log(
+            "alert", what="order_refused" if order.key.purpose.opens else "close_refused", symbol=order.key.symbol,
+            side=order.key.side.name, qty=order.qty, id=order.id, text=failure.text,
+        )  # fmt: skip
+        return failure
 
     # --- one order
 
@@ -255,8 +287,11 @@ class OrderSync:
                 return failure
             self._one_stop = True
             order = self._new(order.key, order.qty, order.price)
-        bridge = self._new(order.key._replace(ref=1), held, order.price)
+        key = order.key._replace(ref=1)
+        bridge = self._new(key, held, order.price)
         self._write([bridge, order])
+        # One that a killed process has left; the stop that is being replaced protects the leg.
+        self.cancel([one for one in self._orders.of(key.symbol, key.side, Purpose.STOP) if one.key == key])
         failure = self._place(bridge)
         if failure is None:
             self.cancel([replaced])

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
+from gridv4_bt.engine.orders import OrderType
 from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.ids import OrderId, OrderKey, Purpose, parse_own_id
@@ -21,6 +22,16 @@ class OrderStatus(StrEnum):
     DONE = "done"  #: not open any more; its trades may still be on their way
 
 
+class SingleTerms(NamedTuple):
+    """What a strategy's own order asks for beside quantity and price."""
+
+    type: OrderType
+    trigger: float = 0.0  #: stop price
+    post_only: bool = False
+    owner: int = 0  #: place of the strategy in its Cerebro
+    valid: float = 0.0  #: Backtrader's date number after which it is cancelled; 0: never
+
+
 @dataclass(slots=True)
 class Order:
     """One order of the bot, from the moment it is planned."""
@@ -31,6 +42,7 @@ class Order:
     price: float  #: limit or trigger price; 0 at market
     spacing_pct: float = 0.0  #: of the grid that placed an entry
     label: str = ""  #: why a close closes
+    single: SingleTerms | None = None  #: of a strategy's own order; None for the grid's
     status: OrderStatus = OrderStatus.UNKNOWN
     exchange_id: str | None = None  #: orderId; of a stop its algoId
     triggered_id: str | None = None  #: orderId of the order that a stop has triggered
@@ -43,10 +55,16 @@ class Order:
         """Return an open order of which only the exchange's raw row is known; `sent` as far as it is known, ms."""
         is_stop = name.purpose is Purpose.STOP
         qty = float("inf") if closes_all(info) else float(info.get("origQty") or info.get("quantity") or 0.0)
-        price = float(info.get("triggerPrice" if is_stop else "price") or 0.0)
+        price, trigger = float(info.get("price") or 0.0), float(info.get("triggerPrice") or 0.0)
         number = str(info.get("orderId") or info.get("algoId"))
         key = OrderKey(symbol, name.side, name.purpose, name.ref)
-        return cls(order_id, key, qty, price, status=OrderStatus.OPEN, exchange_id=number, sent=sent)
+        single = None
+        if name.purpose in (Purpose.OPEN, Purpose.REDUCE):
+            single = SingleTerms(OrderType(info.get("orderType") or info["type"]), trigger)
+        return cls(
+            order_id, key, qty, trigger if is_stop else price, single=single,
+            status=OrderStatus.OPEN, exchange_id=number, sent=sent,
+        )  # fmt: skip
 
     @property
     def generation(self) -> int:
@@ -56,7 +74,19 @@ class Order:
     @property
     def is_buy(self) -> bool:
         """Return whether it buys: opens LONG or closes SHORT."""
-        return (self.key.side is PositionSide.LONG) == (self.key.purpose is Purpose.ENTRY)
+        return (self.key.side is PositionSide.LONG) == self.key.purpose.opens
+
+    @property
+    def is_conditional(self) -> bool:
+        """Return whether it waits for its trigger price, among the exchange's conditional orders."""
+        if self.single is None:
+            return self.key.purpose is Purpose.STOP
+        return self.single.type in (OrderType.STOP, OrderType.STOP_MARKET)
+
+    @property
+    def is_protective(self) -> bool:
+        """Return whether it limits the loss of its leg."""
+        return self.is_conditional and not self.key.purpose.opens
 
     @property
     def remaining(self) -> float:
@@ -77,7 +107,10 @@ class Order:
     def to_json(self) -> dict[str, Any]:
         """Return the order as a JSON object, for journal and state."""
         key = [self.key.symbol, int(self.key.side), str(self.key.purpose), self.key.ref]
-        return {_STORED.get(name, name): value for name, value in asdict(self).items()} | {"key": key}
+        fields = {_STORED.get(name, name): value for name, value in asdict(self).items()} | {"key": key}
+        if self.single is None:
+            del fields["single"]
+        return fields
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
@@ -85,6 +118,9 @@ class Order:
         fields = {_FIELDS.get(name, name): value for name, value in data.items()}
         symbol, side, purpose, ref = data["key"]
         key = OrderKey(symbol, PositionSide(side), Purpose(purpose), ref)
+        if fields.get("single") is not None:
+            kind, *others = fields["single"]
+            fields["single"] = SingleTerms(OrderType(kind), *others)
         return cls(**fields | {"key": key, "status": OrderStatus(data["standing"])})
 
 
@@ -139,7 +175,7 @@ class OrderRegistry:
     def by_exchange_id(self, exchange_id: str) -> Order | None:
         """Return the order whose trades carry this orderId; a stop trades under the id of the order it triggers."""
         for order in self._orders.values():
-            if exchange_id == (order.triggered_id if order.key.purpose is Purpose.STOP else order.exchange_id):
+            if exchange_id == (order.triggered_id if order.is_conditional else order.exchange_id):
                 return order
         return None
 

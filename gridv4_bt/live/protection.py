@@ -82,13 +82,16 @@ class Protection:
     def _positions(self) -> dict[tuple[str, PositionSide], Position]:
         """Return what is held. A leg that was held at the last look is flat only if a second endpoint agrees."""
         held = {leg: position for leg, position in self._executor.all_positions().items() if position.qty > 0.0}
-        gone = [leg for leg in self._held if leg not in held]
-        if gone:
+        gone = {leg: position for leg, position in self._held.items() if leg not in held}
+        if not gone:
+            return held
+        try:
             second = self._executor.quantities()
-            for leg in gone:
-                if (qty := second.get(leg, 0.0)) > 0.0:
-                    held[leg] = self._held[leg]._replace(qty=qty)
-        return held
+        except (Refused, Unreachable) as failure:  # the other legs are looked after all the same
+            self._log("alert", what="unwatched", text=str(failure))
+            return held | gone
+        agreed = {leg: position._replace(qty=second.get(leg, 0.0)) for leg, position in gone.items()}
+        return held | {leg: position for leg, position in agreed.items() if position.qty > 0.0}
 
     def _check_symbol(self, symbol: str, sides: Sequence[PositionSide]) -> None:
         rows = self._executor.conditional_orders(symbol)
@@ -97,8 +100,11 @@ class Protection:
         for side in sides:
             position = self._held[symbol, side]
             self._warn_of_liquidation(symbol, side, position)
-            if _covered(rows, side) < position.qty * (1.0 - LOT_NOISE) and self._is_bare(symbol, side):
+            needed = position.qty * (1.0 - LOT_NOISE)
+            if _covered(rows, side) < needed and self._is_bare(symbol, side):
                 self._protect(symbol, side, position)
+            elif _covered([row for row in rows if self._is_a_strategys(row)], side) >= needed:
+                self._give_way(symbol, side)
 
     def _is_bare(self, symbol: str, side: PositionSide) -> bool:
         """Return whether none of the leg's own stops is open, after asking for those that the list does not show."""
@@ -118,6 +124,16 @@ class Protection:
         price = self._stop_price(symbol, side, position)
         if self._reconciler.order_sync.rest_stop(symbol, side, price):
             self._log("first_stop", symbol=symbol, side=side.name, qty=position.qty, price=price)
+
+    def _is_a_strategys(self, row: RawAnswer) -> bool:
+        name = self._reconciler.own_name(str(row["clientAlgoId"]))
+        return name is not None and name.purpose is Purpose.REDUCE
+
+    def _give_way(self, symbol: str, side: PositionSide) -> None:
+        """Cancel the stop that was placed while the leg was bare: the strategy's own cover it."""
+        stops = [stop for stop in self._orders.of(symbol, side, Purpose.STOP) if stop.status is OrderStatus.OPEN]
+        if stops:
+            self._reconciler.order_sync.cancel(stops)
 
     def _warn_of_liquidation(self, symbol: str, side: PositionSide, position: Position) -> None:
         if position.mark <= 0.0 or position.liquidation <= 0.0:

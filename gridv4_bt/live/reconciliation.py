@@ -213,10 +213,7 @@ class Reconciler:
             if order.status is OrderStatus.DONE:
                 continue
             if order.id in open_orders:
-                order.status = OrderStatus.OPEN
-                info = open_orders[order.id]
-                order.exchange_id = str(info.get("orderId") or info.get("algoId") or order.exchange_id)
-                order.executed = max(float(info.get("executedQty") or 0.0), order.executed or 0.0)
+                self.executor.take(order, open_orders[order.id])
             else:
                 self._refresh(order)
         self._resolve_unknown(symbol)
@@ -229,7 +226,8 @@ class Reconciler:
         was = order.status
         self.executor.refresh(order)
         is_gone = was is OrderStatus.OPEN and order.status is OrderStatus.DONE
-        if is_gone and order.key.purpose in (Purpose.ENTRY, Purpose.EXIT) and not _is_executed(order):
+        rested = not order.is_conditional and order.key.purpose is not Purpose.CLOSE
+        if is_gone and rested and not _is_executed(order):
             self.log("order_vanished", symbol=order.key.symbol, id=order.id, executed=order.executed)
         if was is OrderStatus.UNKNOWN and order.status is not OrderStatus.UNKNOWN:
             self.log("doubt_resolved", id=order.id, standing=str(order.status), executed=order.executed)
@@ -245,12 +243,14 @@ class Reconciler:
     def _cancel_stray(self, symbol: str, order_id: str, name: OrderId, info: RawAnswer) -> None:
         """Cancel an order of the bot that it does not know: the list is stale, or a state was lost.
 
-        A stop of a leg that has none is taken over instead: it was placed as a session ended on a full disk.
+        A stop of a leg that has none is taken over instead: it was placed as a session ended on a full disk. So is an
+        order with which a strategy closes a leg.
         """
         self.order_sync.generation = max(self.order_sync.generation, name.generation)
         order = Order.at_exchange(symbol, name, order_id, info, self._clock.now())
         before = self.orders.current(order.key)
-        if name.purpose is Purpose.STOP and (before is None or before.status is OrderStatus.DONE):
+        is_unserved = before is None or before.status is OrderStatus.DONE
+        if name.purpose is Purpose.REDUCE or (name.purpose is Purpose.STOP and is_unserved):
             self._take_over_stop(order)
             return
         self.executor.cancel(order)
@@ -301,13 +301,13 @@ class Reconciler:
         order = self.orders.get(name)
         if order is None:
             # A triggered stop trades under the id of the order it has placed.
-            for stop in self.orders.of(symbol, trade.side, Purpose.STOP):
-                if stop.is_buy == trade.is_buy and stop.triggered_id is None:
+            for stop in self.orders.of(symbol, trade.side):
+                if stop.is_conditional and stop.is_buy == trade.is_buy and stop.triggered_id is None:
                     self.executor.refresh(stop)
                     if stop.triggered_id == trade.order_id:
                         order = stop
                         break
-        elif order.key.purpose is Purpose.STOP:
+        elif order.is_conditional:
             order.triggered_id = trade.order_id
         else:
             order.exchange_id = trade.order_id

@@ -71,12 +71,12 @@ def _end_symbol(reconciler: Reconciler, symbol: str, stop_price: StopPrice, endi
         for order_id, info in executor.open_orders(symbol).items()
         if (name := reconciler.own_name(order_id)) is not None
     ]
-    entries = [order for order in orders.of(symbol, purpose=Purpose.ENTRY) if order.status is not OrderStatus.DONE]
+    entries = _opening(orders.of(symbol))
     known = {order.id for order in entries}
     entries += [
         Order.at_exchange(symbol, name, order_id, info)
         for name, order_id, info in own
-        if order_id not in known and name.purpose is Purpose.ENTRY
+        if order_id not in known and name.purpose.opens
     ]
     if entries:
         sync.cancel(entries)
@@ -94,5 +94,9 @@ def _end_symbol(reconciler: Reconciler, symbol: str, stop_price: StopPrice, endi
 
 
 def _known_entries(reconciler: Reconciler, symbol: str) -> int:
-    entries = reconciler.orders.of(symbol, purpose=Purpose.ENTRY)
-    return sum(order.status is not OrderStatus.DONE for order in entries)
+    return len(_opening(reconciler.orders.of(symbol)))
+
+
+def _opening(orders: Sequence[Order]) -> list[Order]:
+    """Return those that may be open and add to a leg."""
+    return [order for order in orders if order.key.purpose.opens and order.status is not OrderStatus.DONE]

@@ -95,3 +95,11 @@ def test_no_folder_at_all(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="not a folder"):
         read_session(tmp_path / "file")
+
+
+def test_a_session_without_a_grid_has_no_backtest(folder):
+    lines = (folder / "orders.jsonl").read_text()
+    assert '"kind": "session"' in lines
+    (folder / "orders.jsonl").write_text(lines.replace('"grid": true', '"grid": false'))
+    with pytest.raises(DataError, match="strategies of your own"):
+        read_session(folder)

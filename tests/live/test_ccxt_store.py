@@ -11,12 +11,14 @@ from importlib.util import find_spec
 
 import backtrader as bt
 import ccxt
+import numpy as np
 import pytest
 from live_market import LIVELY, differences, rows
 
 from brokers.live import LiveHedgeBroker
 from feeds.live import LiveFeed
 from feeds.synthetic import SYMBOL
+from gridv4_bt.backtest import make_cerebro, make_feeds
 from gridv4_bt.config import backtrader_params
 from gridv4_bt.core.time import iso
 from gridv4_bt.errors import ConfigError
@@ -264,6 +266,30 @@ def test_a_script_of_a_dozen_lines_trades_as_the_backtest_does_and_ends_safely(s
     assert scene.exchange.countdowns == {}
 
 
+class Listening(GridStrategyV4):
+    """Notes what it is told of its orders."""
+
+    def start(self):
+        super().start()
+        self.told = []
+
+    def notify_order(self, order):
+        self.told.append((order.getstatusname(), order.size, order.executed.size, order.executed.price))
+
+
+def test_a_grid_hears_of_its_own_orders_as_in_the_backtest(scene):
+    with ServerThread(scene.api) as server:
+        [live] = script(local_store(server.url), scene, Listening, bot="mine").run()
+    cerebro = make_cerebro(make_feeds(scene.data), scene.config, 10_000.0)
+    cerebro.strats = []
+    cerebro.addstrategy(Listening, **scene.config.model_dump())
+    [backtest] = cerebro.run()
+    assert {status for status, *_ in live.told} >= {"Submitted", "Accepted", "Canceled", "Completed"}
+    assert len(live.told) > 300
+    assert np.array([told[1:] for told in live.told]) == pytest.approx(np.array([one[1:] for one in backtest.told]))
+    assert [told[0] for told in live.told] == [told[0] for told in backtest.told]
+
+
 class Failing(GridStrategyV4):
     """A strategy with a bug that shows while it has entries at the exchange."""
 
@@ -309,12 +335,10 @@ def test_a_script_goes_on_where_the_one_before_was_killed(scene, tmp_path, monke
     assert all(one.client_id.startswith("mine.") for one in scene.exchange.order_records.open_orders())
 
 
-def test_a_state_directory_in_use_and_a_cerebro_without_a_grid_are_refused(scene):
-    with ServerThread(scene.api) as server, scene.session(server.url):
-        with pytest.raises(ConfigError, match="another bot works here"):
-            script(local_store(server.url), scene).run()
-        with pytest.raises(ConfigError, match="addstrategy"):
-            script(local_store(server.url), scene, Seen).run()
+def test_a_state_directory_in_use_is_refused(scene):
+    busy = pytest.raises(ConfigError, match="another bot works here")
+    with ServerThread(scene.api) as server, scene.session(server.url), busy:
+        script(local_store(server.url), scene).run()
 
 
 # --- the real package

@@ -1,5 +1,6 @@
 """What is refused is answered as the refusal means."""
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -20,10 +21,10 @@ from gridv4_bt.exchange.messages import error_response
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.account_queries import Position
 from gridv4_bt.live.failures import Failure, Reaction
-from gridv4_bt.live.ids import Purpose, parse_id
+from gridv4_bt.live.ids import OrderKey, Purpose, parse_id
 from gridv4_bt.live.order_diff import Unbooked
 from gridv4_bt.live.order_sync import OrderSync
-from gridv4_bt.live.own_orders import Execution, OrderRegistry, OrderStatus
+from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, OrderStatus
 
 
 def open_for(scene, purpose):
@@ -218,6 +219,30 @@ def test_a_stop_stays_where_the_leg_was_opened_again_after_the_candle(leg):
     assert leg.stop.status is OrderStatus.OPEN
     leg.carry_out()
     assert leg.stop.status is OrderStatus.DONE
+
+
+def test_a_bridge_that_a_killed_process_has_left_makes_room_for_the_new_one(leg):
+    """The exchange allows one stop for a whole leg, so another bridges the time between the old one and the new one."""
+    old = Order("g4.X.SL1.9", OrderKey(SYMBOL, PositionSide.LONG, Purpose.STOP, 1), 0.014, 91.0)
+    old.status = OrderStatus.OPEN
+    leg.orders.add(old)
+    placed = leg.executor.place
+
+    def allows_one(order):
+        others = [one for one in leg.orders.of(SYMBOL, PositionSide.LONG, Purpose.STOP) if one is not order]
+        open_now = [one for one in others if one.status is OrderStatus.OPEN]
+        assert not any(one.key == order.key and math.isfinite(one.qty) for one in open_now)
+        if math.isinf(order.qty) and any(math.isinf(one.qty) for one in open_now):
+            order.status, order.executed = OrderStatus.DONE, 0.0
+            return Failure(Reaction.SKIP, -4130, "one is open")
+        return placed(order)
+
+    leg.executor.place = allows_one
+    leg.leg.stop = 92.0
+    leg.carry_out()
+    stops = leg.orders.of(SYMBOL, PositionSide.LONG, Purpose.STOP)
+    assert [(one.price, one.qty) for one in stops if one.status is OrderStatus.OPEN] == [(92.0, float("inf"))]
+    assert (old.status, leg.stop.status) == (OrderStatus.DONE, OrderStatus.DONE)
 
 
 @pytest.mark.parametrize(("held", "second"), [(0.014, 0.0), (0.0, 0.014), (0.014, 0.014)])

@@ -11,7 +11,9 @@ from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.account_queries import Position
-from gridv4_bt.live.own_orders import OrderRegistry
+from gridv4_bt.live.connection import Unreachable
+from gridv4_bt.live.ids import OrderKey, Purpose, parse_id
+from gridv4_bt.live.own_orders import Order, OrderRegistry, OrderStatus
 from gridv4_bt.live.protection import Protection
 
 
@@ -133,6 +135,7 @@ def watched(account, orders=True):
         orders=OrderRegistry(),
         has_open_orders=lambda symbol: orders,
         see_conditional=lambda symbol, row: None,
+        own_name=parse_id,
         order_sync=SimpleNamespace(rest_stop=lambda symbol, side, price: placed.append((side.name, price)) or True),
     )
     log = lambda kind, **fields: alerts.append(fields["what"]) if kind == "alert" else None  # noqa: E731
@@ -214,3 +217,35 @@ def test_the_exchanges_own_liquidation_price_is_warned_of(liquidation, is_near):
     protection, _, alerts = watched(account)
     protection.check()
     assert alerts == (["liquidation_near"] if is_near else [])
+
+
+def test_where_the_account_does_not_answer_the_other_leg_is_looked_after_and_the_first_counts_as_held():
+    account = Account(LONG=HELD)
+    account.stops = [stop("LONG")]
+    protection, placed, alerts = watched(account)
+    protection.check()
+
+    def no_answer():
+        raise Unreachable("the account is answered without its assets")
+
+    account.held, account.stops, account.quantities = {"SHORT": HELD}, [], no_answer
+    protection.check()
+    assert sorted(placed) == [("LONG", 90.0), ("SHORT", 110.0)]
+    assert alerts == ["unwatched"]
+
+
+def test_the_first_stop_gives_way_once_a_strategys_own_stops_cover_the_leg():
+    account = Account(LONG=HELD)
+    protection, _, _ = watched(account)
+    orders, cancelled = protection._orders, []
+    protection._reconciler.order_sync.cancel = cancelled.extend
+    first = Order("b.BTCUSDT.SL0.1", OrderKey(SYMBOL_, PositionSide.LONG, Purpose.STOP, 0), float("inf"), 90.0)
+    first.status = OrderStatus.OPEN
+    orders.add(first)
+    part = stop("LONG", 0.6, closes_all=False) | {"clientAlgoId": "b.BTCUSDT.RL7.3"}
+    account.stops = [stop("LONG"), part]
+    protection.check()
+    assert cancelled == []
+    account.stops = [stop("LONG"), part, part | {"quantity": "0.4"}]
+    protection.check()
+    assert cancelled == [first]
