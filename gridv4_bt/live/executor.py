@@ -203,14 +203,10 @@ class Executor(AccountQueries):
         Unreachable
             No answer.
         """
-        try:
-            self.take(order, self.connection.call(lambda: self._query(order)))
+        if self.find_sent(order):
             if order.triggered_id is not None and order.status is not OrderStatus.OPEN:
                 self._take_triggered(order, self.order_info(order.key.symbol, order.triggered_id))
             return
-        except Refused as refused:
-            if refused.failure.reaction is not Reaction.GONE:
-                raise Unreachable(refused.failure.text) from refused
         age = self.connection.clock.now() - order.sent
         if order.exchange_id is not None and age < _KEPT_MS:
             order.status = OrderStatus.UNKNOWN
