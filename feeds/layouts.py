@@ -14,6 +14,7 @@ _TIMES = (
     "settlementtime", "starttime", "start", "startat", "gmttime", "utctime", "klineopentime", "candletime", "bartime",
     "localtime", "datelocal", "timelocal",
 )  # fmt: skip
+_INDEX = ("", "index", "indexlevel0", "level0", "unnamed0")
 _NAMES = {
     "open": ("open", "o", "openprice", "priceopen"),
     "high": ("high", "h", "highprice", "pricehigh", "max"),
@@ -153,8 +154,10 @@ def _fold(name: str) -> str:
 def _time_column(folded: Sequence[str], sample: Sequence[str]) -> int | None:
     """Return the column of the time: one that needs no zone, a number since 1970, before any other."""
     found = [folded.index(name) for name in _TIMES if name in folded]
-    if not found and "" in folded[:1] and sample[:1] and (_DAY.fullmatch(sample[0].strip()) or len(sample[0]) > 9):
-        return 0  # the index that pandas writes without a name
+    if not found:  # the index that pandas writes without a name of its own
+        index = next((i for i, name in enumerate(folded) if name in _INDEX and (name or i == 0)), None)
+        if index is not None and (_DAY.fullmatch(sample[index].strip()) or len(sample[index]) > 9):
+            return index
     whole = [i for i in found if not _CLOCK.fullmatch(sample[i].strip())]
     numbers = [i for i in whole if is_number(sample[i]) and len(sample[i].strip()) >= 10]
     return next(iter(numbers or whole or found), None)
@@ -193,6 +196,8 @@ def _what_is_missing(missing: list[str], names: Sequence[str], folded: Sequence[
         return text + "These are candles: give them to --data or --mark."
     if missing == ["volume"] and any(name.startswith("vol") or "volume" in name for name in folded):
         return text + "The volume must be in coins: name its column volume."
+    if missing == ["volume"]:
+        return text + "Export the candles with their volume in coins (on TradingView: with the indicator Volume shown)."
     if missing == ["time"] and any("closetime" in name for name in folded):
         return text + "A bar's time is its open: give the open times."
     return text + f"The first line must name the columns {','.join(wanted)}."
