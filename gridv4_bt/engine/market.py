@@ -164,7 +164,7 @@ def load_market(symbol: str, path: Path | None = None) -> Market:
     except MarketError as error:
         raise MarketError(f"{path}: {error}") from None
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise MarketError(f"{path}: not a market table, bracket table or exchange answer: {error!r}") from None
+        raise MarketError(f"{path}: not a market table, bracket table or exchange answer: {_reason(error)}") from None
 
 
 def tick_of(prices: NDArray[np.float64]) -> float:
@@ -230,7 +230,11 @@ def load_market_history(
     except MarketError as error:
         raise MarketError(f"{path}: {error}") from None
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise MarketError(f"{path}: not a history of brackets by date: {error!r}") from None
+        raise MarketError(f"{path}: not a history of brackets by date: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def _is_history(content: Any, name: str) -> bool:
@@ -268,6 +272,9 @@ def _updated(market: Market, content: Any) -> Market:
         content = [content]
     if isinstance(content, dict) and "symbols" not in content:
         return _with_brackets(market, _ccxt_tiers(market.symbol, content), "undated, ccxt's leverage tiers")
+    if isinstance(content, list) and any("maintenanceMarginRate" in tier for tier in content):
+        tiers = _ccxt_tiers(market.symbol, _by_symbol(content))
+        return _with_brackets(market, tiers, "undated, ccxt's leverage tiers")
     if isinstance(content, list):
         answers = {entry["symbol"]: entry["brackets"] for entry in content}
         return _with_brackets(market, _find(market.symbol, answers), "undated, leverageBracket answer")
@@ -282,6 +289,13 @@ def _updated(market: Market, content: Any) -> Market:
     if any("first_seen" in tier for tier in tiers):
         raise MarketError("is a history of rules by date; a single table is needed here")
     return _with_brackets(market, tiers, str(content.get("as_of", "undated")))
+
+
+def _by_symbol(tiers: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the list of ccxt's `fetch_market_leverage_tiers` as its `fetch_leverage_tiers` has it."""
+    if not all(tier.get("symbol") for tier in tiers):
+        raise MarketError('ccxt\'s leverage tiers name no symbol; write them as {"BTC/USDT:USDT": [...]}')
+    return {symbol: [tier for tier in tiers if tier["symbol"] == symbol] for symbol in {one["symbol"] for one in tiers}}
 
 
 def _ccxt_tiers(name: str, content: dict[str, Any]) -> list[dict[str, Any]]:
@@ -301,7 +315,7 @@ def _ccxt_tiers(name: str, content: dict[str, Any]) -> list[dict[str, Any]]:
         found.append(
             {
                 "notionalFloor": floor,
-                "notionalCap": tier["maxNotional"],
+                "notionalCap": math.inf if tier["maxNotional"] is None else tier["maxNotional"],
                 "maintMarginRate": own,
                 "maintAmount": amount,
                 "maxLeverage": tier["maxLeverage"],
