@@ -26,6 +26,8 @@ from gridv4_bt.engine.warm_up import LONGEST_MEMORY_BARS, history_bars, warm_up_
 from gridv4_bt.errors import ConfigError
 
 STRATEGY_INTERVAL = "15m"
+#: What the candles of a pipe are called, which has no name that tells their symbol.
+OF_PIPE = "PIPE"
 Data = Annotated[
     list[str],
     typer.Option(
@@ -146,6 +148,8 @@ def read_symbols(files: MarketFiles, console: Console) -> list[SymbolData]:
         return [replace(one, candles=_candles(one, gaps, interval, resample)) for one in pairs]
     if funding or mark or detail:
         raise ConfigError("--funding, --mark and --detail belong to --data; give the candles too")
+    if resample or interval != STRATEGY_INTERVAL:
+        raise ConfigError("--interval and --resample belong to --data; give the candles too")
     console.print(f"[bold yellow]{NOTICE}[/]")
     market = sample_market()
     return [SymbolData(SYMBOL, market.candles, market.funding)]
@@ -222,6 +226,8 @@ def notices(feed: CandleFeed, known: bool = False) -> list[str]:
         texts.append(
             f"{feed.p.name}: no filters known: tick {market.tick:g} by the prices of the candles, and cautious "
             f"defaults: lot {market.step}, least notional {market.min_notional}"
+            + "; a pipe tells no symbol: write --data BTCUSDT=<(...) for those of BTCUSDT"
+            * (feed.p.name == OF_PIPE)
         )
     return texts
 
@@ -263,7 +269,9 @@ def _by_symbol(option: str, texts: Sequence[str]) -> dict[str, Path]:
         if not path.name:
             raise ConfigError(f"{option} {text}: expected FILE or SYMBOL=FILE")
         symbol = named or symbol_at(path)
-        if not named and not (symbol.isalnum() and re.search("[A-Z]{2}", symbol)):
+        if not named and not (symbol.isalnum() and re.search("[A-Z]{2}", symbol)) and path.is_fifo():
+            symbol = OF_PIPE
+        elif not named and not (symbol.isalnum() and re.search("[A-Z]{2}", symbol)):
             raise ConfigError(f"{option} {text}: its name tells no symbol; write SYMBOL={path}, such as BTCUSDT={path}")
         symbol = exchange_symbol(symbol)
         if symbol in files:

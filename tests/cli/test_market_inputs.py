@@ -1,5 +1,6 @@
 """Market data as every command takes it: files of any kind, pipes, symbols; and what is said of them."""
 
+import gzip
 import os
 import sys
 import threading
@@ -81,6 +82,24 @@ def test_a_pipe_is_read_once_for_all_modes(run, candles, tmp_path):
     assert "path" in out and "pessimistic" in out
 
 
+def test_a_pipe_without_a_name_is_traded_with_cautious_filters_which_is_said(run, candles):
+    reading, writing = os.pipe()
+    os.write(writing, gzip.compress(candles().read_bytes()))  # little enough for the pipe to hold
+    os.close(writing)
+    out = traded(run, "--data", f"/dev/fd/{reading}")
+    os.close(reading)
+    assert "PIPE: no filters known: tick 0.1 by the prices" in out
+    assert "a pipe tells no symbol: write --data BTCUSDT=<(...) for those of BTCUSDT" in out
+
+
+@pytest.mark.parametrize("option", [("--interval", "1h"), ("--resample", "15m")])
+def test_a_bar_length_without_files_is_refused(run, option):
+    code, _, err = run(backtest.app, *option, "--out", "out")
+    assert code == 2 and "--interval and --resample belong to --data" in err and not os.path.exists("out")
+    code, _, err = run(backtest.app, *option, "--symbol", "BTCUSDT", "--from", "2024-01-01", "--out", "out")
+    assert code == 2 and "--interval and --resample are for --data" in err and not os.path.exists("out")
+
+
 @pytest.mark.parametrize(
     ("text", "symbol", "path"),
     [
@@ -114,7 +133,14 @@ def test_finer_candles_are_traded_as_15m_bars_and_coarser_as_they_are(run, candl
 
 def test_a_run_without_a_trade_says_what_blocked_it(run, candles):
     out = traded(run, "--data", candles(), "--cash", "10")
-    assert "no trade was closed. What blocked most orders: min_notional" in out or "orders: min_qty" in out
+    assert "no trade was closed. What blocked most orders: min_qty, smaller than the least quantity (" in out
+
+
+def test_a_run_that_only_opened_is_not_said_to_be_blocked(run, candles):
+    """The first fill lies in bar 223, so nothing can be closed yet."""
+    out = traded(run, "--data", candles(rows=slice(0, 223)))
+    assert pd.read_csv("out/trades.csv").empty
+    assert "no trade was closed: all that was opened is held at the end (1 open fills)" in out
 
 
 def test_an_unknown_symbol_gets_the_tick_of_its_prices_and_trades(run, candles, sample):
