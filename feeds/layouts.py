@@ -76,6 +76,7 @@ def layout_of(names: Sequence[str], sample: Sequence[str], fields: Sequence[str]
         A field is missing or occurs twice; the message says which, and what there is.
     """
     folded = [_fold(name) for name in names]
+    sample = [*sample, *[""] * (len(names) - len(sample))]
     time = _time_column(folded, sample)
     columns = {} if time is None else {"time": time}
     for field in fields:
@@ -103,11 +104,13 @@ def layout_of(names: Sequence[str], sample: Sequence[str], fields: Sequence[str]
 
 def nameless_layout(sample: Sequence[str], fields: Sequence[str]) -> ColumnLayout | None:
     """Return where `fields` are in a table without names, as Binance's archive has them; None for anything else."""
+    if len(sample) < 2:
+        return None
     if not (is_number(sample[0]) or _DAY.fullmatch(sample[0].strip())) or not all(map(is_number, sample[2:])):
         return None
-    clock = 1 if len(sample) > 1 and _CLOCK.fullmatch(sample[1].strip()) else None
+    clock = 1 if _CLOCK.fullmatch(sample[1].strip()) else None
     first = 1 if clock is None else 2
-    if clock is None and len(sample) > 1 and not is_number(sample[1]):
+    if clock is None and not is_number(sample[1]):
         return None
     if "rate" in fields:
         places = {2: 1, 3: 2}  # time, rate; time, hours, rate

@@ -123,8 +123,7 @@ class _Sheet:
                 # All of a table's rows have as many cells, which a line before it has not.
                 if len(row) < 2 or not any(map(str.strip, row)) or (is_number(row[0]) and row[0].strip()):
                     continue
-                sample = rows[i + 1] if i + 1 < len(rows) else [""] * len(row)
-                sample = [*sample, *[""] * (len(row) - len(sample))]
+                sample = rows[i + 1] if i + 1 < len(rows) else []
                 try:
                     layout = layout_of([cell.strip() for cell in row], sample, self.fields)
                 except NoLayout:

@@ -163,7 +163,7 @@ def load_market(symbol: str, path: Path | None = None) -> Market:
         return _updated(packaged, content)
     except MarketError as error:
         raise MarketError(f"{path}: {error}") from None
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise MarketError(f"{path}: not a market table, bracket table or exchange answer: {_reason(error)}") from None
 
 
@@ -229,7 +229,7 @@ def load_market_history(
         return MarketHistory(tuple(changes))
     except MarketError as error:
         raise MarketError(f"{path}: {error}") from None
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise MarketError(f"{path}: not a history of brackets by date: {_reason(error)}") from None
 
 

@@ -407,6 +407,12 @@ def test_what_a_table_lacks_is_named(write):
         load_market("BTCUSDT", write([{"symbol": "BTCUSDT"}]))
 
 
+def test_a_number_that_no_float_holds_is_refused(write):
+    tiers = [{"notionalFloor": 0, "notionalCap": 10**400, "maintMarginRatio": 0.004, "cum": 0, "initialLeverage": 125}]
+    with pytest.raises(MarketError, match="too large to convert to float"):
+        load_market("BTCUSDT", write([{"symbol": "BTCUSDT", "brackets": tiers}]))
+
+
 def test_an_error_answer_in_place_of_rules_is_told(write):
     with pytest.raises(MarketError, match="not a market table, bracket table or exchange answer: Invalid symbol"):
         load_market("BTCUSDT", write({"code": -1121, "msg": "Invalid symbol."}))

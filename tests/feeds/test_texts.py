@@ -244,6 +244,11 @@ REFUSED = {
         lambda f: csv(pd.concat([f.assign(symbol="BTCUSDT"), f.assign(symbol="ETHUSDT")])),
         "holds several symbols (BTCUSDT, ETHUSDT) in the column 'symbol'. Write a file for each",
     ),
+    "a short row before numbered ones": (
+        lambda f: csv(f.head(0)) + "00:15\n" + csv(f, header=False).replace("\n17", "\n1,17"),
+        "row 1: has 1 values and not 7: '00:15'",
+    ),
+    "rows without values": (lambda f: "[[], [], []]", "its rows are not time, open, high, low, close, volume"),
     "an error page": (
         lambda f: '<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>',
         "is a web page or an error answer (NoSuchKey), no data",
