@@ -136,9 +136,7 @@ def backtest(
         symbols, brackets = read_market(
             files, Downloads(symbol, exchange, cache_dir), first, last, history, brackets, console
         )
-    feeds = read_feeds(
-        symbols, gaps, first, last, console, known=brackets is not None, config=parameters, warm_up=history
-    )
+    feeds = read_feeds(symbols, gaps, first, last, console, rules=brackets, config=parameters, warm_up=history)
     print_files(feeds, console)
     if symbol or data:
         _print_quality(feeds, console, details)

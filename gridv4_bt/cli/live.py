@@ -447,7 +447,7 @@ def _paper_market(
         rules = market_rules(histories)
     else:
         data = read_symbols(files, console)
-    feeds = read_feeds(data, files.gaps, None, None, console, rules is not None)
+    feeds = read_feeds(data, files.gaps, None, None, console, rules)
     print_files(feeds, console)
     history = history_bars(config)
     # A paper market decides at the last of its bars of history: the first of the span.

@@ -23,6 +23,7 @@ from gridv4_bt.errors import ConfigError, MarketError
 
 DEFAULT = "DEFAULT"  #: packaged entry for symbols without their own; stricter than any real market known
 _MOST_DECIMALS = 12
+_OF_PRICES = "filters by the candles' prices, and "
 _COARSEST_TICK = 0.05  #: fraction of the price; real ones are below a hundredth
 
 
@@ -199,8 +200,8 @@ def load_market_history(
 ) -> MarketHistory:
     """Return a symbol's rules by date.
 
-    A symbol that neither a file nor the packaged table knows gets the DEFAULT, with the tick that the recorded
-    `prices` keep to.
+    A symbol whose filters neither a file nor the packaged table knows gets those of the DEFAULT, with the tick that the
+    recorded `prices` keep to.
 
     A history file is `{"symbols": {symbol: [{"first_seen": ISO 8601, "tiers": [...], "tick", "step", "min_qty",
     "min_notional"}]}}`: each entry holds what changed at that time (without a zone: UTC). Before the first entry with
@@ -212,15 +213,12 @@ def load_market_history(
         The file cannot be read, has another shape, lacks the symbol or holds a table that is not continuous; the
         message names the date and the bracket.
     """
-    market = load_market(symbol)
+    market = _with_tick_of(prices, load_market(symbol))
     if path is None:
-        if prices is not None and not is_listed(symbol):
-            as_of = f"filters by the candles' prices, and {market.as_of.removeprefix('filters ')}"
-            market = replace(market, tick=tick_of(prices), as_of=as_of)
         return MarketHistory(((0, market),))
     content = _read_json(path)
     if not _is_history(content, market.symbol):
-        return MarketHistory(((0, load_market(symbol, path)),))
+        return MarketHistory(((0, _with_tick_of(prices, load_market(symbol, path))),))
     try:
         changes = []
         for entry in sorted(_find(market.symbol, content["symbols"]), key=_first_seen):
@@ -231,6 +229,19 @@ def load_market_history(
         raise MarketError(f"{path}: {error}") from None
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise MarketError(f"{path}: not a history of brackets by date: {_reason(error)}") from None
+
+
+def has_tick_of_prices(market: Market) -> bool:
+    """Return whether a market's tick is that of recorded prices, because its filters are not known."""
+    return market.as_of.startswith(_OF_PRICES)
+
+
+def _with_tick_of(prices: NDArray[np.float64] | None, market: Market) -> Market:
+    """Return a market with the tick that prices keep to, unless its filters are known."""
+    default = load_market(market.symbol).as_of.partition("; ")[0]
+    if prices is None or is_listed(market.symbol) or not market.as_of.startswith(default):
+        return market
+    return replace(market, tick=tick_of(prices), as_of=_OF_PRICES + market.as_of.removeprefix("filters "))
 
 
 def _reason(error: Exception) -> str:

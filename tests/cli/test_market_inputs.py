@@ -1,6 +1,7 @@
 """Market data as every command takes it: files of any kind, pipes, symbols; and what is said of them."""
 
 import gzip
+import json
 import os
 import sys
 import threading
@@ -149,6 +150,20 @@ def test_an_unknown_symbol_gets_the_tick_of_its_prices_and_trades(run, candles, 
     out = traded(run, "--data", candles("PEPEUSDT.csv", **rounded))
     assert "PEPEUSDT: no filters known: tick 1e-09 by the prices of the candles" in out
     assert len(pd.read_csv("out/trades.csv")) > 1
+
+
+def test_a_file_of_brackets_alone_leaves_the_tick_to_the_prices(run, candles, sample, tmp_path):
+    tiny = {name: (sample.candles[name] / 1e9).round(9) for name in ("open", "high", "low", "close")}
+    tier = {"minNotional": 0, "maxNotional": 5000, "maintenanceMarginRate": 0.01, "maxLeverage": 50}
+    (tmp_path / "tiers.json").write_text(json.dumps({"PEPE/USDT:USDT": [tier]}))
+    data = candles("PEPEUSDT.csv", **tiny)
+    out = traded(run, "--data", data, "--brackets", "tiers.json")
+    assert "PEPEUSDT: no filters known: tick 1e-09 by the prices of the candles" in out
+    assert len(pd.read_csv("out/trades.csv")) > 1
+    [feed] = make_feeds(read_symbols(MarketFiles([str(data)]), Console(quiet=True)))
+    with rules_of_exchange([feed], tmp_path / "tiers.json") as path:
+        market = load_market("PEPEUSDT", path)
+    assert (market.tick, market.brackets[0].cap, market.max_leverages) == (1e-9, 5_000.0, (50.0,))
 
 
 def test_a_known_symbol_whose_tick_is_as_coarse_as_its_price_is_refused(run, candles, sample):
