@@ -33,7 +33,7 @@ def read_text(name: str, data: bytes, fields: Sequence[str]) -> FilePart:
         It holds no such table; the message says what it is instead, where that can be told.
     """
     data, encoding = _as_utf8(name, data)
-    if not data.strip():
+    if not data or data.isspace():
         raise DataError(f"{name}: the file is empty. Download it again.")
     start = data[:64].lstrip()
     if start[:1] in (b"{", b"["):
@@ -159,7 +159,7 @@ class _Sheet:
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
-        rest = self.data[self.begin :]
+        rest = memoryview(self.data)[self.begin :]
         first = _split(self.head[self.first : self.first + _HEAD_LINES], self.separator)
         first = [row for row in first if any(map(str.strip, row))]
         if not first:
@@ -237,11 +237,11 @@ class _Sheet:
                 "Write a file for each."
             )
 
-    def _refuse_ragged(self, rest: bytes, width: int) -> None:
+    def _refuse_ragged(self, rest: memoryview, width: int) -> None:
         """Name the first row that has more or fewer cells than the others."""
         row = 0
         try:
-            for cells in csv.reader(io.StringIO(rest.decode(errors="replace"), newline=""), delimiter=self.separator):
+            for cells in csv.reader(io.StringIO(str(rest, "utf-8", "replace"), newline=""), delimiter=self.separator):
                 if not cells:
                     continue
                 row += 1

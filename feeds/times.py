@@ -34,6 +34,8 @@ _NO_DATA = "Delete the row if it is no data, such as a repeated header or a tota
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?([.,]\d+)?")
 _SHOWN = {"%Y": "YYYY", "%m": "MM", "%d": "DD", "%H": "hh", "%I": "hh", "%M": "mm", "%S": "ss", "%f": "ffffff",
           "%p": "AM/PM", "%b": "Mon"}  # fmt: skip
+#: Most rows of which is asked whether they are numbers or texts.
+_SAMPLE = 1_000
 #: Clocks are put forward and back on a Sunday before 4 o'clock in these months.
 _CLOCK_MONTHS, _CLOCK_HOURS = (3, 4, 9, 10, 11), 4
 
@@ -73,9 +75,10 @@ def read_times(column: pd.Series) -> Times:
     if pd.api.types.is_datetime64_any_dtype(column):
         return _of_moments(pd.to_datetime(column, utc=True), "datetime", column.dt.tz is None)
     texts = column.astype(object)
+    sample = texts.iloc[:: max(len(texts) // _SAMPLE, 1)]
     numeric = [isinstance(text, int | float) or _NUMBER.fullmatch(text) is not None
-               for text in texts if isinstance(text, str | int | float)]  # fmt: skip
-    if sum(numeric) * 2 > len(texts):
+               for text in sample if isinstance(text, str | int | float)]  # fmt: skip
+    if sum(numeric) * 2 > len(sample):
         return _of_number_texts(texts)
     return _of_texts(texts)
 
