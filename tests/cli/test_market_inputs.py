@@ -16,7 +16,7 @@ from test_data_command import SPAN, market  # noqa: F401 (a fixture)
 from feeds.synthetic import sample_market
 from gridv4_bt.__main__ import make_app
 from gridv4_bt.backtest import make_feeds
-from gridv4_bt.cli import backtest
+from gridv4_bt.cli import backtest, live
 from gridv4_bt.cli.common import run_app
 from gridv4_bt.cli.download import Downloads
 from gridv4_bt.cli.exchange import _rules as rules_of_exchange
@@ -227,6 +227,21 @@ def test_the_local_exchange_has_the_tick_of_an_unknown_symbols_prices(candles, s
         assert path is None
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--data", "BTCUSDT=/dev/zero"), "is neither a file nor a pipe"),
+        (("--symbol", "BTCUSDT", "--interval", "1h"), "--interval and --resample belong to --data"),
+        (("--resample", "15m"), "--interval and --resample belong to --data"),
+        (("--data", "BTCUSDT-15m.csv"), "384 bars are too few"),
+    ],
+)
+def test_a_paper_market_that_is_refused_leaves_no_folder(run, candles, options, words):
+    candles()
+    code, _, err = run(live.app, "--paper", *options, "--state-dir", "data/new")
+    assert code == 2 and words in err and err.count("\n") == 1 and not os.path.exists("data")
+
+
 def searched(tmp_path, more=""):
     """A space of one symbol without files and two windows."""
     path = tmp_path / "space.toml"
@@ -260,6 +275,9 @@ def test_files_take_the_place_of_a_searchs_symbols(candles, tmp_path):
 def test_a_search_with_files_of_its_own_needs_neither(tmp_path):
     space = searched(tmp_path, 'candles = "a.csv"\n')
     assert _market_data(space, MarketFiles(), Downloads(), "", "", Console(quiet=True)) == (space, {})
+    for unused in (MarketFiles(funding=["f.csv"]), MarketFiles(mark=["m.csv"]), MarketFiles(resample="15m")):
+        with pytest.raises(ConfigError, match="belong to --data; the space names its files"):
+            _market_data(space, unused, Downloads(), "", "", Console(quiet=True))
 
 
 def test_a_symbol_without_candles_is_refused_in_python_too(tmp_path):
