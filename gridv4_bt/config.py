@@ -7,6 +7,7 @@ definition of GridStrategyV4: a run may depart from it, and then says so.
 
 import errno
 import os
+import reprlib
 import select
 import stat
 import tomllib
@@ -23,6 +24,11 @@ from gridv4_bt.errors import ConfigError
 JSON_LIMIT = 64 << 20
 #: Most bytes of a TOML file: ten times all parameters with their meaning. Its reader is slow on long nonsense.
 TOML_LIMIT = 64 << 10
+#: Most points between two = of such a file: those of names, and of the numbers of a list.
+_MOST_POINTS = 2_000
+#: Shows a wrong value in a message, however long or deep it is.
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 100
 #: A pipe that brings nothing for so long is given up, seconds.
 PIPE_WAIT = 30.0
 
@@ -304,7 +310,7 @@ def check_parameter(name: str, value: Any) -> Any:
         return TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
     except ValidationError as error:
         item = error.errors()[0]
-        raise ConfigError(f"{name}: {item['msg']}, got {item['input']!r}") from None
+        raise ConfigError(f"{name}: {item['msg']}, got {_SHORT.repr(item['input'])}") from None
 
 
 def _explain(item: Mapping[str, Any]) -> str:
@@ -312,7 +318,7 @@ def _explain(item: Mapping[str, Any]) -> str:
     if item["type"] == "extra_forbidden":
         return unknown_parameter(name)
     text = item["msg"].removeprefix("Value error, ")
-    return f"{name}: {text}, got {item['input']!r}" if name else text
+    return f"{name}: {text}, got {_SHORT.repr(item['input'])}" if name else text
 
 
 def open_input(path: Path) -> tuple[int, bool]:
@@ -388,9 +394,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         It cannot be read.
     """
     text = read_settings_text(path, "TOML", TOML_LIMIT)
+    if max(part.count(".") for part in text.split("=")) > _MOST_POINTS:  # a.a.a... takes a minute to be read
+        raise ConfigError(f"{path}: not valid TOML (nested too deeply)")
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # a number of more than 4,300 digits too
         raise ConfigError(f"{path}: not valid TOML ({error})") from None
     except RecursionError:
         raise ConfigError(f"{path}: not valid TOML (nested too deeply)") from None

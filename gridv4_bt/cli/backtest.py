@@ -51,6 +51,7 @@ from gridv4_bt.config import load_config
 from gridv4_bt.engine.warm_up import span_warm_up
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.metrics.summary import compare_modes
+from gridv4_bt.report.page_data import BLOCKED_WORDS
 from gridv4_bt.report.run_folder import RUN_FILES, SUMMARY_FILE, check_folder, target_folder, write_run
 from gridv4_bt.report.terminal import print_result, print_run_files
 from presets import BUSY
@@ -135,9 +136,7 @@ def backtest(
         symbols, brackets = read_market(
             files, Downloads(symbol, exchange, cache_dir), first, last, history, brackets, console
         )
-    feeds = read_feeds(
-        symbols, gaps, first, last, console, known=brackets is not None, config=parameters, warm_up=history
-    )
+    feeds = read_feeds(symbols, gaps, first, last, console, rules=brackets, config=parameters, warm_up=history)
     print_files(feeds, console)
     if symbol or data:
         _print_quality(feeds, console, details)
@@ -175,13 +174,15 @@ def _print_transfers(session: "SessionRecord", console: Console) -> None:
 
 def why_no_trade(summary: Mapping[str, Any]) -> str:
     """Return a sentence on what blocked most orders of a run that has closed no trade."""
+    if summary["open_fills"]:
+        return f"no trade was closed: all that was opened is held at the end ({summary['open_fills']:,} open fills)"
     blocked = {reason: count for reason, count in summary["blocked"].items() if count}
     if not blocked:
         return "no trade was closed: no bar reached an order"
     most = max(blocked, key=lambda reason: blocked[reason])
     return (
-        f"no trade was closed. What blocked most orders: {most} ({blocked[most]:,} of {sum(blocked.values()):,} levels "
-        "times bars without an order); the others rested and were not reached"
+        f"no trade was closed. What blocked most orders: {most}, {BLOCKED_WORDS[most.upper()]} ({blocked[most]:,} of "
+        f"{sum(blocked.values()):,} levels times bars without an order); the others rested and were not reached"
     )
 
 

@@ -89,7 +89,7 @@ def find_lookahead(
     named, brackets = read_market(
         files, Downloads(symbol, exchange, cache_dir), first, last, history, brackets, console
     )
-    feeds = read_feeds(named, gaps, first, last, console, brackets is not None, parameters, history)
+    feeds = read_feeds(named, gaps, first, last, console, brackets, parameters, history)
     print_files(feeds, console)
     symbols = _tables(feeds, first, last, history)
 
@@ -146,7 +146,7 @@ def find_warm_up(
     named, brackets = read_market(
         files, Downloads(symbol, exchange, cache_dir), first, last, max(lengths), brackets, console
     )
-    feeds = read_feeds(named, gaps, first, last, console, brackets is not None, warm_up=max(lengths))
+    feeds = read_feeds(named, gaps, first, last, console, brackets, warm_up=max(lengths))
     print_files(feeds, console)
     symbols = _tables(feeds, first, last, max(lengths))
     for feed in feeds:

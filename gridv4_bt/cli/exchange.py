@@ -38,7 +38,7 @@ from gridv4_bt.cli.market_options import (
 )
 from gridv4_bt.config import load_config
 from gridv4_bt.core.time import BAR_MS, DAY_MS, moment, time_ms
-from gridv4_bt.engine.market import check_tick, is_listed, load_market_history
+from gridv4_bt.engine.market import check_tick, has_tick_of_prices, load_market_history
 from gridv4_bt.engine.warm_up import history_bars, with_live_history
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.exchange.api import KEY, SECRET, Api, open_api
@@ -126,7 +126,7 @@ def run_exchange(
         symbols, brackets = read_market(
             files, Downloads(symbol, exchange, cache_dir), first, last, history, brackets, console
         )
-        feeds = read_feeds(symbols, gaps, None, last, console, brackets is not None)
+        feeds = read_feeds(symbols, gaps, None, last, console, brackets)
         with _rules(feeds, brackets) as common["rules"]:
             api = open_api(
                 feeds,
@@ -148,12 +148,12 @@ def run_exchange(
 @contextmanager
 def _rules(feeds: Sequence[CandleFeed], brackets: Path | None) -> Iterator[Path | None]:
     """Yield the file of rules for these feeds: where a symbol is unknown, one with the tick that its prices keep to."""
-    if brackets is not None or all(is_listed(feed.p.name) for feed in feeds):
+    markets = [load_market_history(feed.p.name, brackets, feed.prices).at(0) for feed in feeds]
+    if not any(map(has_tick_of_prices, markets)):
         yield brackets
         return
     symbols = {}
-    for feed in feeds:
-        market = load_market_history(feed.p.name, prices=feed.prices).at(0)
+    for feed, market in zip(feeds, markets, strict=True):
         check_tick(market, float(feed.candles.close.max()))
         facts = {name: getattr(market, name) for name in ("tick", "step", "min_qty", "min_notional")}
         rows = zip(market.brackets, market.max_leverages, strict=True)

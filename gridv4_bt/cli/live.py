@@ -10,7 +10,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
@@ -191,12 +191,12 @@ def live(
     stop = threading.Event()
     kind = "paper" if paper else "demo" if demo else "local" if endpoint else "live"
     folder = state_dir or Path("data") / f"{kind}_state"
-    _make_folder(folder)
     fresh = with_live_history(named)
     place = endpoint.rstrip("/") if endpoint else {"live": "binance"}.get(kind, kind)
-    kept = None if new_defaults else kept_parameters(folder, place, named)
-    parameters = fresh if kept is None else with_live_history(kept.config)
     with ExitStack() as stack:
+        stack.enter_context(_state_folder(folder))
+        kept = None if new_defaults else kept_parameters(folder, place, named)
+        parameters = fresh if kept is None else with_live_history(kept.config)
         gateway, symbols = stack.enter_context(
             _gateway(
                 symbol,
@@ -273,13 +273,22 @@ def _left(session: Session) -> str:
     return AS_THEY_WERE if session.ending is None else str(session.ending)
 
 
-def _make_folder(folder: Path) -> None:
+@contextmanager
+def _state_folder(folder: Path) -> Iterator[None]:
+    """Make the state directory; at the end, what was made of it and is still empty goes again."""
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise ConfigError(f"--state-dir {folder}: {error.strerror}; name a folder that can be written") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # not empty
+            for one in made:
+                one.rmdir()
 
 
 @contextmanager
@@ -425,6 +434,8 @@ def _check_files(files: MarketFiles, symbol: list[str], paper: bool) -> None:
         raise ConfigError("--data and its companions are the market of --paper; give --paper too")
     if named and symbol:
         raise ConfigError("--symbol downloads its data; give either --symbol, or --data with its companions")
+    if not files.data and (files.resample or files.interval != STRATEGY_INTERVAL):
+        raise ConfigError("--interval and --resample belong to --data; give the candles too")
 
 
 def _paper_market(
@@ -447,7 +458,7 @@ def _paper_market(
         rules = market_rules(histories)
     else:
         data = read_symbols(files, console)
-    feeds = read_feeds(data, files.gaps, None, None, console, rules is not None)
+    feeds = read_feeds(data, files.gaps, None, None, console, rules)
     print_files(feeds, console)
     history = history_bars(config)
     # A paper market decides at the last of its bars of history: the first of the span.

@@ -125,6 +125,10 @@ def _market_data(
     names = downloads.symbols or [one.name for one in space.symbols if one.candles is None]
     named = bool(files.data or downloads.symbols)
     if not named and not names:
+        if files.funding or files.mark or files.resample or files.interval != STRATEGY_INTERVAL:
+            raise ConfigError(
+                "--funding, --mark, --interval and --resample belong to --data; the space names its files"
+            )
         return space, {}
     begins, ends = ([getattr(one, side) for one in space.windows] for side in ("first", "last"))
     if first is None and None not in begins:

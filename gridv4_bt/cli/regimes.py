@@ -73,7 +73,7 @@ def show_regimes(
     history = span_warm_up(parameters.model_copy(update={"regime": "gmm"}))
     files = MarketFiles(data, gaps=gaps, interval=interval, resample=resample)
     named, rules = read_market(files, Downloads(symbol, exchange, cache_dir), first, last, history, None, console)
-    feeds = read_feeds(named, gaps, first, last, console, rules is not None, warm_up=history)
+    feeds = read_feeds(named, gaps, first, last, console, rules, warm_up=history)
     print_files(feeds, console)
     shown = track(feeds, "filtering", console=console, transient=True, disable=quiet or not console.is_terminal)
     records = [filter_regimes(feed, parameters) for feed in shown]

@@ -50,7 +50,7 @@ def target_folder(out: Path) -> Path:
 def check_folder(folder: Path, known: Sequence[str] = RUN_FILES, finished: str = "", *, force: bool = False) -> None:
     """Refuse a target that is a file, or a folder that holds anything but an earlier run, whose files are `known`.
 
-    An earlier run is finished if it has the file `finished`; then it is replaced only by `force`.
+    An earlier run is finished if it has the file `finished`. Where that is named, files are replaced only by `force`.
 
     Raises
     ------
@@ -64,6 +64,9 @@ def check_folder(folder: Path, known: Sequence[str] = RUN_FILES, finished: str =
         raise ConfigError(f"--out {folder}: {above} is no folder that can be written; name another")
     if finished and not force and (folder / finished).exists():
         raise ConfigError(f"--out {folder}: holds a finished run; name another folder, or replace it with --force")
+    there = next((name for name in known if (folder / name).exists()), "") if finished and not force else ""
+    if there:
+        raise ConfigError(f"--out {folder}: holds {there} already; name another folder, or replace it with --force")
     foreign = sorted(path.name for path in folder.glob("*") if path.name not in known) if folder.is_dir() else []
     if foreign:
         raise ConfigError(f"--out {folder}: holds other files ({foreign[0]}); name a new or empty folder")
