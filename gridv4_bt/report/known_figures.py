@@ -103,14 +103,17 @@ COMPARED = (
     ("calmar", "Calmar", "ratio", "Return a year over the largest drawdown."),
 )  # fmt: skip
 
+#: Of these, what so few days as `gridv4_bt.report.sentences.FEW_DAYS` say nothing about.
+OF_A_YEAR = ("annual_return", "calmar")
+
 #: Columns of tables of trades: key, name, kind, definition.
 TRADED = (
     ("trades", "trades", "count", "Fills that are closed."),
     ("win_rate", "won", "percent", "Share with a profit after fees and funding."),
+    ("net", "net", "money", "Price moves minus fees minus funding."),
     ("gross", "price moves", "money", "Profit before costs."),
     ("fees", "fees", "money", "Of entry and exit."),
     ("funding", "funding", "money", "Paid while open; negative: received."),
-    ("net", "net", "money", "Price moves minus fees minus funding."),
 )
 
 #: Columns of the table of legs.

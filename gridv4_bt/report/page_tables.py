@@ -10,16 +10,18 @@ import numpy as np
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import DAY_MS, HOUR_MS, moment
 from gridv4_bt.engine.labels import LABELS
-from gridv4_bt.metrics.performance import drawdowns, period_returns, spells
+from gridv4_bt.metrics.performance import daily_returns, drawdowns, period_returns, rolling_returns, spells
 from gridv4_bt.metrics.summary import wallet_curve
 from gridv4_bt.metrics.trading import collect, totals, whole_trades
 from gridv4_bt.record.run_record import SymbolRecord
 from gridv4_bt.report import known_figures as known
 from gridv4_bt.report.numbers import DASH, MINUS, number, sign_of, signed, words
-from gridv4_bt.report.sentences import find
+from gridv4_bt.report.page_data import BLOCKED_WORDS
+from gridv4_bt.report.sentences import find, tells_a_year
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 DEEPEST = 5
+ROLLING = (30, 90, 365)  #: days
 #: Bars of a histogram.
 BINS = 24
 
@@ -95,9 +97,10 @@ def compared(summary: Mapping[str, Any]) -> Table:
             ),
         ]
         for key, name, kind, meaning in known.COMPARED
+        if tells_a_year(summary) or key not in known.OF_A_YEAR
     ]
     changes = (f"{name} {signed(change, 'percent')}" for name, change in (marks.get("symbols") or {}).items())
-    note = f"From the first traded close to the last: {', '.join(changes)}." if marks.get("symbols") else ""
+    note = f"Prices from the first traded close to the last: {', '.join(changes)}." if marks.get("symbols") else ""
     return Table("Against buying and holding", head, rows, note)
 
 
@@ -191,6 +194,21 @@ def falls(records: Sequence[SymbolRecord], start_equity: float) -> Table | None:
         )
     head = [Cell(name) for name in ("began", "depth", "lowest", "made good", "lasted")]
     return Table("Deepest drawdowns of the equity, unrealised losses included", head, rows)
+
+
+def rolling(records: Sequence[SymbolRecord], start_equity: float) -> Table | None:
+    """Return what any 30, 90 and 365 days of the run returned; None if it had fewer than twice 30."""
+    _, daily = daily_returns(*_curve(records), start_equity)
+    rows = []
+    for days in ROLLING:
+        if len(daily) < 2 * days:
+            continue
+        found = rolling_returns(daily, days)
+        marks = [*np.quantile(found, (0.0, 0.05, 0.5, 0.95, 1.0)).tolist(), float(np.mean(found > 0.0))]
+        rows.append([Cell(f"{days} days"), *(Cell(number(one, "percent")) for one in marks)])
+    names = ("worst", "5 % below", "median", "95 % below", "best", "with a gain")
+    head = [Cell("length"), *(Cell(name) for name in names)]
+    return Table("Return of any 30, 90 and 365 days on end", head, rows) if rows else None
 
 
 def deepest_falls(
@@ -355,6 +373,7 @@ def _histogram(title: str, kind: str, values: np.ndarray) -> Histogram | None:
         step = (high - low) / (BINS - 1)
         edges = step * np.arange(math.floor(low / step), math.ceil(high / step) + 1)
     else:
+        low = min(low, 0.0) if high > 0.0 else low  # what is never negative is counted from zero
         edges = np.linspace(low, high if high > low else low + 1.0, BINS + 1)
     edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)
     counts, _ = np.histogram(values, edges)
@@ -403,7 +422,7 @@ def _blocked(summary: Mapping[str, Any]) -> Table | None:
     ]
     rows = [
         [
-            Cell(words(name)),
+            Cell(BLOCKED_WORDS.get(name.upper(), words(name))),
             *(
                 Cell(text)
                 for text in (

@@ -1,6 +1,7 @@
 // The list of all fills and of all cycles: sorted, filtered, joined with the chart by a click.
 
 const PAGE_ROWS = 50;
+const WORDS = ["symbol", "side", "label", "regime"]; // columns of words begin at their left
 const EXCURSION_UNITS = [["levels", "levels"], ["price", "price"], ["wallet", "% of the wallet"]];
 
 class TradeList {
@@ -139,6 +140,7 @@ class TradeList {
       }));
       cell.scope = "col";
       cell.title = meaning;
+      if (WORDS.includes(key)) cell.className = "text";
       cell.dataset.key = key;
       cell.setAttribute("aria-sort", this.sort.key !== key ? "none" : this.sort.down ? "descending" : "ascending");
       return cell;
@@ -172,7 +174,7 @@ class TradeList {
       }
       const cell = element("td", content);
       if (key === "side") cell.className = `text ${row.side.toLowerCase()}`;
-      if (["symbol", "label", "regime"].includes(key)) cell.className = "text";
+      if (key !== "side" && WORDS.includes(key)) cell.className = "text";
       if (key === "label" && row.labels?.length) cell.title = row.labels.map((label) => label.meaning).join(" ");
       if (key === "net") cell.className = row.net >= 0 ? "good" : "bad";
       return cell;
