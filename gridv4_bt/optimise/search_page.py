@@ -89,6 +89,7 @@ def page_data(result: SearchResult) -> dict[str, Any]:
     importance = importances(result.study)
     front = {trial.number for trial in pareto(space, result.best)}
     winner = result.best[0].number if result.best else None
+    said = {limit.text: limit.words for limit in space.limits}
     guards = result.guards
     logits = guards.overfitting.logits if guards and guards.overfitting else np.empty(0)
     counts, edges = np.histogram(logits, bins=25) if len(logits) else (np.empty(0), np.empty(1))
@@ -100,7 +101,7 @@ def page_data(result: SearchResult) -> dict[str, Any]:
                 "number": trial.number + 1,
                 "objectives": trial.objectives,
                 "params": values_text(trial.params),
-                "broken": "; ".join(trial.broken),
+                "broken": "; ".join(said.get(text, text) for text in trial.broken),
                 "front": trial.number in front,
                 "winner": trial.number == winner,
             }
@@ -290,7 +291,7 @@ def _searched(space: Space) -> list[Table]:
         words(f"{one.over} {one.figure}"): "as much as possible" if one.more_is_better else "as little as possible"
         for one in space.objectives
     }
-    limits = {limit.text: "everywhere" if limit.window is None else "" for limit in space.limits}
+    limits = {limit.words: "everywhere" if limit.window is None else "" for limit in space.limits}
     groups = {
         "Symbols": symbols,
         "Parameters": ranges,

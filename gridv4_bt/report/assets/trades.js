@@ -67,6 +67,8 @@ class TradeList {
     const names = this.mode === "fills"
       ? ["id", "symbol", "side", "label", "regime", "level", "time", "end", "held", "entry", "exit", "qty", "gross", "fees", "funding", "net", "share", "adverse", "favourable"]
       : ["id", "symbol", "side", "label", "fills", "deepest", "time", "end", "held", "most", "net", "adverse", "favourable"];
+    // A phone shows the first columns only: the result is one of them.
+    if (innerWidth < 700) names.splice(names.indexOf("side") + 1, 0, ...names.splice(names.indexOf("net"), 1));
     return names.filter((name) => several || name !== "symbol").map((name) => [name, ...all[name]]);
   }
 
