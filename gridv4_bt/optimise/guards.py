@@ -214,7 +214,9 @@ def judge(
     checks.append(VerdictCheck("Does it stand on a plateau and not on a needle?", answer, sign))
     if difference is not None:
         same = difference <= 1e-9
-        answer = f"largest relative difference {difference:.1e}"
+        answer = (
+            f"largest relative difference {difference:.1e}" if difference else "the same end equity to the last digit"
+        )
         checks.append(VerdictCheck("Does Backtrader say the same as the sweep?", answer, 1 if same else -1))
     return _summed_up(checks)
 

@@ -128,7 +128,7 @@ class Limit(_Table):
     def words(self) -> str:
         """The limit as a sentence has it: max drawdown < 10 %."""
         bound = f"{100.0 * self.bound:.6g} %" if self.figure in SHARES else f"{self.bound:.6g}"
-        sign = self.sign + "=" * ("=" in self.text and self.sign != "=")
+        sign = {"<": "≤", ">": "≥"}.get(self.sign, "=") if "=" in self.text else self.sign
         return f"{self.figure.replace('_', ' ')} {sign} {bound}" + (f" in {self.window}" if self.window else "")
 
     def violation(self, value: float | None) -> float:

@@ -141,7 +141,7 @@ def test_how_far_a_limit_is_broken(text, value, violation):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("max_drawdown < 0.10", "max drawdown < 10 %"), ("net_return >= 0.125 in 2024", "net return >= 12.5 % in 2024"),
+        ("max_drawdown < 0.10", "max drawdown < 10 %"), ("net_return >= 0.125 in 2024", "net return ≥ 12.5 % in 2024"),
         ("liquidations = 0", "liquidations = 0"), ("sharpe > 1.5", "sharpe > 1.5"),
     ],
 )  # fmt: skip
