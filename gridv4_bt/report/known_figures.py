@@ -130,6 +130,8 @@ LEG = (
 
 #: Rows of the table of excursions: key, name, kind, definition.
 EXCURSION = (
+    ("adverse_price", "MAE, of the price", "percent", "Farthest the price went against a fill while it was held, of its entry price."),
+    ("favourable_price", "MFE, of the price", "percent", "Farthest it went for the fill, of its entry price."),
     ("adverse_levels", "MAE, levels", "ratio", "Farthest the price went against a fill while it was held, in spacings of the ladder."),
     ("favourable_levels", "MFE, levels", "ratio", "Farthest it went for the fill, in spacings."),
     ("adverse_wallet", "MAE, of the wallet", "percent", "Loss of the whole fill at that price, of the wallet at the entry."),

@@ -1,5 +1,6 @@
 """The overview picture of a run, drawn without a screen whatever matplotlib's backend is."""
 
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,15 @@ RIBBON = {
 }
 
 
+class Picture(Figure):
+    """A figure that a notebook shows although pyplot did not make it."""
+
+    def _repr_png_(self) -> bytes:
+        data = io.BytesIO()
+        self.savefig(data, dpi=DPI, format="png")
+        return data.getvalue()
+
+
 def plot_overview(records: Sequence[SymbolRecord], summary: dict[str, Any], path: Path) -> None:
     """Draw a run into a PNG file.
 
@@ -78,7 +88,7 @@ def overview_figure(records: Sequence[SymbolRecord], summary: dict[str, Any]) ->
     ]
     heights = [height for height, _ in panels]
     height = sum(heights) + GAP * (len(panels) - 1) + TOP + BOTTOM
-    figure = Figure(figsize=(WIDTH, height))
+    figure = Picture(figsize=(WIDTH, height))
     FigureCanvasAgg(figure)
     # Fixed margins: matplotlib's layouts take longer than all the drawing.
     grid = GridSpec(

@@ -255,6 +255,7 @@ def grouped_trades(summary: Mapping[str, Any], records: Sequence[SymbolRecord]) 
         ("reached", "reached", "count", "How often the market came to the level, with an order there or without."),
         ("fills", "entries", "count", "Entries that filled there, those still open too."),
         *known.TRADED,
+        ("mean_hours", "mean held", "hours", "From the entry to its last closing."),
     ]
     found = [
         _groups("By reason of closing", named, closings, meanings=labels),
