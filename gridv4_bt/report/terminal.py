@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from gridv4_bt.config import departure_line
-from gridv4_bt.report.numbers import number, quote_of
+from gridv4_bt.report.numbers import number, quote_of, words
+from gridv4_bt.report.page_data import BLOCKED_WORDS
 from gridv4_bt.report.sentences import made_and_lost, open_legs, tells_a_year, verdict
 
 _Row = tuple[str, str]
@@ -46,10 +47,10 @@ def print_result(summary: dict[str, Any], console: Console, details: bool = Fals
 
 def print_run_files(folder: Path, console: Console) -> None:
     """Print where the page, the list of closings and the figures are, as links where the terminal knows them."""
-    for name, words in (("report.html", "page"), ("trades.csv", "closings"), ("summary.json", "all figures")):
+    for name, what in (("report.html", "page"), ("trades.csv", "closings"), ("summary.json", "all figures")):
         path = folder / name
         if path.exists():
-            console.print(f"  {words:<12} [link={path.resolve().as_uri()}]{escape(str(path))}[/link]", soft_wrap=True)
+            console.print(f"  {what:<12} [link={path.resolve().as_uri()}]{escape(str(path))}[/link]", soft_wrap=True)
 
 
 def _first_rows(summary: dict[str, Any]) -> list[_Row]:
@@ -233,7 +234,8 @@ def _blocked(summary: dict[str, Any]) -> Table:
     shares, came = summary.get("blocked_share", {}), _find(summary, "grid", "reached") or {}
     table = _columns("levels without an order", "reason", ("levels x bars", "share", "price came there"))
     for reason, count in sorted(summary["blocked"].items(), key=lambda item: -item[1]):
-        table.add_row(reason, _count(count), _percent(shares.get(reason)), _count(came.get(reason, 0)))
+        why = BLOCKED_WORDS.get(reason.upper(), words(reason))
+        table.add_row(why, _count(count), _percent(shares.get(reason)), _count(came.get(reason, 0)))
     table.add_row("[dim]with an order[/]", "", _percent(shares.get("placed")), _count(came.get("placed", 0)))
     return table
 
