@@ -259,7 +259,7 @@ def grouped_trades(summary: Mapping[str, Any], records: Sequence[SymbolRecord]) 
     ]
     found = [
         _groups("By reason of closing", named, closings, meanings=labels),
-        _groups("By side", summary.get("by_side") or {}, known.TRADED),
+        _groups("By side", _sides(summary.get("by_side") or {}), known.TRADED),
         _groups("By symbol", _collected(trades, lambda trade: trade.symbol), known.TRADED),
         _groups("By regime at entry", _named(summary.get("by_regime") or {}), known.TRADED),
         _groups("By level of the ladder (−: LONG)", levels, reached, ordered=False),
@@ -278,6 +278,11 @@ def grouped_trades(summary: Mapping[str, Any], records: Sequence[SymbolRecord]) 
     ]
     many = {"By symbol", "By year of closing"}
     return [table for table in found if table and (table.title not in many or len(table.rows) > 1)]
+
+
+def _sides(groups: Mapping[str, Any]) -> dict[str, Any]:
+    """Return groups by positionSide under its names; one of both sides keeps its own."""
+    return {name.upper() if name in ("long", "short") else name: group for name, group in groups.items()}
 
 
 def _named(groups: Mapping[str, Any]) -> dict[str, Any]:
@@ -392,7 +397,7 @@ def execution(summary: Mapping[str, Any]) -> list[Table]:
 
 
 def _adverse(summary: Mapping[str, Any]) -> Table | None:
-    sides = summary.get("adverse_selection") or {}
+    sides = _sides(summary.get("adverse_selection") or {})
     lags = [key for key in next(iter(sides.values()), {}) if key != "fills"]
     title = "Mean move against the entry after its bar; minus: for it. Who fills a resting order hopes for more."
     bars = [key.removeprefix("after_") for key in lags]
