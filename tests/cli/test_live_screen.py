@@ -64,7 +64,7 @@ def session_on_a_terminal(url: str, folder: Path, bars: int) -> str:
     options = ["--endpoint", url, "--symbol", SYMBOL, "--state-dir", "state", "--config", BUSY_FILE]
     words = [sys.executable, str(SCRIPT), *map(str, options)]
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"TERM": "xterm"}
-    written, stopped, deadline = b"", False, time.monotonic() + 90.0
+    written, stopped, deadline = b"", False, time.monotonic() + 240.0
     with subprocess.Popen(words, stdin=inner, stdout=inner, stderr=inner, env=environment, cwd=folder) as process:
         os.close(inner)
         while time.monotonic() < deadline:
@@ -77,6 +77,8 @@ def session_on_a_terminal(url: str, folder: Path, bars: int) -> str:
             if not stopped and decided and decided[-1] >= bars:
                 process.send_signal(signal.SIGINT)
                 stopped = True
+        else:
+            process.kill()
     os.close(outer)
     assert process.returncode == 0
     return written.decode()
