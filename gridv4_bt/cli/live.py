@@ -67,7 +67,7 @@ from gridv4_bt.live.paper import PaperClock, gateway_at, paper_gateway, server_g
 from gridv4_bt.live.preflight import run_preflight
 from gridv4_bt.live.runner import Session
 from gridv4_bt.live.state import StateFile
-from gridv4_bt.live.status import status_display
+from gridv4_bt.live.status import log_handler, status_display
 from gridv4_bt.live.strangers import CHOICES, REFUSE
 from gridv4_bt.validation.bias import cut, tables
 
@@ -231,12 +231,9 @@ def live(
             for watch in watchers:
                 watch(one)
 
-        show = stack.enter_context(status_display(console)) if not flatten else None
         session = stack.enter_context(Session(plan, gateway, notify, on_bar, given))
         if kept is not None:
             session.event("parameters", file=str(kept.file), kept=differing, added=kept.added)
-        if show is not None:
-            watchers.append(partial(show, session))
         if metrics:
             stack.callback(serve_metrics(session.monitor, metrics))
         with _failures(session.halted, folder, partial(_left, session)):
@@ -245,7 +242,8 @@ def live(
                 session.flatten()
                 console.print("flat: all orders of the bot are cancelled and its positions closed")
                 return
-            with _signals(stop):
+            with _signals(stop), status_display(console) as show:  # it ends before what is said last
+                watchers.append(partial(show, session))
                 session.prepare()
                 if span:
                     _arm(session, span, console)
@@ -578,13 +576,11 @@ def _signals(stop: threading.Event) -> Iterator[None]:
 
 
 def _log_to(console: Console) -> None:
-    """Log warnings to a terminal and plain lines elsewhere."""
+    """Log warnings on a terminal, and every bar elsewhere."""
     for name in ("ccxt", "urllib3", "requests", "apprise"):  # they would write down requests whole
         logging.getLogger(name).setLevel(logging.ERROR)
     log = logging.getLogger("gridv4.live")
     log.handlers.clear()
     log.propagate = False
     log.setLevel(logging.CRITICAL if console.quiet else logging.WARNING if console.is_terminal else logging.INFO)
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(handler)
+    log.addHandler(log_handler(console))
