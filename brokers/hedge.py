@@ -289,7 +289,7 @@ class HedgeBroker(BrokerSettings):
         book = self._book(data)
         self._note_single_orders()
         book.orders_changed()
-        if not margin.refuse_entries(self.account, self._all, book, book.max_notional, self.p.leverage):
+        if not margin.refuse_entries(self.account, self._all, book, book.max_notional, self.p):
             return {}
         return {
             -leg.sign * (i + 1): Blocked(reason)
@@ -350,6 +350,11 @@ class HedgeBroker(BrokerSettings):
         """Return the notional by which a leg and its opening orders may still grow at the leverage chosen, quote."""
         self._note_single_orders()
         return margin.capacity(book.max_notional, leg.leg, book.bar.close)
+
+    def cap_room(self, book: FeedBook, leg: Leg) -> float:
+        """Return the notional by which a leg may still grow until a cap is met, quote; infinity without caps."""
+        self._note_single_orders()
+        return margin.room(self.account, self._all, book, leg.sign, self.p) if margin.has_caps(self.p) else INFINITY
 
     # ---
 

@@ -57,6 +57,9 @@ class MarginBroker(Protocol):
     def position_capacity(self, book: FeedBook, leg: Leg) -> float:
         """Return the notional by which a leg with its opening orders may grow, quote."""
 
+    def cap_room(self, book: FeedBook, leg: Leg) -> float:
+        """Return the notional by which a leg may still grow until a cap is met, quote."""
+
     def available_margin(self) -> float:
         """Return the equity that is not initial margin of positions or opening orders, quote."""
 
@@ -222,6 +225,7 @@ class StandardOrders:
             broker.position_capacity(book, book.long if single.is_buy else book.short),
             broker.available_margin() + closing * last_price / broker.p.leverage,
             broker.p.leverage,
+            broker.cap_room(book, book.long if single.is_buy else book.short),
         )
 
     def _market_closing(self, new: SingleOrder, book: FeedBook) -> float:

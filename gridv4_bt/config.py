@@ -166,6 +166,13 @@ class GridConfig(BaseModel):
     )
 
     leverage: float = _exchange(5.0, "multiple", "initial margin is notional / leverage", ge=1, le=125)
+    cap_leg: float = _exchange(0.0, "multiple of equity", "notional of a leg with its entries; 0: no cap", ge=0, le=200)
+    cap_symbol: float = _exchange(0.0, "multiple of equity", "of both legs of a symbol; 0: no cap", ge=0, le=200)
+    cap_side: float = _exchange(0.0, "multiple of equity", "of one side of all symbols; 0: no cap", ge=0, le=200)
+    cap_gross: float = _exchange(0.0, "multiple of equity", "of both sides of all symbols; 0: no cap", ge=0, le=200)
+    cap_net: float = _exchange(
+        0.0, "multiple of equity", "of one side of all symbols less what the other holds; 0: no cap", ge=0, le=200
+    )
     maker_fee: float = _exchange(0.0002, "fraction of notional", "of a resting order that fills", ge=-0.001, lt=0.05)
     taker_fee: float = _exchange(0.0005, "fraction of notional", "of market and stop orders", ge=0, lt=0.05)
     slippage: float = _exchange(0.0002, "fraction of price", "of market and stop orders", ge=0, lt=0.5)

@@ -50,6 +50,11 @@ CHOICES = {
 }  # fmt: skip
 #: A multiple of another parameter, which keeps the order that the config asks for.
 MULTIPLES = {"stop2_atr": ("stop1_atr", 1.1, 2.5), "margin_target": ("margin_call", 0.3, 0.95)}
+#: Caps of the account; in most sets there is none of a kind.
+CAPS = {
+    "cap_leg": (0.2, 2.0), "cap_symbol": (0.3, 2.0), "cap_side": (0.3, 2.0), "cap_gross": (0.3, 3.0),
+    "cap_net": (0.2, 2.0),
+}  # fmt: skip
 #: At 0 their rule does nothing, or does it always: so once in five sets.
 SWITCHES = (
     "adx_min", "gamma", "reopen_bars", "nudge_pct", "trail_share", "keep_price", "keep_qty", "funding_tilt",
@@ -73,6 +78,8 @@ def random_set(draw: random.Random, **fixed: object) -> GridConfig:
     if draw.random() < 1 / 6:
         values |= RECKLESS_NAMES | {name: draw.uniform(*ends) for name, ends in RECKLESS.items()}
     values |= {name: values[of] * draw.uniform(*ends) for name, (of, *ends) in MULTIPLES.items()}
+    capped = random.Random(repr(values))
+    values |= {name: capped.uniform(*ends) if capped.random() < 0.3 else 0.0 for name, ends in CAPS.items()}
     return busy(**values | fixed)
 
 

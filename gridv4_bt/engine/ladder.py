@@ -34,6 +34,7 @@ class Blocked(IntEnum):
     MARGIN = 11  #: refused by the exchange: margin is insufficient (-2019)
     MAX_POSITION = 12  #: refused by the exchange: above the largest position at this leverage (-2027)
     SAME_PRICE = 13  #: a level nearer to the price rests at this very price
+    CAP = 14  #: a cap of the account would be exceeded if all resting orders were filled
 
 
 # Plain ints, so that the rule compiles.
@@ -48,6 +49,7 @@ MAX_INVENTORY = int(Blocked.MAX_INVENTORY)
 MARGIN = int(Blocked.MARGIN)
 MAX_POSITION = int(Blocked.MAX_POSITION)
 SAME_PRICE = int(Blocked.SAME_PRICE)
+CAP = int(Blocked.CAP)
 HALT = int(Blocked.HALT)
 VAR = int(Blocked.VAR)
 REGIME = int(Blocked.REGIME)

@@ -1,14 +1,26 @@
 """Cross margin: what positions and opening orders bind, and what may still be opened. All amounts are quote."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from gridv4_bt.core.risk import maintenance_margin
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.book import Book, Leg
 from gridv4_bt.engine.book_access import entries_changed
-from gridv4_bt.engine.ladder import MARGIN, MAX_POSITION, PLACE, PLACED, REPLACE
+from gridv4_bt.engine.ladder import CAP, MARGIN, MAX_POSITION, PLACE, PLACED, REPLACE
 from gridv4_bt.engine.leg import unrealized
-from gridv4_bt.engine.state import LegState
+from gridv4_bt.engine.state import INFINITY, LegState
+
+
+class Terms(Protocol):
+    """The account's leverage and caps (`gridv4_bt.config`): multiples of the equity, 0 for none."""
+
+    leverage: float
+    cap_leg: float
+    cap_symbol: float
+    cap_side: float
+    cap_gross: float
+    cap_net: float
 
 
 def revalue(account: Account, books: Sequence[Book]) -> None:
@@ -58,14 +70,61 @@ def capacity(max_notional: float, leg: LegState, price: float) -> float:
     return max_notional - (leg.qty * price + leg.entry_notional + leg.ordered)
 
 
-def opening_limit(notional: float, capacity: float, free_margin: float, leverage: float) -> int:
-    """Return the limit that an opening order exceeds, MAX_POSITION or MARGIN, or PLACED.
+def exposure(leg: LegState, price: float) -> float:
+    """Return the notional of a leg if all its opening orders were filled."""
+    return leg.qty * price + leg.entry_notional + leg.ordered
+
+
+def has_caps(p: Terms) -> bool:
+    """Return whether any cap is set."""
+    return p.cap_leg + p.cap_symbol + p.cap_side + p.cap_gross + p.cap_net > 0.0
+
+
+def room(account: Account, books: Sequence[Book], book: Book, sign: int, p: Terms) -> float:
+    """Return the notional by which one side of a symbol may grow until a cap is met; infinity without caps.
+
+    All opening orders count as filled, but those of the other side not in its favour: the net of a side is what it
+    would have if only its own were filled.
 
     Parameters
     ----------
-    capacity : notional by which the leg may still grow.
+    sign : 1 for LONG, -1 for SHORT.
+    """
+    own = opposite = held = 0.0
+    for other in books:
+        price = other.bar.close
+        long, short = exposure(other.long.leg, price), exposure(other.short.leg, price)
+        own += long if sign > 0 else short
+        opposite += short if sign > 0 else long
+        held += (other.short.leg.qty if sign > 0 else other.long.leg.qty) * price
+    close = book.bar.close
+    leg = exposure(book.long.leg if sign > 0 else book.short.leg, close)
+    symbol = exposure(book.long.leg, close) + exposure(book.short.leg, close)
+    least = below_cap(INFINITY, p.cap_leg, account.value, leg)
+    least = below_cap(least, p.cap_symbol, account.value, symbol)
+    least = below_cap(least, p.cap_side, account.value, own)
+    least = below_cap(least, p.cap_gross, account.value, own + opposite)
+    return below_cap(least, p.cap_net, account.value, own - held)
+
+
+def below_cap(least: float, cap: float, equity: float, used: float) -> float:
+    """Return `least`, or what a cap leaves if that is less. All but the cap are quote."""
+    if cap == 0.0:
+        return least
+    return min(least, cap * equity - used)
+
+
+def opening_limit(notional: float, capacity: float, room: float, free_margin: float, leverage: float) -> int:
+    """Return the limit that an opening order exceeds, CAP, MAX_POSITION or MARGIN, or PLACED.
+
+    Parameters
+    ----------
+    capacity : notional by which the leg may still grow at this leverage.
+    room : notional by which it may grow until a cap is met.
     free_margin : equity that neither positions nor opening orders bind.
     """
+    if notional > room:
+        return CAP
     if notional > capacity:
         return MAX_POSITION
     if notional / leverage > free_margin:
@@ -73,20 +132,26 @@ def opening_limit(notional: float, capacity: float, free_margin: float, leverage
     return PLACED
 
 
-def refuse_entries(account: Account, books: Sequence[Book], book: Book, max_notional: float, leverage: float) -> bool:
-    """Empty the levels of a symbol whose new order the exchange refuses; return whether any may be empty now.
+def refuse_entries(account: Account, books: Sequence[Book], book: Book, max_notional: float, p: Terms) -> bool:
+    """Empty the levels of a symbol whose new order is refused; return whether any may be empty now.
 
-    LONG comes before SHORT, the nearest level first. The reason stands in the level's row of codes.
+    The exchange refuses what exceeds margin or the largest position, the account's caps what would exceed them if all
+    resting orders were filled. LONG comes before SHORT, the nearest level first. The reason stands in the level's row
+    of codes.
     """
     long, short, close = book.long, book.short, book.bar.close
     free_long, free_short = capacity(max_notional, long.leg, close), capacity(max_notional, short.leg, close)
-    free = free_margin(account, books, leverage)
-    if free_long >= 0.0 and free_short >= 0.0 and free >= 0.0:
+    free = free_margin(account, books, p.leverage)
+    capped = has_caps(p)
+    fits = not capped or (room(account, books, book, 1, p) >= 0.0 and room(account, books, book, -1, p) >= 0.0)
+    if fits and free_long >= 0.0 and free_short >= 0.0 and free >= 0.0:
         return False
-    free_long, free = without_new_orders(long, free_long, free, leverage)
-    free_short, free = without_new_orders(short, free_short, free, leverage)
-    free = refuse_side(long, free_long, free, leverage)
-    refuse_side(short, free_short, free, leverage)
+    free_long, free = without_new_orders(long, free_long, free, p.leverage)
+    free_short, free = without_new_orders(short, free_short, free, p.leverage)
+    below = room(account, books, book, 1, p) if capped else INFINITY
+    free = refuse_side(long, free_long, below, free, p.leverage)
+    below = room(account, books, book, -1, p) if capped else INFINITY
+    refuse_side(short, free_short, below, free, p.leverage)
     return True
 
 
@@ -96,23 +161,25 @@ def is_new(side: Leg, i: int) -> bool:
 
 
 def without_new_orders(side: Leg, capacity: float, free: float, leverage: float) -> tuple[float, float]:
-    """Return capacity and free margin as they are without a side's new orders."""
+    """Take a side's new orders off its entries; return capacity and free margin as they are then."""
     for i in range(len(side.orders[0])):
         if is_new(side, i):
             notional = side.orders[0][i] * side.orders[1][i]
             free += notional / leverage
             capacity += notional
+            side.leg.entry_notional -= notional
     return capacity, free
 
 
-def refuse_side(side: Leg, capacity: float, free: float, leverage: float) -> float:
+def refuse_side(side: Leg, capacity: float, room: float, free: float, leverage: float) -> float:
     """Empty the levels of a side whose new order does not fit, and return the margin that is still free."""
     for i in range(len(side.orders[0])):
         if is_new(side, i):
             notional = side.orders[0][i] * side.orders[1][i]
-            limit = opening_limit(notional, capacity, free, leverage)
+            limit = opening_limit(notional, capacity, room, free, leverage)
             if limit == PLACED:
                 capacity -= notional
+                room -= notional
                 free -= notional / leverage
             else:
                 side.orders[0][i], side.orders[4][i] = 0.0, limit
@@ -123,4 +190,4 @@ def refuse_side(side: Leg, capacity: float, free: float, leverage: float) -> flo
 def refusal_of(side: Leg, i: int) -> int:
     """Return why a level's new order was refused, or PLACED."""
     code = int(side.orders[4][i])
-    return code if code in (MARGIN, MAX_POSITION) else PLACED
+    return code if code in (CAP, MARGIN, MAX_POSITION) else PLACED

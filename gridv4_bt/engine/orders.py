@@ -21,7 +21,7 @@ from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.book import Book, Leg
 from gridv4_bt.engine.book_access import close_fill
 from gridv4_bt.engine.labels import MANUAL
-from gridv4_bt.engine.ladder import MARGIN, MAX_POSITION
+from gridv4_bt.engine.ladder import CAP, MARGIN, MAX_POSITION
 from gridv4_bt.engine.margin import opening_limit
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.matching import fills, market_price, stop_hit, stop_price, stop_takes
@@ -136,7 +136,7 @@ def closing_refusal(order: SingleOrder, book: Book) -> Refusal | None:
 
 
 def opening_refusal(
-    notional: float, market: Market, capacity: float, free_margin: float, leverage: float
+    notional: float, market: Market, capacity: float, free_margin: float, leverage: float, room: float = INFINITY
 ) -> Refusal | None:
     """Return why an opening order is refused, or None. Amounts are quote.
 
@@ -145,11 +145,16 @@ def opening_refusal(
     notional : of the order.
     capacity : notional by which the leg may grow at this leverage.
     free_margin : equity that no position or opening order uses.
+    room : notional by which the leg may grow until a cap of the account is met; the exchange has none.
     """
     if notional < market.min_notional:
         least = f"{market.min_notional:g} (unless you choose reduce only)."
         return Refusal(-4164, f"Order's notional must be no smaller than {least}")
-    limit = opening_limit(notional, capacity, free_margin, leverage)
+    limit = opening_limit(notional, capacity, room, free_margin, leverage)
+    if limit == CAP:
+        return Refusal(
+            -1, "Not sent:", f" a cap of the account leaves {max(room, 0.0):,.2f}, the order has {notional:,.2f}"
+        )
     if limit == MAX_POSITION:
         text = "Exceeded the maximum allowable position at current leverage."
         return Refusal(-2027, text, f" Allowed is {market.max_notional(leverage):,.0f}")

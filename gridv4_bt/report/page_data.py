@@ -63,6 +63,7 @@ BLOCKED_WORDS = {
     "MIN_NOTIONAL": "smaller than the least notional",
     "MAX_INVENTORY": "the side would hold more than it may",
     "MARGIN": "refused by the exchange: margin is insufficient",
+    "CAP": "a cap of the account would be exceeded if all resting orders were filled",
     "MAX_POSITION": "refused by the exchange: above the largest position at this leverage",
     "SAME_PRICE": "a level nearer to the price rests at this very price",
 }

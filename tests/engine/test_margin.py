@@ -5,6 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scripted import TEST
 
+from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.book import Book, Costs, Entry
 from gridv4_bt.engine.ladder import CANCEL, KEEP, PLACE, REPLACE, Blocked
@@ -12,12 +13,14 @@ from gridv4_bt.engine.margin import (
     add_maintenance,
     capacity,
     free_margin,
+    has_caps,
     is_new,
     opening_limit,
     position_notional,
     refusal_of,
     refuse_entries,
     revalue,
+    room,
 )
 
 
@@ -62,11 +65,11 @@ def test_entries_and_single_orders_of_both_legs_bind_margin(book):
     ("notional", "limit"), [(100.0, Blocked.PLACED), (100.1, Blocked.MARGIN), (200.1, Blocked.MAX_POSITION)]
 )
 def test_an_order_may_use_all_of_both_limits_and_no_more(notional, limit):
-    assert opening_limit(notional, capacity=200.0, free_margin=20.0, leverage=5.0) == limit
+    assert opening_limit(notional, capacity=200.0, room=1e9, free_margin=20.0, leverage=5.0) == limit
 
 
 def test_an_order_that_fills_the_capacity_exactly_is_within_it():
-    assert opening_limit(200.0, capacity=200.0, free_margin=100.0, leverage=5.0) == Blocked.PLACED
+    assert opening_limit(200.0, capacity=200.0, room=200.0, free_margin=100.0, leverage=5.0) == Blocked.PLACED
 
 
 def test_an_account_is_worth_its_wallet_and_what_is_unrealised(book):
@@ -104,9 +107,10 @@ def ladder(equity, long, short):
     return book
 
 
-def refused(book, max_notional, leverage):
+def refused(book, max_notional, leverage, others=(), **caps):
     """Return whether any was refused, and the codes of LONG and of SHORT; what is refused rests no more."""
-    any_refused = refuse_entries(book.account, [book], book, max_notional, leverage)
+    terms = GridConfig(leverage=leverage, **caps)
+    any_refused = refuse_entries(book.account, [*others, book], book, max_notional, terms)
     for leg in book.legs:
         assert [price > 0.0 for price in leg.prices] == [
             code == Blocked.PLACED and action != CANCEL for code, action in zip(leg.codes, leg.actions, strict=True)
@@ -117,6 +121,7 @@ def refused(book, max_notional, leverage):
 
 
 OK, MARGIN, MOST = int(Blocked.PLACED), int(Blocked.MARGIN), int(Blocked.MAX_POSITION)
+CAP = int(Blocked.CAP)
 
 
 def test_entries_that_use_all_of_margin_and_position_are_not_refused():
@@ -197,3 +202,94 @@ def test_new_is_what_did_not_rest_before_and_a_refusal_is_one_of_the_exchange(bo
     for i, code in enumerate((Blocked.PLACED, Blocked.MARGIN, Blocked.MAX_POSITION, Blocked.OCCUPIED)):
         leg.codes[i] = code
     assert [refusal_of(leg, i) for i in range(4)] == [OK, MARGIN, MOST, OK]
+
+
+# --- caps of the account
+
+
+@pytest.fixture
+def two():
+    """Two symbols at 100 in one wallet of 1,000: LONG 2 and SHORT 1 of one, LONG 1 of the other, which orders more."""
+    account = Account(1_000.0)
+    held, orders = Book(TEST, account, Costs(0.0, 0.0, 0.0)), Book(TEST, account, Costs(0.0, 0.0, 0.0))
+    for book, leg, qty in ((held, held.long, 2.0), (held, held.short, 1.0), (orders, orders.long, 1.0)):
+        book.bar.close = orders.bar.close = 100.0
+        account.open_fill(book.symbol, leg.tracker, qty, 100.0, 0, 0, 0.0, 0.0, maker=True)
+    held.long.place(-1, Entry(90.0, 1.0, 0.01))
+    orders.short.place(1, Entry(110.0, 3.0, 0.01))
+    revalue(account, [held, orders])
+    return account, held, orders
+
+
+@pytest.mark.parametrize(
+    ("cap", "long", "short"),
+    [
+        # LONG holds 100, SHORT has 330 resting: 500 - 100 and 500 - 330
+        ({"cap_leg": 0.5}, 400.0, 170.0),
+        # both legs of the symbol: 500 - 430
+        ({"cap_symbol": 0.5}, 70.0, 70.0),
+        # LONG of both symbols 200 + 90 + 100, SHORT 100 + 330
+        ({"cap_side": 0.5}, 110.0, 70.0),
+        # all together 390 + 430
+        ({"cap_gross": 1.0}, 180.0, 180.0),
+        # LONG 390 less 100 that SHORT holds; SHORT 430 less 300 that LONG holds: what rests is no hedge yet
+        ({"cap_net": 0.5}, 210.0, 370.0),
+        ({"cap_leg": 0.5, "cap_symbol": 0.5, "cap_gross": 0.83}, 10.0, 10.0),
+        # beyond it already
+        ({"cap_side": 0.3}, -90.0, -130.0),
+    ],
+)
+def test_a_cap_leaves_what_all_resting_orders_would_not_use(two, cap, long, short):
+    account, held, orders = two
+    terms = GridConfig(**cap)
+    assert has_caps(terms)
+    left = [room(account, [held, orders], orders, sign, terms) for sign in (1, -1)]
+    assert left == pytest.approx([long, short])
+
+
+def test_without_caps_there_is_no_limit(two):
+    account, held, orders = two
+    assert not has_caps(GridConfig())
+    assert room(account, [held, orders], orders, 1, GridConfig()) == float("inf")
+
+
+def test_a_cap_is_given_to_long_first_and_to_the_nearest_level_first():
+    # 300 of 1,000 for both legs of the symbol
+    book = ladder(1_000.0, [(PLACE, 1), (REPLACE, 1)], [(PLACE, 1), (PLACE, 1)])
+    assert refused(book, 1e9, 5.0, cap_symbol=0.3) == (True, [OK, OK], [OK, CAP])
+    book = ladder(1_000.0, [(PLACE, 1), (REPLACE, 1)], [(PLACE, 1), (PLACE, 1)])
+    assert refused(book, 1e9, 5.0, cap_symbol=0.4) == (False, [OK, OK], [OK, OK])
+
+
+def test_each_side_has_its_own_cap_and_the_other_symbols_count():
+    other = ladder(1_000.0, [(KEEP, 2)], [])
+    book = ladder(1_000.0, [(PLACE, 1), (PLACE, 1)], [(PLACE, 2)])
+    assert refused(book, 1e9, 5.0, others=[other], cap_side=0.3) == (True, [OK, CAP], [OK])
+
+
+@given(data=st.data())
+def test_if_all_resting_orders_are_filled_no_cap_is_exceeded_by_what_was_placed(data):
+    """Against plain sums; what rested before the order may be beyond a cap already, then nothing new is placed."""
+    levels = st.lists(st.tuples(st.sampled_from([KEEP, PLACE, REPLACE, CANCEL]), st.integers(1, 4)), max_size=5)
+    other = ladder(1_000.0, data.draw(levels), data.draw(levels))
+    book = ladder(1_000.0, data.draw(levels), data.draw(levels))
+    names = ("cap_leg", "cap_symbol", "cap_side", "cap_gross", "cap_net")
+    caps = {name: data.draw(st.sampled_from([0.0, 0.2, 0.5, 1.0])) for name in names}
+    kept = {
+        leg.sign: sum(100.0 * q for a, q in zip(leg.actions, leg.qtys, strict=True) if a == KEEP) for leg in book.legs
+    }
+    refused(book, 1e9, 100.0, others=[other], **caps)
+    now = {leg.sign: leg.leg.entry_notional for leg in book.legs}
+    others = {leg.sign: leg.leg.entry_notional for leg in other.legs}
+    for sign in (1, -1):
+        if now[sign] == kept[sign]:
+            continue
+        used = {
+            "cap_leg": now[sign],
+            "cap_symbol": now[1] + (now[-1] if sign < 0 else kept[-1]),
+            "cap_side": now[sign] + others[sign],
+            "cap_gross": now[1] + (now[-1] if sign < 0 else kept[-1]) + others[1] + others[-1],
+            "cap_net": now[sign] + others[sign],
+        }
+        for name, cap in caps.items():
+            assert cap == 0.0 or used[name] <= 1_000.0 * cap + 1e-9

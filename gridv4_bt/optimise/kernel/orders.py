@@ -81,7 +81,7 @@ def rest_entries(p, rules, now, orders, long, short, plan):
     """Place the planned entries but for those that the exchange refuses."""
     book = orders.book
     book.state.orders_changed = 1
-    if refuse_entries(book.account, orders.books, book, rules.max_notional, p.leverage):
+    if refuse_entries(book.account, orders.books, book, rules.max_notional, p):
         for side in (long, short):
             for i in range(p.levels):
                 reason = refusal_of(side, i)
