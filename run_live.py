@@ -1,4 +1,4 @@
-"""Trade GridStrategyV4 live or on paper: `python run_live.py --help`."""
+"""Trade GridStrategyV4 live or on paper: `python run_live.py --help`. The same program as `gridv4 live`."""
 
 from gridv4_bt.cli.live import main
 

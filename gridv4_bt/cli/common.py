@@ -1,14 +1,17 @@
-"""Exit codes and picture files, which all commands share."""
+"""What all commands share: exit codes, JSON, picture files."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from gridv4_bt.errors import ConfigError, GridV4Error
 
 INTERRUPTED = 130
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 
 
 def run_app(app: typer.Typer) -> None:
@@ -30,6 +33,11 @@ def run_app(app: typer.Typer) -> None:
     if code == INTERRUPTED:  # Typer turns Ctrl-C into this return value
         _end("interrupted; nothing was written", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON; what JSON does not know, such as a path, as text."""
+    print(json.dumps(value, indent=2, default=str))
 
 
 def check_picture(out: Path) -> None:

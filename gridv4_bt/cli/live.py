@@ -1,4 +1,4 @@
-"""The command line of `run_live.py`."""
+"""The command line of `gridv4 live`, which is also `run_live.py`."""
 
 import errno
 import logging
@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import Annotated, Any
 
 import typer
@@ -24,8 +25,10 @@ from rich.table import Table
 from feeds.history import History
 from gridv4_bt.audit.daily import DailyAudit
 from gridv4_bt.backtest import SymbolData, make_feeds
-from gridv4_bt.cli.common import INTERRUPTED, run_app
+from gridv4_bt.cli.common import INTERRUPTED, print_json, run_app
 from gridv4_bt.cli.download import Downloads, load_symbols, market_rules
+from gridv4_bt.cli.examples import epilog
+from gridv4_bt.cli.layers import LayeredCommand, read_parameters
 from gridv4_bt.cli.market_options import (
     STRATEGY_INTERVAL,
     CacheDir,
@@ -48,7 +51,7 @@ from gridv4_bt.cli.market_options import (
     read_feeds,
     read_symbols,
 )
-from gridv4_bt.config import GridConfig, load_config
+from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import BAR_MS, end_ms, time_ms
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.warm_up import history_bars, with_live_history
@@ -83,15 +86,16 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 
 def main() -> None:
-    """Entry point."""
-    try:
-        run_app(app)
-    except Exception:  # the trace of a bug may hold the address of a signed request
-        sys.stderr.write(_without_secrets(traceback.format_exc()))
-        sys.exit(SYSTEM_FAILED)
+    """Entry point of `run_live.py`."""
+    run_app(app)
 
 
-@app.command()
+def _trace(kind: type[BaseException], bug: BaseException, trace: TracebackType | None) -> None:
+    """Write a bug's trace, which may hold the address of a signed request, without it."""
+    sys.stderr.write(_without_secrets("".join(traceback.format_exception(kind, bug, trace))))
+
+
+@app.command(cls=LayeredCommand, epilog=epilog("live"))
 def live(
     symbol: Annotated[
         list[str], typer.Option("--symbol", help="Perpetual to trade: BTC/USDT:USDT or BTCUSDT. Repeat for several.")
@@ -169,6 +173,7 @@ def live(
         ),
     ] = False,
     quiet: Quiet = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Of --check: print the findings as JSON.")] = False,
 ) -> None:
     """Trade GridStrategyV4 live on Binance USDⓈ-M futures, or on paper.
 
@@ -179,14 +184,15 @@ def live(
     A session that goes on in its state directory keeps the parameters of its config.toml for all that neither --config
     nor --set names; what differs from today's defaults is listed at the start, and --new-defaults takes those.
     """
-    named = load_config(config, setting)
+    sys.excepthook = _trace
+    console = Console(quiet=quiet or as_json)
+    named = read_parameters(config, setting, console)
     # The exchange of --paper ends with the bot, and --once leaves its orders on purpose.
     span = dead_man if dead_man is not None else 0 if paper or once else DEFAULT_S
     files = MarketFiles(data, funding, mark, (), gaps, interval, resample)
     _check_files(files, symbol, paper)
     market = partial(_paper_market, symbol, files, exchange, start, end, days, cache_dir)
     _check_options(symbol, paper, demo, endpoint, store, span, max_drift, cash, foreign_orders)
-    console = Console(quiet=quiet)
     _log_to(console)
     stop = threading.Event()
     kind = "paper" if paper else "demo" if demo else "local" if endpoint else "live"
@@ -222,7 +228,7 @@ def live(
         print_notes(parameters, console)
         if check:
             with _failures(lambda text: None, folder):
-                _check(plan, gateway, console)
+                _check(plan, gateway, console, as_json)
             return
         notify = stack.enter_context(notifier(*_settings(NOTIFY, console=console)))
         watchers: list[Callable[[str], None]] = []
@@ -517,7 +523,7 @@ def _print_kept(kept: KeptParameters, differing: Mapping[str, tuple[Any, Any]], 
     console.print(table)
 
 
-def _check(plan: SessionPlan, gateway: Gateway, console: Console) -> None:
+def _check(plan: SessionPlan, gateway: Gateway, console: Console, as_json: bool) -> None:
     """Run the pre-flight check; it only reads the state directory, in which a bot may be running."""
     saved = StateFile(plan.folder, gateway.name).peek() or {}
     with (
@@ -529,6 +535,8 @@ def _check(plan: SessionPlan, gateway: Gateway, console: Console) -> None:
     for finding in findings:
         table.add_row(finding.name, "ok" if finding.passed else "NO", finding.text)
     console.print(table)
+    if as_json:
+        print_json([finding._asdict() for finding in findings])
     if not all(finding.passed for finding in findings):
         raise typer.Exit(FAILED_CHECK)
 
