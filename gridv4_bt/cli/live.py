@@ -53,6 +53,7 @@ from gridv4_bt.cli.market_options import (
 )
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import BAR_MS, end_ms, time_ms
+from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.warm_up import history_bars, with_live_history
 from gridv4_bt.errors import ConfigError, GridV4Error, LiveError
@@ -65,9 +66,11 @@ from gridv4_bt.live.connection import Connection, Refused, Unreachable
 from gridv4_bt.live.dead_man import DEFAULT_S
 from gridv4_bt.live.gateway import Gateway, SessionPlan, exchange_symbols
 from gridv4_bt.live.kept_parameters import NEW_DEFAULTS, KeptParameters, kept_parameters
-from gridv4_bt.live.monitor import NOTIFY, notifier, serve_metrics
+from gridv4_bt.live.monitor import NOTIFY, notifier, send_test
+from gridv4_bt.live.owner_messages import Messages
 from gridv4_bt.live.paper import PaperClock, gateway_at, paper_gateway, server_gateway
-from gridv4_bt.live.preflight import run_preflight
+from gridv4_bt.live.preflight import Finding, run_preflight
+from gridv4_bt.live.prometheus import serve_metrics
 from gridv4_bt.live.runner import Session
 from gridv4_bt.live.state import StateFile
 from gridv4_bt.live.status import status_display
@@ -158,6 +161,9 @@ def live(
         float,
         typer.Option(help="Audit once a day and alert beyond this drift, fraction of the start equity; 0: never."),
     ] = 0.0,
+    tell_fills: Annotated[
+        bool, typer.Option("--tell-fills", help="Send a message of the fills too, one a candle at most.")
+    ] = False,
     metrics: Annotated[int, typer.Option(help="Port on 127.0.0.1 for Prometheus; 0: none.", min=0, max=65_535)] = 0,
     foreign_orders: Annotated[
         str,
@@ -243,8 +249,13 @@ def live(
             session.event("parameters", file=str(kept.file), kept=differing, added=kept.added)
         if show is not None:
             watchers.append(partial(show, session))
+        messages = Messages(
+            session.monitor, lambda: session.broker.account, partial(notify, level=logging.INFO), tell_fills
+        )
+        session.monitor.listeners.append(messages.event)
+        watchers.append(messages.bar)
         if metrics:
-            stack.callback(serve_metrics(session.monitor, metrics))
+            stack.callback(serve_metrics(session.monitor, metrics, partial(_books, session)))
         with _failures(session.halted, folder, partial(_left, session)):
             if flatten:
                 session.prepare()
@@ -272,6 +283,12 @@ def _arm(session: Session, seconds: int, console: Console) -> None:
         f"should this bot be gone for {seconds} s, the exchange cancels its entries and exits; stops stay (--dead-man)",
         highlight=False,
     )
+
+
+def _books(session: Session) -> Account | None:
+    """Return the session's books once it has them."""
+    broker = getattr(session, "broker", None)
+    return None if broker is None else broker.account
 
 
 def _left(session: Session) -> str:
@@ -531,14 +548,26 @@ def _check(plan: SessionPlan, gateway: Gateway, console: Console, as_json: bool)
         Session(replace(plan, folder=Path(empty)), gateway, lambda title, text: None) as session,
     ):
         findings = run_preflight(session.connect(), plan.config, saved.get("bot", session.bot))
+    findings += _check_addresses(*_settings(NOTIFY))
     table = Table("check", "", "found", title=f"{gateway.name}: nothing was changed")
     for finding in findings:
-        table.add_row(finding.name, "ok" if finding.passed else "NO", finding.text)
+        table.add_row(finding.name, "NO" if not finding.passed else "!" if finding.warns else "ok", finding.text)
     console.print(table)
     if as_json:
         print_json([finding._asdict() for finding in findings])
     if not all(finding.passed for finding in findings):
         raise typer.Exit(FAILED_CHECK)
+
+
+def _check_addresses(addresses: str) -> list[Finding]:
+    """Send a test message to each address of alerts and return the findings."""
+    if not addresses.split():
+        return [Finding("alerts", True, f"no address in {NOTIFY}: they are logged and go nowhere", warns=True)]
+    cure = "it takes no message: is its token still good, does it know this bot?"
+    return [
+        Finding(f"alerts, address {number}", taken, "a test message was sent" if taken else cure)
+        for number, taken in enumerate(send_test(addresses), 1)
+    ]
 
 
 def _settings(*names: str, console: Console | None = None) -> list[str]:

@@ -454,7 +454,7 @@ class LiveSession:
         self._watch.decided(symbol, bar)
         self.connection.is_patient = True
         figures = dict(zip(LOG_COLUMNS, row.tolist(), strict=True))
-        self.monitor.bar(figures, self.connection.calls, self.connection.failures)
+        self.monitor.bar(symbol, figures, self.connection.calls, self.connection.failures)
 
     def carried_out(self, strategy: GridStrategyV4) -> None:
         """Update watch, heartbeat and screen once the orders of a decision are placed."""
