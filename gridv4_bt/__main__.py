@@ -11,6 +11,7 @@ import typer
 from gridv4_bt import own_packages
 from gridv4_bt.cli.common import run_app
 from gridv4_bt.cli.examples import epilog
+from gridv4_bt.late import save_memory
 from gridv4_bt.version import VERSION
 
 #: Where each command is, and its line in `gridv4 --help`. A command's libraries take seconds to load, so only those of
@@ -50,6 +51,8 @@ def make_app(arguments: Sequence[str]) -> typer.Typer:
         if name != wanted:
             app.command(name, help=line, short_help=line)(_not_loaded)
             continue
+        if name == "live":
+            save_memory(plain=not load("layers:trades_on_paper")(arguments))
         command = load(place)
         if isinstance(command, typer.Typer):
             for one in command.registered_commands:

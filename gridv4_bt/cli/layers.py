@@ -63,6 +63,11 @@ def run_settings(arguments: Sequence[str]) -> dict[str, Any]:
     return values
 
 
+def trades_on_paper(arguments: Sequence[str]) -> bool:
+    """Return whether `gridv4 live` trades on paper, given its arguments."""
+    return "--paper" in arguments or bool(run_settings(arguments).get("paper"))
+
+
 def _value(arguments: Sequence[str], place: int) -> str | None:
     _, equals, text = arguments[place].partition("=")
     return text if equals else next(iter(arguments[place + 1 :]), None)

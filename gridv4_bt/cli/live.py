@@ -23,7 +23,6 @@ from rich.console import Console
 from rich.table import Table
 
 from feeds.history import History
-from gridv4_bt.audit.daily import DailyAudit
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.cli.common import INTERRUPTED, print_json, run_app
 from gridv4_bt.cli.download import Downloads, load_symbols, market_rules
@@ -267,6 +266,8 @@ def live(
                 if span:
                     _arm(session, span, console)
                 if max_drift:
+                    from gridv4_bt.audit.daily import DailyAudit  # loads pandas
+
                     watchers.append(DailyAudit(session, max_drift).carried_out)
                 session.run()
         console.print(f"{session.bars:,} bars traded; state and records are in {folder}/")

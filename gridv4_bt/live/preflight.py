@@ -80,7 +80,7 @@ def _leverage(executor: Executor, config: GridConfig, bot: str) -> Iterator[Find
         found = executor.symbol_config(symbol)
         passed = int(found["leverage"]) == config.leverage and found["marginType"].upper().startswith("CROSS")
         cure = ""
-        if not passed and any(leg.qty for leg in executor.positions(symbol).values()):
+        if not passed and not executor._is_flat(symbol):
             cure = f"; something is held: close it, then the bot sets CROSSED {config.leverage:g}"
         elif not passed:
             passed, cure = True, f"; the bot sets CROSSED {config.leverage:g} at its start"
@@ -89,7 +89,7 @@ def _leverage(executor: Executor, config: GridConfig, bot: str) -> Iterator[Find
 
 def _is_used(executor: Executor, symbol: str) -> bool:
     """Return whether something is held or ordered in a symbol."""
-    return bool(executor.open_orders(symbol)) or any(leg.qty for leg in executor.positions(symbol).values())
+    return bool(executor.open_orders(symbol)) or not executor._is_flat(symbol)
 
 
 def _sizes(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
