@@ -9,6 +9,7 @@ EXAMPLES = {
         "gridv4 backtest --data BTCUSDT-15m.csv --set levels=6 --out runs/six",
         "gridv4 backtest --config busy --optimize k=1:2:0.5 --jobs 2",
     ),
+    "backup": ("gridv4 backup --state-dir data/live_state --out backups",),
     "bias": (
         "gridv4 bias lookahead --data BTCUSDT-15m.csv",
         "gridv4 bias warmup --data BTCUSDT-15m.csv --from 2024-06-01",

@@ -57,6 +57,7 @@ from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.warm_up import history_bars, with_live_history
 from gridv4_bt.errors import ConfigError, GridV4Error, LiveError
 from gridv4_bt.exchange.client import ServerClock
+from gridv4_bt.live import systemd
 from gridv4_bt.live.abilities import lacking
 from gridv4_bt.live.ccxt_client import KEY, SECRET, make_client, read_keys, read_settings
 from gridv4_bt.live.ccxtbt_package import ccxtbt_store, require_ccxtbt
@@ -263,6 +264,7 @@ def live(
                 return
             with _signals(stop):
                 session.prepare()
+                systemd.report_life(session.clock)
                 if span:
                     _arm(session, span, console)
                 if max_drift:
