@@ -11,6 +11,15 @@ import typer
 from gridv4_bt.errors import ConfigError, GridV4Error
 
 INTERRUPTED = 130
+#: Of all commands.
+EXIT_CODES = {
+    0: "done; of `live`: stopped, or the paper market is over",
+    1: "the system failed (disk, network, a bug); of `bias`, `audit`, `chaos` and `status`: it found what it looks for",
+    2: "bad input; one line says what and how to cure it, nothing was written or sent",
+    3: "of `live`: halted, and a person is needed",
+    4: "of `live --check`: something is not in place",
+    INTERRUPTED: "interrupted by Ctrl-C",
+}
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 
 
