@@ -24,6 +24,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from gridv4_bt import own_packages
+
+own_packages.check()
+
 from feeds.history import load_history
 from feeds.synthetic import SYMBOL, sample_market
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds

@@ -375,7 +375,7 @@ def test_bad_toml_is_refused_with_the_files_name(written, content):
 
 
 def test_a_toml_table_is_an_unknown_parameter(written):
-    with pytest.raises(ConfigError, match="^grid: unknown"):
+    with pytest.raises(ConfigError, match="config.toml: grid: unknown"):
         load_config(written("[grid]\nk = 3\n"))
 
 

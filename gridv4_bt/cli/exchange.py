@@ -13,6 +13,7 @@ from rich.console import Console
 from feeds.candles import CandleFeed
 from feeds.exchange import MarketDataClient, make_client
 from gridv4_bt.cli.download import Downloads, read_market
+from gridv4_bt.cli.layers import read_parameters
 from gridv4_bt.cli.market_options import (
     STRATEGY_INTERVAL,
     Brackets,
@@ -36,7 +37,6 @@ from gridv4_bt.cli.market_options import (
     print_files,
     read_feeds,
 )
-from gridv4_bt.config import load_config
 from gridv4_bt.core.time import BAR_MS, DAY_MS, moment, time_ms
 from gridv4_bt.engine.market import check_tick, has_tick_of_prices, load_market_history
 from gridv4_bt.engine.warm_up import history_bars, with_live_history
@@ -98,7 +98,7 @@ def run_exchange(
         raise ConfigError(f"--speed {speed}: must be a number of 0 or more")
     if not 0.0 <= participation <= 1.0:
         raise ConfigError(f"--participation {participation}: must be between 0 and 1")
-    parameters = load_config(config, settings)
+    parameters = read_parameters(config, settings)
     if detail and "intrabar" not in parameters.model_fields_set:
         parameters = parameters.model_copy(update={"intrabar": "detail"})
     common = {
