@@ -200,7 +200,7 @@ class CCXTStore:
         ----------
         name : default the exchange's name of the symbol, by which the broker knows it.
         timeframe, compression : length of the candles; 15 minutes is what GridStrategyV4 trades.
-        fromdate : UTC, of the first candle.
+        fromdate : UTC; the first candle is the one that opens then or next.
         historical : end after the history.
         ohlcv_limit : candles of history without `fromdate`; a grid strategy asks for more if its indicators need them.
         drop_newest : the candle that is still forming is never delivered.
@@ -242,7 +242,7 @@ class CCXTStore:
             "timeframe": timeframe,
             "compression": compression,
             "source": source,
-            "since": _ms(fromdate) if fromdate is not None else 0,
+            "since": -(-_ms(fromdate) // bar_ms) * bar_ms if fromdate is not None else 0,
             "steps": CandleSteps() if historical else self._steps,
             "historical": historical,
         }

@@ -20,7 +20,6 @@ from feeds.live import LiveFeed
 from feeds.synthetic import SYMBOL
 from gridv4_bt.backtest import make_cerebro, make_feeds
 from gridv4_bt.config import backtrader_params
-from gridv4_bt.core.time import iso
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.ccxt_store import CCXTStore
@@ -249,8 +248,8 @@ class Seen(bt.Strategy):
         self.times.append(int(self.data.datetime.datetime(0).replace(tzinfo=UTC).timestamp() * 1000))
 
 
-@pytest.mark.parametrize(("minutes", "bars"), [(15, 40), (60, 10)])
-def test_history_runs_from_its_first_day_to_the_last_closed_candle(market, minutes, bars):
+@pytest.mark.parametrize(("minutes", "bars", "early"), [(15, 40, 0), (60, 10, 0), (15, 40, 60_000), (60, 10, 899_999)])
+def test_history_runs_from_the_first_open_at_or_after_its_date_to_the_last_closed_candle(market, minutes, bars, early):
     scene = market(bars=12)
     length = minutes * 60_000
     now = scene.exchange.now // length * length
@@ -260,7 +259,11 @@ def test_history_runs_from_its_first_day_to_the_last_closed_candle(market, minut
         cerebro = bt.Cerebro(stdstats=False)
         cerebro.adddata(
             store.getdata(
-                NAME, name=SYMBOL, compression=minutes, fromdate=datetime.fromisoformat(iso(begin)), historical=True
+                NAME,
+                name=SYMBOL,
+                compression=minutes,
+                fromdate=datetime.fromtimestamp((begin - early) / 1000, UTC),
+                historical=True,
             )
         )
         cerebro.addstrategy(Seen)
