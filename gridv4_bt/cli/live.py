@@ -227,7 +227,7 @@ def live(
         gateway, given = _store(gateway, store, demo)
         if kept is not None and StateFile(folder, gateway.name).peek() is None:  # a paper market that was over
             kept, parameters = None, fresh
-        plan = SessionPlan(symbols, parameters, folder, once, foreign_orders=foreign_orders)
+        plan = SessionPlan(symbols, parameters, folder, once=once, foreign_orders=foreign_orders)
         differing = {} if kept is None else kept.differing(parameters, fresh)
         if kept is not None:
             _print_kept(kept, differing, console)

@@ -7,11 +7,11 @@ gets the same answers, but a request is repeated only where that is safe.
 import atexit
 import re
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import backtrader as bt
 import ccxt
@@ -26,13 +26,16 @@ from gridv4_bt.engine.warm_up import with_live_history
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.live.ccxt_client import KEY, OPTIONS, SECRET, read_settings
 from gridv4_bt.live.clock import Clock, WallClock
-from gridv4_bt.live.connection import CandleQueries
+from gridv4_bt.live.connection import CandleQueries, Refused, Unreachable
 from gridv4_bt.live.dead_man import DEFAULT_S
+from gridv4_bt.live.failures import Reaction
 from gridv4_bt.live.gateway import Gateway, SessionPlan
 from gridv4_bt.live.live_session import LiveSession
 from gridv4_bt.live.monitor import NOTIFY, notifier
 from gridv4_bt.live.strangers import CHOICES, REFUSE
 from strategies.grid_v4 import GridStrategyV4
+
+T = TypeVar("T")
 
 _LENGTHS = {
     bt.TimeFrame.Minutes: ("m", (1, 3, 5, 15, 30)),
@@ -51,6 +54,30 @@ _ORDER_TYPES = {
     bt.Order.StopLimit: {"stop", "stop_limit", "stop_loss_limit"},
 }
 _ANSWERS = {"closed_order", "canceled_order"}
+
+
+class StoreBroker(LiveHedgeBroker):
+    """The broker of a store, with what ccxtbt's broker has beside Backtrader's."""
+
+    store: "CCXTStore"  #: set by its `getbroker`
+
+    @property
+    def currency(self) -> str:
+        """Return the currency of the store."""
+        return self.store.currency
+
+    def get_balance(self) -> tuple[float, float]:
+        """Read and return cash and value of the account, as `CCXTStore.get_balance`."""
+        return self.store.get_balance()
+
+    def get_wallet_balance(self, currency: str, params: Mapping[str, Any] | None = None) -> tuple[float, float]:
+        """Read and return what is free of a currency, and all there is of it; 0 if there was never any."""
+        balance = self.store.get_wallet_balance(currency, params)
+        return _amount(balance, "free", currency), _amount(balance, "total", currency)
+
+    def private_end_point(self, type: str, endpoint: str, params: Mapping[str, Any], prefix: str = "") -> Any:
+        """Return the raw answer of a private path, as `CCXTStore.private_end_point`."""
+        return self.store.private_end_point(type, endpoint, params, prefix)
 
 
 class CCXTStore:
@@ -73,7 +100,7 @@ class CCXTStore:
     """
 
     DataCls = LiveFeed
-    BrokerCls = LiveHedgeBroker
+    BrokerCls = StoreBroker
 
     def __init__(
         self,
@@ -173,7 +200,7 @@ class CCXTStore:
         ----------
         name : default the exchange's name of the symbol, by which the broker knows it.
         timeframe, compression : length of the candles; 15 minutes is what GridStrategyV4 trades.
-        fromdate : UTC, of the first candle.
+        fromdate : UTC; the first candle is the one that opens then or next.
         historical : end after the history.
         ohlcv_limit : candles of history without `fromdate`; a grid strategy asks for more if its indicators need them.
         drop_newest : the candle that is still forming is never delivered.
@@ -215,7 +242,7 @@ class CCXTStore:
             "timeframe": timeframe,
             "compression": compression,
             "source": source,
-            "since": _ms(fromdate) if fromdate is not None else 0,
+            "since": -(-_ms(fromdate) // bar_ms) * bar_ms if fromdate is not None else 0,
             "steps": CandleSteps() if historical else self._steps,
             "historical": historical,
         }
@@ -266,7 +293,7 @@ class CCXTStore:
         session: LiveSession | None = None,
         debug: bool = False,
         **params: Any,
-    ) -> LiveHedgeBroker:
+    ) -> StoreBroker:
         """Return the broker of a live session, which begins when Cerebro runs and ends with it.
 
         The session locks the state directory, keeps journal and state in it, looks after the stops every 20 s, and ends
@@ -303,7 +330,7 @@ class CCXTStore:
         if not 0.0 < bare_stop < 1.0:
             raise ConfigError(f"bare_stop: {bare_stop}: more than 0 and less than 1, a fraction of the price")
         if session is not None:
-            return LiveHedgeBroker(session=lambda cerebro: session, **params)
+            return self._broker(lambda cerebro: session, params)
         exchange = make_config(params)
 
         def begin(cerebro: bt.Cerebro) -> LiveSession:
@@ -313,7 +340,12 @@ class CCXTStore:
             )
             return self._begin(plan, dead_man, notify)
 
-        return LiveHedgeBroker(session=begin, **params)
+        return self._broker(begin, params)
+
+    def _broker(self, session: Callable[[bt.Cerebro], LiveSession], params: Mapping[str, Any]) -> StoreBroker:
+        broker = StoreBroker(session=session, **params)
+        broker.store = self
+        return broker
 
     def _begin(self, plan: SessionPlan, dead_man: int, notify: Callable[[str, str], None] | None) -> LiveSession:
         """Return a session that has begun; `stop` ends it, at the end of the program at the latest."""
@@ -335,6 +367,14 @@ class CCXTStore:
         return session
 
     # --- requests
+
+    def _ask(self, request: Callable[[], T], is_public: bool = False) -> T:
+        with _errors_of_ccxt():
+            return self.connection.call(request, is_public)
+
+    def _ask_once(self, request: Callable[[], T]) -> T:
+        with _errors_of_ccxt():
+            return self.connection.call_once(request)
 
     @property
     def _cash(self) -> float:
@@ -364,7 +404,7 @@ class CCXTStore:
 
     def get_wallet_balance(self, currency: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return ccxt's balance."""
-        balance: dict[str, Any] = self.connection.call(lambda: self.exchange.fetch_balance(dict(params or {})))
+        balance: dict[str, Any] = self._ask(lambda: self.exchange.fetch_balance(dict(params or {})))
         return balance
 
     def fetch_ohlcv(
@@ -376,21 +416,21 @@ class CCXTStore:
         params: Mapping[str, Any] | None = None,
     ) -> list[list[float]]:
         """Return candles; the last row may be the current bar, which is still open."""
-        return self.connection.call(
+        return self._ask(
             lambda: self.exchange.fetch_ohlcv(symbol, timeframe, since, limit, dict(params or {})), is_public=True
         )
 
     def fetch_order(self, oid: str, symbol: str) -> dict[str, Any]:
         """Return an order."""
-        return self.connection.call(lambda: self.exchange.fetch_order(oid, symbol))
+        return self._ask(lambda: self.exchange.fetch_order(oid, symbol))
 
     def fetch_open_orders(self, symbol: str | None = None) -> list[dict[str, Any]]:
         """Return the open orders, without conditional ones."""
-        return self.connection.call(lambda: self.exchange.fetch_open_orders(symbol))
+        return self._ask(lambda: self.exchange.fetch_open_orders(symbol))
 
     def fetch_trades(self, symbol: str) -> list[dict[str, Any]]:
         """Return the latest public trades of a symbol."""
-        return self.connection.call(lambda: self.exchange.fetch_trades(symbol), is_public=True)
+        return self._ask(lambda: self.exchange.fetch_trades(symbol), is_public=True)
 
     def create_order(
         self,
@@ -402,15 +442,15 @@ class CCXTStore:
         params: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Send an order once; if its outcome is unknown, an error is raised and it is not sent again."""
-        return self.connection.call_once(
+        return self._ask_once(
             lambda: self.exchange.create_order(symbol, order_type, side, amount, price, dict(params or {}))
         )
 
     def cancel_order(self, order_id: str, symbol: str) -> dict[str, Any]:
         """Cancel an order."""
-        return self.connection.call(lambda: self.exchange.cancel_order(order_id, symbol))
+        return self._ask(lambda: self.exchange.cancel_order(order_id, symbol))
 
-    def private_end_point(self, type: str, endpoint: str, params: Mapping[str, Any]) -> Any:
+    def private_end_point(self, type: str, endpoint: str, params: Mapping[str, Any], prefix: str = "") -> Any:
         """Return the raw answer of a private path.
 
         Parameters
@@ -418,6 +458,7 @@ class CCXTStore:
         type : Get, Post, Put or Delete.
         endpoint : the name of ccxt's method, ``fapiPrivateV3GetAccount``; or a path of ccxt's ``private`` interface,
             ``/account/config``.
+        prefix : of ccxt's interface where it is not ``private`` alone: ``fapi``.
 
         Raises
         ------
@@ -425,18 +466,33 @@ class CCXTStore:
             ccxt has no such method.
         """
         path = re.sub(r"[{}]", "", endpoint.replace("/", "_"))
-        names = (endpoint, f"private_{type.lower()}{path.lower()}", f"private_{type.lower()}_{path.lower()}")
+        kind, path = type.lower(), path.lower().lstrip("_")
+        names = (endpoint, f"{prefix}_private_{kind}_{path}".lstrip("_"), f"{prefix}private_{kind}_{path}")
         method = next((found for name in names if (found := getattr(self.exchange, name, None)) is not None), None)
         if method is None:
             raise ConfigError(f"private_end_point: {self.exchange.id} has none of {', '.join(names)}")
         request = dict(params)
-        if type.lower() == "get":
-            return self.connection.call(lambda: method(request))
-        return self.connection.call_once(lambda: method(request))  # it may be an order
+        if kind == "get":
+            return self._ask(lambda: method(request))
+        return self._ask_once(lambda: method(request))  # it may be an order
 
 
 #: Parameters of the feed that the store sets.
 _OWN_PARAMS = {"source", "since", "known", "steps", "on_candle"}
+
+
+@contextmanager
+def _errors_of_ccxt() -> Iterator[None]:
+    """Raise ccxt's own exception where a request fails, which a program written for ccxtbt catches."""
+    try:
+        yield
+    except (Refused, Unreachable) as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, ccxt.BaseError):
+            cause = cause.__cause__
+        # Without one, nothing was sent because the exchange wants silence, or the answer was no JSON.
+        is_silence = isinstance(error, Refused) and error.failure.reaction is Reaction.WAIT
+        raise cause or (ccxt.RateLimitExceeded if is_silence else ccxt.BadResponse)(str(error)) from error
 
 
 def _new_client(name: str, config: Mapping[str, Any]) -> ccxt.Exchange:

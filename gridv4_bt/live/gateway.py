@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class SessionPlan:
     symbols: Sequence[str]  #: the exchange's names
     config: GridConfig
     folder: Path  #: state directory
+    _: KW_ONLY
     grid: bool = True  #: a grid trades there; else only strategies of the user's own
     once: bool = False  #: stop after one decision and leave all orders open
     foreign_orders: str = REFUSE  #: what to do about open orders of other bots of this product at the start

@@ -95,12 +95,20 @@ def events(state: Path, kind: str) -> list[dict]:
     return [event for event in map(json.loads, lines) if event["kind"] == kind]
 
 
+def test_once_decides_at_one_candle_and_leaves_its_orders(tmp_path, short_market):
+    state = tmp_path / "state"
+    result = run("--paper", "--days", 1, "--once", "--config", BUSY_FILE, "--state-dir", state)
+    assert result.exit_code == 0, result.output
+    assert "\n1 bars traded" in result.output
+    assert events(state, "order") and not events(state, "cancel")
+
+
 def test_the_package_ccxtbt_trades_on_paper_too(tmp_path, short_market):
     pytest.importorskip("ccxtbt")
     state = tmp_path / "state"
     result = run("--paper", "--days", 1, "--once", "--store", "ccxtbt", "--config", BUSY_FILE, "--state-dir", state)
     assert result.exit_code == 0, result.output
-    assert "1 bars traded" in result.output
+    assert "\n1 bars traded" in result.output
 
 
 def test_a_session_that_goes_on_keeps_its_parameters(tmp_path, short_market):

@@ -20,13 +20,11 @@ from feeds.live import LiveFeed
 from feeds.synthetic import SYMBOL
 from gridv4_bt.backtest import make_cerebro, make_feeds
 from gridv4_bt.config import backtrader_params
-from gridv4_bt.core.time import iso
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.ccxt_store import CCXTStore
 from gridv4_bt.live.ccxtbt_package import ccxtbt_store
 from gridv4_bt.live.clock import WallClock
-from gridv4_bt.live.connection import Refused
 from gridv4_bt.live.gateway import Gateway, SessionPlan
 from gridv4_bt.live.ids import Purpose
 from gridv4_bt.live.paper import local_store
@@ -86,7 +84,7 @@ def test_the_balance_is_read_as_ccxtbt_reads_it():
 
 def test_an_order_whose_answer_is_lost_is_never_sent_again():
     store, client = make(create_order=ccxt.RequestTimeout("binanceusdm POST"))
-    with pytest.raises(Refused):
+    with pytest.raises(ccxt.RequestTimeout):
         store.create_order("BTC/USDT:USDT", "market", "buy", 0.1, None, {})
     assert len(client.calls) == 1
 
@@ -114,9 +112,50 @@ def test_candles_orders_and_private_paths():
 
 def test_a_private_path_that_may_place_an_order_is_sent_once():
     store, client = make(fapiPrivatePostOrder=ccxt.RequestTimeout("binanceusdm POST"))
-    with pytest.raises(Refused):
+    with pytest.raises(ccxt.RequestTimeout):
         store.private_end_point("Post", "fapiPrivatePostOrder", {"symbol": "BTCUSDT"})
     assert len(client.calls) == 1
+
+
+NO_ORDER = ccxt.OrderNotFound('binanceusdm {"code":-2011,"msg":"Unknown order sent."}')
+FAILING = [
+    ("cancel_order", NO_ORDER, lambda store: store.cancel_order("7", NAME)),
+    ("create_order", ccxt.InsufficientFunds("-2019"), lambda store: store.create_order(NAME, "market", "buy", 9.0)),
+    ("fetch_trades", ccxt.BadSymbol("NO/USDT"), lambda store: store.fetch_trades("NO/USDT")),
+    ("fetch_order", ccxt.NetworkError("down"), lambda store: store.fetch_order("7", NAME)),
+]
+
+
+@pytest.mark.parametrize(("name", "error", "call"), FAILING, ids=[name for name, *_ in FAILING])
+def test_a_request_that_fails_raises_ccxts_own_exception(name, error, call):
+    store, _ = make(**{name: error})
+    store.connection.attempts = 1
+    with pytest.raises(type(error)) as raised:
+        call(store)
+    assert raised.value is error
+
+
+def test_while_the_exchange_wants_silence_an_order_raises_ccxts_exception_of_a_rate_limit():
+    store, client = make(
+        create_order=ccxt.DDoSProtection('binanceusdm 418 {"code":-1003,"msg":"IP banned until 9999999999999."}')
+    )
+    for _ in range(2):
+        with pytest.raises((ccxt.DDoSProtection, ccxt.RateLimitExceeded)):
+            store.create_order(NAME, "market", "buy", 0.1)
+    assert len(client.calls) == 1
+
+
+def test_the_broker_answers_what_ccxtbts_programs_ask_it():
+    balance = {"free": {"USDT": 70.0}, "total": {"USDT": 100.0, "BNB": None}}
+    store, client = make(fetch_balance=balance, private_get_account={"a": 1}, fapiprivate_get_accountconfig={"b": 2})
+    broker = store.getbroker()
+    assert broker.get_balance() == (70.0, 100.0)
+    assert broker.get_wallet_balance("USDT", {"type": "future"}) == (70.0, 100.0)
+    assert client.calls[-1] == ("fetch_balance", {"type": "future"})
+    assert broker.get_wallet_balance("BNB") == broker.get_wallet_balance("LTC") == (0.0, 0.0)
+    assert broker.private_end_point(type="Get", endpoint="/account", params={}) == {"a": 1}
+    assert broker.private_end_point("Get", "accountConfig", {}, prefix="fapi") == {"b": 2}
+    assert (broker.currency, broker.store) == ("USDT", store)
 
 
 def test_a_second_store_is_a_second_account():
@@ -184,7 +223,7 @@ def test_the_mapping_that_ccxtbts_samples_pass_is_taken():
     }
     answers = {"closed_order": {"key": "status", "value": "closed"}, "canceled_order": {"key": "result", "value": 1}}
     broker = make()[0].getbroker(broker_mapping={"order_types": types, "mappings": answers})
-    assert isinstance(broker, CCXTStore.BrokerCls) and CCXTStore.BrokerCls is LiveHedgeBroker
+    assert isinstance(broker, CCXTStore.BrokerCls) and issubclass(CCXTStore.BrokerCls, LiveHedgeBroker)
 
 
 def test_its_data_is_a_live_feed():
@@ -209,8 +248,8 @@ class Seen(bt.Strategy):
         self.times.append(int(self.data.datetime.datetime(0).replace(tzinfo=UTC).timestamp() * 1000))
 
 
-@pytest.mark.parametrize(("minutes", "bars"), [(15, 40), (60, 10)])
-def test_history_runs_from_its_first_day_to_the_last_closed_candle(market, minutes, bars):
+@pytest.mark.parametrize(("minutes", "bars", "early"), [(15, 40, 0), (60, 10, 0), (15, 40, 60_000), (60, 10, 899_999)])
+def test_history_runs_from_the_first_open_at_or_after_its_date_to_the_last_closed_candle(market, minutes, bars, early):
     scene = market(bars=12)
     length = minutes * 60_000
     now = scene.exchange.now // length * length
@@ -220,7 +259,11 @@ def test_history_runs_from_its_first_day_to_the_last_closed_candle(market, minut
         cerebro = bt.Cerebro(stdstats=False)
         cerebro.adddata(
             store.getdata(
-                NAME, name=SYMBOL, compression=minutes, fromdate=datetime.fromisoformat(iso(begin)), historical=True
+                NAME,
+                name=SYMBOL,
+                compression=minutes,
+                fromdate=datetime.fromtimestamp((begin - early) / 1000, UTC),
+                historical=True,
             )
         )
         cerebro.addstrategy(Seen)
