@@ -1,4 +1,4 @@
-"""Backtest GridStrategyV4: `python run_backtest.py --help`."""
+"""Backtest GridStrategyV4: `python run_backtest.py --help`. The same program as `gridv4 backtest`."""
 
 from gridv4_bt.cli.backtest import main
 

@@ -333,7 +333,7 @@ In each cell: return, largest drawdown, fills. Time in market and most held are 
 {data}
 Binance USDⓈ-M perpetuals, 15m. Filters and brackets are today's in all years: the packaged table for BTC, ETH and SOL;
 for ADA and TRX, which it lacks, tick 0.0001 and 0.00001, step 1, least notional 5, and the cautious brackets of its
-DEFAULT. Funding of ADA and TRX is known from 2024-02-15 on and left out before.
+DEFAULT. Funding of ADA and TRX is known from 2024-02-15 on; before, the synthetic rate is charged.
 
 ## By symbol and year
 

@@ -58,6 +58,7 @@ class CandleFeed(NamedByOpening):
     candles: the CandleTable
     lead: number of bars loaded before `fromdate`, to be read by indicators and not to be traded
     has_funding: whether funding was given
+    synthetic_share: share of the settlements of the span that the synthetic rate completes
     mark_is_fine: whether the mark candles are as fine as the bars (their length divides the bar's)
     detail: the `Detail` that knows the finer candles of a bar, or None
     warnings: a sentence each on the spans between `fromdate` and `todate` without funding, without mark price, and on
@@ -97,6 +98,7 @@ class CandleFeed(NamedByOpening):
             self.p.fromdate = datetime.fromtimestamp(first / 1000.0, UTC).replace(tzinfo=None)
         time = candles.time[wanted]
         self.has_funding = self.p.funding is not None
+        self.synthetic_share = 0.0
         if self.has_funding:
             funding = self.p.funding
             if not isinstance(funding, FundingTable):
@@ -104,7 +106,10 @@ class CandleFeed(NamedByOpening):
             pause = max(most_common(np.diff(funding.time)) if len(funding) > 1 else 0, FUNDING_INTERVAL_MS)
             self._check_cover("funding", time, funding.time, pause, self.p.completed * ": the rate is synthetic there")
             if self.p.completed:
+                given = set(funding.time.tolist())
                 funding = self.p.funding = completed(candles, funding, pause)
+                due = [one for one in funding.time.tolist() if len(time) and time[0] <= one <= time[-1]]
+                self.synthetic_share = sum(one not in given for one in due) / max(len(due), 1)
             columns["funding"] = _funding_line(candles.time, funding)
 
         self.mark_is_fine = False

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from feeds.candles import CandleFeed
-from feeds.tables import FundingTable
+from feeds.tables import FundingTable, interval_text, most_common
 from gridv4_bt.core.time import HOUR_MS, iso
 from gridv4_bt.errors import DataError
 
@@ -62,14 +62,25 @@ def funding_doubts(symbol: str, funding: FundingTable) -> list[str]:
             f"{symbol}: the median funding rate is {median:.2%} a settlement, 0.01 % is usual: if the file is in "
             "percent, divide it by 100, or name its column funding_rate (%)"
         )
-    hourly = np.diff(funding.time) == HOUR_MS
-    if len(hourly) >= _REPEATS and hourly.mean() > 0.9:
-        changes = funding.time[1:][hourly & (np.diff(funding.rate) != 0.0)]
-        for hours in (8, 4):
-            if (changes % (hours * HOUR_MS) == 0).all():
-                found.append(
-                    f"{symbol}: funding is settled every hour with a rate that changes every {hours} hours at most: if "
-                    f"the rows repeat one settlement, {hours} times too much is charged; keep the rows of its own hours"
-                )
-                break
-    return found
+    return found + _repeated(symbol, funding)
+
+
+def _repeated(symbol: str, funding: FundingTable) -> list[str]:
+    steps = np.diff(funding.time)
+    usual = most_common(steps) if len(steps) >= _REPEATS else 8 * HOUR_MS
+    regular = steps == usual
+    if usual > HOUR_MS or regular.mean() <= 0.9:
+        return []
+    changes = funding.time[1:][regular & (np.diff(funding.rate) != 0.0)]
+    every = f"{symbol}: funding is settled every {interval_text(usual)}"
+    for hours in (8, 4, 1):
+        length = hours * HOUR_MS
+        if usual < length and (changes % length == 0).all():
+            return [
+                f"{every} with a rate that changes every {f'{hours} hours' if hours > 1 else 'hour'} at most: if the "
+                f"rows repeat one settlement, {length // usual} times too much is charged; keep the rows of its own "
+                "hours"
+            ]
+    if usual < HOUR_MS:
+        return [f"{every}, and no exchange settles more than once an hour: keep the rows of its settlements"]
+    return []

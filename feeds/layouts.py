@@ -14,6 +14,7 @@ _TIMES = (
     "settlementtime", "starttime", "start", "startat", "gmttime", "utctime", "klineopentime", "candletime", "bartime",
     "localtime", "datelocal", "timelocal",
 )  # fmt: skip
+_INDEX = ("", "index", "indexlevel0", "level0", "unnamed0")
 _NAMES = {
     "open": ("open", "o", "openprice", "priceopen"),
     "high": ("high", "h", "highprice", "pricehigh", "max"),
@@ -75,6 +76,7 @@ def layout_of(names: Sequence[str], sample: Sequence[str], fields: Sequence[str]
         A field is missing or occurs twice; the message says which, and what there is.
     """
     folded = [_fold(name) for name in names]
+    sample = [*sample, *[""] * (len(names) - len(sample))]
     time = _time_column(folded, sample)
     columns = {} if time is None else {"time": time}
     for field in fields:
@@ -102,11 +104,13 @@ def layout_of(names: Sequence[str], sample: Sequence[str], fields: Sequence[str]
 
 def nameless_layout(sample: Sequence[str], fields: Sequence[str]) -> ColumnLayout | None:
     """Return where `fields` are in a table without names, as Binance's archive has them; None for anything else."""
+    if len(sample) < 2:
+        return None
     if not (is_number(sample[0]) or _DAY.fullmatch(sample[0].strip())) or not all(map(is_number, sample[2:])):
         return None
-    clock = 1 if len(sample) > 1 and _CLOCK.fullmatch(sample[1].strip()) else None
+    clock = 1 if _CLOCK.fullmatch(sample[1].strip()) else None
     first = 1 if clock is None else 2
-    if clock is None and len(sample) > 1 and not is_number(sample[1]):
+    if clock is None and not is_number(sample[1]):
         return None
     if "rate" in fields:
         places = {2: 1, 3: 2}  # time, rate; time, hours, rate
@@ -153,8 +157,10 @@ def _fold(name: str) -> str:
 def _time_column(folded: Sequence[str], sample: Sequence[str]) -> int | None:
     """Return the column of the time: one that needs no zone, a number since 1970, before any other."""
     found = [folded.index(name) for name in _TIMES if name in folded]
-    if not found and "" in folded[:1] and sample[:1] and (_DAY.fullmatch(sample[0].strip()) or len(sample[0]) > 9):
-        return 0  # the index that pandas writes without a name
+    if not found:  # the index that pandas writes without a name of its own
+        index = next((i for i, name in enumerate(folded) if name in _INDEX and (name or i == 0)), None)
+        if index is not None and (_DAY.fullmatch(sample[index].strip()) or len(sample[index]) > 9):
+            return index
     whole = [i for i in found if not _CLOCK.fullmatch(sample[i].strip())]
     numbers = [i for i in whole if is_number(sample[i]) and len(sample[i].strip()) >= 10]
     return next(iter(numbers or whole or found), None)
@@ -193,6 +199,8 @@ def _what_is_missing(missing: list[str], names: Sequence[str], folded: Sequence[
         return text + "These are candles: give them to --data or --mark."
     if missing == ["volume"] and any(name.startswith("vol") or "volume" in name for name in folded):
         return text + "The volume must be in coins: name its column volume."
+    if missing == ["volume"]:
+        return text + "Export the candles with their volume in coins (on TradingView: with the indicator Volume shown)."
     if missing == ["time"] and any("closetime" in name for name in folded):
         return text + "A bar's time is its open: give the open times."
     return text + f"The first line must name the columns {','.join(wanted)}."

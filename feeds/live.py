@@ -112,10 +112,10 @@ class CandleSource:
             end = min(end, self._past // self.bar_ms * self.bar_ms)
         if end <= first:
             return []
-        rows, holes = self._exchange.rows(self.name, self.series, (first, end))
+        rows, holes = self._exchange.array(self.name, self.series, (first, end))
         for hole in holes:
             self.log("candles_missing", symbol=self.name, first=iso(hole[0]), end=iso(hole[1]))
-        return [ClosedCandle(int(row[0]), *map(float, row[1:])) for row in rows.to_numpy().tolist()]
+        return [ClosedCandle(int(row[0]), *row[1:]) for row in rows.tolist()]
 
     def hurry(self, attempts: int = _ATTEMPTS) -> None:
         """Give up a request after so many attempts."""

@@ -59,11 +59,12 @@ class FilePart:
         try:
             times = read_times(column)
         except BadTime as bad:
-            text = str(column.iloc[bad.row])
+            text = "" if pd.isna(column.iloc[bad.row]) else str(column.iloc[bad.row])
             reason, cure = bad.reason, bad.cure
             if text.strip().lower() == str(self.titles.get("time", "time")).lower():
                 reason, cure = "is a header again", "Delete the row: files were joined with their headers."
-            raise DataError(f"{self.at(bad.row)}: time {text!r} {reason}. {cure}") from None
+            shown = f"time {text!r}" if text.strip() else "time"
+            raise DataError(f"{self.at(bad.row)}: {shown} {reason}. {cure}") from None
         if self.layout.local and times.naive:
             raise DataError(
                 f"{self.name}: the column {self.titles.get('time', 'time')!r} holds local times, which are ambiguous "

@@ -15,7 +15,7 @@ from feeds.files import Content, contents, files_at
 from feeds.layouts import NoLayout, layout_of, symbol_of, tells_symbol
 from feeds.parts import FRAME, FilePart
 from feeds.texts import read_text
-from feeds.times import Times, looks_local
+from feeds.times import Times, put_back, put_forward
 from gridv4_bt.core.time import iso
 from gridv4_bt.errors import DataError
 
@@ -85,16 +85,17 @@ class Rows:
                 f"{len(step):,} rows: the times have lost digits, or their hours and minutes, in a spreadsheet. "
                 "Download the file again, and do not save it there."
             )
-        if self._naive and (step <= 0).any():
-            usual = int(np.median(step[step > 0]))
-            row = looks_local(step[1:], usual)
-            if row is not None and step[row] <= 0:
-                cure = "These look like local times when clocks are put back: export the times in UTC."
+        if self._naive and (step <= 0).any() and put_back(self.time, int(np.median(step[1:]))) is not None:
+            cure = "These look like local times when clocks are put back: export the times in UTC."
         self.refuse(
             step <= 0,
             lambda row: "the same time as the row before" if step[row] == 0 else "earlier than the row before",
             cure,
         )
+
+    def lost_hour(self, usual: int) -> int | None:
+        """Return the first row, from 0, before which times without a zone lack the hour that clocks leave out."""
+        return put_forward(self.time, usual) if self._naive else None
 
     def _part_of(self, row: int) -> tuple[FilePart, int]:
         if self._row is not None:

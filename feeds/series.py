@@ -60,7 +60,11 @@ class Series:
         return pd.DataFrame(values | {"time": rows[:, 0].astype(np.int64)})
 
     def clean(self, rows: pd.DataFrame, span: Span) -> pd.DataFrame:
-        """Return the rows of a span in order of time, each once.
+        """Return the rows of a span in order of time, each once; raises as `clean_array`."""
+        return self.table(self.clean_array(rows[list(self.columns)].to_numpy(np.float64), span))
+
+    def clean_array(self, rows: np.ndarray, span: Span) -> np.ndarray:
+        """Return the rows of a span in order of time, each once; a column for each of `columns`.
 
         Raises
         ------
@@ -68,11 +72,10 @@ class Series:
             A value is missing or impossible, or a time comes twice with different values.
         """
         first, end = span
-        rows = rows[(rows["time"] >= first) & (rows["time"] < end)].drop_duplicates().sort_values("time")
-        rows = rows.reset_index(drop=True)
-        time, values = rows["time"].to_numpy(), rows[list(self.columns[1:])].to_numpy()
-        self._refuse(time[1:], np.diff(time) == 0, "comes twice with different values")
+        rows = np.unique(rows[(rows[:, 0] >= first) & (rows[:, 0] < end)], axis=0)
+        time, values = rows[:, 0].astype(np.int64), rows[:, 1:]
         self._refuse(time, ~np.isfinite(values).all(axis=1), "lacks a value")
+        self._refuse(time[1:], np.diff(time) == 0, "comes twice with different values")
         if self.kind == "funding":
             self._refuse(time, np.abs(values[:, 0]) >= 1.0, "has a rate beyond 100 %")
             return rows

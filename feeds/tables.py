@@ -160,6 +160,8 @@ def read_candles(
     _check_prices(rows)
     _check_volume(rows)
     missing = np.diff(rows.time) // length - 1
+    if missing.any():
+        _refuse_lost_hour(rows, length)
     if gaps == "refuse":
         _refuse_gaps(rows, missing)
     if not name and rows.path is not None:
@@ -320,6 +322,16 @@ def _check_prices(rows: Rows) -> None:
         )
 
 
+def _refuse_lost_hour(rows: Rows, length: int) -> None:
+    """Refuse times without a zone that leave out an hour as clocks do, whether or not gaps may be filled."""
+    row = rows.lost_hour(length)
+    if row is not None:
+        raise DataError(
+            f"{rows.at(row)}, {iso(rows.time[row])}: an hour is missing when clocks are put forward: these look like "
+            "local times. Export the times in UTC; if they are, write them with their zone (Z)."
+        )
+
+
 def _refuse_gaps(rows: Rows, missing: np.ndarray) -> None:
     """Refuse missing bars; `missing[i]` counts those between row i and row i + 1 (from 0)."""
     gaps = np.flatnonzero(missing)
@@ -330,7 +342,7 @@ def _refuse_gaps(rows: Rows, missing: np.ndarray) -> None:
     )
     more = f"; and {len(gaps) - _SHOWN_GAPS} more" if len(gaps) > _SHOWN_GAPS else ""
     raise DataError(
-        f"{rows.where}: row {gaps[0] + 2}, {iso(rows.time[gaps[0] + 1])}: {len(gaps)} gap(s), {missing.sum()} bars "
+        f"{rows.at(int(gaps[0]) + 1)}, {iso(rows.time[gaps[0] + 1])}: {len(gaps)} gap(s), {missing.sum()} bars "
         f"missing: {shown}{more}. Download the missing bars, or fill them flat with gaps='flat' (--gaps flat)."
     )
 

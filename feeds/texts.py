@@ -33,7 +33,7 @@ def read_text(name: str, data: bytes, fields: Sequence[str]) -> FilePart:
         It holds no such table; the message says what it is instead, where that can be told.
     """
     data, encoding = _as_utf8(name, data)
-    if not data.strip():
+    if not data or data.isspace():
         raise DataError(f"{name}: the file is empty. Download it again.")
     start = data[:64].lstrip()
     if start[:1] in (b"{", b"["):
@@ -57,8 +57,8 @@ def _as_utf8(name: str, data: bytes) -> tuple[bytes, str]:
         if data.isascii() and b"\0" not in head:
             return data, ""
         zeros = head.count(b"\0")
-        if zeros * 3 > len(head):
-            encoding = "utf-16-le" if head[1:2] == b"\0" else "utf-16-be"
+        if zeros and (found := _wide(head)):
+            encoding = found
         elif zeros:
             raise DataError(f"{name}: cannot be read: it is no text. Give .csv, .csv.gz, .zip, .feather or .parquet.")
         else:
@@ -74,6 +74,14 @@ def _as_utf8(name: str, data: bytes) -> tuple[bytes, str]:
             f"{name}: cannot be read: damaged {encoding.upper()} at byte {error.start}. Save it as UTF-8."
         ) from None
     return text.encode(), encoding.upper()
+
+
+def _wide(head: bytes) -> str:
+    """Return which UTF-16 without a mark a text is in, by the zeros in one half of its bytes, "" for neither."""
+    first, second = (half.count(b"\0") * 10 for half in (head[::2], head[1::2]))
+    if second > 9 * (len(head) // 2) and not first:
+        return "utf-16-le"
+    return "utf-16-be" if first > 9 * (len(head) // 2) and not second else ""
 
 
 def _refuse_no_table(name: str, start: bytes, data: bytes) -> None:
@@ -95,12 +103,13 @@ class _Sheet:
             head.pop()
         self.head = head
         lines = [(number, line) for number, line in enumerate(head) if line.strip()][:_HEAD_LINES]
-        found = self._named(lines) or self._nameless(lines)
+        found, self.parted = self._named(lines) or self._nameless(lines), _NAMES
         if found is None:
             lines = [(number, re.sub(r"[ \t]+", "\t", line.strip())) for number, line in lines]
             found = self._named(lines, ("\t",))
             if found is None:
                 self._refuse(lines)
+            self.parted = {"\t": "blanks"}
             # Times with a blank between day and clock are two columns now, and so is their name.
             self.data = re.sub(rb"[ \t]+", b"\t", re.sub(rb"(?m)^[ \t]+|[ \t]+$", b"", data))
             self.head = self.data[:_HEAD].decode(errors="replace").splitlines(keepends=True)
@@ -114,8 +123,7 @@ class _Sheet:
                 # All of a table's rows have as many cells, which a line before it has not.
                 if len(row) < 2 or not any(map(str.strip, row)) or (is_number(row[0]) and row[0].strip()):
                     continue
-                sample = rows[i + 1] if i + 1 < len(rows) else [""] * len(row)
-                sample = [*sample, *[""] * (len(row) - len(sample))]
+                sample = rows[i + 1] if i + 1 < len(rows) else []
                 try:
                     layout = layout_of([cell.strip() for cell in row], sample, self.fields)
                 except NoLayout:
@@ -151,7 +159,7 @@ class _Sheet:
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
-        rest = self.data[self.begin :]
+        rest = memoryview(self.data)[self.begin :]
         first = _split(self.head[self.first : self.first + _HEAD_LINES], self.separator)
         first = [row for row in first if any(map(str.strip, row))]
         if not first:
@@ -187,7 +195,7 @@ class _Sheet:
         frame = table.to_pandas()
         named = [self.names[place] for place in self.layout.columns.values()] if self.names else []
         facts = [f"columns {', '.join(named)}" if named else f"no header, columns {_ranges(self.layout)}"]
-        facts += [f"parted by {_NAMES[self.separator]}"] * (self.separator != ",") + [encoding] * bool(encoding)
+        facts += [f"parted by {self.parted[self.separator]}"] * (self.separator != ",") + [encoding] * bool(encoding)
         shown = {field: self.names[place] for field, place in self.layout.columns.items()} if self.names else {}
         return FilePart(self.name, picked(frame, {field: f"{place}" for field, place in places.items()}),
                     self.layout, facts, shown, self._line_of)  # fmt: skip
@@ -229,11 +237,11 @@ class _Sheet:
                 "Write a file for each."
             )
 
-    def _refuse_ragged(self, rest: bytes, width: int) -> None:
+    def _refuse_ragged(self, rest: memoryview, width: int) -> None:
         """Name the first row that has more or fewer cells than the others."""
         row = 0
         try:
-            for cells in csv.reader(io.StringIO(rest.decode(errors="replace"), newline=""), delimiter=self.separator):
+            for cells in csv.reader(io.StringIO(str(rest, "utf-8", "replace"), newline=""), delimiter=self.separator):
                 if not cells:
                     continue
                 row += 1

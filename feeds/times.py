@@ -29,6 +29,15 @@ _CURE = (
     "Write times as ISO 8601 text in UTC or as integer milliseconds since 1970 (seconds, microseconds and nanoseconds "
     "are told by their size)."
 )
+_NO_DATA = "Delete the row if it is no data, such as a repeated header or a total; else download the file again."
+#: What a spreadsheet shows of a time whose day and hour it has dropped.
+_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?([.,]\d+)?")
+_SHOWN = {"%Y": "YYYY", "%m": "MM", "%d": "DD", "%H": "hh", "%I": "hh", "%M": "mm", "%S": "ss", "%f": "ffffff",
+          "%p": "AM/PM", "%b": "Mon"}  # fmt: skip
+#: Most rows of which is asked whether they are numbers or texts.
+_SAMPLE = 1_000
+#: Clocks are put forward and back on a Sunday before 4 o'clock in these months.
+_CLOCK_MONTHS, _CLOCK_HOURS = (3, 4, 9, 10, 11), 4
 
 
 @dataclass(frozen=True)
@@ -66,9 +75,10 @@ def read_times(column: pd.Series) -> Times:
     if pd.api.types.is_datetime64_any_dtype(column):
         return _of_moments(pd.to_datetime(column, utc=True), "datetime", column.dt.tz is None)
     texts = column.astype(object)
+    sample = texts.iloc[:: max(len(texts) // _SAMPLE, 1)]
     numeric = [isinstance(text, int | float) or _NUMBER.fullmatch(text) is not None
-               for text in texts if isinstance(text, str | int | float)]  # fmt: skip
-    if sum(numeric) * 2 > len(texts):
+               for text in sample if isinstance(text, str | int | float)]  # fmt: skip
+    if sum(numeric) * 2 > len(sample):
         return _of_number_texts(texts)
     return _of_texts(texts)
 
@@ -78,7 +88,7 @@ def _of_numbers(column: pd.Series) -> Times:
         number = column.to_numpy(dtype=np.int64)
     else:
         number = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        _refuse(~np.isfinite(number), "is missing")
+        _refuse(~np.isfinite(number), "is missing", _NO_DATA)
     if len(number) and (number >= _EARLIEST_MS).all() and (number < _LATEST_MS).all():  # the usual case
         return Times(number.astype(np.int64), "ms")
     time, units, known = np.zeros(len(number), np.int64), [], np.zeros(len(number), bool)
@@ -120,14 +130,10 @@ def _of_number_texts(texts: pd.Series) -> Times:
     values = []
     for row, text in enumerate(texts):
         if not isinstance(text, str | int | float):
-            raise BadTime(row, "is missing")
+            raise BadTime(row, "is missing", _NO_DATA)
         words = str(text)
         if _NUMBER.fullmatch(words) is None:
-            raise BadTime(
-                row,
-                "is no number like the others",
-                "Delete the row if it is no data, such as a repeated header or a total.",
-            )
+            raise BadTime(row, "is no number like the others", _NO_DATA)
         mantissa, exponent, _ = words.lower().partition("e")
         if exponent and len(re.sub(r"\D", "", mantissa)) < 10:
             raise BadTime(
@@ -135,6 +141,8 @@ def _of_number_texts(texts: pd.Series) -> Times:
                 "Download the file again, and do not save it there; or format the column as a number before.",
             )  # fmt: skip
         values.append(re.sub(r"[' ]|,(?=\d{3})|\.(?=\d{3}(?:\.|$))", "", words.strip()))
+        if re.fullmatch(r"[+-]?\d+\.?\d*(e[+-]?\d+)?", values[-1], re.IGNORECASE) is None:  # 1.5.5
+            raise BadTime(row, "is no number like the others", _NO_DATA)
     whole = all(value.lstrip("+-").isdigit() and len(value) < 20 for value in values)
     return _of_numbers(pd.Series(list(map(int if whole else float, values))))
 
@@ -146,12 +154,29 @@ def _of_texts(texts: pd.Series) -> Times:
         moment = moment.where(moment.notna(), _parsed(bare, "ISO8601"))
         if moment.isna().mean() > 0.5 and (found := _by_format(bare)) is not None:
             moment, form = found
-    _refuse(
-        moment.isna().to_numpy(),
-        "is no ISO 8601 time" if form == "ISO 8601" else f"is no time like the others ({form})",
-    )
+    if (bad := moment.isna().to_numpy()).any():
+        _refuse_text(texts, int(bad.argmax()), form)
     zoned = [_ZONE.search(str(text)) is not None for text in (texts.iloc[0], texts.iloc[-1])]
     return _of_moments(moment, form, not any(zoned))
+
+
+def _refuse_text(texts: pd.Series, row: int, form: str) -> None:
+    text = texts.iloc[row]
+    if not isinstance(text, str) or not text.strip():
+        raise BadTime(row, "is missing", _NO_DATA)
+    if _CLOCK.fullmatch(text.strip()):
+        raise BadTime(
+            row, "has lost its day in a spreadsheet",
+            "Download the file again, and do not save it there; a column of days beside it must be named date.",
+        )  # fmt: skip
+    if not any(letter.isdigit() for letter in text):
+        raise BadTime(row, "is no time", _NO_DATA)
+    raise BadTime(row, "is no ISO 8601 time" if form == "ISO 8601" else f"is no time like the others ({form})")
+
+
+def _shown(form: str) -> str:
+    """Return a format as people write it: DD.MM.YYYY hh:mm."""
+    return re.sub(r"%\w", lambda match: _SHOWN[match[0]], form)
 
 
 def _parsed(texts: pd.Series, form: str) -> pd.Series:
@@ -175,11 +200,10 @@ def _by_format(texts: pd.Series) -> tuple[pd.Series, str] | None:
     if len(found) > 1:
         found = {form: moment for form, moment in found.items() if _steps(moment) == min(map(_steps, found.values()))}
     if len(found) > 1:
-        raise BadTime(
-            0, f"may be {' or '.join(found)}: day and month cannot be told apart", "Write times as 2024-01-31 12:15."
-        )
+        forms = " or ".join(map(_shown, found))
+        raise BadTime(0, f"may be {forms}: day and month cannot be told apart", "Write times as 2024-01-31 12:15.")
     [(form, moment)] = found.items()
-    return moment, form
+    return moment, _shown(form)
 
 
 def _steps(moment: pd.Series) -> int:
@@ -188,18 +212,32 @@ def _steps(moment: pd.Series) -> int:
 
 
 def _of_moments(moment: pd.Series, unit: str, naive: bool) -> Times:
-    _refuse(moment.isna().to_numpy(), "is missing")
+    _refuse(moment.isna().to_numpy(), "is missing", _NO_DATA)
     time = moment.dt.tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64)
     _refuse(~((time >= _EARLIEST_MS) & (time < _LATEST_MS)), "is not between 2009 and 2100")
     return Times(time, unit, naive)
 
 
-def _refuse(bad: np.ndarray, reason: str) -> None:
+def _refuse(bad: np.ndarray, reason: str, cure: str = _CURE) -> None:
     if bad.any():
-        raise BadTime(int(bad.argmax()), reason)
+        raise BadTime(int(bad.argmax()), reason, cure)
 
 
-def looks_local(step: np.ndarray, usual: int) -> int | None:
-    """Return the first row before which times without a zone jump as clocks do that are put back or forward an hour."""
-    rows = np.flatnonzero((step == usual - HOUR_MS) | (step == usual + HOUR_MS))
-    return int(rows[0]) + 1 if len(rows) and usual < HOUR_MS else None
+def put_back(time: np.ndarray, usual: int) -> int | None:
+    """Return the first row before which times without a zone jump as clocks do that are put back an hour."""
+    jumps = np.diff(time) == usual - HOUR_MS
+    if usual == HOUR_MS:  # the hour comes twice, as any repeated row does
+        jumps &= _when_clocks_change(time[1:])
+    return int(jumps.argmax()) + 1 if usual <= HOUR_MS and jumps.any() else None
+
+
+def put_forward(time: np.ndarray, usual: int) -> int | None:
+    """Return the first row before which times without a zone lack the hour that clocks leave out."""
+    jumps = (np.diff(time) == usual + HOUR_MS) & _when_clocks_change(time[1:])
+    return int(jumps.argmax()) + 1 if usual <= HOUR_MS and jumps.any() else None
+
+
+def _when_clocks_change(time: np.ndarray) -> np.ndarray:
+    moment = pd.DatetimeIndex(time.astype("datetime64[ms]"))
+    sunday = (moment.day_of_week == 6) & (moment.hour < _CLOCK_HOURS)
+    return np.asarray(sunday & moment.month.isin(_CLOCK_MONTHS))

@@ -1,46 +1,89 @@
-"""The command `gridv4`, which is also `python -m gridv4_bt`."""
+"""The command `gridv4`, which is also `python -m gridv4_bt`, `run_backtest.py` and `run_live.py`."""
 
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from inspect import getdoc
+from typing import Annotated, Any
 
 import typer
 
+from gridv4_bt import own_packages
 from gridv4_bt.cli.common import run_app
+from gridv4_bt.cli.examples import epilog
+from gridv4_bt.late import save_memory
+from gridv4_bt.version import VERSION
 
 #: Where each command is, and its line in `gridv4 --help`. A command's libraries take seconds to load, so only those of
 #: the one that is called are.
 COMMANDS = {
-    "audit": ("audit:run_audit", "Replay what a live or paper session lived through, line it up with the session."),
-    "bias": ("bias:app", "Find out whether a backtest can be believed."),
-    "chaos": ("chaos:run_chaos", "Let live sessions run among random faults, hold them against the ledger."),
+    "init": ("init:write_project", "Write the settings of a new folder: asks for symbol, wallet, exchange and keys."),
+    "backtest": ("backtest:backtest", "Backtest the strategy on candles, and write a report."),
+    "live": ("live:live", "Trade live, in the exchange's demo environment, or on paper."),
+    "status": ("status:show_status", "Say how a session is: for people, scripts and watchdogs."),
+    "backup": ("backup:write_backup", "Copy a state directory into an archive, also while its bot works."),
+    "audit": ("audit:run_audit", "Replay what a session lived through as a backtest, and explain every difference."),
+    "report": ("report:show_report", "Show a finished run again, and write its page anew."),
     "compare": ("compare:compare_runs", "Put finished runs side by side."),
-    "data": ("data:app", "Download market data, and look at what is downloaded."),
-    "exchange": ("exchange:run_exchange", "Serve a local Binance USDⓈ-M that replays candles."),
-    "optimize": ("optimize:optimize_space", "Search for parameters, and find out whether they would survive."),
+    "config": ("config:app", "Show every setting with its origin, or the schema of the settings' file."),
     "params": ("params:show_parameters", "Show every parameter with unit, bounds, default and meaning."),
+    "data": ("data:app", "Download market data, and look at what is downloaded."),
+    "bias": ("bias:app", "Find out whether a backtest can be believed."),
     "regimes": ("regimes:show_regimes", "Show what both regime filters say about candles."),
+    "optimize": ("optimize:optimize_space", "Search for parameters, and find out whether they would survive."),
+    "exchange": ("exchange:run_exchange", "Serve a local Binance USDⓈ-M that replays candles."),
+    "chaos": ("chaos:run_chaos", "Let live sessions run among random faults, held against the exchange's ledger."),
 }
+LAYERED = ("backtest", "live")  #: whose options a settings file's table [run] speaks of
+_HELP = (
+    "GridStrategyV4: hedge-mode grid trading of perpetual futures. Backtest it, look for parameters, trade on paper "
+    "and live, and find out why both differ. `gridv4 COMMAND --help` has the options of a command and examples."
+)
 
 
 def make_app(arguments: Sequence[str]) -> typer.Typer:
     """Return the command line for these arguments: the command that they name is loaded, of the others the line."""
     wanted = next((one for one in arguments if not one.startswith("-")), None)
     app = typer.Typer(
-        help="Tools around GridStrategyV4 backtests.",
-        add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+        help=_HELP, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=False,
     )  # fmt: skip
+    app.callback()(_program)
     for name, (place, line) in COMMANDS.items():
         if name != wanted:
-            app.command(name, help=line)(_not_loaded)
+            app.command(name, help=line, short_help=line)(_not_loaded)
             continue
-        module, _, attribute = place.partition(":")
-        command = getattr(import_module(f"gridv4_bt.cli.{module}"), attribute)
+        if name == "live":
+            save_memory(plain=not load("layers:trades_on_paper")(arguments))
+        command = load(place)
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
+            for one in command.registered_commands:
+                one.epilog = epilog(f"{name} {one.name}")
+                one.short_help = getdoc(one.callback).partition("\n\n")[0]  # else it is cut
+            app.add_typer(command, name=name, short_help=line, epilog=epilog(name))
         else:
-            app.command(name)(command)
+            cls = load("layers:LayeredCommand") if name in LAYERED else None
+            app.command(name, cls=cls, short_help=line, epilog=epilog(name))(command)
     return app
+
+
+def load(place: str) -> Any:
+    """Return the command at `module:attribute` of `gridv4_bt.cli`."""
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(f"gridv4_bt.cli.{module}"), attribute)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(VERSION)
+        raise typer.Exit
+
+
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Do nothing: the commands do."""
 
 
 def _not_loaded() -> None:
@@ -49,6 +92,7 @@ def _not_loaded() -> None:
 
 def main() -> None:
     """Entry point."""
+    own_packages.put_first()
     run_app(make_app(sys.argv[1:]))
 
 

@@ -24,6 +24,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from gridv4_bt import own_packages
+
+own_packages.check()
+
 from feeds.history import load_history
 from feeds.synthetic import SYMBOL, sample_market
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds
@@ -37,7 +41,7 @@ from gridv4_bt.report.compare import read_run
 from gridv4_bt.report.frames import decisions_frame, equity_frame, orders_frame, trades_frame
 from gridv4_bt.report.numbers import number, quote_of
 from gridv4_bt.report.page import make_card, write_report
-from gridv4_bt.report.run_folder import check_folder, write_run
+from gridv4_bt.report.run_folder import BARS_FILE, check_folder, write_run
 from gridv4_bt.report.stored_records import stored_records
 
 if TYPE_CHECKING:
@@ -81,10 +85,12 @@ class Run:
         Raises
         ------
         DataError
-            The run was read from its folder, which does not hold them.
+            The run was read from a folder written with --no-report, which holds no orders.
         """
-        if self.folder is not None:
-            raise DataError(f"{self.folder}: a run's folder holds no orders; run the backtest again to see them")
+        if self.folder is not None and not (self.folder / BARS_FILE).exists():
+            raise DataError(
+                f"{self.folder}: holds no orders, for want of {BARS_FILE}: run it again without --no-report"
+            )
         return orders_frame(self.records)
 
     def figure(self) -> Figure:
@@ -93,12 +99,16 @@ class Run:
 
         return overview_figure(self.records, self.summary)
 
-    def report(self, path: str | Path = "report.html") -> Path:
-        """Write the page of the run and return its path; of a run read from its folder, that of the page there."""
-        if self.folder is not None and (page := self.folder / "report.html").exists():
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the page of the run, "report.html" if no path is given, and return its path.
+
+        Without a path, a run read from its folder returns the page that is there.
+        """
+        if path is None and self.folder is not None and (page := self.folder / "report.html").exists():
             return page
-        write_report(Path(path), self.records, self.summary, self.config)
-        return Path(path)
+        target = Path(path or "report.html")
+        write_report(target, self.records, self.summary, self.config)
+        return target
 
     def save(self, folder: str | Path) -> Path:
         """Write the run's folder as `run_backtest.py` does, and return it.
@@ -317,7 +327,9 @@ def optimize(space: str | Path, out: str | Path, jobs: int = 1) -> SearchRun:
 
 
 def load_run(folder: str | Path) -> Run:
-    """Return the run of a folder written by `run_backtest.py` or `Run.save`; it has no orders and no prices.
+    """Return the run of a folder written by `run_backtest.py` or `Run.save`.
+
+    One that was run with --no-report has no orders and no prices.
 
     Raises
     ------

@@ -9,6 +9,10 @@ from typing import Any
 
 import backtrader as bt
 
+from gridv4_bt import own_packages
+
+own_packages.check()
+
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
 from gridv4_bt.compat import FastCerebro

@@ -7,13 +7,15 @@ definition of GridStrategyV4: a run may depart from it, and then says so.
 
 import errno
 import os
+import re
+import reprlib
 import select
 import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
@@ -23,8 +25,17 @@ from gridv4_bt.errors import ConfigError
 JSON_LIMIT = 64 << 20
 #: Most bytes of a TOML file: ten times all parameters with their meaning. Its reader is slow on long nonsense.
 TOML_LIMIT = 64 << 10
+#: Most points between two = of such a file: those of names, and of the numbers of a list.
+_MOST_POINTS = 2_000
+#: Shows a wrong value in a message, however long or deep it is.
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 100
 #: A pipe that brings nothing for so long is given up, seconds.
 PIPE_WAIT = 30.0
+
+#: What the name of an environment variable that is a setting begins with: GRIDV4__LEVELS=6.
+ENVIRONMENT = "GRIDV4__"
+_OPTION = "--set"
 
 Intrabar = Literal["pessimistic", "path", "detail"]  #: see `gridv4_bt.engine.intrabar`
 
@@ -216,6 +227,32 @@ class GridConfig(BaseModel):
         return self
 
 
+class RunSettings(BaseModel):
+    """What a settings file's table ``[run]`` says of a backtest or a session beside its parameters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    symbol: list[str] = Field([], description="perpetuals to trade, such as BTC/USDT:USDT")
+    exchange: Literal["binanceusdm", "bybit", "okx"] = Field(
+        "binanceusdm", description="where market data is downloaded from; orders go to binanceusdm alone"
+    )
+    cash: float = Field(10_000.0, gt=0, description="wallet of a backtest or paper session, quote currency")
+    paper: bool = Field(False, description="trade on paper unless --demo or --endpoint is given")
+
+
+class SettingsFile(GridConfig):
+    """A settings file: parameters, and the table ``[run]``."""
+
+    run: RunSettings = Field(RunSettings(), description="what is traded, and with how much")
+
+
+class Setting(NamedTuple):
+    """A value that is named somewhere, and where."""
+
+    value: Any
+    origin: str  #: such as `gridv4.toml line 3`
+
+
 def backtrader_params(*sections: str) -> tuple[tuple[str, Any], ...]:
     """Return ``(name, default)`` pairs of the given sections (all if none) for a ``params`` tuple."""
     return tuple(
@@ -288,10 +325,15 @@ def unknown_parameter(name: str) -> str:
 
 def make_config(values: Mapping[str, Any]) -> GridConfig:
     """Return a validated config, or raise ConfigError naming each field that is wrong."""
+    return config_of({name: Setting(value, "") for name, value in values.items()})
+
+
+def config_of(named: Mapping[str, Setting]) -> GridConfig:
+    """Return a validated config, or raise ConfigError naming each field that is wrong, and where it stands."""
     try:
-        return GridConfig(**values)
+        return GridConfig(**{name: one.value for name, one in named.items()})
     except ValidationError as error:
-        raise ConfigError("; ".join(_explain(item) for item in error.errors())) from None
+        raise ConfigError("; ".join(_explain(item, named) for item in error.errors())) from None
 
 
 def check_parameter(name: str, value: Any) -> Any:
@@ -311,15 +353,17 @@ def check_parameter(name: str, value: Any) -> Any:
         return TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
     except ValidationError as error:
         item = error.errors()[0]
-        raise ConfigError(f"{name}: {item['msg']}, got {item['input']!r}") from None
+        raise ConfigError(f"{name}: {item['msg']}, got {_SHORT.repr(item['input'])}") from None
 
 
-def _explain(item: Mapping[str, Any]) -> str:
+def _explain(item: Mapping[str, Any], named: Mapping[str, Setting]) -> str:
     name = ".".join(str(part) for part in item["loc"])
+    origin = named[name].origin if name in named else ""
+    where = f"{origin}: " if origin and origin != _OPTION else ""  # what an option says is before the user's eyes
     if item["type"] == "extra_forbidden":
-        return unknown_parameter(name)
+        return where + unknown_parameter(name)
     text = item["msg"].removeprefix("Value error, ")
-    return f"{name}: {text}, got {item['input']!r}" if name else text
+    return f"{where}{name}: {text}, got {_SHORT.repr(item['input'])}" if name else text
 
 
 def open_input(path: Path) -> tuple[int, bool]:
@@ -395,31 +439,112 @@ def read_toml(path: Path) -> dict[str, Any]:
         It cannot be read.
     """
     text = read_settings_text(path, "TOML", TOML_LIMIT)
+    if max(part.count(".") for part in text.split("=")) > _MOST_POINTS:  # a.a.a... takes a minute to be read
+        raise ConfigError(f"{path}: not valid TOML (nested too deeply)")
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # a number of more than 4,300 digits too
         raise ConfigError(f"{path}: not valid TOML ({error})") from None
     except RecursionError:
         raise ConfigError(f"{path}: not valid TOML (nested too deeply)") from None
 
 
-def load_config(path: Path | None = None, settings: Iterable[str] = ()) -> GridConfig:
-    """Return the config of a TOML file overridden by ``name=value`` settings.
+def load_config(
+    path: Path | None = None, settings: Iterable[str] = (), environment: Mapping[str, str] | None = None
+) -> GridConfig:
+    """Return the config of a TOML file, overridden by the environment and by ``name=value`` settings.
 
     Raises
     ------
     ConfigError
         File unreadable, setting without ``=``, unknown name, value out of bounds, contradiction.
     """
-    values: dict[str, Any] = {}
+    return config_of(named_parameters(path, settings, environment))
+
+
+def named_parameters(
+    path: Path | None = None, settings: Iterable[str] = (), environment: Mapping[str, str] | None = None
+) -> dict[str, Setting]:
+    """Return what a file, the environment and ``name=value`` settings name, the last of them where several do.
+
+    The values are as they are written. Raises as `load_config`, but not for a value that is not allowed.
+    """
+    named: dict[str, Setting] = {}
     if path is not None:
-        values.update(read_toml(path))
+        for name, value in read_toml(path).items():
+            if name != "run" or not isinstance(value, dict):
+                named[name] = Setting(value, _line_of(path, name))
+    variables = _environment(environment)
+    named |= {name: one for name, one in variables.items() if name not in RunSettings.model_fields}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or not name.strip():
             raise ConfigError(f"--set {setting}: expected name=value")
-        values[name.strip()] = text.strip()
-    return make_config(values)
+        named[name.strip()] = Setting(text.strip(), _OPTION)
+    return named
+
+
+def named_run_settings(path: Path | None, environment: Mapping[str, str] | None = None) -> dict[str, Setting]:
+    """Return what the table ``[run]`` of a file and the environment name, validated.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, a name is unknown or a value not allowed.
+    """
+    named: dict[str, Setting] = {}
+    table = read_toml(path).get("run", {}) if path is not None and path.is_file() else {}  # a pipe is read once
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: run: expected a table [run], got {table!r}")
+    for name, value in table.items():
+        one = [value] if name == "symbol" and isinstance(value, str) else value
+        named[name] = Setting(one, _line_of(path, name, "run"))
+    for name, one in _environment(environment).items():
+        if name in RunSettings.model_fields:
+            value = one.value.replace(",", " ").split() if name == "symbol" else one.value
+            named[name] = Setting(value, one.origin)
+    try:
+        checked = RunSettings(**{name: one.value for name, one in named.items()})
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain_run(item, named) for item in error.errors())) from None
+    return {name: Setting(getattr(checked, name), one.origin) for name, one in named.items()}
+
+
+def _explain_run(item: Mapping[str, Any], named: Mapping[str, Setting]) -> str:
+    name = str(item["loc"][0])
+    if item["type"] == "extra_forbidden":
+        near = get_close_matches(name, RunSettings.model_fields, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        names = ", ".join(RunSettings.model_fields)
+        return f"{named[name].origin}: run.{name}: unknown setting; {hint}there are {names}"
+    return f"{named[name].origin}: run.{name}: {item['msg']}, got {item['input']!r}"
+
+
+def _environment(environment: Mapping[str, str] | None) -> dict[str, Setting]:
+    found = {name: text for name, text in (environment or {}).items() if name.startswith(ENVIRONMENT)}
+    return {
+        name.removeprefix(ENVIRONMENT).lower(): Setting(text.strip(), f"environment {name}")
+        for name, text in sorted(found.items())
+    }
+
+
+def _line_of(path: Path | None, name: str, table: str = "") -> str:
+    """Return the file and the line in which it names a key, the file alone where that is not found."""
+    inside = ""
+    if path is None or not path.is_file():
+        return str(path)
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if header := re.match(r"\s*\[\s*([^\]]*?)\s*\]", line):
+            inside = header[1]
+        elif inside == table and re.match(rf"""\s*["']?{re.escape(name)}["']?\s*=""", line):
+            return f"{path} line {number}"
+    return str(path)
+
+
+def settings_schema() -> dict[str, Any]:
+    """Return the JSON schema of a settings file, for editors."""
+    schema = SettingsFile.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema | {"title": "GridStrategyV4 settings"}
 
 
 def config_as_toml(config: GridConfig) -> str:

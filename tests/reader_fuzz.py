@@ -180,7 +180,8 @@ def read_settings(rng, folder):
         )
     )
     kind = rng.randrange(4)
-    deep = rng.choice((b"[", b"a=[", b"{", b'{"a":', b"x.")) * rng.choice((10, 5_000, 200_000))
+    deep = rng.choice((b"[", b"a=[", b"{", b'{"a":', b"levels.", b"1")) * rng.choice((10, 1_500, 8_000, 200_000))
+    deep = rng.choice((b"", b"k=", b"a.")) + deep + rng.choice((b"", b"k=1"))
     content = mutated(rng, content) if kind else deep
     path = folder / "settings"
     path.write_bytes(content)

@@ -65,15 +65,37 @@ def test_a_run_is_kept_and_opened_again(run, tmp_path):
     again = load_run(folder)
     pd.testing.assert_frame_equal(again.trades, run.trades)
     pd.testing.assert_frame_equal(again.equity, run.equity)
-    names = ["regime", "halted", "z", "centre", "long_qty"]
-    pd.testing.assert_frame_equal(again.decisions[names], run.decisions[names])
+    pd.testing.assert_frame_equal(again.decisions, run.decisions)
+    pd.testing.assert_frame_equal(again.orders, run.orders)
     assert again.summary == json.loads(json.dumps(run.summary))
     assert again.config == run.config
     assert repr(again) == repr(run)
     assert again.report() == folder / "report.html"
+    assert again.report(tmp_path / "again.html").read_bytes() == (folder / "report.html").read_bytes()
     assert len(again.figure().axes) == len(run.figure().axes)
-    with pytest.raises(DataError, match="holds no orders; run the backtest again"):
+
+
+def test_a_run_without_its_bars_has_tables_and_names_what_is_missing(run, tmp_path):
+    folder = run.save(tmp_path / "run")
+    (folder / "bars.parquet").unlink()
+    again = load_run(folder)
+    pd.testing.assert_frame_equal(again.trades, run.trades)
+    names = ["regime", "halted", "z", "centre", "long_qty"]
+    pd.testing.assert_frame_equal(again.decisions[names], run.decisions[names])
+    assert len(again.figure().axes) == len(run.figure().axes)
+    with pytest.raises(DataError, match="holds no orders, for want of bars.parquet: run it again without --no-report"):
         _ = again.orders
+
+
+def test_bars_of_another_run_are_refused(run, market, tmp_path):
+    folder = run.save(tmp_path / "run")
+    other = backtest({"BTCUSDT": market.candles}, end="2024-03-08", config=BUSY).save(tmp_path / "other")
+    (folder / "bars.parquet").write_bytes((other / "bars.parquet").read_bytes())
+    with pytest.raises(DataError, match="bars.parquet: damaged: .* bars of BTCUSDT, equity.csv has"):
+        load_run(folder)
+    (folder / "bars.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(DataError, match="bars.parquet: damaged"):
+        load_run(folder)
 
 
 def test_a_run_of_two_symbols_is_opened_again(market, tmp_path):
@@ -82,6 +104,8 @@ def test_a_run_of_two_symbols_is_opened_again(market, tmp_path):
     assert set(again.decisions["symbol"]) == {"BTCUSDT", "ETHUSDT"}
     pd.testing.assert_frame_equal(again.equity, both.equity)
     pd.testing.assert_frame_equal(again.trades, both.trades)
+    pd.testing.assert_frame_equal(again.orders, both.orders)
+    assert again.report(tmp_path / "again.html").read_bytes() == both.report(tmp_path / "both.html").read_bytes()
 
 
 def test_a_run_shows_itself_in_one_line_and_in_a_notebook(run, tmp_path):

@@ -10,6 +10,8 @@ from busy import BUSY_FILE
 
 from feeds.synthetic import sample_market
 from gridv4_bt.__main__ import COMMANDS, main
+from gridv4_bt.cli.examples import EXAMPLES
+from gridv4_bt.version import VERSION
 from strategies.grid_v4 import GridStrategyV4
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,7 +63,8 @@ def test_help_lists_every_command_and_loads_none_of_their_libraries():
     heavy = "('backtrader', 'ccxt', 'matplotlib', 'numba', 'numpy', 'pandas', 'aiohttp')"
     check = f"print('loaded:', [name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code + check], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    listed = [line.split()[0] for line in done.stdout.partition("Commands:")[2].splitlines() if line.startswith("  ")]
+    lines = done.stdout.partition("Commands:")[2].splitlines()
+    listed = [line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "]
     assert listed == list(COMMANDS)
     assert done.stdout.endswith("loaded: []\n")
 
@@ -70,6 +73,35 @@ def test_help_lists_every_command_and_loads_none_of_their_libraries():
 def test_a_command_is_where_the_list_says(name, gridv4):
     code, said, _ = gridv4(name, "--help")
     assert code == 0 and said.startswith(f"Usage: gridv4 {name} ")
+    assert f"Examples: gridv4 {name}" in said or f" gridv4 {name}" in said.partition("Examples:")[2]
+
+
+def test_every_line_of_the_help_is_a_whole_sentence(gridv4):
+    for group in ((), ("data",), ("bias",), ("config",)):
+        code, said, _ = gridv4(*group, "--help")
+        assert code == 0 and "..." not in said.partition("Commands:")[2]
+    assert all(line.endswith(".") and line[0].isupper() for _, line in COMMANDS.values())
+
+
+@pytest.mark.parametrize("command", sorted(EXAMPLES.keys() - {"bias", "config", "data"}))  # the groups' own are below
+def test_an_example_names_options_that_are_there(command, gridv4):
+    code, said, _ = gridv4(*command.split(), "--help")
+    assert code == 0
+    used = {word for line in EXAMPLES[command] for word in line.split() if word.startswith("--")}
+    options = said.partition("Options:")[2].partition("Examples:")[0]
+    assert [option for option in used if f"{option} " not in options] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "near"), [(("backtst",), "backtest"), (("data", "lst"), "list"), (("params", "--jsn"), "--json")]
+)
+def test_a_misspelt_command_or_option_names_the_near_one(words, near, gridv4):
+    code, out, error = gridv4(*words)
+    assert (code, out) == (2, "") and near in error and len(error.splitlines()) == 1
+
+
+def test_the_version_is_that_of_the_package(gridv4):
+    assert gridv4("--version") == (0, VERSION, "")
 
 
 def test_an_unknown_command_is_bad_input(gridv4):

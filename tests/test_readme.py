@@ -1,4 +1,7 @@
-"""What the README shows works as it stands there: its Python, in its order, and its commands."""
+"""What README and documentation show works as it stands there: their Python, in its order, and their commands.
+
+The pages for a new user are run one after another by `.ci/doc_commands.py`, from an installed wheel.
+"""
 
 import os
 import re
@@ -17,13 +20,19 @@ from gridv4_bt.exchange.api import open_api
 from gridv4_bt.exchange.server import ServerThread
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "live.md")
+PAGES = (
+    ROOT / "README.md", ROOT / "docs" / "backtest.md", ROOT / "docs" / "optimise.md", ROOT / "docs" / "scripts.md",
+    ROOT / "docs" / "live.md",
+)  # fmt: skip
 #: Commands that are not run here, each with the reason.
 LEFT_OUT = {
     "make": "sets up an environment, which this suite runs in",
     "pip": "sets up an environment",
     "gridv4 optimize --space presets/spaces/btc.toml": "searches an hour on data that is not here",
     "gridv4 exchange": "serves until it is stopped; tests/cli/test_exchange_command.py does that",
+    "gridv4 backtest --config busy": "a year; .ci/doc_commands.py does it",
+    "gridv4 live --paper": "two days; .ci/doc_commands.py does it",
+    "gridv4 init": ".ci/doc_commands.py does it",
     "run_live.py --paper": "a month takes a minute; tests/cli/test_live_paper.py does two days",
     "run_live.py --endpoint": "needs a second window; tests/cli/test_live_tries.py has it",
     "gridv4 audit": "needs a session; tests/cli/test_audit_command.py has one",
@@ -128,6 +137,10 @@ def test_the_python_of_the_page_on_live_trading_trades(folder, monkeypatch):
     assert names["cerebro"].broker.account.closed
 
 
+def test_the_readme_has_at_most_120_lines():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
 def test_the_python_runs_in_the_order_of_the_page(folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("MPLBACKEND", "Agg")
@@ -135,10 +148,10 @@ def test_the_python_runs_in_the_order_of_the_page(folder, monkeypatch):
     feeds = make_feeds([SymbolData("BTCUSDT", market.candles, market.funding)])
     start = int(feeds[0].candles.time[-20])  # the live script trades the hours after it
     names: dict[str, object] = {}
-    ran = blocks(ROOT / "README.md", "python")
+    ran = blocks(ROOT / "docs" / "scripts.md", "python")
     with ServerThread(open_api(feeds, load_config(BUSY_FILE), start_ms=start)) as server:
         for block in ran:
-            exec(compile(block.replace("http://127.0.0.1:8899", server.url), "README.md", "exec"), names)
+            exec(compile(block.replace("http://127.0.0.1:8899", server.url), "scripts.md", "exec"), names)
     assert len(ran) >= 5
     assert (folder / "run.png").stat().st_size > 1_000
     assert "sharpe" in names["strategy"].analyzers.riskratios.get_analysis()

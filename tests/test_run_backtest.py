@@ -18,6 +18,7 @@ from gridv4_bt.cli.market_options import matching_modes
 from gridv4_bt.config import GridConfig, config_as_toml, load_config
 from gridv4_bt.engine.columns import EQUITY_COLUMNS
 from gridv4_bt.record.trades import TRADE_COLUMNS
+from gridv4_bt.report.run_folder import RUN_FILES
 
 SCRIPT = Path(__file__).resolve().parents[1] / "run_backtest.py"
 TRADING = ("--config", BUSY_FILE)  #: for runs whose trades are looked at
@@ -54,7 +55,7 @@ def read(path: Path) -> list[dict[str, str]]:
 def test_the_run_folder_holds_every_file(run_folder):
     names = {path.name for path in run_folder.iterdir()}
     tables = {"summary.json", "trades.csv", "equity.csv", "returns.csv", "config.toml"}
-    assert names == tables | {"overview.png", "report.html"}
+    assert names == tables | {"bars.parquet", "overview.png", "report.html"}
     assert (run_folder / "overview.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -90,7 +91,7 @@ def test_the_same_input_gives_the_same_bytes(candles, run_folder, tmp_path):
     again = tmp_path / "again"
     options = ("--out", again, "--set", "levels=5", "--cash", 20000, "--quiet")
     call("--data", candles, *TRADING, *options, cwd=tmp_path)
-    for name in ("trades.csv", "equity.csv", "returns.csv", "config.toml", "overview.png", "report.html"):
+    for name in set(RUN_FILES) - {"summary.json"}:
         assert (again / name).read_bytes() == (run_folder / name).read_bytes(), name
     first, second = (json.loads((folder / "summary.json").read_text()) for folder in (run_folder, again))
     first.pop("seconds"), second.pop("seconds")
@@ -119,8 +120,8 @@ def test_an_old_offset_of_0_is_told_what_it_means_now(candles, tmp_path):
 def test_quiet_prints_nothing_and_no_report_draws_nothing(candles, tmp_path):
     done = call("--data", candles, "--out", tmp_path / "q", "--quiet", "--no-report", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert not (tmp_path / "q" / "overview.png").exists()
-    assert not (tmp_path / "q" / "report.html").exists()
+    for name in ("overview.png", "report.html", "bars.parquet"):
+        assert not (tmp_path / "q" / name).exists()
 
 
 def test_without_out_a_second_run_leaves_the_first_alone(candles, tmp_path):
@@ -432,7 +433,7 @@ def test_the_sample_market_names_the_preset_that_shows_more(tmp_path):
     week = ("--to", "2024-01-07", "--no-report", "--out")
     by_default = call(*week, tmp_path / "defaults", cwd=tmp_path)
     assert "SYNTHETIC DATA" in by_default.stdout
-    assert f"run_backtest.py --config {BUSY_FILE}" in by_default.stdout
+    assert "gridv4 backtest --config busy" in by_default.stdout
     assert "To see every mechanism" not in call(*week, tmp_path / "busy", *TRADING, cwd=tmp_path).stdout
     here = call(*week, tmp_path / "here", cwd=SCRIPT.parent).stdout
     assert "run_backtest.py --config presets/busy.toml" in here

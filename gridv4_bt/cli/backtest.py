@@ -1,4 +1,4 @@
-"""The command line of `run_backtest.py`."""
+"""The command line of `gridv4 backtest`, which is also `run_backtest.py`."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,10 @@ from feeds.candles import CandleFeed
 from feeds.quality import examine
 from feeds.synthetic import SYMBOL
 from gridv4_bt.backtest import RunResult, make_cerebro, make_feeds, run
-from gridv4_bt.cli.common import run_app
+from gridv4_bt.cli.common import Json, print_json, run_app
 from gridv4_bt.cli.download import Downloads, quality_table, read_market
+from gridv4_bt.cli.examples import epilog
+from gridv4_bt.cli.layers import LayeredCommand, read_parameters
 from gridv4_bt.cli.market_options import (
     STRATEGY_INTERVAL,
     Brackets,
@@ -47,13 +49,12 @@ from gridv4_bt.cli.market_options import (
     read_feeds,
 )
 from gridv4_bt.cli.parameter_trials import BEST_FILE, TRIAL_FILES, Jobs, Optimize, Rank, check_trials, optimize
-from gridv4_bt.config import load_config
 from gridv4_bt.engine.warm_up import span_warm_up
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.metrics.summary import compare_modes
+from gridv4_bt.report.page_data import BLOCKED_WORDS
 from gridv4_bt.report.run_folder import RUN_FILES, SUMMARY_FILE, check_folder, target_folder, write_run
 from gridv4_bt.report.terminal import print_result, print_run_files
-from presets import BUSY
 
 if TYPE_CHECKING:
     from gridv4_bt.audit.session import SessionRecord
@@ -62,11 +63,11 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 
 def main() -> None:
-    """Entry point."""
+    """Entry point of `run_backtest.py`."""
     run_app(app)
 
 
-@app.command()
+@app.command(cls=LayeredCommand, epilog=epilog("backtest"))
 def backtest(
     context: typer.Context,
     data: Data = [],
@@ -101,29 +102,30 @@ def backtest(
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no picture and no page.")] = False,
     details: Annotated[bool, typer.Option("--details", help="Print all tables after the result.")] = False,
     quiet: Quiet = False,
+    as_json: Json = False,
     trial: Optimize = [],
     jobs: Jobs = 1,
     rank: Rank = "sharpe",
 ) -> None:
     """Backtest GridStrategyV4 on candles; without --data on the embedded synthetic market."""
     lived = None
+    if trial and as_json:
+        raise ConfigError("--json is of one backtest; with --optimize read trials.csv in the folder of --out")
     if session is not None:
-        if any((symbol, data, funding, mark, detail)):
-            raise ConfigError("--session brings its own market data; give it without --symbol, --data and companions")
-        lived = _read_session(session)
+        lived = _read_session(session, named=any((symbol, data, funding, mark, detail)))
         config, brackets = config or session / "config.toml", brackets or lived.rules
         if context.get_parameter_source("cash").name == "DEFAULT":
             cash = lived.wallet
     if out is not None:
         out = target_folder(out)
         check_folder(out, TRIAL_FILES if trial else RUN_FILES, BEST_FILE if trial else SUMMARY_FILE, force=force)
-    parameters = load_config(config, setting)
+    console = Console(quiet=quiet or as_json)
+    parameters = read_parameters(config, setting, console)
     if lived is not None:  # trading begins where the session began
         parameters = parameters.model_copy(update={"warm_up": max(parameters.warm_up, lived.config.warm_up)})
     check_cash(cash)
-    axes = check_trials(trial, jobs, rank, intrabar) if trial else {}
-    console = Console(quiet=quiet)
     print_changed_meanings(parameters, console)
+    axes = check_trials(trial, jobs, rank, intrabar) if trial else {}
     parameters, others = matching_modes(parameters, intrabar, bool(detail))
     first, last = parse_time("--from", start), parse_time("--to", end)
     history = span_warm_up(parameters, axes)
@@ -135,9 +137,7 @@ def backtest(
         symbols, brackets = read_market(
             files, Downloads(symbol, exchange, cache_dir), first, last, history, brackets, console
         )
-    feeds = read_feeds(
-        symbols, gaps, first, last, console, known=brackets is not None, config=parameters, warm_up=history
-    )
+    feeds = read_feeds(symbols, gaps, first, last, console, rules=brackets, config=parameters, warm_up=history)
     print_files(feeds, console)
     if symbol or data:
         _print_quality(feeds, console, details)
@@ -146,21 +146,26 @@ def backtest(
         optimize(feeds, axes, parameters, cash, brackets, jobs, rank, folder, console)
         return
     result = run_shown(make_cerebro(feeds, parameters, cash, brackets), console)
+    compared = [result.summary | {"intrabar": parameters.intrabar}]
+    for other in others:
+        again = make_feeds(files_read(feeds), gaps, first, last, history)
+        outcome = run_shown(make_cerebro(again, other, cash, brackets), console)
+        compared.append(outcome.summary | {"intrabar": other.intrabar})
     if others:
-        compared = [result.summary | {"intrabar": parameters.intrabar}]
-        for other in others:
-            again = make_feeds(files_read(feeds), gaps, first, last, history)
-            outcome = run_shown(make_cerebro(again, other, cash, brackets), console)
-            compared.append(outcome.summary | {"intrabar": other.intrabar})
         result.summary["by_intrabar"] = compare_modes(compared)
     write_run(folder, result.records, result.summary, parameters, plot=not no_report)
     print_result(result.summary, console, details)
     _print_hint(result.summary, feeds, config, console)
     console.print(f"written to {folder}/ in {result.summary['seconds']:.1f} s of trading", soft_wrap=True)
     print_run_files(folder, console)
+    if as_json:
+        print_json({"folder": str(folder)} | result.summary)
 
 
-def _read_session(folder: Path) -> "SessionRecord":
+def _read_session(folder: Path, named: bool) -> "SessionRecord":
+    """Return the record of a session; `named`: the command names market data of its own."""
+    if named:
+        raise ConfigError("--session brings its own market data; give it without --symbol, --data and companions")
     from gridv4_bt.audit.session import read_session  # imports ccxt, which takes a second
 
     return read_session(folder)
@@ -175,13 +180,15 @@ def _print_transfers(session: "SessionRecord", console: Console) -> None:
 
 def why_no_trade(summary: Mapping[str, Any]) -> str:
     """Return a sentence on what blocked most orders of a run that has closed no trade."""
+    if summary["open_fills"]:
+        return f"no trade was closed: all that was opened is held at the end ({summary['open_fills']:,} open fills)"
     blocked = {reason: count for reason, count in summary["blocked"].items() if count}
     if not blocked:
         return "no trade was closed: no bar reached an order"
     most = max(blocked, key=lambda reason: blocked[reason])
     return (
-        f"no trade was closed. What blocked most orders: {most} ({blocked[most]:,} of {sum(blocked.values()):,} levels "
-        "times bars without an order); the others rested and were not reached"
+        f"no trade was closed. What blocked most orders: {most}, {BLOCKED_WORDS[most.upper()]} ({blocked[most]:,} of "
+        f"{sum(blocked.values()):,} levels times bars without an order); the others rested and were not reached"
     )
 
 
@@ -190,10 +197,9 @@ def _print_hint(summary: Mapping[str, Any], feeds: Sequence[CandleFeed], config:
     if not summary["trades"]:
         console.print(f"[yellow]{why_no_trade(summary)}[/]")
     if config is None and [feed.p.name for feed in feeds] == [SYMBOL]:
-        preset = BUSY.relative_to(Path.cwd()) if BUSY.is_relative_to(Path.cwd()) else BUSY
         console.print(
             "The default parameters trade rarely, here as on real markets. To see every mechanism at work:\n"
-            f"run_backtest.py --config {preset}",
+            "gridv4 backtest --config busy",
             soft_wrap=True,
         )
 

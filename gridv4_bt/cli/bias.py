@@ -14,6 +14,7 @@ from rich.table import Table
 from feeds.candles import CandleFeed
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds
 from gridv4_bt.cli.download import Downloads, read_market
+from gridv4_bt.cli.layers import read_parameters
 from gridv4_bt.cli.market_options import (
     STRATEGY_INTERVAL,
     Brackets,
@@ -40,7 +41,7 @@ from gridv4_bt.cli.market_options import (
     print_notes,
     read_feeds,
 )
-from gridv4_bt.config import GridConfig, load_config
+from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import DAY_MS, end_ms, moment, time_ms
 from gridv4_bt.engine.warm_up import span_warm_up
 from gridv4_bt.errors import ConfigError
@@ -89,7 +90,7 @@ def find_lookahead(
     named, brackets = read_market(
         files, Downloads(symbol, exchange, cache_dir), first, last, history, brackets, console
     )
-    feeds = read_feeds(named, gaps, first, last, console, brackets is not None, parameters, history)
+    feeds = read_feeds(named, gaps, first, last, console, brackets, parameters, history)
     print_files(feeds, console)
     symbols = _tables(feeds, first, last, history)
 
@@ -146,7 +147,7 @@ def find_warm_up(
     named, brackets = read_market(
         files, Downloads(symbol, exchange, cache_dir), first, last, max(lengths), brackets, console
     )
-    feeds = read_feeds(named, gaps, first, last, console, brackets is not None, warm_up=max(lengths))
+    feeds = read_feeds(named, gaps, first, last, console, brackets, warm_up=max(lengths))
     print_files(feeds, console)
     symbols = _tables(feeds, first, last, max(lengths))
     for feed in feeds:
@@ -174,7 +175,7 @@ def find_warm_up(
 def _parameters(config: Path | None, setting: Sequence[str], cash: float, detail: Sequence[str]) -> GridConfig:
     """Return the parameters that `run_backtest.py` would run with."""
     check_cash(cash)
-    parameters, _ = matching_modes(load_config(config, setting), "", bool(detail))
+    parameters, _ = matching_modes(read_parameters(config, setting), "", bool(detail))
     return parameters
 
 

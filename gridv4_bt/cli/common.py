@@ -1,14 +1,26 @@
-"""Exit codes and picture files, which all commands share."""
+"""What all commands share: exit codes, JSON, picture files."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from gridv4_bt.errors import ConfigError, GridV4Error
 
 INTERRUPTED = 130
+#: Of all commands.
+EXIT_CODES = {
+    0: "done; of `live`: stopped, or the paper market is over",
+    1: "the system failed (disk, network, a bug); of `bias`, `audit`, `chaos` and `status`: it found what it looks for",
+    2: "bad input; one line says what and how to cure it, nothing was written or sent",
+    3: "of `live`: halted, and a person is needed",
+    4: "of `live --check`: something is not in place",
+    INTERRUPTED: "interrupted by Ctrl-C",
+}
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 
 
 def run_app(app: typer.Typer) -> None:
@@ -30,6 +42,11 @@ def run_app(app: typer.Typer) -> None:
     if code == INTERRUPTED:  # Typer turns Ctrl-C into this return value
         _end("interrupted; nothing was written", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON; what JSON does not know, such as a path, as text."""
+    print(json.dumps(value, indent=2, default=str))
 
 
 def check_picture(out: Path) -> None:

@@ -21,6 +21,7 @@ from gridv4_bt.report.compare import (
     read_runs,
     side_by_side,
 )
+from gridv4_bt.report.numbers import number
 
 #: Figures that are fractions and read better as per cent, by their last name.
 PERCENT = {
@@ -106,7 +107,7 @@ def _cell(path: tuple[str, ...], value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if path[-1] in PERCENT:
-        return f"{value:.2%}"
+        return number(value, "percent")
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:,.2f}" if abs(value) >= 0.1 or value == 0.0 else f"{value:.3g}"

@@ -1,7 +1,8 @@
 """The command lines of `gridv4 data`."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
@@ -11,6 +12,7 @@ from rich.table import Table
 from feeds.cache import Damaged, SeriesCache, default_folder, series_folders
 from feeds.quality import examine
 from feeds.tables import read_candles
+from gridv4_bt.cli.common import Json, print_json
 from gridv4_bt.cli.download import load_symbols, quality_table
 from gridv4_bt.cli.market_options import CacheDir, Gaps, Quiet, Symbols, Venue, parse_time
 from gridv4_bt.core.time import moment
@@ -68,35 +70,49 @@ def download(
 
 
 @app.command("list")
-def list_cache(cache_dir: CacheDir = None) -> None:
+def list_cache(cache_dir: CacheDir = None, as_json: Json = False) -> None:
     """List what the cache holds."""
     root = cache_dir if cache_dir is not None else default_folder()
+    rows = list(_spans(root))
+    if as_json:
+        print_json({"folder": root, "spans": rows})
+        return
     table = Table(title=f"{root}")
     for name in ("exchange", "symbol", "series", "from (UTC)", "to (UTC)"):
         table.add_column(name)
     for name in ("rows", "missing spans", "MB"):
         table.add_column(name, justify="right")
+    for row in rows:
+        names = (row["exchange"], row["symbol"], row["series"])
+        if row["damaged"]:
+            table.add_row(*names, "manifest damaged")
+        else:
+            counts = (f"{row['rows']:,}", f"{row['missing_spans']:,}", f"{row['bytes'] / 1e6:.1f}")
+            table.add_row(*names, row["from"], row["to"], *counts)
+    Console().print(table if table.row_count else f"nothing in {root}")
+
+
+def _spans(root: Path) -> Iterator[dict[str, Any]]:
+    """Yield what is known of each run of months of each series in the cache."""
     for exchange, symbol, series, folder in series_folders(root):
+        named = {"exchange": exchange, "symbol": symbol, "series": series.name}
         cache = SeriesCache(folder, series)
         try:
             cache.load()
         except Damaged:
-            table.add_row(exchange, symbol, series.name, "manifest damaged")
+            yield named | {"damaged": True}
             continue
         for first, last in _runs(list(cache.months)):
             months = [cache.months[month] for month in cache.months if first <= month <= last]
-            size = sum(path.stat().st_size for path in (folder / month.file for month in months) if path.exists())
-            table.add_row(
-                exchange,
-                symbol,
-                series.name,
-                first,
-                moment(months[-1].until),
-                f"{sum(month.rows for month in months):,}",
-                f"{sum(len(month.holes) for month in months):,}",
-                f"{size / 1e6:.1f}",
-            )
-    Console().print(table if table.row_count else f"nothing in {root}")
+            files = (folder / month.file for month in months)
+            yield named | {
+                "damaged": False,
+                "from": first,
+                "to": moment(months[-1].until),
+                "rows": sum(month.rows for month in months),
+                "missing_spans": sum(len(month.holes) for month in months),
+                "bytes": sum(path.stat().st_size for path in files if path.exists()),
+            }
 
 
 @app.command("check")

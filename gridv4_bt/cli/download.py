@@ -19,7 +19,7 @@ from feeds.quality import Quality
 from feeds.tables import interval_ms
 from gridv4_bt.backtest import SymbolData
 from gridv4_bt.cli.common import INTERRUPTED
-from gridv4_bt.cli.market_options import MarketFiles, check_gaps, read_symbols
+from gridv4_bt.cli.market_options import STRATEGY_INTERVAL, MarketFiles, check_gaps, read_symbols
 from gridv4_bt.core.time import moment, time_ms
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.errors import ConfigError
@@ -100,6 +100,10 @@ def read_market(
         return read_symbols(files, console), brackets
     if any((files.data, files.funding, files.mark, files.detail)):
         raise ConfigError("--symbol downloads its data; give either --symbol, or --data with its companions")
+    if files.resample or files.interval != STRATEGY_INTERVAL:
+        raise ConfigError(
+            f"--symbol downloads candles of {STRATEGY_INTERVAL}; --interval and --resample are for --data"
+        )
     histories = load_symbols(
         downloads.symbols,
         first,

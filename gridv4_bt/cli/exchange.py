@@ -13,6 +13,7 @@ from rich.console import Console
 from feeds.candles import CandleFeed
 from feeds.exchange import MarketDataClient, make_client
 from gridv4_bt.cli.download import Downloads, read_market
+from gridv4_bt.cli.layers import read_parameters
 from gridv4_bt.cli.market_options import (
     STRATEGY_INTERVAL,
     Brackets,
@@ -36,9 +37,8 @@ from gridv4_bt.cli.market_options import (
     print_files,
     read_feeds,
 )
-from gridv4_bt.config import load_config
 from gridv4_bt.core.time import BAR_MS, DAY_MS, moment, time_ms
-from gridv4_bt.engine.market import check_tick, is_listed, load_market_history
+from gridv4_bt.engine.market import check_tick, has_tick_of_prices, load_market_history
 from gridv4_bt.engine.warm_up import history_bars, with_live_history
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.exchange.api import KEY, SECRET, Api, open_api
@@ -98,7 +98,7 @@ def run_exchange(
         raise ConfigError(f"--speed {speed}: must be a number of 0 or more")
     if not 0.0 <= participation <= 1.0:
         raise ConfigError(f"--participation {participation}: must be between 0 and 1")
-    parameters = load_config(config, settings)
+    parameters = read_parameters(config, settings)
     if detail and "intrabar" not in parameters.model_fields_set:
         parameters = parameters.model_copy(update={"intrabar": "detail"})
     common = {
@@ -126,7 +126,7 @@ def run_exchange(
         symbols, brackets = read_market(
             files, Downloads(symbol, exchange, cache_dir), first, last, history, brackets, console
         )
-        feeds = read_feeds(symbols, gaps, None, last, console, brackets is not None)
+        feeds = read_feeds(symbols, gaps, None, last, console, brackets)
         with _rules(feeds, brackets) as common["rules"]:
             api = open_api(
                 feeds,
@@ -148,12 +148,12 @@ def run_exchange(
 @contextmanager
 def _rules(feeds: Sequence[CandleFeed], brackets: Path | None) -> Iterator[Path | None]:
     """Yield the file of rules for these feeds: where a symbol is unknown, one with the tick that its prices keep to."""
-    if brackets is not None or all(is_listed(feed.p.name) for feed in feeds):
+    markets = [load_market_history(feed.p.name, brackets, feed.prices).at(0) for feed in feeds]
+    if not any(map(has_tick_of_prices, markets)):
         yield brackets
         return
     symbols = {}
-    for feed in feeds:
-        market = load_market_history(feed.p.name, prices=feed.prices).at(0)
+    for feed, market in zip(feeds, markets, strict=True):
         check_tick(market, float(feed.candles.close.max()))
         facts = {name: getattr(market, name) for name in ("tick", "step", "min_qty", "min_notional")}
         rows = zip(market.brackets, market.max_leverages, strict=True)

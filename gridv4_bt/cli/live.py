@@ -1,4 +1,4 @@
-"""The command line of `run_live.py`."""
+"""The command line of `gridv4 live`, which is also `run_live.py`."""
 
 import errno
 import logging
@@ -10,11 +10,12 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import Annotated, Any
 
 import typer
@@ -22,10 +23,11 @@ from rich.console import Console
 from rich.table import Table
 
 from feeds.history import History
-from gridv4_bt.audit.daily import DailyAudit
 from gridv4_bt.backtest import SymbolData, make_feeds
-from gridv4_bt.cli.common import INTERRUPTED, run_app
+from gridv4_bt.cli.common import INTERRUPTED, print_json, run_app
 from gridv4_bt.cli.download import Downloads, load_symbols, market_rules
+from gridv4_bt.cli.examples import epilog
+from gridv4_bt.cli.layers import LayeredCommand, read_parameters
 from gridv4_bt.cli.market_options import (
     STRATEGY_INTERVAL,
     CacheDir,
@@ -48,12 +50,14 @@ from gridv4_bt.cli.market_options import (
     read_feeds,
     read_symbols,
 )
-from gridv4_bt.config import GridConfig, load_config
+from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import BAR_MS, end_ms, time_ms
+from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.warm_up import history_bars, with_live_history
 from gridv4_bt.errors import ConfigError, GridV4Error, LiveError
 from gridv4_bt.exchange.client import ServerClock
+from gridv4_bt.live import systemd
 from gridv4_bt.live.abilities import lacking
 from gridv4_bt.live.ccxt_client import KEY, SECRET, make_client, read_keys, read_settings
 from gridv4_bt.live.ccxtbt_package import ccxtbt_store, require_ccxtbt
@@ -62,12 +66,14 @@ from gridv4_bt.live.connection import Connection, Refused, Unreachable
 from gridv4_bt.live.dead_man import DEFAULT_S
 from gridv4_bt.live.gateway import Gateway, SessionPlan, exchange_symbols
 from gridv4_bt.live.kept_parameters import NEW_DEFAULTS, KeptParameters, kept_parameters
-from gridv4_bt.live.monitor import NOTIFY, notifier, serve_metrics
+from gridv4_bt.live.monitor import NOTIFY, notifier, send_test
+from gridv4_bt.live.owner_messages import Messages
 from gridv4_bt.live.paper import PaperClock, gateway_at, paper_gateway, server_gateway
-from gridv4_bt.live.preflight import run_preflight
+from gridv4_bt.live.preflight import Finding, run_preflight
+from gridv4_bt.live.prometheus import serve_metrics
 from gridv4_bt.live.runner import Session
 from gridv4_bt.live.state import StateFile
-from gridv4_bt.live.status import status_display
+from gridv4_bt.live.status import log_handler, status_display
 from gridv4_bt.live.strangers import CHOICES, REFUSE
 from gridv4_bt.validation.bias import cut, tables
 
@@ -83,15 +89,16 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 
 def main() -> None:
-    """Entry point."""
-    try:
-        run_app(app)
-    except Exception:  # the trace of a bug may hold the address of a signed request
-        sys.stderr.write(_without_secrets(traceback.format_exc()))
-        sys.exit(SYSTEM_FAILED)
+    """Entry point of `run_live.py`."""
+    run_app(app)
 
 
-@app.command()
+def _trace(kind: type[BaseException], bug: BaseException, trace: TracebackType | None) -> None:
+    """Write a bug's trace, which may hold the address of a signed request, without it."""
+    sys.stderr.write(_without_secrets("".join(traceback.format_exception(kind, bug, trace))))
+
+
+@app.command(cls=LayeredCommand, epilog=epilog("live"))
 def live(
     symbol: Annotated[
         list[str], typer.Option("--symbol", help="Perpetual to trade: BTC/USDT:USDT or BTCUSDT. Repeat for several.")
@@ -154,6 +161,9 @@ def live(
         float,
         typer.Option(help="Audit once a day and alert beyond this drift, fraction of the start equity; 0: never."),
     ] = 0.0,
+    tell_fills: Annotated[
+        bool, typer.Option("--tell-fills", help="Send a message of the fills too, one a candle at most.")
+    ] = False,
     metrics: Annotated[int, typer.Option(help="Port on 127.0.0.1 for Prometheus; 0: none.", min=0, max=65_535)] = 0,
     foreign_orders: Annotated[
         str,
@@ -169,6 +179,7 @@ def live(
         ),
     ] = False,
     quiet: Quiet = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Of --check: print the findings as JSON.")] = False,
 ) -> None:
     """Trade GridStrategyV4 live on Binance USDⓈ-M futures, or on paper.
 
@@ -179,24 +190,25 @@ def live(
     A session that goes on in its state directory keeps the parameters of its config.toml for all that neither --config
     nor --set names; what differs from today's defaults is listed at the start, and --new-defaults takes those.
     """
-    named = load_config(config, setting)
+    sys.excepthook = _trace
+    console = Console(quiet=quiet or as_json)
+    named = read_parameters(config, setting, console)
     # The exchange of --paper ends with the bot, and --once leaves its orders on purpose.
     span = dead_man if dead_man is not None else 0 if paper or once else DEFAULT_S
     files = MarketFiles(data, funding, mark, (), gaps, interval, resample)
     _check_files(files, symbol, paper)
     market = partial(_paper_market, symbol, files, exchange, start, end, days, cache_dir)
     _check_options(symbol, paper, demo, endpoint, store, span, max_drift, cash, foreign_orders)
-    console = Console(quiet=quiet)
     _log_to(console)
     stop = threading.Event()
     kind = "paper" if paper else "demo" if demo else "local" if endpoint else "live"
     folder = state_dir or Path("data") / f"{kind}_state"
-    _make_folder(folder)
     fresh = with_live_history(named)
     place = endpoint.rstrip("/") if endpoint else {"live": "binance"}.get(kind, kind)
-    kept = None if new_defaults else kept_parameters(folder, place, named)
-    parameters = fresh if kept is None else with_live_history(kept.config)
     with ExitStack() as stack:
+        stack.enter_context(_state_folder(folder))
+        kept = None if new_defaults else kept_parameters(folder, place, named)
+        parameters = fresh if kept is None else with_live_history(kept.config)
         gateway, symbols = stack.enter_context(
             _gateway(
                 symbol,
@@ -222,7 +234,7 @@ def live(
         print_notes(parameters, console)
         if check:
             with _failures(lambda text: None, folder):
-                _check(plan, gateway, console)
+                _check(plan, gateway, console, as_json)
             return
         notify = stack.enter_context(notifier(*_settings(NOTIFY, console=console)))
         watchers: list[Callable[[str], None]] = []
@@ -231,25 +243,31 @@ def live(
             for watch in watchers:
                 watch(one)
 
-        show = stack.enter_context(status_display(console)) if not flatten else None
         session = stack.enter_context(Session(plan, gateway, notify, on_bar, given))
         if kept is not None:
             session.event("parameters", file=str(kept.file), kept=differing, added=kept.added)
-        if show is not None:
-            watchers.append(partial(show, session))
+        messages = Messages(
+            session.monitor, lambda: session.broker.account, partial(notify, level=logging.INFO), tell_fills
+        )
+        session.monitor.listeners.append(messages.event)
+        watchers.append(messages.bar)
         if metrics:
-            stack.callback(serve_metrics(session.monitor, metrics))
+            stack.callback(serve_metrics(session.monitor, metrics, partial(_books, session)))
         with _failures(session.halted, folder, partial(_left, session)):
             if flatten:
                 session.prepare()
                 session.flatten()
                 console.print("flat: all orders of the bot are cancelled and its positions closed")
                 return
-            with _signals(stop):
+            with _signals(stop), status_display(console) as show:  # it ends before what is said last
+                watchers.append(partial(show, session))
                 session.prepare()
+                systemd.report_life(session.clock)
                 if span:
                     _arm(session, span, console)
                 if max_drift:
+                    from gridv4_bt.audit.daily import DailyAudit  # loads pandas
+
                     watchers.append(DailyAudit(session, max_drift).carried_out)
                 session.run()
         console.print(f"{session.bars:,} bars traded; state and records are in {folder}/")
@@ -268,18 +286,33 @@ def _arm(session: Session, seconds: int, console: Console) -> None:
     )
 
 
+def _books(session: Session) -> Account | None:
+    """Return the session's books once it has them."""
+    broker = getattr(session, "broker", None)
+    return None if broker is None else broker.account
+
+
 def _left(session: Session) -> str:
     """Return what a session that has failed leaves at the exchange."""
     return AS_THEY_WERE if session.ending is None else str(session.ending)
 
 
-def _make_folder(folder: Path) -> None:
+@contextmanager
+def _state_folder(folder: Path) -> Iterator[None]:
+    """Make the state directory; at the end, what was made of it and is still empty goes again."""
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise ConfigError(f"--state-dir {folder}: {error.strerror}; name a folder that can be written") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # not empty
+            for one in made:
+                one.rmdir()
 
 
 @contextmanager
@@ -425,6 +458,8 @@ def _check_files(files: MarketFiles, symbol: list[str], paper: bool) -> None:
         raise ConfigError("--data and its companions are the market of --paper; give --paper too")
     if named and symbol:
         raise ConfigError("--symbol downloads its data; give either --symbol, or --data with its companions")
+    if not files.data and (files.resample or files.interval != STRATEGY_INTERVAL):
+        raise ConfigError("--interval and --resample belong to --data; give the candles too")
 
 
 def _paper_market(
@@ -447,7 +482,7 @@ def _paper_market(
         rules = market_rules(histories)
     else:
         data = read_symbols(files, console)
-    feeds = read_feeds(data, files.gaps, None, None, console, rules is not None)
+    feeds = read_feeds(data, files.gaps, None, None, console, rules)
     print_files(feeds, console)
     history = history_bars(config)
     # A paper market decides at the last of its bars of history: the first of the span.
@@ -517,7 +552,7 @@ def _print_kept(kept: KeptParameters, differing: Mapping[str, tuple[Any, Any]], 
     console.print(table)
 
 
-def _check(plan: SessionPlan, gateway: Gateway, console: Console) -> None:
+def _check(plan: SessionPlan, gateway: Gateway, console: Console, as_json: bool) -> None:
     """Run the pre-flight check; it only reads the state directory, in which a bot may be running."""
     saved = StateFile(plan.folder, gateway.name).peek() or {}
     with (
@@ -525,12 +560,26 @@ def _check(plan: SessionPlan, gateway: Gateway, console: Console) -> None:
         Session(replace(plan, folder=Path(empty)), gateway, lambda title, text: None) as session,
     ):
         findings = run_preflight(session.connect(), plan.config, saved.get("bot", session.bot))
+    findings += _check_addresses(*_settings(NOTIFY))
     table = Table("check", "", "found", title=f"{gateway.name}: nothing was changed")
     for finding in findings:
-        table.add_row(finding.name, "ok" if finding.passed else "NO", finding.text)
+        table.add_row(finding.name, "NO" if not finding.passed else "!" if finding.warns else "ok", finding.text)
     console.print(table)
+    if as_json:
+        print_json([finding._asdict() for finding in findings])
     if not all(finding.passed for finding in findings):
         raise typer.Exit(FAILED_CHECK)
+
+
+def _check_addresses(addresses: str) -> list[Finding]:
+    """Send a test message to each address of alerts and return the findings."""
+    if not addresses.split():
+        return [Finding("alerts", True, f"no address in {NOTIFY}: they are logged and go nowhere", warns=True)]
+    cure = "it takes no message: is its token still good, does it know this bot?"
+    return [
+        Finding(f"alerts, address {number}", taken, "a test message was sent" if taken else cure)
+        for number, taken in enumerate(send_test(addresses), 1)
+    ]
 
 
 def _settings(*names: str, console: Console | None = None) -> list[str]:
@@ -567,13 +616,11 @@ def _signals(stop: threading.Event) -> Iterator[None]:
 
 
 def _log_to(console: Console) -> None:
-    """Log warnings to a terminal and plain lines elsewhere."""
+    """Log warnings on a terminal, and every bar elsewhere."""
     for name in ("ccxt", "urllib3", "requests", "apprise"):  # they would write down requests whole
         logging.getLogger(name).setLevel(logging.ERROR)
     log = logging.getLogger("gridv4.live")
     log.handlers.clear()
     log.propagate = False
     log.setLevel(logging.CRITICAL if console.quiet else logging.WARNING if console.is_terminal else logging.INFO)
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(handler)
+    log.addHandler(log_handler(console))

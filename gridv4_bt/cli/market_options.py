@@ -21,11 +21,13 @@ from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.config import GridConfig, changed_meanings, departure_line, departures
 from gridv4_bt.core.time import BAR_MS, day_or_time
 from gridv4_bt.engine.intrabar import MODES
-from gridv4_bt.engine.market import exchange_symbol, is_listed, load_market_history
+from gridv4_bt.engine.market import exchange_symbol, has_tick_of_prices, load_market_history
 from gridv4_bt.engine.warm_up import LONGEST_MEMORY_BARS, history_bars, warm_up_bars
 from gridv4_bt.errors import ConfigError
 
 STRATEGY_INTERVAL = "15m"
+#: What the candles of a pipe are called, which has no name that tells their symbol.
+OF_PIPE = "PIPE"
 Data = Annotated[
     list[str],
     typer.Option(
@@ -146,6 +148,8 @@ def read_symbols(files: MarketFiles, console: Console) -> list[SymbolData]:
         return [replace(one, candles=_candles(one, gaps, interval, resample)) for one in pairs]
     if funding or mark or detail:
         raise ConfigError("--funding, --mark and --detail belong to --data; give the candles too")
+    if resample or interval != STRATEGY_INTERVAL:
+        raise ConfigError("--interval and --resample belong to --data; give the candles too")
     console.print(f"[bold yellow]{NOTICE}[/]")
     market = sample_market()
     return [SymbolData(SYMBOL, market.candles, market.funding)]
@@ -157,7 +161,7 @@ def read_feeds(
     first: date | None,
     last: date | None,
     console: Console,
-    known: bool = False,
+    rules: Path | None = None,
     config: GridConfig | None = None,
     warm_up: int = LONGEST_MEMORY_BARS,
 ) -> list[CandleFeed]:
@@ -166,13 +170,13 @@ def read_feeds(
     Parameters
     ----------
     first : where trading begins; up to `warm_up` bars before it are read as history.
-    known : the filters are given.
+    rules : file of filters or brackets in place of the packaged table.
     config : parameters of the strategy, to print where the history before `first` is too short for them.
     """
     check_gaps(gaps)
     feeds = make_feeds(symbols, gaps, first, last, warm_up)
     for feed in feeds:
-        found = notices(feed, known)
+        found = notices(feed, rules)
         if first is not None and config is not None:
             found += late_start(feed, config)
         for notice in found:
@@ -212,16 +216,18 @@ def late_start(feed: CandleFeed, config: GridConfig) -> list[str]:
     return []
 
 
-def notices(feed: CandleFeed, known: bool = False) -> list[str]:
-    """Return the notices about a feed that limit what its result means; `known`: its filters are given."""
+def notices(feed: CandleFeed, rules: Path | None = None) -> list[str]:
+    """Return the notices about a feed that limit what its result means; `rules`: a file of filters or brackets."""
     texts = list(feed.warnings)
     if feed.candles.filled:
         texts.append(f"{feed.p.name}: {feed.candles.filled:,} missing bars were filled flat, without volume")
-    if not known and not is_listed(feed.p.name):
-        market = load_market_history(feed.p.name, prices=feed.prices).at(0)
+    market = load_market_history(feed.p.name, rules, feed.prices).at(0)
+    if has_tick_of_prices(market):
         texts.append(
             f"{feed.p.name}: no filters known: tick {market.tick:g} by the prices of the candles, and cautious "
             f"defaults: lot {market.step}, least notional {market.min_notional}"
+            + "; a pipe tells no symbol: write --data BTCUSDT=<(...) for those of BTCUSDT"
+            * (feed.p.name == OF_PIPE)
         )
     return texts
 
@@ -263,7 +269,9 @@ def _by_symbol(option: str, texts: Sequence[str]) -> dict[str, Path]:
         if not path.name:
             raise ConfigError(f"{option} {text}: expected FILE or SYMBOL=FILE")
         symbol = named or symbol_at(path)
-        if not named and not (symbol.isalnum() and re.search("[A-Z]{2}", symbol)):
+        if not named and not (symbol.isalnum() and re.search("[A-Z]{2}", symbol)) and path.is_fifo():
+            symbol = OF_PIPE
+        elif not named and not (symbol.isalnum() and re.search("[A-Z]{2}", symbol)):
             raise ConfigError(f"{option} {text}: its name tells no symbol; write SYMBOL={path}, such as BTCUSDT={path}")
         symbol = exchange_symbol(symbol)
         if symbol in files:

@@ -34,6 +34,7 @@ from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.progress import shown
 from gridv4_bt.optimise.space import Space, Symbol, load_space
 from gridv4_bt.report.run_folder import check_folder, target_folder
+from presets import preset_or
 
 if TYPE_CHECKING:
     from gridv4_bt.optimise.result import SearchResult
@@ -74,7 +75,7 @@ def optimize_space(
     The same space, data and seed give the same result whatever the number of jobs or workers; an interrupted search
     that is started again ends as if it had never been.
     """
-    wanted = load_space(space)
+    wanted = load_space(preset_or(space))
     if trials is not None:
         if trials < 2:
             raise ConfigError(f"--trials {trials}: at least 2")
@@ -125,6 +126,10 @@ def _market_data(
     names = downloads.symbols or [one.name for one in space.symbols if one.candles is None]
     named = bool(files.data or downloads.symbols)
     if not named and not names:
+        if files.funding or files.mark or files.resample or files.interval != STRATEGY_INTERVAL:
+            raise ConfigError(
+                "--funding, --mark, --interval and --resample belong to --data; the space names its files"
+            )
         return space, {}
     begins, ends = ([getattr(one, side) for one in space.windows] for side in ("first", "last"))
     if first is None and None not in begins:

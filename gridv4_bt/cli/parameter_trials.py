@@ -25,6 +25,7 @@ from gridv4_bt.optimise.trials import (
     parse_axes,
     run_trials,
 )
+from gridv4_bt.report.numbers import number
 
 Optimize = Annotated[
     list[str],
@@ -111,8 +112,6 @@ def _table(rows: Sequence[TrialRow], names: Sequence[str], rank: str) -> Table:
 
 def text(figure: str, value: float | None) -> str:
     """Return a figure as text."""
-    if value is None:
-        return "-"
     if figure.endswith(("return", "drawdown", "_rate", "_ratio", "_market", "_distance")):
-        return f"{value:.2%}"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+        return number(value, "percent")
+    return number(value, "count" if isinstance(value, int) else "ratio")

@@ -7,12 +7,14 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from gridv4_bt.cli.common import Json, print_json
 from gridv4_bt.config import GridConfig, bounds, is_defined, section_of, unit_of, unknown_parameter
 from gridv4_bt.errors import ConfigError
 
 
 def show_parameters(
     name: Annotated[str, typer.Argument(help="One parameter; default all of them.", show_default=False)] = "",
+    as_json: Json = False,
 ) -> None:
     """Show every parameter with unit, bounds, default and meaning, and whether the definition gives it.
 
@@ -21,10 +23,21 @@ def show_parameters(
     """
     if name and name not in GridConfig.model_fields:
         raise ConfigError(unknown_parameter(name))
+    if as_json:
+        print_json({one: _facts(one) for one in ([name] if name else GridConfig.model_fields)})
+        return
     console = Console()
     console.print(
         _alone(name) if name else Group(*map(_section, dict.fromkeys(map(section_of, GridConfig.model_fields))))
     )
+
+
+def _facts(name: str) -> dict[str, object]:
+    field = GridConfig.model_fields[name]
+    return {
+        "section": section_of(name), "default": field.default, "bounds": bounds(name), "unit": unit_of(name),
+        "meaning": field.description, "defined": is_defined(name),
+    }  # fmt: skip
 
 
 def _section(section: str) -> Table:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from gridv4_bt.cli.common import check_picture
 from gridv4_bt.cli.download import Downloads, read_market
+from gridv4_bt.cli.layers import read_parameters
 from gridv4_bt.cli.market_options import (
     STRATEGY_INTERVAL,
     CacheDir,
@@ -30,7 +31,6 @@ from gridv4_bt.cli.market_options import (
     print_notes,
     read_feeds,
 )
-from gridv4_bt.config import load_config
 from gridv4_bt.core.mixture import STATES
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.engine.warm_up import span_warm_up
@@ -64,7 +64,7 @@ def show_regimes(
 
     Without --data on the embedded synthetic market.
     """
-    parameters = load_config(config, setting)
+    parameters = read_parameters(config, setting)
     if out is not None:
         check_picture(out)
     console = Console(quiet=quiet)
@@ -73,7 +73,7 @@ def show_regimes(
     history = span_warm_up(parameters.model_copy(update={"regime": "gmm"}))
     files = MarketFiles(data, gaps=gaps, interval=interval, resample=resample)
     named, rules = read_market(files, Downloads(symbol, exchange, cache_dir), first, last, history, None, console)
-    feeds = read_feeds(named, gaps, first, last, console, rules is not None, warm_up=history)
+    feeds = read_feeds(named, gaps, first, last, console, rules, warm_up=history)
     print_files(feeds, console)
     shown = track(feeds, "filtering", console=console, transient=True, disable=quiet or not console.is_terminal)
     records = [filter_regimes(feed, parameters) for feed in shown]

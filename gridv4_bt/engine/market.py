@@ -23,6 +23,7 @@ from gridv4_bt.errors import ConfigError, MarketError
 
 DEFAULT = "DEFAULT"  #: packaged entry for symbols without their own; stricter than any real market known
 _MOST_DECIMALS = 12
+_OF_PRICES = "filters by the candles' prices, and "
 _COARSEST_TICK = 0.05  #: fraction of the price; real ones are below a hundredth
 
 
@@ -163,8 +164,8 @@ def load_market(symbol: str, path: Path | None = None) -> Market:
         return _updated(packaged, content)
     except MarketError as error:
         raise MarketError(f"{path}: {error}") from None
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise MarketError(f"{path}: not a market table, bracket table or exchange answer: {error!r}") from None
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise MarketError(f"{path}: not a market table, bracket table or exchange answer: {_reason(error)}") from None
 
 
 def tick_of(prices: NDArray[np.float64]) -> float:
@@ -199,8 +200,8 @@ def load_market_history(
 ) -> MarketHistory:
     """Return a symbol's rules by date.
 
-    A symbol that neither a file nor the packaged table knows gets the DEFAULT, with the tick that the recorded
-    `prices` keep to.
+    A symbol whose filters neither a file nor the packaged table knows gets those of the DEFAULT, with the tick that the
+    recorded `prices` keep to.
 
     A history file is `{"symbols": {symbol: [{"first_seen": ISO 8601, "tiers": [...], "tick", "step", "min_qty",
     "min_notional"}]}}`: each entry holds what changed at that time (without a zone: UTC). Before the first entry with
@@ -212,15 +213,12 @@ def load_market_history(
         The file cannot be read, has another shape, lacks the symbol or holds a table that is not continuous; the
         message names the date and the bracket.
     """
-    market = load_market(symbol)
+    market = _with_tick_of(prices, load_market(symbol))
     if path is None:
-        if prices is not None and not is_listed(symbol):
-            as_of = f"filters by the candles' prices, and {market.as_of.removeprefix('filters ')}"
-            market = replace(market, tick=tick_of(prices), as_of=as_of)
         return MarketHistory(((0, market),))
     content = _read_json(path)
     if not _is_history(content, market.symbol):
-        return MarketHistory(((0, load_market(symbol, path)),))
+        return MarketHistory(((0, _with_tick_of(prices, load_market(symbol, path))),))
     try:
         changes = []
         for entry in sorted(_find(market.symbol, content["symbols"]), key=_first_seen):
@@ -229,8 +227,25 @@ def load_market_history(
         return MarketHistory(tuple(changes))
     except MarketError as error:
         raise MarketError(f"{path}: {error}") from None
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise MarketError(f"{path}: not a history of brackets by date: {error!r}") from None
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise MarketError(f"{path}: not a history of brackets by date: {_reason(error)}") from None
+
+
+def has_tick_of_prices(market: Market) -> bool:
+    """Return whether a market's tick is that of recorded prices, because its filters are not known."""
+    return market.as_of.startswith(_OF_PRICES)
+
+
+def _with_tick_of(prices: NDArray[np.float64] | None, market: Market) -> Market:
+    """Return a market with the tick that prices keep to, unless its filters are known."""
+    default = load_market(market.symbol).as_of.partition("; ")[0]
+    if prices is None or is_listed(market.symbol) or not market.as_of.startswith(default):
+        return market
+    return replace(market, tick=tick_of(prices), as_of=_OF_PRICES + market.as_of.removeprefix("filters "))
+
+
+def _reason(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def _is_history(content: Any, name: str) -> bool:
@@ -268,6 +283,9 @@ def _updated(market: Market, content: Any) -> Market:
         content = [content]
     if isinstance(content, dict) and "symbols" not in content:
         return _with_brackets(market, _ccxt_tiers(market.symbol, content), "undated, ccxt's leverage tiers")
+    if isinstance(content, list) and any("maintenanceMarginRate" in tier for tier in content):
+        tiers = _ccxt_tiers(market.symbol, _by_symbol(content))
+        return _with_brackets(market, tiers, "undated, ccxt's leverage tiers")
     if isinstance(content, list):
         answers = {entry["symbol"]: entry["brackets"] for entry in content}
         return _with_brackets(market, _find(market.symbol, answers), "undated, leverageBracket answer")
@@ -282,6 +300,13 @@ def _updated(market: Market, content: Any) -> Market:
     if any("first_seen" in tier for tier in tiers):
         raise MarketError("is a history of rules by date; a single table is needed here")
     return _with_brackets(market, tiers, str(content.get("as_of", "undated")))
+
+
+def _by_symbol(tiers: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the list of ccxt's `fetch_market_leverage_tiers` as its `fetch_leverage_tiers` has it."""
+    if not all(tier.get("symbol") for tier in tiers):
+        raise MarketError('ccxt\'s leverage tiers name no symbol; write them as {"BTC/USDT:USDT": [...]}')
+    return {symbol: [tier for tier in tiers if tier["symbol"] == symbol] for symbol in {one["symbol"] for one in tiers}}
 
 
 def _ccxt_tiers(name: str, content: dict[str, Any]) -> list[dict[str, Any]]:
@@ -301,7 +326,7 @@ def _ccxt_tiers(name: str, content: dict[str, Any]) -> list[dict[str, Any]]:
         found.append(
             {
                 "notionalFloor": floor,
-                "notionalCap": tier["maxNotional"],
+                "notionalCap": math.inf if tier["maxNotional"] is None else tier["maxNotional"],
                 "maintMarginRate": own,
                 "maintAmount": amount,
                 "maxLeverage": tier["maxLeverage"],

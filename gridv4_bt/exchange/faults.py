@@ -19,7 +19,6 @@ Or it is `seed`, `random`, the share of all requests that get a fault, and `mixt
 
 import json
 import random
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from gridv4_bt.config import TOML_LIMIT, read_settings_text, read_toml
 from gridv4_bt.errors import ConfigError
 
 #: Effect of each kind of fault.
@@ -236,16 +236,21 @@ def make_faults(script: Mapping[str, Any]) -> Faults:
             f"faults: {', '.join(sorted(unknown))} is unknown; a script has seed and fault, or seed, random and mixture"
         )
     seed = script.get("seed", 0)
+    if not isinstance(seed, int):
+        raise ConfigError(f"faults: seed {str(seed)[:40]!r} is no whole number")
     if "random" in script:
-        share = float(script["random"])
-        if not 0.0 <= share <= 1.0:
-            raise ConfigError(f"faults: random {share:g} is no share between 0 and 1")
+        share = script["random"]
+        if not isinstance(share, int | float) or not 0.0 <= share <= 1.0:
+            raise ConfigError(f"faults: random {str(share)[:40]!r} is no share between 0 and 1")
         mixture = script.get("mixture", MIXTURES[0])
         if mixture not in MIXTURES:
             raise ConfigError(f"faults: mixture {mixture!r} is none of {', '.join(MIXTURES)}")
         return random_faults(seed, share, mixture)
     rules = []
-    for number, entry in enumerate(script.get("fault", ()), start=1):
+    entries = script.get("fault", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ConfigError("faults: fault is a list of tables: [[fault]] in TOML")
+    for number, entry in enumerate(entries, start=1):
         try:
             rule = Fault(**entry)
         except (ValidationError, TypeError) as error:
@@ -259,12 +264,17 @@ def make_faults(script: Mapping[str, Any]) -> Faults:
 
 def read_faults(path: Path, seed: int | None = None) -> Faults:
     """Return the faults of a TOML or JSON file, with its seed or another one."""
+    script: Any
+    if path.suffix == ".json":
+        try:
+            script = json.loads(read_settings_text(path, "JSON", TOML_LIMIT))
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"--faults {path}: not valid JSON ({str(error)[:100]})") from None
+    else:
+        script = read_toml(path)
     try:
-        text = Path(path).read_text("utf-8")
-        script = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"--faults {path}: {error}") from None
-    try:
+        if not isinstance(script, dict):
+            raise ConfigError("faults: a table of seed and fault, or of seed, random and mixture")
         return make_faults(script if seed is None else script | {"seed": seed})
     except ConfigError as error:
         raise ConfigError(f"--faults {path}: {error}") from None

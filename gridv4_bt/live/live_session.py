@@ -484,7 +484,7 @@ class LiveSession:
         self._watch.decided(symbol, bar)
         self.connection.is_patient = True
         figures = dict(zip(LOG_COLUMNS, row.tolist(), strict=True))
-        self.monitor.bar(figures, self.connection.calls, self.connection.failures)
+        self.monitor.bar(symbol, figures, self.connection.calls, self.connection.failures)
 
     def _end_bar(self, symbol: str) -> None:
         figures = self.monitor.figures

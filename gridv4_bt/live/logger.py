@@ -126,7 +126,10 @@ class SessionLog:
         self._events.info(line)
         if kind in _KEPT:
             self._orders.write(line)
-        level = logging.WARNING if kind in ("alert", "order_failed", "failure") else logging.DEBUG
+        # A warning is what a person should look at; what the bot sees to itself is told for whoever looks for it.
+        level = {"alert": logging.WARNING, "order_failed": logging.INFO, "failure": logging.INFO}.get(
+            kind, logging.DEBUG
+        )
         if logger.isEnabledFor(level):
             logger.log(level, "%s %s", kind, " ".join(f"{name}={value}" for name, value in fields.items()))
 

@@ -1,4 +1,4 @@
-"""Monitoring: alerts to a person, a heartbeat for a watchdog, figures for Prometheus.
+"""Monitoring: alerts to a person, a heartbeat for a watchdog, the figures that `prometheus.py` serves.
 
 docs/live.md explains each alert and what to do about it.
 """
@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,10 +63,17 @@ class Monitor:
         self._peak = 0.0
         self._calls: deque[tuple[int, int]] = deque(maxlen=_CALLS_WATCHED)
         self.figures: dict[str, float] = {}  #: of the latest bar, by name
+        self.of_symbols: dict[str, dict[str, float]] = {}  #: the figures of each symbol's latest bar
+        self.fills: Counter[tuple[str, str]] = Counter()  #: executions since the start, by symbol and positionSide
+        self.listeners: list[Callable[[str, dict[str, Any]], None]] = []  #: called with kind and fields of each event
         self.alerts = 0
 
     def event(self, kind: str, **fields: Any) -> None:
         """Send an alert if an event calls for one."""
+        if kind == "fill":
+            self.fills[fields["symbol"], fields["side"]] += 1
+        for listen in self.listeners:
+            listen(kind, fields)
         if kind == "alert":
             self.alert(fields.pop("what"), **fields)
         elif kind in _ALERTS:
@@ -83,8 +90,8 @@ class Monitor:
         text = ", ".join(f"{name} {value}" for name, value in fields.items())
         self._notify(f"GridStrategyV4: {what.replace('_', ' ')}", text or what)
 
-    def bar(self, row: Mapping[str, float], calls: int, failures: int) -> None:
-        """Update the figures by a decided bar and send the alerts they call for.
+    def bar(self, symbol: str, row: Mapping[str, float], calls: int, failures: int) -> None:
+        """Update the figures by a decided bar of a symbol and send the alerts they call for.
 
         Parameters
         ----------
@@ -106,6 +113,7 @@ class Monitor:
             "halted": row["halted"], "bar_time_seconds": row["time"] / 1000.0, "requests": calls,
             "failed_requests": failures, "alerts": self.alerts,
         }  # fmt: skip
+        self.of_symbols[symbol] = self.figures
         if drawdown > limits.drawdown:
             self.alert("drawdown", drawdown=f"{drawdown:.1%}", equity=round(equity, 2))
         if row["margin_ratio"] > limits.margin_ratio:
@@ -123,9 +131,10 @@ class Monitor:
 
 
 @contextmanager
-def notifier(addresses: str) -> Iterator[Callable[[str, str], None]]:
+def notifier(addresses: str) -> Iterator[Callable[..., None]]:
     """Yield a function that sends a message to all addresses by Apprise, or only logs it if there are none.
 
+    It takes title and text, and as `level` how it is logged: an alert, which a person should look at, as a warning.
     The end waits for messages that are still being sent: the last one says why the bot has stopped.
 
     Raises
@@ -134,26 +143,15 @@ def notifier(addresses: str) -> Iterator[Callable[[str, str], None]]:
         Apprise is not installed or does not understand an address.
     """
     log = logging.getLogger("gridv4.live")
-    if not addresses.split():
-        yield lambda title, text: log.warning("%s: %s", title, text)
-        return
-    try:
-        import apprise
-    except ImportError:
-        raise ConfigError(f"{NOTIFY} needs Apprise: pip install 'gridstrategy-v4[live]'") from None
-    service = apprise.Apprise()
-    for number, address in enumerate(addresses.split(), start=1):
-        if not service.add(address):
-            raise ConfigError(f"{NOTIFY}: Apprise does not understand address number {number}")
-
+    services = _services(addresses)
     sending: list[threading.Thread] = []
 
-    def notify(title: str, text: str) -> None:
-        log.warning("%s: %s", title, text)
-        # A slow service must not hold up trading.
-        thread = threading.Thread(target=service.notify, kwargs={"title": title, "body": text}, daemon=True)
-        thread.start()
-        sending[:] = [*filter(threading.Thread.is_alive, sending), thread]
+    def notify(title: str, text: str, level: int = logging.WARNING) -> None:
+        log.log(level, "%s: %s", title, text)
+        for service in services:  # a slow one must not hold up trading, nor another service
+            thread = threading.Thread(target=service.notify, kwargs={"title": title, "body": text}, daemon=True)
+            thread.start()
+            sending[:] = [*filter(threading.Thread.is_alive, sending), thread]
 
     try:
         yield notify
@@ -163,36 +161,25 @@ def notifier(addresses: str) -> Iterator[Callable[[str, str], None]]:
             thread.join(max(until - time.monotonic(), 0.0))
 
 
-def serve_metrics(monitor: Monitor, port: int) -> Callable[[], None]:
-    """Serve the figures to Prometheus on 127.0.0.1 and return a function that stops it.
+def send_test(addresses: str) -> list[bool]:
+    """Send a test message to each address and return which of them have taken it; raises as `notifier`."""
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it would write addresses down
+    text = "This address receives the alerts of a bot."
+    return [bool(one.notify(title="GridStrategyV4: test", body=text)) for one in _services(addresses)]
 
-    Raises
-    ------
-    ConfigError
-        prometheus_client is not installed, or the port is taken.
-    """
+
+def _services(addresses: str) -> list[Any]:
+    """Return an Apprise object for each address."""
+    if not addresses.split():
+        return []
     try:
-        import prometheus_client
-        from prometheus_client.core import GaugeMetricFamily
-        from prometheus_client.registry import Collector, CollectorRegistry
+        import apprise
     except ImportError:
-        raise ConfigError("--metrics needs prometheus_client: pip install 'gridstrategy-v4[live]'") from None
-
-    class Figures(Collector):
-        def collect(self) -> Iterator[GaugeMetricFamily]:
-            for name, value in monitor.figures.items():
-                yield GaugeMetricFamily(f"gridv4_{name}", f"GridStrategyV4: {name.replace('_', ' ')}", value=value)
-
-    registry = CollectorRegistry()
-    registry.register(Figures())
-    try:
-        server, thread = prometheus_client.start_http_server(port, addr="127.0.0.1", registry=registry)
-    except OSError as error:
-        raise ConfigError(f"--metrics {port}: {error.strerror}; choose another port") from None
-
-    def end() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return end
+        raise ConfigError(f"{NOTIFY} needs Apprise: pip install 'gridstrategy-v4[live]'") from None
+    services = []
+    for number, address in enumerate(addresses.split(), start=1):
+        service = apprise.Apprise()
+        if not service.add(address):
+            raise ConfigError(f"{NOTIFY}: Apprise does not understand address number {number}")
+        services.append(service)
+    return services

@@ -28,6 +28,7 @@ class Finding(NamedTuple):
     name: str
     passed: bool
     text: str  #: what was found, and what to do if it did not pass
+    warns: bool = False  #: it has passed, and a person should read the text
 
 
 def run_preflight(executor: Executor, config: GridConfig, bot: str) -> list[Finding]:
@@ -59,23 +60,36 @@ def _key(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
     trades = str(account.get("canTrade", "")).lower() == "true"
     withdraws = str(account.get("canWithdraw", "")).lower() == "true"
     yield Finding("key may trade", trades, "yes" if trades else "no: give it the permission to trade futures")
-    text = "no" if not withdraws else "this account may withdraw; make sure that the key may not"
-    yield Finding("withdrawals", True, text)
+    text = "no" if not withdraws else "this account may withdraw: take that right away from the key, at the exchange"
+    yield Finding("withdrawals", True, text, warns=withdraws)
     wallet = executor.wallet() or executor.balance() or 0.0
     yield Finding("wallet", wallet > 0.0, f"{wallet:,.2f} USDT" if wallet > 0.0 else "empty: transfer USDT to futures")
 
 
 def _hedge_mode(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
-    hedged = executor.is_hedged()
-    yield Finding("hedge mode", hedged, "on" if hedged else "off; switched on at the start if the account is flat")
+    if executor.is_hedged():
+        yield Finding("hedge mode", True, "on")
+    elif any(_is_used(executor, symbol) for symbol in executor.markets):
+        yield Finding("hedge mode", False, "off; close all positions and orders, then the bot switches it on")
+    else:
+        yield Finding("hedge mode", True, "off; the bot switches it on at its start")
 
 
 def _leverage(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
     for symbol in executor.markets:
         found = executor.symbol_config(symbol)
         passed = int(found["leverage"]) == config.leverage and found["marginType"].upper().startswith("CROSS")
-        cure = "" if passed else f"; set to CROSSED {config.leverage:g} at the start if nothing is held"
+        cure = ""
+        if not passed and not executor._is_flat(symbol):
+            cure = f"; something is held: close it, then the bot sets CROSSED {config.leverage:g}"
+        elif not passed:
+            passed, cure = True, f"; the bot sets CROSSED {config.leverage:g} at its start"
         yield Finding(f"{symbol} leverage", passed, f"{found['marginType']} {found['leverage']}{cure}")
+
+
+def _is_used(executor: Executor, symbol: str) -> bool:
+    """Return whether something is held or ordered in a symbol."""
+    return bool(executor.open_orders(symbol)) or not executor._is_flat(symbol)
 
 
 def _sizes(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:

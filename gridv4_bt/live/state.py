@@ -1,7 +1,8 @@
 """state.json: the state from which a session is restored, even after a kill at any instruction.
 
 A file is never changed in place: the new one is written beside it, flushed to the disk and moved over it, and the
-previous one is kept. A damaged or foreign file is renamed, never overwritten; one of an older version is read.
+previous one is kept. A damaged or foreign file is renamed, never overwritten; one of an older version is read, one of
+a newer version refuses this program.
 
 It is one strict JSON document: ``checksum``, ``version`` and ``place`` beside the keys of the state. The checksum is
 that of the document without it, in the shape of `strict_json.dumps`. Version 1 was two documents, the first with
@@ -74,7 +75,8 @@ class StateFile:
         Raises
         ------
         StateError
-            There are states and none of them can be read: positions would be forgotten.
+            There are states and none of them can be read: positions would be forgotten; or a newer version of this
+            program has written one.
         """
         damaged: dict[Path, Exception] = {}
         for path in (self._path, self._previous):
@@ -106,7 +108,13 @@ class StateFile:
         return Loaded(None, ())
 
     def peek(self) -> dict[str, Any] | None:
-        """Return the newest readable state, None if there is none; all files stay as they are."""
+        """Return the newest readable state, None if there is none; all files stay as they are.
+
+        Raises
+        ------
+        StateError
+            A newer version of this program has written it.
+        """
         for path in (self._path, self._previous):
             try:
                 return self._read(path)
@@ -127,6 +135,7 @@ class StateFile:
             if found != _checksum(strict_json.dumps(content)):
                 raise ValueError("its checksum does not match")
             head = {name: content.pop(name) for name in ("version", "place")}
+            _refuse_newer(path, head["version"])
             if head["version"] != VERSION:
                 raise _Foreign(f"is of version {head['version']}, this program writes {VERSION}")
             content = strict_json.restored(content)
@@ -134,6 +143,15 @@ class StateFile:
             raise _Foreign(f"belongs to {head['place']}, not to {self._place}")
         state: dict[str, Any] = content
         return state
+
+
+def _refuse_newer(path: Path, version: object) -> None:
+    """Refuse a state of a later version, which has the same checksum; set aside, its positions would be forgotten."""
+    if isinstance(version, int) and version > VERSION:
+        raise StateError(
+            f"{path} was written by a newer version of this program (states of version {version}, this one knows "
+            f"{VERSION}): update gridstrategy-v4, or name another --state-dir, which takes over what the account holds"
+        )
 
 
 def _read_version_1(text: str, error: ValueError) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,19 +1,40 @@
-"""The display of a running session: a screen on a terminal, otherwise a line a bar."""
+"""The display of a running session: a screen on a terminal, otherwise a line a bar; and where its log lines go."""
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
+from rich.logging import RichHandler
 from rich.table import Table
 
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.time import moment
 from gridv4_bt.live.runner import Session
+from gridv4_bt.report.numbers import number
 
 logger = logging.getLogger("gridv4.live")
 _EVERY_S = 0.25
+_WIDTH = 90  #: of the screen, where the terminal is as wide: one that follows its texts would jump
+
+
+def log_handler(console: Console) -> logging.Handler:
+    """Return what writes the session's log: lines above the screen on a terminal, plain lines to stderr elsewhere.
+
+    A line written to the terminal past the console would lie across the screen, and be drawn over.
+    """
+    if console.is_terminal and sys.stderr.isatty():
+        handler: logging.Handler = RichHandler(
+            console=console, show_path=False, omit_repeated_times=False, log_time_format="%Y-%m-%d %H:%M:%S",
+            highlighter=None, keywords=[],
+        )  # fmt: skip
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    return handler
 
 
 @contextmanager
@@ -23,7 +44,7 @@ def status_display(console: Console) -> Iterator[Callable[[Session, str], None]]
         yield _line
         return
     with Live(console=console, refresh_per_second=1.0 / _EVERY_S) as screen:
-        yield lambda session, symbol: screen.update(_screen(session))
+        yield lambda session, symbol: screen.update(_screen(session, min(_WIDTH, console.width)))
 
 
 def _line(session: Session, symbol: str) -> None:
@@ -35,14 +56,16 @@ def _line(session: Session, symbol: str) -> None:
     )  # fmt: skip
 
 
-def _screen(session: Session) -> Table:
+def _screen(session: Session, width: int) -> Table:
     f = session.monitor.figures
-    table = Table(title=f"GridStrategyV4 on {session.gateway.name}", show_header=False, min_width=64)
+    table = Table(title=f"GridStrategyV4 on {session.gateway.name}", show_header=False, width=width, expand=True)
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1)
     rows = {
         "bar": f"{moment(int(1000 * f['bar_time_seconds']))} UTC, {session.bars:,} decided",
-        "equity": f"{f['equity']:,.2f} USDT, wallet {f['wallet']:,.2f}, drawdown {f['drawdown']:.1%}",
+        "equity": f"{f['equity']:,.2f} USDT, wallet {f['wallet']:,.2f}, drawdown {number(f['drawdown'], 'percent')}",
         "regime": Regime(int(f["regime"])).name + (" (halted)" if f["halted"] else ""),
-        "margin": f"ratio {f['margin_ratio']:.3f}, liquidation {_percent(f['liquidation_distance'])} away",
+        "margin": f"ratio {number(f['margin_ratio'], 'percent')}, {_liquidation(f['liquidation_distance'])}",
     }
     for name, text in rows.items():
         table.add_row(name, text)
@@ -50,7 +73,7 @@ def _screen(session: Session) -> Table:
         for leg in book.legs:
             held = f"{leg.tracker.qty:g} at {leg.tracker.average:,.6g}" if leg.tracker.ids else "flat"
             stop = f"{leg.stop:,.6g}" if leg.stop is not None else "none"
-            text = f"{held}, {len(leg.tracker)} fills, {leg.entry_count} entries, {len(leg.exits)} exits, stop {stop}"
+            text = f"{held}; fills {len(leg.tracker)}, entries {leg.entry_count}, exits {len(leg.exits)}, stop {stop}"
             table.add_row(f"{book.symbol} {leg.side.name}", text)
     connection = session.connection
     table.add_row("requests", f"{connection.calls:,}, failed {connection.failures:,}, weight {connection.weight}")
@@ -58,5 +81,7 @@ def _screen(session: Session) -> Table:
     return table
 
 
-def _percent(distance: float) -> str:
-    return "infinitely far" if distance == float("inf") else f"{distance:.1%}"
+def _liquidation(distance: float) -> str:
+    if distance == float("inf"):
+        return "no liquidation price"
+    return f"liquidation price {number(distance, 'percent')} away"

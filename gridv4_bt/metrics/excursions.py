@@ -80,11 +80,22 @@ def _of_fill(
 
 
 def excursion_figures(records: Sequence[SymbolRecord], fills: Sequence[FillTable]) -> dict[str, Any]:
-    """Return mean, median, 95th percentile and largest MAE and MFE of all fills, in levels and of the wallet."""
+    """Return mean, median, 95th percentile and largest MAE and MFE of all fills.
+
+    They are in shares of the entry price, in levels, and in shares of the wallet at the entry.
+    """
     found = [excursions(record, table) for record, table in zip(records, fills, strict=True)]
+    parts = {
+        "adverse_price": [one.adverse / table.price for one, table in zip(found, fills, strict=True)],
+        "favourable_price": [one.favourable / table.price for one, table in zip(found, fills, strict=True)],
+        **{
+            name: [getattr(one, name) for one in found]
+            for name in ("adverse_levels", "favourable_levels", "adverse_wallet", "favourable_wallet")
+        },
+    }
     figures: dict[str, Any] = {}
-    for name in ("adverse_levels", "favourable_levels", "adverse_wallet", "favourable_wallet"):
-        values = np.concatenate([getattr(one, name) for one in found]) if found else np.empty(0)
+    for name, values_of in parts.items():
+        values = np.concatenate([*values_of, np.empty(0)])
         values = values[np.isfinite(values)]
         if len(values):
             figures[name] = {

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gridv4_bt.core.grid import level_price
 from gridv4_bt.core.sums import plain_sum
+from gridv4_bt.core.time import HOUR_MS
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.ladder import TRACE_ACTIONS, Blocked
 from gridv4_bt.metrics.entries import FillTable
@@ -82,8 +83,8 @@ def levels(
     """Return what the entries of each level became, nearest LONG level (-1) first, then SHORT (+1).
 
     ``reached`` counts how often the market came to the level's line, with an order there or without, ``fills`` the
-    entries, open ones too; the rest is of the closed ones, as in ``by_side``. Entries that were no orders of the ladder
-    are under ``other``.
+    entries, open ones too; ``mean_hours`` is how long the closed ones were held, the rest what they made, as in
+    ``by_side``. Entries that were no orders of the ladder are under ``other``.
     """
     lines: dict[int, int] = {}
     for table in came:
@@ -108,10 +109,16 @@ def levels(
         f"{level:+d}" if level else "other": {
             "reached": lines.get(level, 0),
             "fills": entries[level],
+            "mean_hours": _mean_hours(closed.get(level, ())),
             **(totals(closed[level]) if level in closed else none),
         }
         for level in order
     }
+
+
+def _mean_hours(trades: Sequence[WholeTrade]) -> float | None:
+    """Return the mean time from entry to last closing, None without a trade."""
+    return plain_sum((one.close_time - one.open_time) / HOUR_MS for one in trades) / len(trades) if trades else None
 
 
 def blocked(records: Sequence[SymbolRecord]) -> dict[str, Any]:

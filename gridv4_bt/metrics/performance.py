@@ -41,6 +41,15 @@ def period_returns(times: Array, equity: Array, start_equity: float, unit: str) 
     return dict(zip(np.datetime_as_string(periods[last]).tolist(), returns.tolist(), strict=True))
 
 
+def rolling_returns(returns: Array, days: int) -> Array:
+    """Return the compound return of every stretch of so many neighbouring days; empty if there are fewer."""
+    if len(returns) < days:
+        return np.empty(0)
+    worth = np.cumprod(np.concatenate(([1.0], 1.0 + returns)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(worth[:-days] > 0.0, worth[days:] / worth[:-days] - 1.0, 0.0)
+
+
 def last_of_each(keys: NDArray[Any]) -> NDArray[np.int64]:
     """Return the index of the last of each stretch of equal neighbours."""
     return np.flatnonzero(np.append(keys[1:] != keys[:-1], True)[: len(keys)])

@@ -160,6 +160,7 @@ def _grid_record(strategy: GridStrategyV4, account: Account) -> SymbolRecord:
         warnings=dict(strategy.warnings),
         departures=departures(strategy.config),
         ticks=list(strategy.ticks),
+        synthetic_share=getattr(strategy.feed, "synthetic_share", 0.0),
         posteriors=_posteriors(strategy, len(log)),
         kama=_last(strategy.kama.lines.kama, len(log)),
         atr=_last(strategy.atr.lines.atr, len(log)),

@@ -41,7 +41,7 @@ def _few_trades(run: WholeRun) -> str:
         return ""
     if not count:
         return "No trade was closed, so there is nothing to judge."
-    return f"Few trades: {count} say little about the next ones (fewer than {FEW_TRADES})."
+    return f"Few trades: {count} say{'s' * (count == 1)} little about the next ones (fewer than {FEW_TRADES})."
 
 
 def _short(run: WholeRun) -> str:
@@ -84,9 +84,10 @@ def _best_days(run: WholeRun) -> str:
 
 def _funding(run: WholeRun) -> str:
     missing = [record.symbol for record in run.records if len(record.close) and not len(record.settled)]
-    if not missing:
-        return ""
-    return f"Synthetic funding: no rates were given for {', '.join(missing)}; a formula stands in for them."
+    parts = {record.symbol: record.synthetic_share for record in run.records if record.synthetic_share > 0.0}
+    holes = [f"for {_percent(share, 0 if share >= 0.01 else 2)} of {symbol}'s" for symbol, share in parts.items()]
+    told = [f"for {', '.join(missing)}"] * bool(missing) + holes
+    return f"Synthetic funding: no rates were given {', '.join(told)}; a formula stands in for them." if told else ""
 
 
 def _thin_bars(run: WholeRun) -> str:

@@ -27,6 +27,12 @@ FIGURES: Mapping[str, bool] = {
     "margin_calls": False, "liquidations": False, "max_margin_ratio": False, "min_liquidation_distance": True,
 }  # fmt: skip
 
+#: Of these, fractions, which are written as percent.
+SHARES = {
+    "net_return", "annual_return", "max_drawdown", "win_rate", "maker_ratio", "time_in_market", "max_margin_ratio",
+    "min_liquidation_distance",
+}  # fmt: skip
+
 Figures = dict[str, float | None]
 
 

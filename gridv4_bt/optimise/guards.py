@@ -14,6 +14,7 @@ from gridv4_bt.optimise.space import Objective, Parameter, Space
 from gridv4_bt.optimise.study import Trial, returns_matrix
 from gridv4_bt.optimise.walkforward import FoldResult
 from gridv4_bt.optimise.workers import Values
+from gridv4_bt.report.numbers import signed
 from gridv4_bt.validation.overfitting import (
     Overfitting,
     ReturnInterval,
@@ -170,7 +171,7 @@ def judge(
     difference : largest relative difference of its end equity between sweep and Backtrader; None: no sweep was used.
     """
     checks = [
-        VerdictCheck("Did the winner pay in the search itself?", f"{winner:+.2%}", 1 if winner > 0.0 else -1),
+        VerdictCheck("Did the winner pay in the search itself?", signed(winner, "percent"), 1 if winner > 0.0 else -1),
         _test_check(tests),
         *_held_out_checks(held_out),
         _bets_check(guards),
@@ -178,7 +179,7 @@ def judge(
     for scheme, results in folds.items():
         total = math.prod(1.0 + one.total for one in results) - 1.0
         won = sum(one.total > 0.0 for one in results)
-        answer = f"{total:+.2%} in all, a profit in {won} of {len(results)} folds"
+        answer = f"{signed(total, 'percent')} in all, a profit in {won} of {len(results)} folds"
         good = total > 0.0 and won * 2 > len(results)
         checks.append(
             VerdictCheck(
@@ -188,7 +189,8 @@ def judge(
             )
         )
         interval = guards.forward[scheme]
-        answer = f"90 % between {interval.low:+.2%} and {interval.high:+.2%}; {interval.loss:.0%} of resamples lose"
+        low, high = signed(interval.low, "percent"), signed(interval.high, "percent")
+        answer = f"90 % between {low} and {high}; {_whole(interval.loss)} of resamples lose"
         checks.append(
             VerdictCheck(
                 f"Would that have paid had the days come in other blocks ({scheme})?",
@@ -200,19 +202,21 @@ def judge(
     checks.append(
         VerdictCheck(
             "Is the winner better than the best of as many trials without any skill (deflated Sharpe)?",
-            f"{guards.deflated_sharpe:.0%}, deflated by {guards.trials:,} trials",
+            f"{_whole(guards.deflated_sharpe)}, deflated by {guards.trials:,} trials",
             _rated(guards.deflated_sharpe, GOOD_SHARPE, BAD_SHARPE),
         )
     )
     if guards.plateau is None:
         answer, sign = "the winner itself has nothing to lose" if guards.neighbours else "no neighbours", 0
     else:
-        answer = f"its {guards.neighbours} neighbours keep {guards.plateau:.0%} of it"
+        answer = f"its {guards.neighbours} neighbours keep {_whole(guards.plateau)} of it"
         sign = 1 if guards.plateau >= GOOD_PLATEAU else 0
     checks.append(VerdictCheck("Does it stand on a plateau and not on a needle?", answer, sign))
     if difference is not None:
         same = difference <= 1e-9
-        answer = f"largest relative difference {difference:.1e}"
+        answer = (
+            f"largest relative difference {difference:.1e}" if difference else "the same end equity to the last digit"
+        )
         checks.append(VerdictCheck("Does Backtrader say the same as the sweep?", answer, 1 if same else -1))
     return _summed_up(checks)
 
@@ -223,7 +227,7 @@ def _test_check(tests: Mapping[str, tuple[float, list[str]]]) -> VerdictCheck:
         return VerdictCheck(question, "there is no such window", 0)
     parts = []
     for window, (total, broken) in tests.items():
-        parts.append(f"{window} {total:+.2%}" + (f", broke {'; '.join(broken)}" if broken else ""))
+        parts.append(f"{window} {signed(total, 'percent')}" + (f", broke {'; '.join(broken)}" if broken else ""))
     good = all(total > 0.0 and not broken for total, broken in tests.values())
     return VerdictCheck(question, "; ".join(parts), 1 if good else -1)
 
@@ -232,7 +236,7 @@ def _held_out_checks(held_out: Mapping[str, float]) -> list[VerdictCheck]:
     """Return the check on symbols not searched; none where the space has no such symbol."""
     if not held_out:
         return []
-    answer = "; ".join(f"{window} {total:+.2%}" for window, total in held_out.items())
+    answer = "; ".join(f"{window} {signed(total, 'percent')}" for window, total in held_out.items())
     total = math.prod(1.0 + one for one in held_out.values()) - 1.0
     good = total > 0.0 and sum(one > 0.0 for one in held_out.values()) * 2 > len(held_out)
     question = "Did it pay on symbols that no search has seen?"
@@ -252,8 +256,14 @@ def _overfitting_check(found: Overfitting | None) -> VerdictCheck:
     question = "Is what is best in one half of the time still good in the other (CSCV)?"
     if found is None:
         return VerdictCheck(question, "too few days or trials to tell", 0)
-    answer = f"probability of overfitting {found.probability:.0%}; the best of a half loses in {found.loss:.0%} of them"
+    chance, loss = _whole(found.probability), _whole(found.loss)
+    answer = f"probability of overfitting {chance}; the best of a half loses in {loss} of them"
     return VerdictCheck(question, answer, _rated(-found.probability, -GOOD_PBO, -BAD_PBO))
+
+
+def _whole(share: float) -> str:
+    """Return a share in whole percent."""
+    return f"{100.0 * share:.0f} %"
 
 
 def _rated(value: float, good: float, bad: float) -> int:

@@ -178,7 +178,7 @@ def _finalist(space: Space, trial: Trial, evaluations: dict[tuple[str, str], Eva
         # Limits hold everywhere, those of a single window only there.
         kept: list[Limit] = [limit for limit in space.limits if limit.window is None]
         broken = [
-            f"{limit.text} ({wallet})"
+            f"{limit.words} ({wallet})"
             for limit in kept
             for (wallet, name), one in evaluations.items()
             if name == window.name and wallet in searched and limit.violation(one.figures[limit.figure]) > 0.0

@@ -44,6 +44,7 @@ COLUMNS = (
     ("bets", "count", "Fills at least a day after the one before: about as many independent bets."),
     ("liquidations", "count", "How often the exchange closed everything."),
 )
+HEADS = {"max_drawdown": "largest drawdown", "sharpe": "Sharpe", "calmar": "Calmar"}
 KINDS = {key: kind for key, kind, _ in COLUMNS}
 CELLS = 8  #: of a heat map along a range
 MOST_POINTS = 1_500  #: of the splits
@@ -89,6 +90,7 @@ def page_data(result: SearchResult) -> dict[str, Any]:
     importance = importances(result.study)
     front = {trial.number for trial in pareto(space, result.best)}
     winner = result.best[0].number if result.best else None
+    said = {limit.text: limit.words for limit in space.limits}
     guards = result.guards
     logits = guards.overfitting.logits if guards and guards.overfitting else np.empty(0)
     counts, edges = np.histogram(logits, bins=25) if len(logits) else (np.empty(0), np.empty(1))
@@ -100,7 +102,7 @@ def page_data(result: SearchResult) -> dict[str, Any]:
                 "number": trial.number + 1,
                 "objectives": trial.objectives,
                 "params": values_text(trial.params),
-                "broken": "; ".join(trial.broken),
+                "broken": "; ".join(said.get(text, text) for text in trial.broken),
                 "front": trial.number in front,
                 "winner": trial.number == winner,
             }
@@ -153,6 +155,10 @@ def _cells(space: Space, trials: Sequence[Trial], name: str) -> tuple[NDArray[np
     scale = np.geomspace if parameter.log else np.linspace
     edges = scale(parameter.low, parameter.high, CELLS + 1)
     cells = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, CELLS - 1)
+    if space.is_whole(name):  # of the whole numbers from an edge on and below the next
+        firsts, end = np.ceil(edges[:-1]).astype(int).tolist(), int(parameter.high)
+        lasts = [*(np.ceil(edges[1:-1]).astype(int) - 1).tolist(), end]
+        return cells, [str(low) if low >= high else f"{low}–{high}" for low, high in zip(firsts, lasts, strict=True)]
     return cells, [f"{low:.3g}–{high:.3g}" for low, high in pairwise(edges)]
 
 
@@ -245,7 +251,11 @@ def _total(returns: NDArray[np.float64]) -> float:
 
 
 def _finalist(place: int, finalist: Finalist) -> Table:
-    head = [Cell(""), Cell("", "text"), *(Cell(words(name), "", meaning) for name, _, meaning in COLUMNS)]
+    head = [
+        Cell(""),
+        Cell("", "text"),
+        *(Cell(HEADS.get(name, words(name)), "", meaning) for name, _, meaning in COLUMNS),
+    ]
     rows = []
     for cell, figures in finalist.figures.items():
         seen = "searched" if finalist.is_searched(cell) else "not searched"
@@ -273,7 +283,8 @@ def _folds(space: Space, scheme: str, folds: Sequence[FoldResult]) -> Table:
             ]
         )
     names = ("searched", "traded", "objective in the past", "return in the future", "chosen")
-    return Table(scheme, [Cell(name) for name in names], rows, style="folds")
+    head = [*(Cell(name) for name in names[:-1]), Cell(names[-1], "text")]
+    return Table(scheme, head, rows, style="folds")
 
 
 def _searched(space: Space) -> list[Table]:
@@ -290,7 +301,7 @@ def _searched(space: Space) -> list[Table]:
         words(f"{one.over} {one.figure}"): "as much as possible" if one.more_is_better else "as little as possible"
         for one in space.objectives
     }
-    limits = {limit.text: "everywhere" if limit.window is None else "" for limit in space.limits}
+    limits = {limit.words: "everywhere" if limit.window is None else "" for limit in space.limits}
     groups = {
         "Symbols": symbols,
         "Parameters": ranges,

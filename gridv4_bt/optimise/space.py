@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from gridv4_bt.config import GridConfig, check_parameter, read_toml
 from gridv4_bt.errors import ConfigError
-from gridv4_bt.optimise.figures import FIGURES, Figures
+from gridv4_bt.optimise.figures import FIGURES, SHARES, Figures
 
 _LIMIT = re.compile(r"\s*(\w+)\s*(<=|>=|==|<|>|=)\s*([-+.\deE]+)\s*(?:in\s+(.+?))?\s*")
 
@@ -123,6 +123,13 @@ class Limit(_Table):
         except ValueError:
             raise ValueError(f"{text!r}: {number} is no number") from None
         return cls(text=" ".join(text.split()), figure=figure, sign=sign.rstrip("=") or "=", bound=bound, window=window)
+
+    @property
+    def words(self) -> str:
+        """The limit as a sentence has it: max drawdown < 10 %."""
+        bound = f"{100.0 * self.bound:.6g} %" if self.figure in SHARES else f"{self.bound:.6g}"
+        sign = {"<": "≤", ">": "≥"}.get(self.sign, "=") if "=" in self.text else self.sign
+        return f"{self.figure.replace('_', ' ')} {sign} {bound}" + (f" in {self.window}" if self.window else "")
 
     def violation(self, value: float | None) -> float:
         """Return by how much a figure breaks the limit, relative to the bound; 0 or below: it keeps it."""

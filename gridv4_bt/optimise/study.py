@@ -163,7 +163,7 @@ def without_password(storage: str | None, text: str) -> str:
     """Return a text without the password of a storage's URL, in whatever form it stands there."""
     if "@" not in (storage or "") and "password" not in (storage or "").lower():
         return text
-    for secret in re.findall(r"://[^:/@]*:(.*)@|password=([^&]*)", str(storage), re.IGNORECASE):
+    for secret in re.findall(r"(?:://|^(?!\w+://))[^:/@]*:(.*)@|password=([^&]*)", str(storage), re.IGNORECASE):
         for form in filter(None, (*secret, *map(_decoded, secret))):
             text = text.replace(form, "***")
     return text

@@ -1,15 +1,17 @@
-"""equity.csv: one row a bar. Times are ISO 8601 UTC."""
+"""equity.csv: one row a bar. Times are ISO 8601 UTC.
 
-import io
+A run is written and read by pyarrow. A live bot, which writes a row at a time, makes the same text without it.
+"""
+
+from __future__ import annotations
+
 import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
 from gridv4_bt.core.regime import Regime
@@ -17,11 +19,16 @@ from gridv4_bt.engine.columns import EQUITY_COLUMNS
 from gridv4_bt.errors import DataError
 from gridv4_bt.record.run_record import SymbolRecord
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 BLOCK = 10_000  #: bars made into text at a time, so that a long run takes no more memory for it than a short one
 
 
 def write_equity(path: Path, records: Sequence[SymbolRecord]) -> None:
     """Write one row a bar; with several symbols one row a bar and symbol, its name in a last column."""
+    import pyarrow as pa
+
     several = len(records) > 1
     header = list(EQUITY_COLUMNS) + (["symbol"] if several else [])
     times = np.unique(np.concatenate([record.column("time")[::BLOCK] for record in records]))
@@ -41,17 +48,39 @@ def write_equity(path: Path, records: Sequence[SymbolRecord]) -> None:
 
 def equity_rows(record: SymbolRecord, name: bool) -> bytes:
     """Return the rows of a record for equity.csv, with the symbol in a last column if `name`."""
-    rows = io.BytesIO()
-    _write_rows(_equity_table(record, name, slice(None)), rows)
-    return rows.getvalue()
+    columns = _equity_columns(record, name, slice(None))
+    for column in _PRICES:
+        columns[column] = np.where(np.isinf(columns[column]), "", list(map(_text, columns[column])))
+    texts = [list(map(_text, values)) for values in columns.values()]
+    return "".join(",".join(row) + "\n" for row in zip(*texts, strict=True)).encode()
+
+
+def _text(value: Any) -> str:
+    """Return the text of a value as pyarrow writes it."""
+    if not isinstance(value, float):
+        return str(value)
+    if value == 0.0 or 1e-6 <= abs(value) < 1e10 or not np.isfinite(value):
+        return np.format_float_positional(value, trim="-")
+    return np.format_float_scientific(value, trim="-", exp_digits=1)
 
 
 def _write_rows(table: pa.Table, file: BinaryIO) -> None:
+    import pyarrow.csv as pa_csv
+
     pa_csv.write_csv(table, file, pa_csv.WriteOptions(include_header=False, quoting_style="none"))
 
 
 def _equity_table(record: SymbolRecord, name: bool, rows: slice) -> pa.Table:
-    columns: dict[str, Any] = {}
+    import pyarrow as pa
+
+    columns: dict[str, Any] = _equity_columns(record, name, rows)
+    for column in _PRICES:
+        columns[column] = pa.array(columns[column], mask=np.isinf(columns[column]))  # an empty cell: no such price
+    return pa.table(columns)
+
+
+def _equity_columns(record: SymbolRecord, name: bool, rows: slice) -> dict[str, NDArray[Any]]:
+    columns: dict[str, NDArray[Any]] = {}
     for column in EQUITY_COLUMNS:
         values = record.column(column)[rows]
         if column == "time":
@@ -61,15 +90,14 @@ def _equity_table(record: SymbolRecord, name: bool, rows: slice) -> pa.Table:
             columns[column] = _REGIMES[values.astype(np.int64) - _LOWEST]
         elif column in ("halted", "resting_orders"):
             columns[column] = values.astype(np.int64)
-        elif column in ("liquidation_down", "liquidation_up"):
-            columns[column] = pa.array(values, mask=np.isinf(values))  # an empty cell: no such price
         else:
             columns[column] = values
     if name:
         columns["symbol"] = np.full(len(columns["time"]), record.symbol)
-    return pa.table(columns)
+    return columns
 
 
+_PRICES = ("liquidation_down", "liquidation_up")  #: infinite where there is no such price
 #: Names of the regimes from the lowest code on.
 _LOWEST = min(Regime)
 _REGIMES = np.array([Regime(code).name for code in sorted(Regime)])
@@ -83,6 +111,9 @@ def read_equity(path: Path) -> tuple[NDArray[np.datetime64], NDArray[np.float64]
     DataError
         The file is missing, damaged, or cannot be read.
     """
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+
     columns = {"time": pa.string(), "equity": pa.float64()}
     options = pa_csv.ConvertOptions(column_types=columns, include_columns=list(columns), strings_can_be_null=False)
     try:

@@ -46,6 +46,7 @@ class SymbolRecord:
     """Shape (bars traded, 5): how probable the mixture held each of `STATES` at the bar before, which is what step 1
     reads; empty without regime gmm."""
 
+    synthetic_share: float = 0.0  #: share of the settlements whose rate is synthetic though the data bring funding
     departures: dict[str, float] = field(default_factory=dict)  #: defined parameters of another value than defined
     ticks: list[tuple[int, float]] = field(default_factory=list)  #: from when (ms) on which price step ruled
 

@@ -24,8 +24,13 @@ from gridv4_bt.metrics.summary import drawdowns
 from gridv4_bt.record.equity import read_equity
 from gridv4_bt.record.run_files import read_text
 from gridv4_bt.record.trades import read_trades
+from gridv4_bt.report.numbers import signed
+from gridv4_bt.report.palette import colour
 
 Array = NDArray[np.float64]
+
+#: Colours of the runs' curves, by their names in the palette.
+CURVES = ("--accent", "--short", "--good", "--prune", "--bad", "--price")
 
 #: How long a run took says nothing about what it did.
 TIMINGS = ("seconds",)
@@ -237,11 +242,14 @@ def equity_figure(runs: Sequence[StoredRun]) -> Figure:
         start = run.start_equity
         returns = 100.0 * (run.equity / start - 1.0)
         # The first is a broad band: what lies upon it stays visible, and so does it.
-        looks = {"color": f"C{number % 10}", "linewidth": 1.1} | ({"linewidth": 4, "alpha": 0.4} if number == 0 else {})
-        label = f"{run.name}  {', '.join(run.summary.get('symbols', []))}  {returns[-1]:+.2f}%"
+        looks = {"color": colour(CURVES[number % len(CURVES)]), "linewidth": 1.1} | (
+            {"linewidth": 4, "alpha": 0.4} if number == 0 else {}
+        )
+        gain = signed(float(returns[-1]) / 100.0, "percent")
+        label = f"{run.name}  {', '.join(run.summary.get('symbols', []))}  {gain}"
         _draw(top, run.times, returns, label=label, **looks)
         _draw(bottom, run.times, -100.0 * drawdowns(run.equity, start), **looks)
-    top.axhline(0.0, color="grey", linewidth=0.8)
+    top.axhline(0.0, color=colour("--muted"), linewidth=0.8)
     top.set_ylabel("return since its start, %")
     bottom.set_ylabel("drawdown, %")
     if top.get_legend_handles_labels()[0]:

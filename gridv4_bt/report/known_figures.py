@@ -103,14 +103,17 @@ COMPARED = (
     ("calmar", "Calmar", "ratio", "Return a year over the largest drawdown."),
 )  # fmt: skip
 
+#: Of these, what so few days as `gridv4_bt.report.sentences.FEW_DAYS` say nothing about.
+OF_A_YEAR = ("annual_return", "calmar")
+
 #: Columns of tables of trades: key, name, kind, definition.
 TRADED = (
     ("trades", "trades", "count", "Fills that are closed."),
     ("win_rate", "won", "percent", "Share with a profit after fees and funding."),
+    ("net", "net", "money", "Price moves minus fees minus funding."),
     ("gross", "price moves", "money", "Profit before costs."),
     ("fees", "fees", "money", "Of entry and exit."),
     ("funding", "funding", "money", "Paid while open; negative: received."),
-    ("net", "net", "money", "Price moves minus fees minus funding."),
 )
 
 #: Columns of the table of legs.
@@ -127,6 +130,8 @@ LEG = (
 
 #: Rows of the table of excursions: key, name, kind, definition.
 EXCURSION = (
+    ("adverse_price", "MAE, of the price", "percent", "Farthest the price went against a fill while it was held, of its entry price."),
+    ("favourable_price", "MFE, of the price", "percent", "Farthest it went for the fill, of its entry price."),
     ("adverse_levels", "MAE, levels", "ratio", "Farthest the price went against a fill while it was held, in spacings of the ladder."),
     ("favourable_levels", "MFE, levels", "ratio", "Farthest it went for the fill, in spacings."),
     ("adverse_wallet", "MAE, of the wallet", "percent", "Loss of the whole fill at that price, of the wallet at the entry."),

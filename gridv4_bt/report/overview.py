@@ -1,5 +1,6 @@
 """The overview picture of a run, drawn without a screen whatever matplotlib's backend is."""
 
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.metrics.summary import drawdowns, wallet_curve
 from gridv4_bt.record.run_record import SymbolRecord
-from gridv4_bt.report.numbers import number, signed
+from gridv4_bt.report.numbers import MINUS, number, signed
 from gridv4_bt.report.page_data import margin_mattered
 from gridv4_bt.report.palette import REGIME_COLOURS, colour
 
@@ -47,6 +48,15 @@ RIBBON = {
 }
 
 
+class Picture(Figure):
+    """A figure that a notebook shows although pyplot did not make it."""
+
+    def _repr_png_(self) -> bytes:
+        data = io.BytesIO()
+        self.savefig(data, dpi=DPI, format="png")
+        return data.getvalue()
+
+
 def plot_overview(records: Sequence[SymbolRecord], summary: dict[str, Any], path: Path) -> None:
     """Draw a run into a PNG file.
 
@@ -61,24 +71,24 @@ def plot_overview(records: Sequence[SymbolRecord], summary: dict[str, Any], path
 def overview_figure(records: Sequence[SymbolRecord], summary: dict[str, Any]) -> Figure:
     """Return the overview, one chart below the other, with their legends in a column at the right."""
     times, equity = wallet_curve(records)
-    start = summary["start_equity"]
+    falls = drawdowns(equity, summary["start_equity"])
     labels = sorted(summary["by_label"], key=lambda name: summary["by_label"][name]["net"])
     panels: list[tuple[float, Callable[[Axes, Axes], None]]] = []
     for record in records:
         panels += [
             (3.3 if len(records) == 1 else 2.6, lambda axis, side, record=record: _price(axis, side, record)),
             (0.3, lambda axis, side, record=record: _regimes(axis, side, record)),
-            (0.9, lambda axis, side, record=record: _inventory(axis, side, record)),
+            *([(0.9, lambda axis, side, record=record: _inventory(axis, side, record))] if _held(record) else []),
         ]
     panels += [
         (1.7, lambda axis, side: _equity(axis, side, times, equity, summary)),
-        (0.9, lambda axis, side: _drawdown(axis, side, times, drawdowns(equity, start), summary)),
+        *([(0.9, lambda axis, side: _drawdown(axis, side, times, falls, summary))] if np.any(falls > 0.0) else []),
         *([(0.8, lambda axis, side: _margin(axis, side, records))] if margin_mattered(records) else []),
         (0.5 + 0.17 * max(len(labels), 1), lambda axis, side: _labels(axis, side, records, summary, labels)),
     ]
     heights = [height for height, _ in panels]
     height = sum(heights) + GAP * (len(panels) - 1) + TOP + BOTTOM
-    figure = Figure(figsize=(WIDTH, height))
+    figure = Picture(figsize=(WIDTH, height))
     FigureCanvasAgg(figure)
     # Fixed margins: matplotlib's layouts take longer than all the drawing.
     grid = GridSpec(
@@ -106,6 +116,11 @@ def overview_figure(records: Sequence[SymbolRecord], summary: dict[str, Any]) ->
         clock.set_xticks([])
     figure.suptitle(_title(summary), fontsize=11, y=1.0 - 0.1 / height)
     return figure
+
+
+def _held(record: SymbolRecord) -> bool:
+    """Return whether anything was ever held: charts of nothing are left out."""
+    return bool(np.any(record.column("long_qty") > 0.0) or np.any(record.column("short_qty") > 0.0))
 
 
 def _title(summary: dict[str, Any]) -> str:
@@ -238,8 +253,9 @@ def _equity(axis: Axes, side: Axes, times: Array, equity: Array, summary: dict[s
     held = "" if hold is None else f"\nbuy and hold  {signed(hold, 'percent')}"
     _note(
         side,
-        f"start  {summary['start_equity']:,.2f}\nend  {summary['end_equity']:,.2f}\n"
-        f"gross  {summary['gross']:+,.2f}\nfees  {summary['fees']:,.2f}\nfunding  {summary['funding']:,.2f}{held}",
+        f"start  {number(summary['start_equity'], 'money')}\nend  {number(summary['end_equity'], 'money')}\n"
+        f"price moves  {signed(summary['gross'])}\nfees  {number(summary['fees'], 'money')}\n"
+        f"funding  {number(summary['funding'], 'money')}{held}",
     )
 
 
@@ -303,7 +319,7 @@ def _labels(
     for row, net in zip(rows, nets, strict=True):
         at, align = (net, "left") if net >= 0.0 else (net, "right")
         side.annotate(
-            f"{net:+,.0f}" if abs(net) >= 100.0 else f"{net:+,.2f}",
+            (f"{net:+,.0f}" if abs(net) >= 100.0 else f"{net:+,.2f}").replace("-", MINUS),
             (at, row),
             (3 if net >= 0.0 else -3, 0),
             textcoords="offset points",

@@ -24,15 +24,13 @@ from gridv4_bt.report import page_tables as tables
 from gridv4_bt.report.numbers import number, quote_of, sign_of, words
 from gridv4_bt.report.packing import as_text
 from gridv4_bt.report.page_data import margin_mattered, pack_run
-from gridv4_bt.report.sentences import made_and_lost, open_legs, span, verdict
+from gridv4_bt.report.sentences import made_and_lost, open_legs, span, tells_a_year, verdict
 
 SCRIPTS = (
     "codec.js", "page.js", "text.js", "ladder.js", "board.js", "overlay.js", "chart.js", "trace.js", "trades.js",
     "main.js",
 )  # fmt: skip
 LIBRARY = "vendor/lightweight-charts.standalone.production.js"
-#: Fewer days than this are not told as a year.
-FEW_DAYS = 30
 TABS = (
     ("result", "Result"), ("periods", "Days, months, years"), ("trades", "Trades"), ("risk", "Risk"),
     ("execution", "Execution"), ("parameters", "Parameters"),
@@ -100,7 +98,7 @@ def _tabs(
             "text": " ".join(made_and_lost(summary)),
         },
         "periods": {
-            "plain": _those(tables.months(records, start), below),
+            "plain": _those(tables.months(records, start), tables.rolling(records, start), below),
             "pairs": tables.sections(summary, "periods"),
             "text": "" if below else "The equity never fell below an earlier height.",
         },
@@ -133,9 +131,8 @@ def tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Return the key figures: name, value, style, definition."""
     meanings = {key: meaning for key, _, _, meaning in tables.known.COMPARED}
     meanings |= {one.path: one.meaning for one in tables.known.FIGURES}
-    few = (tables.find(summary, "returns.days") or 0) < FEW_DAYS  # a year from so few is no figure
     rows = (
-        ("return a year", "" if few else "annual_return", "percent", True),
+        ("return a year", "annual_return" if tells_a_year(summary) else "", "percent", True),
         ("largest drawdown", "max_drawdown", "percent", False),
         ("Sharpe", "sharpe", "ratio", True),
         ("trades", "trades", "count", False),

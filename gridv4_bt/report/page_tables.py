@@ -10,16 +10,18 @@ import numpy as np
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import DAY_MS, HOUR_MS, moment
 from gridv4_bt.engine.labels import LABELS
-from gridv4_bt.metrics.performance import drawdowns, period_returns, spells
+from gridv4_bt.metrics.performance import daily_returns, drawdowns, period_returns, rolling_returns, spells
 from gridv4_bt.metrics.summary import wallet_curve
 from gridv4_bt.metrics.trading import collect, totals, whole_trades
 from gridv4_bt.record.run_record import SymbolRecord
 from gridv4_bt.report import known_figures as known
 from gridv4_bt.report.numbers import DASH, MINUS, number, sign_of, signed, words
-from gridv4_bt.report.sentences import find
+from gridv4_bt.report.page_data import BLOCKED_WORDS
+from gridv4_bt.report.sentences import find, tells_a_year
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 DEEPEST = 5
+ROLLING = (30, 90, 365)  #: days
 #: Bars of a histogram.
 BINS = 24
 
@@ -95,9 +97,10 @@ def compared(summary: Mapping[str, Any]) -> Table:
             ),
         ]
         for key, name, kind, meaning in known.COMPARED
+        if tells_a_year(summary) or key not in known.OF_A_YEAR
     ]
     changes = (f"{name} {signed(change, 'percent')}" for name, change in (marks.get("symbols") or {}).items())
-    note = f"From the first traded close to the last: {', '.join(changes)}." if marks.get("symbols") else ""
+    note = f"Prices from the first traded close to the last: {', '.join(changes)}." if marks.get("symbols") else ""
     return Table("Against buying and holding", head, rows, note)
 
 
@@ -193,6 +196,21 @@ def falls(records: Sequence[SymbolRecord], start_equity: float) -> Table | None:
     return Table("Deepest drawdowns of the equity, unrealised losses included", head, rows)
 
 
+def rolling(records: Sequence[SymbolRecord], start_equity: float) -> Table | None:
+    """Return what any 30, 90 and 365 days of the run returned; None if it had fewer than twice 30."""
+    _, daily = daily_returns(*_curve(records), start_equity)
+    rows = []
+    for days in ROLLING:
+        if len(daily) < 2 * days:
+            continue
+        found = rolling_returns(daily, days)
+        marks = [*np.quantile(found, (0.0, 0.05, 0.5, 0.95, 1.0)).tolist(), float(np.mean(found > 0.0))]
+        rows.append([Cell(f"{days} days"), *(Cell(number(one, "percent")) for one in marks)])
+    names = ("worst", "5 % below", "median", "95 % below", "best", "with a gain")
+    head = [Cell("length"), *(Cell(name) for name in names)]
+    return Table("Return of any 30, 90 and 365 days on end", head, rows) if rows else None
+
+
 def deepest_falls(
     times: np.ndarray, equity: np.ndarray, start_equity: float
 ) -> list[tuple[int, int, int | None, float]]:
@@ -237,10 +255,11 @@ def grouped_trades(summary: Mapping[str, Any], records: Sequence[SymbolRecord]) 
         ("reached", "reached", "count", "How often the market came to the level, with an order there or without."),
         ("fills", "entries", "count", "Entries that filled there, those still open too."),
         *known.TRADED,
+        ("mean_hours", "mean held", "hours", "From the entry to its last closing."),
     ]
     found = [
         _groups("By reason of closing", named, closings, meanings=labels),
-        _groups("By side", summary.get("by_side") or {}, known.TRADED),
+        _groups("By side", _sides(summary.get("by_side") or {}), known.TRADED),
         _groups("By symbol", _collected(trades, lambda trade: trade.symbol), known.TRADED),
         _groups("By regime at entry", _named(summary.get("by_regime") or {}), known.TRADED),
         _groups("By level of the ladder (−: LONG)", levels, reached, ordered=False),
@@ -259,6 +278,11 @@ def grouped_trades(summary: Mapping[str, Any], records: Sequence[SymbolRecord]) 
     ]
     many = {"By symbol", "By year of closing"}
     return [table for table in found if table and (table.title not in many or len(table.rows) > 1)]
+
+
+def _sides(groups: Mapping[str, Any]) -> dict[str, Any]:
+    """Return groups by positionSide under its names; one of both sides keeps its own."""
+    return {name.upper() if name in ("long", "short") else name: group for name, group in groups.items()}
 
 
 def _named(groups: Mapping[str, Any]) -> dict[str, Any]:
@@ -355,6 +379,7 @@ def _histogram(title: str, kind: str, values: np.ndarray) -> Histogram | None:
         step = (high - low) / (BINS - 1)
         edges = step * np.arange(math.floor(low / step), math.ceil(high / step) + 1)
     else:
+        low = min(low, 0.0) if high > 0.0 else low  # what is never negative is counted from zero
         edges = np.linspace(low, high if high > low else low + 1.0, BINS + 1)
     edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)
     counts, _ = np.histogram(values, edges)
@@ -372,7 +397,7 @@ def execution(summary: Mapping[str, Any]) -> list[Table]:
 
 
 def _adverse(summary: Mapping[str, Any]) -> Table | None:
-    sides = summary.get("adverse_selection") or {}
+    sides = _sides(summary.get("adverse_selection") or {})
     lags = [key for key in next(iter(sides.values()), {}) if key != "fills"]
     title = "Mean move against the entry after its bar; minus: for it. Who fills a resting order hopes for more."
     bars = [key.removeprefix("after_") for key in lags]
@@ -403,7 +428,7 @@ def _blocked(summary: Mapping[str, Any]) -> Table | None:
     ]
     rows = [
         [
-            Cell(words(name)),
+            Cell(BLOCKED_WORDS.get(name.upper(), words(name))),
             *(
                 Cell(text)
                 for text in (

@@ -1,4 +1,4 @@
-"""A run's folder: summary.json, trades.csv, equity.csv, returns.csv, config.toml, overview.png and report.html.
+"""A run's folder: its figures, closings, bars, parameters, picture and page, as `RUN_FILES` names them.
 
 Times are ISO 8601 UTC. Everything is written to a folder beside the target first and moved into place
 at the end, so that a full disk or Ctrl-C leaves no half-written run behind.
@@ -19,13 +19,17 @@ from gridv4_bt.config import GridConfig, config_as_toml
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.metrics.recorder import SymbolRecord
 from gridv4_bt.metrics.summary import daily_returns, wallet_curve
+from gridv4_bt.record.bars import write_bars
 from gridv4_bt.record.equity import write_equity
 from gridv4_bt.record.trades import write_trades
 from gridv4_bt.report.overview import plot_overview
 from gridv4_bt.report.page import write_report
 
 SUMMARY_FILE = "summary.json"
-RUN_FILES = (SUMMARY_FILE, "trades.csv", "equity.csv", "returns.csv", "config.toml", "overview.png", "report.html")
+BARS_FILE = "bars.parquet"
+RUN_FILES = (
+    SUMMARY_FILE, "trades.csv", "equity.csv", "returns.csv", "config.toml", BARS_FILE, "overview.png", "report.html",
+)  # fmt: skip
 
 
 def target_folder(out: Path) -> Path:
@@ -50,7 +54,7 @@ def target_folder(out: Path) -> Path:
 def check_folder(folder: Path, known: Sequence[str] = RUN_FILES, finished: str = "", *, force: bool = False) -> None:
     """Refuse a target that is a file, or a folder that holds anything but an earlier run, whose files are `known`.
 
-    An earlier run is finished if it has the file `finished`; then it is replaced only by `force`.
+    An earlier run is finished if it has the file `finished`. Where that is named, files are replaced only by `force`.
 
     Raises
     ------
@@ -64,6 +68,9 @@ def check_folder(folder: Path, known: Sequence[str] = RUN_FILES, finished: str =
         raise ConfigError(f"--out {folder}: {above} is no folder that can be written; name another")
     if finished and not force and (folder / finished).exists():
         raise ConfigError(f"--out {folder}: holds a finished run; name another folder, or replace it with --force")
+    there = next((name for name in known if (folder / name).exists()), "") if finished and not force else ""
+    if there:
+        raise ConfigError(f"--out {folder}: holds {there} already; name another folder, or replace it with --force")
     foreign = sorted(path.name for path in folder.glob("*") if path.name not in known) if folder.is_dir() else []
     if foreign:
         raise ConfigError(f"--out {folder}: holds other files ({foreign[0]}); name a new or empty folder")
@@ -72,7 +79,7 @@ def check_folder(folder: Path, known: Sequence[str] = RUN_FILES, finished: str =
 def write_run(
     folder: Path, records: Sequence[SymbolRecord], summary: dict[str, Any], config: GridConfig, plot: bool
 ) -> None:
-    """Write all files of a run. `plot` adds the picture and the page."""
+    """Write all files of a run. `plot` adds bars.parquet, the picture and the page."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -82,6 +89,7 @@ def write_run(
         write_equity(draft / "equity.csv", records)
         write_returns(draft / "returns.csv", records, summary["start_equity"])
         if plot:
+            write_bars(draft / BARS_FILE, records)
             plot_overview(records, summary, draft / "overview.png")
             write_report(draft / "report.html", records, summary, config)
         folder.mkdir(exist_ok=True)

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gridv4_bt.report.numbers import number, sign_of, signed, words
+from gridv4_bt.report.numbers import MINUS, number, sign_of, signed, words
+
+#: Fewer days than this are not told as a year.
+FEW_DAYS = 30
 
 
 def find(summary: Mapping[str, Any], path: str) -> Any:
@@ -12,6 +15,11 @@ def find(summary: Mapping[str, Any], path: str) -> Any:
     for key in path.split("."):
         found = found.get(key) if isinstance(found, Mapping) else None
     return found
+
+
+def tells_a_year(summary: Mapping[str, Any]) -> bool:
+    """Return whether the run is long enough for figures of a year."""
+    return (find(summary, "returns.days") or 0) >= FEW_DAYS
 
 
 def span(summary: Mapping[str, Any]) -> str:
@@ -66,7 +74,8 @@ def open_legs(summary: Mapping[str, Any], quote: str) -> list[str]:
 def made_and_lost(summary: Mapping[str, Any]) -> list[str]:
     """Return sentences on what made and what lost money: reasons of closing, sides, levels, days."""
     labels = {words(name): group for name, group in (summary.get("by_label") or {}).items()}
-    levels = {f"level {name}": level for name, level in (summary.get("levels") or {}).items() if level["trades"]}
+    traded = {name: level for name, level in (summary.get("levels") or {}).items() if level["trades"]}
+    levels = {f"level {name.replace('-', MINUS)}": level for name, level in traded.items()}
     found = [_extremes(labels, "closing"), _extremes(levels, "trade")]
     sides = [f"{name.upper()} {signed(group['net'])}" for name, group in (summary.get("by_side") or {}).items()]
     if sides:

@@ -10,17 +10,21 @@ from gridv4_bt.engine.columns import EQUITY_COLUMNS, LOG_COLUMNS
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.errors import DataError
+from gridv4_bt.record.bars import with_bars
 from gridv4_bt.record.run_record import SymbolRecord
 from gridv4_bt.report.compare import StoredRun
+from gridv4_bt.report.run_folder import BARS_FILE
 
 
 def stored_records(run: StoredRun, folder: Path) -> list[SymbolRecord]:
     """Return a record of each symbol of a run read by `gridv4_bt.report.compare.read_run`.
 
+    Without bars.parquet, which a run with --no-report does not write, they have neither prices nor the ladder.
+
     Raises
     ------
     DataError
-        equity.csv lacks a column, or names an unknown regime or label.
+        equity.csv lacks a column, or names an unknown regime or label; bars.parquet is damaged.
     """
     path = folder / "equity.csv"
     rows = pd.read_csv(path)
@@ -29,9 +33,13 @@ def stored_records(run: StoredRun, folder: Path) -> list[SymbolRecord]:
         raise DataError(f"{path}: damaged: no column {absent[0]}")
     symbols = run.summary.get("symbols") or ["DEFAULT"]
     try:
-        return [_record(run, rows if "symbol" not in rows else rows[rows["symbol"] == name], name) for name in symbols]
+        records = [
+            _record(run, rows if "symbol" not in rows else rows[rows["symbol"] == name], name) for name in symbols
+        ]
     except (KeyError, ValueError) as error:
         raise DataError(f"{folder}: damaged: {error}") from None
+    bars = folder / BARS_FILE
+    return with_bars(records, bars) if bars.exists() else records
 
 
 def _record(run: StoredRun, rows: pd.DataFrame, symbol: str) -> SymbolRecord:

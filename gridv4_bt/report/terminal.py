@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from gridv4_bt.config import departure_line
-from gridv4_bt.report.numbers import quote_of
-from gridv4_bt.report.sentences import made_and_lost, open_legs, verdict
+from gridv4_bt.report.numbers import number, quote_of, words
+from gridv4_bt.report.page_data import BLOCKED_WORDS
+from gridv4_bt.report.sentences import made_and_lost, open_legs, tells_a_year, verdict
 
 _Row = tuple[str, str]
 
@@ -45,15 +47,15 @@ def print_result(summary: dict[str, Any], console: Console, details: bool = Fals
 
 def print_run_files(folder: Path, console: Console) -> None:
     """Print where the page, the list of closings and the figures are, as links where the terminal knows them."""
-    for name, words in (("report.html", "page"), ("trades.csv", "closings"), ("summary.json", "all figures")):
+    for name, what in (("report.html", "page"), ("trades.csv", "closings"), ("summary.json", "all figures")):
         path = folder / name
         if path.exists():
-            console.print(f"  {words:<12} [link={path.resolve().as_uri()}]{escape(str(path))}[/link]", soft_wrap=True)
+            console.print(f"  {what:<12} [link={path.resolve().as_uri()}]{escape(str(path))}[/link]", soft_wrap=True)
 
 
 def _first_rows(summary: dict[str, Any]) -> list[_Row]:
     return [
-        ("return a year", _percent(summary["annual_return"])),
+        ("return a year", _percent(summary["annual_return"] if tells_a_year(summary) else None)),
         ("largest drawdown", _percent(summary["max_drawdown"])),
         ("Sharpe", _ratio(summary["sharpe"])),
         ("longest below the high", _days(_find(summary, "recovery", "longest_days"))),
@@ -97,7 +99,7 @@ def _title(summary: dict[str, Any]) -> str:
 def _money_rows(summary: dict[str, Any]) -> list[_Row]:
     return [
         ("net return", _percent(summary["net_return"])),
-        ("annual return", _percent(summary["annual_return"])),
+        ("annual return", _percent(summary["annual_return"] if tells_a_year(summary) else None)),
         ("start equity", _money(summary["start_equity"])),
         ("end equity", _money(summary["end_equity"])),
         ("gross PnL", _money(summary["gross"])),
@@ -112,7 +114,7 @@ def _result_rows(summary: dict[str, Any]) -> list[_Row]:
         ("max drawdown", _percent(summary["max_drawdown"])),
         ("Sharpe", _ratio(summary["sharpe"])),
         ("Sortino", _ratio(summary["sortino"])),
-        ("Calmar", _ratio(summary["calmar"])),
+        ("Calmar", _ratio(summary["calmar"] if tells_a_year(summary) else None)),
         ("Omega", _ratio(_find(summary, "risk", "omega"))),
         ("profit factor", _ratio(summary["profit_factor"])),
         ("win rate", _percent(summary["win_rate"])),
@@ -206,14 +208,14 @@ def _levels(summary: dict[str, Any]) -> Table:
     levels = summary["levels"]
     names = ("LONG fills", "win rate", "net", "SHORT fills", "win rate", "net")
     table = _columns("by level of the ladder", "level", names)
-    numbers = [int(name) for name, level in levels.items() if name != "other" and level["fills"]]
-    for number in range(1, max(map(abs, numbers), default=0) + 1):
+    traded_levels = [int(name) for name, level in levels.items() if name != "other" and level["fills"]]
+    for place in range(1, max(map(abs, traded_levels), default=0) + 1):
         cells: list[str] = []
-        for name in (f"{-number:+d}", f"{number:+d}"):
+        for name in (f"{-place:+d}", f"{place:+d}"):
             level = levels.get(name)
             traded = level is not None and level["fills"]
             cells += [_count(level["fills"]), _percent(level["win_rate"]), _money(level["net"])] if traded else [""] * 3
-        table.add_row(str(number), *cells)
+        table.add_row(str(place), *cells)
     return table
 
 
@@ -223,7 +225,7 @@ def _adverse(summary: dict[str, Any]) -> Table:
     heads = [f"after {lag.removeprefix('after_')} bar{'s' if lag != 'after_1' else ''}" for lag in lags]
     table = _columns(title, "", ("fills", *heads))
     for name, side in summary["adverse_selection"].items():
-        table.add_row(name, _count(side["fills"]), *(_percent(side[lag], 3) for lag in lags))
+        table.add_row(name, _count(side["fills"]), *(_percent(side[lag]) for lag in lags))
     return table
 
 
@@ -232,7 +234,8 @@ def _blocked(summary: dict[str, Any]) -> Table:
     shares, came = summary.get("blocked_share", {}), _find(summary, "grid", "reached") or {}
     table = _columns("levels without an order", "reason", ("levels x bars", "share", "price came there"))
     for reason, count in sorted(summary["blocked"].items(), key=lambda item: -item[1]):
-        table.add_row(reason, _count(count), _percent(shares.get(reason)), _count(came.get(reason, 0)))
+        why = BLOCKED_WORDS.get(reason.upper(), words(reason))
+        table.add_row(why, _count(count), _percent(shares.get(reason)), _count(came.get(reason, 0)))
     table.add_row("[dim]with an order[/]", "", _percent(shares.get("placed")), _count(came.get("placed", 0)))
     return table
 
@@ -271,25 +274,6 @@ def _negative(value: float | None) -> float | None:
     return None if value is None else -value
 
 
-def _count(value: float) -> str:
-    return f"{int(value):,}"
-
-
-def _percent(value: float | None, digits: int = 2) -> str:
-    return "-" if value is None else f"{100.0 * value:.{digits}f} %"
-
-
-def _money(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.2f}"
-
-
-def _ratio(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _days(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.1f} d"
-
-
-def _hours(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.1f} h"
+_count, _percent, _money, _ratio, _days, _hours = (
+    partial(number, kind=kind) for kind in ("count", "percent", "money", "ratio", "days", "hours")
+)

@@ -1,5 +1,7 @@
 """Market data as every command takes it: files of any kind, pipes, symbols; and what is said of them."""
 
+import gzip
+import json
 import os
 import sys
 import threading
@@ -14,7 +16,7 @@ from test_data_command import SPAN, market  # noqa: F401 (a fixture)
 from feeds.synthetic import sample_market
 from gridv4_bt.__main__ import make_app
 from gridv4_bt.backtest import make_feeds
-from gridv4_bt.cli import backtest
+from gridv4_bt.cli import backtest, live
 from gridv4_bt.cli.common import run_app
 from gridv4_bt.cli.download import Downloads
 from gridv4_bt.cli.exchange import _rules as rules_of_exchange
@@ -81,6 +83,24 @@ def test_a_pipe_is_read_once_for_all_modes(run, candles, tmp_path):
     assert "path" in out and "pessimistic" in out
 
 
+def test_a_pipe_without_a_name_is_traded_with_cautious_filters_which_is_said(run, candles):
+    reading, writing = os.pipe()
+    os.write(writing, gzip.compress(candles().read_bytes()))  # little enough for the pipe to hold
+    os.close(writing)
+    out = traded(run, "--data", f"/dev/fd/{reading}")
+    os.close(reading)
+    assert "PIPE: no filters known: tick 0.1 by the prices" in out
+    assert "a pipe tells no symbol: write --data BTCUSDT=<(...) for those of BTCUSDT" in out
+
+
+@pytest.mark.parametrize("option", [("--interval", "1h"), ("--resample", "15m")])
+def test_a_bar_length_without_files_is_refused(run, option):
+    code, _, err = run(backtest.app, *option, "--out", "out")
+    assert code == 2 and "--interval and --resample belong to --data" in err and not os.path.exists("out")
+    code, _, err = run(backtest.app, *option, "--symbol", "BTCUSDT", "--from", "2024-01-01", "--out", "out")
+    assert code == 2 and "--interval and --resample are for --data" in err and not os.path.exists("out")
+
+
 @pytest.mark.parametrize(
     ("text", "symbol", "path"),
     [
@@ -114,7 +134,14 @@ def test_finer_candles_are_traded_as_15m_bars_and_coarser_as_they_are(run, candl
 
 def test_a_run_without_a_trade_says_what_blocked_it(run, candles):
     out = traded(run, "--data", candles(), "--cash", "10")
-    assert "no trade was closed. What blocked most orders: min_notional" in out or "orders: min_qty" in out
+    assert "no trade was closed. What blocked most orders: min_qty, smaller than the least quantity (" in out
+
+
+def test_a_run_that_only_opened_is_not_said_to_be_blocked(run, candles):
+    """The first fill lies in bar 223, so nothing can be closed yet."""
+    out = traded(run, "--data", candles(rows=slice(0, 223)))
+    assert pd.read_csv("out/trades.csv").empty
+    assert "no trade was closed: all that was opened is held at the end (1 open fills)" in out
 
 
 def test_an_unknown_symbol_gets_the_tick_of_its_prices_and_trades(run, candles, sample):
@@ -123,6 +150,20 @@ def test_an_unknown_symbol_gets_the_tick_of_its_prices_and_trades(run, candles, 
     out = traded(run, "--data", candles("PEPEUSDT.csv", **rounded))
     assert "PEPEUSDT: no filters known: tick 1e-09 by the prices of the candles" in out
     assert len(pd.read_csv("out/trades.csv")) > 1
+
+
+def test_a_file_of_brackets_alone_leaves_the_tick_to_the_prices(run, candles, sample, tmp_path):
+    tiny = {name: (sample.candles[name] / 1e9).round(9) for name in ("open", "high", "low", "close")}
+    tier = {"minNotional": 0, "maxNotional": 5000, "maintenanceMarginRate": 0.01, "maxLeverage": 50}
+    (tmp_path / "tiers.json").write_text(json.dumps({"PEPE/USDT:USDT": [tier]}))
+    data = candles("PEPEUSDT.csv", **tiny)
+    out = traded(run, "--data", data, "--brackets", "tiers.json")
+    assert "PEPEUSDT: no filters known: tick 1e-09 by the prices of the candles" in out
+    assert len(pd.read_csv("out/trades.csv")) > 1
+    [feed] = make_feeds(read_symbols(MarketFiles([str(data)]), Console(quiet=True)))
+    with rules_of_exchange([feed], tmp_path / "tiers.json") as path:
+        market = load_market("PEPEUSDT", path)
+    assert (market.tick, market.brackets[0].cap, market.max_leverages) == (1e-9, 5_000.0, (50.0,))
 
 
 def test_a_known_symbol_whose_tick_is_as_coarse_as_its_price_is_refused(run, candles, sample):
@@ -186,6 +227,21 @@ def test_the_local_exchange_has_the_tick_of_an_unknown_symbols_prices(candles, s
         assert path is None
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--data", "BTCUSDT=/dev/zero"), "is neither a file nor a pipe"),
+        (("--symbol", "BTCUSDT", "--interval", "1h"), "--interval and --resample belong to --data"),
+        (("--resample", "15m"), "--interval and --resample belong to --data"),
+        (("--data", "BTCUSDT-15m.csv"), "384 bars are too few"),
+    ],
+)
+def test_a_paper_market_that_is_refused_leaves_no_folder(run, candles, options, words):
+    candles()
+    code, _, err = run(live.app, "--paper", *options, "--state-dir", "data/new")
+    assert code == 2 and words in err and err.count("\n") == 1 and not os.path.exists("data")
+
+
 def searched(tmp_path, more=""):
     """A space of one symbol without files and two windows."""
     path = tmp_path / "space.toml"
@@ -219,6 +275,9 @@ def test_files_take_the_place_of_a_searchs_symbols(candles, tmp_path):
 def test_a_search_with_files_of_its_own_needs_neither(tmp_path):
     space = searched(tmp_path, 'candles = "a.csv"\n')
     assert _market_data(space, MarketFiles(), Downloads(), "", "", Console(quiet=True)) == (space, {})
+    for unused in (MarketFiles(funding=["f.csv"]), MarketFiles(mark=["m.csv"]), MarketFiles(resample="15m")):
+        with pytest.raises(ConfigError, match="belong to --data; the space names its files"):
+            _market_data(space, unused, Downloads(), "", "", Console(quiet=True))
 
 
 def test_a_symbol_without_candles_is_refused_in_python_too(tmp_path):

@@ -392,6 +392,25 @@ def test_the_leverage_tiers_of_ccxt_are_brackets(write):
     assert market.max_leverages == (125.0, 100.0, 50.0) and market.brackets[-1].cap == 1_000_000.0
     with pytest.raises(MarketError, match="has nothing about SOLUSDT, only about BTCUSDT, ETHUSDT"):
         load_market("SOLUSDT", write({"ETH/USDT:USDT": [], "BTC/USDT:USDT": tiers}))
+    of_one = load_market("BTCUSDT", write([tier | {"symbol": "BTC/USDT:USDT"} for tier in tiers]))
+    assert of_one == market
+    with pytest.raises(MarketError, match="ccxt's leverage tiers name no symbol; write them as"):
+        load_market("BTCUSDT", write(tiers))
+    endless = load_market("BTCUSDT", write({"BTC/USDT:USDT": [*tiers[:2], tiers[2] | {"maxNotional": None}]}))
+    assert endless.brackets[-1].cap == math.inf
+
+
+def test_what_a_table_lacks_is_named(write):
+    with pytest.raises(
+        MarketError, match="not a market table, bracket table or exchange answer: 'brackets' is missing"
+    ):
+        load_market("BTCUSDT", write([{"symbol": "BTCUSDT"}]))
+
+
+def test_a_number_that_no_float_holds_is_refused(write):
+    tiers = [{"notionalFloor": 0, "notionalCap": 10**400, "maintMarginRatio": 0.004, "cum": 0, "initialLeverage": 125}]
+    with pytest.raises(MarketError, match="too large to convert to float"):
+        load_market("BTCUSDT", write([{"symbol": "BTCUSDT", "brackets": tiers}]))
 
 
 def test_an_error_answer_in_place_of_rules_is_told(write):

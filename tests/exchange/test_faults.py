@@ -142,8 +142,13 @@ def test_every_kind_is_told_and_does_something(rest):
         ({"fault": [{"kind": "nonsense"}]}, "fault 1: kind 'nonsense' is none of lost_before"),
         ({"fault": [{"kind": "cut"}, {"kind": "cut", "probability": 2}]}, "fault 2: probability"),
         ({"fault": [{"kind": "cut", "often": 2}]}, "fault 1: often"),
-        ({"fault": ["cut"]}, "fault 1"),
+        ({"fault": ["cut"]}, "fault is a list"),
         ({"faults": []}, "faults is unknown"),
+        ({"fault": 7}, "fault is a list"),
+        ({"fault": {"kind": "cut"}}, "fault is a list"),
+        ({"seed": "one"}, "seed 'one' is no whole number"),
+        ({"random": "often"}, "random 'often' is no share"),
+        ({"random": []}, "is no share"),
     ],
 )
 def test_wrong_scripts_are_refused(script, reason):
@@ -158,7 +163,10 @@ def test_scripts_are_read_from_files(tmp_path, rest):
     rest.api.faults = read_faults(tmp_path / "a.toml")
     assert faulty(rest, 2) == [True, False]
     assert isinstance(read_faults(tmp_path / "a.json"), type(rest.api.faults))
-    for name in ("bad.toml", "none.toml"):
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "deep.json").write_text("[" * 60_000)
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 60_000)
+    for name in ("bad.toml", "none.toml", "list.json", "deep.json", "deep.toml"):
         with pytest.raises(ConfigError, match=name):
             read_faults(tmp_path / name)
 

@@ -207,8 +207,8 @@ BAD_CANDLES = {
     "unit lost": (
         lambda f: f.assign(time=pd.to_datetime(f.time.astype("int64") // 1000)), ["row 1", "not between 2009 and 2100"]
     ),
-    "no time in a row": (setting(6, time=None), ["row 7", "is no ISO 8601 time"]),
-    "a word as time": (setting(6, time="yesterday"), ["row 7: time 'yesterday' is no ISO 8601 time"]),
+    "no time in a row": (setting(6, time=None), ["row 7: time is missing. Delete the row if it is no data"]),
+    "a word as time": (setting(6, time="yesterday"), ["row 7: time 'yesterday' is no time. Delete the row"]),
     "american date": (setting(6, time="01/02/2024"), ["row 7: time '01/02/2024' is no ISO 8601 time"]),
 }  # fmt: skip
 
@@ -244,7 +244,7 @@ def test_a_csv_row_without_its_time_in_ms_is_refused(tmp_path):
     frame = candles(4).assign(time=lambda f: f.time.astype("int64").astype(object))
     frame.loc[2, "time"] = None
     frame.to_csv(tmp_path / "X.csv", index=False)
-    with pytest.raises(DataError, match="row 3: time 'nan' is missing"):
+    with pytest.raises(DataError, match="row 3: time is missing. Delete the row if it is no data"):
         read_candles(tmp_path / "X.csv")
 
 

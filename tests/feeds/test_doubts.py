@@ -54,7 +54,7 @@ def test_data_that_end_earlier_are_said():
 
 
 def funding(hours, rates):
-    times = START_MS + HOUR * np.asarray(hours)
+    times = START_MS + np.asarray(HOUR * np.asarray(hours), np.int64)
     return FundingTable(times, np.broadcast_to(np.asarray(rates, float), times.shape))
 
 
@@ -68,6 +68,16 @@ def funding(hours, rates):
         (funding(range(100), np.arange(100) // 4 * 1e-5), ["changes every 4 hours at most"]),
         (funding(range(100), np.arange(100) * 1e-6), []),  # an exchange that settles hourly
         (funding(range(0, 200, 2), 0.0001), []),
+        # Settled in every bar of 15 minutes: 32 rows for one; hourly rates four times; rates that no exchange has.
+        (
+            funding(np.arange(400) / 4, np.arange(400) // 32 * 1e-5),
+            ["changes every 8 hours at most: if the rows repeat one settlement, 32 times too much"],
+        ),
+        (
+            funding(np.arange(400) / 4, np.arange(400) // 4 * 1e-6),
+            ["every hour at most: if the rows repeat one settlement, 4 times"],
+        ),
+        (funding(np.arange(400) / 4, np.arange(400) * 1e-7), ["settled every 15m, and no exchange settles more than"]),
     ],
 )
 def test_rates_in_percent_and_rates_repeated_are_told(table, words):

@@ -48,6 +48,14 @@ def test_a_packed_file_is_unpacked_whatever_its_name(tmp_path, name, pack):
     assert_read(written(tmp_path, pack(csv(frame).encode()), "named.csv"), frame)
 
 
+def test_pandas_index_of_times_is_read_from_parquet_though_it_has_no_name(tmp_path):
+    frame = market()
+    frame.set_index(pd.to_datetime(frame.time, unit="ms", utc=True).rename(None)).drop(columns="time").to_parquet(
+        tmp_path / "BTCUSDT.parquet"
+    )
+    assert_read(tmp_path / "BTCUSDT.parquet", frame)
+
+
 @pytest.mark.parametrize("uncompressed", [True, False])
 def test_freqtrades_feather_is_read(tmp_path, uncompressed):
     frame = market()

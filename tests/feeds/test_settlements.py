@@ -41,6 +41,14 @@ def test_before_the_first_and_after_the_last_settlement_the_rate_is_synthetic():
     ]
 
 
+def test_the_share_of_synthetic_settlements_is_known():
+    """Due at hours 8, 16, ... 64; given are three of the eight, or all."""
+    for hours, share in ((range(24, 48, 8), 5 / 8), (range(0, 72, 8), 0.0)):
+        known = pd.DataFrame({"time": [START_MS + hour * HOUR for hour in hours], "rate": 0.0005})
+        [feed] = make_feeds([SymbolData("BTCUSDT", candles(), known)])
+        assert feed.synthetic_share == share
+
+
 def test_a_hole_between_settlements_is_filled():
     rates, _ = settled([0, 8, 32, 40, 48, 56, 64])
     assert rates[16] == synthetic(16) and rates[24] == synthetic(24) and rates[32] == 0.0005

@@ -112,6 +112,9 @@ READ = {
     "pandas' index without a name": lambda f: (
         f.set_index(moments(f, "%Y-%m-%d %H:%M:%S")).drop(columns="time").to_csv(index_label="")
     ),
+    "pandas' index after reset_index": lambda f: csv(
+        f.assign(time=moments(f, "%Y-%m-%d %H:%M:%S")).rename(columns={"time": "index"})
+    ),
     "quotes after blanks": lambda f: csv(f, quoting=1).replace('","', '", "'),
     "numbers of rows without a name, as R writes them": lambda f: "\n".join(
         [csv(f).split("\n")[0], *(f"{i},{line}" for i, line in enumerate(csv(f).split("\n")[1:-1], 1))]
@@ -171,6 +174,14 @@ REFUSED = {
         "row 21: time 'time' is a header again. Delete the row",
     ),
     "a total": (edited(lambda lines: lines.append("Total,,,,,41000")), "row 41: time 'Total' is no number like the"),
+    "a total without a time": (edited(lambda lines: lines.append(",,,,,41000")), "row 41: time is missing. Delete the"),
+    "a total below dates": (
+        lambda f: csv(f.assign(time=moments(f, "%Y-%m-%d %H:%M"))) + "Sum,,,,,41000\n",
+        "row 41: time 'Sum' is no time. Delete the row if it is no data",
+    ),
+    "a time with two points": (
+        edited(lambda lines: lines.insert(21, "1.5.5,1,1,1,1,1")), "row 21: time '1.5.5' is no number like the others"
+    ),
     "a short last row": (edited(lambda lines: lines.append("40 rows")), "row 41: has 1 values and not 6: '40 rows'"),
     "a blank line before the bad row": (
         edited(lambda lines: (lines.insert(5, ""), lines.insert(9, "x,1,1,1,1,1"))),
@@ -184,6 +195,11 @@ REFUSED = {
         lambda f: csv(f.assign(time=moments(f, "%Y-%m-%d"))),
         "row 2, 2024-03-25T00:00:00Z: the same time as the row before, as in 39 of 40 rows: the times have lost digits",
     ),
+    "day lost in a spreadsheet": (
+        lambda f: csv(f.assign(time=moments(f, "%M:00.0"))), "row 1: time '00:00.0' has lost its day in a spreadsheet"
+    ),
+    "a database": (lambda f: b"SQLite format 3\0\x10\0\1\1\0\x40" + b"\0" * 80, "cannot be read: it is no text"),
+    "a packed folder of another kind": (lambda f: b"7z\xbc\xaf\x27\x1c" + b"\0" * 100, "cannot be read: it is no text"),
     "decimal commas between commas": (
         lambda f: csv(f).replace(".", ","),
         "row 1: has 11 values under 6 names: decimal commas cannot be told from the commas",
@@ -194,7 +210,7 @@ REFUSED = {
     ),
     "day and month of one day": (
         lambda f: csv(f.iloc[:8].assign(time=pd.to_datetime(f.time[:8], unit="ms").dt.strftime("01/02/2024 %H:%M"))),
-        "row 1: time '01/02/2024 00:00' may be %m/%d/%Y %H:%M or %d/%m/%Y %H:%M",
+        "row 1: time '01/02/2024 00:00' may be MM/DD/YYYY hh:mm or DD/MM/YYYY hh:mm",
     ),
     "local times": (
         lambda f: csv(f.assign(time=moments(f, "%Y-%m-%d %H:%M", "Europe/Berlin"))).replace("time", "local time", 1),
@@ -211,7 +227,10 @@ REFUSED = {
         lambda f: csv(f.assign(rate=0.0001)[["time", "rate"]]),
         "column open, high, low, close, volume is missing (found: time, rate). These are funding rates",
     ),
-    "no volume": (lambda f: csv(f.drop(columns="volume")), "column volume is missing"),
+    "no volume": (
+        lambda f: csv(f.drop(columns="volume")),
+        "column volume is missing (found: time, open, high, low, close). Export the candles with their volume",
+    ),
     "quote volume alone": (
         lambda f: csv(f.rename(columns={"volume": "Volume USDT"})), "The volume must be in coins"
     ),
@@ -225,6 +244,11 @@ REFUSED = {
         lambda f: csv(pd.concat([f.assign(symbol="BTCUSDT"), f.assign(symbol="ETHUSDT")])),
         "holds several symbols (BTCUSDT, ETHUSDT) in the column 'symbol'. Write a file for each",
     ),
+    "a short row before numbered ones": (
+        lambda f: csv(f.head(0)) + "00:15\n" + csv(f, header=False).replace("\n17", "\n1,17"),
+        "row 1: has 1 values and not 7: '00:15'",
+    ),
+    "rows without values": (lambda f: "[[], [], []]", "its rows are not time, open, high, low, close, volume"),
     "an error page": (
         lambda f: '<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>',
         "is a web page or an error answer (NoSuchKey), no data",
@@ -251,6 +275,73 @@ def test_what_is_wrong_is_named_with_its_row_and_its_cure(tmp_path, kind):
     with pytest.raises(DataError) as refusal:
         read_candles(path)
     assert words in str(refusal.value) and str(path) in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def berlin(folder, start, bars, step=QUARTER, **options):
+    """Write candles with Berlin's clock for a time, without a zone."""
+    frame = market(bars).assign(time=pd.Timestamp(start).value // 1_000_000 + step * np.arange(bars))
+    return written(folder, csv(frame.assign(time=moments(frame, "%Y-%m-%d %H:%M", "Europe/Berlin")), **options))
+
+
+@pytest.mark.parametrize("gaps", ["refuse", "flat"])
+@pytest.mark.parametrize("step", [QUARTER, 4 * QUARTER])
+def test_an_hour_that_clocks_leave_out_is_no_gap(tmp_path, gaps, step):
+    """On 2024-03-31 at 02:00 Berlin's clocks went forward to 03:00."""
+    path = berlin(tmp_path, "2024-03-30T12:00Z", 60, step)
+    row = 13 * 4 * QUARTER // step + 1
+    with pytest.raises(
+        DataError, match=rf"row {row}, 2024-03-31T03:00:00Z: an hour is missing when clocks are put forw"
+    ):
+        read_candles(path, gaps=gaps, interval="15m" if step == QUARTER else "1h")
+
+
+def test_an_hour_that_is_missing_at_another_time_is_a_gap(tmp_path):
+    frame = market(80).assign(time=START_MS + QUARTER * np.arange(80)).drop(index=range(20, 24))
+    path = written(tmp_path, csv(frame.assign(time=moments(frame, "%Y-%m-%d %H:%M"))))
+    with pytest.raises(DataError, match=r"row 21, .* 1 gap\(s\), 4 bars missing"):
+        read_candles(path)
+    assert read_candles(path, gaps="flat").filled == 4
+    written(tmp_path, csv(frame.assign(time=frame.time + 6 * 86_400_000 - 4 * 3_600_000)))  # 01:00 to 02:00 on a Sunday
+    assert read_candles(path, gaps="flat").filled == 4  # numbers are UTC
+
+
+@pytest.mark.parametrize(("bars", "step"), [(220 * 96, QUARTER), (220 * 24, 4 * QUARTER)])
+def test_clocks_of_a_year_are_told_from_rows_in_disorder(tmp_path, bars, step):
+    path = berlin(tmp_path, "2024-03-30T12:00Z", bars, step)
+    with pytest.raises(DataError, match=r"2024-10-27T02:00:00Z: .* local times when clocks are put back"):
+        read_candles(path, interval="15m" if step == QUARTER else "1h")
+
+
+def test_a_repeated_row_of_an_hour_is_told_from_clocks(tmp_path):
+    frame = market(40).assign(time=START_MS + 4 * QUARTER * np.arange(40))
+    frame = pd.concat([frame.iloc[:20], frame.iloc[19:]])
+    path = written(tmp_path, csv(frame.assign(time=moments(frame, "%Y-%m-%d %H:%M"))))
+    with pytest.raises(DataError, match=r"row 21, .* the same time as the row before\. Sort the file"):
+        read_candles(path, interval="1h")
+
+
+def test_a_gap_is_named_by_its_own_row_of_its_own_file(tmp_path):
+    """Rows 11 to 20 are missing; 20 are newer, the oldest of them is the 20th row of a file with the newest first."""
+    frame = market(40).drop(index=range(10, 20))
+    path = written(tmp_path, csv(frame.iloc[::-1]))
+    with pytest.raises(DataError, match=r"BTCUSDT.csv: row 20, 2024-03-25T05:00:00Z: 1 gap"):
+        read_candles(path)
+    (tmp_path / "BTCUSDT").mkdir()
+    for number, rows in ((1, frame.iloc[:10]), (2, frame.iloc[10:])):
+        written(tmp_path / "BTCUSDT", csv(rows), f"BTCUSDT-15m-2024-0{number}.csv")
+    with pytest.raises(DataError, match=r"BTCUSDT-15m-2024-02.csv: row 1, 2024-03-25T05:00:00Z: 1 gap"):
+        read_candles(tmp_path / "BTCUSDT")
+
+
+@pytest.mark.parametrize(("separator", "said"), [(" ", "; parted by blanks;"), ("|", "; parted by bars;")])
+def test_the_separator_is_said(tmp_path, separator, said):
+    assert said in read_candles(written(tmp_path, csv(market(), sep=separator))).note
+
+
+def test_the_form_of_dates_is_said_as_people_write_it(tmp_path):
+    frame = market()
+    path = written(tmp_path, csv(frame.assign(time=moments(frame, "%d.%m.%Y %H:%M"))))
+    assert "times: DD.MM.YYYY hh:mm, no zone written" in read_candles(path).note
 
 
 def test_clocks_that_are_put_back_are_told_from_rows_in_disorder(tmp_path):

@@ -140,16 +140,14 @@ def test_a_state_of_another_place_is_set_aside(tmp_path):
     assert any("foreign" in path.name for path in tmp_path.iterdir())
 
 
-def test_a_state_of_another_version_is_set_aside(tmp_path):
-    StateFile(tmp_path, "paper").save({"n": 1})
-    path = tmp_path / "state.json"
-    content = json.loads(path.read_text()) | {"version": 99}
-    del content["checksum"]
-    body = json.dumps(content, separators=(",", ":"))
-    checksum = hashlib.sha256(body.encode()).hexdigest()
-    path.write_text(json.dumps({"checksum": checksum} | content))
-    loaded = StateFile(tmp_path, "paper").load()
-    assert loaded.content is None and "version 99" in loaded.notices[0]
+@pytest.mark.parametrize("ask", [StateFile.load, StateFile.peek])
+def test_a_state_of_a_newer_version_refuses_the_program_and_stays(ask, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "VERSION", 99)
+        StateFile(tmp_path, "paper").save({"n": 1})
+    with pytest.raises(StateError, match="newer version of this program .states of version 99, this one knows 2"):
+        ask(StateFile(tmp_path, "paper"))
+    assert [one.name for one in tmp_path.iterdir()] == ["state.json"]
 
 
 def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):

@@ -63,6 +63,8 @@ def test_excursions_are_told_in_levels_and_as_a_share_of_the_wallet():
     assert found.adverse_wallet[0] == pytest.approx((99.0990099 - 96.0) * 2.0 / 1_000.0)
     figures = excursion_figures([run], [fill_table(run)])
     assert figures["adverse_levels"]["max"] == pytest.approx(found.adverse_levels[0])
+    assert figures["adverse_price"]["max"] == pytest.approx(found.adverse[0] / fill_table(run).price[0])
+    assert figures["favourable_price"]["median"] == pytest.approx(found.favourable[0] / fill_table(run).price[0])
 
 
 def test_a_run_without_prices_has_none():

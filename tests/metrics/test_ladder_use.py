@@ -131,12 +131,23 @@ def test_a_grid_that_filled_nothing_has_no_profit_of_a_pair():
     assert (found["fills"], found["pair_profit"], found["pairs_of_fills"]) == (0, None, None)
 
 
+def test_a_level_is_told_how_long_its_fills_were_held():
+    """Two fills of LONG 1, held for four and for two bars of a quarter of an hour: 45 minutes on average."""
+    trades = [
+        closed(100.0 / 1.01, 101.0, id=1, opened=1, closes=5),
+        closed(100.0 / 1.01, 101.0, id=2, opened=6, closes=8),
+    ]
+    found = measure(recording(record([100.0] * 10, ladder=placed(10, 2), trades=trades)), "levels")
+    assert (found["-1"]["trades"], found["-1"]["mean_hours"]) == (2, 0.75)
+
+
 def test_a_level_without_a_closing_has_no_win_rate():
     run = record([100.0] * 4, ladder=placed(4, 1), open_fills=[still_open(101.0, side=SHORT)])
     found = measure(recording(run), "levels")
     assert found["+1"] == {
         "reached": 0,
         "fills": 1,
+        "mean_hours": None,
         "trades": 0,
         "win_rate": None,
         "gross": 0.0,

@@ -33,7 +33,7 @@ def test_a_sound_run_has_no_flag():
 @pytest.mark.parametrize(
     ("one", "words"),
     [
-        (sound(trades=[closed()]), "Few trades: 1 say little"),
+        (sound(trades=[closed()]), "Few trades: 1 says little"),
         (sound(trades=[]), "No trade was closed, so there is nothing to judge."),
         (sound(equity=np.linspace(1_000.0, 5_000.0, BARS) + np.sin(np.arange(BARS) / 50.0)), "Absurd: "),
         (sound(equity=1_000.0 + 0.001 * np.arange(BARS)), "Absurd: a Sharpe ratio"),
@@ -52,6 +52,12 @@ def test_a_sound_run_has_no_flag():
 )
 def test_a_planted_fault_is_flagged(one, words):
     assert any(words in text for text in flags(one)), flags(one)
+
+
+def test_settlements_in_part_synthetic_are_flagged_with_their_share():
+    one = sound()
+    one.synthetic_share = 0.69
+    assert flags(one) == ["Synthetic funding: no rates were given for 69 % of TEST's; a formula stands in for them."]
 
 
 def test_a_short_run_and_a_liquidation_are_flagged():

@@ -138,6 +138,17 @@ def test_how_far_a_limit_is_broken(text, value, violation):
     assert Limit.parse(text).violation(value) == pytest.approx(violation)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("max_drawdown < 0.10", "max drawdown < 10 %"), ("net_return >= 0.125 in 2024", "net return ≥ 12.5 % in 2024"),
+        ("liquidations = 0", "liquidations = 0"), ("sharpe > 1.5", "sharpe > 1.5"),
+    ],
+)  # fmt: skip
+def test_a_limit_reads_in_the_units_of_the_page(text, words):
+    assert Limit.parse(text).words == words
+
+
 def test_a_strict_limit_is_broken_where_it_is_touched():
     assert Limit.parse("max_drawdown < 0.10").violation(0.10) > 0.0
     assert Limit.parse("max_drawdown <= 0.10").violation(0.10) == 0.0

@@ -197,6 +197,7 @@ def test_returns_are_kept_to_seven_digits():
          "postgresql://me:***@host/db: *** is wrong"),
         ("mysql://me:a%40b@host/db", "mysql://me:a%40b@host/db, password a@b", "mysql://me:***@host/db, password ***"),
         ("postgresql://host/db?user=me&password=s3cret", "?user=me&password=s3cret", "?user=me&password=***"),
+        ("bob:s3cret@host/db", "storage bob:s3cret@host/db", "storage bob:***@host/db"),
         ("sqlite:///study.db", "sqlite:///study.db", "sqlite:///study.db"),
         (None, "memory", "memory"),
     ],

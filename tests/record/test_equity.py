@@ -1,6 +1,7 @@
 """equity.csv: bar by bar, at each the symbols in their order, whatever is made into text at a time."""
 
 import csv
+import io
 
 import numpy as np
 import pytest
@@ -50,3 +51,18 @@ def test_rows_come_by_time_then_in_the_order_of_the_symbols(tmp_path):
     ]  # fmt: skip
     assert [row["liquidation_up"] for row in rows] == ["", "", "1", "2", ""]
     assert [row["resting_orders"] for row in rows] == ["0", "1", "1", "2", "2"]
+
+
+def test_the_rows_of_a_live_bot_are_those_that_pyarrow_writes():
+    draw = np.random.default_rng(1)
+    one = record("A", 0, 3_000)
+    free = [i for i, name in enumerate(LOG_COLUMNS) if name not in ("time", "regime", "halted", "resting_orders")]
+    sizes = 10.0 ** draw.integers(-20, 22, (3_000, len(free)))
+    one.log[:, free] = draw.standard_normal((3_000, len(free))) * sizes
+    edges = [0.0, -0.0, 1e-6, np.nextafter(1e-6, 0), 1e10, np.nextafter(1e10, 0), 1e-5, 1e22, 5e-324, np.nan, 10_000.0]
+    one.log[: len(edges), free] = np.array(edges)[:, None]
+    one.log[3::5, LOG_COLUMNS.index("liquidation_up")] = np.inf
+    for name in (False, True):
+        by_pyarrow = io.BytesIO()
+        equity._write_rows(equity._equity_table(one, name, slice(None)), by_pyarrow)
+        assert equity.equity_rows(one, name) == by_pyarrow.getvalue()

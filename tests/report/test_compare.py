@@ -104,7 +104,7 @@ def test_a_folder_given_twice_is_identical_to_itself(make_run, compare):
 
 def test_figures_stand_side_by_side_with_what_changes(make_run, compare):
     _, out, _ = compare(make_run("a"), make_run("b", net_return=0.035, sharpe=1.25, bars=1040))
-    assert "│ net return │ 2.00% │ 3.50% │ +1.50 pp │" in out
+    assert "│ net return │ 2.00 % │ 3.50 % │ +1.50 pp │" in out
     assert "│ sharpe │ 1.50 │ 1.25 │ -0.25 │" in out
     assert "│ bars │ 40 │ 1,040 │ +1,000 │" in out
     assert "│ trades │ 3 │ 3 │ │" in out
@@ -113,7 +113,7 @@ def test_figures_stand_side_by_side_with_what_changes(make_run, compare):
 def test_a_change_too_small_for_the_digits_shown_is_not_called_zero(make_run, compare):
     _, out, _ = compare(make_run("a"), make_run("b", sharpe=1.5 + 1e-9, net_return=0.02 - 1e-9))
     assert "│ sharpe │ 1.50 │ 1.50 │ +1e-09 │" in out
-    assert "│ net return │ 2.00% │ 2.00% │ -1.0e-09 │" in out
+    assert "│ net return │ 2.00 % │ 2.00 % │ -1.0e-09 │" in out
 
 
 def test_nested_figures_of_any_kind_get_tables_of_their_own(make_run, compare):
@@ -272,7 +272,7 @@ def test_the_curves_of_any_spans_and_symbols_are_on_one_chart(make_run, compare,
     assert int.from_bytes(header[16:20], "big") == 1200
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c", "curves.png"]
     top, bottom = equity_figure(read_runs(folders)).axes
-    assert [text.get_text() for text in top.get_legend().get_texts()] == ["a  BTCUSDT  +2.00%", "b  ETHUSDT  +10.00%"]
+    assert [text.get_text() for text in top.get_legend().get_texts()] == ["a  BTCUSDT  +2.00 %", "b  ETHUSDT  +10.00 %"]
     assert list(top.lines[0].get_ydata()) == pytest.approx([0.0, 1.0, -1.0, 2.0])  # % of the start
     assert list(bottom.lines[0].get_ydata()) == pytest.approx([0.0, 0.0, -200 / 101, 0.0])
     assert str(top.lines[1].get_xdata()[0]) == "2024-01-01T14:00:00.000"

@@ -108,7 +108,12 @@ def test_every_label_has_a_line_of_its_own_with_its_times_and_its_net_profit():
     assert times == [["01:30"], ["00:45", "02:15"]]
     bars = next(other for other in figure.axes if other.get_title() == "net PnL")
     assert [bar.get_width() for bar in bars.patches] == [-200.0, 8.0]
-    assert [text.get_text() for text in bars.texts] == ["-200", "+8.00"]
+    assert [text.get_text() for text in bars.texts] == ["−200", "+8.00"]
+
+
+def test_charts_of_nothing_are_left_out():
+    named = {axis.get_ylabel().split(",")[0] for axis in figure_of(record(20)).axes}
+    assert {"equity", "regime"} <= named and not {"inventory", "drawdown"} & named
 
 
 def colours(figure, label, points):

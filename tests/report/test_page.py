@@ -2,6 +2,7 @@
 
 import re
 import time
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -298,3 +299,10 @@ def test_how_sure_the_mixture_was_is_on_the_page():
     for (_, name), values in zip(description["states"], record.posteriors.T, strict=True):
         back = column_values(description["symbols"][0]["columns"][name], content)
         assert back[known] == pytest.approx(values[known], abs=0.5 / 20 + 1e-9)
+
+
+def test_no_rule_of_the_style_reaches_into_the_charts_of_a_search():
+    """Plotly calls its groups `bars`; hidden on phones by a rule for table cells, they left empty axes there."""
+    style = (files("gridv4_bt.report") / "assets" / "report.css").read_text(encoding="utf-8")
+    assert "td.bars" in style
+    assert re.findall(r"(?<![\w])\.bars\b", style) == []

@@ -3,6 +3,7 @@
 import random
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -300,6 +301,24 @@ def test_the_longest_run_moves_smoothly(browser, tmp_path):
     reader.tab.close()
 
 
+def test_the_longest_run_is_written_and_painted_in_time(browser, tmp_path):
+    """4.6 years of bars and 8,000 fills; the times are printed, `make check-all` shows them."""
+    record, path = long_record(trades=8_000), tmp_path / "longest.html"
+    began = time.perf_counter()
+    write_report(path, [record], summary_of(), GridConfig())
+    written = time.perf_counter() - began
+    reader = Reader(browser.new_page(viewport=LAPTOP))
+    reader.open(path)
+    paint = reader.ask("performance.getEntriesByName('first-contentful-paint')[0].startTime / 1000")
+    drawn = reader.ask("performance.now() / 1000")
+    print(f"\n{len(record.log):,} bars, {path.stat().st_size / 1e6:.1f} MB: written in {written:.1f} s, "
+          f"first paint after {paint:.2f} s, the chart by {drawn:.1f} s")  # fmt: skip
+    assert written < 30.0 and paint < 3.0 and drawn < 15.0  # about 3, 0.2 and 1 on an idle machine
+    assert sum(reader.ask("page.chart.overlay.clusters.map((one) => one.fills.length)")) == 8_000  # none is left out
+    assert reader.complaints == []
+    reader.tab.close()
+
+
 def test_the_list_of_trades_sorts_filters_and_jumps(reader):
     record = small_run("BTCUSDT").records[0]
     fills = len({trade.trade_id for trade in record.trades}) + len(record.open_fills)
@@ -453,6 +472,8 @@ def test_a_phone_needs_no_sideways_scrolling_and_has_the_reasons_in_a_sheet_from
     reader.tab.tap("#close-why")
     reader.tab.wait_for_timeout(400)
     assert not reader.tab.locator("#why").is_visible()
+    heads = reader.tab.locator("#list thead th").all_inner_texts()
+    assert heads[:3] == ["#", "side", "net"]  # the result is among what a phone shows
     reader.ask("document.querySelector('.trades').scrollLeft = 200")
     left = reader.ask("document.querySelector('.trades tbody th').getBoundingClientRect().left")
     assert left == reader.ask(
@@ -470,6 +491,7 @@ def test_a_run_without_a_trade_opens_too(browser, tmp_path, rows):
     reader.open(tmp_path / "empty.html")
     assert reader.complaints == []
     if rows:
+        assert reader.ask("page.chart.api.panes().length") == 2  # nothing was held: no chart of drawdown and exposure
         reader.tab.fill("#bar", "1")
         reader.tab.press("#bar", "Enter")
         assert "Nothing." in reader.tab.inner_text("#trace")

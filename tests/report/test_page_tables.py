@@ -99,7 +99,7 @@ def test_groups_of_trades_have_the_sums_of_the_summary():
         assert sum(int(row[1].text.replace(",", "")) for row in found[title].rows) == len(trades), title
     row = next(row for row in found["By reason of closing"].rows if row[0].text == "grid")
     assert "own exit" in row[0].title
-    assert row[-1].text == number(result.summary["by_label"]["grid"]["net"], "money")
+    assert row[3].text == number(result.summary["by_label"]["grid"]["net"], "money")
 
 
 def test_histograms_count_every_trade_once_and_part_gains_from_losses():
@@ -164,6 +164,26 @@ def test_a_month_runs_from_the_last_bar_of_the_month_before():
     [row] = tables.months([run], 100.0).rows
     assert [cell.text for cell in row][:4] == ["2024", "10.00 %", "−10.00 %", "0.00 %"]
     assert row[-1].text == "−1.00 %"  # 1.1 * 0.9: the months compound to the year
+
+
+def test_the_return_of_any_thirty_days_compounds_thirty_days():
+    """60 days: flat, but for a day of +10 % (the 31st) and one of -50 % (the 60th)."""
+    equity = np.repeat([1_000.0] * 30 + [1_100.0] * 29 + [550.0], 96)
+    table = tables.rolling([record([100.0] * len(equity), equity=equity)], 1_000.0)
+    assert [cell.text for cell in table.rows[0]] == [
+        # Of the 31 stretches one has neither, 29 have the gain alone, one has both: 1.1 * 0.5 - 1. The second lowest
+        # of 31 is 1/30 of the way, the third 2/30; 5 % lies half-way between them.
+        "30 days", "−45.00 %", "5.00 %", "10.00 %", "10.00 %", "10.00 %", "93.55 %",
+    ]  # fmt: skip
+    assert len(table.rows) == 1
+    assert tables.rolling([record([100.0] * 59 * 96, equity=equity[: 59 * 96])], 1_000.0) is None
+
+
+def test_a_run_of_a_few_days_is_not_told_as_a_year():
+    summary = summary_of(annual_return=7e8, calmar=4e8, returns={"days": 1})
+    assert {"return a year", "Calmar"} & {row[0].text for row in tables.compared(summary).rows} == set()
+    summary = summary_of(annual_return=0.1, calmar=2.0, returns={"days": 30})
+    assert {"return a year", "Calmar"} <= {row[0].text for row in tables.compared(summary).rows}
 
 
 def test_a_drawdown_lasts_until_the_old_height_is_reached():

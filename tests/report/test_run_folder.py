@@ -21,6 +21,13 @@ def test_a_finished_run_is_replaced_by_force_alone(tmp_path):
     check_folder(tmp_path, RUN_FILES, SUMMARY_FILE, force=True)
 
 
+def test_files_that_a_run_would_replace_are_replaced_by_force_alone(tmp_path):
+    (tmp_path / "config.toml").write_text("levels = 6  # mine\n")
+    with pytest.raises(ConfigError, match="holds config.toml already; name another folder, or replace it with --force"):
+        check_folder(tmp_path, RUN_FILES, SUMMARY_FILE)
+    check_folder(tmp_path, RUN_FILES, SUMMARY_FILE, force=True)
+
+
 def test_a_folder_with_other_files_is_refused_by_force_too(tmp_path):
     (tmp_path / "thesis.txt").write_text("")
     with pytest.raises(ConfigError, match=r"holds other files \(thesis\.txt\)"):

@@ -56,7 +56,7 @@ class Chart {
         panes: { separatorColor: grid, separatorHoverColor: faded("--muted", 0.3) },
       },
       grid: { vertLines: { color: grid }, horzLines: { color: grid } },
-      rightPriceScale: { borderColor: grid, minimumWidth: phone ? 52 : 76 },
+      rightPriceScale: { borderColor: grid, entireTextOnly: true, minimumWidth: phone ? 52 : 76 },
       timeScale: { borderColor: grid, timeVisible: true, secondsVisible: false, minBarSpacing: 0.05, rightOffset: 0 },
       crosshair: { mode: 0, vertLine: { color: ink, ...label }, horzLine: { color: ink, ...label } },
       localization: { locale: "en", timeFormatter: (time) => `${timeText(1000 * time)} UTC` },
@@ -77,7 +77,7 @@ class Chart {
     const plain = { priceLineVisible: false, lastValueVisible: false };
     const add = (name, kind, options, pane) => this.series.set(name, this.api.addSeries(kind, { ...plain, ...options }, pane)).get(name);
     const share = { priceFormat: { type: "custom", minMove: 0.00001, formatter: (value) => percent(value, Math.abs(value) < 0.01 ? 2 : 1) } };
-    const amount = { priceFormat: { type: "custom", minMove: 0.01, formatter: (value) => plainNumber(value, Math.abs(value) < 1000 ? 2 : 0) } };
+    const amount = { priceFormat: { type: "custom", minMove: 0.01, formatter: (value) => plainNumber(value, 2) } };
     const priced = { priceFormat: { type: "custom", minMove: 10 ** -board.symbol.price_decimals, formatter: (value) => (value < 0 ? "" : plainNumber(value, board.symbol.price_decimals)) } };
     this.candles = add("candles", L.CandlestickSeries, { ...priced, lastValueVisible: true }, 0);
     add("volume", L.HistogramSeries, { priceScaleId: "volume", priceFormat: { type: "volume" } }, 0);
@@ -87,9 +87,17 @@ class Chart {
     add("hold 1×", L.LineSeries, { ...amount, lineWidth: 1, crosshairMarkerVisible: false }, 1);
     add("balance", L.LineSeries, { ...amount, lineWidth: 1, lineType: 1, crosshairMarkerVisible: false }, 1);
     add("equity", L.LineSeries, { ...amount, lineWidth: 2, lastValueVisible: true }, 1);
-    add("drawdown", L.BaselineSeries, { ...share, baseValue: { type: "price", price: 0 }, lineWidth: 1, lastValueVisible: true }, 2);
-    add("LONG", L.HistogramSeries, { ...share, base: 0 }, 3);
-    add("SHORT", L.HistogramSeries, { ...share, base: 0 }, 3);
+    const room = (name, top) => this.series.get(name).priceScale().applyOptions({ scaleMargins: { top, bottom: 0.08 } });
+    room("equity", 0.24);
+    // A run that never held anything has neither drawdown nor exposure: their charts would be empty.
+    const held = board.symbols.some((symbol) => ["long_qty", "short_qty"].some((name) => symbol.column(name).some((qty) => qty > 0)));
+    if (held) {
+      add("drawdown", L.BaselineSeries, { ...share, baseValue: { type: "price", price: 0 }, lineWidth: 1, lastValueVisible: true }, 2);
+      add("LONG", L.HistogramSeries, { ...share, base: 0 }, 3);
+      add("SHORT", L.HistogramSeries, { ...share, base: 0 }, 3);
+      room("drawdown", 0.24);
+      room("LONG", 0.24);
+    }
     if (board.run.margin) {
       add("margin ratio", L.LineSeries, { ...share, lineWidth: 2, lineType: 1 }, 4);
       add("liquidation distance", L.LineSeries, { ...share, lineWidth: 1 }, 4);
@@ -97,7 +105,7 @@ class Chart {
     this.shown.set("balance", true);
     if (board.symbols.some((symbol) => symbol.has("close"))) {
       const move = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value / board.run.start_equity - 1)), 0);
-      this.shown.set("hold 1×", move(board.hold(1)) <= HOLD_HIDES * Math.max(move(board.wallet.equity), 1e-4));
+      this.shown.set("hold 1×", !held || move(board.hold(1)) <= HOLD_HIDES * Math.max(move(board.wallet.equity), 1e-4));
       if (board.run.exposure) this.shown.set("hold, same exposure", true);
     }
     this.paint();
@@ -227,9 +235,11 @@ class Chart {
     set("balance", own, last(symbol.column("wallet")));
     if (this.shown.has("hold 1×")) set("hold 1×", all, last(board.hold(1)));
     if (this.shown.has("hold, same exposure")) set("hold, same exposure", all, last(board.hold(board.run.exposure)));
-    set("drawdown", all, most(board.drawdown, -1));
-    set("LONG", all, most(board.exposure.long, 1));
-    set("SHORT", all, most(board.exposure.short, -1));
+    if (this.series.has("LONG")) {
+      set("drawdown", all, most(board.drawdown, -1));
+      set("LONG", all, most(board.exposure.long, 1));
+      set("SHORT", all, most(board.exposure.short, -1));
+    }
     if (board.run.margin) {
       set("margin ratio", own, most(symbol.column("margin_ratio"), 1));
       const [down, up] = [symbol.column("liquidation_down"), symbol.column("liquidation_up")];

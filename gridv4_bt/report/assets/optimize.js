@@ -52,8 +52,8 @@ function axisFormat(share) {
 function drawImportance({ importance }) {
   const names = Object.keys(importance).reverse();
   const traces = [{ type: "bar", orientation: "h", y: names, x: names.map((name) => importance[name]), marker: { color: colour("--accent") }, hovertemplate: "%{x:.1%}<extra></extra>" }];
-  return { traces, x: "share of the differences in the first objective", layout: { margin: { l: 110 }, xaxis: { tickformat: ".0%" } },
-    note: names.length ? "By analysis of variance between the best trials and all (PED-ANOVA)." : "Too few trials to tell." };
+  return { traces, x: "share of the differences", layout: { margin: { l: 110 }, xaxis: { tickformat: ".0%" } },
+    note: names.length ? "Share of each in the differences of the first objective, by analysis of variance between the best trials and all (PED-ANOVA)." : "Too few trials to tell." };
 }
 
 function drawSamples({ samples }) {
@@ -87,10 +87,10 @@ function drawIntervals({ intervals }) {
     note: "Compound return, 90 % of 2,000 resamples of the days in blocks (stationary bootstrap)." };
 }
 
-function heat(map) {
+function heat(map, share) {
   const traces = [{
     type: "heatmap", x: map.x, y: map.y, z: map.z, colorscale: [[0, colour("--bad")], [0.5, colour("--raised")], [1, colour("--good")]],
-    zmid: map.middle, hovertemplate: `${map.across} %{x}<br>${map.up} %{y}<br>%{z:.3g}<extra></extra>`, colorbar: { thickness: 8, outlinewidth: 0 },
+    zmid: map.middle, hovertemplate: `${map.across} %{x}<br>${map.up} %{y}<br>%{z:${share ? ".2%" : ".3g"}}<extra></extra>`, colorbar: { thickness: 8, outlinewidth: 0, tickformat: axisFormat(share) },
   }];
   return { traces, x: map.across, y: map.up, layout: { xaxis: { type: "category", nticks: 5 }, yaxis: { type: "category", nticks: 6 }, margin: { l: 70, b: 40 } } };
 }
@@ -134,12 +134,12 @@ async function startSearch() {
   const panels = data.trials.length ? CHARTS.map(makePanel) : [];
   board.append(...panels.map((panel) => panel.section));
   if (data.heats.length) {
-    const section = element("section", [element("h2", "Pairs of parameters"), element("p", `Mean ${data.objectives[0]} of the trials in each cell; empty cells were not tried. A good cell that will last has good neighbours.`)], "panel wide");
+    const section = element("section", [element("h2", "Pairs of parameters"), element("p", `Average over the trials in each cell of: ${data.objectives[0]}. Empty cells were not tried. A good cell that will last has good neighbours.`)], "panel wide");
     const place = element("div", "", "heats");
     section.append(place);
     board.append(section);
     data.heats.forEach((map, i) => {
-      const panel = makePanel({ id: `heat-${i}`, title: `${map.up} by ${map.across}`, height: 260, draw: () => heat(map) });
+      const panel = makePanel({ id: `heat-${i}`, title: `${map.up} by ${map.across}`, height: 260, draw: () => heat(map, data.percent[0]) });
       place.append(panel.section);
       panels.push(panel);
     });

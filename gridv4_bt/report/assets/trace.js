@@ -213,7 +213,7 @@ class Trace {
     const found = [];
     for (const trade of symbol.tradeList) {
       if (trade.closeRow !== row) continue;
-      found.push(`${sideName(trade.side)} fill ${trade.trade_id} closed (${run.labels[trade.label].name}): ${plainNumber(trade.qty)} at ${this.price(trade.exit)}, opened at ${this.price(trade.entry)} ${duration(trade.close_time - trade.open_time)} before; net ${signed(trade.net)} (gross ${signed(trade.gross)}, fees ${money(trade.fees)}, funding ${money(trade.funding)}).`);
+      found.push(`${sideName(trade.side)} fill ${trade.trade_id} closed (${run.labels[trade.label].name}): ${plainNumber(trade.qty)} at ${this.price(trade.exit)}, opened at ${this.price(trade.entry)}${trade.close_time > trade.open_time ? `, ${duration(trade.close_time - trade.open_time)} before` : " in this very bar"}; net ${signed(trade.net)} (gross ${signed(trade.gross)}, fees ${money(trade.fees)}, funding ${money(trade.funding)}).`);
     }
     for (const fill of symbol.fills) {
       if (fill.row === row) found.push(`${sideName(fill.side)} fill ${fill.id} opened: ${plainNumber(fill.qty)} at ${this.price(fill.price)}.`);

@@ -1,6 +1,7 @@
 // The list of all fills and of all cycles: sorted, filtered, joined with the chart by a click.
 
 const PAGE_ROWS = 50;
+const WORDS = ["symbol", "side", "label", "regime"]; // columns of words begin at their left
 const EXCURSION_UNITS = [["levels", "levels"], ["price", "price"], ["wallet", "% of the wallet"]];
 
 class TradeList {
@@ -66,6 +67,8 @@ class TradeList {
     const names = this.mode === "fills"
       ? ["id", "symbol", "side", "label", "regime", "level", "time", "end", "held", "entry", "exit", "qty", "gross", "fees", "funding", "net", "share", "adverse", "favourable"]
       : ["id", "symbol", "side", "label", "fills", "deepest", "time", "end", "held", "most", "net", "adverse", "favourable"];
+    // A phone shows the first columns only: the result is one of them.
+    if (innerWidth < 700) names.splice(names.indexOf("side") + 1, 0, ...names.splice(names.indexOf("net"), 1));
     return names.filter((name) => several || name !== "symbol").map((name) => [name, ...all[name]]);
   }
 
@@ -139,6 +142,7 @@ class TradeList {
       }));
       cell.scope = "col";
       cell.title = meaning;
+      if (WORDS.includes(key)) cell.className = "text";
       cell.dataset.key = key;
       cell.setAttribute("aria-sort", this.sort.key !== key ? "none" : this.sort.down ? "descending" : "ascending");
       return cell;
@@ -172,7 +176,7 @@ class TradeList {
       }
       const cell = element("td", content);
       if (key === "side") cell.className = `text ${row.side.toLowerCase()}`;
-      if (["symbol", "label", "regime"].includes(key)) cell.className = "text";
+      if (key !== "side" && WORDS.includes(key)) cell.className = "text";
       if (key === "label" && row.labels?.length) cell.title = row.labels.map((label) => label.meaning).join(" ");
       if (key === "net") cell.className = row.net >= 0 ? "good" : "bad";
       return cell;

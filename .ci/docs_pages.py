@@ -1,0 +1,128 @@
+"""Write the pages of the documentation that come from the code: parameters.md, reference.md, worked-day.md.
+
+With --pictures also the pictures of docs/how-it-trades.md.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+sys.path.insert(0, str(ROOT))
+
+from gridv4_bt.__main__ import COMMANDS  # noqa: E402
+from gridv4_bt.cli.common import EXIT_CODES  # noqa: E402
+from gridv4_bt.cli.examples import EXAMPLES  # noqa: E402
+from gridv4_bt.config import GridConfig, RunSettings, bounds, is_defined, section_of, unit_of  # noqa: E402
+from gridv4_bt.engine.labels import TradeLabel  # noqa: E402
+
+#: The days of the sample market, traded by presets/busy.toml, that docs/worked-day.md goes through.
+DAYS = ("2024-01-15", "2024-01-24")
+
+
+def parameters() -> str:
+    """Return docs/parameters.md."""
+    text = (
+        "# Every parameter\n\n"
+        "By `gridv4 params`. What is *defined* belongs to the definition of the strategy: a run with another value "
+        "says that it departs. Set one with `--set NAME=VALUE`, in a settings file, or by `GRIDV4__NAME=VALUE` in the "
+        "environment; `gridv4 config show` has the value in force and its origin.\n"
+    )
+    names = list(GridConfig.model_fields)
+    for section in dict.fromkeys(map(section_of, names)):
+        text += f"\n## {section}\n\n| parameter | default | allowed | unit | meaning |\n|---|---|---|---|---|\n"
+        for name in names:
+            if section_of(name) == section:
+                field = GridConfig.model_fields[name]
+                meaning = f"{field.description}{' *(defined)*' if is_defined(name) else ''}"
+                text += f"| `{name}` | {field.default} | {bounds(name)} | {unit_of(name)} | {meaning} |\n"
+    text += "\n## The table [run] of a settings file\n\n| setting | default | meaning |\n|---|---|---|\n"
+    for name, field in RunSettings.model_fields.items():
+        text += f"| `{name}` | {field.default} | {field.description} |\n"
+    return text
+
+
+def reference() -> str:
+    """Return docs/reference.md."""
+    text = "# Labels, exit codes, commands\n\n## Why a fill was closed: the labels\n\n| label | meaning |\n|---|---|\n"
+    for label in TradeLabel:
+        text += f"| `{label}` | {label.meaning} |\n"
+    text += "\n## Exit codes\n\n| code | meaning |\n|---|---|\n"
+    for code, meaning in EXIT_CODES.items():
+        text += f"| {code} | {meaning} |\n"
+    text += "\n## Alerts\n\nEach alert and what to do about it: [the table of the live page](live.md#alerts).\n"
+    text += "\n## Commands\n\n"
+    for name, (_, line) in COMMANDS.items():
+        lines = [one for key, some in EXAMPLES.items() if key.split()[0] == name for one in some]
+        text += f"### gridv4 {name}\n\n{line}\n\n```text\n" + "\n".join(dict.fromkeys(lines)) + "\n```\n\n"
+    return text.rstrip() + "\n"
+
+
+def worked_day() -> str:
+    """Return docs/worked-day.md: the closings of some days of the sample market and their sums."""
+    from gridv4_bt.api import backtest
+
+    first, last = DAYS
+    run = backtest(start=first, end=last, config=ROOT / "presets" / "busy.toml")
+    text = (
+        "# Some worked days\n\n"
+        f"`gridv4 backtest --config busy --from {first} --to {last}` on the sample market, computed by the code when "
+        "this page is built. Money in USDT.\n\n"
+        "| opened | closed | leg | label | qty | entry | exit | gross | fees | funding | net |\n"
+        "|---|---|---|---|---|---|---|---|---|---|---|\n"
+    )
+    trades = run.trades.reset_index()
+    for one in trades.itertuples():
+        times = (f"{time:%m-%d %H:%M}" for time in (one.open_time, one.close_time))
+        money = " | ".join(f"{value:+.2f}" for value in (one.gross, -one.fees, -one.funding, one.net))
+        text += (
+            f"| {' | '.join(times)} | {one.side} | `{one.label}` | {one.qty:g} | {one.entry:,.1f} | {one.exit:,.1f} | "
+            f"{money} |\n"
+        )
+    gross, fees, funding, net = (trades[name].sum() for name in ("gross", "fees", "funding", "net"))
+    text += (
+        f"\nGross {gross:+.2f}, fees {-fees:+.2f}, funding {-funding:+.2f}: net {net:+.2f}. What a grid lives on are "
+        "the rows `grid`: each closes one spacing from its entry. The wallet is always start + gross - fees - funding; "
+        "what is still open counts in the equity, at the close of each bar.\n"
+    )
+    return text
+
+
+def pictures() -> None:
+    """Draw the pictures of docs/how-it-trades.md."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from gridv4_bt.api import backtest
+
+    run = backtest(start="2024-01-08", end="2024-01-22", config=ROOT / "presets" / "busy.toml")
+    figure = run.figure()
+    figure.savefig(DOCS / "img" / "overview.png", dpi=80)
+    decisions = run.decisions
+    some = decisions.iloc[300:600]
+    figure, axes = plt.subplots(2, 1, figsize=(10, 6), sharex=True, height_ratios=[3, 1])
+    times = some.index
+    axes[0].plot(times, some["close"], color="black", linewidth=0.8, label="close")
+    axes[0].plot(times, some["centre"], color="tab:blue", linewidth=1.0, label="centre of the ladder")
+    spacing = some["spacing_pct"]
+    for level in range(1, 6):
+        for sign, colour in ((1, "tab:red"), (-1, "tab:green")):
+            line = some["centre"] * (1.0 + spacing) ** (sign * level)
+            axes[0].plot(times, line, color=colour, linewidth=0.4, alpha=0.7)
+    axes[0].set_ylabel("USDT")
+    axes[0].legend(loc="upper left")
+    axes[0].set_title("Buys that open LONG rest below (green), sells that open SHORT above (red)")
+    axes[1].step(times, some["regime"].astype(str), where="post", color="tab:purple", linewidth=0.9)
+    axes[1].set_ylabel("regime")
+    figure.autofmt_xdate()
+    figure.tight_layout()
+    figure.savefig(DOCS / "img" / "ladder.png", dpi=80)
+
+
+if __name__ == "__main__":
+    for name, page in (("parameters", parameters), ("reference", reference), ("worked-day", worked_day)):
+        (DOCS / f"{name}.md").write_text(page(), encoding="utf-8")
+    if "--pictures" in sys.argv:
+        pictures()

@@ -1,0 +1,81 @@
+"""The layers of a command's settings: defaults, a file, the environment, options. The last that names a value counts.
+
+The file is that of ``--config``, else ``gridv4.toml`` in the working folder. Parameters stand in it by their names; its
+table ``[run]`` says for `gridv4 backtest` and `gridv4 live` what their options of the same names say.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from typer.core import TyperCommand
+
+from gridv4_bt.config import GridConfig, config_of, named_parameters, named_run_settings
+from presets import preset_or
+
+PROJECT_FILE = Path("gridv4.toml")
+#: Options that bring another market than the file's symbols, and that name another place than paper.
+_MARKETS = ("--data", "--session")
+_PLACES = ("--demo", "--endpoint")
+
+
+def settings_file(config: Path | None) -> Path | None:
+    """Return the file that counts: that of ``--config``, which may name a preset, or the working folder's."""
+    if config is not None:
+        return preset_or(config)
+    return PROJECT_FILE if PROJECT_FILE.is_file() else None
+
+
+def read_parameters(config: Path | None, settings: Sequence[str], console: Console | None = None) -> GridConfig:
+    """Return the parameters of all layers; print which layers there are that the command does not name.
+
+    Raises
+    ------
+    ConfigError
+        A value is unknown, not allowed or contradicts another, with the place that names it.
+    """
+    path = settings_file(config)
+    named = named_parameters(path, settings, os.environ)
+    parameters = config_of(named)
+    if console is not None:
+        named |= named_run_settings(path, os.environ)
+        others = [str(path)] if config is None and path is not None else []
+        others += sorted(one.origin for one in named.values() if one.origin.startswith("environment "))
+        if others:
+            console.print(f"settings of {', '.join(others)}; `gridv4 config show` has them all", style="dim")
+    return parameters
+
+
+def run_settings(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the defaults of a command's options that its layers name, given its arguments."""
+    words = [word.partition("=")[0] for word in arguments]
+    if "--help" in words:
+        return {}
+    config = next((_value(arguments, place) for place, word in enumerate(words) if word == "--config"), None)
+    named = named_run_settings(settings_file(None if config is None else Path(config)), os.environ)
+    values = {name: one.value for name, one in named.items()}
+    if any(word in _MARKETS for word in words):
+        values.pop("symbol", None)
+    if any(word in _PLACES for word in words):
+        values.pop("paper", None)
+    return values
+
+
+def trades_on_paper(arguments: Sequence[str]) -> bool:
+    """Return whether `gridv4 live` trades on paper, given its arguments."""
+    return "--paper" in arguments or bool(run_settings(arguments).get("paper"))
+
+
+def _value(arguments: Sequence[str], place: int) -> str | None:
+    _, equals, text = arguments[place].partition("=")
+    return text if equals else next(iter(arguments[place + 1 :]), None)
+
+
+class LayeredCommand(TyperCommand):
+    """A command whose options have the layers' values as defaults."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        extra.setdefault("default_map", run_settings(args))
+        return super().make_context(info_name, args, parent, **extra)

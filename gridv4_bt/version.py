@@ -1,0 +1,3 @@
+"""The version of the program; `setup.cfg` reads it here."""
+
+VERSION = "1.0.0"

@@ -1,0 +1,98 @@
+"""A live bot loads no library that it does not use to trade, and trades the same without."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from busy import BUSY_FILE
+
+from feeds.synthetic import sample_market
+from gridv4_bt.backtest import SymbolData, make_feeds
+from gridv4_bt.config import load_config
+from gridv4_bt.exchange.api import open_api
+from gridv4_bt.exchange.server import ServerThread
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ["numba", "pandas", "pyarrow", "matplotlib", "sklearn", "scipy", "aiohttp"]
+BARS = 60
+PROGRAM = f"""
+import json, sys
+if {{late}}:
+    from gridv4_bt.__main__ import main
+else:
+    from gridv4_bt.cli.live import main
+    del sys.argv[1]
+try:
+    main()
+except SystemExit as end:
+    code = end.code
+loaded = [name for name in {HEAVY} if "__file__" in getattr(sys.modules.get(name), "__dict__", ())]
+pages = int(open("/proc/self/statm").read().split()[1])
+print(json.dumps({{{{"code": code, "loaded": loaded, "mb": pages * 4096 / 1e6}}}}))
+"""
+
+
+def run(code, *words):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", code, *words], env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory):
+    """What two sessions at local exchanges say at their end, with their state directories: sparing, and not."""
+    folder = tmp_path_factory.mktemp("late")
+    market = sample_market(days=14)
+    found = []
+    for late in (True, False):
+        feeds = make_feeds([SymbolData("BTCUSDT", market.candles, market.funding)])
+        start = int(feeds[0].candles.time[-BARS])
+        with ServerThread(open_api(feeds, load_config(BUSY_FILE), start_ms=start)) as server:
+            words = ["live", "--endpoint", server.url, "--symbol", "BTCUSDT", "--config", str(BUSY_FILE), "--quiet"]
+            state = folder / f"late-{late}"
+            done = run(PROGRAM.format(late=late), *words, "--set", "floor_pct=0.003", "--state-dir", str(state))
+        assert done.returncode == 0, done.stderr
+        found.append((json.loads(done.stdout.splitlines()[-1]), state))
+    return found
+
+
+def test_nothing_is_loaded_that_is_not_used_to_trade(sessions):
+    said, _ = sessions[0]
+    assert (said["code"], said["loaded"]) == (0, [])
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+def test_a_bot_takes_less_than_150_mb(sessions):
+    said, _ = sessions[0]
+    assert said["mb"] < 150.0
+
+
+def test_it_trades_the_same_bits(sessions):
+    (_, sparing), (other, full) = sessions
+    assert "pandas" in other["loaded"]  # else this compares a thing with itself
+    for name in ("equity.csv", "trades.csv"):
+        assert (sparing / name).read_bytes() == (full / name).read_bytes()
+    assert len((full / "equity.csv").read_text().splitlines()) > BARS / 2
+
+
+def test_a_library_that_is_loaded_late_is_the_whole_library():
+    code = """
+from gridv4_bt.late import save_memory
+save_memory(plain=True)
+import sys, pandas as pd
+from pandas import DataFrame
+import pandas.testing
+assert DataFrame is pd.DataFrame is sys.modules["pandas"].DataFrame
+import ccxt
+assert ccxt.binanceusdm is ccxt.binanceusdm and issubclass(ccxt.binanceusdm, ccxt.Exchange)
+assert "ccxt.okx" not in sys.modules and issubclass(ccxt.RateLimitExceeded, ccxt.BaseError)
+import ccxt.async_support
+assert ccxt.async_support.binanceusdm.__module__ == "ccxt.async_support.binanceusdm"
+assert len(ccxt.exchanges) > 90
+"""
+    done = run(code)
+    assert (done.returncode, done.stderr) == (0, "")
