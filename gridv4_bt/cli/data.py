@@ -15,6 +15,7 @@ from feeds.tables import read_candles
 from gridv4_bt.cli.common import Json, print_json
 from gridv4_bt.cli.download import load_symbols, quality_table
 from gridv4_bt.cli.market_options import CacheDir, Gaps, Quiet, Symbols, Venue, parse_time
+from gridv4_bt.cli.rank import rank
 from gridv4_bt.core.time import moment
 from gridv4_bt.engine.market import exchange_symbol
 from gridv4_bt.errors import ConfigError
@@ -22,6 +23,7 @@ from gridv4_bt.errors import ConfigError
 DAMAGED = 1  #: exit code
 
 app = typer.Typer(help="Download market data, and look at what is downloaded.")
+app.command("rank")(rank)
 
 Interval = Annotated[str, typer.Option(help="Bar length: 15m, or 1m, 3m, 5m.")]
 Start = Annotated[str, typer.Option("--from", help="First day or time, UTC: 2024-01-01. Default: the listing.")]

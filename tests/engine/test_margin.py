@@ -1,7 +1,7 @@
 """What positions and opening orders bind, and what may still be opened."""
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scripted import TEST
 
@@ -268,6 +268,7 @@ def test_each_side_has_its_own_cap_and_the_other_symbols_count():
 
 
 @given(data=st.data())
+@settings(deadline=None)
 def test_if_all_resting_orders_are_filled_no_cap_is_exceeded_by_what_was_placed(data):
     """Against plain sums; what rested before the order may be beyond a cap already, then nothing new is placed."""
     levels = st.lists(st.tuples(st.sampled_from([KEEP, PLACE, REPLACE, CANCEL]), st.integers(1, 4)), max_size=5)
