@@ -2,9 +2,12 @@
 PYTHON ?= $(shell .ci/find-python)
 VENV := .venv
 RUN := $(VENV)/bin/python
-PIP := -m pip install --quiet --disable-pip-version-check --editable
+PIP := -m pip install --quiet --disable-pip-version-check
+# Every package as it was tested, by the hash of its file; `make lock` writes the files anew.
+LOCKED := $(PIP) --require-hashes -r
+OURS := $(PIP) --no-deps --no-build-isolation --editable .
 
-.PHONY: backtest test lint mutants check-all benchmark clean
+.PHONY: backtest test lint docs lock licences mutants check-all benchmark clean
 
 backtest: $(VENV)/.installed
 	$(RUN) run_backtest.py
@@ -12,10 +15,21 @@ backtest: $(VENV)/.installed
 test: $(VENV)/.test-installed
 	$(RUN) -m pytest -n 2
 
-lint: $(VENV)/.lint-installed
+lint: $(VENV)/.test-installed
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
+
+# The site is written to site/ and works offline.
+docs: $(VENV)/.test-installed
+	$(RUN) .ci/docs_pages.py
+	$(RUN) -m mkdocs build --strict --quiet
+
+lock: $(VENV)/bin/python
+	.ci/lock
+
+licences: $(VENV)/.installed
+	$(RUN) .ci/licences.py > docs/licences.md
 
 mutants: $(VENV)/.test-installed
 	$(RUN) tests/mutants.py
@@ -32,19 +46,15 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit(f"$(PYTHON) is Python {v.major}.{v.minor}; the project runs on 3.11, 3.12 and 3.13. Set PYTHON=/path/to/one.")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: $(VENV)/bin/python setup.cfg pyproject.toml
+$(VENV)/.installed: $(VENV)/bin/python setup.cfg pyproject.toml requirements.lock
 	@echo "installing into $(VENV) ..."
-	@$(RUN) $(PIP) '.[fast,gmm,optimize,live]'
+	@$(RUN) $(LOCKED) requirements.lock
+	@$(RUN) $(OURS)
 	@touch $@
 
-$(VENV)/.test-installed: $(VENV)/.installed
-	@echo "installing what the tests need into $(VENV) ..."
-	@$(RUN) $(PIP) '.[fast,gmm,optimize,cluster,live,test]'
-	@touch $@
-
-$(VENV)/.lint-installed: $(VENV)/.test-installed
-	@echo "installing the linters into $(VENV) ..."
-	@$(RUN) $(PIP) '.[fast,gmm,optimize,cluster,live,test,lint]'
+$(VENV)/.test-installed: $(VENV)/.installed requirements-dev.lock
+	@echo "installing what the tests, the linters and the documentation need into $(VENV) ..."
+	@$(RUN) $(LOCKED) requirements-dev.lock
 	@touch $@
 
 clean:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 def commands(page: Path) -> list[list[str]]:
     """Return the lines of a page's plain code blocks that begin with gridv4, as words."""
-    blocks = re.findall(r"^```\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    blocks = [text for language, text in found if not language]
     lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
     return [words for words in lines if words[:1] == ["gridv4"]]
 
