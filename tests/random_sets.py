@@ -75,11 +75,14 @@ def random_set(draw: random.Random, **fixed: object) -> GridConfig:
     values = {name: _number(draw, *ends) for name, ends in RANGES.items()}
     values |= {name: draw.choice(choices) for name, choices in CHOICES.items()}
     values |= {name: 0 for name in SWITCHES if draw.random() < 0.2}
-    if draw.random() < 1 / 6:
+    is_reckless = draw.random() < 1 / 6
+    if is_reckless:
         values |= RECKLESS_NAMES | {name: draw.uniform(*ends) for name, ends in RECKLESS.items()}
     values |= {name: values[of] * draw.uniform(*ends) for name, (of, *ends) in MULTIPLES.items()}
     capped = random.Random(repr(values))
-    values |= {name: capped.uniform(*ends) if capped.random() < 0.3 else 0.0 for name, ends in CAPS.items()}
+    values |= {
+        name: capped.uniform(*ends) if capped.random() < 0.3 and not is_reckless else 0.0 for name, ends in CAPS.items()
+    }
     return busy(**values | fixed)
 
 

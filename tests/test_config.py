@@ -29,6 +29,11 @@ from strategies.grid_v4 import GridStrategyV4
 
 #: The numbers of SPEC, sections 2 to 5.
 DEFAULTS = {
+    "cap_leg": 0.0,
+    "cap_symbol": 0.0,
+    "cap_side": 0.0,
+    "cap_gross": 0.0,
+    "cap_net": 0.0,
     "regime": "kama",
     "er_bars": 10,
     "kama_fast": 2,
@@ -159,6 +164,11 @@ def test_the_strategy_has_every_parameter():
 def test_parameters_of_a_section():
     assert [name for name, _ in backtrader_params("exchange")] == [
         "leverage",
+        "cap_leg",
+        "cap_symbol",
+        "cap_side",
+        "cap_gross",
+        "cap_net",
         "maker_fee",
         "taker_fee",
         "slippage",

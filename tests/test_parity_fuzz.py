@@ -6,7 +6,7 @@ from random import Random
 import pytest
 import random_sets
 from parity_fuzz import Compared, compare_cuts, compare_kernel, compare_live, compare_wallet, random_set
-from random_sets import CHOICES, DEFINED, MULTIPLES, RANGES, moved_set
+from random_sets import CAPS, CHOICES, DEFINED, MULTIPLES, RANGES, moved_set
 
 from gridv4_bt.config import GridConfig
 
@@ -23,7 +23,7 @@ def markets(request, monkeypatch):
 
 
 def test_every_parameter_is_drawn():
-    assert {*RANGES, *CHOICES, *MULTIPLES} == GridConfig.model_fields.keys() - {"intrabar"}
+    assert {*RANGES, *CHOICES, *MULTIPLES, *CAPS} == GridConfig.model_fields.keys() - {"intrabar"}
     one, other = (random_set(Random(number)).model_dump() for number in (1, 2))
     assert sum(one[name] != other[name] for name in one) > 60
 

@@ -198,8 +198,8 @@ def _print_hint(summary: Mapping[str, Any], feeds: Sequence[CandleFeed], config:
         console.print(f"[yellow]{why_no_trade(summary)}[/]")
     if config is None and [feed.p.name for feed in feeds] == [SYMBOL]:
         console.print(
-            "The default parameters trade rarely, here as on real markets. To see every mechanism at work:\n"
-            "gridv4 backtest --config busy",
+            "The default parameters trade rarely, here as on real markets. To see every mechanism at work, run "
+            "this again with --config busy",
             soft_wrap=True,
         )
 

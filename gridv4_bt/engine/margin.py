@@ -12,7 +12,7 @@ from gridv4_bt.engine.leg import unrealized
 from gridv4_bt.engine.state import INFINITY, LegState
 
 
-class Terms(Protocol):
+class AccountTerms(Protocol):
     """The account's leverage and caps (`gridv4_bt.config`): multiples of the equity, 0 for none."""
 
     leverage: float
@@ -75,12 +75,12 @@ def exposure(leg: LegState, price: float) -> float:
     return leg.qty * price + leg.entry_notional + leg.ordered
 
 
-def has_caps(p: Terms) -> bool:
+def has_caps(p: AccountTerms) -> bool:
     """Return whether any cap is set."""
     return p.cap_leg + p.cap_symbol + p.cap_side + p.cap_gross + p.cap_net > 0.0
 
 
-def room(account: Account, books: Sequence[Book], book: Book, sign: int, p: Terms) -> float:
+def room(account: Account, books: Sequence[Book], book: Book, sign: int, p: AccountTerms) -> float:
     """Return the notional by which one side of a symbol may grow until a cap is met; infinity without caps.
 
     All opening orders count as filled, but those of the other side not in its favour: the net of a side is what it
@@ -132,7 +132,7 @@ def opening_limit(notional: float, capacity: float, room: float, free_margin: fl
     return PLACED
 
 
-def refuse_entries(account: Account, books: Sequence[Book], book: Book, max_notional: float, p: Terms) -> bool:
+def refuse_entries(account: Account, books: Sequence[Book], book: Book, max_notional: float, p: AccountTerms) -> bool:
     """Empty the levels of a symbol whose new order is refused; return whether any may be empty now.
 
     The exchange refuses what exceeds margin or the largest position, the account's caps what would exceed them if all

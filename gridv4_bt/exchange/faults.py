@@ -248,7 +248,7 @@ def make_faults(script: Mapping[str, Any]) -> Faults:
         return random_faults(seed, share, mixture)
     rules = []
     entries = script.get("fault", [])
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+    if not isinstance(entries, list | tuple) or not all(isinstance(entry, dict) for entry in entries):
         raise ConfigError("faults: fault is a list of tables: [[fault]] in TOML")
     for number, entry in enumerate(entries, start=1):
         try:

@@ -59,6 +59,7 @@ EXTREMES = [
         10_000.0,
     ),
     (busy(), 90.0),
+    (busy(cap_leg=0.5, cap_symbol=0.6, cap_side=0.5, cap_gross=0.6, cap_net=0.3), 10_000.0),
     (busy(gamma=0.0, var_pct=0.02, kelly_floor=1.0, kelly_cap=1.0), 10_000.0),  # long held: oldest, funding
 ]  # fmt: skip
 
