@@ -264,17 +264,20 @@ def make_faults(script: Mapping[str, Any]) -> Faults:
 
 def read_faults(path: Path, seed: int | None = None) -> Faults:
     """Return the faults of a TOML or JSON file, with its seed or another one."""
-    script: Any
-    if path.suffix == ".json":
-        try:
-            script = json.loads(read_settings_text(path, "JSON", TOML_LIMIT))
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"--faults {path}: not valid JSON ({str(error)[:100]})") from None
-    else:
-        script = read_toml(path)
+    try:
+        script: Any = _read_json(path) if path.suffix == ".json" else read_toml(path)
+    except ConfigError as error:
+        raise ConfigError(f"--faults {error}") from None
     try:
         if not isinstance(script, dict):
             raise ConfigError("faults: a table of seed and fault, or of seed, random and mixture")
         return make_faults(script if seed is None else script | {"seed": seed})
     except ConfigError as error:
         raise ConfigError(f"--faults {path}: {error}") from None
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(read_settings_text(path, "JSON", TOML_LIMIT))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid JSON ({str(error)[:100]})") from None

@@ -88,22 +88,22 @@ def test_warnings_stand_whole_above_one_screen(tmp_path):
     market = sample_market(days=14)
     feeds = make_feeds([SymbolData(SYMBOL, market.candles, market.funding)])
     api = open_api(feeds, load_config(BUSY_FILE, []), start_ms=int(feeds[0].candles.time[1_100]))
-    api.faults = Faults([Fault(on="*", kind="unavailable", times=0, probability=0.05)], seed=3)
+    api.faults = Faults([Fault(on="GET /fapi/v3/positionRisk", kind="unavailable", skip=8, times=40)], seed=3)
     with ServerThread(api) as server:
         written = session_on_a_terminal(server.url, tmp_path, bars=4)
     terminal = Terminal()
     terminal.write(written.replace("\r\n", "\n\r"))
     lines = [line.rstrip() for line in terminal.lines if line.strip()]
     events = [json.loads(line) for line in (tmp_path / "state" / "events.jsonl").read_text().splitlines()]
-    failures = [event for event in events if event["kind"] == "failure"]
-    assert len(failures) > 3
+    alerts = [event for event in events if event["kind"] == "alert"]
+    assert len(alerts) > 3
     # Each line has its time, and what is too long goes on under its beginning.
     text = " ".join(line[29:] for line in lines if re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d WARNING|\s{29}\S", line))
     text = " ".join(text.split())
-    for event in failures:
+    for event in alerts:
         told = " ".join(f"{name}={value}" for name, value in event.items() if name not in ("at", "kind"))
-        assert " ".join(f"failure {told}".split()) in text
-    assert text.count("failure clock") == len(failures)
+        assert " ".join(f"alert {told}".split()) in text
+    assert text.count("alert clock") == len(alerts)
     [title] = [place for place, line in enumerate(lines) if "GridStrategyV4 on" in line]
     warned = [place for place, line in enumerate(lines) if " WARNING " in line]
     assert max(warned) < title

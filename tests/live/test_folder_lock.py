@@ -85,7 +85,8 @@ def test_an_env_file_that_others_can_read_is_named_once(tmp_path, monkeypatch, c
     path = tmp_path / ".env"
     path.write_text("GRIDV4_SOMETHING=x\n")
     path.chmod(mode)
-    monkeypatch.setattr(logging.getLogger("gridv4.live"), "propagate", True)
+    for name in ("gridv4", "gridv4.live"):
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
     with caplog.at_level("WARNING", "gridv4.live"):
         assert read_settings(tmp_path, "GRIDV4_SOMETHING") == ["x"]
         read_settings(tmp_path, "GRIDV4_SOMETHING")
