@@ -149,6 +149,7 @@ def test_the_python_runs_in_the_order_of_the_page(folder, monkeypatch):
     start = int(feeds[0].candles.time[-20])  # the live script trades the hours after it
     names: dict[str, object] = {}
     ran = blocks(ROOT / "docs" / "scripts.md", "python")
+    assert set(blocks(ROOT / "README.md", "python")) <= set(ran)
     with ServerThread(open_api(feeds, load_config(BUSY_FILE), start_ms=start)) as server:
         for block in ran:
             exec(compile(block.replace("http://127.0.0.1:8899", server.url), "scripts.md", "exec"), names)
