@@ -264,7 +264,10 @@ def _packaged_table() -> dict[str, Any]:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(read_settings_text(Path(path), "JSON", JSON_LIMIT))
+        text = read_settings_text(Path(path), "JSON", JSON_LIMIT)
+        if not text.strip():  # rules are read for each symbol, a pipe gives them once
+            raise MarketError(f"{path}: it is empty; of a pipe make a file")
+        return json.loads(text)
     except ConfigError as error:
         raise MarketError(str(error)) from None
     except (ValueError, RecursionError) as error:

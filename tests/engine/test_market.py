@@ -416,3 +416,9 @@ def test_a_number_that_no_float_holds_is_refused(write):
 def test_an_error_answer_in_place_of_rules_is_told(write):
     with pytest.raises(MarketError, match="not a market table, bracket table or exchange answer: Invalid symbol"):
         load_market("BTCUSDT", write({"code": -1121, "msg": "Invalid symbol."}))
+
+
+def test_rules_of_which_nothing_is_left_as_of_a_pipe_that_was_read_are_refused_with_the_way(tmp_path):
+    (tmp_path / "rules.json").write_text(" \n")
+    with pytest.raises(MarketError, match="empty; of a pipe make a file"):
+        load_market_history("BTCUSDT", tmp_path / "rules.json")
