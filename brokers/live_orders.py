@@ -82,8 +82,7 @@ class LiveOrders(StandardOrders):
                 order.accept(self._broker)
                 self._broker.notify(order)
                 sent = True
-            self._parts[order_id] = part
-            self.alive.append(part)
+            self._rest(order_id, part)
 
     def cancel(self, order: bt.Order) -> bool:
         """Cancel an order at the exchange and return whether it was open.
@@ -140,10 +139,13 @@ class LiveOrders(StandardOrders):
             part = SingleOrder(
                 own.symbol, own.side, own.is_buy, own.type, own.qty, own.price, own.trigger, reference=order
             )
-            self._parts[order_id] = part
-            self.alive.append(part)
+            self._rest(order_id, part)
 
     # ---
+
+    def _rest(self, order_id: str, part: SingleOrder) -> None:
+        self._parts[order_id] = part
+        self.alive.append(part)
 
     def _place(self, order: bt.Order, part: SingleOrder, book: FeedBook, post_only: bool) -> tuple[str, Refusal | None]:
         bar = book.bar.time

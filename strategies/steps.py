@@ -16,6 +16,7 @@ from gridv4_bt.engine.guards import (
     beyond_stop1,
     cooldown_end,
     entry_blocks,
+    liquidation_distances,
     must_delever,
     must_halt,
     stays_halted,
@@ -253,9 +254,7 @@ def check_liquidation(
     if flat:
         return  # other symbols of the wallet bind margin, but there is nothing to close here
     down, up = liquidation_range(book, brackets, long, short)
-    if down > 0.0:
-        now.liquidation_down = 1.0 - down / now.close
-    now.liquidation_up = up / now.close - 1.0
+    now.liquidation_down, now.liquidation_up = liquidation_distances(down, up, now.close)
     distance = min(now.liquidation_down, now.liquidation_up)
     memory.min_distance = min(memory.min_distance, distance)
     if distance < p.liquidation_warning:

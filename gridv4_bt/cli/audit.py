@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gridv4_bt.cli.common import check_picture
-from gridv4_bt.cli.market_options import Quiet, print_notes
+from gridv4_bt.cli.market_options import print_notes
+from gridv4_bt.cli.options import Quiet
 from gridv4_bt.errors import ConfigError
 
 if TYPE_CHECKING:  # importing ccxt takes a second, which no other command needs

@@ -22,6 +22,16 @@ from gridv4_bt.cli.examples import epilog
 from gridv4_bt.cli.layers import LayeredCommand, read_parameters
 from gridv4_bt.cli.market_options import (
     STRATEGY_INTERVAL,
+    MarketFiles,
+    check_cash,
+    files_read,
+    matching_modes,
+    parse_time,
+    print_changed_meanings,
+    print_files,
+    read_feeds,
+)
+from gridv4_bt.cli.options import (
     Brackets,
     CacheDir,
     Cash,
@@ -33,20 +43,12 @@ from gridv4_bt.cli.market_options import (
     Gaps,
     Interval,
     Mark,
-    MarketFiles,
     Quiet,
     Resample,
     Settings,
     Start,
     Symbols,
     Venue,
-    check_cash,
-    files_read,
-    matching_modes,
-    parse_time,
-    print_changed_meanings,
-    print_files,
-    read_feeds,
 )
 from gridv4_bt.cli.parameter_trials import BEST_FILE, TRIAL_FILES, Jobs, Optimize, Rank, check_trials, optimize
 from gridv4_bt.engine.warm_up import span_warm_up

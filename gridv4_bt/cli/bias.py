@@ -17,6 +17,15 @@ from gridv4_bt.cli.download import Downloads, read_market
 from gridv4_bt.cli.layers import read_parameters
 from gridv4_bt.cli.market_options import (
     STRATEGY_INTERVAL,
+    MarketFiles,
+    check_cash,
+    matching_modes,
+    parse_time,
+    print_files,
+    print_notes,
+    read_feeds,
+)
+from gridv4_bt.cli.options import (
     Brackets,
     CacheDir,
     Cash,
@@ -28,18 +37,11 @@ from gridv4_bt.cli.market_options import (
     Gaps,
     Interval,
     Mark,
-    MarketFiles,
     Resample,
     Settings,
     Start,
     Symbols,
     Venue,
-    check_cash,
-    matching_modes,
-    parse_time,
-    print_files,
-    print_notes,
-    read_feeds,
 )
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import DAY_MS, end_ms, moment, time_ms

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gridv4_bt.cli.market_options import Quiet
+from gridv4_bt.cli.options import Quiet
 from gridv4_bt.core.time import iso
 from gridv4_bt.errors import ConfigError
 

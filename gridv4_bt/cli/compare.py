@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gridv4_bt.cli.common import check_picture
-from gridv4_bt.cli.market_options import Quiet
+from gridv4_bt.cli.options import Quiet
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.report.compare import (
     TIMINGS,

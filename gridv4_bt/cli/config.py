@@ -11,7 +11,7 @@ from rich.text import Text
 
 from gridv4_bt.cli.common import Json, print_json
 from gridv4_bt.cli.layers import settings_file
-from gridv4_bt.cli.market_options import Config, Settings
+from gridv4_bt.cli.options import Config, Settings
 from gridv4_bt.config import GridConfig, RunSettings, Setting, config_of, named_parameters, named_run_settings
 from gridv4_bt.config import settings_schema as schema_of_settings
 from gridv4_bt.live.ccxt_client import KEY, SECRET, read_settings

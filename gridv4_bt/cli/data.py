@@ -14,7 +14,8 @@ from feeds.quality import examine
 from feeds.tables import read_candles
 from gridv4_bt.cli.common import Json, print_json
 from gridv4_bt.cli.download import load_symbols, quality_table
-from gridv4_bt.cli.market_options import CacheDir, Gaps, Quiet, Symbols, Venue, parse_time
+from gridv4_bt.cli.market_options import parse_time
+from gridv4_bt.cli.options import CacheDir, Gaps, Quiet, Symbols, Venue
 from gridv4_bt.cli.rank import rank
 from gridv4_bt.core.time import moment
 from gridv4_bt.engine.market import exchange_symbol

@@ -14,8 +14,8 @@ from feeds.candles import CandleFeed
 from feeds.exchange import MarketDataClient, make_client
 from gridv4_bt.cli.download import Downloads, read_market
 from gridv4_bt.cli.layers import read_parameters
-from gridv4_bt.cli.market_options import (
-    STRATEGY_INTERVAL,
+from gridv4_bt.cli.market_options import STRATEGY_INTERVAL, MarketFiles, check_cash, parse_time, print_files, read_feeds
+from gridv4_bt.cli.options import (
     Brackets,
     CacheDir,
     Cash,
@@ -27,15 +27,10 @@ from gridv4_bt.cli.market_options import (
     Gaps,
     Interval,
     Mark,
-    MarketFiles,
     Resample,
     Settings,
     Symbols,
     Venue,
-    check_cash,
-    parse_time,
-    print_files,
-    read_feeds,
 )
 from gridv4_bt.core.time import BAR_MS, DAY_MS, moment, time_ms
 from gridv4_bt.engine.market import check_tick, has_tick_of_prices, load_market_history

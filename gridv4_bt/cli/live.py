@@ -30,6 +30,15 @@ from gridv4_bt.cli.examples import epilog
 from gridv4_bt.cli.layers import LayeredCommand, read_parameters
 from gridv4_bt.cli.market_options import (
     STRATEGY_INTERVAL,
+    MarketFiles,
+    check_cash,
+    parse_time,
+    print_files,
+    print_notes,
+    read_feeds,
+    read_symbols,
+)
+from gridv4_bt.cli.options import (
     CacheDir,
     Cash,
     Config,
@@ -38,17 +47,10 @@ from gridv4_bt.cli.market_options import (
     Gaps,
     Interval,
     Mark,
-    MarketFiles,
     Quiet,
     Resample,
     Settings,
     Venue,
-    check_cash,
-    parse_time,
-    print_files,
-    print_notes,
-    read_feeds,
-    read_symbols,
 )
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import BAR_MS, end_ms, time_ms

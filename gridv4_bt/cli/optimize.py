@@ -11,23 +11,8 @@ from rich.table import Table
 from gridv4_bt.backtest import SymbolData
 from gridv4_bt.cli.common import INTERRUPTED
 from gridv4_bt.cli.download import Downloads, read_market
-from gridv4_bt.cli.market_options import (
-    STRATEGY_INTERVAL,
-    CacheDir,
-    Data,
-    Funding,
-    Gaps,
-    Interval,
-    Mark,
-    MarketFiles,
-    Quiet,
-    Resample,
-    Symbols,
-    Venue,
-    parse_time,
-    print_files,
-    read_feeds,
-)
+from gridv4_bt.cli.market_options import STRATEGY_INTERVAL, MarketFiles, parse_time, print_files, read_feeds
+from gridv4_bt.cli.options import CacheDir, Data, Funding, Gaps, Interval, Mark, Quiet, Resample, Symbols, Venue
 from gridv4_bt.cli.parameter_trials import check_jobs, text
 from gridv4_bt.engine.warm_up import LONGEST_MEMORY_BARS
 from gridv4_bt.errors import ConfigError

@@ -12,8 +12,8 @@ from rich.table import Table
 from gridv4_bt.cli.common import Json, print_json
 from gridv4_bt.cli.download import Downloads, read_market
 from gridv4_bt.cli.layers import read_parameters
-from gridv4_bt.cli.market_options import (
-    STRATEGY_INTERVAL,
+from gridv4_bt.cli.market_options import STRATEGY_INTERVAL, MarketFiles, parse_time, read_feeds
+from gridv4_bt.cli.options import (
     Brackets,
     CacheDir,
     Config,
@@ -21,13 +21,10 @@ from gridv4_bt.cli.market_options import (
     Funding,
     Gaps,
     Interval,
-    MarketFiles,
     Resample,
     Settings,
     Symbols,
     Venue,
-    parse_time,
-    read_feeds,
 )
 from gridv4_bt.core.time import DAY_MS, time_ms
 from gridv4_bt.engine.market import load_market_history

@@ -13,23 +13,25 @@ from gridv4_bt.cli.download import Downloads, read_market
 from gridv4_bt.cli.layers import read_parameters
 from gridv4_bt.cli.market_options import (
     STRATEGY_INTERVAL,
+    MarketFiles,
+    parse_time,
+    print_files,
+    print_notes,
+    read_feeds,
+)
+from gridv4_bt.cli.options import (
     CacheDir,
     Config,
     Data,
     End,
     Gaps,
     Interval,
-    MarketFiles,
     Quiet,
     Resample,
     Settings,
     Start,
     Symbols,
     Venue,
-    parse_time,
-    print_files,
-    print_notes,
-    read_feeds,
 )
 from gridv4_bt.core.mixture import STATES
 from gridv4_bt.core.regime import Regime

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from gridv4_bt.api import load_run
 from gridv4_bt.cli.common import Json, print_json
-from gridv4_bt.cli.market_options import Quiet
+from gridv4_bt.cli.options import Quiet
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.report.page import write_report
 from gridv4_bt.report.run_folder import SUMMARY_FILE

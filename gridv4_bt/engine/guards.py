@@ -6,6 +6,7 @@ downwards for LONG (side_sign +1) and upwards for SHORT (-1).
 
 from gridv4_bt.core.grid import level_price, round_down, round_up
 from gridv4_bt.engine.ladder import HALT, PLACED, REGIME, VAR
+from gridv4_bt.engine.state import INFINITY
 
 _WITHIN = 1.0 - 1e-9  # leaves room for roundings
 
@@ -41,6 +42,16 @@ def margin_ratio(maintenance: float, equity: float) -> float:
     if equity > 0.0:
         return maintenance / equity
     return 1.0 if maintenance > 0.0 else 0.0
+
+
+def liquidation_distances(down: float, up: float, close: float) -> tuple[float, float]:
+    """Return how far the price may fall and rise until the account is liquidated, as fractions of it.
+
+    Parameters
+    ----------
+    down, up : prices of the liquidation; 0 and infinity where there is none.
+    """
+    return 1.0 - down / close if down > 0.0 else INFINITY, up / close - 1.0
 
 
 def must_delever(unrealized: float, equity: float, var_pct: float, share: float = 0.75) -> bool:

@@ -18,7 +18,7 @@ from gridv4_bt.live.account_queries import AccountQueries, RawAnswer
 from gridv4_bt.live.connection import LONGEST_WAIT, RECV_WINDOW_MS, Connection, Refused, Unreachable, first_field
 from gridv4_bt.live.failures import Failure, Reaction, classify_refusal
 from gridv4_bt.live.ids import Purpose
-from gridv4_bt.live.own_orders import Order, OrderStatus, SingleTerms
+from gridv4_bt.live.own_orders import Order, OrderStatus
 from gridv4_bt.live.quantise import price_text, quantity_text
 
 #: The exchange refuses a request this long after its timestamp, ms: an order it does not know by then never existed.
@@ -343,46 +343,25 @@ class Executor(AccountQueries):
 
     def _request(self, order: Order) -> tuple[str, str, str, str | None, str | None, dict[str, Any]]:
         """Return symbol, type, side, amount, price and params of ccxt's `create_order`."""
-        if order.single is not None:
-            return self._single_request(order, order.single)
-        market = self.markets[order.key.symbol]
-        params: dict[str, Any] = {"positionSide": order.key.side.name, "newClientOrderId": order.id}
-        side = "buy" if order.is_buy else "sell"
-        name = self.unified_symbol(order.key.symbol)
-        if order.key.purpose is Purpose.STOP:
-            # Rounded away from the market, so that it never triggers earlier than wanted.
-            trigger = price_text(order.price, market.tick, not order.is_buy)
-            params = {
-                "positionSide": order.key.side.name,
-                "clientAlgoId": order.id,
-                "triggerPrice": trigger,
-                "workingType": "CONTRACT_PRICE",
-            }
-            if math.isinf(order.qty):
-                return name, "market", side, None, None, params | {"closePosition": True}
-            return name, "market", side, quantity_text(order.qty, market.step), None, params
-        quantity = quantity_text(order.qty, market.step)
-        if order.key.purpose is Purpose.CLOSE and not order.price:
-            return name, "market", side, quantity, None, params
-        params["timeInForce"] = "IOC" if order.key.purpose is Purpose.CLOSE else "GTX"
-        return name, "limit", side, quantity, price_text(order.price, market.tick, order.is_buy), params
-
-    def _single_request(
-        self, order: Order, terms: SingleTerms
-    ) -> tuple[str, str, str, str | None, str | None, dict[str, Any]]:
         market = self.markets[order.key.symbol]
         params: dict[str, Any] = {"positionSide": order.key.side.name}
         if order.is_conditional:
-            trigger = price_text(terms.trigger, market.tick, not order.is_buy)
+            # Rounded away from the market, so that it never triggers earlier than wanted.
+            trigger = price_text(order.trigger, market.tick, not order.is_buy)
             params |= {"clientAlgoId": order.id, "triggerPrice": trigger, "workingType": "CONTRACT_PRICE"}
         else:
             params["newClientOrderId"] = order.id
-        kind, price = "market", None
-        if terms.type in (OrderType.LIMIT, OrderType.STOP):
+        kind, price, quantity = "market", None, None
+        if order.type in (OrderType.LIMIT, OrderType.STOP):
             kind, price = "limit", price_text(order.price, market.tick, order.is_buy)
-            params["timeInForce"] = "GTX" if terms.post_only else "GTC"
-        side, quantity = "buy" if order.is_buy else "sell", quantity_text(order.qty, market.step)
-        return self.unified_symbol(order.key.symbol), kind, side, quantity, price, params
+            params["timeInForce"] = order.time_in_force
+        if math.isinf(order.qty):
+            params["closePosition"] = True
+        else:
+            quantity = quantity_text(order.qty, market.step)
+        return (
+            self.unified_symbol(order.key.symbol), kind, "buy" if order.is_buy else "sell", quantity, price, params,
+        )  # fmt: skip
 
     def _create(self, order: Order) -> dict[str, Any]:
         answer: dict[str, Any] = self._client.create_order(*self._request(order))

@@ -77,11 +77,32 @@ class Order:
         return (self.key.side is PositionSide.LONG) == self.key.purpose.opens
 
     @property
+    def type(self) -> OrderType:
+        """Return the exchange's type of the order."""
+        if self.single is not None:
+            return self.single.type
+        if self.key.purpose is Purpose.STOP:
+            return OrderType.STOP_MARKET
+        return OrderType.MARKET if self.key.purpose is Purpose.CLOSE and not self.price else OrderType.LIMIT
+
+    @property
+    def trigger(self) -> float:
+        """Return the price at which it is triggered; 0 if it waits for none."""
+        if self.single is not None:
+            return self.single.trigger
+        return self.price if self.key.purpose is Purpose.STOP else 0.0
+
+    @property
+    def time_in_force(self) -> str:
+        """Return how long its limit price stands."""
+        if self.key.purpose is Purpose.CLOSE:
+            return "IOC"
+        return "GTX" if self.single is None or self.single.post_only else "GTC"
+
+    @property
     def is_conditional(self) -> bool:
         """Return whether it waits for its trigger price, among the exchange's conditional orders."""
-        if self.single is None:
-            return self.key.purpose is Purpose.STOP
-        return self.single.type in (OrderType.STOP, OrderType.STOP_MARKET)
+        return self.type in (OrderType.STOP, OrderType.STOP_MARKET)
 
     @property
     def is_protective(self) -> bool:
