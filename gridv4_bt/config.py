@@ -101,6 +101,9 @@ class GridConfig(BaseModel):
     levels: int = _grid(15, "levels", "on each side of the centre", ge=1, le=100)
     gamma: float = _grid(1.0, "dimensionless", "risk aversion of the reservation price", ge=0, le=1_000)
     kappa: float = _grid(30.0, "dimensionless", "decay of the fill rate with distance", gt=0, le=1e7)
+    spread_sigmas: float = _grid(
+        0.0, "sigmas of a bar", "half the spread, in place of kappa; 0: kappa gives it", ge=0, le=1_000
+    )
     horizon: int = _grid(30, "bars", "over which inventory is feared", ge=1, le=100_000)
     reopen_bars: int = _grid(4, "bars", "a level stays closed after a fill was cut there at a loss", ge=0, le=10_000)
     nudge_pct: float = _grid(

@@ -55,6 +55,8 @@ CAPS = {
     "cap_leg": (0.2, 2.0), "cap_symbol": (0.3, 2.0), "cap_side": (0.3, 2.0), "cap_gross": (0.3, 3.0),
     "cap_net": (0.2, 2.0),
 }  # fmt: skip
+#: Half the spread in sigmas, in one set of five; else kappa gives it.
+SPREAD_SIGMAS = (0.05, 2.0, "log")
 #: At 0 their rule does nothing, or does it always: so once in five sets.
 SWITCHES = (
     "adx_min", "gamma", "reopen_bars", "nudge_pct", "trail_share", "keep_price", "keep_qty", "funding_tilt",
@@ -83,6 +85,7 @@ def random_set(draw: random.Random, **fixed: object) -> GridConfig:
     values |= {
         name: capped.uniform(*ends) if capped.random() < 0.3 and not is_reckless else 0.0 for name, ends in CAPS.items()
     }
+    values["spread_sigmas"] = _number(capped, *SPREAD_SIGMAS) if capped.random() < 0.2 else 0.0
     return busy(**values | fixed)
 
 

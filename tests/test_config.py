@@ -60,6 +60,7 @@ DEFAULTS = {
     "levels": 15,
     "gamma": 1.0,
     "kappa": 30.0,
+    "spread_sigmas": 0.0,
     "horizon": 30,
     "reopen_bars": 4,
     "nudge_pct": 0.0015,

@@ -31,6 +31,18 @@ def reservation_price(mid: float, q: float, gamma: float, sigma: float, horizon:
     return mid - q * gamma * sigma * sigma * horizon
 
 
+def fill_decay(sigma: float, kappa: float, spread_sigmas: float) -> float:
+    """Return the decay of the fill rate with distance, dimensionless: `kappa`, or what keeps it constant in sigmas.
+
+    With ``kappa = 1/(spread_sigmas*sigma)`` half the spread of a small gamma is `spread_sigmas` times the volatility of
+    a bar, `sigma` (dimensionless): one value fits calm markets and wild ones. At `spread_sigmas` 0, and where prices do
+    not move at all, it is `kappa`.
+    """
+    if spread_sigmas > 0.0 and sigma > 0.0:
+        return 1.0 / (spread_sigmas * sigma)
+    return kappa
+
+
 def optimal_spread(gamma: float, sigma: float, horizon: float, kappa: float) -> float:
     """Return the full distance between the best buy and the best sell, price units.
 

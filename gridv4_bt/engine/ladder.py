@@ -11,7 +11,7 @@ from typing import NamedTuple
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.funding import funding_tilt
 from gridv4_bt.core.grid import ROUND_NUMBER_PCT, level_price, nudge_round_number, round_down, round_up
-from gridv4_bt.core.inventory import normalized_inventory, optimal_spread, reservation_price
+from gridv4_bt.core.inventory import fill_decay, normalized_inventory, optimal_spread, reservation_price
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.quick_price import quick_order_price
 from gridv4_bt.engine.state import INFINITY, LegState, Memory, Now
@@ -304,8 +304,9 @@ def plan_ladder(
     limit = p.max_inventory * now.equity
     position, half_spread = long.leg.qty - short.leg.qty, 0.0
     if long.leg.blocked == PLACED or short.leg.blocked == PLACED:
+        kappa = fill_decay(now.sigma, p.kappa, p.spread_sigmas)
         now.q, now.shift, half_spread = centre_grid(
-            now.close, now.sigma, position, limit / now.close, p.gamma, p.kappa, p.horizon
+            now.close, now.sigma, position, limit / now.close, p.gamma, kappa, p.horizon
         )
     else:  # no level needs the spread, whose logarithm takes as long as three levels
         now.q, now.shift = skew_centre(now.close, now.sigma, position, limit / now.close, p.gamma, p.horizon)

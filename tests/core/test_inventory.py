@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridv4_bt.core import inventory
-from gridv4_bt.core.inventory import normalized_inventory, optimal_spread, reservation_price
+from gridv4_bt.core.inventory import fill_decay, normalized_inventory, optimal_spread, reservation_price
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,19 @@ def test_scaled_gamma_gives_the_same_shift_in_percent_at_every_price(price, q, g
     share = reservation_price(1.0, q, gamma, sigma, 96) - 1.0
     scaled = reservation_price(price, q, gamma / price, sigma * price, 96) / price - 1.0
     assert scaled == pytest.approx(share, rel=1e-9, abs=1e-12)
+
+
+def test_a_spread_in_sigmas_is_the_decay_that_shrinks_as_the_market_gets_wilder():
+    # half a spread of 4 sigmas of 0.25 % is 1 %, of 0.5 % it is 2 %: kappa 100 and 50
+    assert fill_decay(0.0025, 30.0, 4.0) == pytest.approx(100.0, rel=1e-15)
+    assert fill_decay(0.005, 30.0, 4.0) == pytest.approx(50.0, rel=1e-15)
+    half = 0.5 * optimal_spread(0.0, 0.005, 30, fill_decay(0.005, 30.0, 4.0))
+    assert half == pytest.approx(4.0 * 0.005, rel=1e-15)
+
+
+@pytest.mark.parametrize(("sigma", "sigmas"), [(0.003, 0.0), (0.0, 4.0), (math.nan, 4.0)])
+def test_the_decay_is_kappa_without_sigmas_or_without_any_move(sigma, sigmas):
+    assert fill_decay(sigma, 30.0, sigmas) == 30.0
 
 
 def test_spread_by_hand():

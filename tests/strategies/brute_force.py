@@ -70,7 +70,8 @@ class BruteForce:
         assert math.isclose(now.log["var"], var, rel_tol=1e-12, abs_tol=1e-9)
         full = c.max_inventory * equity / close
         q = max(-1.0, min(1.0, net / full)) if full > 0 else float((net > 0) - (net < 0))
-        gamma, kappa, sigma_abs = c.gamma / close, c.kappa / close, now.sigma * close
+        decay = 1 / (c.spread_sigmas * now.sigma) if c.spread_sigmas and now.sigma else c.kappa
+        gamma, kappa, sigma_abs = c.gamma / close, decay / close, now.sigma * close
         shift = -q * gamma * sigma_abs**2 * c.horizon
         spread = gamma * sigma_abs**2 * c.horizon + 2 / gamma * math.log(1 + gamma / kappa)
         assert math.isclose(now.log["q"], q, rel_tol=1e-12, abs_tol=1e-15)

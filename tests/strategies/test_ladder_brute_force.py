@@ -29,6 +29,7 @@ def test_real_bars_leave_the_orders_of_the_plain_reading(trade, real, first, bar
         dict(max_inventory=0.2, order_pct=0.06, regime="none"),
         dict(kelly_min_trades=3, kelly_window=5, reopen_bars=30, keep_price=0.0, keep_qty=0.0),
         dict(gamma=200.0, kappa=50.0, horizon=400, regime="none"),
+        dict(spread_sigmas=2.0, regime="none"),
         dict(k=0.3, floor_pct=0.002, levels=20, order_pct=0.02, regime="none"),
         dict(
             z_halt=-2.0,
@@ -50,7 +51,7 @@ def test_real_bars_leave_the_orders_of_the_plain_reading(trade, real, first, bar
     ids=lambda params: ",".join(params) or "busy",
 )
 def test_random_bars_leave_the_orders_of_the_plain_reading(trade, random_bars, params):
-    follow(trade(random_bars(seed=len(params), bars=1_200), **params), orders="kappa" not in params)
+    follow(trade(random_bars(seed=len(params), bars=1_200), **params), orders=not {"kappa", "spread_sigmas"} & params.keys())
 
 
 @pytest.mark.parametrize("seed", range(4))
