@@ -54,8 +54,8 @@ def optimize_space(
 ) -> None:
     """Search for parameters, and find out whether what is found would survive.
 
-    --data or --symbol take the place of the space's symbols; one of them without candles is downloaded, for the days of
-    all windows.
+    --data or --symbol take the place of the space's symbols; one that the space names too keeps its use. One without
+    candles is downloaded, for the days of all windows.
 
     The same space, data and seed give the same result whatever the number of jobs or workers; an interrupted search
     that is started again ends as if it had never been.
@@ -126,7 +126,8 @@ def _market_data(
     found, _ = read_market(files, downloads, first, last, LONGEST_MEMORY_BARS, None, console)
     print_files(read_feeds(found, files.gaps, None, None, console), console)
     if named:
-        symbols = tuple(Symbol(name=one.symbol) for one in found)
+        uses = {one.name: one.use for one in space.symbols}
+        symbols = tuple(Symbol(name=one.symbol, use=uses.get(one.symbol, "search")) for one in found)
         space = space.model_copy(update={"symbols": symbols})
         return space, {one.symbol: one for one in found}
     return space, dict(zip(names, found, strict=True))
