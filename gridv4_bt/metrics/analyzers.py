@@ -78,6 +78,12 @@ class MarginSafety(GroupAnalyzer):
     group = "margin"
 
 
+class CoMovement(GroupAnalyzer):
+    """Independent bets, and how much the symbols move together; see `co_movement.co_movement`."""
+
+    group = "co_movement"
+
+
 class TradingActivity(GroupAnalyzer):
     """Fills a day, turnover, maker ratio; see `trading.activity`."""
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from gridv4_bt.core.time import iso_seconds
 from gridv4_bt.metrics.benchmark import benchmark
+from gridv4_bt.metrics.co_movement import co_movement
 from gridv4_bt.metrics.cycles import cycle_figures
 from gridv4_bt.metrics.excursions import excursion_figures
 from gridv4_bt.metrics.exposure import exposure, margin_safety
@@ -52,6 +53,7 @@ GROUPS: Mapping[str, Callable[[WholeRun], dict[str, Any]]] = {
     "open_legs": lambda run: stuck_legs(run.records),
     "exposure": lambda run: exposure(run.records, *run.curve),
     "margin": lambda run: margin_safety(run.records),
+    "co_movement": lambda run: co_movement(run.records, run.fills),
     "activity": lambda run: activity(run.trades, run.fills, run.wallet, run.days, _mean(run.curve[1])),
     "cycles": lambda run: cycle_figures(run.records, run.fills),
     "excursions": lambda run: excursion_figures(run.records, run.fills),

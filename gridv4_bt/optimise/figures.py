@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridv4_bt.backtest import RunResult
-from gridv4_bt.core.bets import count_bets
+from gridv4_bt.core.time import DAY_MS
+from gridv4_bt.metrics.entries import fill_table
 from gridv4_bt.metrics.performance import annual_return, calmar, sharpe, sortino
 from gridv4_bt.metrics.summary import daily_returns, finite, wallet_curve
-from gridv4_bt.record.run_record import SymbolRecord
 
 if TYPE_CHECKING:
     from gridv4_bt.optimise.sweeps import SweepResult
@@ -43,23 +43,19 @@ class Evaluation:
     figures: Figures
     days: NDArray[np.int64]  #: UTC days traded, since 1970
     returns: NDArray[np.float64]  #: of each of them
+    fills: NDArray[np.int64] | None = None  #: entries on each of them; None: of a sweep, which does not keep them
 
 
 def of_run(result: RunResult) -> Evaluation:
     """Return the evaluation of a run in Backtrader."""
     summary: dict[str, Any] = result.summary | {
         "fills_per_day": result.summary["activity"].get("fills_per_day"),
-        "bets": count_bets(_fill_times(result.records)),
+        "bets": result.summary["co_movement"]["bets"],
     }
     days, returns = daily_returns(*wallet_curve(result.records), summary["start_equity"])
-    return Evaluation({name: summary[name] for name in FIGURES}, days, returns)
-
-
-def _fill_times(records: Sequence[SymbolRecord]) -> list[int]:
-    """Return when each fill of a run came, ms."""
-    closed = {trade.trade_id: trade.open_time for record in records for trade in record.trades}
-    still_open = {fill.id: fill.time for record in records for _, fill in record.open_fills}
-    return list((closed | still_open).values())
+    filled = np.concatenate([fill_table(record).time for record in result.records]) // DAY_MS
+    fills = np.bincount(days.searchsorted(filled), minlength=len(days))
+    return Evaluation({name: summary[name] for name in FIGURES}, days, returns, fills)
 
 
 def of_sweep(result: SweepResult) -> Evaluation:

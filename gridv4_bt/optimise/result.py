@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from gridv4_bt.backtest import SymbolData
 from gridv4_bt.config import GridConfig, make_config
+from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.errors import GridV4Error
+from gridv4_bt.metrics.performance import sharpe
 from gridv4_bt.optimise.figures import Evaluation, Figures
 from gridv4_bt.optimise.guards import Guards, Verdict, judge, measure, neighbours_of, nothing_fits
 from gridv4_bt.optimise.markets import Markets, load_symbols
@@ -20,6 +22,17 @@ from gridv4_bt.optimise.study import Search, Trial, best_of, named, portfolio, v
 from gridv4_bt.optimise.walkforward import SCHEMES, FoldResult, Watch, folds_of, make_markets, walk_forward
 from gridv4_bt.optimise.workers import Result as Evaluations
 from gridv4_bt.optimise.workers import Values, Workers
+
+
+@dataclass(frozen=True)
+class YearRecord:
+    """What a wallet made in a calendar year, or in the part of it that is in a window."""
+
+    year: int
+    is_searched: bool
+    total: float  #: compound return
+    sharpe: float | None
+    fills: int
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,7 @@ class Finalist:
     tests: dict[str, tuple[float, list[str]]]  #: return (mean of the wallets) and broken limits by test window
     held_out: dict[str, float]  #: return (mean of the wallets) of the test symbols, by window
     curves: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]  #: days and daily returns by window
+    years: dict[str, list[YearRecord]]  #: by wallet, of the first search window and the test windows
 
     def is_searched(self, cell: str) -> bool:
         """Return whether the search has seen a ``WALLET in WINDOW``."""
@@ -184,7 +198,31 @@ def _finalist(space: Space, trial: Trial, evaluations: dict[tuple[str, str], Eva
             if name == window.name and wallet in searched and limit.violation(one.figures[limit.figure]) > 0.0
         ]
         tests[window.name] = (_compound(curves[window.name][1]), broken)
-    return Finalist(trial, figures, difference, tests, held_out, curves)
+    return Finalist(trial, figures, difference, tests, held_out, curves, _years(space, evaluations, searched))
+
+
+def _years(
+    space: Space, evaluations: Mapping[tuple[str, str], Evaluation], searched: set[str]
+) -> dict[str, list[YearRecord]]:
+    """Return the record of each wallet by year; a year that the search saw a part of has a row for each part."""
+    found: dict[str, list[YearRecord]] = {}
+    for window in (space.search_windows[0], *space.test_windows):
+        for (wallet, name), one in evaluations.items():
+            if name != window.name or one.fills is None:
+                continue
+            years = (one.days * DAY_MS).astype("datetime64[ms]").astype("datetime64[Y]")
+            for year in np.unique(years):
+                here = years == year
+                found.setdefault(wallet, []).append(
+                    YearRecord(
+                        year.astype(int).item() + 1970,
+                        window.use == "search" and wallet in searched,
+                        _compound(one.returns[here]),
+                        sharpe(one.returns[here]),
+                        int(one.fills[here].sum()),
+                    )
+                )
+    return found
 
 
 def _compound(returns: NDArray[np.float64]) -> float:

@@ -110,6 +110,7 @@ def _finalist_json(finalist: Finalist) -> dict[str, Any]:
         "tests": {name: {"return": total, "broken": broken} for name, (total, broken) in finalist.tests.items()},
         "held_out_symbols": finalist.held_out,
         "backtrader": finalist.figures,
+        "years": {wallet: [asdict(one) for one in years] for wallet, years in finalist.years.items()},
     }
 
 
@@ -142,10 +143,22 @@ def preset(result: SearchResult, finalist: Finalist) -> str:
             lines += [f"# {MARKS[check.sign]} {check.question}", f"#     {check.answer}"]
     lines += ["#", "# In Backtrader, all costs included:"]
     for cell, figures in finalist.figures.items():
-        seen = "searched" if finalist.is_searched(cell) else "not searched"
+        seen = _seen(finalist.is_searched(cell))
         sharpe = "-" if figures["sharpe"] is None else f"{figures['sharpe']:.2f}"
         lines.append(
             f"# {cell} ({seen}): return {figures['net_return']:+.2%}, drawdown {figures['max_drawdown']:.2%}, "
             f"Sharpe {sharpe}, {figures['fills_per_day']:.2f} fills a day"
         )
+    lines += ["#", "# By year:"]
+    for wallet, years in finalist.years.items():
+        for one in years:
+            ratio = "-" if one.sharpe is None else f"{one.sharpe:.2f}"
+            lines.append(
+                f"# {wallet} in {one.year} ({_seen(one.is_searched)}): return {one.total:+.2%}, Sharpe {ratio}, "
+                f"{one.fills:,} fills"
+            )
     return "\n".join(lines) + "\n\n" + config_as_toml(config_of(space, finalist.trial))
+
+
+def _seen(is_searched: bool) -> str:
+    return "searched" if is_searched else "not searched"

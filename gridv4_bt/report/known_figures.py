@@ -17,7 +17,7 @@ class Figure(NamedTuple):
 TABS = {
     "periods": ("Days and months", "Under water"),
     "trades": ("Trades", "Cycles"),
-    "risk": ("Exposure", "Margin", "Guards"),
+    "risk": ("Exposure", "Margin", "Guards", "Co-movement"),
     "execution": ("Orders", "Costs", "The grid"),
 }
 
@@ -69,6 +69,11 @@ FIGURES = tuple(
         ("Margin", "liquidations", "liquidations", "count", "How often the exchange closed everything."),
         ("Guards", "halts", "halts by the circuit breaker", "count", "How often z fell below its limit, so that new entries stopped."),
         ("Guards", "stops", "stops", "count", "Stage 1 when ordered, stage 2 when executed, both sides."),
+        ("Co-movement", "co_movement.bets", "independent bets", "count", "Fills of any symbol at least a day after the one before: those of one move win or lose together."),
+        ("Co-movement", "co_movement.prices.correlation", "correlation of prices", "ratio", "Mean over all pairs of symbols, of daily changes."),
+        ("Co-movement", "co_movement.prices.effective", "as many symbols without correlation", "ratio", "n / (1 + (n - 1) × correlation): ten symbols that move as one are one."),
+        ("Co-movement", "co_movement.profits.correlation", "correlation of profits", "ratio", "Mean over all pairs of symbols, of what each made a day, open fills included."),
+        ("Co-movement", "co_movement.profits.effective", "as many bets without correlation", "ratio", "The same of the profits."),
         ("Orders", "bars", "bars", "count", "Bars of the span, of all symbols."),
         ("Orders", "activity.fills", "entries", "count", "Orders of the grid that filled."),
         ("Orders", "activity.fills_per_day", "entries a day", "ratio", "Over the days of the run."),

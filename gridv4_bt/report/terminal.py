@@ -141,12 +141,26 @@ def _exposure_rows(summary: dict[str, Any]) -> list[_Row]:
         ("mean when held", _percent(_find(summary, "exposure", "gross_when_held"))),
         ("highest margin ratio", _percent(summary["max_margin_ratio"])),
         ("nearest liquidation", _percent(summary["min_liquidation_distance"])),
+        *_co_movement_rows(summary),
     ]
+
+
+def _co_movement_rows(summary: dict[str, Any]) -> list[_Row]:
+    """Return how alike the symbols' profits were, of several that traded."""
+    alike = _find(summary, "co_movement", "profits")
+    if not alike:
+        return []
+    effective = f"{alike['effective']:.1f} of {len(summary['symbols'])}"
+    return [("correlation of profits", _ratio(alike["correlation"])), ("symbols that bet apart", effective)]
 
 
 def _grid_rows(summary: dict[str, Any]) -> list[_Row]:
     fills = _find(summary, "activity", "fills_per_day")
-    rows = [("trades", _count(summary["trades"])), ("fills a day", _ratio(fills))]
+    rows = [
+        ("trades", _count(summary["trades"])),
+        ("independent bets", _count(_find(summary, "co_movement", "bets"))),
+        ("fills a day", _ratio(fills)),
+    ]
     if summary.get("grid"):
         grid = summary["grid"]
         rows += [

@@ -397,7 +397,8 @@ class Ladder:
         "anchor": 100.0, "spacing_pct": 0.02, "close": 100.5, "sigma": 0.002, "equity": 10_000.0, "long_qty": 4.0,
         "short_qty": 1.0, "notional": 1_000.0, "funding_rate": 0.0001, "levels": 3, "max_inventory": 0.5,
         "gamma": 5.0, "kappa": 1_000.0, "spread_sigmas": 0.0, "horizon": 96, "tick": 0.01, "step": 0.001,
-        "min_qty": 0.001, "min_notional": 5.0, "nudge_pct": 0.0015, "funding_tilt": 0.25, "keep_price": 0.25, "keep_qty": 0.2,
+        "min_qty": 0.001, "min_notional": 5.0, "nudge_pct": 0.0015, "funding_tilt": 0.25, "keep_price": 0.25,
+        "keep_qty": 0.2,
     }  # fmt: skip
     parameters = (
         "levels", "max_inventory", "gamma", "kappa", "spread_sigmas", "horizon", "nudge_pct", "funding_tilt",

@@ -68,14 +68,27 @@ def test_the_spaces_that_come_along_leave_the_definition_alone(path):
 @pytest.mark.parametrize("path", sorted(SPACES.glob("*.toml")), ids=lambda path: path.stem)
 def test_the_defaults_lie_inside_the_spaces_that_come_along(path):
     loaded, defaults = load_space(path), GridConfig().model_dump()
-    assert {"k", "floor_pct", "levels", "gamma", "kappa", "regime"} == set(loaded.parameters)
+    spread = "spread_sigmas" if path.stem == "portfolio-sigmas" else "kappa"
+    assert {"k", "floor_pct", "levels", "gamma", spread, "regime"} == set(loaded.parameters)
     for name, one in loaded.parameters.items():
+        if name == "spread_sigmas":  # 0 is no spread but leaves it to kappa
+            continue
         assert defaults[name] in one.choices if one.choices else one.low < defaults[name] < one.high, name
 
 
-def test_the_spaces_that_come_along_differ_in_their_symbol_alone():
-    first, *others = (load_space(path).model_dump(exclude={"symbols"}) for path in sorted(SPACES.glob("*.toml")))
-    assert others == [first, first]
+def test_the_spaces_of_one_symbol_differ_in_it_and_in_the_end_of_its_data_alone():
+    spaces = [load_space(SPACES / f"{name}.toml") for name in ("btc", "eth", "sol", "ada", "trx")]
+    first, *others = (one.model_dump(exclude={"symbols", "windows"}) for one in spaces)
+    assert others == [first] * 4
+    assert {one.search_windows for one in spaces} == {spaces[0].search_windows}
+
+
+def test_the_spaces_of_several_symbols_differ_in_how_wide_they_are_and_in_their_limits_alone():
+    spaces = [load_space(path) for path in sorted(SPACES.glob("*.toml")) if path.stem.startswith(("port", "active"))]
+    same = {"symbols", "windows", "objectives", "wallet", "cash"}
+    first, *others = (one.model_dump(include=same) for one in spaces)
+    assert others == [first] * 4 and first["wallet"] == "shared"
+    assert [one.name for one in spaces[0].symbols if one.use == "test"] == ["ADAUSDT", "TRXUSDT"]
 
 
 BAD = [
@@ -189,7 +202,9 @@ def test_a_space_without_a_symbol_to_search_is_refused():
 def test_the_spaces_of_the_presets_load():
     folder = Path(__file__).resolve().parents[2] / "presets" / "spaces"
     files = sorted(folder.glob("*.toml"))
-    assert [file.stem for file in files] == ["btc", "eth", "sol"]
+    alone, together = ["ada", "btc", "eth", "sol", "trx"], ["portfolio", "portfolio-sigmas"]
+    assert [file.stem for file in files] == sorted([*alone, *together, "active-high", "active-low", "active-medium"])
     for file in files:
-        assert tomllib.loads(file.read_text())["symbols"][0]["name"].startswith(file.stem.upper())
+        symbols = tomllib.loads(file.read_text())["symbols"]
+        assert symbols[0]["name"] == f"{file.stem.upper()}USDT" if file.stem in alone else len(symbols) == 5
         assert load_space(file).test_windows

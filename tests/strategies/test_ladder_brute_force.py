@@ -51,7 +51,10 @@ def test_real_bars_leave_the_orders_of_the_plain_reading(trade, real, first, bar
     ids=lambda params: ",".join(params) or "busy",
 )
 def test_random_bars_leave_the_orders_of_the_plain_reading(trade, random_bars, params):
-    follow(trade(random_bars(seed=len(params), bars=1_200), **params), orders=not {"kappa", "spread_sigmas"} & params.keys())
+    follow(
+        trade(random_bars(seed=len(params), bars=1_200), **params),
+        orders=not {"kappa", "spread_sigmas"} & params.keys(),
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
