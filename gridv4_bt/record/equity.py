@@ -1,4 +1,4 @@
-"""equity.csv: one row a bar. Times are ISO 8601 UTC.
+"""equity.csv, or equity.parquet in its place: one row a bar. Times are UTC, in the text ISO 8601.
 
 A run is written and read by pyarrow. A live bot, which writes a row at a time, makes the same text without it.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -22,28 +22,60 @@ from gridv4_bt.record.run_record import SymbolRecord
 if TYPE_CHECKING:
     import pyarrow as pa
 
+EQUITY_FILES = ("equity.csv", "equity.parquet")  #: of a run; it has one of them
 BLOCK = 10_000  #: bars made into text at a time, so that a long run takes no more memory for it than a short one
 
 
+def equity_file(folder: Path) -> Path:
+    """Return the file of `EQUITY_FILES` that a run's folder has; equity.csv if it has none."""
+    text, parquet = (folder / name for name in EQUITY_FILES)
+    return parquet if parquet.exists() and not text.exists() else text
+
+
 def write_equity(path: Path, records: Sequence[SymbolRecord]) -> None:
-    """Write one row a bar; with several symbols one row a bar and symbol, its name in a last column."""
+    """Write one row a bar; with several symbols one row a bar and symbol, its name in a last column.
+
+    The ending of the name, .csv or .parquet, says in which format.
+    """
+    if path.suffix == ".parquet":
+        _write_parquet(path, records)
+        return
+    header = list(EQUITY_COLUMNS) + (["symbol"] if len(records) > 1 else [])
+    with path.open("wb") as file:
+        file.write((",".join(header) + "\n").encode())
+        for table in _blocks(records, _equity_table):
+            _write_rows(table, file)
+
+
+def _write_parquet(path: Path, records: Sequence[SymbolRecord]) -> None:
+    import pyarrow.parquet as pa_parquet
+
+    writer = None
+    try:
+        for table in _blocks(records, _typed_table):
+            writer = writer or pa_parquet.ParquetWriter(path, table.schema, compression="zstd")
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _blocks(
+    records: Sequence[SymbolRecord], make: Callable[[SymbolRecord, bool, slice], pa.Table]
+) -> Iterator[pa.Table]:
+    """Yield the rows of some bars at a time; there is one block at least."""
     import pyarrow as pa
 
     several = len(records) > 1
-    header = list(EQUITY_COLUMNS) + (["symbol"] if several else [])
     times = np.unique(np.concatenate([record.column("time")[::BLOCK] for record in records]))
-    with path.open("wb") as file:
-        file.write((",".join(header) + "\n").encode())
-        for begin, end in itertools.pairwise([*times, np.inf]):
-            rows = [slice(*record.column("time").searchsorted([begin, end])) for record in records]
-            tables = [_equity_table(record, several, some) for record, some in zip(records, rows, strict=True)]
-            table = pa.concat_tables([one for one in tables if len(one)])
-            if several:  # bar by bar, at each the symbols in their order
-                order = np.concatenate(
-                    [record.column("time")[some] for record, some in zip(records, rows, strict=True)]
-                )
-                table = table.take(np.argsort(order, kind="stable"))
-            _write_rows(table, file)
+    for begin, end in itertools.pairwise([*(times if len(times) else [0.0]), np.inf]):
+        rows = [slice(*record.column("time").searchsorted([begin, end])) for record in records]
+        tables = [make(record, several, some) for record, some in zip(records, rows, strict=True)]
+        table = pa.concat_tables([one for one in tables if len(one)] or tables[:1])
+        if several:  # bar by bar, at each the symbols in their order
+            order = np.concatenate([record.column("time")[some] for record, some in zip(records, rows, strict=True)])
+            table = table.take(np.argsort(order, kind="stable"))
+        yield table
 
 
 def equity_rows(record: SymbolRecord, name: bool) -> bytes:
@@ -77,6 +109,19 @@ def _equity_table(record: SymbolRecord, name: bool, rows: slice) -> pa.Table:
     for column in _PRICES:
         columns[column] = pa.array(columns[column], mask=np.isinf(columns[column]))  # an empty cell: no such price
     return pa.table(columns)
+
+
+def _typed_table(record: SymbolRecord, name: bool, rows: slice) -> pa.Table:
+    """Return the rows with times as times and names by their number, which Parquet keeps so."""
+    import pyarrow as pa
+
+    columns: dict[str, Any] = _equity_columns(record, name, rows)
+    columns["time"] = pa.array(record.column("time")[rows].astype(np.int64), pa.timestamp("ms", "UTC"))
+    for column in _PRICES:
+        columns[column] = pa.array(columns[column], mask=np.isinf(columns[column]))
+    for column in {"regime", "symbol"} & columns.keys():
+        columns[column] = pa.array(columns[column], pa.string()).dictionary_encode()
+    return pa.table(columns).unify_dictionaries()
 
 
 def _equity_columns(record: SymbolRecord, name: bool, rows: slice) -> dict[str, NDArray[Any]]:
@@ -114,6 +159,10 @@ def read_equity(path: Path) -> tuple[NDArray[np.datetime64], NDArray[np.float64]
     import pyarrow as pa
     import pyarrow.csv as pa_csv
 
+    if path.suffix == ".parquet":
+        times, equity = _read_parquet(path)
+        _check_order(path, times, equity)
+        return times, equity
     columns = {"time": pa.string(), "equity": pa.float64()}
     options = pa_csv.ConvertOptions(column_types=columns, include_columns=list(columns), strings_can_be_null=False)
     try:
@@ -132,6 +181,25 @@ def read_equity(path: Path) -> tuple[NDArray[np.datetime64], NDArray[np.float64]
         raise DataError(f"{path}: damaged: {str(error).splitlines()[0]}") from None
     if not whole:
         raise DataError(f"{path}: damaged: ends within a row")
+    _check_order(path, times, equity)
+    return times, equity
+
+
+def _read_parquet(path: Path) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pa_parquet
+
+    try:
+        table = pa_parquet.read_table(path, columns=["time", "equity"])
+        return table["time"].cast(pa.int64()).to_numpy().astype("datetime64[ms]"), table["equity"].to_numpy()
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing; a run's folder holds it") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or str(error).splitlines()[0]})") from None
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        raise DataError(f"{path}: damaged: {str(error).splitlines()[0]}") from None
+
+
+def _check_order(path: Path, times: NDArray[np.datetime64], equity: NDArray[np.float64]) -> None:
     if np.any(times[1:] < times[:-1]) or np.isnan(equity).any() or np.isnat(times).any():
         raise DataError(f"{path}: damaged: times that do not rise or cells that are empty")
-    return times, equity

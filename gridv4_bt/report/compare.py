@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from gridv4_bt.errors import DataError
 from gridv4_bt.metrics.performance import last_of_each
 from gridv4_bt.metrics.summary import drawdowns
-from gridv4_bt.record.equity import read_equity
+from gridv4_bt.record.equity import equity_file, read_equity
 from gridv4_bt.record.run_files import read_text
 from gridv4_bt.record.trades import read_trades
 from gridv4_bt.report.numbers import signed
@@ -116,7 +116,8 @@ def read_run(folder: Path, name: str) -> StoredRun:
     summary = _read_summary(folder / "summary.json")
     config = _read_config(folder / "config.toml")
     trades = read_trades(folder / "trades.csv")
-    times, equity = read_equity(folder / "equity.csv")
+    curve = equity_file(folder)
+    times, equity = read_equity(curve)
     of_wallet = last_of_each(times)
     times, equity = times[of_wallet], equity[of_wallet]
     by_label = summary.get("by_label")
@@ -126,7 +127,7 @@ def read_run(folder: Path, name: str) -> StoredRun:
     last = summary.get("to")
     if last is not None and (not len(times) or last != _iso(times[-1])):
         found = _iso(times[-1]) if len(times) else "nowhere"
-        raise DataError(f"{folder / 'equity.csv'}: damaged: ends at {found}, but the run in summary.json at {last}")
+        raise DataError(f"{curve}: damaged: ends at {found}, but the run in summary.json at {last}")
     return StoredRun(name, summary, config, trades, times, equity)
 
 

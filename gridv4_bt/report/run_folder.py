@@ -20,7 +20,7 @@ from gridv4_bt.errors import ConfigError
 from gridv4_bt.metrics.recorder import SymbolRecord
 from gridv4_bt.metrics.summary import daily_returns, wallet_curve
 from gridv4_bt.record.bars import write_bars
-from gridv4_bt.record.equity import write_equity
+from gridv4_bt.record.equity import EQUITY_FILES, write_equity
 from gridv4_bt.record.trades import write_trades
 from gridv4_bt.report.overview import plot_overview
 from gridv4_bt.report.page import write_report
@@ -28,7 +28,7 @@ from gridv4_bt.report.page import write_report
 SUMMARY_FILE = "summary.json"
 BARS_FILE = "bars.parquet"
 RUN_FILES = (
-    SUMMARY_FILE, "trades.csv", "equity.csv", "returns.csv", "config.toml", BARS_FILE, "overview.png", "report.html",
+    SUMMARY_FILE, "trades.csv", *EQUITY_FILES, "returns.csv", "config.toml", BARS_FILE, "overview.png", "report.html",
 )  # fmt: skip
 
 
@@ -77,16 +77,21 @@ def check_folder(folder: Path, known: Sequence[str] = RUN_FILES, finished: str =
 
 
 def write_run(
-    folder: Path, records: Sequence[SymbolRecord], summary: dict[str, Any], config: GridConfig, plot: bool
+    folder: Path,
+    records: Sequence[SymbolRecord],
+    summary: dict[str, Any],
+    config: GridConfig,
+    plot: bool,
+    equity: str = EQUITY_FILES[0],
 ) -> None:
-    """Write all files of a run. `plot` adds bars.parquet, the picture and the page."""
+    """Write all files of a run. `plot` adds bars.parquet, the picture and the page; `equity` is the curve's file."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         (draft / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         (draft / "config.toml").write_text(config_as_toml(config), encoding="utf-8")
         write_trades(draft / "trades.csv", records)
-        write_equity(draft / "equity.csv", records)
+        write_equity(draft / equity, records)
         write_returns(draft / "returns.csv", records, summary["start_equity"])
         if plot:
             write_bars(draft / BARS_FILE, records)

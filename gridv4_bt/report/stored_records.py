@@ -11,6 +11,7 @@ from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.errors import DataError
 from gridv4_bt.record.bars import with_bars
+from gridv4_bt.record.equity import equity_file
 from gridv4_bt.record.run_record import SymbolRecord
 from gridv4_bt.report.compare import StoredRun
 from gridv4_bt.report.run_folder import BARS_FILE
@@ -24,10 +25,10 @@ def stored_records(run: StoredRun, folder: Path) -> list[SymbolRecord]:
     Raises
     ------
     DataError
-        equity.csv lacks a column, or names an unknown regime or label; bars.parquet is damaged.
+        The equity's file lacks a column, or names an unknown regime or label; bars.parquet is damaged.
     """
-    path = folder / "equity.csv"
-    rows = pd.read_csv(path)
+    path = equity_file(folder)
+    rows = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     absent = [name for name in EQUITY_COLUMNS if name not in rows]
     if absent:
         raise DataError(f"{path}: damaged: no column {absent[0]}")

@@ -203,7 +203,9 @@ def test_the_spaces_of_the_presets_load():
     folder = Path(__file__).resolve().parents[2] / "presets" / "spaces"
     files = sorted(folder.glob("*.toml"))
     alone, together = ["ada", "btc", "eth", "sol", "trx"], ["portfolio", "portfolio-sigmas"]
-    assert sorted(file.stem for file in files) == sorted([*alone, *together, "active-high", "active-low", "active-medium"])
+    assert sorted(file.stem for file in files) == sorted(
+        [*alone, *together, "active-high", "active-low", "active-medium"]
+    )
     for file in files:
         symbols = tomllib.loads(file.read_text())["symbols"]
         assert symbols[0]["name"] == f"{file.stem.upper()}USDT" if file.stem in alone else len(symbols) == 5

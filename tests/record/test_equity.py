@@ -4,10 +4,13 @@ import csv
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from gridv4_bt.engine.columns import LOG_COLUMNS
+from gridv4_bt.errors import DataError
 from gridv4_bt.record import equity
+from gridv4_bt.record.equity import EQUITY_FILES, read_equity, write_equity
 from gridv4_bt.record.run_record import SymbolRecord
 
 FIRST, BAR_MS = 1_704_067_200_000, 900_000  # 2024-01-01
@@ -51,6 +54,30 @@ def test_rows_come_by_time_then_in_the_order_of_the_symbols(tmp_path):
     ]  # fmt: skip
     assert [row["liquidation_up"] for row in rows] == ["", "", "1", "2", ""]
     assert [row["resting_orders"] for row in rows] == ["0", "1", "1", "2", "2"]
+
+
+@pytest.mark.parametrize("records", [[("A", 0, 100)], [("A", 3, 50), ("B", 0, 90), ("C", 60, 1), ("D", 0, 0)]])
+def test_the_parquet_file_has_the_rows_of_the_text(records, tmp_path, monkeypatch):
+    monkeypatch.setattr(equity, "BLOCK", 7)
+    for name in EQUITY_FILES:
+        write_equity(tmp_path / name, [record(*one) for one in records])
+    text, parquet = pd.read_csv(tmp_path / "equity.csv"), pd.read_parquet(tmp_path / "equity.parquet")
+    parquet["time"] = parquet["time"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    pd.testing.assert_frame_equal(
+        parquet.astype({name: str for name in ("regime", "symbol") if name in parquet}), text, check_dtype=False
+    )
+    for got, wanted in zip(*(read_equity(tmp_path / name) for name in EQUITY_FILES), strict=True):
+        assert np.array_equal(got, wanted)
+
+
+def test_a_damaged_parquet_file_is_named(tmp_path):
+    path = tmp_path / "equity.parquet"
+    write_equity(path, [record("A", 0, 50)])
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"equity\.parquet: damaged"):
+        read_equity(path)
+    with pytest.raises(DataError, match=r"equity\.parquet: missing"):
+        read_equity(tmp_path / "other" / "equity.parquet")
 
 
 def test_the_rows_of_a_live_bot_are_those_that_pyarrow_writes():
