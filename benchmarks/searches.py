@@ -2,10 +2,10 @@
 
 `python benchmarks/searches.py SPACE... [--on real|shuffled|walk] [--out runs/searches] [--jobs N] [--write]`
 
-SPACE is a name in presets/spaces. `shuffled` puts the UTC days of all symbols in another order, the same for all, so that
-nothing follows from the day before; `walk` keeps how wild each bar was and draws its path as a random walk, so that no
-move comes back. `--write` makes the winner the preset of its name. A space of three symbols takes half an hour of two
-cores.
+SPACE is a name in presets/spaces. `shuffled` puts the UTC days of all symbols in another order, the same for all, so
+that nothing follows from the day before; `walk` keeps how wild each bar was and draws its path as a random walk, so
+that no move comes back. `--write` makes the winner the preset of its name. A space of three symbols takes half an hour
+of two cores.
 """
 
 import argparse
