@@ -16,14 +16,13 @@ from feeds.candles import CandleFeed
 from feeds.quality import examine
 from feeds.synthetic import SYMBOL
 from gridv4_bt.backtest import RunResult, make_cerebro, make_feeds, run
-from gridv4_bt.cli.common import Json, print_json, run_app
+from gridv4_bt.cli.common import Json, check_cash, print_json, run_app
 from gridv4_bt.cli.download import Downloads, quality_table, read_market
 from gridv4_bt.cli.examples import epilog
 from gridv4_bt.cli.layers import LayeredCommand, read_parameters
 from gridv4_bt.cli.market_options import (
     STRATEGY_INTERVAL,
     MarketFiles,
-    check_cash,
     files_read,
     matching_modes,
     parse_time,

@@ -13,12 +13,12 @@ from rich.table import Table
 
 from feeds.candles import CandleFeed
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds
+from gridv4_bt.cli.common import check_cash
 from gridv4_bt.cli.download import Downloads, read_market
 from gridv4_bt.cli.layers import read_parameters
 from gridv4_bt.cli.market_options import (
     STRATEGY_INTERVAL,
     MarketFiles,
-    check_cash,
     matching_modes,
     parse_time,
     print_files,

@@ -14,7 +14,7 @@ from gridv4_bt.cli.layers import settings_file
 from gridv4_bt.cli.options import Config, Settings
 from gridv4_bt.config import GridConfig, RunSettings, Setting, config_of, named_parameters, named_run_settings
 from gridv4_bt.config import settings_schema as schema_of_settings
-from gridv4_bt.live.ccxt_client import KEY, SECRET, read_settings
+from gridv4_bt.live.keys import KEY, SECRET, read_settings
 from gridv4_bt.live.monitor import NOTIFY
 
 DEFAULT = "default"
