@@ -72,7 +72,7 @@ def find_lookahead(
     resample: Resample = "",
     start: Start = "",
     end: End = "",
-    config: Config = None,
+    config: Config = [],
     setting: Settings = [],
     cash: Cash = 10_000.0,
     cuts: Annotated[int, typer.Option(help="Cuts spread evenly over the bars; as many again at random.")] = 20,
@@ -128,7 +128,7 @@ def find_warm_up(
     resample: Resample = "",
     start: Start = "",
     end: End = "",
-    config: Config = None,
+    config: Config = [],
     setting: Settings = [],
     cash: Cash = 10_000.0,
     warm_ups: Annotated[

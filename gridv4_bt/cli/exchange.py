@@ -68,7 +68,7 @@ def run_exchange(
         str, typer.Option("--from", help="Where trading begins, UTC; the bars before are history. Default: bar 1,500.")
     ] = "",
     end: End = "",
-    config: Config = None,
+    config: Config = [],
     settings: Settings = [],
     cash: Cash = 10_000.0,
     port: Port = 8_899,

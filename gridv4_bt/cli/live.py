@@ -134,7 +134,7 @@ def live(
             "(with your keys)."
         ),
     ] = "",
-    config: Config = None,
+    config: Config = [],
     setting: Settings = [],
     state_dir: Annotated[
         Path | None,

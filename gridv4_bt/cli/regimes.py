@@ -57,7 +57,7 @@ def show_regimes(
     resample: Resample = "",
     start: Start = "",
     end: End = "",
-    config: Config = None,
+    config: Config = [],
     setting: Settings = [],
     out: Annotated[Path | None, typer.Option(help="Picture of both filters over time, FILE.png.")] = None,
     quiet: Quiet = False,
