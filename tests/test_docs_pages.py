@@ -3,6 +3,8 @@
 import importlib.util
 import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,8 +83,23 @@ def test_what_changed_its_meaning_is_in_the_table_of_upgrades():
     assert f"| {version} |" in row and "0.0001" in line and "0.0001" in row
 
 
+def test_the_site_lists_its_releases_newest_first(tmp_path):
+    for name in ("1.9.0", "1.10.0", "assets"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "index.html").write_text("")
+    subprocess.run([sys.executable, ROOT / ".ci" / "docs_versions.py", tmp_path], check=True, timeout=60)
+    links = re.findall(r'href="([^"]+)"', (tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert links == ["1.10.0/index.html", "1.9.0/index.html"]
+
+
 def test_the_documentation_names_its_release():
-    assert f"site_name: GridStrategyV4 {VERSION}\n" in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for line in (
+        f"site_name: GridStrategyV4 {VERSION}\n",
+        f"site_dir: site/{VERSION} ",
+        f"copyright: Version {VERSION}.",
+    ):
+        assert line in settings
     assert f"version {VERSION}" in text("index.md")
 
 
