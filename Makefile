@@ -20,10 +20,11 @@ lint: $(VENV)/.test-installed
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
 
-# The site is written to site/ and works offline.
+# The site is written to site/, a folder for each release beside those of earlier ones, and works offline.
 docs: $(VENV)/.test-installed
 	$(RUN) .ci/docs_pages.py
 	$(RUN) -m mkdocs build --strict --quiet
+	$(RUN) .ci/docs_versions.py site
 
 lock: $(VENV)/bin/python
 	.ci/lock

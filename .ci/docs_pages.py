@@ -5,6 +5,10 @@ With --pictures also the pictures of docs/how-it-trades.md.
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -18,6 +22,21 @@ from gridv4_bt.engine.labels import TradeLabel  # noqa: E402
 
 #: The days of the sample market, traded by presets/busy.toml, that docs/worked-day.md goes through.
 DAYS = ("2024-01-15", "2024-01-24")
+MONEY = ("gross", "fees", "funding", "net")
+CASES_SPAN = ("2024-01-08", "2024-03-31")
+_NO_CUTS = {
+    "stop1_atr": 900, "stop2_atr": 1000, "deviance_atr": 0, "max_age_hours": 0, "gap_spacings": 0, "funding_share": 0,
+    "offset_spacings": 0,
+}  # fmt: skip
+#: The cases of docs/risks.md, each with what it changes in presets/busy.toml.
+CASES = {
+    "fifteen times the equity a side, with all stops": {
+        "max_inventory": 15, "order_pct": 1, "leverage": 20, "var_pct": 10
+    },
+    "no stop in reach and no pruning": _NO_CUTS,
+    "the same with eight times the equity: liquidated": _NO_CUTS
+    | {"max_inventory": 8, "order_pct": 0.5, "leverage": 20, "var_pct": 10},
+}  # fmt: skip
 
 
 def parameters() -> str:
@@ -79,12 +98,81 @@ def worked_day() -> str:
             f"| {' | '.join(times)} | {one.side} | `{one.label}` | {one.qty:g} | {one.entry:,.1f} | {one.exit:,.1f} | "
             f"{money} |\n"
         )
-    gross, fees, funding, net = (trades[name].sum() for name in ("gross", "fees", "funding", "net"))
+    gross, fees, funding, net = (trades[name].sum() for name in MONEY)
     text += (
         f"\nGross {gross:+.2f}, fees {-fees:+.2f}, funding {-funding:+.2f}: net {net:+.2f}. What a grid lives on are "
         "the rows `grid`: each closes one spacing from its entry. The wallet is always start + gross - fees - funding; "
         "what is still open counts in the equity, at the close of each bar.\n"
     )
+    return text + money_words(hedge_cycle(trades)) + cases()
+
+
+def hedge_cycle(trades: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the closings from flat to flat of the first time in which both legs were held and funding was paid."""
+    ordered = trades.sort_values(["open_time", "close_time"])
+    begins = ordered["open_time"] >= ordered["close_time"].cummax().shift()
+    cycles = [group for _, group in ordered.groupby(begins.cumsum())]
+    return next(one for one in cycles if set(one["side"]) == {"LONG", "SHORT"} and one["funding"].any())
+
+
+def money_words(cycle: "pd.DataFrame") -> str:
+    """Return the words of money, each with its sum worked out for one cycle."""
+    times = (f"{time:%m-%d %H:%M}" for time in (cycle["open_time"].min(), cycle["close_time"].max()))
+    text = (
+        "\n## The words of money, by one hedge cycle\n\n"
+        f"From flat ({next(times)}) to flat ({next(times)}): the closings of that time, both legs, each worked out.\n\n"
+        "| leg | label | gross: (exit - entry) × qty, of SHORT (entry - exit) × qty "
+        "| fees: both notionals × their rates | funding | net |\n|---|---|---|---|---|---|\n"
+    )
+    for one in cycle.itertuples():
+        first, second = (one.exit, one.entry) if one.side == "LONG" else (one.entry, one.exit)
+        if abs((first - second) * one.qty - one.gross) > 1e-9 * one.entry:
+            raise ValueError(f"closing {one.Index}: the page would show a wrong product")
+        text += (
+            f"| {one.side} | `{one.label}` | ({first:,.1f} - {second:,.1f}) × {one.qty:g} = {one.gross:+.4f} | "
+            f"{one.fees:.4f} of {one.qty * one.entry:,.2f} and {one.qty * one.exit:,.2f} | {one.funding:+.4f} | "
+            f"{one.net:+.4f} |\n"
+        )
+    gross, fees, funding, net = (cycle[name].sum() for name in MONEY)
+    if abs(gross - fees - funding - net) > 1e-9:
+        raise ValueError("the page would show a wrong sum")
+    return text + (
+        f"\n{gross:+.4f} gross - {fees:.4f} fees - ({funding:+.4f}) funding = {net:+.4f} net.\n\n"
+        "| word | meaning |\n|---|---|\n"
+        "| notional | quantity × price: what a fill is worth |\n"
+        "| gross | what the price alone has brought, before costs |\n"
+        "| fees | the exchange's share of each notional: 0.02 % of a limit order that rested (maker), 0.05 % of an "
+        "order at market (taker) |\n"
+        "| funding | what the fill has paid at the exchange's settlements: quantity × mark price × rate, for SHORT the "
+        "other way round; below zero: received |\n"
+        "| net, realised | gross - fees - funding of what is closed |\n"
+        "| wallet | start + net of what is closed - fees and funding of what is open; the exchange's balance |\n"
+        "| unrealised | what closing all open fills at the last price would bring, before costs |\n"
+        "| equity | wallet + unrealised: what drawdown and returns are computed of |\n"
+        "| margin | initial: notional ÷ leverage, bound by orders and positions; maintenance: what the equity must "
+        "stay above, else everything is liquidated |\n"
+    )
+
+
+def cases() -> str:
+    """Return three runs on the sample market in which the strategy loses."""
+    from gridv4_bt.api import backtest
+
+    text = (
+        "\n## Where it loses: three runs\n\n"
+        f"On the sample market, {CASES_SPAN[0]} to {CASES_SPAN[1]}, with `--config busy` and these settings. "
+        "[Where it fails](risks.md#where-it-fails) says why.\n\n"
+        "| case | settings | net return | largest drawdown | nearest liquidation | stops | liquidations |\n"
+        "|---|---|---|---|---|---|---|\n"
+    )
+    for case, settings in CASES.items():
+        run = backtest(start=CASES_SPAN[0], end=CASES_SPAN[1], config=ROOT / "presets" / "busy.toml", **settings)
+        figures = run.summary
+        words = " ".join(f"{name}={value:g}" for name, value in settings.items()) or "none"
+        text += (
+            f"| {case} | `{words}` | {figures['net_return']:+.1%} | {figures['max_drawdown']:.1%} | "
+            f"{figures['min_liquidation_distance']:.1%} | {figures['stops']} | {figures['liquidations']} |\n"
+        )
     return text
 
 

@@ -1,5 +1,6 @@
 """The command `gridv4`, which is also `python -m gridv4_bt`, `run_backtest.py` and `run_live.py`."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -34,6 +35,7 @@ COMMANDS = {
     "exchange": ("exchange:run_exchange", "Serve a local Binance USDⓈ-M that replays candles."),
     "chaos": ("chaos:run_chaos", "Let live sessions run among random faults, held against the exchange's ledger."),
 }
+_SHOW, _COMPLETE = "--show-completion", "_GRIDV4_COMPLETE"
 LAYERED = ("backtest", "live")  #: whose options a settings file's table [run] speaks of
 _HELP = (
     "GridStrategyV4: hedge-mode grid trading of perpetual futures. Backtest it, look for parameters, trade on paper "
@@ -42,10 +44,17 @@ _HELP = (
 
 
 def make_app(arguments: Sequence[str]) -> typer.Typer:
-    """Return the command line for these arguments: the command that they name is loaded, of the others the line."""
+    """Return the command line for these arguments: the command that they name is loaded, of the others the line.
+
+    A shell that completes a line names its words in the environment, as the script of ``--show-completion`` says.
+    """
+    completes = _COMPLETE in os.environ
+    if completes:
+        arguments = (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
     wanted = next((one for one in arguments if not one.startswith("-")), None)
     app = typer.Typer(
-        help=_HELP, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=False,
+        help=_HELP, add_completion=completes or _SHOW in arguments,
+        rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=False,
     )  # fmt: skip
     app.callback()(_program)
     for name, (place, line) in COMMANDS.items():

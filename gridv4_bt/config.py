@@ -366,7 +366,12 @@ def _explain(item: Mapping[str, Any], named: Mapping[str, Setting]) -> str:
     if item["type"] == "extra_forbidden":
         return where + unknown_parameter(name)
     text = item["msg"].removeprefix("Value error, ")
-    return f"{where}{name}: {text}, got {_SHORT.repr(item['input'])}" if name else text
+    if name:
+        return f"{where}{name}: {text}, got {_SHORT.repr(item['input'])}"
+    # A contradiction belongs to no parameter alone.
+    words = set(re.findall(r"\w+", text))
+    places = [f"{key}: {one.origin}" for key, one in named.items() if key in words and one.origin not in ("", _OPTION)]
+    return f"{text} ({', '.join(places)})" if places else text
 
 
 def open_input(path: Path) -> tuple[int, bool]:
@@ -462,18 +467,18 @@ def load_config(
     ConfigError
         File unreadable, setting without ``=``, unknown name, value out of bounds, contradiction.
     """
-    return config_of(named_parameters(path, settings, environment))
+    return config_of(named_parameters([] if path is None else [path], settings, environment))
 
 
 def named_parameters(
-    path: Path | None = None, settings: Iterable[str] = (), environment: Mapping[str, str] | None = None
+    paths: Iterable[Path] = (), settings: Iterable[str] = (), environment: Mapping[str, str] | None = None
 ) -> dict[str, Setting]:
-    """Return what a file, the environment and ``name=value`` settings name, the last of them where several do.
+    """Return what files, the environment and ``name=value`` settings name, the last of them where several do.
 
     The values are as they are written. Raises as `load_config`, but not for a value that is not allowed.
     """
     named: dict[str, Setting] = {}
-    if path is not None:
+    for path in paths:
         for name, value in read_toml(path).items():
             if name != "run" or not isinstance(value, dict):
                 named[name] = Setting(value, _line_of(path, name))
@@ -487,21 +492,22 @@ def named_parameters(
     return named
 
 
-def named_run_settings(path: Path | None, environment: Mapping[str, str] | None = None) -> dict[str, Setting]:
-    """Return what the table ``[run]`` of a file and the environment name, validated.
+def named_run_settings(paths: Iterable[Path], environment: Mapping[str, str] | None = None) -> dict[str, Setting]:
+    """Return what the tables ``[run]`` of files and the environment name, validated.
 
     Raises
     ------
     ConfigError
-        The file cannot be read, a name is unknown or a value not allowed.
+        A file cannot be read, a name is unknown or a value not allowed.
     """
     named: dict[str, Setting] = {}
-    table = read_toml(path).get("run", {}) if path is not None and path.is_file() else {}  # a pipe is read once
-    if not isinstance(table, dict):
-        raise ConfigError(f"{path}: run: expected a table [run], got {table!r}")
-    for name, value in table.items():
-        one = [value] if name == "symbol" and isinstance(value, str) else value
-        named[name] = Setting(one, _line_of(path, name, "run"))
+    for path in paths:
+        table = read_toml(path).get("run", {}) if path.is_file() else {}  # a pipe is read once
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path}: run: expected a table [run], got {table!r}")
+        for name, value in table.items():
+            one = [value] if name == "symbol" and isinstance(value, str) else value
+            named[name] = Setting(one, _line_of(path, name, "run"))
     for name, one in _environment(environment).items():
         if name in RunSettings.model_fields:
             value = one.value.replace(",", " ").split() if name == "symbol" else one.value
@@ -531,10 +537,10 @@ def _environment(environment: Mapping[str, str] | None) -> dict[str, Setting]:
     }
 
 
-def _line_of(path: Path | None, name: str, table: str = "") -> str:
+def _line_of(path: Path, name: str, table: str = "") -> str:
     """Return the file and the line in which it names a key, the file alone where that is not found."""
     inside = ""
-    if path is None or not path.is_file():
+    if not path.is_file():
         return str(path)
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
         if header := re.match(r"\s*\[\s*([^\]]*?)\s*\]", line):

@@ -2,9 +2,24 @@
 
 import importlib.util
 import re
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from feeds.synthetic import sample_market
+from gridv4_bt.backtest import SymbolData, make_feeds
+from gridv4_bt.config import changed_meanings, make_config
+from gridv4_bt.exchange.api import open_api
+from gridv4_bt.exchange.server import ServerThread
+from gridv4_bt.live.connection import CURES, halt_text
+from gridv4_bt.live.failures import Failure, Reaction
+from gridv4_bt.live.live_session import _CONTRADICTIONS
+from gridv4_bt.live.monitor import Limits, Monitor
+from gridv4_bt.live.prometheus import serve_metrics
+from gridv4_bt.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -29,6 +44,80 @@ def test_every_page_is_in_the_list_of_the_site():
     assert listed == {path.name for path in DOCS.glob("*.md")}
 
 
-def test_every_test_that_the_page_of_fills_names_is_there():
-    named = re.findall(r"`(tests/[\w/]+\.py)`", (DOCS / "fills.md").read_text(encoding="utf-8"))
-    assert len(named) > 8 and [name for name in named if not (ROOT / name).is_file()] == []
+def text(name):
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("page", "least"), [("fills.md", 12), ("risks.md", 5)])
+def test_each_assumption_and_promise_names_a_test_that_is_there(page, least):
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text(page))
+    assert len(named) >= least
+    assert [name for file, name in named if f"\ndef {name}(" not in (ROOT / file).read_text(encoding="utf-8")] == []
+
+
+def test_each_assumption_of_the_backtest_has_its_test():
+    table = text("fills.md").split("|---|---|\n")[1].split("\n\n")[0]
+    assert [row for row in table.splitlines() if "::test_" not in row] == []
+
+
+def test_each_answer_names_a_command_to_check_it_with():
+    answers = text("faq.md").split("\n## ")[1:]
+    assert len(answers) >= 10 and [one.splitlines()[0] for one in answers if "gridv4 " not in one] == []
+
+
+def test_each_code_that_the_bot_knows_a_cure_for_has_its_place_on_the_page():
+    places = set(re.findall(r'<a id="code(-\d+)"></a>', text("troubleshooting.md")))
+    assert {str(code) for code in (*CURES, *_CONTRADICTIONS)} <= places
+
+
+def test_a_halt_names_the_place_of_its_code():
+    failure = Failure(Reaction.HALT, -2015, "refused")
+    link = re.search(r"docs/(\S+\.md)#([\w-]+)", halt_text(failure))
+    assert f'<a id="{link[2]}"></a>' in text(link[1])
+
+
+def test_what_changed_its_meaning_is_in_the_table_of_upgrades():
+    [line] = changed_meanings(make_config({"offset_spacings": 0}))
+    version = re.search(r"until version ([\d.]+\d)", line)[1]
+    [row] = [row for row in text("operate.md").splitlines() if row.startswith("| `offset_spacings = 0`")]
+    assert f"| {version} |" in row and "0.0001" in line and "0.0001" in row
+
+
+def test_the_site_lists_its_releases_newest_first(tmp_path):
+    for name in ("1.9.0", "1.10.0", "assets"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "index.html").write_text("")
+    subprocess.run([sys.executable, ROOT / ".ci" / "docs_versions.py", tmp_path], check=True, timeout=60)
+    links = re.findall(r'href="([^"]+)"', (tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert links == ["1.10.0/index.html", "1.9.0/index.html"]
+
+
+def test_the_documentation_names_its_release():
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for line in (
+        f"site_name: GridStrategyV4 {VERSION}\n",
+        f"site_dir: site/{VERSION} ",
+        f"copyright: Version {VERSION}.",
+    ):
+        assert line in settings
+    assert f"version {VERSION}" in text("index.md")
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="open sockets are read from /proc")
+def test_servers_listen_on_this_machine_alone(tmp_path):
+    pytest.importorskip("prometheus_client")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    market = sample_market(days=2)
+    end = serve_metrics(Monitor(tmp_path, Limits(), lambda title, text: None), port)
+    try:
+        with ServerThread(open_api(make_feeds([SymbolData("BTCUSDT", market.candles)]), make_config({}))) as server:
+            ports = {f"{number:04X}" for number in (port, int(server.url.rpartition(":")[2]))}
+            tables = [Path("/proc/net", name).read_text() for name in ("tcp", "tcp6")]
+    finally:
+        end()
+    rows = [line.split() for table in tables for line in table.splitlines()]
+    listening = [row[1].split(":") for row in rows if row[3] == "0A" and row[1].rpartition(":")[2] in ports]
+    assert {number for _, number in listening} == ports
+    assert {address for address, _ in listening} == {"0100007F"}  # 127.0.0.1

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from gridv4_bt.cli.common import check_picture
+from gridv4_bt.cli.common import Json, check_picture, print_json
 from gridv4_bt.cli.market_options import print_notes
 from gridv4_bt.cli.options import Quiet
 from gridv4_bt.errors import ConfigError
@@ -30,6 +30,7 @@ def run_audit(
         typer.Option(help="Picture, FILE.png, with the differences beside it in FILE.csv; default DIR/audit.png."),
     ] = None,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Replay what a live or paper session lived through as a backtest and line the two up fill by fill.
 
@@ -46,15 +47,42 @@ def run_audit(
     out = out if out is not None else state_dir / _NAME
     found = audit(state_dir)
     check_picture(out)
-    console = Console(quiet=quiet)
+    console = Console(quiet=quiet or as_json)
     print_notes(found.session.config, console)
     console.print(audit_table(found, max_drift))
     plot_audit(found, max_drift, out)
     write_differences(found, out.with_suffix(".csv"))
+    if as_json:
+        print_json(_as_dict(found, max_drift))
     console.print(f"written to {out} and {out.with_suffix('.csv').name}")
     if found.drift > max_drift:
         typer.echo(f"live and backtest drift apart by {found.drift:.4%}, more than {max_drift:.4%}", err=True)
         raise typer.Exit(DRIFTED)
+
+
+def _as_dict(audit: "Audit", max_drift: float) -> dict[str, Any]:
+    """Return the audit's figures and each cause with its own differences and those that follow from them."""
+    session, replay = audit.session, audit.replay
+    counts = Counter((str(one.cause), one.follows) for one in audit.differences)
+    return {
+        "place": session.place,
+        "symbols": list(session.symbols),
+        "bars": dict(zip(("live", "backtest"), audit.bars, strict=True)),
+        "fills": {"live": len(session.fills), "backtest": len(replay.fills), "matched": len(audit.matched),
+                  "missed": len(audit.missed), "extra": len(audit.extra)},
+        "fees": {"live": sum(one.fee for one in session.fills), "backtest": sum(one.fee for one in replay.fills)},
+        "funding": {
+            "live": sum(one.paid for one in session.payments), "backtest": sum(one.paid for one in replay.payments)
+        },
+        "equity": {"live": float(audit.live[-1]), "backtest": float(audit.backtest[-1])},
+        "drift": audit.drift,
+        "max_drift": max_drift,
+        "identical": audit.is_identical,
+        "causes": {
+            cause: {"own": counts[cause, False], "follow": counts[cause, True]}
+            for cause in dict.fromkeys(str(one.cause) for one in audit.differences)
+        },
+    }  # fmt: skip
 
 
 def audit_table(audit: "Audit", max_drift: float) -> Table:

@@ -16,14 +16,13 @@ from feeds.candles import CandleFeed
 from feeds.quality import examine
 from feeds.synthetic import SYMBOL
 from gridv4_bt.backtest import RunResult, make_cerebro, make_feeds, run
-from gridv4_bt.cli.common import Json, print_json, run_app
+from gridv4_bt.cli.common import Json, check_cash, print_json, run_app
 from gridv4_bt.cli.download import Downloads, quality_table, read_market
 from gridv4_bt.cli.examples import epilog
 from gridv4_bt.cli.layers import LayeredCommand, read_parameters
 from gridv4_bt.cli.market_options import (
     STRATEGY_INTERVAL,
     MarketFiles,
-    check_cash,
     files_read,
     matching_modes,
     parse_time,
@@ -96,7 +95,7 @@ def backtest(
     resample: Resample = "",
     start: Start = "",
     end: End = "",
-    config: Config = None,
+    config: Config = [],
     setting: Settings = [],
     cash: Cash = 10_000.0,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; default runs/SYMBOL-TIME.")] = None,
@@ -119,7 +118,7 @@ def backtest(
         raise ConfigError("--json is of one backtest; with --optimize read trials.csv in the folder of --out")
     if session is not None:
         lived = _read_session(session, named=any((symbol, data, funding, mark, detail)))
-        config, brackets = config or session / "config.toml", brackets or lived.rules
+        config, brackets = config or [session / "config.toml"], brackets or lived.rules
         if context.get_parameter_source("cash").name == "DEFAULT":
             cash = lived.wallet
     if out is not None:
@@ -198,11 +197,13 @@ def why_no_trade(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _print_hint(summary: Mapping[str, Any], feeds: Sequence[CandleFeed], config: Path | None, console: Console) -> None:
+def _print_hint(
+    summary: Mapping[str, Any], feeds: Sequence[CandleFeed], config: Sequence[Path], console: Console
+) -> None:
     """Print why there was no trade, and how the sample market shows more than the defaults do."""
     if not summary["trades"]:
         console.print(f"[yellow]{why_no_trade(summary)}[/]")
-    if config is None and [feed.p.name for feed in feeds] == [SYMBOL]:
+    if not config and [feed.p.name for feed in feeds] == [SYMBOL]:
         console.print(
             "The default parameters trade rarely, here as on real markets. To see every mechanism at work, run "
             "this again with --config busy",

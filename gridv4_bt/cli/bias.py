@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +14,12 @@ from rich.table import Table
 
 from feeds.candles import CandleFeed
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds
+from gridv4_bt.cli.common import Json, check_cash, print_json
 from gridv4_bt.cli.download import Downloads, read_market
 from gridv4_bt.cli.layers import read_parameters
 from gridv4_bt.cli.market_options import (
     STRATEGY_INTERVAL,
     MarketFiles,
-    check_cash,
     matching_modes,
     parse_time,
     print_files,
@@ -47,6 +48,7 @@ from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import DAY_MS, end_ms, moment, time_ms
 from gridv4_bt.engine.warm_up import span_warm_up
 from gridv4_bt.errors import ConfigError
+from gridv4_bt.metrics.summary import finite
 from gridv4_bt.validation.bias import CutRun, Progress, WarmUpRun, lookahead, shortest_enough, tables, warm_up
 from gridv4_bt.validation.decisions import SIGNALS, DecisionDifference
 
@@ -72,19 +74,20 @@ def find_lookahead(
     resample: Resample = "",
     start: Start = "",
     end: End = "",
-    config: Config = None,
+    config: Config = [],
     setting: Settings = [],
     cash: Cash = 10_000.0,
     cuts: Annotated[int, typer.Option(help="Cuts spread evenly over the bars; as many again at random.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the random cuts.")] = 0,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Backtest again on data that ends early: a decision that changes knew the future.
 
     Exit code 0 if every decision stays the same, 1 if one differs.
     """
     parameters = _parameters(config, setting, cash, detail)
-    console = Console(quiet=quiet)
+    console = Console(quiet=quiet or as_json)
     print_notes(parameters, console)
     history = span_warm_up(parameters)
     first, last = parse_time("--from", start), parse_time("--to", end)
@@ -103,6 +106,8 @@ def find_lookahead(
         runs = lookahead(symbols, build, cuts, seed, progress, None if first is None else time_ms(first))
     console.print(_cut_table(runs))
     differing = [run for run in runs if run.difference is not None]
+    if as_json:
+        print_json(finite({"biased": bool(differing), "cuts": [asdict(run) for run in runs]}))
     if not differing:
         console.print(f"no look-ahead found: all {len(runs)} cuts decide as the whole run does")
         return
@@ -128,13 +133,14 @@ def find_warm_up(
     resample: Resample = "",
     start: Start = "",
     end: End = "",
-    config: Config = None,
+    config: Config = [],
     setting: Settings = [],
     cash: Cash = 10_000.0,
     warm_ups: Annotated[
         str, typer.Option(help="Bars of history before trading begins, the longest is compared with.")
     ] = "100,250,500,1000,2000,4000",
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Backtest with less history before the same first bar: find how much a live session needs.
 
@@ -142,7 +148,7 @@ def find_warm_up(
     """
     parameters = _parameters(config, setting, cash, detail)
     lengths = _lengths(warm_ups)
-    console = Console(quiet=quiet)
+    console = Console(quiet=quiet or as_json)
     print_notes(parameters, console)
     first, last = parse_time("--from", start), parse_time("--to", end)
     files = MarketFiles(data, funding, mark, detail, gaps, interval, resample)
@@ -168,6 +174,8 @@ def find_warm_up(
     console.print(_signal_table(runs))
     longest = f"{runs[-1].warm_up:,} bars"
     enough = shortest_enough(runs)
+    if as_json:
+        print_json(finite({"biased": enough is None, "enough": enough, "warm_ups": [asdict(run) for run in runs]}))
     if enough is None:
         _fail(f"warm-up bias found: even {runs[-2].warm_up:,} bars decide otherwise than {longest}")
     days = enough * symbols[0].candles.interval_ms / DAY_MS

@@ -4,14 +4,16 @@ import shutil
 import tempfile
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridv4_bt.cli.common import Json, print_json
 from gridv4_bt.cli.options import Quiet
 from gridv4_bt.core.time import iso
 from gridv4_bt.errors import ConfigError
@@ -37,6 +39,7 @@ def run_chaos(
     jobs: Annotated[int, typer.Option(help="Seeds at a time.", min=1)] = 1,
     keep: Annotated[Path | None, typer.Option(help="New folder to keep all states and records in.")] = None,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Let live sessions run among random faults and kill -9 on the local exchange, and hold them against its ledger.
 
@@ -53,7 +56,7 @@ def run_chaos(
         raise ConfigError(f"--keep {keep}: exists; name a new folder")
     folder = keep if keep is not None else Path(tempfile.mkdtemp(prefix="gridv4-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
-    console = Console(quiet=quiet)
+    console = Console(quiet=quiet or as_json)
     results: list[Result] = []
     try:
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
@@ -69,12 +72,18 @@ def run_chaos(
         if keep is None:
             shutil.rmtree(folder, ignore_errors=True)
     _print_totals(console, results)
+    if as_json:
+        print_json([_as_dict(result) for result in results])
     if any(result.broken or result.laws for result in results):
         for result in results:
             found = [*result.broken, *(f"{one.law}: {one.text}" for one in result.laws)]
             if found:
                 typer.echo(f"seed {result.seed}: {'; '.join(found[:5])}", err=True)
         raise typer.Exit(BROKEN)
+
+
+def _as_dict(result: "Result") -> dict[str, Any]:
+    return asdict(result) | {"faults": dict(result.faults)}
 
 
 def _print_totals(console: Console, results: "Sequence[Result]") -> None:

@@ -49,6 +49,12 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str))
 
 
+def check_cash(cash: float) -> None:
+    """Refuse a wallet that is no positive number."""
+    if not 0.0 < cash < float("inf"):
+        raise ConfigError(f"--cash {cash}: must be a number above 0")
+
+
 def check_picture(out: Path) -> None:
     """Refuse a target that cannot become a picture."""
     if out.suffix.lower() != ".png":

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gridv4_bt.cli.common import check_picture
+from gridv4_bt.cli.common import Json, check_picture, print_json
 from gridv4_bt.cli.options import Quiet
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.report.compare import (
@@ -36,6 +36,7 @@ def compare_runs(
     runs: Annotated[list[Path], typer.Argument(help="Folders of two or more runs; the others are held to the first.")],
     out: Annotated[Path | None, typer.Option(help="Picture of the equity curves, FILE.png.")] = None,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Put finished runs side by side: figures, parameters that differ, first trade that differs, equity curves."""
     if len(runs) < 2:
@@ -43,10 +44,12 @@ def compare_runs(
     if out is not None:
         check_picture(out)
     stored = read_runs(runs)
-    console = Console(quiet=quiet)
+    console = Console(quiet=quiet or as_json)
     _print_parameters(stored, console)
     _print_figures(stored, console)
     first, *others = stored
+    if as_json:
+        print_json(_as_dict(stored))
     if all(is_identical(first, other) for other in others):
         console.print(Text("The runs are identical: same parameters, trades, equity and figures."))
     else:
@@ -55,6 +58,18 @@ def compare_runs(
     if out is not None:
         plot_equity(stored, out)
         console.print(Text(f"written to {out}"))
+
+
+def _as_dict(runs: list[StoredRun]) -> dict[str, Any]:
+    """Return the values of all runs, in their order, of parameters that differ and of all figures."""
+    first, *others = runs
+    return {
+        "runs": [run.name for run in runs],
+        "identical": all(is_identical(first, other) for other in others),
+        "divergence": [None if is_identical(first, other) else divergence_in_words(first, other) for other in others],
+        "parameters": {".".join(path): values for path, values in parameter_differences(runs).items()},
+        "figures": {".".join(path): values for path, values in side_by_side([run.summary for run in runs]).items()},
+    }
 
 
 def _print_parameters(runs: list[StoredRun], console: Console) -> None:

@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from gridv4_bt.cli.common import Json, print_json
-from gridv4_bt.cli.layers import settings_file
+from gridv4_bt.cli.layers import settings_files
 from gridv4_bt.cli.options import Config, Settings
 from gridv4_bt.config import GridConfig, RunSettings, Setting, config_of, named_parameters, named_run_settings
 from gridv4_bt.config import settings_schema as schema_of_settings
-from gridv4_bt.live.ccxt_client import KEY, SECRET, read_settings
+from gridv4_bt.live.keys import KEY, SECRET, read_settings
 from gridv4_bt.live.monitor import NOTIFY
 
 DEFAULT = "default"
@@ -24,20 +24,20 @@ app = typer.Typer(help="Show every setting with its origin, or the schema of the
 
 @app.command("show")
 def show_config(
-    config: Config = None,
+    config: Config = [],
     setting: Settings = [],
     changed: Annotated[bool, typer.Option("--changed", help="Leave out what is at its default.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show every setting that a command would use here, and where it comes from.
 
-    The layers, of which the last that names a value counts: defaults; the file of --config, else gridv4.toml in this
+    The layers, of which the last that names a value counts: defaults; the files of --config, else gridv4.toml in this
     folder; the environment (GRIDV4__LEVELS=6); options (--set levels=6). Keys and addresses are never shown.
     """
-    path = settings_file(config)
-    named = named_parameters(path, setting, os.environ)
+    paths = settings_files(config)
+    named = named_parameters(paths, setting, os.environ)
     used = config_of(named)
-    run = named_run_settings(path, os.environ)
+    run = named_run_settings(paths, os.environ)
     parameters = {name: Setting(getattr(used, name), _origin(named, name)) for name in GridConfig.model_fields}
     runs = {
         name: Setting(run[name].value if name in run else field.default, _origin(run, name))
@@ -50,13 +50,14 @@ def show_config(
             group: {name: one for name, one in table.items() if one.origin != DEFAULT} for group, table in shown.items()
         }
     if as_json:
-        print_json({"file": path} | {group: _as_dicts(table) for group, table in shown.items()})
+        print_json({"files": paths} | {group: _as_dicts(table) for group, table in shown.items()})
         return
     console = Console()
     for group, table in shown.items():
         if table:
             console.print(_table(group, table))
-    console.print(f"settings file: {path or 'none; `gridv4 init` writes one'}", soft_wrap=True)
+    files = ", ".join(map(str, paths)) or "none; `gridv4 init` writes one"
+    console.print(f"settings files: {files}", soft_wrap=True)
 
 
 @app.command("schema")

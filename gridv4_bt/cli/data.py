@@ -1,6 +1,7 @@
 """The command lines of `gridv4 data`."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -125,6 +126,7 @@ def check_cache(
     interval: Interval = "15m",
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Read every cached file of the symbols, or of all, and show the quality of the data.
 
@@ -132,7 +134,7 @@ def check_cache(
     """
     root = cache_dir if cache_dir is not None else default_folder()
     wanted = {exchange_symbol(one) for one in symbol}
-    console, damaged, seen = Console(quiet=quiet), [], set()
+    console, damaged, seen = Console(quiet=quiet or as_json), [], set()
     tables: dict[str, dict[str, object]] = {}
     for where, name, series, folder in series_folders(root):
         if where != exchange or (wanted and name not in wanted) or series.interval not in ("", interval):
@@ -150,10 +152,15 @@ def check_cache(
     absent = sorted(wanted - seen)
     if absent:
         raise ConfigError(f"{', '.join(absent)}: nothing of {exchange} in {root}; run gridv4 data download first")
-    for name, kinds in tables.items():
-        if "candles" in kinds:
-            quality = examine(name, kinds["candles"], kinds.get("funding"), kinds.get("mark"), interval=interval)
-            console.print(quality_table(quality))
+    qualities = [
+        examine(name, kinds["candles"], kinds.get("funding"), kinds.get("mark"), interval=interval)
+        for name, kinds in tables.items()
+        if "candles" in kinds
+    ]
+    for quality in qualities:
+        console.print(quality_table(quality))
+    if as_json:
+        print_json({"damaged": damaged, "symbols": [asdict(quality) for quality in qualities]})
     if damaged:
         more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
         typer.echo(f"error: {damaged[0]}{more}. Run gridv4 data download: it sets damaged files aside", err=True)

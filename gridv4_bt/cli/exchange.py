@@ -12,9 +12,10 @@ from rich.console import Console
 
 from feeds.candles import CandleFeed
 from feeds.exchange import MarketDataClient, make_client
+from gridv4_bt.cli.common import check_cash
 from gridv4_bt.cli.download import Downloads, read_market
 from gridv4_bt.cli.layers import read_parameters
-from gridv4_bt.cli.market_options import STRATEGY_INTERVAL, MarketFiles, check_cash, parse_time, print_files, read_feeds
+from gridv4_bt.cli.market_options import STRATEGY_INTERVAL, MarketFiles, parse_time, print_files, read_feeds
 from gridv4_bt.cli.options import (
     Brackets,
     CacheDir,
@@ -67,7 +68,7 @@ def run_exchange(
         str, typer.Option("--from", help="Where trading begins, UTC; the bars before are history. Default: bar 1,500.")
     ] = "",
     end: End = "",
-    config: Config = None,
+    config: Config = [],
     settings: Settings = [],
     cash: Cash = 10_000.0,
     port: Port = 8_899,

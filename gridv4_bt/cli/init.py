@@ -5,12 +5,12 @@ from typing import Annotated, get_args
 
 import typer
 
+from gridv4_bt.cli.common import check_cash
 from gridv4_bt.cli.layers import PROJECT_FILE
-from gridv4_bt.cli.market_options import check_cash
 from gridv4_bt.config import RunSettings
 from gridv4_bt.engine.market import exchange_symbol
 from gridv4_bt.errors import ConfigError
-from gridv4_bt.live.ccxt_client import KEY, SECRET
+from gridv4_bt.live.keys import KEY, SECRET
 from gridv4_bt.live.private_files import write_private
 
 EXCHANGES = get_args(RunSettings.model_fields["exchange"].annotation)

@@ -1,7 +1,8 @@
-"""The layers of a command's settings: defaults, a file, the environment, options. The last that names a value counts.
+"""The layers of a command's settings: defaults, files, the environment, options. The last that names a value counts.
 
-The file is that of ``--config``, else ``gridv4.toml`` in the working folder. Parameters stand in it by their names; its
-table ``[run]`` says for `gridv4 backtest` and `gridv4 live` what their options of the same names say.
+The files are those of ``--config``, in their order, else ``gridv4.toml`` in the working folder. Parameters stand in
+them by their names; the table ``[run]`` says for `gridv4 backtest` and `gridv4 live` what their options of the same
+names say.
 """
 
 import os
@@ -21,14 +22,14 @@ _MARKETS = ("--data", "--session")
 _PLACES = ("--demo", "--endpoint")
 
 
-def settings_file(config: Path | None) -> Path | None:
-    """Return the file that counts: that of ``--config``, which may name a preset, or the working folder's."""
-    if config is not None:
-        return preset_or(config)
-    return PROJECT_FILE if PROJECT_FILE.is_file() else None
+def settings_files(config: Sequence[Path]) -> list[Path]:
+    """Return the files that count: those of ``--config``, which may name presets, or the working folder's."""
+    if config:
+        return [preset_or(path) for path in config]
+    return [PROJECT_FILE] if PROJECT_FILE.is_file() else []
 
 
-def read_parameters(config: Path | None, settings: Sequence[str], console: Console | None = None) -> GridConfig:
+def read_parameters(config: Sequence[Path], settings: Sequence[str], console: Console | None = None) -> GridConfig:
     """Return the parameters of all layers; print which layers there are that the command does not name.
 
     Raises
@@ -36,12 +37,12 @@ def read_parameters(config: Path | None, settings: Sequence[str], console: Conso
     ConfigError
         A value is unknown, not allowed or contradicts another, with the place that names it.
     """
-    path = settings_file(config)
-    named = named_parameters(path, settings, os.environ)
+    paths = settings_files(config)
+    named = named_parameters(paths, settings, os.environ)
     parameters = config_of(named)
     if console is not None:
-        named |= named_run_settings(path, os.environ)
-        others = [str(path)] if config is None and path is not None else []
+        named |= named_run_settings(paths, os.environ)
+        others = [] if config else [str(path) for path in paths]
         others += sorted(one.origin for one in named.values() if one.origin.startswith("environment "))
         if others:
             console.print(f"settings of {', '.join(others)}; `gridv4 config show` has them all", style="dim")
@@ -53,8 +54,8 @@ def run_settings(arguments: Sequence[str]) -> dict[str, Any]:
     words = [word.partition("=")[0] for word in arguments]
     if "--help" in words:
         return {}
-    config = next((_value(arguments, place) for place, word in enumerate(words) if word == "--config"), None)
-    named = named_run_settings(settings_file(None if config is None else Path(config)), os.environ)
+    config = [Path(_value(arguments, place)) for place, word in enumerate(words) if word == "--config"]
+    named = named_run_settings(settings_files(config), os.environ)
     values = {name: one.value for name, one in named.items()}
     if any(word in _MARKETS for word in words):
         values.pop("symbol", None)
@@ -68,9 +69,9 @@ def trades_on_paper(arguments: Sequence[str]) -> bool:
     return "--paper" in arguments or bool(run_settings(arguments).get("paper"))
 
 
-def _value(arguments: Sequence[str], place: int) -> str | None:
+def _value(arguments: Sequence[str], place: int) -> str:
     _, equals, text = arguments[place].partition("=")
-    return text if equals else next(iter(arguments[place + 1 :]), None)
+    return text if equals else next(iter(arguments[place + 1 :]), "")
 
 
 class LayeredCommand(TyperCommand):

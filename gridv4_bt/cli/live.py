@@ -24,14 +24,13 @@ from rich.table import Table
 
 from feeds.history import History
 from gridv4_bt.backtest import SymbolData, make_feeds
-from gridv4_bt.cli.common import INTERRUPTED, print_json, run_app
+from gridv4_bt.cli.common import INTERRUPTED, check_cash, print_json, run_app
 from gridv4_bt.cli.download import Downloads, load_symbols, market_rules
 from gridv4_bt.cli.examples import epilog
 from gridv4_bt.cli.layers import LayeredCommand, read_parameters
 from gridv4_bt.cli.market_options import (
     STRATEGY_INTERVAL,
     MarketFiles,
-    check_cash,
     parse_time,
     print_files,
     print_notes,
@@ -61,13 +60,14 @@ from gridv4_bt.errors import ConfigError, GridV4Error, LiveError
 from gridv4_bt.exchange.client import ServerClock
 from gridv4_bt.live import systemd
 from gridv4_bt.live.abilities import lacking
-from gridv4_bt.live.ccxt_client import KEY, SECRET, make_client, read_keys, read_settings
+from gridv4_bt.live.ccxt_client import make_client
 from gridv4_bt.live.ccxtbt_package import ccxtbt_store, require_ccxtbt
 from gridv4_bt.live.clock import WallClock
 from gridv4_bt.live.connection import Connection, Refused, Unreachable
 from gridv4_bt.live.dead_man import DEFAULT_S
 from gridv4_bt.live.gateway import Gateway, SessionPlan, exchange_symbols
 from gridv4_bt.live.kept_parameters import NEW_DEFAULTS, KeptParameters, kept_parameters
+from gridv4_bt.live.keys import KEY, SECRET, read_keys, read_settings
 from gridv4_bt.live.monitor import NOTIFY, notifier, send_test
 from gridv4_bt.live.owner_messages import Messages
 from gridv4_bt.live.paper import PaperClock, gateway_at, paper_gateway, server_gateway
@@ -134,7 +134,7 @@ def live(
             "(with your keys)."
         ),
     ] = "",
-    config: Config = None,
+    config: Config = [],
     setting: Settings = [],
     state_dir: Annotated[
         Path | None,

@@ -42,12 +42,6 @@ def print_notes(parameters: GridConfig, console: Console) -> None:
         console.print(f"[yellow]{departure_line(departed)}[/]")
 
 
-def check_cash(cash: float) -> None:
-    """Refuse a wallet that is no positive number."""
-    if not 0.0 < cash < float("inf"):
-        raise ConfigError(f"--cash {cash}: must be a number above 0")
-
-
 def check_gaps(gaps: str) -> None:
     """Refuse an unknown policy for missing bars."""
     if gaps not in ("refuse", "flat"):

@@ -9,13 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 from gridv4_bt.backtest import SymbolData
-from gridv4_bt.cli.common import INTERRUPTED
+from gridv4_bt.cli.common import INTERRUPTED, Json, print_json
 from gridv4_bt.cli.download import Downloads, read_market
 from gridv4_bt.cli.market_options import STRATEGY_INTERVAL, MarketFiles, parse_time, print_files, read_feeds
 from gridv4_bt.cli.options import CacheDir, Data, Funding, Gaps, Interval, Mark, Quiet, Resample, Symbols, Venue
 from gridv4_bt.cli.parameter_trials import check_jobs, text
 from gridv4_bt.engine.warm_up import LONGEST_MEMORY_BARS
 from gridv4_bt.errors import ConfigError
+from gridv4_bt.metrics.summary import finite
 from gridv4_bt.optimise.progress import shown
 from gridv4_bt.optimise.space import Space, Symbol, load_space
 from gridv4_bt.report.run_folder import check_folder, target_folder
@@ -51,6 +52,7 @@ def optimize_space(
     cluster: Annotated[str, typer.Option(help="Dask scheduler that spreads the trials: tcp://HOST:8786.")] = "",
     trials: Annotated[int | None, typer.Option(help="In place of the space file's number.")] = None,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Search for parameters, and find out whether what is found would survive.
 
@@ -71,11 +73,12 @@ def optimize_space(
     # These take seconds to load, and without the extra they are not there.
     from gridv4_bt.optimise.result import load_data, run_search
     from gridv4_bt.optimise.search_folder import STORAGE_FILE, known_files, write_search
+    from gridv4_bt.optimise.search_folder import as_json as of_search
     from gridv4_bt.optimise.workers import Forks
 
     out = target_folder(out)
     check_folder(out, known_files(wanted.search.finalists))
-    console = Console(quiet=quiet)
+    console = Console(quiet=quiet or as_json)
     files = MarketFiles(data, funding, mark, (), gaps, interval, resample)
     downloads = Downloads(symbol, exchange, cache_dir)
     wanted, given = _market_data(wanted, files, downloads, start, end, console)
@@ -86,7 +89,7 @@ def optimize_space(
         done = len(search.trials)
         if done:
             console.print(f"[dim]{title}: {done:,} of {search.wanted:,} trials are done already[/]")
-        for _ in shown(search.run(workers), search.wanted - done, not quiet, title):
+        for _ in shown(search.run(workers), search.wanted - done, not console.quiet, title):
             pass
 
     try:
@@ -99,6 +102,8 @@ def optimize_space(
         raise SystemExit(INTERRUPTED) from None
     finally:
         workers.close()
+    if as_json:
+        print_json(finite(of_search(result)))
     print_search(result, console)
     console.print(f"written to {out}/: optimize.html, optimize.json, trials.csv and the finalists as configs")
 

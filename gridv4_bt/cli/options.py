@@ -42,7 +42,12 @@ Start = Annotated[
     str, typer.Option("--from", help="First day or time traded, UTC: 2024-01-01. The bars before it are the warm-up.")
 ]
 End = Annotated[str, typer.Option("--to", help="Last day or time, UTC.")]
-Config = Annotated[Path | None, typer.Option(help="Parameters as a TOML file.")]
+Config = Annotated[
+    list[Path],
+    typer.Option(
+        "--config", help="Parameters as a TOML file, or a preset. Repeat: the last that names a value counts."
+    ),
+]
 Settings = Annotated[list[str], typer.Option("--set", help="One parameter: name=value. Wins over --config. Repeat.")]
 Cash = Annotated[float, typer.Option(help="Starting wallet, quote currency.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]

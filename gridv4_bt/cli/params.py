@@ -23,7 +23,7 @@ def show_parameters(
     exchange: Venue = "binanceusdm",
     cache_dir: CacheDir = None,
     brackets: Brackets = None,
-    config: Config = None,
+    config: Config = [],
     setting: Settings = [],
     as_json: Json = False,
 ) -> None:

@@ -51,7 +51,7 @@ def rank(
     at: Annotated[str, typer.Option(help="Day or time, UTC; nothing after it counts. Default: the newest bar.")] = "",
     days: Annotated[int, typer.Option(help="How many days before it count.", min=1, max=3650)] = 90,
     by: Annotated[str, typer.Option(help=f"Order: {', '.join(ORDERS)}.")] = "volume",
-    config: Config = None,
+    config: Config = [],
     setting: Settings = [],
     as_json: Json = False,
 ) -> None:

@@ -1,14 +1,15 @@
 """The command line of `gridv4 regimes`."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from gridv4_bt.cli.common import check_picture
+from gridv4_bt.cli.common import Json, check_picture, print_json
 from gridv4_bt.cli.download import Downloads, read_market
 from gridv4_bt.cli.layers import read_parameters
 from gridv4_bt.cli.market_options import (
@@ -36,6 +37,7 @@ from gridv4_bt.cli.options import (
 from gridv4_bt.core.mixture import STATES
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.engine.warm_up import span_warm_up
+from gridv4_bt.metrics.summary import finite
 from gridv4_bt.validation.regimes import (
     RegimeRecord,
     StateFigures,
@@ -57,10 +59,11 @@ def show_regimes(
     resample: Resample = "",
     start: Start = "",
     end: End = "",
-    config: Config = None,
+    config: Config = [],
     setting: Settings = [],
     out: Annotated[Path | None, typer.Option(help="Picture of both filters over time, FILE.png.")] = None,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Show what both regime filters, KAMA's slope and the Gaussian mixture, say about candles.
 
@@ -69,7 +72,7 @@ def show_regimes(
     parameters = read_parameters(config, setting)
     if out is not None:
         check_picture(out)
-    console = Console(quiet=quiet)
+    console = Console(quiet=quiet or as_json)
     print_notes(parameters, console)
     first, last = parse_time("--from", start), parse_time("--to", end)
     history = span_warm_up(parameters.model_copy(update={"regime": "gmm"}))
@@ -77,13 +80,30 @@ def show_regimes(
     named, rules = read_market(files, Downloads(symbol, exchange, cache_dir), first, last, history, None, console)
     feeds = read_feeds(named, gaps, first, last, console, rules, warm_up=history)
     print_files(feeds, console)
-    shown = track(feeds, "filtering", console=console, transient=True, disable=quiet or not console.is_terminal)
+    shown = track(feeds, "filtering", console=console, transient=True, disable=console.quiet or not console.is_terminal)
     records = [filter_regimes(feed, parameters) for feed in shown]
     for record in records:
         print_regimes(record, console)
+    if as_json:
+        print_json(finite([_as_dict(record) for record in records]))
     if out is not None:
         plot_regimes(records, out)
         console.print(f"written to {out}")
+
+
+def _as_dict(record: RegimeRecord) -> dict[str, Any]:
+    """Return the figures that `print_regimes` shows."""
+    counts = confusion(record.kama, record.gmm)
+    same, kappa = agreement(counts)
+    figures = {
+        name: {state.name: asdict(one) for state, one in state_figures(codes, record.close, record.day).items()}
+        for name, codes in (("kama", record.kama), ("gmm", record.gmm))
+    }
+    return {
+        "symbol": record.symbol, "bars": record.bars, "bars_of_mixture": len(record.gmm), **figures,
+        "states": [Regime(code).name for code in STATES], "kama_by_gmm": counts.tolist(),
+        "agreement": same, "cohens_kappa": kappa, "warnings": record.warnings,
+    }  # fmt: skip
 
 
 def print_regimes(record: RegimeRecord, console: Console) -> None:

@@ -22,7 +22,7 @@ def show_wallet(
     exchange: str,
     cache_dir: Path | None,
     brackets: Path | None,
-    config: Path | None,
+    config: Sequence[Path],
     settings: Sequence[str],
     as_json: bool,
 ) -> None:

@@ -24,12 +24,13 @@ from gridv4_bt.core.time import BAR_MS, DAY_MS, MINUTE_MS
 from gridv4_bt.engine.market import exchange_symbol
 from gridv4_bt.engine.warm_up import with_live_history
 from gridv4_bt.errors import ConfigError
-from gridv4_bt.live.ccxt_client import KEY, OPTIONS, SECRET, read_settings
+from gridv4_bt.live.ccxt_client import OPTIONS
 from gridv4_bt.live.clock import Clock, WallClock
 from gridv4_bt.live.connection import CandleQueries, Refused, Unreachable
 from gridv4_bt.live.dead_man import DEFAULT_S
 from gridv4_bt.live.failures import Reaction
 from gridv4_bt.live.gateway import Gateway, SessionPlan
+from gridv4_bt.live.keys import KEY, SECRET, read_settings
 from gridv4_bt.live.live_session import LiveSession
 from gridv4_bt.live.monitor import NOTIFY, notifier
 from gridv4_bt.live.strangers import CHOICES, REFUSE

@@ -267,18 +267,22 @@ class CandleQueries(MarketDataClient):
             raise refused.__cause__ or refused from None
 
 
+#: What a person does about the exchange's codes with which a session halts.
+CURES = {
+    -2015: "check the key, its futures permission and its list of addresses",
+    -2014: "check the key",
+    -1022: "check the secret",
+    -1021: "this machine's clock is wrong: synchronise it",
+    -4061: "the account's position mode was changed: set hedge mode again",
+    -2023: "the account is being liquidated",
+}
+
+
 def halt_text(failure: Failure) -> str:
-    """Return the message of a failure that only a person can resolve."""
-    cures: dict[int | None, str] = {
-        -2015: "check the key, its futures permission and its list of addresses",
-        -2014: "check the key",
-        -1022: "check the secret",
-        -1021: "this machine's clock is wrong: synchronise it",
-        -4061: "the account's position mode was changed: set hedge mode again",
-        -2023: "the account is being liquidated",
-    }
-    cure = cures.get(failure.code, "see to it at the exchange, then start again")
-    return f"{failure.text}: {cure}."
+    """Return the message of a failure that only a person can resolve, with its place in the documentation."""
+    if failure.code in CURES:
+        return f"{failure.text}: {CURES[failure.code]} (docs/troubleshooting.md#code{failure.code})."
+    return f"{failure.text}: see to it at the exchange, then start again."
 
 
 def first_field(answer: Mapping[str, Any], *names: str) -> Any:

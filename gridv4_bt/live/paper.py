@@ -21,11 +21,12 @@ from gridv4_bt.exchange.client import ServerClock, wired_session
 from gridv4_bt.exchange.database import Database
 from gridv4_bt.exchange.embedded import EmbeddedClock, embedded_session
 from gridv4_bt.exchange.exchange import Exchange
-from gridv4_bt.live.ccxt_client import Keys, make_client
+from gridv4_bt.live.ccxt_client import make_client
 from gridv4_bt.live.ccxt_store import CCXTStore
 from gridv4_bt.live.clock import Clock, PeriodicTask, WallClock
 from gridv4_bt.live.connection import Unreachable
 from gridv4_bt.live.gateway import Gateway
+from gridv4_bt.live.keys import Keys
 from gridv4_bt.live.logger import move_aside
 
 _KEYS = Keys(KEY, SECRET)

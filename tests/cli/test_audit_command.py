@@ -1,6 +1,7 @@
 """`gridv4 audit` and `run_backtest.py --session` as a user meets them."""
 
 import csv
+import json
 import shutil
 import sys
 
@@ -56,6 +57,21 @@ def test_table_chart_and_list_of_differences(command, state):
         "foreign",
     )
     assert first["live_qty"] == "0.02" and first["backtest_qty"] == ""
+
+
+def test_the_audit_as_json(command, state, tmp_path):
+    words = ("--state-dir", state, "--max-drift", 0.5, "--out", tmp_path / "a.png", "--json")
+    code, out, err = command(gridv4, "audit", *words)
+    found = json.loads(out)
+    assert (code, err) == (0, "")
+    assert set(found) == {
+        "place", "symbols", "bars", "fills", "fees", "funding", "equity", "drift", "max_drift", "identical", "causes",
+    }  # fmt: skip
+    fills = found["fills"]
+    assert (
+        fills["matched"] + fills["extra"] == fills["live"] and fills["matched"] + fills["missed"] == fills["backtest"]
+    )
+    assert found["causes"]["manual_trade"]["own"] >= 1 and found["identical"] is False
 
 
 def test_exit_code_1_beyond_the_bound(command, state, tmp_path):

@@ -37,27 +37,41 @@ def shown(monkeypatch, capsys):
 
 
 def test_the_last_layer_that_names_a_value_counts(folder, monkeypatch):
-    assert read_parameters(None, []).levels == 15
+    assert read_parameters([], []).levels == 15
     Path("gridv4.toml").write_text("levels = 14\n")
-    assert read_parameters(None, []).levels == 14
+    assert read_parameters([], []).levels == 14
     monkeypatch.setenv("GRIDV4__LEVELS", "13")
-    assert read_parameters(None, []).levels == 13
-    assert read_parameters(None, ["levels=12"]).levels == 12
+    assert read_parameters([], []).levels == 13
+    assert read_parameters([], ["levels=12"]).levels == 12
 
 
 def test_a_named_file_takes_the_place_of_the_folders(folder):
     Path("gridv4.toml").write_text("levels = 14\nk = 3\n")
     Path("other.toml").write_text("levels = 11\n")
-    found = read_parameters(Path("other.toml"), [])
+    found = read_parameters([Path("other.toml")], [])
     assert (found.levels, found.k) == (11, 0.8)
+
+
+def test_of_several_files_the_last_that_names_a_value_counts(shown):
+    Path("all.toml").write_text("levels = 11\nk = 3\n[run]\ncash = 500\nsymbol = 'ETHUSDT'\n")
+    Path("mine.toml").write_text("\nk = 2\n[run]\n\ncash = 7\n")
+    found = shown("--config", "busy", "--config", "all.toml", "--config", "mine.toml", "--set", "gamma=2")
+    assert found["files"][1:] == ["all.toml", "mine.toml"]
+    assert found["parameters"]["levels"] == {"value": 11, "origin": "all.toml line 1"}
+    assert found["parameters"]["k"] == {"value": 2.0, "origin": "mine.toml line 2"}
+    assert found["parameters"]["kappa"]["origin"].startswith(str(ROOT / "presets" / "busy.toml line "))
+    assert found["parameters"]["gamma"] == {"value": 2.0, "origin": "--set"}
+    assert found["run"]["cash"] == {"value": 7.0, "origin": "mine.toml line 5"}
+    assert found["run"]["symbol"] == {"value": ["ETHUSDT"], "origin": "all.toml line 5"}
+    assert run_settings(["--config", "all.toml", "--config=mine.toml"]) == {"cash": 7.0, "symbol": ["ETHUSDT"]}
 
 
 @pytest.mark.parametrize("name", ["busy", "busy.toml", "presets/busy.toml"])
 def test_a_preset_is_found_where_no_such_file_is(name, folder):
-    assert read_parameters(Path(name), []) == read_parameters(ROOT / "presets" / "busy.toml", [])
+    assert read_parameters([Path(name)], []) == read_parameters([ROOT / "presets" / "busy.toml"], [])
     Path(name).parent.mkdir(exist_ok=True)
     Path(name).write_text("levels = 3\n")
-    assert read_parameters(Path(name), []).levels == 3
+    assert read_parameters([Path(name)], []).levels == 3
 
 
 def test_every_value_is_shown_with_its_origin(folder, monkeypatch, shown):
@@ -103,6 +117,11 @@ def test_secrets_are_told_to_be_there_and_never_shown(folder, monkeypatch, shown
         ("levels = true\n", {}, "gridv4.toml line 1: levels: no parameter is a switch"),
         ("levels = \n", {}, "gridv4.toml: not valid TOML"),
         ("stop1_atr = 20\n", {}, "stop1_atr = 20.0 against stop2_atr = 13.0: stage 2 must lie farther away"),
+        (
+            "k = 1\nstop1_atr = 20\n",
+            {"GRIDV4__STOP2_ATR": "15"},
+            "(stop1_atr: gridv4.toml line 2, stop2_atr: environment GRIDV4__STOP2_ATR)",
+        ),
         ("", {"GRIDV4__LEVLES": "5"}, "environment GRIDV4__LEVLES: levles: unknown parameter; did you mean levels? "),
         ("", {"GRIDV4__K": "much"}, "environment GRIDV4__K: k: Input should be a valid number"),
     ],
@@ -112,7 +131,7 @@ def test_a_mistake_is_told_with_its_place_what_was_given_and_what_is_allowed(tex
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError) as error:
-        read_parameters(None, [])
+        read_parameters([], [])
     assert message in str(error.value)
 
 

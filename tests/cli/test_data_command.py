@@ -1,6 +1,7 @@
 """`gridv4 data` as a user meets it."""
 
 import functools
+import json
 import sys
 
 import numpy as np
@@ -65,6 +66,12 @@ def test_download_list_and_check(market, gridv4):
     assert code == 0 and "binanceusdm │ BTCUSDT │ candles-15m │ 2024-01 │ 2024-01-05 00:00 │ 384 │ 0" in out
     code, out, err = gridv4("check")
     assert (code, err) == (0, "") and "BTCUSDT: 384 bars" in out and "all files of 1 symbols are whole" in out
+    code, out, err = gridv4("check", "--json")
+    found = json.loads(out)
+    [symbol] = found["symbols"]
+    assert (code, err, found["damaged"]) == (0, "", [])
+    assert (set(symbol), symbol["bars"]) == ({"symbol", "span", "bars", "checks"}, 384)
+    assert {"gaps", "duplicates"} & {check["name"] for check in symbol["checks"]}
 
 
 def test_check_tells_damage(market, gridv4, tmp_path):

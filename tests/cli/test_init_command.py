@@ -28,7 +28,7 @@ def init(monkeypatch, capsys, tmp_path):
 
 
 def settings():
-    return {name: one.value for name, one in named_run_settings(FILE).items()}
+    return {name: one.value for name, one in named_run_settings([FILE]).items()}
 
 
 def test_without_questions_the_file_trades_on_paper(init):

@@ -29,9 +29,9 @@ from gridv4_bt.exchange.client import ServerClock
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
-from gridv4_bt.live.ccxt_client import KEY, SECRET, Keys, read_keys
 from gridv4_bt.live.connection import Unreachable
 from gridv4_bt.live.gateway import SessionPlan
+from gridv4_bt.live.keys import KEY, SECRET, Keys, read_keys
 from gridv4_bt.live.paper import PaperClock, gateway_at
 from gridv4_bt.live.runner import Session
 

@@ -17,7 +17,7 @@ from gridv4_bt.exchange.control import PREFIX
 from gridv4_bt.exchange.messages import Response
 from gridv4_bt.exchange.replay_clock import RunningClock
 from gridv4_bt.exchange.server import ServerThread
-from gridv4_bt.live.ccxt_client import KEY, SECRET
+from gridv4_bt.live.keys import KEY, SECRET
 
 MINE = ("my-key", "my-secret")
 #: Of what a session needs before the first close; then it decides.

@@ -24,7 +24,7 @@ from gridv4_bt.config import load_config
 from gridv4_bt.exchange.api import open_api
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
-from gridv4_bt.live.ccxt_client import KEY, SECRET
+from gridv4_bt.live.keys import KEY, SECRET
 from gridv4_bt.live.monitor import NOTIFY
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -30,8 +30,8 @@ from gridv4_bt.errors import ConfigError
 from gridv4_bt.exchange.api import open_api
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
-from gridv4_bt.live.ccxt_client import KEY, SECRET
 from gridv4_bt.live.ids import parse_id
+from gridv4_bt.live.keys import KEY, SECRET
 from gridv4_bt.live.monitor import NOTIFY
 
 SCRIPT = Path(__file__).resolve().parents[2] / "run_live.py"

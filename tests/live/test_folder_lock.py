@@ -8,8 +8,8 @@ import pytest
 
 from gridv4_bt.errors import ConfigError, LiveError
 from gridv4_bt.exchange.server import ServerThread
-from gridv4_bt.live.ccxt_client import read_settings
 from gridv4_bt.live.folder_lock import FolderLock
+from gridv4_bt.live.keys import read_settings
 
 
 def test_removing_the_lock_file_lets_no_second_bot_in(market):

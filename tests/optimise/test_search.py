@@ -121,6 +121,12 @@ def test_with_one_job_and_started_again_in_the_middle_it_ends_in_the_same_bytes(
         assert (out / name).read_bytes() == (found / name).read_bytes(), name
 
 
+def test_a_finished_search_prints_its_result_as_json(folder, found, result, tmp_path, capsys):
+    out = shutil.copytree(found, tmp_path / "copy")
+    assert gridv4("optimize", "--space", folder / "space.toml", "--out", out, "--jobs", 1, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == result
+
+
 def test_a_notebook_s_search_gives_the_same_bytes_and_its_verdict_as_text_and_table(folder, found, result, tmp_path):
     out = shutil.copytree(found, tmp_path / "copy")  # it goes on where the command has ended
     search = optimize(folder / "space.toml", out)

@@ -85,6 +85,16 @@ def test_two_identical_runs_are_called_identical(make_run, compare):
     assert out.endswith("The runs are identical: same parameters, trades, equity and figures.")
 
 
+def test_the_comparison_as_json(make_run, compare):
+    code, out, err = compare(make_run("a"), make_run("b"), make_run("c", trades=changed(3, exit=101.0)), "--json")
+    found = json.loads(out)
+    assert (code, err) == (0, "")
+    assert set(found) == {"runs", "identical", "divergence", "parameters", "figures"}
+    assert (found["runs"], found["identical"], found["parameters"]) == (["a", "b", "c"], False, {})
+    assert found["divergence"][0] is None and found["divergence"][1].startswith("c: first differs from a in trade 3")
+    assert all(len(values) == 3 for values in found["figures"].values())
+
+
 def test_of_three_runs_the_identical_one_and_the_other_are_told_apart(make_run, compare):
     _, out, _ = compare(make_run("a"), make_run("b"), make_run("c", trades=changed(3, exit=101.0)))
     assert "b: identical to a: same parameters, trades, equity and figures" in out

@@ -1,3 +1,4 @@
+import json
 import sys
 from datetime import date
 
@@ -139,6 +140,20 @@ def regimes(monkeypatch, capsys):
         return end.value.code, written.out, written.err
 
     return call
+
+
+def test_the_command_prints_the_figures_as_json(regimes, candles):
+    code, out, err = regimes("--data", candles, "--set", *SETTINGS, "--json")
+    [found] = json.loads(out)
+    assert (code, err, found["symbol"], found["states"]) == (0, "", "BTCUSDT", list(found["kama"]))
+    assert set(found) == {
+        "symbol", "bars", "bars_of_mixture", "kama", "gmm", "states", "kama_by_gmm", "agreement", "cohens_kappa",
+        "warnings",
+    }  # fmt: skip
+    counts = found["kama_by_gmm"]
+    assert sum(map(sum, counts)) == found["bars_of_mixture"]
+    assert [sum(row) for row in counts] == [found["kama"][state]["bars"] for state in found["states"]]
+    assert found["agreement"] == sum(counts[one][one] for one in range(5)) / found["bars_of_mixture"]
 
 
 def test_the_command_prints_both_filters_and_writes_a_picture(regimes, candles, tmp_path):
