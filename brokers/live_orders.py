@@ -13,6 +13,7 @@ import backtrader as bt
 from brokers.base import LiveBooks, OwnOrder
 from brokers.feed_book import FeedBook
 from brokers.standard_orders import MarginBroker, StandardOrders
+from brokers.trailing_terms import TRAILING
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.book import Book
 from gridv4_bt.engine.orders import OrderType, Refusal, SingleOrder, leg_of, opens
@@ -174,6 +175,13 @@ class LiveOrders(StandardOrders):
 
     def _closed_by_itself(self, order: bt.Order, single: SingleOrder) -> bool:
         return False  # `settle` tells
+
+    def _unsupported(self, order: bt.Order) -> Refusal | None:
+        if order.oco is not None or order.parent is not None or not order.transmit:
+            return Refusal(-1116, "Invalid orderType", ": live, OCO and bracket orders are not supported")
+        if order.exectype in TRAILING:
+            return Refusal(-1116, "Invalid orderType", f": live, {order.getordername()} is not supported")
+        return super()._unsupported(order)
 
 
 def _legs(single: SingleOrder, book: FeedBook) -> list[tuple[PositionSide, float]]:
