@@ -42,6 +42,7 @@ class OwnOrder(NamedTuple):
     owner: int  #: place of the strategy in its Cerebro
     valid: float  #: Backtrader's date number after which it is cancelled, 0 for never
     bar: int  #: open time of the bar at which it was ordered, ms
+    trail: float = 0.0  #: fraction of the best price that a trailing stop stays behind it; 0 for other orders
 
 
 class LiveBooks(Protocol):

@@ -13,7 +13,6 @@ import backtrader as bt
 from brokers.base import LiveBooks, OwnOrder
 from brokers.feed_book import FeedBook
 from brokers.standard_orders import MarginBroker, StandardOrders
-from brokers.trailing_terms import TRAILING
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.book import Book
 from gridv4_bt.engine.orders import OrderType, Refusal, SingleOrder, leg_of, opens
@@ -156,7 +155,7 @@ class LiveOrders(StandardOrders):
         strategies = list(self._live.cerebro.runningstrats)
         own = OwnOrder(
             part.symbol, leg_of(part, book).side, part.is_buy, part.type, part.qty, part.price, part.trigger, post_only,
-            strategies.index(order.owner), _end_of(order), bar,
+            strategies.index(order.owner), _end_of(order), bar, order.trailpercent or 0.0,
         )  # fmt: skip
         self._counts[own] += 1
         return self._live.exchange.place(own, self._counts[own], self._live.may_repeat(book))
@@ -179,9 +178,23 @@ class LiveOrders(StandardOrders):
     def _unsupported(self, order: bt.Order) -> Refusal | None:
         if order.oco is not None or order.parent is not None or not order.transmit:
             return Refusal(-1116, "Invalid orderType", ": live, OCO and bracket orders are not supported")
-        if order.exectype in TRAILING:
-            return Refusal(-1116, "Invalid orderType", f": live, {order.getordername()} is not supported")
-        return super()._unsupported(order)
+        return super()._unsupported(order) or _trailing_unsupported(order)
+
+
+def _trailing_unsupported(order: bt.Order) -> Refusal | None:
+    """Return why the exchange's trailing stop cannot do what an order asks for, or None."""
+    if order.exectype == bt.Order.StopTrailLimit:
+        return Refusal(-1116, "Invalid orderType", ": StopTrailLimit; the exchange's trailing stop has no limit price")
+    if order.exectype != bt.Order.StopTrail:
+        return None
+    if order.trailamount:
+        return Refusal(-1106, "Parameter 'trailamount' sent when not required.", " The exchange trails by trailpercent")
+    if order.price is not None:
+        return Refusal(-1106, "Parameter 'price' sent when not required.", " The exchange trails from the order on")
+    tenths = 1000.0 * (order.trailpercent or 0.0)
+    if not 1.0 <= tenths <= 100.0 or abs(tenths - round(tenths)) > 1e-6:
+        return Refusal(-2007, "Invalid callBack rate.", " trailpercent is 0.001 to 0.1, in steps of 0.001")
+    return None
 
 
 def _legs(single: SingleOrder, book: FeedBook) -> list[tuple[PositionSide, float]]:
@@ -200,7 +213,10 @@ def _part(single: SingleOrder, side: PositionSide, qty: float) -> SingleOrder:
     """Return the part of an order on one leg, without the prices that its type does not have."""
     price = single.price if single.type in (OrderType.LIMIT, OrderType.STOP) else 0.0
     trigger = single.trigger if single.type in (OrderType.STOP_MARKET, OrderType.STOP) else 0.0
-    return SingleOrder(single.symbol, side, single.is_buy, single.type, qty, price, trigger, reference=single.reference)
+    return SingleOrder(
+        single.symbol, side, single.is_buy, single.type, qty, price, trigger, reference=single.reference,
+        trail=single.trail,
+    )  # fmt: skip
 
 
 def _own_id(order: bt.Order) -> str:
@@ -226,7 +242,8 @@ def _order_of(own: OwnOrder, data: bt.AbstractDataBase, strategies: Any) -> bt.O
     stops = own.type in (OrderType.STOP, OrderType.STOP_MARKET)
     order = kind(
         owner=owner, data=data, size=own.qty, price=own.trigger if stops else own.price or None,
-        pricelimit=own.price if own.type is OrderType.STOP else None, exectype=_EXECTYPES[own.type],
+        pricelimit=own.price if own.type is OrderType.STOP else None,
+        exectype=bt.Order.StopTrail if own.trail else _EXECTYPES[own.type], trailpercent=own.trail or None,
     )  # fmt: skip
     order.valid = own.valid or None
     return order

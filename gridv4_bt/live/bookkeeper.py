@@ -95,8 +95,9 @@ class Bookkeeper:
     def place(self, order: OwnOrder, number: int, may_repeat: bool) -> tuple[str, Refusal | None]:
         """Send an order, and return its id and why it was refused, or None if it may be open; see `LiveBooks`."""
         opens = order.is_buy == (order.side is PositionSide.LONG)
-        terms = SingleTerms(order.type, order.trigger, order.post_only, order.owner, order.valid)
-        ref = content_ref(str(order.type), *terms[1:], order.qty, order.price, number)
+        terms = SingleTerms(order.type, order.trigger, order.post_only, order.owner, order.valid, order.trail)
+        # What an order does not have is not in its id, so that ids stay what they are when orders learn more.
+        ref = content_ref(str(order.type), *terms[1:5], order.qty, order.price, number, *filter(None, terms[5:]))
         key = OrderKey(order.symbol, order.side, Purpose.OPEN if opens else Purpose.REDUCE, ref)
         sync = self._reconciler.order_sync
         new = sync.new_single(key, order.qty, order.price, terms, order.bar // BAR_MS)
@@ -124,6 +125,7 @@ class Bookkeeper:
                 order.key.symbol, order.key.side, order.is_buy, order.single.type,
                 order.remaining + self._unbooked_of(order), order.price, order.single.trigger,
                 order.single.post_only, order.single.owner, order.single.valid, order.generation * BAR_MS,
+                order.single.trail,
             )
             for order in self._reconciler.orders
             if order.single is not None and not self.is_over(order.id)

@@ -30,6 +30,7 @@ class SingleTerms(NamedTuple):
     post_only: bool = False
     owner: int = 0  #: place of the strategy in its Cerebro
     valid: float = 0.0  #: Backtrader's date number after which it is cancelled; 0: never
+    trail: float = 0.0  #: fraction of the best price that a trailing stop stays behind it; 0: it does not trail
 
 
 @dataclass(slots=True)
@@ -60,7 +61,8 @@ class Order:
         key = OrderKey(symbol, name.side, name.purpose, name.ref)
         single = None
         if name.purpose in (Purpose.OPEN, Purpose.REDUCE):
-            single = SingleTerms(OrderType(info.get("orderType") or info["type"]), trigger)
+            kind, trail = str(info.get("orderType") or info["type"]), float(info.get("callbackRate") or 0.0) / 100.0
+            single = SingleTerms(OrderType.STOP_MARKET if trail else OrderType(kind), trigger, trail=trail)
         return cls(
             order_id, key, qty, trigger if is_stop else price, single=single,
             status=OrderStatus.OPEN, exchange_id=number, sent=sent,
