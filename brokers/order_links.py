@@ -94,9 +94,21 @@ class OrderLinks:
 
     def _leave_bracket(self, order: bt.Order) -> list[bt.Order]:
         ref = _bracket_of(order)
-        if order not in self._brackets.get(ref, []):
+        bracket = self._brackets.get(ref, [])
+        if order not in bracket:
             return []
-        return [one for one in self._brackets.pop(ref) if one != order]
+        # The children of a parent that was executed in part stay: they close that part.
+        stay = [one for one in bracket if one != order and one.active()] if order.parent is None else []
+        del self._brackets[ref]
+        if stay:
+            self._brackets[ref] = stay
+        return [one for one in bracket if one != order and one not in stay]
+
+    def drop(self, order: bt.Order) -> None:
+        """Forget an order that is over in a way that ends no other: by the exchange, not by its owner."""
+        for linked in (self._brackets.get(_bracket_of(order), []), self._groups.pop(order.ref, [])):
+            if order in linked and (order.parent is not None or linked is not self._brackets.get(order.ref)):
+                linked.remove(order)
 
 
 def _bracket_of(order: bt.Order) -> int:

@@ -107,8 +107,13 @@ class StandardOrders:
             for one in sent:
                 self.reject(one, refusal)
             return
-        for one, single, terms in checked:
-            self.accept(one, single, book, terms.post_only)
+        if checked:
+            self._accept_all(checked, book)
+
+    def _accept_all(self, checked: Sequence[tuple[bt.Order, SingleOrder, Terms]], book: FeedBook) -> None:
+        """Take an order, or all of a bracket, that the exchange's rules allow."""
+        for order, single, terms in checked:
+            self.accept(order, single, book, terms.post_only)
 
     def _single_of(self, order: bt.Order, checked: Sequence[tuple[bt.Order, SingleOrder, Terms]]) -> SingleOrder:
         """Return the engine's order of one that is open, or about to be."""

@@ -300,9 +300,10 @@ class SingleOrders:
             needed = min(order.remaining, tracker.qty) if cut else order.remaining
             if older > 0.0 and older >= needed * (1.0 - LOT_NOISE):
                 self._execute_limit(order, book)
-        for leg in book.legs:
-            if not leg.tracker.ids:
-                self.expire_with(leg, book.symbol)  # also what the ladder's orders have emptied
+        if self.alive:
+            for leg in book.legs:
+                if not leg.tracker.ids:
+                    self.expire_with(leg, book.symbol)  # also what the ladder's orders have emptied
 
     def execute(self, order: SingleOrder, book: Book, price: float, qty: float, *, maker: bool) -> None:
         """Fill `qty` of an open order at a price, or refuse it if its leg holds less than it closes."""
