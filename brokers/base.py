@@ -42,6 +42,12 @@ class OwnOrder(NamedTuple):
     owner: int  #: place of the strategy in its Cerebro
     valid: float  #: Backtrader's date number after which it is cancelled, 0 for never
     bar: int  #: open time of the bar at which it was ordered, ms
+    trail: float = 0.0  #: fraction of the best price that a trailing stop stays behind it; 0 for other orders
+    parent: str = ""  #: id of the order whose execution it waits for
+    group: str = ""  #: id of the first order of its OCO group, where that is another one
+    waits: bool = False  #: it is not at the exchange yet
+    is_woken: bool = False  #: it waits only to be sent: its parent was executed
+    leaves: bool = False  #: it is to be cancelled
 
 
 class LiveBooks(Protocol):
@@ -80,6 +86,21 @@ class LiveBooks(Protocol):
         ----------
         number : how many orders like this one the bar has had.
         may_repeat : whether it may have been sent before; then the exchange is asked first.
+        """
+
+    def id_of(self, order: OwnOrder, number: int) -> str:
+        """Return the id under which an order is sent."""
+
+    def keep(self, order: OwnOrder, number: int) -> str:
+        """Write down an order that is sent when its parent is executed, and return its id."""
+
+    def wake(self, order_id: str) -> None:
+        """Note that the parent of an order was executed."""
+
+    def send(self, order_id: str, qty: float) -> tuple[str, Refusal | None] | None:
+        """Send a kept order for a quantity, base units; return as `place` does, None if it could not be asked for.
+
+        A stop that the price has passed already closes at market, under an id of its own.
         """
 
     def cancel(self, order_id: str) -> None:

@@ -5,6 +5,8 @@ LONG and SHORT are separate lists of fills. The broker matches bar after bar by 
 ``tradeid``, so that the built-in analyzers and observers see each fill as one trade.
 """
 
+import datetime
+import numbers
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -173,8 +175,12 @@ class HedgeBroker(BrokerSettings):
     ) -> bt.Order:
         # Arguments that Backtrader's orders do not have, such as positionSide, go to order.info.
         params = {name: kwargs.pop(name) for name in ORDER_PARAMS if name in kwargs}
+        if not isinstance(params.get("valid"), datetime.date | datetime.timedelta | numbers.Real | None):
+            raise ConfigError(f"valid: {params['valid']!r}; a datetime, date, timedelta or date number is expected")
         if params.get("valid") == 0 and params["valid"] is not None:
             params["valid"] = bt.Order.DAY  # documented as the same; Backtrader's order would take it for no end
+        if params.get("exectype") == bt.Order.StopTrailLimit and price is None:
+            price = data.close[0]  # from which Backtrader's order counts plimit
         order = kind(owner=owner, data=data, size=size, price=price, pricelimit=plimit, **params)
         order.addinfo(**kwargs)
         return self.submit(order)

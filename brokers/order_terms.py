@@ -11,19 +11,19 @@ from gridv4_bt.engine.types import PositionSide
 
 #: How the same is asked for, by keywords of ccxt and the exchange that orders here do not have.
 INSTEAD = {
-    "activationPrice": "trailing orders are not supported",
-    "callbackRate": "trailing orders are not supported",
+    "activationPrice": "a trailing stop trails from its order on, or from price=",
+    "callbackRate": "give exectype=bt.Order.StopTrail and trailpercent=, 0.02 for 2 %",
     "closePosition": "close(positionSide=...) closes a whole leg",
     "coc": "a market order fills at the next open",
     "leverage": "give the broker leverage",
     "marginMode": "the account is cross margin",
     "price": "give price= to buy() or sell()",
-    "stopLoss": "place a Stop order",
+    "stopLoss": "place a Stop order, or buy_bracket() with stopprice=",
     "stopLossPrice": "give exectype=bt.Order.Stop and price=",
     "stopPrice": "give exectype=bt.Order.Stop and price=, or StopLimit with plimit=",
-    "takeProfit": "place a Limit order",
+    "takeProfit": "place a Limit order, or buy_bracket() with limitprice=",
     "takeProfitPrice": "give exectype=bt.Order.Limit and price=",
-    "trailingPercent": "trailing orders are not supported",
+    "trailingPercent": "give exectype=bt.Order.StopTrail and trailpercent=, 0.02 for 2 %",
     "triggerPrice": "give exectype=bt.Order.Stop and price=, or StopLimit with plimit=",
     "type": "give exectype=",
 }

@@ -9,6 +9,8 @@ They come from other Backtrader strategies or through the exchange's REST interf
   (one-way mode) it first closes the opposite leg, then opens its own.
 * Within a phase LONG comes before SHORT; entries nearest to the market first, as it meets them; all else in order of
   placement.
+* Of a group whose orders cancel each other one fills at most; the stop, where a bar reaches a stop and a limit of it.
+* An order that waits for its parent is not matched. In the bar that wakes it a stop may be met, a limit not.
 """
 
 from collections.abc import Iterable
@@ -24,9 +26,10 @@ from gridv4_bt.engine.labels import MANUAL
 from gridv4_bt.engine.ladder import CAP, MARGIN, MAX_POSITION
 from gridv4_bt.engine.margin import opening_limit
 from gridv4_bt.engine.market import Market
-from gridv4_bt.engine.matching import fills, market_price, stop_hit, stop_price, stop_takes
+from gridv4_bt.engine.matching import fills, market_price, stop_hit, stop_met, stop_price, stop_takes
 from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.state import INFINITY
+from gridv4_bt.engine.trailing import Trail, limit_behind, trailing_trigger
 from gridv4_bt.engine.types import PositionSide
 
 
@@ -66,6 +69,11 @@ class SingleOrder:
     #: Its limit price was at or through the market when it was placed or triggered, so it pays the taker fee.
     marketable: bool = False
     triggered_at: int = -1  #: open time of the bar that triggered it, ms
+    trail: Trail | None = None  #: of a stop whose trigger follows the price
+    group: int = 0  #: orders of one number cancel each other; 0: none
+    waits: bool = False  #: for its parent's execution
+    woken_at: int = -1  #: open time of the bar that executed its parent, ms
+    cut_to_leg: bool = False  #: closes what its leg holds at most; the rest expires, as it does at the exchange
     remaining: float = field(init=False)  #: base units not executed yet
 
     def __post_init__(self) -> None:
@@ -86,6 +94,12 @@ class Owner(Protocol):
 
     def cancelled(self, order: SingleOrder) -> None:
         """Handle an order that a liquidation has cancelled."""
+
+    def trailed(self, order: SingleOrder) -> None:
+        """Handle a trailing stop whose trigger has moved."""
+
+    def expired(self, order: SingleOrder) -> None:
+        """Handle an order that is gone because its leg holds nothing that it could close."""
 
 
 def leg_of(order: SingleOrder, book: Book) -> Leg:
@@ -188,20 +202,21 @@ class SingleOrders:
 
     def cancel_all(self) -> None:
         """Cancel all orders, as a liquidation does."""
-        for order in list(self.alive):
-            self.alive.remove(order)
-            self._owner.cancelled(order)
+        while self.alive:  # one may take others along
+            self._owner.cancelled(self.alive.pop(0))
 
     def cancel(self, book: Book) -> None:
         """Cancel the open orders of a symbol."""
         for order in [order for order in self.alive if order.symbol == book.symbol]:
-            self.alive.remove(order)
-            self._owner.cancelled(order)
+            if order in self.alive:  # another may have taken it along
+                self.alive.remove(order)
+                self._owner.cancelled(order)
 
     def fill_market_orders(self, book: Book) -> None:
         """Fill market orders at the open (phase 2)."""
         for order in self._of(book, OrderType.MARKET):
-            self.execute_at_market(order, book)
+            if order in self.alive:
+                self.execute_at_market(order, book)
 
     def execute_at_market(self, order: SingleOrder, book: Book) -> None:
         """Fill an open order at the bar's open, worse by the slippage."""
@@ -213,7 +228,7 @@ class SingleOrders:
         self._left[book.symbol] = self._participation * book.bar.volume
         entries = [order for order in self._of(book, OrderType.LIMIT) if opens(order, book)]
         for order in sorted(entries, key=_distance):
-            if self._reached(order, book) and down < order.price < up:
+            if self._reached(order, book) and down < order.price < up and not self._yields(order, book):
                 self._execute_limit(order, book)
 
     def fill_stops(self, book: Book, down: float = 0.0, up: float = INFINITY) -> None:
@@ -221,49 +236,85 @@ class SingleOrders:
 
         A triggered STOP is a limit order from the next bar on.
         """
-        bar = book.bar
-        for order in self._by_leg(book, self._of(book, OrderType.STOP_MARKET, OrderType.STOP)):
-            stop = order.trigger
-            sign = -1 if order.is_buy else 1
-            met = max(stop, bar.open) if order.is_buy else min(stop, bar.open)
-            if not stop_hit(sign, stop, bar.low, bar.high) or not down < met < up:
+        met: set[SingleOrder] = set()
+        # An executed stop may wake another, which this bar may meet too.
+        while fresh := [order for order in self._of(book, OrderType.STOP_MARKET, OrderType.STOP) if order not in met]:
+            met.update(fresh)
+            for order in self._by_leg(book, fresh):
+                if order in self.alive and self._stop_reached(order, book, down, up):
+                    self._trigger(order, book)
+        self._trail(book)
+
+    def _stop_reached(self, order: SingleOrder, book: Book, down: float, up: float) -> bool:
+        bar, stop, sign = book.bar, order.trigger, -1 if order.is_buy else 1
+        return stop_hit(sign, stop, bar.low, bar.high) and down < stop_met(sign, stop, bar.open) < up
+
+    def _trigger(self, order: SingleOrder, book: Book) -> None:
+        """Execute a stop that the bar has reached, or make it a limit order."""
+        bar, stop, sign = book.bar, order.trigger, -1 if order.is_buy else 1
+        if order.type is OrderType.STOP:
+            order.type = OrderType.LIMIT
+            order.triggered_at = bar.time
+            order.marketable = sign * (stop - order.price) >= 0.0
+            self._owner.triggered(order)
+            return
+        price, qty = stop_price(sign, stop, bar.open, book.costs.slippage), order.remaining
+        if not opens(order, book):
+            leg = leg_of(order, book)
+            leg.leg.stopped = 1
+            held = plain_sum(leg.tracker.qtys[i] for i in stoppable(book, leg, price))
+            if order.cut_to_leg:
+                qty = min(qty, held)
+            elif order.side is not None and held < order.remaining * (1.0 - LOT_NOISE):
+                self._refuse(order, leg, held)
+                return
+        if qty > 0.0:
+            self.execute(order, book, price, qty, maker=False)
+        if order.cut_to_leg and order in self.alive:
+            self._expire(order)
+
+    def _trail(self, book: Book) -> None:
+        """Let trailing stops follow the bar's favourable extreme.
+
+        Not in the bar that woke one: the extreme may be older than the execution of its parent.
+        """
+        bar, tick = book.bar, book.market.tick
+        for order in self._of(book, OrderType.STOP_MARKET, OrderType.STOP):
+            if order.trail is None or order.woken_at == bar.time:
                 continue
-            if order.type is OrderType.STOP:
-                order.type = OrderType.LIMIT
-                order.triggered_at = bar.time
-                order.marketable = sign * (stop - order.price) >= 0.0
-                self._owner.triggered(order)
-                continue
-            price = stop_price(sign, stop, bar.open, book.costs.slippage)
-            if not opens(order, book):
-                leg = leg_of(order, book)
-                leg.leg.stopped = 1
-                held = plain_sum(leg.tracker.qtys[i] for i in stoppable(book, leg, price))
-                if order.side is not None and held < order.remaining * (1.0 - LOT_NOISE):
-                    self._refuse(order, leg, held)
-                    continue
-            self.execute(order, book, price, order.remaining, maker=False)
+            trigger = trailing_trigger(order.trail, order.is_buy, bar.low if order.is_buy else bar.high, tick)
+            if trigger < order.trigger if order.is_buy else trigger > order.trigger:
+                start_trailing(order, trigger, tick)
+                self._owner.trailed(order)
 
     def fill_exits(self, book: Book) -> None:
         """Fill limit orders that close (phase 5), if their fills are older than the bar and the leg was not stopped."""
         for order in self._by_leg(book, self._of(book, OrderType.LIMIT)):
             leg = leg_of(order, book)
-            if opens(order, book) or leg.leg.stopped or not self._reached(order, book):
+            if opens(order, book) or leg.leg.stopped or self._yields(order, book) or not self._reached(order, book):
                 continue
             tracker = leg.tracker
             times = zip(tracker.qtys, tracker.times, strict=True)
             older = plain_sum(qty for qty, time in times if time < book.bar.time)
-            needed = order.remaining if order.side is not None else min(order.remaining, tracker.qty)
+            cut = order.side is None or order.cut_to_leg
+            needed = min(order.remaining, tracker.qty) if cut else order.remaining
             if older > 0.0 and older >= needed * (1.0 - LOT_NOISE):
                 self._execute_limit(order, book)
+        if self.alive:
+            for leg in book.legs:
+                if not leg.tracker.ids:
+                    self.expire_with(leg, book.symbol)  # also what the ladder's orders have emptied
 
     def execute(self, order: SingleOrder, book: Book, price: float, qty: float, *, maker: bool) -> None:
         """Fill `qty` of an open order at a price, or refuse it if its leg holds less than it closes."""
         leg = leg_of(order, book)
-        to_open = qty
+        to_open, rest_expires = qty, False
         if not opens(order, book):
             held = leg.tracker.qty
-            if (held < qty * (1.0 - LOT_NOISE) and order.side is not None) or held == 0.0:
+            if order.cut_to_leg and held > 0.0:
+                rest_expires = held < qty * (1.0 - LOT_NOISE)
+                qty = min(qty, held)
+            elif (held < qty * (1.0 - LOT_NOISE) and order.side is not None) or held == 0.0:
                 self._refuse(order, leg, held)
                 return
             close_oldest(book, leg, min(qty, held), price, MANUAL, maker=maker)
@@ -275,9 +326,18 @@ class SingleOrders:
                 book.symbol, leg.tracker, to_open, price, book.bar.time, book.state.regime, 0.0, rate, maker
             )
         order.remaining -= qty
-        if order.remaining < LOT_NOISE * order.qty:
+        if order.remaining < LOT_NOISE * order.qty or rest_expires:
             self.alive.remove(order)
+        closed = book.leg(order.side) if order.side is not None else leg
         self._owner.executed(order, book)
+        if not closed.tracker.ids:
+            self.expire_with(closed, book.symbol)
+
+    def expire_with(self, leg: Leg, symbol: str) -> None:
+        """Expire the orders that may close only what a leg holds, which has become empty."""
+        for order in [order for order in self.alive if order.cut_to_leg and not order.waits]:
+            if order in self.alive and order.symbol == symbol and order.side is leg.side:
+                self._expire(order)
 
     # ---
 
@@ -291,19 +351,44 @@ class SingleOrders:
             self.execute(order, book, order.price, qty, maker=not order.marketable)
 
     def _of(self, book: Book, *types: OrderType) -> list[SingleOrder]:
-        return [order for order in self.alive if order.symbol == book.symbol and order.type in types]
+        return [
+            order for order in self.alive if order.symbol == book.symbol and order.type in types and not order.waits
+        ]
 
     def _by_leg(self, book: Book, orders: Iterable[SingleOrder]) -> list[SingleOrder]:
         return sorted(orders, key=lambda order: -leg_of(order, book).sign)
 
     def _reached(self, order: SingleOrder, book: Book) -> bool:
         bar = book.bar
-        return order.triggered_at != bar.time and fills(book.costs, order.is_buy, order.price, bar.low, bar.high)
+        if bar.time in (order.triggered_at, order.woken_at):
+            return False
+        return fills(book.costs, order.is_buy, order.price, bar.low, bar.high)
+
+    def _yields(self, order: SingleOrder, book: Book) -> bool:
+        """Return whether an order is cancelled by the bar, or will be by a stop of its group that the bar reaches."""
+        return order not in self.alive or (
+            order.group != 0
+            and any(
+                other.group == order.group and self._stop_reached(other, book, 0.0, INFINITY)
+                for other in self._of(book, OrderType.STOP_MARKET, OrderType.STOP)
+            )
+        )
+
+    def _expire(self, order: SingleOrder) -> None:
+        self.alive.remove(order)
+        self._owner.expired(order)
 
     def _refuse(self, order: SingleOrder, leg: Leg, held: float) -> None:
         self.alive.remove(order)
         detail = f" {leg.side.name} holds {held}"
         self._owner.refused(order, Refusal(-2022, "ReduceOnly Order is rejected.", detail))
+
+
+def start_trailing(order: SingleOrder, trigger: float, tick: float) -> None:
+    """Set the trigger of a trailing stop, and the limit price that follows it."""
+    order.trigger = trigger
+    if order.trail is not None and order.type is OrderType.STOP:
+        order.price = limit_behind(order.trail, order.is_buy, trigger, tick)
 
 
 def stoppable(book: Book, leg: Leg, price: float) -> list[int]:

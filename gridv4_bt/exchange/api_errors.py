@@ -24,6 +24,7 @@ CODES: dict[int, tuple[str, int]] = {
     -1121: ("Invalid symbol.", 400),
     -1128: ("Combination of optional parameters invalid.", 400),
     -1130: ("Data sent for parameter '{}' is not valid.", 400),
+    -2007: ("Invalid callBack rate.", 400),
     -2010: ("NEW_ORDER_REJECTED", 400),
     -2011: ("Unknown order sent.", 400),
     -2013: ("Order does not exist.", 400),

@@ -15,6 +15,7 @@ from gridv4_bt.engine.market import MarketHistory
 from gridv4_bt.engine.orders import OrderType, SingleOrder, SingleOrders, leg_of, opens
 from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.state import INFINITY
+from gridv4_bt.engine.trailing import trailing_trigger
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.engine.venue import Venue
 from gridv4_bt.errors import DataError
@@ -31,7 +32,7 @@ from gridv4_bt.exchange.order_checks import (
     check_shape,
     leg_side,
 )
-from gridv4_bt.exchange.order_records import OrderRecords, stop_key
+from gridv4_bt.exchange.order_records import TRAILING, OrderRecords, engine_type, stop_key, trail_of
 from gridv4_bt.exchange.recording import Recording
 from gridv4_bt.exchange.records import AlgoRecord, OrderRecord
 from gridv4_bt.exchange.replay import Replay, ReplayBook
@@ -258,23 +259,30 @@ class Exchange:
         reduce_only: bool,
         close_position: bool,
         client_id: str,
+        callback_rate: float = 0.0,
     ) -> AlgoRecord:
         """Place a stop, or raise `ApiError`; with `close_position` it closes all that its leg holds when triggered.
 
-        Like the stop of a backtest such a stop expires when other orders close its leg.
+        Like the stop of a backtest such a stop expires when other orders close its leg. A trailing stop follows the
+        price from now on, `callback_rate` percent behind it.
         """
         book = self.book(symbol)
-        if type not in ("STOP_MARKET", "STOP"):
-            raise ApiError(-1116, text=f"Invalid orderType: {type} is not simulated, STOP_MARKET and STOP are.")
+        if type not in ("STOP_MARKET", "STOP", TRAILING):
+            simulated = "STOP_MARKET, STOP and TRAILING_STOP_MARKET are"
+            raise ApiError(-1116, text=f"Invalid orderType: {type} is not simulated, {simulated}.")
+        trail = trail_of(callback_rate)
+        if trail is not None:
+            trigger = trailing_trigger(trail, side == "BUY", book.price, book.market.tick)
         single = SingleOrder(
             symbol,
             leg_side(position_side, reduce_only, self.hedge_mode),
             side == "BUY",
-            OrderType(type),
+            engine_type(type),
             book.market.min_qty if close_position else qty,
             price,
             trigger,
             reduce_only=reduce_only,
+            trail=trail,
         )
         check_client_id(client_id, self.order_records.open_algos())
         if len(self.order_records.open_algos(symbol)) >= MAX_OPEN_ALGOS:
@@ -293,7 +301,7 @@ class Exchange:
         algo = AlgoRecord(
             number, client_id or f"gv4-algo-{number}", symbol, side, position_side, type, time_in_force,
             0.0 if close_position else qty, price, trigger, working_type, self.now, self.now,
-            self.order_records.next("turns"), reduce_only, close_position,
+            self.order_records.next("turns"), reduce_only, close_position, callback_rate=callback_rate,
         )  # fmt: skip
         self.order_records.wait(algo, single, leg)
         return algo

@@ -65,6 +65,16 @@ class Booking:
         order.marketable, order.triggered_at = single.marketable, single.triggered_at
         self._order_records.convert(single, order)
 
+    def trailed(self, single: SingleOrder) -> None:
+        """Note the trigger that a trailing stop has now."""
+        algo: AlgoRecord = single.reference
+        algo.trigger, algo.updated = single.trigger, self._time()
+        self._order_records.note_change(algo)
+
+    def expired(self, single: SingleOrder) -> None:
+        """Expire an order whose leg holds nothing any more."""
+        self._order_records.end(single.reference, records.EXPIRED, self._time())
+
     def report(self, book: Book) -> None:
         """Book the executions of stops that close a whole leg, and of liquidations."""
         executions = [one for one in self._account.executions if one.symbol == book.symbol]

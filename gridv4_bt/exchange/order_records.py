@@ -6,11 +6,13 @@ from typing import Any
 from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.engine.book import Leg
 from gridv4_bt.engine.orders import OrderType, SingleOrder, SingleOrders
+from gridv4_bt.engine.trailing import Trail
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.records import AlgoRecord, OrderRecord
 
 UNFILLED_KEPT = 3 * DAY_MS  #: how long an order that never traded can be queried
 ORDERS_KEPT = 90 * DAY_MS
+TRAILING = "TRAILING_STOP_MARKET"
 
 
 class OrderRecords:
@@ -183,6 +185,16 @@ def stop_key(algo: AlgoRecord) -> tuple[str, PositionSide]:
     return algo.symbol, PositionSide.SHORT if algo.side == "BUY" else PositionSide.LONG
 
 
+def engine_type(type: str) -> OrderType:
+    """Return the engine's type of an order; a trailing stop is a stop at market whose trigger moves."""
+    return OrderType.STOP_MARKET if type == TRAILING else OrderType(type)
+
+
+def trail_of(callback_rate: float) -> Trail | None:
+    """Return how a stop trails that stays a percentage behind the best price, None for 0."""
+    return Trail(fraction=callback_rate / 100.0) if callback_rate else None
+
+
 def _single(record: OrderRecord | AlgoRecord) -> SingleOrder:
     """Return the engine's order of an open record."""
     trigger = record.trigger if isinstance(record, AlgoRecord) else record.stop_price
@@ -190,12 +202,14 @@ def _single(record: OrderRecord | AlgoRecord) -> SingleOrder:
         record.symbol,
         None if record.position_side == "BOTH" else PositionSide[record.position_side],
         record.side == "BUY",
-        OrderType(record.type),
+        engine_type(record.type),
         record.qty,
         record.price,
         trigger,
         record.reduce_only,
     )
+    if isinstance(record, AlgoRecord):
+        single.trail = trail_of(record.callback_rate)
     if isinstance(record, OrderRecord):
         single.remaining = record.remaining
         single.marketable, single.triggered_at = record.marketable, record.triggered_at

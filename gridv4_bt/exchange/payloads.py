@@ -95,7 +95,7 @@ def algo_payload(algo: AlgoRecord, market: Market) -> dict[str, Any]:
         "updateTime": algo.updated,
         "triggerTime": algo.updated if algo.actual_order else 0,
         "goodTillDate": 0,
-    }
+    } | ({"callbackRate": number(algo.callback_rate), "activatePrice": None} if algo.callback_rate else {})
 
 
 def trade_payload(trade: TradeRecord, market: Market) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class AlgoRecord:
     symbol: str
     side: str
     position_side: str
-    type: str  #: STOP_MARKET or STOP
+    type: str  #: STOP_MARKET, STOP or TRAILING_STOP_MARKET
     time_in_force: str
     qty: float  #: base units; 0 closes the whole position
     price: float
@@ -69,6 +69,7 @@ class AlgoRecord:
     close_position: bool = False
     status: str = NEW
     actual_order: int = 0  #: id of the order it became when triggered
+    callback_rate: float = 0.0  #: percent that a trailing stop stays behind the best price
 
     @property
     def is_open(self) -> bool:

@@ -11,19 +11,22 @@ from brokers.feed_book import FeedBook
 from gridv4_bt.core.time import BAR_MS, HOUR_MS
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.labels import TradeLabel
-from gridv4_bt.engine.orders import Refusal
+from gridv4_bt.engine.orders import OrderType, Refusal
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.booking import BarBooking, Tell, book_bars, forget_gone_entries
 from gridv4_bt.live.connection import Refused, Unreachable
+from gridv4_bt.live.failures import Reaction
 from gridv4_bt.live.ids import OrderKey, Purpose, content_ref
 from gridv4_bt.live.order_diff import Unbooked
-from gridv4_bt.live.own_orders import Execution, Order, SingleTerms
+from gridv4_bt.live.own_orders import Execution, Order, OrderStatus, SingleTerms
 from gridv4_bt.live.reconciliation import Mismatch, Reconciler
 
 #: Difference from the exchange's wallet that rounding explains, quote.
 _WALLET_NOISE = 0.01
 #: Candles in a row after which a difference that no row of income explains is taken over: trades may be late.
 _UNEXPLAINED_CANDLES = 4
+#: Label of a strategy's own order that is to be cancelled: what could not be done is done by the next process.
+_LEAVES = "cancel"
 #: Closes that follow from the account's equity: none is sent at the candle at which that was corrected.
 _OF_EQUITY = (TradeLabel.DELEVER, TradeLabel.MARGIN_CALL)
 
@@ -94,22 +97,68 @@ class Bookkeeper:
 
     def place(self, order: OwnOrder, number: int, may_repeat: bool) -> tuple[str, Refusal | None]:
         """Send an order, and return its id and why it was refused, or None if it may be open; see `LiveBooks`."""
-        opens = order.is_buy == (order.side is PositionSide.LONG)
-        terms = SingleTerms(order.type, order.trigger, order.post_only, order.owner, order.valid)
-        ref = content_ref(str(order.type), *terms[1:], order.qty, order.price, number)
-        key = OrderKey(order.symbol, order.side, Purpose.OPEN if opens else Purpose.REDUCE, ref)
         sync = self._reconciler.order_sync
-        new = sync.new_single(key, order.qty, order.price, terms, order.bar // BAR_MS)
+        new = self._new(order, number)
         try:
             failure = sync.place_single(new, may_repeat)
         except Unreachable as unreachable:
             return new.id, Refusal(-1, "Not sent:", f" {unreachable}")
         return new.id, None if failure is None else Refusal(failure.code or -1, failure.text)
 
+    def id_of(self, order: OwnOrder, number: int) -> str:
+        """Return the id under which an order is sent."""
+        return self._new(order, number).id
+
+    def keep(self, order: OwnOrder, number: int) -> str:
+        """Write down an order that is sent when its parent is executed, and return its id."""
+        new = self._new(order, number)
+        self._reconciler.order_sync.keep_single(new)
+        return new.id
+
+    def wake(self, order_id: str) -> None:
+        """Note that the parent of an order was executed."""
+        order = self._reconciler.orders.get(order_id)
+        if order is not None and order.status is OrderStatus.WAITING:
+            order.sent = self._reconciler.executor.connection.clock.now()
+
+    def send(self, order_id: str, qty: float) -> tuple[str, Refusal | None] | None:
+        """Send a kept order for a quantity, base units; return as `place` does, None if it could not be asked for.
+
+        A stop that the price has passed already closes at market, under an id of its own.
+        """
+        order = self._reconciler.orders.get(order_id)
+        if order is None or order.single is None or order.status is not OrderStatus.WAITING:
+            return order_id, None
+        sync = self._reconciler.order_sync
+        order.qty = qty
+        try:
+            failure = sync.place_single(order, may_be_sent=True)
+            if failure is not None and failure.reaction is Reaction.CLOSE_NOW:
+                key = order.key._replace(ref=content_ref(order.id, "market"))
+                terms = order.single._replace(type=OrderType.MARKET, trigger=0.0, trail=0.0)
+                order = sync.new_single(key, qty, 0.0, terms, order.generation)
+                failure = sync.place_single(order, may_be_sent=True)
+        except Unreachable as unreachable:
+            self.log("alert", what="order_not_sent", symbol=order.key.symbol, id=order.id, text=str(unreachable))
+            return None
+        return order.id, None if failure is None else Refusal(failure.code or -1, failure.text)
+
+    def _new(self, order: OwnOrder, number: int) -> Order:
+        opens = order.is_buy == (order.side is PositionSide.LONG)
+        terms = SingleTerms(
+            order.type, order.trigger, order.post_only, order.owner, order.valid, order.trail,
+            order.parent, order.group,
+        )  # fmt: skip
+        # What an order does not have is not in its id, so that ids stay what they are when orders learn more.
+        ref = content_ref(str(order.type), *terms[1:5], order.qty, order.price, number, *filter(None, terms[5:]))
+        key = OrderKey(order.symbol, order.side, Purpose.OPEN if opens else Purpose.REDUCE, ref)
+        return self._reconciler.order_sync.new_single(key, order.qty, order.price, terms, order.bar // BAR_MS)
+
     def cancel(self, order_id: str) -> None:
         """Cancel an order; one whose status stays unknown is asked for at the next candle."""
         order = self._reconciler.orders.get(order_id)
         if order is not None:
+            order.label = _LEAVES
             self._reconciler.order_sync.cancel([order])
 
     def is_over(self, order_id: str) -> bool:
@@ -124,6 +173,8 @@ class Bookkeeper:
                 order.key.symbol, order.key.side, order.is_buy, order.single.type,
                 order.remaining + self._unbooked_of(order), order.price, order.single.trigger,
                 order.single.post_only, order.single.owner, order.single.valid, order.generation * BAR_MS,
+                order.single.trail, order.single.parent, order.single.group,
+                order.status is OrderStatus.WAITING, order.is_woken, order.label == _LEAVES,
             )
             for order in self._reconciler.orders
             if order.single is not None and not self.is_over(order.id)

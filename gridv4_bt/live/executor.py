@@ -345,7 +345,10 @@ class Executor(AccountQueries):
         """Return symbol, type, side, amount, price and params of ccxt's `create_order`."""
         market = self.markets[order.key.symbol]
         params: dict[str, Any] = {"positionSide": order.key.side.name}
-        if order.is_conditional:
+        if order.single is not None and order.single.trail:
+            rate = f"{100.0 * order.single.trail:.1f}"  # percent; the exchange takes tenths
+            params |= {"clientAlgoId": order.id, "trailingPercent": rate, "workingType": "CONTRACT_PRICE"}
+        elif order.is_conditional:
             # Rounded away from the market, so that it never triggers earlier than wanted.
             trigger = price_text(order.trigger, market.tick, not order.is_buy)
             params |= {"clientAlgoId": order.id, "triggerPrice": trigger, "workingType": "CONTRACT_PRICE"}

@@ -92,6 +92,9 @@ class OrderSync:
 
     def cancel(self, orders: Sequence[Order]) -> None:
         """Cancel orders; one whose status stays unknown is queried at the next candle."""
+        for order in orders:
+            if order.status is OrderStatus.WAITING and not order.is_woken:  # it was never sent
+                order.status, order.executed = OrderStatus.DONE, 0.0
         not_done = [order for order in orders if order.status is not OrderStatus.DONE]
         self._executor.cancel_all(not_done)
         for order in not_done:
@@ -163,6 +166,14 @@ class OrderSync:
         """Return an order of a strategy, whose id is made of its key and a number, so that the same has the same id."""
         return Order(make_id(self._bot, key, number), key, qty, price, single=terms)
 
+    def keep_single(self, order: Order) -> None:
+        """Write down an order that is sent when its parent is executed, unless it was before."""
+        if self._orders.get(order.id) is None:
+            order.status = OrderStatus.WAITING
+            self._write([order])
+            self._orders.add(order)
+            self._log("order_kept", id=order.id, qty=order.qty, price=order.price)
+
     def place_single(self, order: Order, may_be_sent: bool) -> Failure | None:
         """Send an order, unless the bot or a process of it before has sent it already; None if it may be open.
 
@@ -170,7 +181,8 @@ class OrderSync:
         ----------
         may_be_sent : whether a process before may have decided the same, so that the exchange is asked first.
         """
-        if self._orders.get(order.id) is not None:
+        known = self._orders.get(order.id)
+        if known is not None and known.status is not OrderStatus.WAITING:
             return None
         if order.key.purpose.opens and not self._may_add:
             return Failure(Reaction.STOP_ADDING, None, "the session adds nothing any more, or another bot trades here")

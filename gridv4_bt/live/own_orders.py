@@ -17,6 +17,7 @@ _FIELDS = {stored: name for name, stored in _STORED.items()}
 class OrderStatus(StrEnum):
     """The status of an order, as far as the exchange has confirmed it. The values are those of journal and state."""
 
+    WAITING = "waiting"  #: the child of a bracket: planned and journaled, sent when its parent is executed
     UNKNOWN = "doubt"  #: sent, or about to be, or being cancelled; the answer is missing
     OPEN = "open"
     DONE = "done"  #: not open any more; its trades may still be on their way
@@ -30,6 +31,9 @@ class SingleTerms(NamedTuple):
     post_only: bool = False
     owner: int = 0  #: place of the strategy in its Cerebro
     valid: float = 0.0  #: Backtrader's date number after which it is cancelled; 0: never
+    trail: float = 0.0  #: fraction of the best price that a trailing stop stays behind it; 0: it does not trail
+    parent: str = ""  #: id of the order whose execution it waits for
+    group: str = ""  #: id of the first order of its OCO group, where that is another one
 
 
 @dataclass(slots=True)
@@ -60,7 +64,8 @@ class Order:
         key = OrderKey(symbol, name.side, name.purpose, name.ref)
         single = None
         if name.purpose in (Purpose.OPEN, Purpose.REDUCE):
-            single = SingleTerms(OrderType(info.get("orderType") or info["type"]), trigger)
+            kind, trail = str(info.get("orderType") or info["type"]), float(info.get("callbackRate") or 0.0) / 100.0
+            single = SingleTerms(OrderType.STOP_MARKET if trail else OrderType(kind), trigger, trail=trail)
         return cls(
             order_id, key, qty, trigger if is_stop else price, single=single,
             status=OrderStatus.OPEN, exchange_id=number, sent=sent,
@@ -98,6 +103,11 @@ class Order:
         if self.key.purpose is Purpose.CLOSE:
             return "IOC"
         return "GTX" if self.single is None or self.single.post_only else "GTC"
+
+    @property
+    def is_woken(self) -> bool:
+        """Return whether the parent that it waits for was executed, so that it is to be sent."""
+        return self.status is OrderStatus.WAITING and self.sent > 0
 
     @property
     def is_conditional(self) -> bool:

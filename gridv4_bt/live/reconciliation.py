@@ -101,7 +101,14 @@ class Reconciler:
             for item in record["orders"]:
                 order = Order.from_json(item)
                 self.order_sync.generation = max(self.order_sync.generation, order.generation)
-                if record["n"] > known and self.orders.get(order.id) is None:
+                before = self.orders.get(order.id)
+                if record["n"] <= known:
+                    continue
+                if before is not None and before.status is OrderStatus.WAITING:
+                    before.sent = max(before.sent, order.sent)  # before it is sent it is asked for
+                elif before is None and order.status is OrderStatus.WAITING:
+                    self.orders.add(order)
+                elif before is None:
                     order.status = OrderStatus.UNKNOWN
                     order.sent = self._clock.now()  # or before: the process may have sent it as it died
                     self.orders.add(order)
@@ -214,7 +221,7 @@ class Reconciler:
                 continue
             if order.id in open_orders:
                 self.executor.take(order, open_orders[order.id])
-            else:
+            elif order.status is not OrderStatus.WAITING:
                 self._refresh(order)
         self._resolve_unknown(symbol)
         for order_id, info in open_orders.items():

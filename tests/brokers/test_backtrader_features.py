@@ -346,10 +346,30 @@ WORKS = {
     "Limit": lambda: executed({1: buy(exectype=LIMIT, price=99.5)}) == [(2, 1.0, 99.5)],
     "Stop": lambda: executed({1: buy(exectype=STOP, price=100.5)}) == [(2, 1.0, 100.5)],
     "StopLimit": lambda: executed({1: buy(exectype=bt.Order.StopLimit, price=100.5, plimit=99.5)}) == [(3, 1.0, 99.5)],
+    "StopTrail": lambda: (
+        executed({1: buy(), 2: sell(exectype=bt.Order.StopTrail, trailamount=2.0)}, TRAILED)[1:] == [(4, -1.0, 102.0)]
+    ),
+    "StopTrailLimit": lambda: (
+        executed(
+            {1: buy(), 2: sell(exectype=bt.Order.StopTrailLimit, trailpercent=0.02, price=100.0, plimit=99.0)}, TRAILED
+        )[1:]
+        == [(5, -1.0, 100.92)]  # 104 less 2 % is 101.92, the limit 1 below
+    ),
+    "oco": lambda: (
+        statuses({1: lambda s: s.buy(size=1.0, oco=s.buy(size=1.0, exectype=LIMIT, price=90.0))})[-2:]
+        == ["Completed", "Canceled"]
+    ),
+    "buy_bracket": lambda: bracketed("buy_bracket", 99.0, 95.0, 105.0),
+    "sell_bracket": lambda: bracketed("sell_bracket", 101.0, 105.0, 95.0),
+    "parent, transmit=False": lambda: (
+        legs({1: lambda s: s.sell(size=1.0, exectype=LIMIT, price=101.0, parent=s.buy(size=1.0, transmit=False))})
+        == (0.0, 0.0)
+    ),
     "valid=None": lambda: (
         executed({1: buy(exectype=LIMIT, price=90.0)}, [*flat(9), (91, 92, 90, 91)]) == [(10, 1.0, 90.0)]
     ),
     "valid=datetime, date": lambda: expires(lambda s: s.data.datetime.datetime() + timedelta(minutes=30), 4),
+    "valid=number": lambda: expires(lambda s: bt.date2num(s.data.datetime.datetime() + timedelta(minutes=30)), 4),
     "valid=timedelta": lambda: expires(lambda s: timedelta(minutes=30), 4),
     "valid=Order.DAY, 0": lambda: expires(lambda s: bt.Order.DAY, 97) and expires(lambda s: 0, 97),
     "plimit without StopLimit": lambda: executed({1: buy(plimit=90.0)}) == [(2, 1.0, 100.0)],
@@ -485,14 +505,7 @@ REFUSED = {
     ),
     "BackBroker's parameters in HedgeBroker(...)": lambda: error(lambda: HedgeBroker(slip_perc=0.01)),
     "Close": lambda: reason(buy(exectype=bt.Order.Close)),
-    "StopTrail": lambda: reason(sell(exectype=bt.Order.StopTrail, trailamount=1.0)),
-    "StopTrailLimit": lambda: reason(
-        sell(exectype=bt.Order.StopTrailLimit, price=99.0, plimit=98.0, trailpercent=0.01)
-    ),
-    "oco": lambda: reason(lambda s: s.buy(size=1.0, oco=s.buy(size=1.0, exectype=LIMIT, price=90.0))),
-    "buy_bracket": lambda: reason(lambda s: s.buy_bracket(size=1.0, price=99.0, limitprice=110.0, stopprice=90.0)),
-    "sell_bracket": lambda: reason(lambda s: s.sell_bracket(size=1.0, price=101.0, limitprice=90.0, stopprice=110.0)),
-    "parent, transmit=False": lambda: reason(buy(transmit=False)),
+    "valid of another kind": in_run(lambda s: s.buy(size=1.0, exectype=LIMIT, price=90.0, valid="tomorrow")),
     "tradeid": lambda: reason(buy(tradeid=3)),
     "trailamount without StopTrail": lambda: reason(buy(trailamount=1.0)),
     "status Margin": lambda: reason(buy(501.0)),
@@ -510,10 +523,19 @@ REFUSED = {
 
 # --- what the cases do
 
+TRAILED = [*flat(2), (100, 104, 100, 103), (103, 103, 101, 102), (102, 103, 100, 102)]
+
 
 def legs(script):
     strategy = ran(script)
     return tuple(strategy.broker.getposition(strategy.data, side).size for side in ("LONG", "SHORT"))
+
+
+def bracketed(method, price, stop, limit):
+    """Return whether of a bracket the stop is executed where a bar reaches its stop and its limit."""
+    order = lambda s: getattr(s, method)(size=1.0, price=price, stopprice=stop, limitprice=limit)  # noqa: E731
+    strategy = ran({1: order}, [*flat(2), (100, 106, 94, 100)])
+    return [price for _, _, price in strategy.executions()] == [price, stop] and strategy.statuses()[-1] == "Canceled"
 
 
 def ladder(strategy):

@@ -97,7 +97,7 @@ UNKNOWN = {
     "stop price": ({"params": {"stopPrice": 90.0}}, "-1104 .*: stopPrice; give exectype=bt.Order.Stop"),
     "close position": ({"params": {"closePosition": True}}, "-1104 .*: closePosition; close(positionSide=...)"),
     "leverage": ({"params": {"leverage": 3}}, "-1104 .*: leverage; give the broker leverage"),
-    "trailing": ({"params": {"trailingPercent": 1.0}}, "-1104 .*: trailingPercent; trailing orders"),
+    "trailing": ({"params": {"trailingPercent": 1.0}}, "-1104 .*: trailingPercent; give exectype=bt.Order.StopTrail"),
     "cheating": ({"coc": True}, "-1104 .*: coc; a market order fills at the next open"),
     "simulated": ({"simulated": True}, "-1104 .*: simulated"),
     "trade id": ({"tradeid": 7}, "-1104 .*: tradeid; each fill is a trade"),

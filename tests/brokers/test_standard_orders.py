@@ -314,7 +314,6 @@ REFUSED = {
     "tick of the limit": (buy(exectype=bt.Order.StopLimit, price=102.0, plimit=103.001), "-4014"),
     "stop that is through": (buy(exectype=STOP, price=100.0), "-2021 Order would immediately trigger"),
     "stop of a sell that is through": (sell(exectype=STOP, price=100.5, positionSide="SHORT"), "-2021"),
-    "trailing stop": (sell(exectype=bt.Order.StopTrail, trailamount=1.0), "-1116 Invalid orderType"),
     "at the close": (buy(exectype=bt.Order.Close), "-1116 Invalid orderType"),
     "side of the other mode": (buy(positionSide="BOTH"), "-4060 Invalid position side 'BOTH'"),
     "side in small letters": (buy(positionSide="long"), "-4060"),
@@ -333,23 +332,6 @@ def test_exchange_refuses(run, case):
 
 def test_margin_is_refused_above_all_that_is_free_and_not_at_it(run):
     assert run({1: buy(500.0)}, flat(3)).strategy.statuses()[-1] == "Completed"
-
-
-def test_bracket_orders_are_refused_as_a_whole(run):
-    script = {1: lambda strategy: strategy.buy_bracket(size=1.0, limitprice=110.0, stopprice=90.0, price=99.0)}
-    done = run(script, flat(4))
-    assert done.strategy.statuses() == ["Submitted", "Rejected"] * 3
-    assert {reason[:5] for reason in done.strategy.reasons()} == {"-1116"}
-
-
-def test_one_cancels_other_is_refused(run):
-    def pair(strategy):
-        first = strategy.buy(size=1.0, exectype=LIMIT, price=90.0)
-        strategy.buy(size=1.0, exectype=LIMIT, price=80.0, oco=first)
-
-    done = run({1: pair}, flat(4))
-    assert done.strategy.reasons() == ["-1116 Invalid orderType: OCO and bracket orders are not supported"]
-    assert done.strategy.statuses().count("Accepted") == 1
 
 
 def test_standing_order_binds_margin_until_it_is_cancelled(run):

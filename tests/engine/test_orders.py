@@ -25,6 +25,7 @@ from gridv4_bt.engine.orders import (
     stoppable,
 )
 from gridv4_bt.engine.position import LOT_NOISE
+from gridv4_bt.engine.trailing import Trail
 from gridv4_bt.engine.types import PositionSide
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
@@ -54,6 +55,12 @@ class Told:
 
     def cancelled(self, order):
         self.gone.append(("cancelled", order.reference))
+
+    def trailed(self, order):
+        self.gone.append(("trailed", order.reference))
+
+    def expired(self, order):
+        self.gone.append(("expired", order.reference))
 
 
 class Api:
@@ -781,3 +788,97 @@ def test_a_leg_that_lacks_only_the_noise_of_its_lots_is_closed():
     api.rest("close", LONG, False, type=MARKET)
     api.bar(1, 100.0, 100.0)
     assert (api.told.refusals, api.held[0]) == ([], 0.0)
+
+
+# --- orders that follow the price, wait for a parent, cancel each other, or close what is left
+
+
+def test_trailing_stop_is_met_by_the_trigger_before_the_bar_and_moved_by_the_bar():
+    # 98, then 102 after the high of 104; a STOP's limit price stays 0.5 behind
+    api = Api()
+    api.hold(LONG, 1.0)
+    api.rest("market", LONG, False, 0.0, type=STOP_MARKET, trigger=98.0)
+    api.rest("limit", LONG, False, 97.5, type=STOP, trigger=98.0)
+    market, limit = api.orders.alive
+    market.trail, limit.trail = Trail(2.0), Trail(0.0, 0.02, 0.5)
+    api.bar(1, 99.0, 104.0)
+    assert (market.trigger, limit.trigger, limit.price) == (102.0, 101.92, 101.42)
+    assert api.told.gone == [("trailed", "market"), ("trailed", "limit")]
+    api.bar(2, 101.95, 103.0, open_=103.0)
+    assert [(name, price) for name, *_, price in api.told.fills] == [("market", 102.0)]
+
+
+def test_trailing_stop_does_not_follow_the_bar_that_woke_it():
+    api = Api()
+    api.hold(LONG, 1.0)
+    api.rest("stop", LONG, False, type=STOP_MARKET, trigger=90.0)
+    [stop] = api.orders.alive
+    stop.trail, stop.woken_at = Trail(2.0), 1
+    api.bar(1, 99.0, 104.0)
+    assert stop.trigger == 90.0
+
+
+@pytest.mark.parametrize(("waits", "woken_at", "fills"), [(True, -1, []), (False, 1, ["stop"]), (False, 0, ["stop"])])
+def test_child_is_matched_once_it_is_woken(waits, woken_at, fills):
+    api = Api()
+    api.hold(LONG, 2.0)
+    api.rest("stop", LONG, False, 95.0, type=STOP_MARKET)
+    api.rest("limit", LONG, False, 105.0)
+    for order in api.orders.alive:
+        order.waits, order.woken_at = waits, woken_at
+    api.bar(1, 94.0, 104.0)
+    assert [name for name, *_ in api.told.fills] == fills
+
+
+def test_limit_is_not_filled_in_the_bar_that_wakes_it():
+    api = Api()
+    api.hold(LONG, 1.0)
+    api.rest("limit", LONG, False, 105.0)
+    api.orders.alive[0].woken_at = 1
+    api.bar(1, 100.0, 106.0)
+    assert api.told.fills == []
+    api.bar(2, 100.0, 106.0)
+    assert len(api.told.fills) == 1
+
+
+@pytest.mark.parametrize(("other", "fills"), [(7, ["stop"]), (8, ["entry", "stop"])])
+def test_limit_leaves_the_bar_to_the_stop_of_its_group(other, fills):
+    api = Api()
+    api.rest("entry", LONG, True, 98.0)
+    api.rest("stop", LONG, True, 104.0, type=STOP_MARKET)
+    entry, stop = api.orders.alive
+    entry.group, stop.group = 7, other
+    api.bar(1, 97.0, 105.0)
+    assert [name for name, *_ in api.told.fills] == fills
+
+
+@pytest.mark.parametrize(("price", "type"), [(105.0, LIMIT), (95.0, STOP_MARKET), (0.0, MARKET)])
+def test_order_that_is_cut_to_its_leg_closes_what_is_left(price, type):
+    # 3 ordered, 1 held
+    api = Api()
+    api.hold(LONG, 1.0)
+    api.rest("cut", LONG, False, price, qty=3.0, type=type)
+    api.orders.alive[0].cut_to_leg = True
+    api.bar(1, 94.0 if type is STOP_MARKET else 99.0, 106.0)
+    assert [(name, qty) for name, *_, qty, _ in api.told.fills] == [("cut", 1.0)]
+    assert api.orders.alive == []
+    assert api.told.refusals == []
+
+
+@pytest.mark.parametrize("by", ["an order", "the ladder"])
+def test_order_that_is_cut_to_its_leg_expires_when_others_empty_it(by):
+    api = Api()
+    api.hold(LONG, 1.0)
+    if by == "an order":
+        api.rest("other", LONG, False, type=MARKET)
+    api.rest("cut", LONG, False, 105.0)
+    api.rest("cut of the other leg", SHORT, True, 90.0)
+    api.hold(SHORT, 1.0)
+    for order in api.orders.alive[-2:]:
+        order.cut_to_leg = True
+    if by == "the ladder":
+        close_oldest(api.book, api.book.long, 1.0, 100.0, 0, maker=True)
+        api.book.account.executions.clear()
+    api.bar(1, 99.0, 101.0)
+    assert ("expired", "cut") in api.told.gone
+    assert [order.reference for order in api.orders.alive] == ["cut of the other leg"]

@@ -180,6 +180,31 @@ def test_stop_of_a_leg_expires_when_the_leg_is_emptied(rest):
     assert rest.delete("algoOrder", algoId=algo["algoId"])["code"] == -2011
 
 
+def trailing(rest, rate, side="SELL", **more):
+    return rest.post(
+        "algoOrder", algoType="CONDITIONAL", symbol="TESTUSDT", side=side, positionSide="LONG",
+        type="TRAILING_STOP_MARKET", quantity="1", callbackRate=rate, **more,
+    )  # fmt: skip
+
+
+def test_trailing_stop_is_met_by_its_trigger_before_the_bar_then_moved(make_rest):
+    # 2 % behind 100: 98; behind the high of 103: 100.94, which the bar after meets
+    rest = make_rest([STILL, UP_TO_103, (102.0, 102.5, 100.5, 101.0, 1000.0), STILL])
+    rest.market("BUY", "LONG", 1.0)
+    algo = trailing(rest, "2.0")
+    assert (algo["orderType"], algo["triggerPrice"], algo["callbackRate"]) == ("TRAILING_STOP_MARKET", "98", "2")
+    rest.advance()
+    assert rest.get("algoOrder", algoId=algo["algoId"])["triggerPrice"] == "100.94"
+    rest.advance()
+    assert trades(rest)[1][0] == pytest.approx(100.94 * 0.9998)
+    assert rest.get("algoOrder", algoId=algo["algoId"])["algoStatus"] == "FINISHED"
+
+
+@pytest.mark.parametrize("rate", ["0.05", "10.5", "0.15"])
+def test_trailing_stop_takes_tenths_of_a_percent_up_to_ten(rest, rate):
+    assert trailing(rest, rate)["code"] == -2007
+
+
 def test_triggered_stop_limit_is_a_limit_order_from_the_next_bar_on(make_rest):
     rest = make_rest([STILL, DOWN_TO_94, (95.0, 97.0, 95.0, 96.0, 10.0), STILL])
     rest.market("BUY", "LONG", 1.0)

@@ -408,3 +408,59 @@ def test_a_grid_beside_it_is_not_told_of_its_orders_and_a_resampled_feed_gives_s
     backtest, simulated = run_backtest(scene, PLAN)
     assert_same(live, cerebro.broker, backtest, simulated, at_least=5)
     assert hourly[-1] - hourly[0] >= 9
+
+
+def trail(strategy, share=0.002, **order):
+    """Close LONG by a stop that trails."""
+    return strategy.sell(exectype=bt.Order.StopTrail, trailpercent=share, positionSide="LONG", **order)
+
+
+def test_a_trailing_stop_trades_as_in_its_backtest(scene):
+    plan = {
+        0: lambda s: s.buy(size=0.02, positionSide="LONG"),
+        2: lambda s: trail(s, size=0.01),
+        4: lambda s: trail(s, 0.004, size=0.01),
+        5: lambda s: s.sell(size=0.03, positionSide="SHORT"),
+        6: lambda s: s.buy(
+            size=0.03, exectype=bt.Order.StopTrail, trailpercent=0.003, positionSide="SHORT"),
+    }  # fmt: skip
+    live, broker = run_live(scene, plan, bare_stop=0.5)
+    backtest, simulated = run_backtest(scene, plan)
+    assert_same(live, broker, backtest, simulated, at_least=3)
+    algos = scene.exchange.order_records.algos.values()
+    assert [algo.callback_rate for algo in algos if algo.type == "TRAILING_STOP_MARKET"] == [0.2, 0.4, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("terms", "code"),
+    [
+        ({"exectype": bt.Order.StopTrail, "trailamount": 5.0}, "-1106"),
+        ({"exectype": bt.Order.StopTrail, "trailpercent": 0.0015}, "-2007"),
+        ({"exectype": bt.Order.StopTrail, "trailpercent": 0.2}, "-2007"),
+        ({"exectype": bt.Order.StopTrailLimit, "trailpercent": 0.01}, "-1116"),
+    ],
+)
+def test_what_the_exchanges_trailing_stop_has_not_is_refused(scene, terms, code):
+    refused = []
+    plan = {0: lambda s: s.buy(size=0.02), 2: lambda s: refused.append(s.sell(size=0.01, positionSide="LONG", **terms))}
+    run_live(scene, plan, bare_stop=0.5)
+    assert refused[0].status == bt.Order.Rejected
+    assert refused[0].info.reason.startswith(code)
+
+
+def test_a_trailing_stop_of_the_process_before_is_handed_to_its_strategy(scene):
+    plan = {0: lambda s: s.buy(size=0.02, positionSide="LONG"), 2: lambda s: trail(s, 0.05, size=0.02)}
+    with ServerThread(scene.api) as server:
+        store, cerebro = script(scene, server.url, plan)
+        until(cerebro, 5)
+        cerebro.run()
+        kill(store)
+        before = open_ids(scene)
+        scene.begin = scene.exchange.now // BAR_MS * BAR_MS
+        store, cerebro = script(scene, server.url, {3: lambda s: [s.cancel(one) for one in s.broker.get_orders_open()]})
+        until(cerebro, 6)
+        [strategy, _] = cerebro.run()
+        kill(store)
+    assert len(before) == 1
+    assert [status for _, _, status, *_ in strategy.told] == ["Submitted", "Accepted", "Canceled"]
+    assert open_ids(scene) == []

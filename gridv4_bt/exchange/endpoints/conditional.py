@@ -7,8 +7,11 @@ from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.endpoints.paths import endpoint, page, without_symbol
 from gridv4_bt.exchange.endpoints.trade import common_terms
 from gridv4_bt.exchange.exchange import Exchange
+from gridv4_bt.exchange.order_records import TRAILING
 from gridv4_bt.exchange.params import Params
 from gridv4_bt.exchange.records import AlgoRecord
+
+CALLBACK_RATES = (0.1, 10.0)  #: least and most percent of a trailing stop
 
 
 @endpoint("POST", "v1/algoOrder", weight=0, orders=1)
@@ -24,13 +27,24 @@ def post_algo(exchange: Exchange, params: Params) -> Any:
         type=order_type,
         qty=0.0 if closes else params.number("quantity"),
         price=params.number("price") if order_type == "STOP" else 0.0,
-        trigger=params.number("triggerPrice"),
+        trigger=0.0 if order_type == TRAILING else params.number("triggerPrice"),
         time_in_force=params.text("timeInForce", "GTC"),
         working_type=params.text("workingType", "CONTRACT_PRICE", ("CONTRACT_PRICE", "MARK_PRICE")),
         close_position=closes,
         client_id=params.text("clientAlgoId", ""),
+        callback_rate=_callback_rate(params) if order_type == TRAILING else 0.0,
     )
     return _algo(exchange, algo)
+
+
+def _callback_rate(params: Params) -> float:
+    """Return the percent of a trailing stop, in tenths; -2007 beyond those that the exchange takes."""
+    if params.values.get("activatePrice") or params.values.get("activationPrice"):
+        raise ApiError(-1106, "activatePrice", text="An activation price is not simulated.")
+    rate = params.number("callbackRate")
+    if not CALLBACK_RATES[0] <= rate <= CALLBACK_RATES[1] or abs(rate * 10.0 - round(rate * 10.0)) > 1e-9:
+        raise ApiError(-2007)
+    return rate
 
 
 @endpoint("GET", "v1/algoOrder")
