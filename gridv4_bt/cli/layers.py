@@ -1,7 +1,8 @@
 """The layers of a command's settings: defaults, a file, the environment, options. The last that names a value counts.
 
 The file is that of ``--config``, else ``gridv4.toml`` in the working folder. Parameters stand in it by their names; its
-table ``[run]`` says for `gridv4 backtest` and `gridv4 live` what their options of the same names say.
+table ``[run]`` says for `gridv4 backtest` and `gridv4 live` what their options of the same names say, and a table with
+the name of a strategy of the user's own has the parameters of that.
 """
 
 import os
@@ -12,7 +13,17 @@ from typing import Any
 from rich.console import Console
 from typer.core import TyperCommand
 
-from gridv4_bt.config import GridConfig, config_of, named_parameters, named_run_settings
+from gridv4_bt.config import (
+    GridConfig,
+    backtrader_params,
+    config_of,
+    make_config,
+    named_parameters,
+    named_run_settings,
+    read_toml,
+    section_of,
+)
+from gridv4_bt.own_strategy import OwnStrategy, load_strategy, split_settings
 from presets import preset_or
 
 PROJECT_FILE = Path("gridv4.toml")
@@ -46,6 +57,31 @@ def read_parameters(config: Path | None, settings: Sequence[str], console: Conso
         if others:
             console.print(f"settings of {', '.join(others)}; `gridv4 config show` has them all", style="dim")
     return parameters
+
+
+def read_strategy(
+    source: str, config: Path | None, settings: Sequence[str], console: Console | None = None
+) -> tuple[GridConfig, OwnStrategy | None]:
+    """Return the parameters of all layers, and the strategy of the user's own if `source` or a layer names one.
+
+    With one the parameters are those of the exchange: what a file says of the grid is not its business.
+
+    Raises
+    ------
+    ConfigError
+        As `read_parameters`; the strategy cannot be loaded, or has no such parameter.
+    """
+    path = settings_file(config)
+    if not source and (named := named_run_settings(path, os.environ).get("strategy")) is not None:
+        source = named.value
+    if not source:
+        return read_parameters(config, settings, console), None
+    exchange = [name for name, _ in backtrader_params("exchange")]
+    content = read_toml(path) if path is not None else {}
+    own, others = split_settings(load_strategy(source), content, settings, exchange, path)
+    parameters = read_parameters(config, others, console)
+    named_ones = {name for name in parameters.model_fields_set if section_of(name) == "exchange"}
+    return make_config({name: getattr(parameters, name) for name in named_ones}), own
 
 
 def run_settings(arguments: Sequence[str]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def of_run(result: RunResult) -> Evaluation:
         "bets": count_bets(_fill_times(result.records)),
     }
     days, returns = daily_returns(*wallet_curve(result.records), summary["start_equity"])
-    return Evaluation({name: summary[name] for name in FIGURES}, days, returns)
+    return Evaluation({name: summary.get(name) for name in FIGURES}, days, returns)
 
 
 def _fill_times(records: Sequence[SymbolRecord]) -> list[int]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridv4_bt.core.regime import Regime
-from gridv4_bt.engine.columns import EQUITY_COLUMNS
+from gridv4_bt.engine.columns import EQUITY_COLUMNS, GRID_COLUMNS
 from gridv4_bt.errors import DataError
 from gridv4_bt.record.run_record import SymbolRecord
 
@@ -26,11 +26,14 @@ BLOCK = 10_000  #: bars made into text at a time, so that a long run takes no mo
 
 
 def write_equity(path: Path, records: Sequence[SymbolRecord]) -> None:
-    """Write one row a bar; with several symbols one row a bar and symbol, its name in a last column."""
+    """Write one row a bar; with several symbols one row a bar and symbol, its name in a last column.
+
+    The columns that only a grid has are left out of a run without one.
+    """
     import pyarrow as pa
 
     several = len(records) > 1
-    header = list(EQUITY_COLUMNS) + (["symbol"] if several else [])
+    header = list(_columns_of(records[0])) + (["symbol"] if several else [])
     times = np.unique(np.concatenate([record.column("time")[::BLOCK] for record in records]))
     with path.open("wb") as file:
         file.write((",".join(header) + "\n").encode())
@@ -44,6 +47,15 @@ def write_equity(path: Path, records: Sequence[SymbolRecord]) -> None:
                 )
                 table = table.take(np.argsort(order, kind="stable"))
             _write_rows(table, file)
+
+
+def is_of_grid(record: SymbolRecord) -> bool:
+    """Return whether a grid made a record: another strategy knows no regime."""
+    return not np.isnan(record.column("regime")).all() or not len(record.log)
+
+
+def _columns_of(record: SymbolRecord) -> tuple[str, ...]:
+    return tuple(name for name in EQUITY_COLUMNS if is_of_grid(record) or name not in GRID_COLUMNS)
 
 
 def equity_rows(record: SymbolRecord, name: bool) -> bytes:
@@ -81,7 +93,7 @@ def _equity_table(record: SymbolRecord, name: bool, rows: slice) -> pa.Table:
 
 def _equity_columns(record: SymbolRecord, name: bool, rows: slice) -> dict[str, NDArray[Any]]:
     columns: dict[str, NDArray[Any]] = {}
-    for column in EQUITY_COLUMNS:
+    for column in _columns_of(record):
         values = record.column(column)[rows]
         if column == "time":
             seconds = values.astype(np.int64).astype("datetime64[ms]")

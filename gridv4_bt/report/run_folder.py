@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from gridv4_bt.config import GridConfig, config_as_toml
+from gridv4_bt.config import GridConfig
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.metrics.recorder import SymbolRecord
 from gridv4_bt.metrics.summary import daily_returns, wallet_curve
+from gridv4_bt.own_strategy import StrategyValues, run_as_toml
 from gridv4_bt.record.bars import write_bars
 from gridv4_bt.record.equity import write_equity
 from gridv4_bt.record.trades import write_trades
@@ -77,21 +78,26 @@ def check_folder(folder: Path, known: Sequence[str] = RUN_FILES, finished: str =
 
 
 def write_run(
-    folder: Path, records: Sequence[SymbolRecord], summary: dict[str, Any], config: GridConfig, plot: bool
+    folder: Path,
+    records: Sequence[SymbolRecord],
+    summary: dict[str, Any],
+    config: GridConfig,
+    plot: bool,
+    own: StrategyValues | None = None,
 ) -> None:
-    """Write all files of a run. `plot` adds bars.parquet, the picture and the page."""
+    """Write all files of a run. `plot` adds bars.parquet, the picture and the page; `own` is in the grid's place."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         (draft / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        (draft / "config.toml").write_text(config_as_toml(config), encoding="utf-8")
+        (draft / "config.toml").write_text(run_as_toml(config, own), encoding="utf-8")
         write_trades(draft / "trades.csv", records)
         write_equity(draft / "equity.csv", records)
         write_returns(draft / "returns.csv", records, summary["start_equity"])
         if plot:
             write_bars(draft / BARS_FILE, records)
             plot_overview(records, summary, draft / "overview.png")
-            write_report(draft / "report.html", records, summary, config)
+            write_report(draft / "report.html", records, summary, config, own)
         folder.mkdir(exist_ok=True)
         for name in RUN_FILES:
             if (draft / name).exists():
