@@ -21,43 +21,39 @@ class FundingHarvester(bt.Strategy):
         ("stop_pct", 0.05),  # distance of the stop from the average entry, a fraction of it
     )
 
-    def __init__(self):
-        self.entry = self.stop_order = None
-
     def next(self):
         if not self.data.is_current:
             return  # live: history; a backtest has none
+        # What rests is asked for, not remembered: so a live session that was restarted finds its stop again.
+        orders = self.broker.get_orders_open()
+        stops = [order for order in orders if order.exectype == bt.Order.Stop]
+        if len(orders) > len(stops):
+            return  # a market order waits for a bar with volume
         legs = {side: self.broker.getposition(self.data, side) for side in ("LONG", "SHORT")}
         held = next((side for side, leg in legs.items() if leg.size), None)
-        if not held and self.is_open(self.stop_order):
-            self.cancel(self.stop_order)  # else it would stand for the next entry too, at the price of this one
-        elif held and not self.is_open(self.stop_order):
+        if held and not stops:
             self.protect(held, legs[held])
+        for stop in stops if not held else ():
+            self.cancel(stop)  # it would stand for the next entry too, at the price of the last
         rate = self.data.funding[0]
-        if math.isnan(rate) or self.is_open(self.entry):
+        if math.isnan(rate):
             return  # nothing was settled at this bar
         receives = "SHORT" if rate > 0 else "LONG"
         if held and (abs(rate) < self.p.small or receives != held):
             self.close(positionSide=held)
         elif not held and abs(rate) >= self.p.large:
             target = self.p.share if receives == "LONG" else -self.p.share
-            self.entry = self.order_target_percent(target=target, positionSide=receives)
+            self.order_target_percent(target=target, positionSide=receives)
 
     def protect(self, side, leg):
         """Place the stop of a leg that has none."""
         order, factor = (self.sell, 1 - self.p.stop_pct) if side == "LONG" else (self.buy, 1 + self.p.stop_pct)
         price = self.on_tick(leg.price * factor)
-        self.stop_order = order(size=abs(leg.size), exectype=bt.Order.Stop, price=price, positionSide=side)
+        order(size=abs(leg.size), exectype=bt.Order.Stop, price=price, positionSide=side)
 
     def notify_order(self, order):
-        # After a restart of a live session the orders that are open come here anew: the stop is found again.
-        if order.exectype == bt.Order.Stop and order.alive():
-            self.stop_order = order
         if order.status == order.Rejected:
             print(order.info.reason)
-
-    def is_open(self, order):
-        return order is not None and order.alive()
 
     def on_tick(self, price):
         tick = self.broker.state(self.data).market.tick  # an order's price is a whole number of these

@@ -20,43 +20,38 @@ class HedgedHolding(bt.Strategy):
 
     def __init__(self):
         self.cross = bt.ind.CrossOver(self.data.close, bt.ind.SMA(period=self.p.average))
-        self.stops = {"LONG": None, "SHORT": None}
-        self.entry = None
 
     def next(self):
         if not self.data.is_current:
             return  # live: history, on which the average warms up; a backtest has none
-        held = {side: self.broker.getposition(self.data, side) for side in self.stops}
-        self.protect("LONG", held["LONG"], 1 - self.p.long_stop)
-        self.protect("SHORT", held["SHORT"], 1 + self.p.short_stop)
-        long, short = (abs(held[side].size) for side in ("LONG", "SHORT"))
-        if self.is_open(self.entry):
-            return  # it fills with the next bar that has volume
+        # What rests is asked for, not remembered: so a live session that was restarted finds its stops again.
+        orders = self.broker.get_orders_open()
+        stops = [order for order in orders if order.exectype == bt.Order.Stop]
+        if len(orders) > len(stops):
+            return  # a market order waits for a bar with volume
+        self.protect("LONG", 1 - self.p.long_stop, [order for order in stops if not order.isbuy()])
+        self.protect("SHORT", 1 + self.p.short_stop, [order for order in stops if order.isbuy()])
+        long, short = (abs(self.broker.getposition(self.data, side).size) for side in ("LONG", "SHORT"))
         if not long and not short and self.cross[0] >= 0:
-            self.entry = self.order_target_percent(target=self.p.share, positionSide="LONG")
+            self.order_target_percent(target=self.p.share, positionSide="LONG")
         elif long and not short and self.cross[0] < 0:
-            self.entry = self.sell(size=long, positionSide="SHORT")  # opens beside the LONG, closes nothing
+            self.sell(size=long, positionSide="SHORT")  # opens beside the LONG, closes nothing
         elif short and (self.cross[0] > 0 or not long):
             self.close(positionSide="SHORT")  # the warning is over, or there is nothing left to hedge
 
-    def protect(self, side, leg, factor):
+    def protect(self, side, factor, stops):
         """Place the stop of a leg that has none; cancel that of a leg that is gone."""
-        if not leg.size and self.is_open(self.stops[side]):
-            self.cancel(self.stops[side])
-        elif leg.size and not self.is_open(self.stops[side]):
+        leg = self.broker.getposition(self.data, side)
+        if leg.size and not stops:
             order = self.sell if side == "LONG" else self.buy
             price = self.on_tick(leg.price * factor)
-            self.stops[side] = order(size=abs(leg.size), exectype=bt.Order.Stop, price=price, positionSide=side)
+            order(size=abs(leg.size), exectype=bt.Order.Stop, price=price, positionSide=side)
+        for stop in stops if not leg.size else ():
+            self.cancel(stop)  # it would stand for the next entry too, at the price of the last
 
     def notify_order(self, order):
-        # After a restart of a live session the orders that are open come here anew: the stops are found again.
-        if order.exectype == bt.Order.Stop and order.alive():
-            self.stops["SHORT" if order.isbuy() else "LONG"] = order
         if order.status == order.Rejected:
             print(order.info.reason)
-
-    def is_open(self, order):
-        return order is not None and order.alive()
 
     def on_tick(self, price):
         tick = self.broker.state(self.data).market.tick  # an order's price is a whole number of these

@@ -21,35 +21,30 @@ class MovingAverageCross(bt.Strategy):
     def __init__(self):
         averages = bt.ind.SMA(period=self.p.fast), bt.ind.SMA(period=self.p.slow)
         self.cross = bt.ind.CrossOver(*averages)  # 1 at the bar at which the fast one comes above, -1 below
-        self.entry = self.stop_order = None
 
     def next(self):
         if not self.data.is_current:
             return  # live: history, on which the averages warm up; a backtest has none
         held = self.broker.getposition(self.data, "LONG")
-        if not held.size and self.is_open(self.stop_order):
-            self.cancel(self.stop_order)  # else it would stand for the next entry too, at the price of this one
-        if self.cross[0] < 0 and held.size:
+        # What rests is asked for, not remembered: so a live session that was restarted finds its stop again.
+        orders = self.broker.get_orders_open()
+        stops = [order for order in orders if order.exectype == bt.Order.Stop]
+        if len(orders) > len(stops):
+            return  # a market order waits for a bar with volume
+        if held.size and self.cross[0] < 0:
             self.close(positionSide="LONG")
-        elif held.size and not self.is_open(self.stop_order):
-            self.stop_order = self.sell(
-                size=held.size,
-                exectype=bt.Order.Stop,
-                price=self.on_tick(held.price * (1 - self.p.stop_pct)),
-                positionSide="LONG",
-            )
-        elif self.cross[0] > 0 and not held.size and not self.is_open(self.entry):
-            self.entry = self.order_target_percent(target=self.p.share, positionSide="LONG")
+        elif held.size and not stops:
+            stop = self.on_tick(held.price * (1 - self.p.stop_pct))
+            self.sell(size=held.size, exectype=bt.Order.Stop, price=stop, positionSide="LONG")
+        elif not held.size:
+            for order in stops:
+                self.cancel(order)  # it would stand for the next entry too, at the price of the last
+            if self.cross[0] > 0:
+                self.order_target_percent(target=self.p.share, positionSide="LONG")
 
     def notify_order(self, order):
-        # After a restart of a live session the orders that are open come here anew: the stop is found again.
-        if order.exectype == bt.Order.Stop and order.alive():
-            self.stop_order = order
         if order.status == order.Rejected:
             print(order.info.reason)
-
-    def is_open(self, order):
-        return order is not None and order.alive()
 
     def on_tick(self, price):
         tick = self.broker.state(self.data).market.tick  # an order's price is a whole number of these

@@ -129,7 +129,7 @@ def make_cerebro(
         if own is None:
             cerebro.addstrategy(strategy or GridStrategyV4, symbol=feed.p.name, **values)
     if own is not None:
-        cerebro.addstrategy(own.kind, **own.params)
+        cerebro.addstrategy(own.delayed(config.warm_up), **own.params)
     cerebro.addanalyzer(RunRecorder, _name="record")
     return cerebro
 

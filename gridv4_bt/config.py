@@ -263,6 +263,10 @@ def backtrader_params(*sections: str) -> tuple[tuple[str, Any], ...]:
     )
 
 
+#: The parameters that act whatever strategy trades: those of the exchange, and the history before trading begins.
+OF_ANY_STRATEGY = ("warm_up", *(name for name, _ in backtrader_params("exchange")))
+
+
 def section_of(name: str) -> str:
     """Return the section of a parameter."""
     return str(GridConfig.model_fields[name].json_schema_extra["section"])
@@ -555,14 +559,14 @@ def settings_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema | more
 
 
-def config_as_toml(config: GridConfig, *sections: str) -> str:
-    """Return a TOML file with every parameter of the given sections (all if none), its unit and meaning, as used.
+def config_as_toml(config: GridConfig, names: Iterable[str] = ()) -> str:
+    """Return a TOML file with the parameters named (all if none), each with unit and meaning, as used.
 
     It loads back equal.
     """
     lines: list[str] = []
     section = None
-    for name, _ in backtrader_params(*sections):
+    for name in names or GridConfig.model_fields:
         field = GridConfig.model_fields[name]
         extra = field.json_schema_extra
         if extra["section"] != section:

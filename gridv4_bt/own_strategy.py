@@ -28,7 +28,7 @@ from typing import Any
 
 import backtrader as bt
 
-from gridv4_bt.config import GridConfig, config_as_toml, is_of_strategy
+from gridv4_bt.config import OF_ANY_STRATEGY, GridConfig, config_as_toml, is_of_strategy
 from gridv4_bt.errors import ConfigError, StrategyError
 
 #: Prefix of a parameter of the exchange where the strategy has one of the same name.
@@ -71,6 +71,7 @@ class OwnStrategy(StrategyValues):
     """A strategy class with the values of all its parameters, those that nobody named with their defaults."""
 
     kind: type[bt.Strategy]
+    named: frozenset[str] = frozenset()  #: parameters that a file or an option names
 
     def with_values(self, values: Mapping[str, Any]) -> "OwnStrategy":
         """Return it with other values of some parameters, each of the type of its default.
@@ -81,7 +82,7 @@ class OwnStrategy(StrategyValues):
             A name is unknown, or a value is of another type.
         """
         taken = {name: self.value_of(name, value) for name, value in values.items()}
-        return replace(self, params={**self.params, **taken})
+        return replace(self, params={**self.params, **taken}, named=self.named | taken.keys())
 
     def value_of(self, name: str, value: Any) -> Any:
         """Return a value as the type of the parameter's default; a text is read as that type.
@@ -106,9 +107,22 @@ class OwnStrategy(StrategyValues):
                 f"{self.name}.{name}: expected {error} as its default {default!r}, got {value!r}"
             ) from None
 
+    def delayed(self, bars: int) -> type[bt.Strategy]:
+        """Return the class, which comes to `next` only after so many bars."""
+        kind = self.kind
+        if not bars:
+            return kind
+
+        def periods(strategy: Any) -> None:
+            kind._periodset(strategy)
+            strategy._minperiods = [max(period, bars + 1) for period in strategy._minperiods]
+            strategy._minperiod = max(strategy._minperiods)
+
+        return type(kind.__name__, (kind,), {"_periodset": periods, "__module__": kind.__module__})
+
     @contextmanager
-    def failures(self) -> Iterator[None]:
-        """Tell of an error that the strategy's own code raises, with its line.
+    def failures(self, *passing: type[Exception]) -> Iterator[None]:
+        """Tell of an error that the strategy's own code raises, with its line; errors of the kinds `passing` are not.
 
         Raises
         ------
@@ -117,6 +131,8 @@ class OwnStrategy(StrategyValues):
         """
         try:
             yield
+        except passing:
+            raise
         except Exception as error:
             home = Path(sys.modules[self.kind.__module__].__file__ or "").resolve()
             if (where := _line_of(error, home)) is None:
@@ -128,7 +144,7 @@ def run_as_toml(config: GridConfig, own: StrategyValues | None = None) -> str:
     """Return the settings file of a run: every parameter that acts in it, as used; it makes the same run again."""
     if own is None:
         return config_as_toml(config)
-    return f"{config_as_toml(config, EXCHANGE)}\n{own.as_toml()}"
+    return f"{config_as_toml(config, OF_ANY_STRATEGY)}\n{own.as_toml()}"
 
 
 def load_strategy(source: str) -> OwnStrategy:
@@ -299,7 +315,7 @@ def split_settings(
     Parameters
     ----------
     content : of the settings file.
-    exchange : names of the exchange's parameters.
+    exchange : names of the parameters that act whatever strategy trades.
     path : of the file, for messages.
 
     Raises

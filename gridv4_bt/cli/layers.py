@@ -14,14 +14,13 @@ from rich.console import Console
 from typer.core import TyperCommand
 
 from gridv4_bt.config import (
+    OF_ANY_STRATEGY,
     GridConfig,
-    backtrader_params,
     config_of,
     make_config,
     named_parameters,
     named_run_settings,
     read_toml,
-    section_of,
 )
 from gridv4_bt.own_strategy import OwnStrategy, load_strategy, split_settings
 from presets import preset_or
@@ -76,12 +75,12 @@ def read_strategy(
         source = named.value
     if not source:
         return read_parameters(config, settings, console), None
-    exchange = [name for name, _ in backtrader_params("exchange")]
     content = read_toml(path) if path is not None else {}
-    own, others = split_settings(load_strategy(source), content, settings, exchange, path)
+    own, others = split_settings(load_strategy(source), content, settings, OF_ANY_STRATEGY, path)
     parameters = read_parameters(config, others, console)
-    named_ones = {name for name in parameters.model_fields_set if section_of(name) == "exchange"}
-    return make_config({name: getattr(parameters, name) for name in named_ones}), own
+    return make_config(
+        {name: getattr(parameters, name) for name in sorted(parameters.model_fields_set & set(OF_ANY_STRATEGY))}
+    ), own
 
 
 def run_settings(arguments: Sequence[str]) -> dict[str, Any]:

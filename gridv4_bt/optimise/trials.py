@@ -13,7 +13,7 @@ from typing import Any
 
 from feeds.candles import CandleFeed
 from gridv4_bt.backtest import make_cerebro, run
-from gridv4_bt.config import GridConfig, backtrader_params, check_parameter, make_config
+from gridv4_bt.config import OF_ANY_STRATEGY, GridConfig, check_parameter, make_config
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.cerebro import compile_rules
 from gridv4_bt.optimise.figures import FIGURES, Evaluation, key_of, of_run
@@ -23,7 +23,6 @@ from gridv4_bt.own_strategy import EXCHANGE, OwnStrategy, run_as_toml, whose_par
 #: At a hundredth of a second each they take three hours.
 MOST_TRIALS = 1_000_000
 TRIALS_FILE, BEST_FILE = "trials.csv", "best.toml"
-EXCHANGE_NAMES = [name for name, _ in backtrader_params("exchange")]
 
 Axes = Mapping[str, Sequence[Any]]
 
@@ -90,7 +89,7 @@ def _refuse_many(spec: str, trials: int) -> None:
 
 def _checked(spec: str, name: str, text: str, own: OwnStrategy | None) -> Any:
     try:
-        whose, bare = ("", name) if own is None else whose_parameter(own, name, EXCHANGE_NAMES)
+        whose, bare = ("", name) if own is None else whose_parameter(own, name, OF_ANY_STRATEGY)
         value = check_parameter(bare, text) if own is None or whose == EXCHANGE else own.value_of(bare, text)
     except ConfigError as error:
         raise ConfigError(f"--optimize {spec}: {error}") from None
@@ -140,7 +139,7 @@ def chosen(
         return make_config(base.model_dump() | values), None
     taken: dict[str, dict[str, Any]] = {own.name: {}, EXCHANGE: {}}
     for name, value in values.items():
-        whose, bare = whose_parameter(own, name, EXCHANGE_NAMES)
+        whose, bare = whose_parameter(own, name, OF_ANY_STRATEGY)
         taken[whose][bare] = value
     return make_config(base.model_dump() | taken[EXCHANGE]), own.with_values(taken[own.name])
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from feeds.synthetic import NOTICE, SYMBOL
-from gridv4_bt.config import GridConfig, departure_line, departures
+from gridv4_bt.config import OF_ANY_STRATEGY, GridConfig, departure_line, departures
 from gridv4_bt.engine.labels import LABELS
 from gridv4_bt.metrics.cycles import leg_cycles
 from gridv4_bt.metrics.entries import fill_table
@@ -103,7 +103,7 @@ def _tabs(
     own: StrategyValues | None,
 ) -> dict[str, dict[str, Any]]:
     """Return the content of each tab."""
-    changed, rest = tables.parameters(config, *([] if own is None else ["exchange"]))
+    changed, rest = tables.parameters(config, OF_ANY_STRATEGY if own is not None else ())
     mine = None if own is None else tables.own_parameters(own)
     fills = [fill_table(record) for record in records]
     pairs = list(zip(records, fills, strict=True))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gridv4_bt.config import GridConfig, backtrader_params
+from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import DAY_MS, HOUR_MS, moment
 from gridv4_bt.engine.labels import LABELS, TradeLabel
 from gridv4_bt.metrics.performance import daily_returns, drawdowns, period_returns, rolling_returns, spells
@@ -530,13 +530,13 @@ def own_parameters(own: StrategyValues) -> Table:
     return Table(f"{own.name}, {own.source}", [Cell("parameter"), Cell("value")], rows)
 
 
-def parameters(config: GridConfig, *sections: str) -> tuple[Table | None, Table]:
+def parameters(config: GridConfig, names: Iterable[str] = ()) -> tuple[Table | None, Table]:
     """Return the parameters that differ from their default, None if there is none, and the others.
 
-    Only those of the given sections; all if none.
+    Only those named; all if none are.
     """
     changed, rest = [], []
-    for name, _ in backtrader_params(*sections):
+    for name in names or type(config).model_fields:
         description = type(config).model_fields[name]
         value = getattr(config, name)
         extra = description.json_schema_extra or {}
