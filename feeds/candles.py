@@ -58,6 +58,7 @@ class CandleFeed(NamedByOpening):
     candles: the CandleTable
     lead: number of bars loaded before `fromdate`, to be read by indicators and not to be traded
     has_funding: whether funding was given
+    is_current: always true: orders may be placed at every bar, as live at the newest alone
     synthetic_share: share of the settlements of the span that the synthetic rate completes
     mark_is_fine: whether the mark candles are as fine as the bars (their length divides the bar's)
     detail: the `Detail` that knows the finer candles of a bar, or None
@@ -97,6 +98,7 @@ class CandleFeed(NamedByOpening):
             first = int(candles.time[wanted.start - self.lead])
             self.p.fromdate = datetime.fromtimestamp(first / 1000.0, UTC).replace(tzinfo=None)
         time = candles.time[wanted]
+        self.is_current = True
         self.has_funding = self.p.funding is not None
         self.synthetic_share = 0.0
         if self.has_funding:

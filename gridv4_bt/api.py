@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -36,6 +35,7 @@ from gridv4_bt.config import GridConfig, load_config, make_config
 from gridv4_bt.core.time import day_or_time
 from gridv4_bt.engine.warm_up import span_warm_up
 from gridv4_bt.errors import ConfigError, DataError
+from gridv4_bt.own_strategy import StrategyValues, stored_values
 from gridv4_bt.record.run_record import SymbolRecord
 from gridv4_bt.report.compare import read_run
 from gridv4_bt.report.frames import decisions_frame, equity_frame, orders_frame, trades_frame
@@ -62,6 +62,7 @@ class Run:
     summary: dict[str, Any]  #: content of summary.json
     config: GridConfig
     folder: Path | None = None  #: it was read from; None for one that has just run
+    strategy: StrategyValues | None = None  #: of the user's own, in the grid's place; `config` is then the exchange's
 
     @cached_property
     def trades(self) -> pd.DataFrame:
@@ -107,7 +108,7 @@ class Run:
         if path is None and self.folder is not None and (page := self.folder / "report.html").exists():
             return page
         target = Path(path or "report.html")
-        write_report(target, self.records, self.summary, self.config)
+        write_report(target, self.records, self.summary, self.config, self.strategy)
         return target
 
     def save(self, folder: str | Path) -> Path:
@@ -119,7 +120,7 @@ class Run:
             The folder holds other files than a run's.
         """
         check_folder(Path(folder))
-        write_run(Path(folder), self.records, self.summary, self.config, plot=True)
+        write_run(Path(folder), self.records, self.summary, self.config, plot=True, own=self.strategy)
         return Path(folder)
 
     def __repr__(self) -> str:
@@ -338,8 +339,8 @@ def load_run(folder: str | Path) -> Run:
     """
     path = Path(folder)
     stored = read_run(path, path.name)
-    config = make_config(tomllib.loads((path / "config.toml").read_text(encoding="utf-8")))
-    return Run(stored_records(stored, path), stored.summary, config, path)
+    config = load_config(path / "config.toml")
+    return Run(stored_records(stored, path), stored.summary, config, path, stored_values(stored.config))
 
 
 # --- what is given

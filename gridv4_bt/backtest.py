@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import backtrader as bt
+import numpy as np
 
 from gridv4_bt import own_packages
 
@@ -21,7 +22,8 @@ from gridv4_bt.engine.market import check_tick, load_market_history
 from gridv4_bt.engine.warm_up import LONGEST_MEMORY_BARS, warm_up_bars
 from gridv4_bt.errors import DataError
 from gridv4_bt.metrics.recorder import RunRecorder, SymbolRecord
-from gridv4_bt.metrics.summary import summarize
+from gridv4_bt.metrics.summary import summarize, summarize_recording
+from gridv4_bt.own_strategy import OwnStrategy
 from strategies.grid_v4 import GridStrategyV4
 
 
@@ -103,10 +105,12 @@ def make_cerebro(
     rules: Path | None = None,
     broker: Callable[..., HedgeBroker] = HedgeBroker,
     strategy: type[GridStrategyV4] | None = None,
+    own: OwnStrategy | None = None,
 ) -> bt.Cerebro:
     """Return a Cerebro with one wallet, and one GridStrategyV4 and RunRecorder for every feed.
 
     `rules` is a file of brackets or filters, dated or not, in place of the packaged table (see `load_market_history`).
+    `own` is a strategy of the user's own that trades in place of the grids: one, which has all feeds as its `datas`.
 
     Raises
     ------
@@ -122,19 +126,26 @@ def make_cerebro(
     cerebro.setbroker(broker(cash=cash, markets=markets, **exchange))
     for feed in feeds:
         cerebro.adddata(feed)
-        cerebro.addstrategy(strategy or GridStrategyV4, symbol=feed.p.name, **values)
+        if own is None:
+            cerebro.addstrategy(strategy or GridStrategyV4, symbol=feed.p.name, **values)
+    if own is not None:
+        cerebro.addstrategy(own.delayed(config.warm_up), **own.params)
     cerebro.addanalyzer(RunRecorder, _name="record")
     return cerebro
 
 
-def run(cerebro: bt.Cerebro) -> RunResult:
-    """Run a Cerebro made by `make_cerebro` and summarise it.
+def run(cerebro: bt.Cerebro, own: OwnStrategy | None = None) -> RunResult:
+    """Run a Cerebro made by `make_cerebro`, with the same `own`, and summarise it.
 
     Raises
     ------
     DataError
         The data is over before the indicators have warmed up.
+    StrategyError
+        The user's own strategy has failed.
     """
+    if own is not None:
+        return _run_own(cerebro, own)
     began = time.perf_counter()
     strategies = cerebro.run()
     recorders = [strategy.analyzers.record for strategy in strategies]
@@ -147,3 +158,16 @@ def run(cerebro: bt.Cerebro) -> RunResult:
     summary = summarize(records, recorders[0].wallet)
     summary["seconds"] = round(time.perf_counter() - began, 3)
     return RunResult(records, summary)
+
+
+def _run_own(cerebro: bt.Cerebro, own: OwnStrategy) -> RunResult:
+    began = time.perf_counter()
+    with own.failures():
+        [strategy] = cerebro.run()
+    recording = strategy.analyzers.record.recording
+    if not len(recording.curve[1]) or np.isnan(recording.curve[1]).any():  # it never came to `next`
+        bars = max(len(data) for data in strategy.datas)
+        raise DataError(f"{bars:,} bars are too few for the indicators of {own.name}. Give a longer span.")
+    summary = {"strategy": own.name} | summarize_recording(recording)
+    summary["seconds"] = round(time.perf_counter() - began, 3)
+    return RunResult(list(recording.records), summary)

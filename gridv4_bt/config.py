@@ -241,6 +241,7 @@ class RunSettings(BaseModel):
     )
     cash: float = Field(10_000.0, gt=0, description="wallet of a backtest or paper session, quote currency")
     paper: bool = Field(False, description="trade on paper unless --demo or --endpoint is given")
+    strategy: str = Field("", description="one of your own, FILE.py:CLASS or MODULE:CLASS; its table has its name")
 
 
 class SettingsFile(GridConfig):
@@ -263,6 +264,10 @@ def backtrader_params(*sections: str) -> tuple[tuple[str, Any], ...]:
         for name, field in GridConfig.model_fields.items()
         if not sections or field.json_schema_extra["section"] in sections
     )
+
+
+#: The parameters that act whatever strategy trades: those of the exchange, and the history before trading begins.
+OF_ANY_STRATEGY = ("warm_up", *(name for name, _ in backtrader_params("exchange")))
 
 
 def section_of(name: str) -> str:
@@ -480,7 +485,7 @@ def named_parameters(
     named: dict[str, Setting] = {}
     for path in paths:
         for name, value in read_toml(path).items():
-            if name != "run" or not isinstance(value, dict):
+            if not isinstance(value, dict) or not (name == "run" or is_of_strategy(name)):
                 named[name] = Setting(value, _line_of(path, name))
     variables = _environment(environment)
     named |= {name: one for name, one in variables.items() if name not in RunSettings.model_fields}
@@ -490,6 +495,11 @@ def named_parameters(
             raise ConfigError(f"--set {setting}: expected name=value")
         named[name.strip()] = Setting(text.strip(), _OPTION)
     return named
+
+
+def is_of_strategy(table: str) -> bool:
+    """Return whether a settings file's table is that of a strategy of the user's own, whose class has its name."""
+    return table[:1].isupper() and table.lower() != "run"
 
 
 def named_run_settings(paths: Iterable[Path], environment: Mapping[str, str] | None = None) -> dict[str, Setting]:
@@ -553,14 +563,20 @@ def _line_of(path: Path, name: str, table: str = "") -> str:
 def settings_schema() -> dict[str, Any]:
     """Return the JSON schema of a settings file, for editors."""
     schema = SettingsFile.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema | {"title": "GridStrategyV4 settings"}
+    tables = {"^(?![Rr][Uu][Nn]$)[A-Z]": {"type": "object", "description": "parameters of a strategy of your own"}}
+    more = {"title": "GridStrategyV4 settings", "patternProperties": tables}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema | more
 
 
-def config_as_toml(config: GridConfig) -> str:
-    """Return a TOML file with every parameter as used, its unit and meaning; it loads back equal."""
+def config_as_toml(config: GridConfig, names: Iterable[str] = ()) -> str:
+    """Return a TOML file with the parameters named (all if none), each with unit and meaning, as used.
+
+    It loads back equal.
+    """
     lines: list[str] = []
     section = None
-    for name, field in GridConfig.model_fields.items():
+    for name in names or GridConfig.model_fields:
+        field = GridConfig.model_fields[name]
         extra = field.json_schema_extra
         if extra["section"] != section:
             section = extra["section"]

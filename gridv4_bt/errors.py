@@ -23,3 +23,7 @@ class StateError(GridV4Error):
 
 class LiveError(GridV4Error):
     """A live session cannot go on without intervention."""
+
+
+class StrategyError(GridV4Error):
+    """A strategy of the user's own has failed; the message names its line."""

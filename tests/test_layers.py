@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROWS = (
     ("gridv4_bt.core", "gridv4_bt.errors", "gridv4_bt.late", "gridv4_bt.own_packages", "gridv4_bt.version", "presets"),
     ("gridv4_bt.config", "gridv4_bt.compat", "gridv4_bt.compiled"),
-    ("gridv4_bt.engine", "gridv4_bt.indicators"),
+    ("gridv4_bt.engine", "gridv4_bt.indicators", "gridv4_bt.own_strategy"),
     ("feeds", "brokers", "strategies"),
     ("gridv4_bt.record",),
     ("gridv4_bt.metrics",),

@@ -19,7 +19,7 @@ from gridv4_bt.backtest import RunResult, make_cerebro, make_feeds, run
 from gridv4_bt.cli.common import Json, check_cash, print_json, run_app
 from gridv4_bt.cli.download import Downloads, quality_table, read_market
 from gridv4_bt.cli.examples import epilog
-from gridv4_bt.cli.layers import LayeredCommand, read_parameters
+from gridv4_bt.cli.layers import LayeredCommand, read_strategy
 from gridv4_bt.cli.market_options import (
     STRATEGY_INTERVAL,
     MarketFiles,
@@ -46,6 +46,7 @@ from gridv4_bt.cli.options import (
     Resample,
     Settings,
     Start,
+    Strategy,
     Symbols,
     Venue,
 )
@@ -53,6 +54,7 @@ from gridv4_bt.cli.parameter_trials import BEST_FILE, TRIAL_FILES, Jobs, Optimiz
 from gridv4_bt.engine.warm_up import span_warm_up
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.metrics.summary import compare_modes
+from gridv4_bt.own_strategy import OwnStrategy
 from gridv4_bt.report.page_data import BLOCKED_WORDS
 from gridv4_bt.report.run_folder import RUN_FILES, SUMMARY_FILE, check_folder, target_folder, write_run
 from gridv4_bt.report.terminal import print_result, print_run_files
@@ -97,6 +99,7 @@ def backtest(
     end: End = "",
     config: Config = [],
     setting: Settings = [],
+    strategy: Strategy = "",
     cash: Cash = 10_000.0,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; default runs/SYMBOL-TIME.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the finished run in the folder of --out.")] = False,
@@ -112,7 +115,7 @@ def backtest(
     jobs: Jobs = 1,
     rank: Rank = "sharpe",
 ) -> None:
-    """Backtest GridStrategyV4 on candles; without --data on the embedded synthetic market."""
+    """Backtest GridStrategyV4 or --strategy on candles; without --data on the embedded synthetic market."""
     lived = None
     if trial and as_json:
         raise ConfigError("--json is of one backtest; with --optimize read trials.csv in the folder of --out")
@@ -125,15 +128,16 @@ def backtest(
         out = target_folder(out)
         check_folder(out, TRIAL_FILES if trial else RUN_FILES, BEST_FILE if trial else SUMMARY_FILE, force=force)
     console = Console(quiet=quiet or as_json)
-    parameters = read_parameters(config, setting, console)
+    parameters, own = read_strategy(strategy, config, setting, console)
     if lived is not None:  # trading begins where the session began
         parameters = parameters.model_copy(update={"warm_up": max(parameters.warm_up, lived.config.warm_up)})
     check_cash(cash)
     print_changed_meanings(parameters, console)
-    axes = check_trials(trial, jobs, rank, intrabar) if trial else {}
+    axes = check_trials(trial, jobs, rank, intrabar, own) if trial else {}
     parameters, others = matching_modes(parameters, intrabar, bool(detail))
     first, last = parse_time("--from", start), parse_time("--to", end)
-    history = span_warm_up(parameters, axes)
+    history = 0 if own is not None else span_warm_up(parameters, axes)
+    warmed = None if own is not None else parameters  # another kind of strategy warms up within the span
     if lived is not None:
         symbols = lived.data
         _print_transfers(lived, console)
@@ -142,23 +146,25 @@ def backtest(
         symbols, brackets = read_market(
             files, Downloads(symbol, exchange, cache_dir), first, last, history, brackets, console
         )
-    feeds = read_feeds(symbols, gaps, first, last, console, rules=brackets, config=parameters, warm_up=history)
+    feeds = read_feeds(symbols, gaps, first, last, console, rules=brackets, config=warmed, warm_up=history)
     print_files(feeds, console)
     if symbol or data:
         _print_quality(feeds, console, details)
     folder = out if out is not None else default_folder([feed.p.name for feed in feeds])
     if axes:
-        optimize(feeds, axes, parameters, cash, brackets, jobs, rank, folder, console)
+        optimize(feeds, axes, parameters, own, cash, brackets, jobs, rank, folder, console)
         return
-    result = run_shown(make_cerebro(feeds, parameters, cash, brackets), console)
+    result = run_shown(make_cerebro(feeds, parameters, cash, brackets, own=own), console, own)
     compared = [result.summary | {"intrabar": parameters.intrabar}]
     for other in others:
         again = make_feeds(files_read(feeds), gaps, first, last, history)
-        outcome = run_shown(make_cerebro(again, other, cash, brackets), console)
+        outcome = run_shown(make_cerebro(again, other, cash, brackets, own=own), console, own)
         compared.append(outcome.summary | {"intrabar": other.intrabar})
     if others:
         result.summary["by_intrabar"] = compare_modes(compared)
-    write_run(folder, result.records, result.summary, parameters, plot=not no_report, equity=f"equity.{file_format}")
+    write_run(
+        folder, result.records, result.summary, parameters, plot=not no_report, equity=f"equity.{file_format}", own=own
+    )
     print_result(result.summary, console, details)
     _print_hint(result.summary, feeds, config, console)
     console.print(f"written to {folder}/ in {result.summary['seconds']:.1f} s of trading", soft_wrap=True)
@@ -187,6 +193,8 @@ def why_no_trade(summary: Mapping[str, Any]) -> str:
     """Return a sentence on what blocked most orders of a run that has closed no trade."""
     if summary["open_fills"]:
         return f"no trade was closed: all that was opened is held at the end ({summary['open_fills']:,} open fills)"
+    if "strategy" in summary:
+        return "no trade was closed"
     blocked = {reason: count for reason, count in summary["blocked"].items() if count}
     if not blocked:
         return "no trade was closed: no bar reached an order"
@@ -203,7 +211,7 @@ def _print_hint(
     """Print why there was no trade, and how the sample market shows more than the defaults do."""
     if not summary["trades"]:
         console.print(f"[yellow]{why_no_trade(summary)}[/]")
-    if not config and [feed.p.name for feed in feeds] == [SYMBOL]:
+    if not config and "strategy" not in summary and [feed.p.name for feed in feeds] == [SYMBOL]:
         console.print(
             "The default parameters trade rarely, here as on real markets. To see every mechanism at work, run "
             "this again with --config busy",
@@ -222,10 +230,10 @@ def _print_quality(feeds: Sequence[CandleFeed], console: Console, details: bool)
             console.print(f"[dim]{quality.symbol}, in the data: {checks}; --details says where[/]", highlight=False)
 
 
-def run_shown(cerebro: bt.Cerebro, console: Console) -> RunResult:
+def run_shown(cerebro: bt.Cerebro, console: Console, own: OwnStrategy | None = None) -> RunResult:
     """Run a backtest with a progress bar."""
     with progress_bar(cerebro.datas, console):
-        return run(cerebro)
+        return run(cerebro, own)
 
 
 def default_folder(symbols: Sequence[str]) -> Path:

@@ -1,7 +1,7 @@
 """The command lines of `gridv4 bias`."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -16,7 +16,7 @@ from feeds.candles import CandleFeed
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds
 from gridv4_bt.cli.common import Json, check_cash, print_json
 from gridv4_bt.cli.download import Downloads, read_market
-from gridv4_bt.cli.layers import read_parameters
+from gridv4_bt.cli.layers import read_strategy
 from gridv4_bt.cli.market_options import (
     STRATEGY_INTERVAL,
     MarketFiles,
@@ -41,6 +41,7 @@ from gridv4_bt.cli.options import (
     Resample,
     Settings,
     Start,
+    Strategy,
     Symbols,
     Venue,
 )
@@ -49,6 +50,7 @@ from gridv4_bt.core.time import DAY_MS, end_ms, moment, time_ms
 from gridv4_bt.engine.warm_up import span_warm_up
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.metrics.summary import finite
+from gridv4_bt.own_strategy import OwnStrategy
 from gridv4_bt.validation.bias import CutRun, Progress, WarmUpRun, lookahead, shortest_enough, tables, warm_up
 from gridv4_bt.validation.decisions import SIGNALS, DecisionDifference
 
@@ -76,6 +78,7 @@ def find_lookahead(
     end: End = "",
     config: Config = [],
     setting: Settings = [],
+    strategy: Strategy = "",
     cash: Cash = 10_000.0,
     cuts: Annotated[int, typer.Option(help="Cuts spread evenly over the bars; as many again at random.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the random cuts.")] = 0,
@@ -86,23 +89,23 @@ def find_lookahead(
 
     Exit code 0 if every decision stays the same, 1 if one differs.
     """
-    parameters = _parameters(config, setting, cash, detail)
+    parameters, own = _parameters(strategy, config, setting, cash, detail)
     console = Console(quiet=quiet or as_json)
     print_notes(parameters, console)
-    history = span_warm_up(parameters)
+    history = 0 if own is not None else span_warm_up(parameters)
     first, last = parse_time("--from", start), parse_time("--to", end)
     files = MarketFiles(data, funding, mark, detail, gaps, interval, resample)
     named, brackets = read_market(
         files, Downloads(symbol, exchange, cache_dir), first, last, history, brackets, console
     )
-    feeds = read_feeds(named, gaps, first, last, console, brackets, parameters, history)
+    feeds = read_feeds(named, gaps, first, last, console, brackets, None if own is not None else parameters, history)
     print_files(feeds, console)
     symbols = _tables(feeds, first, last, history)
 
     def build(some: Sequence[SymbolData]) -> bt.Cerebro:
-        return make_cerebro(make_feeds(some, start=first, warm_up=history), parameters, cash, brackets)
+        return make_cerebro(make_feeds(some, start=first, warm_up=history), parameters, cash, brackets, own=own)
 
-    with _working(console) as progress:
+    with _working(console) as progress, _failures(own):
         runs = lookahead(symbols, build, cuts, seed, progress, None if first is None else time_ms(first))
     console.print(_cut_table(runs))
     differing = [run for run in runs if run.difference is not None]
@@ -135,6 +138,7 @@ def find_warm_up(
     end: End = "",
     config: Config = [],
     setting: Settings = [],
+    strategy: Strategy = "",
     cash: Cash = 10_000.0,
     warm_ups: Annotated[
         str, typer.Option(help="Bars of history before trading begins, the longest is compared with.")
@@ -146,7 +150,7 @@ def find_warm_up(
 
     Exit code 0 if at least the second longest warm-up decides as the longest does, else 1.
     """
-    parameters = _parameters(config, setting, cash, detail)
+    parameters, own = _parameters(strategy, config, setting, cash, detail)
     lengths = _lengths(warm_ups)
     console = Console(quiet=quiet or as_json)
     print_notes(parameters, console)
@@ -166,12 +170,14 @@ def find_warm_up(
             )
 
     def build(some: Sequence[SymbolData], length: int) -> bt.Cerebro:
-        return make_cerebro(make_feeds(some), parameters.model_copy(update={"warm_up": length}), cash, brackets)
+        longer = parameters.model_copy(update={"warm_up": length})
+        return make_cerebro(make_feeds(some), longer, cash, brackets, own=own)
 
-    with _working(console) as progress:
+    with _working(console) as progress, _failures(own):
         runs = warm_up(symbols, build, lengths, progress)
     console.print(_warm_up_table(runs))
-    console.print(_signal_table(runs))
+    if own is None:
+        console.print(_signal_table(runs))
     longest = f"{runs[-1].warm_up:,} bars"
     enough = shortest_enough(runs)
     if as_json:
@@ -182,11 +188,18 @@ def find_warm_up(
     console.print(f"{enough:,} bars ({days:.1f} days) of history are enough: all longer warm-ups decide the same")
 
 
-def _parameters(config: Path | None, setting: Sequence[str], cash: float, detail: Sequence[str]) -> GridConfig:
-    """Return the parameters that `run_backtest.py` would run with."""
+def _parameters(
+    strategy: str, config: Path | None, setting: Sequence[str], cash: float, detail: Sequence[str]
+) -> tuple[GridConfig, OwnStrategy | None]:
+    """Return the parameters that `run_backtest.py` would run with, and the user's own strategy if one is named."""
     check_cash(cash)
-    parameters, _ = matching_modes(read_parameters(config, setting), "", bool(detail))
-    return parameters
+    parameters, own = read_strategy(strategy, config, setting)
+    parameters, _ = matching_modes(parameters, "", bool(detail))
+    return parameters, own
+
+
+def _failures(own: OwnStrategy | None) -> AbstractContextManager[None]:
+    return nullcontext() if own is None else own.failures()
 
 
 def _tables(feeds: Sequence[CandleFeed], first: date | None, last: date | None, warm_up: int) -> list[SymbolData]:

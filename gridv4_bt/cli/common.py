@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from gridv4_bt.errors import ConfigError, GridV4Error
+from gridv4_bt.errors import ConfigError, GridV4Error, StrategyError
 
 INTERRUPTED = 130
 #: Of all commands.
 EXIT_CODES = {
     0: "done; of `live`: stopped, or the paper market is over",
-    1: "the system failed (disk, network, a bug); of `bias`, `audit`, `chaos` and `status`: it found what it looks for",
+    1: "the system failed (disk, network, a bug), or a strategy of your own; of `bias`, `audit`, `chaos` and `status`: "
+    "it found what it looks for",
     2: "bad input; one line says what and how to cure it, nothing was written or sent",
     3: "of `live`: halted, and a person is needed",
     4: "of `live --check`: something is not in place",
@@ -28,6 +29,8 @@ def run_app(app: typer.Typer) -> None:
     command: Callable = typer.main.get_command(app)
     try:
         code = command(standalone_mode=False)
+    except StrategyError as error:
+        _end(str(error), 1)
     except GridV4Error as error:
         _end(str(error), 2)
     except typer.Abort:

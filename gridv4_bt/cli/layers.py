@@ -2,7 +2,7 @@
 
 The files are those of ``--config``, in their order, else ``gridv4.toml`` in the working folder. Parameters stand in
 them by their names; the table ``[run]`` says for `gridv4 backtest` and `gridv4 live` what their options of the same
-names say.
+names say, and a table with the name of a strategy of the user's own has the parameters of that.
 """
 
 import os
@@ -13,7 +13,16 @@ from typing import Any
 from rich.console import Console
 from typer.core import TyperCommand
 
-from gridv4_bt.config import GridConfig, config_of, named_parameters, named_run_settings
+from gridv4_bt.config import (
+    OF_ANY_STRATEGY,
+    GridConfig,
+    config_of,
+    make_config,
+    named_parameters,
+    named_run_settings,
+    read_toml,
+)
+from gridv4_bt.own_strategy import OwnStrategy, load_strategy, split_settings
 from presets import preset_or
 
 PROJECT_FILE = Path("gridv4.toml")
@@ -47,6 +56,31 @@ def read_parameters(config: Sequence[Path], settings: Sequence[str], console: Co
         if others:
             console.print(f"settings of {', '.join(others)}; `gridv4 config show` has them all", style="dim")
     return parameters
+
+
+def read_strategy(
+    source: str, config: Sequence[Path], settings: Sequence[str], console: Console | None = None
+) -> tuple[GridConfig, OwnStrategy | None]:
+    """Return the parameters of all layers, and the strategy of the user's own if `source` or a layer names one.
+
+    With one the parameters are those of the exchange: what a file says of the grid is not its business.
+
+    Raises
+    ------
+    ConfigError
+        As `read_parameters`; the strategy cannot be loaded, or has no such parameter.
+    """
+    paths = settings_files(config)
+    if not source and (named := named_run_settings(paths, os.environ).get("strategy")) is not None:
+        source = named.value
+    if not source:
+        return read_parameters(config, settings, console), None
+    files = {path: read_toml(path) for path in paths}
+    own, others = split_settings(load_strategy(source), files, settings, OF_ANY_STRATEGY)
+    parameters = read_parameters(config, others, console)
+    return make_config(
+        {name: getattr(parameters, name) for name in sorted(parameters.model_fields_set & set(OF_ANY_STRATEGY))}
+    ), own
 
 
 def run_settings(arguments: Sequence[str]) -> dict[str, Any]:

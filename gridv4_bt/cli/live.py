@@ -27,7 +27,7 @@ from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.cli.common import INTERRUPTED, check_cash, print_json, run_app
 from gridv4_bt.cli.download import Downloads, load_symbols, market_rules
 from gridv4_bt.cli.examples import epilog
-from gridv4_bt.cli.layers import LayeredCommand, read_parameters
+from gridv4_bt.cli.layers import LayeredCommand, read_strategy
 from gridv4_bt.cli.market_options import (
     STRATEGY_INTERVAL,
     MarketFiles,
@@ -49,14 +49,15 @@ from gridv4_bt.cli.options import (
     Quiet,
     Resample,
     Settings,
+    Strategy,
     Venue,
 )
-from gridv4_bt.config import GridConfig
+from gridv4_bt.config import OF_ANY_STRATEGY, GridConfig
 from gridv4_bt.core.time import BAR_MS, end_ms, time_ms
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.market import load_market_history
-from gridv4_bt.engine.warm_up import history_bars, with_live_history
-from gridv4_bt.errors import ConfigError, GridV4Error, LiveError
+from gridv4_bt.engine.warm_up import history_bars, with_live_history, with_own_history
+from gridv4_bt.errors import ConfigError, GridV4Error, LiveError, StrategyError
 from gridv4_bt.exchange.client import ServerClock
 from gridv4_bt.live import systemd
 from gridv4_bt.live.abilities import lacking
@@ -66,7 +67,7 @@ from gridv4_bt.live.clock import WallClock
 from gridv4_bt.live.connection import Connection, Refused, Unreachable
 from gridv4_bt.live.dead_man import DEFAULT_S
 from gridv4_bt.live.gateway import Gateway, SessionPlan, exchange_symbols
-from gridv4_bt.live.kept_parameters import NEW_DEFAULTS, KeptParameters, kept_parameters
+from gridv4_bt.live.kept_parameters import NEW_DEFAULTS, KeptParameters, kept_parameters, kept_strategy
 from gridv4_bt.live.keys import KEY, SECRET, read_keys, read_settings
 from gridv4_bt.live.monitor import NOTIFY, notifier, send_test
 from gridv4_bt.live.owner_messages import Messages
@@ -77,6 +78,7 @@ from gridv4_bt.live.runner import Session
 from gridv4_bt.live.state import StateFile
 from gridv4_bt.live.status import log_handler, status_display
 from gridv4_bt.live.strangers import CHOICES, REFUSE
+from gridv4_bt.own_strategy import OwnStrategy
 from gridv4_bt.validation.bias import cut, tables
 
 #: Exit codes beside 0 (stopped, or the paper market is over) and 2 (bad input).
@@ -136,6 +138,7 @@ def live(
     ] = "",
     config: Config = [],
     setting: Settings = [],
+    strategy: Strategy = "",
     state_dir: Annotated[
         Path | None,
         typer.Option(
@@ -183,7 +186,7 @@ def live(
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Of --check: print the findings as JSON.")] = False,
 ) -> None:
-    """Trade GridStrategyV4 live on Binance USDⓈ-M futures, or on paper.
+    """Trade GridStrategyV4 or --strategy live on Binance USDⓈ-M futures, or on paper.
 
     Keys come from BINANCE_API_KEY and BINANCE_API_SECRET, the addresses of alerts from GRIDV4_NOTIFY, in the
     environment or in .env. Ctrl-C takes back the entries, leaves exits and stops, and saves. Exit codes: 0 stopped, 1
@@ -194,7 +197,7 @@ def live(
     """
     sys.excepthook = _trace
     console = Console(quiet=quiet or as_json)
-    named = read_parameters(config, setting, console)
+    named, own = read_strategy(strategy, config, setting, console)
     # The exchange of --paper ends with the bot, and --once leaves its orders on purpose.
     span = dead_man if dead_man is not None else 0 if paper or once else DEFAULT_S
     files = MarketFiles(data, funding, mark, (), gaps, interval, resample)
@@ -205,12 +208,14 @@ def live(
     stop = threading.Event()
     kind = "paper" if paper else "demo" if demo else "local" if endpoint else "live"
     folder = state_dir or Path("data") / f"{kind}_state"
-    fresh = with_live_history(named)
     place = endpoint.rstrip("/") if endpoint else {"live": "binance"}.get(kind, kind)
     with ExitStack() as stack:
         stack.enter_context(_state_folder(folder))
-        kept = None if new_defaults else kept_parameters(folder, place, named)
-        parameters = fresh if kept is None else with_live_history(kept.config)
+        chosen, own = own, kept_strategy(folder, place, own, new_defaults)
+        fresh = _with_history(named, own)
+        acting = GridConfig.model_fields if own is None else OF_ANY_STRATEGY
+        kept = None if new_defaults else kept_parameters(folder, place, named, acting)
+        parameters = fresh if kept is None else _with_history(kept.config, own)
         gateway, symbols = stack.enter_context(
             _gateway(
                 symbol,
@@ -228,8 +233,12 @@ def live(
         )
         gateway, given = _store(gateway, store, demo)
         if kept is not None and StateFile(folder, gateway.name).peek() is None:  # a paper market that was over
-            kept, parameters = None, fresh
-        plan = SessionPlan(symbols, parameters, folder, once=once, foreign_orders=foreign_orders)
+            kept, parameters, own = None, _with_history(named, chosen), chosen
+        if own is not None and max_drift:
+            raise ConfigError("--max-drift compares grids with their backtest; leave it out with --strategy")
+        plan = SessionPlan(
+            symbols, parameters, folder, once=once, foreign_orders=foreign_orders, grid=own is None, own=own
+        )
         differing = {} if kept is None else kept.differing(parameters, fresh)
         if kept is not None:
             _print_kept(kept, differing, console)
@@ -273,6 +282,11 @@ def live(
                     watchers.append(DailyAudit(session, max_drift).carried_out)
                 session.run()
         console.print(f"{session.bars:,} bars traded; state and records are in {folder}/")
+
+
+def _with_history(config: GridConfig, own: OwnStrategy | None) -> GridConfig:
+    """Return a config with the history that a session begins with."""
+    return with_live_history(config) if own is None else with_own_history(config)
 
 
 def _store(gateway: Gateway, name: str, demo: bool) -> tuple[Gateway, Any]:
@@ -342,6 +356,8 @@ def _failures(
     except OSError as failure:
         what = f"{failure.filename or folder}: {failure.strerror or failure}"
         text = f"{what}. See to it, then start again. {left()}"
+    except StrategyError as failure:
+        text = f"{failure}. Correct it, then start again. {left()}"
     except GridV4Error as failure:
         alert(str(failure))
         raise
@@ -562,6 +578,8 @@ def _check(plan: SessionPlan, gateway: Gateway, console: Console, as_json: bool)
         Session(replace(plan, folder=Path(empty)), gateway, lambda title, text: None) as session,
     ):
         findings = run_preflight(session.connect(), plan.config, saved.get("bot", session.bot))
+    if not plan.grid:  # how large orders are and how many is the strategy's own business
+        findings = [one for one in findings if not one.name.endswith(("order size", "rate budget"))]
     findings += _check_addresses(*_settings(NOTIFY))
     table = Table("check", "", "found", title=f"{gateway.name}: nothing was changed")
     for finding in findings:

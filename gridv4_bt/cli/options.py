@@ -51,3 +51,11 @@ Config = Annotated[
 Settings = Annotated[list[str], typer.Option("--set", help="One parameter: name=value. Wins over --config. Repeat.")]
 Cash = Annotated[float, typer.Option(help="Starting wallet, quote currency.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+Strategy = Annotated[
+    str,
+    typer.Option(
+        "--strategy",
+        help="A strategy of your own in place of the grid: FILE.py:CLASS or MODULE:CLASS. Its parameters: the table "
+        "[CLASS] of --config, and --set CLASS.name=value.",
+    ),
+]

@@ -25,6 +25,7 @@ from gridv4_bt.optimise.trials import (
     parse_axes,
     run_trials,
 )
+from gridv4_bt.own_strategy import OwnStrategy
 from gridv4_bt.report.numbers import number
 
 Optimize = Annotated[
@@ -43,14 +44,16 @@ HEADS = {"net_return": "return", "max_drawdown": "drawdown", "liquidations": "li
 SHOWN = 20
 
 
-def check_trials(specs: Sequence[str], jobs: int, rank: str, intrabar: str) -> dict[str, list[Any]]:
+def check_trials(
+    specs: Sequence[str], jobs: int, rank: str, intrabar: str, own: OwnStrategy | None = None
+) -> dict[str, list[Any]]:
     """Return the values to try of each parameter; refuse options that do not fit."""
     if rank not in FIGURES:
         raise ConfigError(f"--rank {rank}: one of {', '.join(FIGURES)}")
     if intrabar == "all":
         raise ConfigError("--intrabar all compares ways to match one backtest; with --optimize choose one")
     check_jobs(jobs)
-    return parse_axes(specs)
+    return parse_axes(specs, own)
 
 
 def check_jobs(jobs: int) -> int:
@@ -64,6 +67,7 @@ def optimize(
     feeds: Sequence[CandleFeed],
     axes: dict[str, list[Any]],
     base: GridConfig,
+    own: OwnStrategy | None,
     cash: float,
     brackets: Path | None,
     jobs: int,
@@ -75,7 +79,7 @@ def optimize(
     total = count(axes)
     file, rows = TrialsFile(folder, axes), []
     try:
-        trials = run_trials(feeds, axes, base, cash, brackets, check_jobs(jobs))
+        trials = run_trials(feeds, axes, base, cash, brackets, check_jobs(jobs), own)
         for row in shown(trials, total, not console.quiet):
             file.add(row)
             rows.append(row)
@@ -85,16 +89,15 @@ def optimize(
     finally:
         file.close()
     rows = best_first(rows, rank)
-    file.finish(rows, base)
+    file.finish(rows, base, own)
     if rows[0].error:
         raise ConfigError(f"all {total:,} trials failed, the first: {rows[0].error}")
     console.print(_table(rows, tuple(axes), rank))
     failed = [row for row in rows if row.error]
     if failed:
         console.print(f"[yellow]{len(failed):,} of {total:,} trials failed, the first: {failed[0].error}[/]")
-    console.print(
-        f"The best of {total:,} trials looks better than it is: part of it is luck. `gridv4 optimize` says how much."
-    )
+    more = "" if own is not None else " `gridv4 optimize` says how much."
+    console.print(f"The best of {total:,} trials looks better than it is: part of it is luck.{more}")
     console.print(f"written to {folder}/: {TRIALS_FILE}, and the first one's parameters as {BEST_FILE}")
 
 

@@ -40,5 +40,5 @@ def show_report(
     console = Console(quiet=quiet)
     print_result(found.summary, console, details)
     page = out or run / PAGE
-    write_report(page, found.records, found.summary, found.config)
+    write_report(page, found.records, found.summary, found.config, found.strategy)
     console.print(f"written to {page}", soft_wrap=True)

@@ -13,6 +13,8 @@ LONGEST_MEMORY_BARS = 10_000
 _REACHING_BACK = (
     "warm_up", "sigma_bars", "gmm_window", "gmm_span", "er_bars", "kama_slow", "atr_bars", "adx_bars", "z_bars",
 )  # fmt: skip
+#: Least history of a live session of a strategy of the user's own: 20 days.
+OWN_LIVE_BARS = 2_000
 #: Least history of a live session by regime filter: with more bars and the defined periods it decides alike.
 _LIVE_BARS = {"kama": 1_000, "gmm": 4_000}
 
@@ -59,6 +61,14 @@ def span_warm_up(config: GridConfig, varied: Mapping[str, Sequence[Any]] | None 
         most["regime"] = "gmm"
     longest = config.model_copy(update=most)
     return max(longest_memory_bars(longest), int(history_bars(longest)))
+
+
+def with_own_history(config: GridConfig) -> GridConfig:
+    """Return a config whose `warm_up` is at least that of a live session of a strategy of the user's own.
+
+    Nobody knows here how far its indicators reach back: one that needs more than `OWN_LIVE_BARS` is given a longer one.
+    """
+    return config.model_copy(update={"warm_up": max(config.warm_up, OWN_LIVE_BARS)})
 
 
 def with_live_history(config: GridConfig) -> GridConfig:

@@ -16,6 +16,7 @@ from gridv4_bt.live.connection import Connection
 from gridv4_bt.live.monitor import Limits
 from gridv4_bt.live.protection import WATCH_S
 from gridv4_bt.live.strangers import REFUSE
+from gridv4_bt.own_strategy import OwnStrategy
 
 
 @dataclass
@@ -43,6 +44,7 @@ class SessionPlan:
     folder: Path  #: state directory
     _: KW_ONLY
     grid: bool = True  #: a grid trades there; else only strategies of the user's own
+    own: OwnStrategy | None = None  #: the one that `run_live.py` trades in the grid's place
     once: bool = False  #: stop after one decision and leave all orders open
     foreign_orders: str = REFUSE  #: what to do about open orders of other bots of this product at the start
     limits: Limits = field(default_factory=Limits)

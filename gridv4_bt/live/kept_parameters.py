@@ -1,7 +1,7 @@
 """The parameters of a session that goes on: those of its ``config.toml``, but for what the user names."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from gridv4_bt.config import GridConfig, make_config
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.live.state import StateFile
+from gridv4_bt.own_strategy import OwnStrategy, load_strategy, stored_values
 
 FILE = "config.toml"
 NEW_DEFAULTS = "--new-defaults"  #: the option that takes today's defaults
@@ -31,7 +32,9 @@ class KeptParameters:
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def kept_parameters(folder: Path, place: str, named: GridConfig) -> KeptParameters | None:
+def kept_parameters(
+    folder: Path, place: str, named: GridConfig, names: Iterable[str] = GridConfig.model_fields
+) -> KeptParameters | None:
     """Return the parameters with which the session in a state directory goes on; None if there is none.
 
     What the user names counts, then what the session was started with, then today's defaults.
@@ -40,6 +43,7 @@ def kept_parameters(folder: Path, place: str, named: GridConfig) -> KeptParamete
     ----------
     place : name of the gateway; the session of another one does not go on.
     named : parameters as the user names them: those of its `model_fields_set`.
+    names : parameters that act in the session.
 
     Raises
     ------
@@ -49,14 +53,48 @@ def kept_parameters(folder: Path, place: str, named: GridConfig) -> KeptParamete
     path = folder / FILE
     if not path.is_file() or StateFile(folder, place).peek() is None:
         return None
-    old = _read(path)
+    old = {name: value for name, value in _read(path).items() if not isinstance(value, dict)}
     chosen = {name: getattr(named, name) for name in named.model_fields_set}
     try:
         config = make_config(old | chosen)
     except ConfigError as error:
         raise ConfigError(_cure(path, old, error)) from None
-    added = {name: getattr(config, name) for name in GridConfig.model_fields if name not in old | chosen}
+    added = {name: getattr(config, name) for name in names if name not in old | chosen}
     return KeptParameters(path, config, added)
+
+
+def kept_strategy(folder: Path, place: str, own: OwnStrategy | None, new_defaults: bool) -> OwnStrategy | None:
+    """Return the strategy with which the session in a state directory goes on, None for the grid.
+
+    What the user names of its parameters counts, then what the session was started with, then the class's defaults.
+
+    Parameters
+    ----------
+    own : the one that the user names; None takes the session's.
+    new_defaults : take the class's defaults for all that the user does not name.
+
+    Raises
+    ------
+    ConfigError
+        The session is that of another strategy, or its own cannot be loaded.
+    """
+    path = folder / FILE
+    if not path.is_file() or StateFile(folder, place).peek() is None:
+        return own
+    stored = stored_values(_read(path))
+    if stored is None and own is None:
+        return None
+    if stored is None or (own is not None and own.source != stored.source):
+        whose, wanted = (stored.source if stored else "GridStrategyV4"), own.source if own else ""
+        raise ConfigError(
+            f"{folder}: a session of {whose} goes on there, which {wanted} does not continue; name another --state-dir"
+        )
+    try:
+        found = own or load_strategy(stored.source)
+        kept = found.with_values({} if new_defaults else stored.params)
+        return kept.with_values({name: found.params[name] for name in found.named})
+    except ConfigError as error:
+        raise ConfigError(f"{path}, whose strategy this session keeps: {error}") from None
 
 
 def _read(path: Path) -> dict[str, Any]:

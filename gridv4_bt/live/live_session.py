@@ -14,7 +14,6 @@ from brokers.base import LiveBooks
 from brokers.feed_book import FeedBook
 from brokers.live import LiveHedgeBroker, Opening
 from feeds.live import ClosedCandle, LiveFeed
-from gridv4_bt.config import config_as_toml
 from gridv4_bt.core.time import BAR_MS, DAY_MS, iso
 from gridv4_bt.engine.book import Book
 from gridv4_bt.engine.columns import LOG_COLUMNS
@@ -53,6 +52,7 @@ from gridv4_bt.live.strangers import (
     refuse,
 )
 from gridv4_bt.live.watch import Watch
+from gridv4_bt.own_strategy import run_as_toml
 from gridv4_bt.record.run_record import SymbolRecord
 from strategies.grid_v4 import GridStrategyV4
 from strategies.snapshot import take_snapshot
@@ -245,7 +245,7 @@ class LiveSession:
         cash = executor.wallet() or executor.balance() or 0.0  # an empty wallet has no row
         if not cash > 0.0 and self.saved is None:
             raise ConfigError("the futures wallet holds no USDT: transfer some to it first")
-        write_private(self.plan.folder / "config.toml", config_as_toml(self.plan.config))
+        write_private(self.plan.folder / "config.toml", run_as_toml(self.plan.config, self.plan.own))
         self.event(
             "session",
             place=self.gateway.name,

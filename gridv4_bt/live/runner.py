@@ -1,12 +1,15 @@
-"""The session of `run_live.py`: GridStrategyV4 on each symbol, in one Cerebro made of a store."""
+"""The session of `run_live.py`: GridStrategyV4 on each symbol, or a strategy of the user's own, in one Cerebro."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import backtrader as bt
 
 from gridv4_bt.config import backtrader_params
+from gridv4_bt.errors import LiveError
 from gridv4_bt.live.ccxt_store import CCXTStore
+from gridv4_bt.live.connection import Refused, Unreachable
 from gridv4_bt.live.gateway import Gateway, SessionPlan
 from gridv4_bt.live.live_session import LiveSession
 from strategies.grid_v4 import GridStrategyV4
@@ -44,14 +47,19 @@ class Session(LiveSession):
     def prepare(self) -> None:
         """Connect, verify the account, restore the state, and make the Cerebro; raises as `LiveSession.prepare`."""
         super().prepare()
-        values = self.plan.config.model_dump()
+        values, own = self.plan.config.model_dump(), self.plan.own
         exchange = {name: values[name] for name, _ in backtrader_params("exchange")}
         self._cerebro = bt.Cerebro(stdstats=False)
         self._cerebro.setbroker(self._store.getbroker(session=self, **exchange))
         for symbol in sorted(self.plan.symbols):  # as in a backtest, see `make_feeds`
             name = self.reconciler.executor.unified_symbol(symbol)
-            self._cerebro.adddata(self._store.getdata(name, name=symbol))
-            self._cerebro.addstrategy(GridStrategyV4, symbol=symbol, **values)
+            if own is None:
+                self._cerebro.adddata(self._store.getdata(name, name=symbol))
+                self._cerebro.addstrategy(GridStrategyV4, symbol=symbol, **values)
+            else:
+                self._cerebro.adddata(self._store.getdata(name, name=symbol, ohlcv_limit=self.plan.config.warm_up + 1))
+        if own is not None:
+            self._cerebro.addstrategy(own.kind, **own.params)
 
     def run(self) -> None:
         """Trade until the session is asked to stop or the market ends.
@@ -60,6 +68,10 @@ class Session(LiveSession):
         ------
         LiveError
             A person is needed.
+        StrategyError
+            The user's own strategy has failed.
         """
-        with self.safe_end():
+        own = self.plan.own
+        failures = nullcontext() if own is None else own.failures(LiveError, Unreachable, Refused, OSError)
+        with self.safe_end(), failures:
             self._cerebro.run()

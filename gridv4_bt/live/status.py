@@ -49,22 +49,25 @@ def status_display(console: Console) -> Iterator[Callable[[Session, str], None]]
 
 def _line(session: Session, symbol: str) -> None:
     f = session.monitor.figures
+    regime = Regime(int(f["regime"])).name if session.plan.grid else ""
     logger.info(
         "%s %s equity %.2f wallet %.2f long %g short %g orders %d margin %.3f %s%s",
         symbol, moment(int(1000 * f["bar_time_seconds"])), f["equity"], f["wallet"], f["long_qty"], f["short_qty"],
-        f["resting_orders"], f["margin_ratio"], Regime(int(f["regime"])).name, " HALTED" if f["halted"] else "",
+        f["resting_orders"], f["margin_ratio"], regime, " HALTED" if f["halted"] else "",
     )  # fmt: skip
 
 
 def _screen(session: Session, width: int) -> Table:
     f = session.monitor.figures
-    table = Table(title=f"GridStrategyV4 on {session.gateway.name}", show_header=False, width=width, expand=True)
+    own = session.plan.own
+    title = f"{own.name if own else 'GridStrategyV4'} on {session.gateway.name}"
+    table = Table(title=title, show_header=False, width=width, expand=True)
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)
     rows = {
         "bar": f"{moment(int(1000 * f['bar_time_seconds']))} UTC, {session.bars:,} decided",
         "equity": f"{f['equity']:,.2f} USDT, wallet {f['wallet']:,.2f}, drawdown {number(f['drawdown'], 'percent')}",
-        "regime": Regime(int(f["regime"])).name + (" (halted)" if f["halted"] else ""),
+        **({"regime": Regime(int(f["regime"])).name + (" (halted)" if f["halted"] else "")} if own is None else {}),
         "margin": f"ratio {number(f['margin_ratio'], 'percent')}, {_liquidation(f['liquidation_distance'])}",
     }
     for name, text in rows.items():

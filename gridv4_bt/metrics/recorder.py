@@ -102,6 +102,8 @@ class RunRecorder(RunAnalyzer):
     `SymbolRecord`, and ``wallet`` its `WalletRecord`.
     """
 
+    watches_margin = True
+
     recording: WholeRun
     record: SymbolRecord
     wallet: WalletRecord

@@ -71,13 +71,22 @@ GROUPS: Mapping[str, Callable[[WholeRun], dict[str, Any]]] = {
 #: Those that need no more than the equity, and those that only a grid has.
 _OF_EQUITY = {"returns", "risk", "recovery", "benchmark", "passivbot"}
 _OF_GRID = {"pruning", "grid", "levels", "blocked_share"}
+#: What only a grid has of the first figures, and of groups.
+_FIRST_OF_GRID = {"halts", "stops", "margin_calls", "blocked", "warnings", "departs_from_definition"}
+_PARTS_OF_GRID = {
+    "costs": {"grid_profit", "fees_of_grid_profit", "funding_of_grid_profit"},
+    "cycles": {"by_deepest"},
+    "excursions": {"adverse_levels", "favourable_levels"},
+}
 
 
 def measure(recording: WholeRun, group: str) -> dict[str, Any]:
     """Return one of `GROUPS`; empty if the run has nothing of the kind."""
     if (group not in _OF_EQUITY and not recording.is_hedged) or (group in _OF_GRID and not recording.is_grid):
         return {}
-    return finite(GROUPS[group](recording))
+    found = finite(GROUPS[group](recording))
+    left_out = set() if recording.is_grid else _PARTS_OF_GRID.get(group, set())
+    return {name: value for name, value in found.items() if name not in left_out}
 
 
 def summarize(records: Sequence[SymbolRecord], wallet: WalletRecord) -> dict[str, Any]:
@@ -88,6 +97,8 @@ def summarize(records: Sequence[SymbolRecord], wallet: WalletRecord) -> dict[str
 def summarize_recording(recording: WholeRun) -> dict[str, Any]:
     """Return the figures of any run, those of trades only of one at a `HedgeBroker`."""
     summary = _of_equity(recording) | (_of_trades(recording) if recording.is_hedged else {})
+    if not recording.is_grid:
+        summary = {name: value for name, value in summary.items() if name not in _FIRST_OF_GRID}
     groups = {group: measure(recording, group) for group in GROUPS}
     return finite(summary) | {"flags": sanity_flags(recording)} | groups
 

@@ -55,7 +55,7 @@ def of_run(result: RunResult) -> Evaluation:
     days, returns = daily_returns(*wallet_curve(result.records), summary["start_equity"])
     filled = np.concatenate([fill_table(record).time for record in result.records]) // DAY_MS
     fills = np.bincount(days.searchsorted(filled), minlength=len(days))
-    return Evaluation({name: summary[name] for name in FIGURES}, days, returns, fills)
+    return Evaluation({name: summary.get(name) for name in FIGURES}, days, returns, fills)
 
 
 def of_sweep(result: SweepResult) -> Evaluation:

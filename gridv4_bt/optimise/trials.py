@@ -1,4 +1,4 @@
-"""`--optimize`: parameter values to try, and one GridStrategyV4 backtest for each combination."""
+"""`--optimize`: parameter values to try, and one backtest for each combination."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from typing import Any
 
 from feeds.candles import CandleFeed
 from gridv4_bt.backtest import make_cerebro, run
-from gridv4_bt.config import GridConfig, check_parameter, config_as_toml, make_config
+from gridv4_bt.config import OF_ANY_STRATEGY, GridConfig, check_parameter, make_config
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.cerebro import compile_rules
 from gridv4_bt.optimise.figures import FIGURES, Evaluation, key_of, of_run
 from gridv4_bt.optimise.forks import Outcome, forked
+from gridv4_bt.own_strategy import EXCHANGE, OwnStrategy, run_as_toml, whose_parameter
 
 #: At a hundredth of a second each they take three hours.
 MOST_TRIALS = 1_000_000
@@ -36,8 +37,10 @@ class TrialRow:
     error: str
 
 
-def parse_axes(specs: Sequence[str]) -> dict[str, list[Any]]:
+def parse_axes(specs: Sequence[str], own: OwnStrategy | None = None) -> dict[str, list[Any]]:
     """Return the values of each parameter of ``name=a,b,c`` or ``name=lo:hi:step``, both ends included.
+
+    With a strategy of the user's own they are its parameters and those of the exchange.
 
     Raises
     ------
@@ -52,7 +55,7 @@ def parse_axes(specs: Sequence[str]) -> dict[str, list[Any]]:
         if name in axes:
             raise ConfigError(f"--optimize {spec}: {name} is given twice; write all its values in one list")
         texts = _range(spec, text) if ":" in text else [part.strip() for part in text.split(",")]
-        values = [_checked(spec, name, one) for one in texts]
+        values = [_checked(spec, name, one, own) for one in texts]
         if len(set(values)) < len(values):
             raise ConfigError(f"--optimize {spec}: a value comes twice")
         axes[name] = values
@@ -84,9 +87,10 @@ def _refuse_many(spec: str, trials: int) -> None:
         )
 
 
-def _checked(spec: str, name: str, text: str) -> Any:
+def _checked(spec: str, name: str, text: str, own: OwnStrategy | None) -> Any:
     try:
-        value = check_parameter(name, text)
+        whose, bare = ("", name) if own is None else whose_parameter(own, name, OF_ANY_STRATEGY)
+        value = check_parameter(bare, text) if own is None or whose == EXCHANGE else own.value_of(bare, text)
     except ConfigError as error:
         raise ConfigError(f"--optimize {spec}: {error}") from None
     if value == "detail":
@@ -108,17 +112,36 @@ def combinations(axes: Axes) -> Iterator[dict[str, Any]]:
 
 
 def run_trials(
-    feeds: Sequence[CandleFeed], axes: Axes, base: GridConfig, cash: float, rules: Path | None, jobs: int
+    feeds: Sequence[CandleFeed],
+    axes: Axes,
+    base: GridConfig,
+    cash: float,
+    rules: Path | None,
+    jobs: int,
+    own: OwnStrategy | None = None,
 ) -> Iterator[TrialRow]:
     """Yield every trial as it finishes; one that cannot be run has its reason."""
     compile_rules()
 
     def work(values: dict[str, Any]) -> Evaluation:
-        config = make_config(base.model_dump() | values)
-        return of_run(run(make_cerebro(feeds, config, cash, rules)))
+        config, mine = chosen(base, own, values)
+        return of_run(run(make_cerebro(feeds, config, cash, rules, own=mine), mine))
 
     for outcome in forked(work, combinations(axes), jobs):
         yield _row(outcome)
+
+
+def chosen(
+    base: GridConfig, own: OwnStrategy | None, values: Mapping[str, Any]
+) -> tuple[GridConfig, OwnStrategy | None]:
+    """Return config and strategy of a trial."""
+    if own is None:
+        return make_config(base.model_dump() | values), None
+    taken: dict[str, dict[str, Any]] = {own.name: {}, EXCHANGE: {}}
+    for name, value in values.items():
+        whose, bare = whose_parameter(own, name, OF_ANY_STRATEGY)
+        taken[whose][bare] = value
+    return make_config(base.model_dump() | taken[EXCHANGE]), own.with_values(taken[own.name])
 
 
 def _row(outcome: Outcome) -> TrialRow:
@@ -146,7 +169,7 @@ class TrialsFile:
         self._writer.writerow(self._cells(row))
         self._file.flush()
 
-    def finish(self, rows: Sequence[TrialRow], base: GridConfig) -> None:
+    def finish(self, rows: Sequence[TrialRow], base: GridConfig, own: OwnStrategy | None = None) -> None:
         """Rewrite the rows in order, and write the parameters of the first one to a file of their own."""
         self.close()
         draft = self._folder / f".{TRIALS_FILE}"
@@ -154,8 +177,8 @@ class TrialsFile:
             self._header(file).writerows(map(self._cells, rows))
         os.replace(draft, self._folder / TRIALS_FILE)
         if not rows[0].error:
-            best = make_config(base.model_dump() | rows[0].values)
-            (self._folder / BEST_FILE).write_text(config_as_toml(best), encoding="utf-8")
+            best, mine = chosen(base, own, rows[0].values)
+            (self._folder / BEST_FILE).write_text(run_as_toml(best, mine), encoding="utf-8")
 
     def close(self) -> None:
         """Close the file with the rows written so far."""

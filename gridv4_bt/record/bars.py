@@ -18,6 +18,7 @@ from gridv4_bt.core.mixture import STATES
 from gridv4_bt.engine.columns import EQUITY_COLUMNS, LOG_COLUMNS
 from gridv4_bt.engine.types import Fill
 from gridv4_bt.errors import DataError
+from gridv4_bt.record.equity import is_of_grid
 from gridv4_bt.record.run_record import SymbolRecord
 
 #: Columns of the log that equity.csv has not, and series of the record that have a value for every bar.
@@ -66,7 +67,7 @@ def with_bars(records: Sequence[SymbolRecord], path: Path) -> list[SymbolRecord]
 def _columns(record: SymbolRecord) -> dict[str, Any]:
     rows = len(record.log)
     columns: dict[str, Any] = {"symbol": pa.array([record.symbol] * rows, pa.string()).dictionary_encode()}
-    columns |= {name: record.column(name) for name in LOGGED}
+    columns |= {name: record.column(name) for name in LOGGED if is_of_grid(record)}
     columns |= {name: getattr(record, name) for name in SERIES if len(getattr(record, name)) == rows}
     if len(record.ladder) == rows:
         columns |= {f"level{place}": codes for place, codes in enumerate(record.ladder.T)}
@@ -92,7 +93,7 @@ def _completed(record: SymbolRecord, table: pa.Table, values: dict[str, Any]) ->
     # A column is empty where the symbol has no such values.
     given = {name: table.column(name) for name in table.column_names if not table.column(name).null_count}
     log = record.log.copy(order="F")
-    for name in LOGGED:
+    for name in (one for one in LOGGED if one in given):  # a run without a grid has none
         log[:, LOG_COLUMNS.index(name)] = given[name].to_numpy()
 
     def together(names: Sequence[str], empty: np.ndarray) -> np.ndarray:

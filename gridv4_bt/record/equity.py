@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridv4_bt.core.regime import Regime
-from gridv4_bt.engine.columns import EQUITY_COLUMNS
+from gridv4_bt.engine.columns import EQUITY_COLUMNS, GRID_COLUMNS
 from gridv4_bt.errors import DataError
 from gridv4_bt.record.run_record import SymbolRecord
 
@@ -36,11 +36,12 @@ def write_equity(path: Path, records: Sequence[SymbolRecord]) -> None:
     """Write one row a bar; with several symbols one row a bar and symbol, its name in a last column.
 
     The ending of the name, .csv or .parquet, says in which format.
+    The columns that only a grid has are left out of a run without one.
     """
     if path.suffix == ".parquet":
         _write_parquet(path, records)
         return
-    header = list(EQUITY_COLUMNS) + (["symbol"] if len(records) > 1 else [])
+    header = list(_columns_of(records[0])) + (["symbol"] if len(records) > 1 else [])
     with path.open("wb") as file:
         file.write((",".join(header) + "\n").encode())
         for table in _blocks(records, _equity_table):
@@ -76,6 +77,15 @@ def _blocks(
             order = np.concatenate([record.column("time")[some] for record, some in zip(records, rows, strict=True)])
             table = table.take(np.argsort(order, kind="stable"))
         yield table
+
+
+def is_of_grid(record: SymbolRecord) -> bool:
+    """Return whether a grid made a record: another strategy knows no regime."""
+    return not np.isnan(record.column("regime")).all() or not len(record.log)
+
+
+def _columns_of(record: SymbolRecord) -> tuple[str, ...]:
+    return tuple(name for name in EQUITY_COLUMNS if is_of_grid(record) or name not in GRID_COLUMNS)
 
 
 def equity_rows(record: SymbolRecord, name: bool) -> bytes:
@@ -126,7 +136,7 @@ def _typed_table(record: SymbolRecord, name: bool, rows: slice) -> pa.Table:
 
 def _equity_columns(record: SymbolRecord, name: bool, rows: slice) -> dict[str, NDArray[Any]]:
     columns: dict[str, NDArray[Any]] = {}
-    for column in EQUITY_COLUMNS:
+    for column in _columns_of(record):
         values = record.column(column)[rows]
         if column == "time":
             seconds = values.astype(np.int64).astype("datetime64[ms]")

@@ -154,7 +154,7 @@ PRUNED = (
 
 #: Told elsewhere on the page, or said again under another name; the seconds are not the run's.
 ELSEWHERE = {
-    "symbols", "from", "to", "seconds", "departs_from_definition", "flags", "start_equity", "end_equity", "gross", "fees",
+    "strategy", "symbols", "from", "to", "seconds", "departs_from_definition", "flags", "start_equity", "end_equity", "gross", "fees",
     "funding", "unrealized", "by_label", "by_side", "by_regime", "levels", "legs", "open_legs", "benchmark", "passivbot",
     "blocked", "blocked_share", "adverse_selection", "pruning", "excursions", "funding_by_side", "returns.monthly",
     "returns.yearly", "returns.best_day", "returns.worst_day", "recovery.worst", "cycles.by_deepest", "activity.maker_ratio",

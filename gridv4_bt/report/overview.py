@@ -20,6 +20,7 @@ from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.metrics.summary import drawdowns, wallet_curve
+from gridv4_bt.record.equity import is_of_grid
 from gridv4_bt.record.run_record import SymbolRecord
 from gridv4_bt.report.numbers import MINUS, number, signed
 from gridv4_bt.report.page_data import margin_mattered
@@ -77,7 +78,7 @@ def overview_figure(records: Sequence[SymbolRecord], summary: dict[str, Any]) ->
     for record in records:
         panels += [
             (3.3 if len(records) == 1 else 2.6, lambda axis, side, record=record: _price(axis, side, record)),
-            (0.3, lambda axis, side, record=record: _regimes(axis, side, record)),
+            *([(0.3, lambda axis, side, record=record: _regimes(axis, side, record))] if is_of_grid(record) else []),
             *([(0.9, lambda axis, side, record=record: _inventory(axis, side, record))] if _held(record) else []),
         ]
     panels += [

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from feeds.synthetic import NOTICE, SYMBOL
-from gridv4_bt.config import GridConfig, departure_line, departures
+from gridv4_bt.config import OF_ANY_STRATEGY, GridConfig, departure_line, departures
 from gridv4_bt.engine.labels import LABELS
 from gridv4_bt.metrics.cycles import leg_cycles
 from gridv4_bt.metrics.entries import fill_table
 from gridv4_bt.metrics.excursions import excursions
+from gridv4_bt.own_strategy import StrategyValues
 from gridv4_bt.record.run_record import SymbolRecord
 from gridv4_bt.report import page_tables as tables
 from gridv4_bt.report.numbers import number, quote_of, sign_of, words
@@ -37,7 +38,13 @@ TABS = (
 )  # fmt: skip
 
 
-def write_report(path: Path, records: Sequence[SymbolRecord], summary: dict[str, Any], config: GridConfig) -> None:
+def write_report(
+    path: Path,
+    records: Sequence[SymbolRecord],
+    summary: dict[str, Any],
+    config: GridConfig,
+    own: StrategyValues | None = None,
+) -> None:
     """Write the page of a run.
 
     Parameters
@@ -45,17 +52,20 @@ def write_report(path: Path, records: Sequence[SymbolRecord], summary: dict[str,
     records : one for each symbol; those that kept no history give tables only.
     summary : content of summary.json; figures unknown here are shown under their own names.
     config : the parameters as used.
+    own : the strategy in the grid's place; the page then has neither ladder nor decisions.
     """
-    path.write_text(make_report(records, summary, config), encoding="utf-8")
+    path.write_text(make_report(records, summary, config, own), encoding="utf-8")
 
 
-def make_report(records: Sequence[SymbolRecord], summary: dict[str, Any], config: GridConfig) -> str:
+def make_report(
+    records: Sequence[SymbolRecord], summary: dict[str, Any], config: GridConfig, own: StrategyValues | None = None
+) -> str:
     """Return the page of a run as HTML."""
     start = float(summary.get("start_equity") or 0.0)
     symbols = [record.symbol for record in records]
     quote = quote_of(symbols)
     exposure = tables.find(summary, "benchmark.hold_same_exposure.exposure")
-    more = {"config": config.model_dump(), "exposure": exposure, "quote": quote}
+    more = {"config": config.model_dump(), "grid": own is None, "exposure": exposure, "quote": quote}
     notices = [NOTICE] if SYMBOL in symbols else []
     if departed := departures(config):
         notices.append(f"This run {departure_line(departed)}.")
@@ -65,27 +75,36 @@ def make_report(records: Sequence[SymbolRecord], summary: dict[str, Any], config
         _asset(LIBRARY).encode(),
         as_text(pack_run(records, start, more)),
         title=", ".join(symbols) or "empty run",
+        strategy="" if own is None else own.name,
         span=span(summary),
         notices=notices,
         liquidations=summary.get("liquidations") or 0,
         verdict=verdict(summary, quote),
         open_legs=open_legs(summary, quote),
         tiles=tiles(summary),
-        flags=[*(summary.get("flags") or []), *tables.cap_breaches(records, config.max_inventory)],
+        flags=[
+            *(summary.get("flags") or []),
+            *(tables.cap_breaches(records, config.max_inventory) if own is None else []),
+        ],
         calm="" if margin_mattered(records) else _calm(summary),
         labels=[(words(str(label)), label.meaning) for label in LABELS],
         quote=quote,
         tabs=TABS,
-        tables=_tabs(records, summary, config, start),
+        tables=_tabs(records, summary, config, start, own),
         notice_chart=_asset("vendor/NOTICE").split(" https://")[0].replace("\n", ". "),
     )
 
 
 def _tabs(
-    records: Sequence[SymbolRecord], summary: dict[str, Any], config: GridConfig, start: float
+    records: Sequence[SymbolRecord],
+    summary: dict[str, Any],
+    config: GridConfig,
+    start: float,
+    own: StrategyValues | None,
 ) -> dict[str, dict[str, Any]]:
     """Return the content of each tab."""
-    changed, rest = tables.parameters(config)
+    changed, rest = tables.parameters(config, OF_ANY_STRATEGY if own is not None else ())
+    mine = None if own is None else tables.own_parameters(own)
     fills = [fill_table(record) for record in records]
     pairs = list(zip(records, fills, strict=True))
     adverse = [excursions(record, table).adverse_wallet for record, table in pairs]
@@ -116,9 +135,9 @@ def _tabs(
             "text": "summary.json also holds the figures under passivbot's names and formulas.",
         },
         "parameters": {
-            "plain": _those(changed),
+            "plain": _those(mine, changed),
             "folded": rest,
-            "text": "" if changed else "Every parameter has its default.",
+            "text": "" if changed or mine else "Every parameter has its default.",
         },
     }
 

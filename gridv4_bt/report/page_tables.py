@@ -9,10 +9,11 @@ import numpy as np
 
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.time import DAY_MS, HOUR_MS, moment
-from gridv4_bt.engine.labels import LABELS
+from gridv4_bt.engine.labels import LABELS, TradeLabel
 from gridv4_bt.metrics.performance import daily_returns, drawdowns, period_returns, rolling_returns, spells
 from gridv4_bt.metrics.summary import wallet_curve
 from gridv4_bt.metrics.trading import collect, totals, whole_trades
+from gridv4_bt.own_strategy import StrategyValues
 from gridv4_bt.record.run_record import SymbolRecord
 from gridv4_bt.report import known_figures as known
 from gridv4_bt.report.numbers import DASH, MINUS, number, sign_of, signed, words
@@ -257,6 +258,8 @@ def grouped_trades(summary: Mapping[str, Any], records: Sequence[SymbolRecord]) 
         *known.TRADED,
         ("mean_hours", "mean held", "hours", "From the entry to its last closing."),
     ]
+    if list(summary.get("by_label") or {}) == [TradeLabel.MANUAL]:  # a strategy without a grid: it says nothing
+        named = {}
     found = [
         _groups("By reason of closing", named, closings, meanings=labels),
         _groups("By side", _sides(summary.get("by_side") or {}), known.TRADED),
@@ -521,10 +524,20 @@ def notes(summary: Mapping[str, Any]) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
-def parameters(config: GridConfig) -> tuple[Table | None, Table]:
-    """Return the parameters that differ from their default, None if there is none, and the others."""
+def own_parameters(own: StrategyValues) -> Table:
+    """Return the parameters of a strategy of the user's own."""
+    rows = [[Cell(name, "code"), Cell(f"{value}")] for name, value in own.params.items()]
+    return Table(f"{own.name}, {own.source}", [Cell("parameter"), Cell("value")], rows)
+
+
+def parameters(config: GridConfig, names: Iterable[str] = ()) -> tuple[Table | None, Table]:
+    """Return the parameters that differ from their default, None if there is none, and the others.
+
+    Only those named; all if none are.
+    """
     changed, rest = [], []
-    for name, description in type(config).model_fields.items():
+    for name in names or type(config).model_fields:
+        description = type(config).model_fields[name]
         value = getattr(config, name)
         extra = description.json_schema_extra or {}
         unit, meaning = str(extra.get("unit", "")), description.description or ""

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from gridv4_bt.config import GridConfig, config_as_toml
+from gridv4_bt.config import GridConfig
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.metrics.recorder import SymbolRecord
 from gridv4_bt.metrics.summary import daily_returns, wallet_curve
+from gridv4_bt.own_strategy import StrategyValues, run_as_toml
 from gridv4_bt.record.bars import write_bars
 from gridv4_bt.record.equity import EQUITY_FILES, write_equity
 from gridv4_bt.record.trades import write_trades
@@ -83,20 +84,24 @@ def write_run(
     config: GridConfig,
     plot: bool,
     equity: str = EQUITY_FILES[0],
+    own: StrategyValues | None = None,
 ) -> None:
-    """Write all files of a run. `plot` adds bars.parquet, the picture and the page; `equity` is the curve's file."""
+    """Write all files of a run.
+
+    `plot` adds bars.parquet, the picture and the page; `equity` is the curve's file; `own` is in the grid's place.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         (draft / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        (draft / "config.toml").write_text(config_as_toml(config), encoding="utf-8")
+        (draft / "config.toml").write_text(run_as_toml(config, own), encoding="utf-8")
         write_trades(draft / "trades.csv", records)
         write_equity(draft / equity, records)
         write_returns(draft / "returns.csv", records, summary["start_equity"])
         if plot:
             write_bars(draft / BARS_FILE, records)
             plot_overview(records, summary, draft / "overview.png")
-            write_report(draft / "report.html", records, summary, config)
+            write_report(draft / "report.html", records, summary, config, own)
         folder.mkdir(exist_ok=True)
         for name in RUN_FILES:
             if (draft / name).exists():

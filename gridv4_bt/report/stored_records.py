@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from gridv4_bt.core.regime import Regime
-from gridv4_bt.engine.columns import EQUITY_COLUMNS, LOG_COLUMNS
+from gridv4_bt.engine.columns import EQUITY_COLUMNS, GRID_COLUMNS, LOG_COLUMNS
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.errors import DataError
@@ -29,7 +29,7 @@ def stored_records(run: StoredRun, folder: Path) -> list[SymbolRecord]:
     """
     path = equity_file(folder)
     rows = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    absent = [name for name in EQUITY_COLUMNS if name not in rows]
+    absent = [name for name in _columns(run) if name not in rows]
     if absent:
         raise DataError(f"{path}: damaged: no column {absent[0]}")
     symbols = run.summary.get("symbols") or ["DEFAULT"]
@@ -43,9 +43,14 @@ def stored_records(run: StoredRun, folder: Path) -> list[SymbolRecord]:
     return with_bars(records, bars) if bars.exists() else records
 
 
+def _columns(run: StoredRun) -> list[str]:
+    """Return the columns that equity.csv of a run must have: without a grid not those that only a grid has."""
+    return [name for name in EQUITY_COLUMNS if name not in GRID_COLUMNS or "strategy" not in run.summary]
+
+
 def _record(run: StoredRun, rows: pd.DataFrame, symbol: str) -> SymbolRecord:
     log = np.full((len(rows), len(LOG_COLUMNS)), np.nan, order="F")
-    for name in EQUITY_COLUMNS:
+    for name in _columns(run):
         column = rows[name]
         if name == "time":
             values = pd.to_datetime(column, utc=True).dt.tz_localize(None).to_numpy("datetime64[ms]").astype(np.int64)

@@ -77,8 +77,9 @@ def _print_tables(summary: dict[str, Any], console: Console) -> None:
     if summary["trades"]:
         console.print(_pairs("trading", _grid_rows(summary), _activity_rows(summary)))
     if summary["by_label"]:
+        sides = "by side, and by regime at entry" if summary["by_regime"] else "by side"
         console.print(_groups("closed by label", "closings", summary["by_label"]))
-        console.print(_groups("by side, and by regime at entry", "trades", summary["by_side"], summary["by_regime"]))
+        console.print(_groups(sides, "trades", summary["by_side"], summary["by_regime"]))
     tables = (
         ("pruning", _pruning),
         ("levels", _levels),
@@ -93,7 +94,8 @@ def _print_tables(summary: dict[str, Any], console: Console) -> None:
 
 def _title(summary: dict[str, Any]) -> str:
     first, last = (str(summary[key]).removesuffix(":00Z").replace("T", " ") for key in ("from", "to"))
-    return f"{', '.join(summary['symbols'])}   {first} to {last}"
+    strategy = f"{summary['strategy']}   " if "strategy" in summary else ""
+    return f"{strategy}{', '.join(summary['symbols'])}   {first} to {last}"
 
 
 def _money_rows(summary: dict[str, Any]) -> list[_Row]:
@@ -168,10 +170,9 @@ def _grid_rows(summary: dict[str, Any]) -> list[_Row]:
             ("profit of such a pair", _money(grid["pair_profit"])),
             ("profit of a fill, all in all", _money(grid["profit_of_fill"])),
         ]
-    rows += [
-        ("fees / gross profits", _percent(_find(summary, "costs", "fee_drag"))),
-        ("funding / grid profits", _percent(_find(summary, "costs", "funding_of_grid_profit"))),
-    ]
+    rows.append(("fees / gross profits", _percent(_find(summary, "costs", "fee_drag"))))
+    if "halts" in summary:  # a grid
+        rows.append(("funding / grid profits", _percent(_find(summary, "costs", "funding_of_grid_profit"))))
     return rows
 
 
@@ -180,8 +181,7 @@ def _activity_rows(summary: dict[str, Any]) -> list[_Row]:
         ("maker ratio", _percent(summary["maker_ratio"])),
         ("held, median", _hours(_find(summary, "holding", "all", "median"))),
         ("held, 95 % less than", _hours(_find(summary, "holding", "all", "p95"))),
-        ("halts", _count(summary["halts"])),
-        ("stops", _count(summary["stops"])),
+        *((name, _count(summary[name])) for name in ("halts", "stops") if name in summary),
         ("liquidations", _count(summary["liquidations"])),
         ("uncertain bars", _count(summary["ambiguous_bars"])),
     ]

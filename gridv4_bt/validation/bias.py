@@ -28,8 +28,10 @@ from gridv4_bt.validation.decisions import (
     DecisionDifference,
     DecisionRecord,
     DecisionRecorder,
+    OrderRecorder,
     first_difference,
 )
+from strategies.grid_v4 import GridStrategyV4
 
 Progress = Callable[[str], None]
 
@@ -106,7 +108,8 @@ def lookahead(
     Parameters
     ----------
     data : of `tables`.
-    build : makes the Cerebro, with one GridStrategyV4 or a subclass of it for each symbol, from the cut data.
+    build : makes the Cerebro from the cut data: with one GridStrategyV4 or a subclass of it for each symbol, or with a
+        strategy of another kind.
     cuts : how many cuts are spread evenly over the bars; as many again are drawn at random.
     seed : of the random ones.
     progress : told what is done next.
@@ -123,6 +126,8 @@ def lookahead(
         raise ConfigError(f"cuts = {cuts}: must be 1 or more")
     progress("run on the whole span")
     whole = _decide(build(data))
+    if not whole:
+        raise DataError("too few bars for a decision. Give a longer span.")
     for record in whole:
         if not len(record):
             raise DataError(f"{record.symbol}: {record.bars:,} bars are too few for a decision. Give a longer span.")
@@ -221,8 +226,10 @@ def shortest_enough(runs: Sequence[WarmUpRun]) -> int | None:
 
 
 def _decide(cerebro: bt.Cerebro) -> list[DecisionRecord]:
-    cerebro.addanalyzer(DecisionRecorder, _name="decisions")
-    return [strategy.analyzers.decisions.record for strategy in cerebro.run()]
+    kinds = [kind for group in cerebro.strats for kind, *_ in group]
+    is_grid = all(issubclass(kind, GridStrategyV4) for kind in kinds)
+    cerebro.addanalyzer(DecisionRecorder if is_grid else OrderRecorder, _name="decisions")
+    return [record for strategy in cerebro.run() for record in strategy.analyzers.decisions.records]
 
 
 def _possible_cuts(data: Sequence[SymbolData], whole: Sequence[DecisionRecord], start_ms: int) -> list[int]:

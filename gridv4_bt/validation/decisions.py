@@ -1,5 +1,6 @@
-"""The decisions of a GridStrategyV4 at every bar, and the first bar at which those of two runs differ."""
+"""The decisions of a strategy at every bar, and the first bar at which those of two runs differ."""
 
+import math
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import backtrader as bt
 import numpy as np
 from numpy.typing import NDArray
 
+from gridv4_bt.compat import epoch_ms
 from gridv4_bt.compiled import plain
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.engine.book import Leg
@@ -78,6 +80,16 @@ _PARTS = (
     ),
     _Part("exit", 1, 2, _exits, lambda fill: f"exit of fill {fill:.0f}", lambda sign, price: f"at {price:,}"),
 )  # fmt: skip
+#: An order of a strategy of the user's own: its place among those that are open, and what it asks for.
+_ORDERS = _Part(
+    "order", 1, 6, lambda leg: [],
+    lambda place: f"open order {place + 1:.0f}",
+    lambda sign, kind, size, price, limit, valid: (
+        f"{'buy' if size > 0.0 else 'sell'} {abs(size):,} {bt.Order.ExecTypes[int(kind)]}"
+        + (f" at {price:,}" if price else "") + (f", limit {limit:,}" if limit not in (0.0, price) else "")
+    ),
+)  # fmt: skip
+_PARTS = (*_PARTS, _ORDERS)
 _PART_OF = {part.field: index for index, part in enumerate(_PARTS)}
 
 #: All that is compared and the step that decides it, in the order in which one makes the other within a bar.
@@ -91,6 +103,7 @@ STEPS = {
     "kama": "signal",
     "z": "signal",
     "sigma": "signal",
+    "order": "the strategy's orders",
     "regime": "step 1, regime",
     "halted": "step 2, circuit breaker",
     "stop": "step 3, stop loss",
@@ -136,11 +149,11 @@ class DecisionRecord:
 class DecisionRecorder(bt.Analyzer):
     """Record what one GridStrategyV4 decides at every bar: its log, its signals, and all open orders.
 
-    ``record`` is a `DecisionRecord`; it exists once the run has ended. A part of a leg that is as at the bar before
+    ``records`` has its `DecisionRecord` once the run has ended. A part of a leg that is as at the bar before
     costs no memory, so that a year of 15-minute bars takes some tens of MB.
     """
 
-    record: DecisionRecord
+    records: list[DecisionRecord]
 
     def start(self) -> None:
         self._inputs = array("d")
@@ -167,11 +180,64 @@ class DecisionRecorder(bt.Analyzer):
         log = np.array(strategy.log).reshape(-1, len(LOG_COLUMNS))
         inputs = np.array(self._inputs).reshape(-1, len(INPUT_COLUMNS))
         trades = [trade for trade in strategy.broker.closed_trades() if trade.symbol == symbol]
-        self.record = DecisionRecord(symbol, len(strategy.feed), np.hstack((log, inputs)), self._legs, trades)
+        self.records = [DecisionRecord(symbol, len(strategy.feed), np.hstack((log, inputs)), self._legs, trades)]
 
-    def get_analysis(self) -> dict[str, DecisionRecord]:
-        """Return the record by name."""
-        return {"record": self.record}
+    def get_analysis(self) -> dict[str, list[DecisionRecord]]:
+        """Return the records by name."""
+        return {"records": self.records}
+
+
+class OrderRecorder(bt.Analyzer):
+    """Record what a strategy of the user's own does at every bar: its open orders, what it holds, wallet and equity.
+
+    ``records`` has a `DecisionRecord` for each of its feeds once the run has ended; the log's other columns are NaN.
+    """
+
+    records: list[DecisionRecord]
+
+    def start(self) -> None:
+        self._feeds = list(self.strategy.datas)
+        self._numbers = [array("d") for _ in self._feeds]
+        self._legs: list[list[tuple[_LegState, _LegState]]] = [[] for _ in self._feeds]
+        self._bars = [0] * len(self._feeds)
+
+    def next(self) -> None:
+        broker = self.strategy.broker
+        known = {"equity": broker.getvalue(), "wallet": broker.getcash()}
+        orders = broker.get_orders_open()
+        for place, data in enumerate(self._feeds):
+            if len(data) == self._bars[place]:
+                continue  # another symbol's bar
+            self._bars[place] = len(data)
+            row = known | {"time": round(epoch_ms(data.datetime[0])), "funding_rate": broker.state(data).funding_rate}
+            self._numbers[place].extend(row.get(name, math.nan) for name in (*LOG_COLUMNS, *INPUT_COLUMNS))
+            mine = [x for i, one in enumerate(o for o in orders if o.data is data) for x in _order_row(i, one)]
+            states = []
+            for side in PositionSide:
+                fills = array("d", _fills(broker.leg(data, side))).tobytes()
+                own = array("d", mine if side is PositionSide.LONG else []).tobytes()
+                states.append(tuple({"fill": fills, "order": own}.get(part.field, b"") for part in _PARTS))
+            self._legs[place].append((states[0], states[1]))
+
+    def stop(self) -> None:
+        self.records = []
+        for place, data in enumerate(self._feeds):
+            if self._bars[place]:
+                symbol = self.strategy.broker.state(data).market.symbol
+                numbers = np.array(self._numbers[place]).reshape(-1, len(LOG_COLUMNS) + len(INPUT_COLUMNS))
+                trades = [trade for trade in self.strategy.broker.closed_trades() if trade.symbol == symbol]
+                self.records.append(DecisionRecord(symbol, len(data), numbers, self._legs[place], trades))
+
+    def get_analysis(self) -> dict[str, list[DecisionRecord]]:
+        """Return the records by name."""
+        return {"records": self.records}
+
+
+def _order_row(place: int, order: bt.Order) -> tuple[float, ...]:
+    created = order.created
+    return (
+        place, order.exectype, created.size, created.price or 0.0, created.pricelimit or 0.0, order.valid or 0.0,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

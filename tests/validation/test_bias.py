@@ -75,7 +75,7 @@ def decide(rows, **parameters) -> DecisionRecord:
     """The decisions of a backtest of one symbol."""
     cerebro = make_cerebro(make_feeds(market(rows)), busy(**parameters), 10_000.0)
     cerebro.addanalyzer(DecisionRecorder, _name="decisions")
-    return cerebro.run()[0].analyzers.decisions.record
+    return cerebro.run()[0].analyzers.decisions.records[0]
 
 
 # --- flaws to be found

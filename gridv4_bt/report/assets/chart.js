@@ -121,7 +121,7 @@ class Chart {
     const missing = new Set();
     if (!board.ladder) missing.add("ladder");
     if (!board.signals) ["KAMA", "stops"].forEach((name) => missing.add(name));
-    if (!Number.isFinite(board.symbol.column("anchor")[0])) ["centre", "reservation price", "regimes"].forEach((name) => missing.add(name));
+    if (!board.run.grid) ["centre", "reservation price", "regimes", "take-profit"].forEach((name) => missing.add(name));
     if (!board.symbol.has("volume")) missing.add("volume");
     return Array.from(this.shown.keys()).filter((name) => !missing.has(name)).map((name) => [name, known.get(name)]);
   }

@@ -19,8 +19,10 @@ class Page {
     this.list = new TradeList(board, document.getElementById("list"), (row) => this.jump(row));
     this.toolbar();
     this.switches();
-    this.form();
-    this.suggest();
+    if (board.run.grid) {
+      this.form();
+      this.suggest();
+    }
     this.chart.load();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.chart.recolour());
   }
@@ -30,10 +32,12 @@ class Page {
     const { board } = this;
     if (!(row >= 0 && row < board.symbol.rows)) return false;
     board.row = row;
-    document.getElementById("bar").value = timeText(board.symbol.time[row]);
-    this.trace.show(row, document.getElementById("trace"));
-    document.getElementById("to-why").hidden = false;
-    document.getElementById("why").classList.add("open");
+    if (board.run.grid) {
+      document.getElementById("bar").value = timeText(board.symbol.time[row]);
+      this.trace.show(row, document.getElementById("trace"));
+      document.getElementById("to-why").hidden = false;
+      document.getElementById("why").classList.add("open");
+    }
     this.view.include(board.symbol.time[row]);
     this.chart.overlay.update?.();
     return true;
@@ -48,7 +52,7 @@ class Page {
     const room = Math.max(0.5 * (end - row.time), 48 * BAR_MS);
     view.set(row.time - room, end + room);
     this.choose(row.fill ? row.fill.row : board.symbol.rowAt(row.time));
-    if (innerWidth < 1100) document.getElementById("why").classList.remove("open");
+    if (innerWidth < 1100) document.getElementById("why")?.classList.remove("open");
     document.getElementById("charts").scrollIntoView({ block: "start" });
   }
 
@@ -59,8 +63,8 @@ class Page {
     board.row = -1;
     document.getElementById("symbol").value = index;
     this.switches();
-    this.suggest();
-    if (!this.choose(board.symbol.rowAt(time)) && time === time) document.getElementById("trace").replaceChildren(element("p", "This symbol did not trade at that time.", "hint"));
+    if (board.run.grid) this.suggest();
+    if (!this.choose(board.symbol.rowAt(time)) && time === time && board.run.grid) document.getElementById("trace").replaceChildren(element("p", "This symbol did not trade at that time.", "hint"));
     this.chart.load();
   }
 
@@ -96,8 +100,8 @@ class Page {
       this.chart.fixed = Number(resolution.value);
       this.chart.load();
     });
-    document.getElementById("to-why").addEventListener("click", () => document.getElementById("why").classList.add("open"));
-    document.getElementById("close-why").addEventListener("click", () => document.getElementById("why").classList.remove("open"));
+    document.getElementById("to-why")?.addEventListener("click", () => document.getElementById("why").classList.add("open"));
+    document.getElementById("close-why")?.addEventListener("click", () => document.getElementById("why").classList.remove("open"));
     for (const tab of document.querySelectorAll("[role=tab]")) tab.addEventListener("click", () => this.openTab(tab));
     this.openTab(document.querySelector("[role=tab]"));
     // A finger cannot point: a tap on a dotted word shows its definition below it, another hides it.
@@ -224,9 +228,11 @@ function precision(run) {
   const text = [`Rounded to: money ${units(run.money)}`];
   if (first) {
     const price = first.columns.close ?? first.columns.anchor;
-    text.push(`prices ${units(price.per)}, quantities ${units(10 ** first.qty_decimals)}, z ${units(first.columns.z.per)}, volatility ${units(first.columns.sigma.per)}, spacing ${units(first.columns.spacing_pct.per)}, ratios and distances ${units(first.columns.margin_ratio.per)} and ${units(first.columns.liquidation_down.per)}`);
+    text.push(`prices ${units(price.per)}, quantities ${units(10 ** first.qty_decimals)}`);
+    if (run.grid) text.push(`z ${units(first.columns.z.per)}, volatility ${units(first.columns.sigma.per)}, spacing ${units(first.columns.spacing_pct.per)}, ratios and distances ${units(first.columns.margin_ratio.per)} and ${units(first.columns.liquidation_down.per)}`);
   }
-  return `${text.join(", ")}. The prices of orders are computed from centre and spacing as the strategy does: exact for orders placed, true to a tick for those marked ≈. The run's CSV files have every digit.`;
+  const orders = run.grid ? " The prices of orders are computed from centre and spacing as the strategy does: exact for orders placed, true to a tick for those marked ≈." : "";
+  return `${text.join(", ")}.${orders} The run's CSV files have every digit.`;
 }
 
 async function start() {

@@ -38,7 +38,7 @@ class Overlay {
     if (chart.on("ladder") && board.ladder && to - from <= LADDER_BARS) this.ladder(pen, from, to);
     this.lines(pen, from, to);
     const fills = this.fillsInView(view);
-    if (chart.on("take-profit")) this.targets(pen, fills);
+    if (chart.on("take-profit") && board.run.grid) this.targets(pen, fills);
     if (view.width > CLUSTER_DAYS * DAY_MS) this.count(pen, fills);
     else {
       if (chart.on("joined")) this.lives(pen, fills);

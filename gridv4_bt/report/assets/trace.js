@@ -45,8 +45,6 @@ class Trace {
     const closings = symbol.tradeList.filter((trade) => trade.closeRow === row + 1);
     const ordered = (step) => closings.filter((trade) => run.labels[trade.label].step === step);
     const held = this.heldAfter(row);
-    // A strategy without a grid decides nothing of the eleven.
-    if (!Number.isFinite(at("anchor"))) return [this.fundingStep(row), this.equityStep(row, at)];
     return [
       this.regimeStep(at), this.breakerStep(at, config), this.stopStep(row, held, ordered(3), config),
       this.marginStep(row, at, ordered(4), config), this.pruneStep(ordered(5), held),

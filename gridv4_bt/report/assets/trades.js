@@ -6,7 +6,7 @@ const EXCURSION_UNITS = [["levels", "levels"], ["price", "price"], ["wallet", "%
 
 class TradeList {
   constructor(board, place, show) {
-    Object.assign(this, { board, place, show, mode: "fills", unit: "levels", page: 0, sort: { key: "time", down: false } });
+    Object.assign(this, { board, place, show, mode: "fills", unit: board.run.grid ? "levels" : "price", page: 0, sort: { key: "time", down: false } });
     this.filters = { symbol: "", side: "", label: "", regime: "", result: "" };
     this.rows = { fills: this.fillRows(), cycles: this.cycleRows() };
     this.controls = element("div", "", "filters");
@@ -69,7 +69,8 @@ class TradeList {
       : ["id", "symbol", "side", "label", "fills", "deepest", "time", "end", "held", "most", "net", "adverse", "favourable"];
     // A phone shows the first columns only: the result is one of them.
     if (innerWidth < 700) names.splice(names.indexOf("side") + 1, 0, ...names.splice(names.indexOf("net"), 1));
-    return names.filter((name) => several || name !== "symbol").map((name) => [name, ...all[name]]);
+    const absent = [...(several ? [] : ["symbol"]), ...(this.board.run.grid ? [] : ["label", "regime", "level", "deepest"])];
+    return names.filter((name) => !absent.includes(name)).map((name) => [name, ...all[name]]);
   }
 
   makeControls() {
@@ -102,7 +103,7 @@ class TradeList {
     const unit = element("select");
     unit.name = "unit";
     unit.setAttribute("aria-label", "unit of MAE and MFE");
-    unit.append(...EXCURSION_UNITS.map(([value, text]) => new Option(`MAE, MFE in ${text}`, value)));
+    unit.append(...EXCURSION_UNITS.filter(([value]) => this.board.run.grid || value !== "levels").map(([value, text]) => new Option(`MAE, MFE in ${text}`, value)));
     unit.value = this.unit;
     unit.addEventListener("change", () => {
       this.unit = unit.value;
@@ -110,8 +111,9 @@ class TradeList {
     });
     const made = [modes];
     if (this.board.symbols.length > 1) made.push(pick("symbol", "all symbols", different("symbol")));
-    made.push(pick("side", "both sides", different("side")), pick("label", "all reasons", different("label")));
-    if (this.mode === "fills") made.push(pick("regime", "all regimes", different("regime")));
+    made.push(pick("side", "both sides", different("side")));
+    if (this.board.run.grid) made.push(pick("label", "all reasons", different("label")));
+    if (this.board.run.grid && this.mode === "fills") made.push(pick("regime", "all regimes", different("regime")));
     made.push(pick("result", "won and lost", ["won", "lost"]), unit, button("CSV", "", () => this.download()));
     this.controls.replaceChildren(...made);
   }

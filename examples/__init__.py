@@ -1,0 +1,1 @@
+"""Strategies to read, run and copy: see docs/own-strategies.md."""
