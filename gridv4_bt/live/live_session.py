@@ -28,6 +28,7 @@ from gridv4_bt.live.bar_row import bar_row
 from gridv4_bt.live.bookkeeper import Bookkeeper
 from gridv4_bt.live.connection import MarketQueries, Refused, Unreachable
 from gridv4_bt.live.dead_man import DEFAULT_S, RENEWALS, DeadManSwitch
+from gridv4_bt.live.decision_row import decision_row
 from gridv4_bt.live.executor import Executor
 from gridv4_bt.live.folder_lock import FolderLock
 from gridv4_bt.live.gateway import Gateway, SessionPlan
@@ -455,6 +456,7 @@ class LiveSession:
         symbol = strategy.market.symbol
         seen = self.broker.closed_before + strategy._trades_seen
         self._decisions[symbol] = {"bar": bar, "seen": seen, "snapshot": take_snapshot(strategy)}
+        self.event("decision", symbol=symbol, **decision_row(strategy))
         self._note_bar(symbol, bar, np.array(strategy.log[-len(LOG_COLUMNS) :]))
 
     def carried_out(self, strategy: GridStrategyV4) -> None:
