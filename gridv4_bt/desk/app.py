@@ -9,7 +9,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from gridv4_bt.desk import access
+from gridv4_bt.desk import access, command_routes
 from gridv4_bt.desk.access import COOKIE, Access
 from gridv4_bt.desk.routes import API, router
 from gridv4_bt.desk.state_dirs import StateDirs
@@ -53,6 +53,7 @@ def make_app(bots: StateDirs, rights: Access, hosts: frozenset[str], is_tls: boo
     _pages(app)
     _login(app)
     app.include_router(router)
+    app.include_router(command_routes.router)
     return app
 
 
