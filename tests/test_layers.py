@@ -20,7 +20,7 @@ ROWS = (
     ("gridv4_bt.exchange",),
     ("gridv4_bt.live",),
     ("gridv4_bt.validation",),
-    ("gridv4_bt.optimise", "gridv4_bt.audit", "gridv4_bt.sweep", "gridv4_bt.api"),
+    ("gridv4_bt.optimise", "gridv4_bt.audit", "gridv4_bt.desk", "gridv4_bt.sweep", "gridv4_bt.api"),
     ("gridv4_bt.cli", "gridv4_bt.__main__"),
 )
 #: Rooms of one row that may import one of the same row: the doors open on what lies behind them.
@@ -134,6 +134,7 @@ def test_imports_go_one_way():
         ("brokers.hedge", "from feeds.tables import CandleTable"),
         ("gridv4_bt.live.runner", "from gridv4_bt.exchange.api import Api"),
         ("gridv4_bt.optimise.study", "from gridv4_bt.audit import audit"),
+        ("gridv4_bt.desk.app", "from gridv4_bt.audit import audit"),
         ("gridv4_bt.engine.market", "if TYPE_CHECKING:\n    from feeds.candles import CandleFeed"),
     ],
 )

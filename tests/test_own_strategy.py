@@ -122,7 +122,9 @@ def test_a_value_of_another_type_is_refused(mine, name, value):
 
 def test_options_win_over_the_table_of_the_class(mine):
     content = {"levels": 3, "Mine": {"bars": 5, "share": 0.1}, "Another": {"x": 1}}
-    own, others = split_settings(mine, content, ["bars=6", "Mine.eager=true", "slippage=0.001"], OF_ANY_STRATEGY, None)
+    own, others = split_settings(
+        mine, {Path("my.toml"): content}, ["bars=6", "Mine.eager=true", "slippage=0.001"], OF_ANY_STRATEGY
+    )
     assert (own.params["bars"], own.params["share"], own.params["eager"]) == (6, 0.1, True)
     assert own.named == {"bars", "share", "eager"}
     assert others == ["slippage=0.001"]
@@ -139,18 +141,18 @@ def test_options_win_over_the_table_of_the_class(mine):
 )
 def test_a_name_that_is_of_neither_or_of_both_is_refused(mine, setting, told):
     with pytest.raises(ConfigError) as refused:
-        split_settings(mine, {}, [setting], OF_ANY_STRATEGY, None)
+        split_settings(mine, {}, [setting], OF_ANY_STRATEGY)
     assert told in str(refused.value)
 
 
 def test_a_prefix_says_whose_parameter_is_meant(mine):
-    own, others = split_settings(mine, {}, ["Mine.leverage=2", "exchange.leverage=3"], OF_ANY_STRATEGY, None)
+    own, others = split_settings(mine, {}, ["Mine.leverage=2", "exchange.leverage=3"], OF_ANY_STRATEGY)
     assert own.params["leverage"] == 2.0 and others == ["leverage=3"]
 
 
 def test_a_table_whose_name_is_misspelt_is_refused(mine):
     with pytest.raises(ConfigError, match=r"\[Mines\]: the strategy is Mine; name the table \[Mine\]"):
-        split_settings(mine, {"Mines": {"bars": 5}}, [], OF_ANY_STRATEGY, Path("my.toml"))
+        split_settings(mine, {Path("my.toml"): {"Mines": {"bars": 5}}}, [], OF_ANY_STRATEGY)
 
 
 def test_what_is_written_down_is_read_back_equal(mine):

@@ -37,6 +37,7 @@ class Cause(StrEnum):
     DEAD_MAN = "dead_man"  #: the exchange had cancelled the orders because the bot was gone
     OUTAGE = "outage"  #: nothing was decided or nothing could be sent
     CANDLE_REVISED = "candle_revised"  #: the exchange has changed a candle after it was received
+    COMMAND = "command"  #: a person has told the bot to pause, to close or to cancel
     MANUAL_TRADE = "manual_trade"  #: a trade of the account that the bot did not place
     FORCED_CLOSE = "forced_close"  #: the exchange has closed the position: liquidation, ADL, delisting
     SLIPPAGE = "slippage"  #: the price of an order that took from the market
@@ -188,6 +189,10 @@ def _told(event: OrderEvent, session: SessionRecord) -> list[_Evidence]:
             return [_Evidence(event.bar, cause, symbol, int(name.side))]
         ref = name.ref if name.purpose in (Purpose.EXIT, Purpose.CLOSE) else 0
         return [_Evidence(event.bar, cause, symbol, int(name.side), name.purpose, ref)]
+    if event.kind == "command":
+        symbol, _, side = fields.get("scope", "").partition(" ")
+        symbol = symbol if symbol in session.symbols else ""
+        return [_Evidence(event.bar, Cause.COMMAND, symbol, int(PositionSide[side]) if side else 0)]
     if event.kind == "dead_man_fired":
         first = _bar_of(fields["since"]) // BAR_MS * BAR_MS
         return [

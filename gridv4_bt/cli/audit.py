@@ -35,7 +35,7 @@ def run_audit(
     """Replay what a live or paper session lived through as a backtest and line the two up fill by fill.
 
     Every difference gets the name of its cause where the session's records tell it: partial_fill, post_only_reject,
-    min_notional, order_refused, order_in_doubt, late_poll, dead_man, outage, candle_revised, manual_trade,
+    min_notional, order_refused, order_in_doubt, late_poll, dead_man, outage, candle_revised, command, manual_trade,
     forced_close, slippage, fee_rate; else unexplained. Exit code 1 if the drift is beyond --max-drift.
     """
     from gridv4_bt.audit.audit import audit

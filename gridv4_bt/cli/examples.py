@@ -29,6 +29,7 @@ EXAMPLES = {
     "data check": ("gridv4 data check --symbol BTC/USDT:USDT",),
     "data download": ("gridv4 data download --symbol BTC/USDT:USDT --symbol ETHUSDT --from 2024-01-01",),
     "data list": ("gridv4 data list", "gridv4 data list --json"),
+    "desk": ("gridv4 desk", "gridv4 desk data/live_state --port 9000"),
     "exchange": (
         "gridv4 exchange --data BTCUSDT-15m.csv --database account.sqlite",
         "gridv4 exchange --live BTC/USDT:USDT",

@@ -35,6 +35,7 @@ class Blocked(IntEnum):
     MAX_POSITION = 12  #: refused by the exchange: above the largest position at this leverage (-2027)
     SAME_PRICE = 13  #: a level nearer to the price rests at this very price
     CAP = 14  #: a cap of the account would be exceeded if all resting orders were filled
+    PAUSED = 15  #: a person has paused the side
 
 
 # Plain ints, so that the rule compiles.
@@ -53,6 +54,7 @@ CAP = int(Blocked.CAP)
 HALT = int(Blocked.HALT)
 VAR = int(Blocked.VAR)
 REGIME = int(Blocked.REGIME)
+PAUSED = int(Blocked.PAUSED)
 
 
 def skew_centre(

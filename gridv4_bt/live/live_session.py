@@ -25,8 +25,10 @@ from gridv4_bt.errors import ConfigError, LiveError
 from gridv4_bt.live.account_queries import Position
 from gridv4_bt.live.bar_row import bar_row
 from gridv4_bt.live.bookkeeper import Bookkeeper
+from gridv4_bt.live.commands import Commands
 from gridv4_bt.live.connection import MarketQueries, Refused, Unreachable
 from gridv4_bt.live.dead_man import DEFAULT_S, RENEWALS, DeadManSwitch
+from gridv4_bt.live.decision_row import decision_row
 from gridv4_bt.live.executor import Executor
 from gridv4_bt.live.folder_lock import FolderLock
 from gridv4_bt.live.gateway import Gateway, SessionPlan
@@ -79,6 +81,7 @@ class LiveSession:
 
     ending: Ending | None = None  #: what was left at the exchange; None before the end, or if it was not reached
     reconciler: Reconciler  #: made by `prepare`
+    commands: Commands  #: made by `prepare`
     broker: LiveHedgeBroker  #: the one that has opened it
 
     def __init__(
@@ -261,7 +264,13 @@ class LiveSession:
         symbols = self.plan.symbols
         protection = Protection(self.reconciler, symbols, self._stop_price, nearest, self.event)
         self._watch = Watch(self.reconciler, protection, symbols, self._books, self.event)
+        saved = self.saved or {}
+        known = ((saved.get("broker") or {}).get("desk") or {}).get("journal", 0)
+        self.commands = Commands(
+            self.plan.folder, self.reconciler, symbols, self._books, self.save, saved.get("commands"), known
+        )
         if self.gateway.watch:
+            self.clock.every(self.gateway.watch, self.commands.between)
             decided = {symbol: decision["bar"] for symbol, decision in self._decisions.items()}
             self._watch.start(self.clock, self.gateway.watch, decided)
         self.clock.every(_CLOCK_PAUSE_S, self._check_clock)
@@ -305,6 +314,8 @@ class LiveSession:
         """Alert of symbols whose history is too short to decide on; save the bars of those without a grid."""
         for decisions in self._attended:
             decisions.alert_short_history()
+        if any(self.broker.may_decide(book.data) for book in fresh):
+            self.commands.at_close()
         grids = {decisions.symbol for decisions in self._attended}
         for book in fresh:
             if book.symbol in self.plan.symbols and book.symbol not in grids and self.broker.may_decide(book.data):
@@ -455,6 +466,7 @@ class LiveSession:
         symbol = strategy.market.symbol
         seen = self.broker.closed_before + strategy._trades_seen
         self._decisions[symbol] = {"bar": bar, "seen": seen, "snapshot": take_snapshot(strategy)}
+        self.event("decision", symbol=symbol, **decision_row(strategy))
         self._note_bar(symbol, bar, np.array(strategy.log[-len(LOG_COLUMNS) :]))
 
     def carried_out(self, strategy: GridStrategyV4) -> None:
@@ -490,6 +502,7 @@ class LiveSession:
         figures = self.monitor.figures
         adding = self.reconciler.order_sync.adding
         self._read_rules()
+        self.commands.answer()
         self.monitor.beat(time=self.clock.now(), bars=self.bars, equity=figures.get("equity"), adding=adding)
         if figures:  # else the previous session decided this bar
             self._on_bar(symbol)
@@ -506,6 +519,7 @@ class LiveSession:
             "strategies": self._decisions,
             "broker": self.broker.to_json(self._seen_by_all()) if begun else (self.saved or {}).get("broker"),
             "files": self.log.sizes(),
+            "commands": self.commands.to_json(),
             "dead_man": self._switch.to_json(),
             "silent_until": self.connection.gate.silent_until,
         }

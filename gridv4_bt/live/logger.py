@@ -10,6 +10,7 @@ funding-SYMBOL.csv  settlements as received: time, rate, mark
 orders.jsonl        every order, refusal, cancel, fill and funding payment, what else an audit needs; see `order_log`
 events.jsonl        every event; rotating
 config.toml         the parameters
+commands            a person's commands and their answers; see `commands`
 ==================  ================================================================================================
 
 None of them ever holds a key: events are written field by field, and no request is written.
@@ -30,6 +31,7 @@ from feeds.live import ClosedCandle
 from gridv4_bt.core.time import iso
 from gridv4_bt.engine.columns import EQUITY_COLUMNS
 from gridv4_bt.engine.types import ClosedTrade
+from gridv4_bt.live.commands import FOLDER as COMMANDS
 from gridv4_bt.live.journal import NAME as JOURNAL
 from gridv4_bt.live.order_log import NAME as ORDERS
 from gridv4_bt.live.order_log import OrderLog, order_log_files
@@ -47,6 +49,7 @@ _KEPT = {
     "order", "order_failed", "order_adopted", "cancel", "fill", "fee_converted", "funding", "doubt_resolved",
     "leg_in_doubt", "first_stop", "stray_order", "trades_late", "candle_late", "candle_missing", "candle_unavailable",
     "candle_revised", "alert", "audit", "session", "order_vanished", "dead_man_armed", "dead_man_fired", "last_stop",
+    "command",
 }  # fmt: skip
 _RECORDS = ("trades.csv", "equity.csv")
 
@@ -159,7 +162,7 @@ def move_aside(folder: Path) -> None:
     series = _series(folder)
     if not series and not any((folder / name).exists() for name in (STATE, PREVIOUS)):
         return  # no session has received a candle yet
-    names = [*_RECORDS, "config.toml", JOURNAL, STATE, PREVIOUS]
+    names = [*_RECORDS, "config.toml", JOURNAL, STATE, PREVIOUS, COMMANDS]
     files = [*order_log_files(folder), *(folder / name for name in names)]
     found = [*series, *(path for path in files if path.exists())]
     target = unused(folder / time.strftime("before-%Y%m%d-%H%M%S", time.gmtime()))

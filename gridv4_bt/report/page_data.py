@@ -65,6 +65,7 @@ BLOCKED_WORDS = {
     "MARGIN": "refused by the exchange: margin is insufficient",
     "CAP": "a cap of the account would be exceeded if all resting orders were filled",
     "MAX_POSITION": "refused by the exchange: above the largest position at this leverage",
+    "PAUSED": "paused by a person",
     "SAME_PRICE": "a level nearer to the price rests at this very price",
 }
 

@@ -1,0 +1,112 @@
+"""What the files of a state directory tell of its session. It only reads, also while the bot writes."""
+
+import csv
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from gridv4_bt.core.regime import Regime
+
+_TAIL = 65_536  # bytes read of the end of a file, in which its last lines are
+_LOCKS = Path("/proc/locks")
+
+
+def read_status(folder: Path, max_age: float) -> dict[str, Any]:
+    """Return what a state directory tells of its session; `max_age` in minutes.
+
+    `pid` is None where no process holds the directory; where that cannot be known it is None too, and age decides.
+    """
+    beat = json.loads((folder / "heartbeat.json").read_text(encoding="utf-8"))
+    age = max(time.time() - beat["at"], 0.0)
+    pid = holder(folder / "lock")
+    state = read_state(folder)
+    rows = _last_rows(folder)
+    return {
+        "working": age <= 60.0 * max_age and (pid is not None or not _LOCKS.exists()),
+        "state_dir": str(folder),
+        "place": state.get("place"),
+        "bot": state.get("bot"),
+        "pid": pid,
+        "last_decision_age_s": round(age),
+        "bars": beat.get("bars"),
+        "adding": beat.get("adding"),
+        "equity": beat.get("equity"),
+        "symbols": rows,
+        "last_alert": _last_alert(folder / "events.jsonl"),
+    }
+
+
+def holder(lock: Path) -> int | None:
+    """Return the process that holds a lock file, of those that this machine shows."""
+    if not _LOCKS.exists() or not lock.exists():
+        return None
+    inode = f":{lock.stat().st_ino}"
+    for line in _LOCKS.read_text(encoding="ascii").splitlines():
+        words = line.split()
+        if len(words) >= 6 and words[1] == "FLOCK" and words[5].endswith(inode):
+            return int(words[4])
+    return None
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """Return the state saved last, without looking at its checksum; empty where it cannot be read."""
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def last_lines(path: Path, reach: int = _TAIL) -> list[str]:
+    """Return the whole lines in the last `reach` bytes of a text file."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(size - reach, 0))
+        lines = file.read().decode("utf-8", "replace").split("\n")
+    return lines[0 if size <= reach else 1 : -1]
+
+
+def _last_rows(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return of each symbol what the last row of equity.csv says; a session of one symbol has no name there."""
+    path = folder / "equity.csv"
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8") as file:
+        columns = file.readline().strip().split(",")
+    symbols = [one.name.removeprefix("candles-").removesuffix(".csv") for one in sorted(folder.glob("candles-*.csv"))]
+    found: dict[str, dict[str, Any]] = {}
+    for row in csv.DictReader(last_lines(path), columns):
+        if None in row or None in row.values() or row["time"] == "time":
+            continue
+        name = row.get("symbol") or (symbols[0] if symbols else "")
+        found[name] = {
+            "bar": row["time"],
+            "regime": _regime(row["regime"]),
+            "halted": row["halted"] not in ("0", "0.0", "False", "false"),
+            "long_qty": float(row["long_qty"]),
+            "short_qty": float(row["short_qty"]),
+            "resting_orders": int(float(row["resting_orders"])),
+            "margin_ratio": float(row["margin_ratio"]),
+        }
+    return found
+
+
+def _regime(text: str) -> str:
+    try:
+        return Regime(int(float(text))).name
+    except ValueError:
+        return text
+
+
+def _last_alert(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    for line in reversed(last_lines(path)):
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if event.get("kind") == "alert":
+            return f"{event.get('at')} {event.get('what')}"
+    return None
