@@ -17,7 +17,7 @@ from gridv4_bt.validation.chaos import Result
 from gridv4_bt.validation.laws import Law, Violation
 
 #: Commands whose result is no figures: files that they write, a server, a schema that is JSON itself.
-WITHOUT = {"init", "backup", "exchange", "config schema", "data download"}
+WITHOUT = {"init", "backup", "desk", "exchange", "config schema", "data download"}
 
 
 @with_config(extra="forbid", strict=True)
