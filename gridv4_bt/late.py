@@ -7,6 +7,7 @@ something of them is first used. Of ccxt's hundred exchanges the bot's own is.
 import sys
 from importlib import import_module
 from importlib.util import find_spec
+from threading import Lock
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +16,7 @@ LATE = ("pandas", "pyarrow", "aiohttp")
 NEVER = ("talib", "tornado")
 #: Takes 100 MB; the rules have the same bits without it, and a bot that decides once a quarter of an hour has time.
 SLOW_WITHOUT = "numba"
+_TAKING_AWAY = Lock()
 
 
 def save_memory(plain: bool) -> None:
@@ -42,8 +44,9 @@ class _Late(ModuleType):
         return getattr(self._load(), name)
 
     def _load(self) -> ModuleType:
-        if sys.modules.get(self.__name__) is self:
-            del sys.modules[self.__name__]
+        with _TAKING_AWAY:  # two threads may be first; Python itself lets one load and the other wait
+            if sys.modules.get(self.__name__) is self:
+                del sys.modules[self.__name__]
         return import_module(self.__name__)
 
 

@@ -79,6 +79,31 @@ def test_it_trades_the_same_bits(sessions):
     assert len((full / "equity.csv").read_text().splitlines()) > BARS / 2
 
 
+def test_threads_that_are_first_together_all_get_the_library():
+    code = """
+import sys, threading
+from gridv4_bt.late import _Late
+sys.setswitchinterval(1e-7)
+failed = []
+for _ in range(100):
+    sys.modules["colorsys"] = late = _Late("colorsys")
+    together = threading.Barrier(8)
+    def use():
+        together.wait()
+        try:
+            late.rgb_to_hsv
+        except Exception as error:
+            failed.append(error)
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    [one.start() for one in threads]
+    [one.join() for one in threads]
+    assert sys.modules["colorsys"] is not late
+assert not failed, failed
+"""
+    done = run(code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_library_that_is_loaded_late_is_the_whole_library():
     code = """
 from gridv4_bt.late import save_memory
