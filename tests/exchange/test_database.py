@@ -53,6 +53,10 @@ def trade_a_while(rest):
     rest.limit("BUY", "LONG", 2.5, 98.5)
     rest.stop("SELL", "LONG", 90.0)
     rest.stop("SELL", "LONG", 91.0, 1.0, "STOP", price=90.5)
+    rest.post(
+        "algoOrder", algoType="CONDITIONAL", symbol="TESTUSDT", side="SELL", positionSide="LONG",
+        type="TRAILING_STOP_MARKET", quantity="1", callbackRate="5",
+    )  # fmt: skip
     rest.post("countdownCancelAll", symbol="TESTUSDT", countdownTime=9 * QUARTER)
     step(rest, 2)
 
