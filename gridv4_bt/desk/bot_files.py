@@ -114,10 +114,9 @@ class BotFiles:
                 return next((row for row in rows if row["time"] == bar and row.get("symbol", symbol) == symbol), None)
             reach *= 8
 
-    def events(self, reach: int = _EVENTS) -> list[dict[str, Any]]:
-        """Return the latest events, oldest first."""
-        path = self.folder / "events.jsonl"
-        return list(_parsed(last_lines(path, reach))) if path.is_file() else []
+    def events(self) -> list[dict[str, Any]]:
+        """Return the latest events, oldest first; not to be changed."""
+        return self._fresh("events.jsonl", lambda path: list(_parsed(last_lines(path, _EVENTS)))) or []
 
     def order_events(self, since: str | None = None) -> list[dict[str, Any]]:
         """Return the latest events of orders, oldest first; all that were written from a time on, if it is given."""
