@@ -20,7 +20,7 @@ _TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
 _OWN = ("desk.js", "desk.css", "desk.html", "live_chart.js")
 #: What the page shares with the report.
 _SHARED = {
-    "text.js": "text.js", "page.js": "page.js",
+    "text.js": "text.js", "page.js": "page.js", "report.css": "report.css",
     "lightweight-charts.js": "vendor/lightweight-charts.standalone.production.js",
 }  # fmt: skip
 _HEADERS = {

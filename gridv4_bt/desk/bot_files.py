@@ -21,6 +21,8 @@ from gridv4_bt.live.session_status import last_lines, read_state, read_status
 
 _CANDLES = 400_000  # bytes of the end of a file of candles, some 5,000 of them
 _EVENTS = 262_144  # bytes of the end of the events
+_MOST_EVENTS = 4_000_000  # at most so many, for what happened since a time
+_BLOCK = 1_000_000  # bytes of the curve taken up at a time
 STALE_MINUTES = 20.0  #: without a decision a bot is stale, as in `gridv4 status`
 _WATCHED = ("heartbeat.json", "equity.csv", "orders.jsonl", "events.jsonl", "commands")
 
@@ -112,28 +114,37 @@ class BotFiles:
                 return next((row for row in rows if row["time"] == bar and row.get("symbol", symbol) == symbol), None)
             reach *= 8
 
-    def events(self, reach: int = _EVENTS) -> list[dict[str, Any]]:
-        """Return the latest events, oldest first."""
-        path = self.folder / "events.jsonl"
-        return list(_parsed(last_lines(path, reach))) if path.is_file() else []
+    def events(self) -> list[dict[str, Any]]:
+        """Return the latest events, oldest first; not to be changed."""
+        return self._fresh("events.jsonl", lambda path: list(_parsed(last_lines(path, _EVENTS)))) or []
 
-    def order_events(self, reach: int = _EVENTS) -> list[dict[str, Any]]:
-        """Return the latest events of orders, oldest first."""
-        path = self.folder / "orders.jsonl"
-        return list(_parsed(last_lines(path, reach))) if path.is_file() else []
+    def order_events(self, since: str | None = None) -> list[dict[str, Any]]:
+        """Return the latest events of orders, oldest first; all that were written from a time on, if it is given."""
+        path, reach = self.folder / "orders.jsonl", _EVENTS
+        while path.is_file():
+            found = list(_parsed(last_lines(path, reach)))
+            if since is None:
+                return found
+            if reach >= _MOST_EVENTS or path.stat().st_size <= reach or (found and found[0].get("at", "") < since):
+                return [one for one in found if one.get("at", "") >= since]
+            reach *= 4
+        return []
 
     def decision(self, symbol: str, bar: str | None = None) -> dict[str, Any] | None:
         """Return what was decided at a bar, by its open time; None: the latest one. None if it is not on record."""
-        mark = b'"kind": "decision"'
+        path = self.folder / "events.jsonl"
+        if bar is None:
+            return next((one for one in reversed(self.events()) if _is_decision(one, symbol)), None)
         for number in range(6):
             path = self.folder / ("events.jsonl" if number == 0 else f"events.jsonl.{number}")
             if not path.is_file():
                 return None
-            for line in reversed(path.read_bytes().split(b"\n")):
-                if mark in line and (bar is None or bar.encode() in line):
-                    event = next(_parsed([line.decode("utf-8", "replace")]), {})
-                    if event.get("symbol") == symbol and bar in (None, event.get("bar")):
-                        return event
+            with path.open("rb") as file:
+                lines = [line for line in file if b'"kind": "decision"' in line and bar.encode() in line]
+            texts = [line.decode("utf-8", "replace") for line in reversed(lines)]
+            found = next((one for one in _parsed(texts) if _is_decision(one, symbol) and one["bar"] == bar), None)
+            if found is not None:
+                return found
         return None
 
     def trades(self) -> list[dict[str, str]]:
@@ -168,8 +179,10 @@ class Curve:
                 self._begin_anew()
             if size > self._offset:
                 with self._path.open("rb") as file:
-                    file.seek(self._offset)
-                    self._take(file.read())
+                    while True:  # block by block: all at once, the lines of a year take much memory
+                        file.seek(self._offset)
+                        if not self._take(file.read(_BLOCK)):
+                            break
         except OSError:
             pass
         return np.array(self._times, np.int64), np.array(self._equity, np.float64)
@@ -178,7 +191,8 @@ class Curve:
         self._offset = 0
         self._times, self._equity = array("q"), array("d")
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: bytes) -> bool:
+        """Take up the whole rows of a block; return whether there were any."""
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole)
         cells = [line.split(b",", 2) for line in whole.split(b"\n") if line and not line.startswith(b"time")]
@@ -190,6 +204,7 @@ class Curve:
             else:
                 self._times.append(time)
                 self._equity.append(float(row[1]))
+        return bool(whole)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -208,6 +223,10 @@ def _parsed(lines: list[str]) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(event, dict):
             yield event
+
+
+def _is_decision(event: dict[str, Any], symbol: str) -> bool:
+    return event.get("kind") == "decision" and event.get("symbol") == symbol and "bar" in event
 
 
 def _read_config(path: Path) -> GridConfig:

@@ -16,7 +16,7 @@ from gridv4_bt.desk.routes import API
 from gridv4_bt.desk.visitors import Bot, Commander, Reader
 from gridv4_bt.engine.position import fee_of
 from gridv4_bt.engine.types import PositionSide
-from gridv4_bt.live.commands import ACCOUNT, Action, Command, answers, is_in_scope, write_command
+from gridv4_bt.live.command_files import ACCOUNT, Action, Command, answers, is_in_scope, write_command
 
 router = APIRouter(prefix=API)
 _SHOWN = ("symbol", "side", "qty", "average", "unrealized", "exposure")

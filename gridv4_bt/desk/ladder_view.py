@@ -13,7 +13,6 @@ _NAMES = {Purpose.ENTRY: "entry", Purpose.EXIT: "exit", Purpose.STOP: "stop", Pu
           Purpose.OPEN: "open", Purpose.REDUCE: "reduce"}  # fmt: skip
 #: Events after which an order may not be open any more.
 _ENDS = ("cancel", "order_vanished", "doubt_resolved", "stray_order")
-_REACH = 2_000_000  # bytes of the record after the last saved state, at most
 
 
 def open_orders(bot: BotFiles) -> list[dict[str, Any]]:
@@ -29,10 +28,8 @@ def open_orders(bot: BotFiles) -> list[dict[str, Any]]:
                 "id": order["id"], "qty": float(order["qty"]), "price": order["price"], "filled": order["filled"],
                 "status": "open" if order["standing"] == "open" else "unknown",
             }  # fmt: skip
-    saved = _saved_at(bot)
-    for event in bot.order_events(_REACH):
-        if event.get("at", "") >= saved:
-            _apply(orders, event)
+    for event in bot.order_events(_saved_at(bot)):
+        _apply(orders, event)
     tags = {symbol_tag(symbol): symbol for symbol in bot.symbols()}
     found = []
     for order in orders.values():
@@ -149,8 +146,8 @@ def why(bot: BotFiles, symbol: str, bar: str | None) -> dict[str, Any]:
     tag = symbol_tag(symbol)
     orders = [
         event
-        for event in bot.order_events(_REACH)
-        if clock is not None and event.get("clock") == clock and _is_of(event, symbol, tag)
+        for event in (bot.order_events(str(decision["at"])) if decision is not None else ())
+        if event.get("clock") == clock and _is_of(event, symbol, tag)
     ]
     levels = [
         {"side": side.name, "level": i + 1, "reason": Blocked(code).name, "why": BLOCKED[code]}

@@ -31,7 +31,7 @@ from feeds.live import ClosedCandle
 from gridv4_bt.core.time import iso
 from gridv4_bt.engine.columns import EQUITY_COLUMNS
 from gridv4_bt.engine.types import ClosedTrade
-from gridv4_bt.live.commands import FOLDER as COMMANDS
+from gridv4_bt.live.command_files import FOLDER as COMMANDS
 from gridv4_bt.live.journal import NAME as JOURNAL
 from gridv4_bt.live.order_log import NAME as ORDERS
 from gridv4_bt.live.order_log import OrderLog, order_log_files

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("fastapi")
 
 from gridv4_bt.desk.access import COMMANDS, READS
-from gridv4_bt.live.commands import FOLDER, read_command
+from gridv4_bt.live.command_files import FOLDER, read_command
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from gridv4_bt.audit.audit import audit
 from gridv4_bt.engine.ladder import Blocked
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.server import ServerThread
-from gridv4_bt.live.commands import FOLDER, Action, Command, answers, is_in_scope, read_command, write_command
+from gridv4_bt.live.command_files import FOLDER, Action, Command, answers, is_in_scope, read_command, write_command
 
 NUMBERS = iter(range(10_000_000, 20_000_000))
 
