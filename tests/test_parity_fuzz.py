@@ -23,7 +23,7 @@ def markets(request, monkeypatch):
 
 
 def test_every_parameter_is_drawn():
-    assert {*RANGES, *CHOICES, *MULTIPLES, *CAPS} == GridConfig.model_fields.keys() - {"intrabar"}
+    assert {*RANGES, *CHOICES, *MULTIPLES, *CAPS, "spread_sigmas"} == GridConfig.model_fields.keys() - {"intrabar"}
     one, other = (random_set(Random(number)).model_dump() for number in (1, 2))
     assert sum(one[name] != other[name] for name in one) > 60
 

@@ -8,7 +8,7 @@ names say, and a table with the name of a strategy of the user's own has the par
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from typer.core import TyperCommand
@@ -22,8 +22,10 @@ from gridv4_bt.config import (
     named_run_settings,
     read_toml,
 )
-from gridv4_bt.own_strategy import OwnStrategy, load_strategy, split_settings
 from presets import preset_or
+
+if TYPE_CHECKING:
+    from gridv4_bt.own_strategy import OwnStrategy
 
 PROJECT_FILE = Path("gridv4.toml")
 #: Options that bring another market than the file's symbols, and that name another place than paper.
@@ -60,7 +62,7 @@ def read_parameters(config: Sequence[Path], settings: Sequence[str], console: Co
 
 def read_strategy(
     source: str, config: Sequence[Path], settings: Sequence[str], console: Console | None = None
-) -> tuple[GridConfig, OwnStrategy | None]:
+) -> "tuple[GridConfig, OwnStrategy | None]":
     """Return the parameters of all layers, and the strategy of the user's own if `source` or a layer names one.
 
     With one the parameters are those of the exchange: what a file says of the grid is not its business.
@@ -75,6 +77,8 @@ def read_strategy(
         source = named.value
     if not source:
         return read_parameters(config, settings, console), None
+    from gridv4_bt.own_strategy import load_strategy, split_settings  # Backtrader: a bot decides first what it loads
+
     files = {path: read_toml(path) for path in paths}
     own, others = split_settings(load_strategy(source), files, settings, OF_ANY_STRATEGY)
     parameters = read_parameters(config, others, console)

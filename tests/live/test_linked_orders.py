@@ -3,7 +3,7 @@
 import backtrader as bt
 import pytest
 from live_market import events
-from test_own_strategy import SCENE, assert_same, at, begin, kill, open_ids, run_backtest, run_live, script, until
+from test_own_strategies import SCENE, assert_same, at, begin, kill, open_ids, run_backtest, run_live, script, until
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.core.time import BAR_MS
