@@ -10,28 +10,20 @@ import argparse
 import logging
 import math
 import sys
-import tempfile
-import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 import pandas as pd
 from backtest import summary_deeds
-from live_parity import QUARTER, SHARED
+from live_parity import QUARTER, SHARED, traded
 from rich.console import Console
 
-from gridv4_bt.audit.audit import audit
-from gridv4_bt.backtest import SymbolData, make_feeds
+from gridv4_bt.backtest import SymbolData
 from gridv4_bt.cli.audit import audit_table
 from gridv4_bt.config import GridConfig, load_config
 from gridv4_bt.core.time import MINUTE_MS
-from gridv4_bt.engine.market import load_market_history
 from gridv4_bt.engine.warm_up import history_bars
 from gridv4_bt.exchange.limits import Limits
-from gridv4_bt.live.gateway import SessionPlan
-from gridv4_bt.live.paper import paper_gateway
-from gridv4_bt.live.runner import Session
 from presets import BUSY
 
 REAL = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "ADAUSDT", "TRXUSDT")
@@ -101,19 +93,7 @@ def main() -> None:
     logging.getLogger("gridv4.live").setLevel(logging.ERROR)
     console, count = Console(), Count()
     config = load_config(BUSY) if arguments.config == "busy" else GridConfig()
-    feeds = make_feeds(data_of(arguments.symbols, arguments.days, history_bars(config)))
-    rules = {feed.p.name: load_market_history(feed.p.name) for feed in feeds}
-    began = time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
-        plan = SessionPlan(symbols=list(rules), config=config, folder=Path(folder))
-        with (
-            paper_gateway(feeds, rules, config, 10_000.0, threading.Event()) as place,
-            Session(plan, place, lambda title, text: None) as session,
-        ):
-            session.prepare()
-            session.run()
-        seconds = time.process_time() - began
-        found = audit(Path(folder))
+    found, seconds = traded(data_of(arguments.symbols, arguments.days, history_bars(config)), config)
     console.print(audit_table(found, 0.0))
     count.forget_start()
     bars = len(count.calls)

@@ -21,7 +21,7 @@ from backtest import summary_deeds
 from rich.console import Console
 
 from feeds.synthetic import SYMBOL, sample_market
-from gridv4_bt.audit.audit import audit
+from gridv4_bt.audit.audit import Audit, audit
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.cli.audit import audit_table
 from gridv4_bt.config import GridConfig, load_config
@@ -65,8 +65,8 @@ def real(days: int) -> list[SymbolData]:
     return found
 
 
-def hold(data: list[SymbolData], config: GridConfig, console: Console) -> bool:
-    """Trade, audit and print; return whether live and backtest are the same."""
+def traded(data: list[SymbolData], config: GridConfig) -> tuple[Audit, float]:
+    """Trade a market live, audit the session, and return what that found and the processor time of the trading."""
     feeds = make_feeds(data)
     rules = {feed.p.name: load_market_history(feed.p.name) for feed in feeds}
     began = time.process_time()
@@ -79,7 +79,12 @@ def hold(data: list[SymbolData], config: GridConfig, console: Console) -> bool:
             session.prepare()
             session.run()
         seconds = time.process_time() - began
-        found = audit(Path(folder))
+        return audit(Path(folder)), seconds
+
+
+def hold(data: list[SymbolData], config: GridConfig, console: Console) -> bool:
+    """Trade, audit and print; return whether live and backtest are the same."""
+    found, seconds = traded(data, config)
     console.print(audit_table(found, 0.0))
     console.print(f"compared: {summary_deeds(found.replay.summary)}")
     same = int((found.live == found.backtest).sum())
