@@ -12,6 +12,7 @@ from typing import Any
 import backtrader as bt
 
 from gridv4_bt.core.time import DAY_MS
+from gridv4_bt.errors import DataError
 
 
 def takes_params(init: Callable[[Any], None]) -> Callable[..., None]:
@@ -143,6 +144,14 @@ class FastCerebro(bt.Cerebro):
             gc.unfreeze()
 
     def _runonce(self, runstrats: list[bt.Strategy]) -> None:
+        try:
+            self._run_preloaded(runstrats)
+        except IndexError:
+            # Backtrader's indicators write beyond the end of a feed that is shorter than their period.
+            _refuse_short_feeds(runstrats)
+            raise
+
+    def _run_preloaded(self, runstrats: list[bt.Strategy]) -> None:
         timed = self._timers or self._timerscheat or self.p.cheat_on_open
         if timed or self.runwriters or len(self.datas) != 1:
             super()._runonce(runstrats)
@@ -160,6 +169,17 @@ class FastCerebro(bt.Cerebro):
                 strategy._oncepost(time)
                 if self._event_stop:
                     return
+
+
+def _refuse_short_feeds(strategies: Sequence[bt.Strategy]) -> None:
+    """Raise a `DataError` if a feed is too short for the indicators of one of the strategies."""
+    for strategy in strategies:
+        for data, needed in zip(strategy.datas, strategy._minperiods, strict=False):
+            if (bars := data.buflen()) < needed:
+                raise DataError(
+                    f"{data._name}: {bars:,} bars are too few: {type(strategy).__name__} needs {needed:,} before its "
+                    "first decision. Give a longer span."
+                ) from None
 
 
 class FastStrategy(bt.Strategy):

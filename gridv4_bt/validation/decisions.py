@@ -191,9 +191,13 @@ class OrderRecorder(bt.Analyzer):
     """Record what a strategy of the user's own does at every bar: its open orders, what it holds, wallet and equity.
 
     ``records`` has a `DecisionRecord` for each of its feeds once the run has ended; the log's other columns are NaN.
+    They begin when all indicators are known.
     """
 
     records: list[DecisionRecord]
+
+    def prenext(self) -> None:
+        pass
 
     def start(self) -> None:
         self._feeds = list(self.strategy.datas)

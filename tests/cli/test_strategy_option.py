@@ -103,6 +103,7 @@ def test_optimize_tries_the_parameters_of_the_class(tmp_path):
     [
         (("--strategy", "none.py:A"), "no such file"),
         (("--strategy", CROSS, "--set", "fats=3"), "did you mean fast?"),
+        (("--strategy", CROSS, "--to", "2024-01-03"), "288 bars are too few: MovingAverageCross needs 481"),
         (("--strategy", CROSS, "--set", "fast=slow"), "expected a whole number"),
         (("--strategy", CROSS, "--optimize", "levels=3,4"), "levels: no parameter of MovingAverageCross"),
     ],
@@ -134,6 +135,22 @@ def test_a_decision_by_later_bars_is_found(tmp_path):
     assert "the strategy's orders: LONG open order 1: buy 0.5 Limit at 960.0" in error
     code, _, error = command("bias", "lookahead", *SHORT[:6], *words)
     assert code == 0, error
+
+
+def test_a_strategy_is_cut_where_its_indicators_are_known():
+    words = (
+        "bias",
+        "lookahead",
+        "--strategy",
+        CROSS,
+        "--cuts",
+        2,
+        "--to",
+        "2024-01-07",
+    )  # 672 bars, 480 for the slow average
+    code, told, error = command(*words)
+    assert code == 0, error
+    assert "all 4 cuts decide as the whole run does" in " ".join(told.split())
 
 
 def test_a_session_keeps_its_strategy_and_no_other_continues_it(tmp_path):
