@@ -131,11 +131,11 @@ def _days(span: tuple[int, int]) -> list[str]:
 def preset(result: SearchResult, finalist: Finalist) -> str:
     """Return a finalist's config as a TOML file, its record before it as comments."""
     space = result.space
-    symbols = ", ".join(symbol.name for symbol in space.symbols)
+    symbols, held_out = (", ".join(one.name for one in space.symbols if one.use == use) for use in ("search", "test"))
     fold_trials = space.folds.trials or space.search.trials
     lines = [
         f"# {symbols}: found by {len(result.trials):,} trials ({space.search.sampler}, seed {space.search.seed}), "
-        f"{fold_trials:,} in each fold of the walk-forward."
+        f"{fold_trials:,} in each fold of the walk-forward." + (f" Held out: {held_out}." if held_out else "")
     ]
     if finalist is result.finalists[0]:
         lines += [f"# Would this survive? {result.verdict.sentence}", "#"]

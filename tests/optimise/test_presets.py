@@ -12,29 +12,42 @@ from gridv4_bt.optimise.markets import make_market
 from gridv4_bt.optimise.space import load_space
 
 PRESETS = Path(__file__).resolve().parents[2] / "presets"
-RECORD = re.compile(r"# (\w+) in 2025-2026 \(not searched\): return ([-+.\d]+)%, drawdown ([.\d]+)%")
+RECORD = re.compile(r"# ([\w+]+) in 2025-2026 \(not searched\): return ([-+.\d]+)%, drawdown ([.\d]+)%")
 
 
-@pytest.mark.parametrize("name", ["btc", "eth", "sol"])
+#: The symbols that a preset was searched on, and whether the search knew their mark prices.
+SEARCHED = {
+    "btc": (("BTCUSDT",), True),
+    "eth": (("ETHUSDT",), True),
+    "sol": (("SOLUSDT",), True),
+    "portfolio": (("BTCUSDT", "ETHUSDT", "SOLUSDT"), False),
+}
+
+
+@pytest.mark.parametrize("name", SEARCHED)
 def test_the_record_of_a_preset_is_what_a_backtest_says(name, shared_data):
     pytest.importorskip("numba")
     path = PRESETS / f"{name}.toml"
-    symbol, gain, drawdown = RECORD.search(path.read_text()).groups()
-    assert symbol == f"{name.upper()}USDT"
-    files = {"candles": f"candles/{symbol}-15m.parquet", "funding": f"funding/{symbol}-funding.parquet"}
-    mark = shared_data / "mark" / f"{symbol}-mark-1h.parquet"
-    data = SymbolData(symbol, *(shared_data / file for file in files.values()), mark if mark.exists() else None)
+    symbols, marked = SEARCHED[name]
+    wallet, gain, drawdown = RECORD.search(path.read_text()).groups()
+    assert wallet == "+".join(symbols)
+    data = []
+    for symbol in symbols:
+        files = {"candles": f"candles/{symbol}-15m.parquet", "funding": f"funding/{symbol}-funding.parquet"}
+        mark = shared_data / "mark" / f"{symbol}-mark-1h.parquet"
+        known = mark if marked and mark.exists() else None
+        data.append(SymbolData(symbol, *(shared_data / file for file in files.values()), known))
     # The sweep ends in the same bits as Backtrader, in a fraction of the time.
-    market = make_market([data], date(2025, 1, 1), date(2026, 5, 16), 10_000.0, "sweep")
+    market = make_market(data, date(2025, 1, 1), date(2026, 5, 16), 10_000.0, "sweep")
     figures = market.evaluate(load_config(path)).figures
     assert f"{figures['net_return']:+.2%}" == f"{gain}%"
     assert f"{figures['max_drawdown']:.2%}" == f"{drawdown}%"
 
 
-@pytest.mark.parametrize("name", ["btc", "eth", "sol"])
+@pytest.mark.parametrize("name", SEARCHED)
 def test_a_preset_says_first_whether_it_would_survive(name):
     lines = (PRESETS / f"{name}.toml").read_text().splitlines()
-    assert lines[0].startswith(f"# {name.upper()}USDT: found by ")
+    assert lines[0].startswith(f"# {', '.join(SEARCHED[name][0])}: found by ")
     assert lines[1].startswith("# Would this survive? ")
     load_config(PRESETS / f"{name}.toml")
 
@@ -46,7 +59,7 @@ def test_a_preset_names_every_parameter_so_that_new_defaults_do_not_change_it(pa
     assert departures(config) == {}
 
 
-@pytest.mark.parametrize("name", ["btc", "eth", "sol"])
+@pytest.mark.parametrize("name", SEARCHED)
 def test_a_preset_lies_in_its_space(name):
     values = load_config(PRESETS / f"{name}.toml").model_dump()
     for parameter, one in load_space(PRESETS / "spaces" / f"{name}.toml").parameters.items():
