@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 import typer
-from pydantic import TypeAdapter, with_config
+from pydantic import ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from feeds.synthetic import sample_market
@@ -17,10 +17,11 @@ from gridv4_bt.validation.chaos import Result
 from gridv4_bt.validation.laws import Law, Violation
 
 #: Commands whose result is no figures: files that they write, a server, a schema that is JSON itself.
+STRICT = ConfigDict(extra="forbid", strict=True)
 WITHOUT = {"init", "backup", "desk", "exchange", "config schema", "data download"}
 
 
-@with_config(extra="forbid", strict=True)
+@with_config(STRICT)
 class Difference(TypedDict):
     time: int
     symbol: str
@@ -30,20 +31,20 @@ class Difference(TypedDict):
     found: str
 
 
-@with_config(extra="forbid", strict=True)
+@with_config(STRICT)
 class Cut(TypedDict):
     last: int
     bars: int
     difference: Difference | None
 
 
-@with_config(extra="forbid", strict=True)
+@with_config(STRICT)
 class Lookahead(TypedDict):
     biased: bool
     cuts: list[Cut]
 
 
-@with_config(extra="forbid", strict=True)
+@with_config(STRICT)
 class WarmUp(TypedDict):
     warm_up: int
     first: int
@@ -53,14 +54,14 @@ class WarmUp(TypedDict):
     regimes: int
 
 
-@with_config(extra="forbid", strict=True)
+@with_config(STRICT)
 class WarmUps(TypedDict):
     biased: bool
     enough: int | None
     warm_ups: list[WarmUp]
 
 
-@with_config(extra="forbid", strict=True)
+@with_config(STRICT)
 class Seed(TypedDict):
     seed: int
     bars: int
