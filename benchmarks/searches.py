@@ -61,9 +61,7 @@ def _chained(candles: pd.DataFrame, shapes: NDArray[np.float64], volume: NDArray
     prices = np.round(prices, digits)
     made = pd.DataFrame(prices, columns=PRICES)
     made.insert(0, "time", candles["time"].to_numpy())
-    return made.assign(
-        high=made[PRICES].max(axis=1), low=made[PRICES].min(axis=1), volume=volume, time=candles["time"].to_numpy()
-    )
+    return made.assign(high=made[PRICES].max(axis=1), low=made[PRICES].min(axis=1), volume=volume)
 
 
 def files_of(symbol: str, kind: str, folder: Path) -> list[str]:

@@ -1,11 +1,9 @@
 """The files of one bot, read as far as they have changed."""
 
 import csv
-import json
 import threading
 import tomllib
 from array import array
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from gridv4_bt.desk.line_index import LineIndex
 from gridv4_bt.engine.market import Market, load_market
 from gridv4_bt.errors import GridV4Error
 from gridv4_bt.live.order_log import order_log_files
-from gridv4_bt.live.session_status import last_lines, read_state, read_status
+from gridv4_bt.live.session_status import equity_rows, events_of, last_lines, read_state, read_status
 
 _CANDLES = 400_000  # bytes of the end of a file of candles, some 5,000 of them
 _EVENTS = 262_144  # bytes of the end of the events
@@ -96,13 +94,7 @@ class BotFiles:
 
     def rows(self, reach: int = 65_536) -> list[dict[str, str]]:
         """Return the latest rows of equity.csv by column, oldest first."""
-        path = self.folder / "equity.csv"
-        if not path.is_file():
-            return []
-        with path.open(encoding="utf-8") as file:
-            columns = file.readline().strip().split(",")
-        found = csv.DictReader(last_lines(path, reach), columns)
-        return [row for row in found if None not in row and None not in row.values() and row["time"] != "time"]
+        return equity_rows(self.folder / "equity.csv", reach)
 
     def row_at(self, bar: str, symbol: str) -> dict[str, str] | None:
         """Return the row of a bar, by its open time as text; of any bar of the bot's life."""
@@ -116,13 +108,13 @@ class BotFiles:
 
     def events(self) -> list[dict[str, Any]]:
         """Return the latest events, oldest first; not to be changed."""
-        return self._fresh("events.jsonl", lambda path: list(_parsed(last_lines(path, _EVENTS)))) or []
+        return self._fresh("events.jsonl", lambda path: list(events_of(last_lines(path, _EVENTS)))) or []
 
     def order_events(self, since: str | None = None) -> list[dict[str, Any]]:
         """Return the latest events of orders, oldest first; all that were written from a time on, if it is given."""
         path, reach = self.folder / "orders.jsonl", _EVENTS
         while path.is_file():
-            found = list(_parsed(last_lines(path, reach)))
+            found = list(events_of(last_lines(path, reach)))
             if since is None:
                 return found
             if reach >= _MOST_EVENTS or path.stat().st_size <= reach or (found and found[0].get("at", "") < since):
@@ -142,7 +134,7 @@ class BotFiles:
             with path.open("rb") as file:
                 lines = [line for line in file if b'"kind": "decision"' in line and bar.encode() in line]
             texts = [line.decode("utf-8", "replace") for line in reversed(lines)]
-            found = next((one for one in _parsed(texts) if _is_decision(one, symbol) and one["bar"] == bar), None)
+            found = next((one for one in events_of(texts) if _is_decision(one, symbol) and one["bar"] == bar), None)
             if found is not None:
                 return found
         return None
@@ -213,16 +205,6 @@ def _stamp(path: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return found.st_mtime_ns, found.st_size
-
-
-def _parsed(lines: list[str]) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict):
-            yield event
 
 
 def _is_decision(event: dict[str, Any], symbol: str) -> bool:

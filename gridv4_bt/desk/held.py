@@ -11,6 +11,7 @@ from gridv4_bt.desk.bot_files import BotFiles
 from gridv4_bt.desk.next_cuts import cut_now, next_cuts
 from gridv4_bt.engine.position import sum_fills, unrealized_pnl
 from gridv4_bt.engine.types import Fill, PositionSide
+from gridv4_bt.live.command_files import is_in_scope
 
 #: The two legs of a symbol in the order of the state file.
 SIDES = (PositionSide.LONG, PositionSide.SHORT)
@@ -153,7 +154,4 @@ def _books(bot: BotFiles) -> dict[str, Any]:
 def _paused(bot: BotFiles, symbol: str) -> dict[str, list[str]]:
     """Return by side which pauses hold a leg's entries back."""
     pauses = (bot.state().get("commands") or {}).get("pauses", {})
-    return {
-        side.name: [scope for scope in pauses if scope in ("account", symbol, f"{symbol} {side.name}")]
-        for side in SIDES
-    }
+    return {side.name: [scope for scope in pauses if is_in_scope(scope, symbol, side)] for side in SIDES}

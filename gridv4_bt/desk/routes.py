@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from gridv4_bt.desk import bot_overview, held, incident, ladder_view
 from gridv4_bt.desk.state_dirs import StateDirs
 from gridv4_bt.desk.visitors import Bot, Bots, Count, Reader, symbol_of
+from gridv4_bt.metrics.summary import finite
 from gridv4_bt.version import VERSION
 
 API = "/api/v1"
@@ -47,7 +48,7 @@ def health(visitor: Reader, bots: Bots) -> dict[str, Any]:
 @router.get("/bots")
 def all_bots(visitor: Reader, bots: Bots) -> list[dict[str, Any]]:
     """Return a line for each bot."""
-    return _plain([bot_overview.overview(name, bot) for name, bot in bots.bots().items()])
+    return finite([bot_overview.overview(name, bot) for name, bot in bots.bots().items()])
 
 
 @router.get("/bots/{name}")
@@ -59,90 +60,90 @@ def one_bot(visitor: Reader, name: str, bot: Bot) -> dict[str, Any]:
         "mismatch": bot_overview.mismatches(bot),
         "audit": bot_overview.audit_of_the_day(bot),
     }
-    return _plain(incident.masked_values(line | more | {"symbol_names": bot.symbols()}))
+    return finite(incident.masked_values(line | more | {"symbol_names": bot.symbols()}))
 
 
 @router.get("/bots/{name}/legs")
 def legs_of(visitor: Reader, bot: Bot) -> list[dict[str, Any]]:
     """Return both legs of each symbol with their fills, and the net."""
-    return _plain(held.leg_rows(bot))
+    return finite(held.leg_rows(bot))
 
 
 @router.get("/bots/{name}/orders")
 def orders(visitor: Reader, bot: Bot, symbol: str | None = None) -> dict[str, Any]:
     """Return the open orders, and of every level of the ladder the planned one or the reason why there is none."""
     found = ladder_view.open_orders(bot)
-    return _plain({"open": found, "ladder": ladder_view.ladder(bot, symbol_of(bot, symbol), found)})
+    return finite({"open": found, "ladder": ladder_view.ladder(bot, symbol_of(bot, symbol), found)})
 
 
 @router.get("/bots/{name}/why")
 def why(visitor: Reader, bot: Bot, symbol: str | None = None, bar: str | None = None) -> dict[str, Any]:
     """Return why a bar was decided as it was; without `bar` the latest."""
-    return _plain(ladder_view.why(bot, symbol_of(bot, symbol), bar))
+    return finite(ladder_view.why(bot, symbol_of(bot, symbol), bar))
 
 
 @router.get("/bots/{name}/candles")
 def candles(visitor: Reader, bot: Bot, symbol: str | None = None, count: Count = 400) -> list[list[Any]]:
     """Return the latest candles: time, open, high, low, close, volume."""
-    return _plain(bot.candles(symbol_of(bot, symbol), count))
+    return finite(bot.candles(symbol_of(bot, symbol), count))
 
 
 @router.get("/bots/{name}/fills")
 def fills(visitor: Reader, bot: Bot, first: Annotated[int, Query(ge=0)] = 0, count: Count = 100) -> dict[str, Any]:
     """Return executions, the newest first."""
     total, rows = bot.fills.page(first, count)
-    return _plain({"total": total, "first": first, "rows": rows})
+    return finite({"total": total, "first": first, "rows": rows})
 
 
 @router.get("/bots/{name}/funding")
 def funding(visitor: Reader, bot: Bot, first: Annotated[int, Query(ge=0)] = 0, count: Count = 100) -> dict[str, Any]:
     """Return funding settlements, the newest first."""
     total, rows = bot.funding.page(first, count)
-    return _plain({"total": total, "first": first, "rows": rows})
+    return finite({"total": total, "first": first, "rows": rows})
 
 
 @router.get("/bots/{name}/cycles")
 def cycles(visitor: Reader, bot: Bot, count: Count = 100) -> list[dict[str, Any]]:
     """Return the cycles of each leg, from flat to flat, the newest first."""
-    return _plain(held.cycles(bot)[:count])
+    return finite(held.cycles(bot)[:count])
 
 
 @router.get("/bots/{name}/pnl")
 def pnl(visitor: Reader, bot: Bot, by: Literal["day", "symbol", "side"] | None = None) -> dict[str, Any]:
     """Return the profit in five parts, and by day, symbol or side."""
-    return _plain({"total": held.profit(bot), "rows": held.profit_by(bot, by) if by else []})
+    return finite({"total": held.profit(bot), "rows": held.profit_by(bot, by) if by else []})
 
 
 @router.get("/bots/{name}/equity")
 def equity(visitor: Reader, bot: Bot, points: Annotated[int, Query(ge=2, le=5_000)] = 1_200) -> dict[str, Any]:
     """Return the equity over the bot's life, over restarts."""
-    return _plain(bot_overview.equity_curve(bot, points))
+    return finite(bot_overview.equity_curve(bot, points))
 
 
 @router.get("/bots/{name}/exposure")
 def exposure(visitor: Reader, bot: Bot) -> list[dict[str, Any]]:
     """Return what was held at the latest bars."""
-    return _plain(bot_overview.exposure_curve(bot))
+    return finite(bot_overview.exposure_curve(bot))
 
 
 @router.get("/bots/{name}/events")
 def events(visitor: Reader, bot: Bot, count: Count = 100, kind: str | None = None) -> list[dict[str, Any]]:
     """Return the latest events, the newest first."""
     found = [one for one in reversed(bot.events()) if kind in (None, one.get("kind"))]
-    return _plain(incident.masked_values(found[:count]))
+    return finite(incident.masked_values(found[:count]))
 
 
 @router.get("/bots/{name}/logs")
 def logs(visitor: Reader, bot: Bot, count: Count = 100) -> list[dict[str, Any]]:
     """Return the latest alerts and failures, the newest first."""
     found = [one for one in reversed(bot.events()) if one.get("kind") in ("alert", "failure", "order_failed")]
-    return _plain(incident.masked_values(found[:count]))
+    return finite(incident.masked_values(found[:count]))
 
 
 @router.get("/bots/{name}/config")
 def config(visitor: Reader, bot: Bot) -> dict[str, Any]:
     """Return the parameters."""
-    return _plain(incident.masked_values(bot.config().model_dump()))
+    return finite(incident.masked_values(bot.config().model_dump()))
 
 
 @router.get("/bots/{name}/bundle")
@@ -168,14 +169,3 @@ async def _changes(bots: StateDirs, request: Request) -> AsyncIterator[str]:
         known = found
         yield f"event: changed\ndata: {json.dumps(sorted(changed))}\n\n" if changed else ": still here\n\n"
         await asyncio.sleep(_LOOK_S)
-
-
-def _plain(value: Any) -> Any:
-    """Return a value without numbers that JSON does not have."""
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    return value

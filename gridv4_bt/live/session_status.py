@@ -3,6 +3,7 @@
 import csv
 import json
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +68,32 @@ def last_lines(path: Path, reach: int = _TAIL) -> list[str]:
     return lines[0 if size <= reach else 1 : -1]
 
 
-def _last_rows(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return of each symbol what the last row of equity.csv says; a session of one symbol has no name there."""
-    path = folder / "equity.csv"
+def equity_rows(path: Path, reach: int = _TAIL) -> list[dict[str, str]]:
+    """Return the whole rows in the last `reach` bytes of an equity.csv by column, oldest first; none without a file."""
     if not path.is_file():
-        return {}
+        return []
     with path.open(encoding="utf-8") as file:
         columns = file.readline().strip().split(",")
+    found = csv.DictReader(last_lines(path, reach), columns)
+    return [row for row in found if None not in row and None not in row.values() and row["time"] != "time"]
+
+
+def events_of(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Yield the events of lines of JSON; what is none is left out."""
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            yield event
+
+
+def _last_rows(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return of each symbol what the last row of equity.csv says; a session of one symbol has no name there."""
     symbols = [one.name.removeprefix("candles-").removesuffix(".csv") for one in sorted(folder.glob("candles-*.csv"))]
     found: dict[str, dict[str, Any]] = {}
-    for row in csv.DictReader(last_lines(path), columns):
-        if None in row or None in row.values() or row["time"] == "time":
-            continue
+    for row in equity_rows(folder / "equity.csv"):
         name = row.get("symbol") or (symbols[0] if symbols else "")
         found[name] = {
             "bar": row["time"],
@@ -102,11 +117,7 @@ def _regime(text: str) -> str:
 def _last_alert(path: Path) -> str | None:
     if not path.is_file():
         return None
-    for line in reversed(last_lines(path)):
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
+    for event in events_of(reversed(last_lines(path))):
         if event.get("kind") == "alert":
             return f"{event.get('at')} {event.get('what')}"
     return None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gridv4_bt.core.bets import count_bets
 from gridv4_bt.core.time import DAY_MS
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.metrics.entries import FillTable
 from gridv4_bt.metrics.performance import Array, last_of_each
 from gridv4_bt.record.run_record import SymbolRecord
@@ -55,18 +56,19 @@ def daily_profits(record: SymbolRecord) -> _Daily:
     """
     days, closes = _day_ends(record)
     realized, held, cost = np.zeros((3, len(days)))
-    spans = [(t.open_time, t.close_time, int(t.side) * t.qty, t.entry, t.net) for t in record.trades]
-    spans += [(f.time, math.inf, f.qty if side == "LONG" else -f.qty, f.price, 0.0) for side, f in record.open_fills]
-    for opened, closed, qty, entry, net in spans:
-        first, end = (int(days.searchsorted(time // DAY_MS)) for time in (opened, min(closed, _NEVER)))
+    for trade in record.trades:
+        first, end = days.searchsorted([trade.open_time // DAY_MS, trade.close_time // DAY_MS])
+        qty = int(trade.side) * trade.qty
         held[first:end] += qty  # at the ends of these days
-        cost[first:end] += qty * entry
+        cost[first:end] += qty * trade.entry
         if end < len(days):
-            realized[end] += net
+            realized[end] += trade.net
+    for side, fill in record.open_fills:
+        qty = int(PositionSide[side]) * fill.qty
+        first = days.searchsorted(fill.time // DAY_MS)
+        held[first:] += qty
+        cost[first:] += qty * fill.price
     return days, realized + np.diff(held * closes - cost, prepend=0.0)
-
-
-_NEVER = 2**62  #: ms; after every bar
 
 
 def _alike(series: Sequence[_Daily]) -> dict[str, float]:

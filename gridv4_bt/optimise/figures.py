@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from gridv4_bt.backtest import RunResult
 from gridv4_bt.core.time import DAY_MS
-from gridv4_bt.metrics.entries import fill_table
 from gridv4_bt.metrics.performance import annual_return, calmar, sharpe, sortino
 from gridv4_bt.metrics.summary import daily_returns, finite, wallet_curve
+from gridv4_bt.record.run_record import SymbolRecord
 
 if TYPE_CHECKING:
     from gridv4_bt.optimise.sweeps import SweepResult
@@ -53,9 +53,16 @@ def of_run(result: RunResult) -> Evaluation:
         "bets": result.summary["co_movement"]["bets"],
     }
     days, returns = daily_returns(*wallet_curve(result.records), summary["start_equity"])
-    filled = np.concatenate([fill_table(record).time for record in result.records]) // DAY_MS
+    filled = np.array(_fill_times(result.records), np.int64) // DAY_MS
     fills = np.bincount(days.searchsorted(filled), minlength=len(days))
     return Evaluation({name: summary.get(name) for name in FIGURES}, days, returns, fills)
+
+
+def _fill_times(records: Sequence[SymbolRecord]) -> list[int]:
+    """Return when each fill of a run came, ms."""
+    closed = {trade.trade_id: trade.open_time for record in records for trade in record.trades}
+    still_open = {fill.id: fill.time for record in records for _, fill in record.open_fills}
+    return list((closed | still_open).values())
 
 
 def of_sweep(result: SweepResult) -> Evaluation:

@@ -91,6 +91,7 @@ def _columns_of(record: SymbolRecord) -> tuple[str, ...]:
 def equity_rows(record: SymbolRecord, name: bool) -> bytes:
     """Return the rows of a record for equity.csv, with the symbol in a last column if `name`."""
     columns = _equity_columns(record, name, slice(None))
+    columns["time"] = _iso(columns["time"])
     for column in _PRICES:
         columns[column] = np.where(np.isinf(columns[column]), "", list(map(_text, columns[column])))
     texts = [list(map(_text, values)) for values in columns.values()]
@@ -116,9 +117,21 @@ def _equity_table(record: SymbolRecord, name: bool, rows: slice) -> pa.Table:
     import pyarrow as pa
 
     columns: dict[str, Any] = _equity_columns(record, name, rows)
-    for column in _PRICES:
-        columns[column] = pa.array(columns[column], mask=np.isinf(columns[column]))  # an empty cell: no such price
+    columns["time"] = _iso(columns["time"])
+    _mask_prices(columns)
     return pa.table(columns)
+
+
+def _mask_prices(columns: dict[str, Any]) -> None:
+    """Leave the cells of liquidation prices empty where there is no such price."""
+    import pyarrow as pa
+
+    for column in _PRICES:
+        columns[column] = pa.array(columns[column], mask=np.isinf(columns[column]))
+
+
+def _iso(times: NDArray[np.datetime64]) -> NDArray[np.str_]:
+    return np.char.add(np.datetime_as_string(times, unit="s"), "Z")
 
 
 def _typed_table(record: SymbolRecord, name: bool, rows: slice) -> pa.Table:
@@ -126,9 +139,8 @@ def _typed_table(record: SymbolRecord, name: bool, rows: slice) -> pa.Table:
     import pyarrow as pa
 
     columns: dict[str, Any] = _equity_columns(record, name, rows)
-    columns["time"] = pa.array(record.column("time")[rows].astype(np.int64), pa.timestamp("ms", "UTC"))
-    for column in _PRICES:
-        columns[column] = pa.array(columns[column], mask=np.isinf(columns[column]))
+    columns["time"] = pa.array(columns["time"].astype(np.int64), pa.timestamp("ms", "UTC"))
+    _mask_prices(columns)
     for column in {"regime", "symbol"} & columns.keys():
         columns[column] = pa.array(columns[column], pa.string()).dictionary_encode()
     return pa.table(columns).unify_dictionaries()
@@ -139,8 +151,7 @@ def _equity_columns(record: SymbolRecord, name: bool, rows: slice) -> dict[str, 
     for column in _columns_of(record):
         values = record.column(column)[rows]
         if column == "time":
-            seconds = values.astype(np.int64).astype("datetime64[ms]")
-            columns[column] = np.char.add(np.datetime_as_string(seconds, unit="s"), "Z")
+            columns[column] = values.astype(np.int64).astype("datetime64[ms]")
         elif column == "regime":
             columns[column] = _REGIMES[values.astype(np.int64) - _LOWEST]
         elif column in ("halted", "resting_orders"):
