@@ -147,7 +147,7 @@ def _objective(space: Space, cells: list[tuple[str, str]], result: Evaluations) 
     if isinstance(result, str):
         return None
     figures = [one.figures for one in result]
-    broken = violations(space, dict(zip(cells, figures, strict=True)))
+    broken = violations(space, named(cells, figures))
     return None if any(value > 0.0 for value in broken.values()) else space.objectives[0].value(figures)
 
 

@@ -16,6 +16,9 @@ from gridv4_bt.config import GridConfig, check_parameter, read_toml
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.figures import FIGURES, SHARES, Figures
 
+#: Samplers whose points depend on their number alone, not on how the points before them did.
+FORGETFUL = ("grid", "random", "sobol")
+
 _LIMIT = re.compile(r"\s*(\w+)\s*(<=|>=|==|<|>|=)\s*([-+.\deE]+)\s*(?:in\s+(.+?))?\s*")
 
 
@@ -261,6 +264,8 @@ class Space(_Table):
         content["windows"] = [one for one in content["windows"] if one["use"] == "search"]
         # Where the files lie does not matter, nor what the search does not see.
         content["symbols"] = [{"name": symbol.name} for symbol in self.search_symbols]
+        if self.search.sampler in FORGETFUL:
+            content.pop("limits")  # they choose among the trials, and do not say what is tried
         if self.wallet == "each":
             content.pop("wallet")  # as before there was another
         text = json.dumps([content, data], sort_keys=True)

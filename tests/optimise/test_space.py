@@ -194,6 +194,12 @@ def test_the_fingerprint_knows_what_a_trial_number_means():
     assert len({base.fingerprint("data"), *others}) == 7
 
 
+@pytest.mark.parametrize("sampler", ["sobol", "random"])
+def test_limits_choose_among_trials_that_do_not_depend_on_them(sampler):
+    search = {"sampler": sampler}
+    assert space(search=search, limits=[]).fingerprint("") == space(search=search).fingerprint("")
+
+
 def test_a_space_without_a_symbol_to_search_is_refused():
     with pytest.raises(ValueError, match='symbols: at least one needs use = "search"'):
         space(symbols=[{"name": "TEST", "candles": "TEST.csv", "use": "test"}])
