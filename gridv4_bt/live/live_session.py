@@ -386,7 +386,7 @@ class LiveSession:
         decided = [book.leg(side).stop for book in self._books() if book.symbol == symbol]
         prices = [stop for stop in decided if stop is not None]
         if (atr := self._atr.get(symbol, 0.0)) > 0.0:
-            prices.append(stop2_price(int(side), position.entry, atr, self.plan.config.stop2_atr, tick))
+            prices.append(stop2_price(int(side), position.entry, atr, self.plan.config.of(symbol).stop2_atr, tick))
         if not prices:
             return mark * (1.0 - int(side) * self.plan.bare_stop)
         return next((price for price in prices if int(side) * (mark - price) > 0.0), prices[-1])

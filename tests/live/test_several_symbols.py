@@ -6,11 +6,12 @@ from datetime import datetime
 from operator import itemgetter
 
 import pytest
-from live_market import differences, events, rows, run_until_killed
+from live_market import LIVELY, differences, events, rows, run_until_killed
 
 from feeds.live import SETTLE_MS
 from feeds.synthetic import SYMBOL
 from gridv4_bt.audit.audit import audit
+from gridv4_bt.config import load_config
 from gridv4_bt.core.time import BAR_MS, DAY_MS, iso, time_ms
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.api_errors import ApiError
@@ -82,6 +83,15 @@ def test_two_symbols_live_equal_their_backtest(pair, tmp_path):
     assert unequal(scene, tmp_path) == []
     assert {trade.symbol for trade in session.broker.account.closed} == {SYMBOL, SECOND}
     assert scene.alerts == []
+
+
+def test_symbols_with_parameters_of_their_own_live_equal_their_backtest(pair, tmp_path):
+    scene = pair(settings=(*LIVELY, f"{SECOND}.k=0.6", f"{SECOND}.levels=6", f"{SECOND}.regime=none"))
+    session = scene.live()
+    assert unequal(scene, tmp_path) == []
+    assert {trade.symbol for trade in session.broker.account.closed} == {SYMBOL, SECOND}
+    assert [one.levels for one in load_config(scene.folder / "config.toml").variants] == [4, 6]
+    assert audit(scene.folder).is_identical
 
 
 def test_stopped_and_started_again_in_the_middle_they_go_on_as_if_nothing_had_happened(pair, tmp_path):
