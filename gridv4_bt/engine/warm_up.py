@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gridv4_bt.config import GridConfig
+from gridv4_bt.config import GridConfig, parameter_of
 
 REPLAY_BARS = 1_500  #: before trading begins at a replaying exchange: as many as one request for candles may ask for
 #: Bars after which indicators of the defined periods and mixture no longer depend on where their history began.
@@ -64,11 +64,13 @@ def span_warm_up(config: GridConfig, varied: Mapping[str, Sequence[Any]] | None 
 
     Parameters
     ----------
-    varied : values of the parameters that trials vary, which take the same bars.
+    varied : values of the parameters that trials vary, also those of single symbols; all trials take the same bars.
     """
-    varied = varied or {}
-    most = {name: max(varied[name]) for name in _REACHING_BACK if name in varied}
-    if "gmm" in varied.get("regime", ()):
+    values: dict[str, list[Any]] = {}
+    for name, some in (varied or {}).items():
+        values.setdefault(parameter_of(name), []).extend(some)
+    most = {name: max(values[name]) for name in _REACHING_BACK if name in values}
+    if "gmm" in values.get("regime", ()):
         most["regime"] = "gmm"
     longest = config.model_copy(update=most)
     return max(longest_memory_bars(longest), int(history_bars(longest)))

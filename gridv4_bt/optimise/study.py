@@ -134,7 +134,7 @@ class Search:
             first = done // size * size
             proposed = propose(self.space, self._history[:first], first, min(size, self.wanted - first))
             todo = proposed[done - first :]
-            sets = [{**self.space.fixed, **params} for params, _ in todo]
+            sets = [self.space.values(params) for params, _ in todo]
             results: dict[int, Result] = {}
             for index, result in workers.evaluate(self.markets, sets):
                 results[index] = result
