@@ -7,7 +7,8 @@ from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange import exchange as exchange_module
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
-from gridv4_bt.live.failures import Reaction, classify_refusal
+from gridv4_bt.live.error_codes import Reaction
+from gridv4_bt.live.failures import classify_refusal
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
 from gridv4_bt.live.own_orders import Order, OrderStatus
 

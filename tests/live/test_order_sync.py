@@ -20,7 +20,8 @@ from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.messages import error_response
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.account_queries import Position
-from gridv4_bt.live.failures import Failure, Reaction
+from gridv4_bt.live.error_codes import Reaction
+from gridv4_bt.live.failures import Failure
 from gridv4_bt.live.ids import OrderKey, Purpose, parse_id
 from gridv4_bt.live.order_diff import Unbooked
 from gridv4_bt.live.order_sync import OrderSync
