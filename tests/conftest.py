@@ -3,7 +3,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("any_machine", deadline=None)  # beside other work an example takes what it takes
+settings.load_profile("any_machine")
 pytest.register_assert_rewrite("same_runs")  # so that a failure there shows both values
 
 
