@@ -145,7 +145,7 @@ def test_the_python_of_the_page_on_live_trading_trades(folder, monkeypatch):
     feeds = make_feeds([SymbolData("BTCUSDT", market.candles, market.funding)])
     [block] = blocks(ROOT / "docs" / "live.md", "python")
     names: dict[str, object] = {}
-    with ServerThread(open_api(feeds, load_config(BUSY_FILE), start_ms=int(feeds[0].candles.time[-60]))) as server:
+    with ServerThread(open_api(feeds, load_config(BUSY_FILE), start_ms=int(feeds[0].candles.time[-30]))) as server:
         exec(compile(block.replace("http://127.0.0.1:8899", server.url), "live.md", "exec"), names)
     assert names["cerebro"].broker.account.closed
 
