@@ -28,7 +28,7 @@ from gridv4_bt.live.ccxt_client import OPTIONS
 from gridv4_bt.live.clock import Clock, WallClock
 from gridv4_bt.live.connection import CandleQueries, Refused, Unreachable
 from gridv4_bt.live.dead_man import DEFAULT_S
-from gridv4_bt.live.failures import Reaction
+from gridv4_bt.live.error_codes import Reaction
 from gridv4_bt.live.gateway import Gateway, SessionPlan
 from gridv4_bt.live.keys import KEY, SECRET, read_settings
 from gridv4_bt.live.live_session import LiveSession
