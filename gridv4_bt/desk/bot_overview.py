@@ -62,7 +62,7 @@ def _state(bot: BotFiles, status: dict[str, Any]) -> str:
     if status["working"]:
         halted = any(row["halted"] for row in status["symbols"].values())
         return "halted" if halted else "running"
-    last = next((one for one in reversed(bot.order_events()) if one.get("kind") in ("session", "order")), {})
+    last = next(bot.events(("session", "order")), {})
     return "stopped" if status["pid"] is None and (last.get("stopped") or last.get("flattened")) else "stale"
 
 
@@ -72,16 +72,12 @@ def mismatches(bot: BotFiles) -> list[dict[str, Any]]:
     if not len(times):
         return []
     since = f"{np.datetime64(int(times[max(len(times) - _RECENT_BARS, 0)]), 'ms')}"
-    return [
-        event
-        for event in reversed(bot.events())
-        if event.get("kind") == "alert" and event.get("what") in MISMATCHES and str(event.get("clock", "")) >= since
-    ]
+    return [event for event in bot.events(["alert"], since) if event.get("what") in MISMATCHES]
 
 
 def alerts(bot: BotFiles, count: int) -> list[dict[str, Any]]:
     """Return the latest alerts, newest first."""
-    return [event for event in reversed(bot.events()) if event.get("kind") == "alert"][:count]
+    return bot.page("alert", 0, count)[1]
 
 
 def equity_curve(bot: BotFiles, points: int = _POINTS) -> dict[str, Any]:
@@ -118,7 +114,7 @@ def exposure_curve(bot: BotFiles) -> list[dict[str, Any]]:
 
 def audit_of_the_day(bot: BotFiles) -> dict[str, Any] | None:
     """Return what the latest daily audit has found, None if there was none."""
-    event = next((one for one in reversed(bot.events()) if one.get("kind") == "audit"), None)
+    event = next(iter(bot.page("audit", 0, 1)[1]), None)
     path = bot.folder / "audit.json"
     if path.is_file():
         try:

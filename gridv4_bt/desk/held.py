@@ -103,14 +103,8 @@ def profit(bot: BotFiles) -> dict[str, Any]:
 
 def profit_by(bot: BotFiles, by: str) -> list[dict[str, Any]]:
     """Return the profit of closed trades and of what is open by `day`, `symbol` or `side`; the parts of each row."""
-    rows: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(_PARTS, 0.0))
-    for trade in bot.trades():
-        key = {"day": trade["close_time"][:10], "symbol": trade["symbol"], "side": trade["side"]}[by]
-        row = rows[key]
-        row["realized_grid"] += float(trade["gross"])
-        row["fees"] -= float(trade["fees"])
-        row["funding"] -= float(trade["funding"])
-        row["trades"] += 1
+    closed = bot.kept("trades.csv", lambda: _closed_by(bot, by), by) or {}
+    rows = defaultdict(lambda: dict.fromkeys(_PARTS, 0.0), {key: dict(row) for key, row in closed.items()})
     for leg in leg_rows(bot):
         if leg["side"] == "NET" or not leg["fills"]:
             continue
@@ -122,6 +116,19 @@ def profit_by(bot: BotFiles, by: str) -> list[dict[str, Any]]:
         {by: key} | row | {"total": plain_sum(row[name] for name in _PARTS if name != "trades")}
         for key, row in sorted(rows.items())
     ]
+
+
+def _closed_by(bot: BotFiles, by: str) -> dict[str, dict[str, float]]:
+    """Return the profit of the closed trades by `day`, `symbol` or `side`."""
+    rows: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(_PARTS, 0.0))
+    for trade in bot.trades():
+        key = {"day": trade["close_time"][:10], "symbol": trade["symbol"], "side": trade["side"]}[by]
+        row = rows[key]
+        row["realized_grid"] += float(trade["gross"])
+        row["fees"] -= float(trade["fees"])
+        row["funding"] -= float(trade["funding"])
+        row["trades"] += 1
+    return rows
 
 
 _PARTS = ("realized_grid", "fees", "funding", "unrealized", "trades")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -16,6 +17,9 @@ from gridv4_bt.version import VERSION
 
 API = "/api/v1"
 router = APIRouter(prefix=API)
+#: Open time of a bar.
+Bar = Annotated[str | None, Query(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:00Z$")]
+_LOGGED = ("alert", "failure", "order_failed", "session", "command")
 _LOOK_S = 1.0  # between two looks at the bots' files, for the stream
 
 
@@ -77,7 +81,7 @@ def orders(visitor: Reader, bot: Bot, symbol: str | None = None) -> dict[str, An
 
 
 @router.get("/bots/{name}/why")
-def why(visitor: Reader, bot: Bot, symbol: str | None = None, bar: str | None = None) -> dict[str, Any]:
+def why(visitor: Reader, bot: Bot, symbol: str | None = None, bar: Bar = None) -> dict[str, Any]:
     """Return why a bar was decided as it was; without `bar` the latest."""
     return finite(ladder_view.why(bot, symbol_of(bot, symbol), bar))
 
@@ -91,14 +95,14 @@ def candles(visitor: Reader, bot: Bot, symbol: str | None = None, count: Count =
 @router.get("/bots/{name}/fills")
 def fills(visitor: Reader, bot: Bot, first: Annotated[int, Query(ge=0)] = 0, count: Count = 100) -> dict[str, Any]:
     """Return executions, the newest first."""
-    total, rows = bot.fills.page(first, count)
+    total, rows = bot.page("fill", first, count)
     return finite({"total": total, "first": first, "rows": rows})
 
 
 @router.get("/bots/{name}/funding")
 def funding(visitor: Reader, bot: Bot, first: Annotated[int, Query(ge=0)] = 0, count: Count = 100) -> dict[str, Any]:
     """Return funding settlements, the newest first."""
-    total, rows = bot.funding.page(first, count)
+    total, rows = bot.page("funding", first, count)
     return finite({"total": total, "first": first, "rows": rows})
 
 
@@ -129,15 +133,13 @@ def exposure(visitor: Reader, bot: Bot) -> list[dict[str, Any]]:
 @router.get("/bots/{name}/events")
 def events(visitor: Reader, bot: Bot, count: Count = 100, kind: str | None = None) -> list[dict[str, Any]]:
     """Return the latest events, the newest first."""
-    found = [one for one in reversed(bot.events()) if kind in (None, one.get("kind"))]
-    return finite(incident.masked_values(found[:count]))
+    return finite(incident.masked_values(list(islice(bot.events([kind] if kind else ()), count))))
 
 
 @router.get("/bots/{name}/logs")
 def logs(visitor: Reader, bot: Bot, count: Count = 100) -> list[dict[str, Any]]:
     """Return the latest alerts and failures, the newest first."""
-    found = [one for one in reversed(bot.events()) if one.get("kind") in ("alert", "failure", "order_failed")]
-    return finite(incident.masked_values(found[:count]))
+    return finite(incident.masked_values(list(islice(bot.events(_LOGGED), count))))
 
 
 @router.get("/bots/{name}/config")

@@ -9,6 +9,7 @@ from typing import Any
 
 from gridv4_bt.core.regime import Regime
 
+_ROW = 4_096  # bytes of the end of equity.csv read for each symbol, more than a dozen rows
 _TAIL = 65_536  # bytes read of the end of a file, in which its last lines are
 _LOCKS = Path("/proc/locks")
 
@@ -68,6 +69,38 @@ def last_lines(path: Path, reach: int = _TAIL) -> list[str]:
     return lines[0 if size <= reach else 1 : -1]
 
 
+def lines_back(path: Path, most: int | None = None, block: int = _TAIL) -> Iterator[bytes]:
+    """Yield the whole lines of a text file from its last one back; none where there is no file.
+
+    Parameters
+    ----------
+    most : how much of the file's end is read at most, bytes; None: all of it.
+    """
+    pieces = _pieces_back(path, most, block)
+    next(pieces, None)  # what follows the last newline is still being written
+    yield from pieces
+
+
+def _pieces_back(path: Path, most: int | None, block: int) -> Iterator[bytes]:
+    """Yield what stands between newlines, from the end back."""
+    try:
+        file = path.open("rb")
+    except OSError:
+        return
+    with file:
+        end = file.seek(0, 2)
+        first = 0 if most is None else max(end - most, 0)
+        rest = b""  # the end of a line that begins further up
+        while end > first:
+            begin = max(end - block, first)
+            file.seek(begin)
+            rest, *lines = (file.read(end - begin) + rest).split(b"\n")
+            end = begin
+            yield from reversed(lines)
+        if first == 0:
+            yield rest
+
+
 def equity_rows(path: Path, reach: int = _TAIL) -> list[dict[str, str]]:
     """Return the whole rows in the last `reach` bytes of an equity.csv by column, oldest first; none without a file."""
     if not path.is_file():
@@ -78,7 +111,7 @@ def equity_rows(path: Path, reach: int = _TAIL) -> list[dict[str, str]]:
     return [row for row in found if None not in row and None not in row.values() and row["time"] != "time"]
 
 
-def events_of(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+def events_of(lines: Iterable[str | bytes]) -> Iterator[dict[str, Any]]:
     """Yield the events of lines of JSON; what is none is left out."""
     for line in lines:
         try:
@@ -93,8 +126,10 @@ def _last_rows(folder: Path) -> dict[str, dict[str, Any]]:
     """Return of each symbol what the last row of equity.csv says; a session of one symbol has no name there."""
     symbols = [one.name.removeprefix("candles-").removesuffix(".csv") for one in sorted(folder.glob("candles-*.csv"))]
     found: dict[str, dict[str, Any]] = {}
-    for row in equity_rows(folder / "equity.csv"):
+    for row in reversed(equity_rows(folder / "equity.csv", _ROW * max(len(symbols), 2))):
         name = row.get("symbol") or (symbols[0] if symbols else "")
+        if name in found:
+            continue
         found[name] = {
             "bar": row["time"],
             "regime": _regime(row["regime"]),
@@ -115,9 +150,8 @@ def _regime(text: str) -> str:
 
 
 def _last_alert(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    for event in events_of(reversed(last_lines(path))):
+    lines = (line for line in lines_back(path, _TAIL) if b'"alert"' in line)
+    for event in events_of(lines):
         if event.get("kind") == "alert":
             return f"{event.get('at')} {event.get('what')}"
     return None
