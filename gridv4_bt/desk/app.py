@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from gridv4_bt.desk import access, command_routes
 from gridv4_bt.desk.access import COOKIE, Access
+from gridv4_bt.desk.health import HealthCheck
 from gridv4_bt.desk.routes import API, router
 from gridv4_bt.desk.state_dirs import StateDirs
 from gridv4_bt.desk.visitors import Reader, refuse_too_many
@@ -56,6 +57,7 @@ def make_app(bots: StateDirs, rights: Access, hosts: frozenset[str], is_tls: boo
         lifespan=_life,
     )  # fmt: skip
     app.state.bots, app.state.rights, app.state.is_tls = bots, rights, is_tls
+    app.state.health = HealthCheck(bots)
     _guard(app, hosts)
     _pages(app)
     _login(app)

@@ -1,6 +1,7 @@
 """The files of one bot, read as far as they have changed."""
 
 import csv
+import gzip
 import threading
 import tomllib
 from collections.abc import Callable, Collection, Iterator
@@ -24,6 +25,7 @@ _MOST_ORDER_EVENTS = 4_000_000  # bytes of the end of the record read at most, f
 STALE_MINUTES = 20.0  #: without a decision a bot is stale, as in `gridv4 status`
 #: Kinds of events of which there are pages over the bot's whole life.
 RECORDED = ("fill", "funding", "alert", "audit")
+_TRANSFER = {"transfer": b'"what": "wallet_differs"'}  # of those alerts which say that something was paid in or out
 _WATCHED = ("heartbeat.json", "equity.csv", "orders.jsonl", "events.jsonl", "commands")
 
 
@@ -40,7 +42,7 @@ class BotFiles:
         self.guard = threading.RLock()
         self._kept: dict[tuple[str, str], tuple[Any, Any]] = {}
         self._curve = Curve(folder / "equity.csv")
-        marks = {kind: f'"kind": "{kind}"'.encode() for kind in RECORDED}
+        marks = {kind: f'"kind": "{kind}"'.encode() for kind in RECORDED} | _TRANSFER
         self._record = LineIndex(lambda: order_log_files(folder), marks)
 
     def version(self) -> str:
@@ -66,11 +68,10 @@ class BotFiles:
 
     def market(self, symbol: str) -> Market | None:
         """Return filters and brackets of a symbol, None if they are not known."""
-        try:
-            path = self.folder / "markets.json"
-            return load_market(symbol, path if path.is_file() else None)
-        except GridV4Error:
-            return None
+        found: Market | None = self._fresh(
+            "markets.json", lambda path: load_market(symbol, path if path.is_file() else None), symbol
+        )
+        return found
 
     def symbols(self) -> list[str]:
         """Return the symbols that the bot trades or has traded."""
@@ -112,7 +113,12 @@ class BotFiles:
         return None
 
     def page(self, kind: str, first: int, count: int) -> tuple[int, list[dict[str, Any]]]:
-        """Return how many events of a kind of `RECORDED` there are, and some, from the `first` newest on."""
+        """Return how many events of a kind there are, and some, from the `first` newest on.
+
+        Parameters
+        ----------
+        kind : of `RECORDED`, or ``transfer``.
+        """
         return self._record.page(kind, first, count)
 
     def events(self, kinds: Collection[str] = (), since: str = "") -> Iterator[dict[str, Any]]:
@@ -138,6 +144,20 @@ class BotFiles:
         if path.is_file():
             with path.open(encoding="utf-8", newline="") as file:
                 yield from (row for row in csv.DictReader(file) if None not in row and None not in row.values())
+
+    def trades_back(self, since: str) -> Iterator[dict[str, str]]:
+        """Yield the rows of trades.csv from the last one back, of those closed since a time, ISO 8601."""
+        columns = self._fresh("trades.csv", _read_columns) or []
+        for line in lines_back(self.folder / "trades.csv"):
+            row = dict(zip(columns, line.decode().split(","), strict=False))
+            if row.get("close_time", "") < since or row["close_time"] == "close_time":
+                return
+            yield row
+
+    def first_wallet(self) -> float | None:
+        """Return the wallet with which the bot has begun, quote; None if that is not on record."""
+        found: float | None = self._fresh("config.toml", lambda path: _read_first_wallet(path.parent), "first wallet")
+        return found
 
     def kept(self, name: str, read: Callable[[], Any], of: str) -> Any:
         """Return what is worked out of a file, worked out again only after it has changed; `of` names what it is."""
@@ -166,6 +186,13 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _read_config(path: Path) -> GridConfig:
     return make_config(tomllib.loads(path.read_text(encoding="utf-8")))
+
+
+def _read_first_wallet(folder: Path) -> float | None:
+    path = order_log_files(folder)[0]
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        event = next(events_of([file.readline()]), {})
+    return event.get("wallet") if event.get("kind") == "session" and not event.get("resumed") else None
 
 
 def _read_columns(path: Path) -> list[str]:

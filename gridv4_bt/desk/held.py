@@ -7,6 +7,7 @@ from gridv4_bt.config import GridConfig
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.core.time import BAR_MS, HOUR_MS, iso
+from gridv4_bt.desk.account_risk import account_risk
 from gridv4_bt.desk.bot_files import BotFiles
 from gridv4_bt.desk.next_cuts import cut_now, next_cuts
 from gridv4_bt.engine.position import sum_fills, unrealized_pnl
@@ -22,11 +23,14 @@ def leg_rows(bot: BotFiles) -> list[dict[str, Any]]:
     """Return a row for each leg of each symbol and one for the net, whose figures are the sum of the two."""
     found = []
     p = bot.config()
+    risk = {one["symbol"]: one for one in account_risk(bot).get("symbols", ())}
     for symbol, book in _books(bot).items():
         close, decision = bot.close(symbol) or 0.0, bot.decision(symbol) or {}
-        paused = _paused(bot, symbol)
+        paused, limits = _paused(bot, symbol), risk.get(symbol, {})
         rows = [
-            _leg(p, symbol, side, leg, close, book["bar"], decision) | {"paused": paused.get(side.name, [])}
+            _leg(p, symbol, side, leg, close, book["bar"], decision)
+            | {"paused": paused.get(side.name, [])}
+            | {"liquidation": limits.get("down" if side is PositionSide.LONG else "up") if leg["fills"] else None}
             for side, leg in zip(SIDES, book["legs"], strict=True)
         ]
         found += rows

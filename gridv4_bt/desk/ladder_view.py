@@ -10,8 +10,11 @@ from gridv4_bt.engine.ladder import Blocked, order_price
 from gridv4_bt.live.ids import Purpose, parse_id, symbol_tag
 from gridv4_bt.report.page_data import BLOCKED
 
-_NAMES = {Purpose.ENTRY: "entry", Purpose.EXIT: "exit", Purpose.STOP: "stop", Purpose.CLOSE: "close",
-          Purpose.OPEN: "open", Purpose.REDUCE: "reduce"}  # fmt: skip
+#: What orders are for, as they are shown.
+PURPOSES = {
+    Purpose.ENTRY: "entry", Purpose.EXIT: "exit", Purpose.STOP: "stop", Purpose.CLOSE: "close", Purpose.OPEN: "open",
+    Purpose.REDUCE: "reduce",
+}  # fmt: skip
 #: Events after which an order may not be open any more.
 _ENDS = ("cancel", "order_vanished", "doubt_resolved", "stray_order")
 
@@ -38,7 +41,7 @@ def open_orders(bot: BotFiles) -> list[dict[str, Any]]:
         if name is None:
             continue
         found.append(
-            order | {"symbol": tags.get(name.tag, name.tag), "side": name.side.name, "kind": _NAMES[name.purpose],
+            order | {"symbol": tags.get(name.tag, name.tag), "side": name.side.name, "kind": PURPOSES[name.purpose],
                      "ref": name.ref, "opens": name.purpose.opens}
         )  # fmt: skip
     return sorted(found, key=lambda one: (one["symbol"], one["side"], -one["price"]))

@@ -11,6 +11,7 @@ from gridv4_bt.core.regime import Regime
 
 _ROW = 4_096  # bytes of the end of equity.csv read for each symbol, more than a dozen rows
 _TAIL = 65_536  # bytes read of the end of a file, in which its last lines are
+FROZEN_S = 90.0  #: without a sign of life a bot is frozen; the longest it is busy at a close is some 20 seconds
 _LOCKS = Path("/proc/locks")
 
 
@@ -22,21 +23,38 @@ def read_status(folder: Path, max_age: float) -> dict[str, Any]:
     beat = json.loads((folder / "heartbeat.json").read_text(encoding="utf-8"))
     age = max(time.time() - beat["at"], 0.0)
     pid = holder(folder / "lock")
+    silent = silence(folder, beat["at"])
     state = read_state(folder)
     rows = _last_rows(folder)
     return {
-        "working": age <= 60.0 * max_age and (pid is not None or not _LOCKS.exists()),
+        "working": age <= 60.0 * max_age and (pid is not None or not _LOCKS.exists()) and silent < FROZEN_S,
         "state_dir": str(folder),
         "place": state.get("place"),
         "bot": state.get("bot"),
         "pid": pid,
         "last_decision_age_s": round(age),
+        "silent_s": round(silent),
         "bars": beat.get("bars"),
         "adding": beat.get("adding"),
         "equity": beat.get("equity"),
         "symbols": rows,
         "last_alert": _last_alert(folder / "events.jsonl"),
     }
+
+
+def silence(folder: Path, decided: float) -> float:
+    """Return for how many seconds a bot has given no sign of life: it renews its lock file every 20 seconds.
+
+    Parameters
+    ----------
+    decided : when it has decided last, seconds since the epoch. A lock file that is a minute older is not renewed: it
+        is an older program's, or its system's file times are off; 0 then.
+    """
+    try:
+        renewed = (folder / "lock").stat().st_mtime
+    except OSError:
+        return 0.0
+    return max(time.time() - max(renewed, decided), 0.0) if renewed > decided - 60.0 else 0.0
 
 
 def holder(lock: Path) -> int | None:

@@ -1,5 +1,6 @@
 """Attacks on the desk, and its answers; each route refuses a visitor without a token."""
 
+import http.client
 import json
 import os
 import zipfile
@@ -10,7 +11,9 @@ import pytest
 pytest.importorskip("fastapi")
 
 from gridv4_bt.desk.access import COMMANDS, READS, Access
+from gridv4_bt.desk.app import make_app
 from gridv4_bt.desk.incident import masked
+from gridv4_bt.desk.state_dirs import StateDirs
 from gridv4_bt.errors import ConfigError
 
 
@@ -22,34 +25,77 @@ def visited(desk, traded):
     return browser
 
 
-def routes(browser):
+def all_routes():
     """Return method and path of every route of the interface, with names in place of what is in braces."""
-    listed = browser.get("/openapi.json")[1]["paths"]
+    app = make_app(StateDirs([]), None, frozenset())
     return [
         (method.upper(), path.replace("{name}", "busy").replace("{command}", "x"))
-        for path, methods in listed.items()
+        for path, methods in app.openapi()["paths"].items()
         for method in methods
     ]
 
 
-def test_every_route_refuses_a_visitor_without_a_token(visited):
-    found = routes(visited)
-    assert len(found) > 20
-    visited.headers = {}
-    for method, path in found:
-        if path != "/api/v1/login":
-            status, _, _ = visited.ask(method, path, {} if method == "POST" else None)
-            assert status == 401, path
+ROUTES = all_routes()
+READING = [path for method, path in ROUTES if method == "GET"]
+OPEN = {"/api/v1/login", "/api/v1/health"}  # to get in; in numbers alone
 
 
-def test_every_route_that_reads_answers_a_visitor_with_the_token_that_reads(visited):
-    found = [path for method, path in routes(visited) if method == "GET" and not path.endswith("/stream")]
-    visited.headers = {"Authorization": f"Bearer {visited.rights.tokens[READS]}"}
-    for path in found:
-        status, _, text = visited.ask("GET", path)
-        assert status == 200, path
-        if not path.endswith("/bundle"):
-            json.loads(text, parse_constant=pytest.fail)  # strict JSON: no NaN, no Infinity
+@pytest.mark.parametrize(("method", "path"), [one for one in ROUTES if one[1] not in OPEN])
+def test_a_route_refuses_a_visitor_without_a_token(desk, traded, method, path):
+    browser = desk(traded.folder)
+    assert browser.ask(method, path, {} if method == "POST" else None)[0] == 401
+
+
+@pytest.mark.parametrize("path", [path for path in READING if not path.endswith("/stream")])
+def test_a_route_that_reads_answers_the_token_that_reads_as_it_is_described(desk, traded, path):
+    """What is answered is checked by its described fields before it is sent: one more or one less is a failure."""
+    browser = desk(traded.folder)
+    browser.headers = {"Authorization": f"Bearer {browser.rights.tokens[READS]}"}
+    status, headers, text = browser.ask("GET", path)
+    assert status == 200
+    if not path.endswith("/bundle"):
+        json.loads(text, parse_constant=pytest.fail)  # strict JSON: no NaN, no Infinity
+    described = browser.get("/openapi.json")[1]["paths"][path.replace("/busy", "/{name}")]["get"]
+    content = described["responses"]["200"]["content"]
+    assert content[headers["content-type"].partition(";")[0]]["schema"] != {}
+
+
+def test_the_routes_are_those_that_others_rely_on():
+    of_bots = {path.removeprefix("/api/v1/bots/busy/") for path in READING if path.startswith("/api/v1/bots/busy/")}
+    assert of_bots >= {
+        "legs", "orders", "fills", "cycles", "pnl", "equity", "exposure", "funding", "events", "config", "logs", "risk",
+        "chart", "candles", "why", "alerts", "comparison", "bundle", "commands", "preview",
+    }  # fmt: skip
+    assert set(READING) >= {
+        f"/api/v1/{name}" for name in ("ping", "health", "version", "bots", "stream", "openapi.json")
+    }
+
+
+def first_event(browser, **headers):
+    """Return status and first event of the stream."""
+    line = http.client.HTTPConnection("127.0.0.1", browser.port, timeout=10)
+    line.request("GET", "/api/v1/stream", headers=headers)
+    answer = line.getresponse()
+    try:
+        return answer.status, [answer.readline(), answer.readline()]
+    finally:
+        line.close()
+
+
+def test_the_stream_is_for_a_token_and_for_a_session(visited):
+    expected = 200, [b"event: changed\n", b'data: ["busy"]\n']
+    assert first_event(visited, Cookie=visited.headers["Cookie"]) == expected
+    assert first_event(visited, Authorization=f"Bearer {visited.rights.tokens[READS]}") == expected
+    assert first_event(visited)[0] == 401
+    assert first_event(visited, Cookie="gridv4_desk=guess")[0] == 401
+
+
+def test_the_health_has_no_names_for_a_visitor_without_a_token(desk, traded):
+    browser = desk(traded.folder)
+    assert browser.get("/health") == (200, {"healthy": True, "ok": 1, "stale": 0, "bots": None})
+    token = f"Bearer {browser.rights.tokens[READS]}"
+    assert browser.get("/health", Authorization=token)[1]["bots"] == {"busy": {"state": "stopped", "reason": ""}}
+    assert browser.get("/health", Authorization="Bearer guess")[0] == 401
 
 
 def test_the_tokens_are_made_once_and_only_the_owner_may_read_them(tmp_path):
