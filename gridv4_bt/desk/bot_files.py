@@ -15,17 +15,18 @@ from numpy.typing import NDArray
 from gridv4_bt.config import GridConfig, make_config
 from gridv4_bt.desk import event_files
 from gridv4_bt.desk.curve import Curve
-from gridv4_bt.desk.line_index import LineIndex
+from gridv4_bt.desk.line_index import LineIndex, RecordIndex
 from gridv4_bt.engine.market import Market, load_market
 from gridv4_bt.errors import GridV4Error
 from gridv4_bt.live.order_log import order_log_files
 from gridv4_bt.live.session_status import equity_rows, events_of, lines_back, read_state, read_status
 
+_EVENTS = 1_000
 _MOST_ORDER_EVENTS = 4_000_000  # bytes of the end of the record read at most, for what happened since a time
 STALE_MINUTES = 20.0  #: without a decision a bot is stale, as in `gridv4 status`
-#: Kinds of events of which there are pages over the bot's whole life.
-RECORDED = ("fill", "funding", "alert", "audit")
-_TRANSFER = {"transfer": b'"what": "wallet_differs"'}  # of those alerts which say that something was paid in or out
+_MARKS = {kind: f'"kind": "{kind}"'.encode() for kind in ("fill", "funding", "alert", "audit")} | {
+    "transfer": b'"what": "wallet_differs"'
+}
 _WATCHED = ("heartbeat.json", "equity.csv", "orders.jsonl", "events.jsonl", "commands")
 
 
@@ -42,8 +43,10 @@ class BotFiles:
         self.guard = threading.RLock()
         self._kept: dict[tuple[str, str], tuple[Any, Any]] = {}
         self._curve = Curve(folder / "equity.csv")
-        marks = {kind: f'"kind": "{kind}"'.encode() for kind in RECORDED} | _TRANSFER
-        self._record = LineIndex(lambda: order_log_files(folder), marks)
+        record = RecordIndex(lambda: order_log_files(folder), _MARKS)
+        self.fills, self.funding = LineIndex.of(record, "fill"), LineIndex.of(record, "funding")
+        self.alerts, self.audits = LineIndex.of(record, "alert"), LineIndex.of(record, "audit")
+        self.transfers = LineIndex.of(record, "transfer")  #: the alerts that say that something was paid in or out
 
     def version(self) -> str:
         """Return a text that changes when the bot has written something."""
@@ -112,16 +115,11 @@ class BotFiles:
                 return row
         return None
 
-    def page(self, kind: str, first: int, count: int) -> tuple[int, list[dict[str, Any]]]:
-        """Return how many events of a kind there are, and some, from the `first` newest on.
+    def events(self) -> list[dict[str, Any]]:
+        """Return the latest events of all kinds, oldest first."""
+        return list(islice(self.latest_events(), _EVENTS))[::-1]
 
-        Parameters
-        ----------
-        kind : of `RECORDED`, or ``transfer``.
-        """
-        return self._record.page(kind, first, count)
-
-    def events(self, kinds: Collection[str] = (), since: str = "") -> Iterator[dict[str, Any]]:
+    def latest_events(self, kinds: Collection[str] = (), since: str = "") -> Iterator[dict[str, Any]]:
         """Yield the latest events of some kinds, or of all, newest first; see `event_files`."""
         return event_files.latest_events(self.folder, kinds, since)
 

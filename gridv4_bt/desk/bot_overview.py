@@ -1,6 +1,7 @@
 """All bots at a glance, and the curves and warnings of one."""
 
 import time
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from gridv4_bt.desk.account_risk import account_risk
 from gridv4_bt.desk.bot_files import STALE_MINUTES, BotFiles
 from gridv4_bt.desk.held import leg_rows, profit
+from gridv4_bt.desk.incident import masked_values
 from gridv4_bt.desk.thinning import thinned
 from gridv4_bt.desk.transfers import net_of_transfers, transfers
 from gridv4_bt.live.session_status import FROZEN_S, holder
@@ -17,6 +19,7 @@ MISMATCHES = {
     "adopted", "written_off", "positions_contradict", "wallet_differs", "wallets_contradict", "wallet_unexplained",
     "funding_differs", "reconciled", "stop_lost", "desync",
 }  # fmt: skip
+_LOGGED = ("alert", "failure", "order_failed", "session", "command")
 _RECENT_BARS = 96
 _POINTS = 1_200
 
@@ -67,7 +70,7 @@ def bot_state(bot: BotFiles, status: dict[str, Any] | None) -> tuple[str, str]:
         halted = any(row["halted"] for row in status["symbols"].values())
         return "halted" if halted else "running", ""
     pid = holder(bot.folder / "lock") if status is None else status["pid"]
-    last: dict[str, Any] = next(bot.events(("session", "order")), {})
+    last: dict[str, Any] = next(bot.latest_events(("session", "order")), {})
     if pid is None and (last.get("stopped") or last.get("flattened")):
         return "stopped", ""
     if pid is None:
@@ -96,12 +99,13 @@ def mismatches(bot: BotFiles) -> list[dict[str, Any]]:
     if not len(times):
         return []
     since = f"{np.datetime64(int(times[max(len(times) - _RECENT_BARS, 0)]), 'ms')}"
-    return [event for event in bot.events(["alert"], since) if event.get("what") in MISMATCHES]
+    return [event for event in bot.latest_events(["alert"], since) if event.get("what") in MISMATCHES]
 
 
-def alerts(bot: BotFiles, count: int) -> list[dict[str, Any]]:
-    """Return the latest alerts, newest first."""
-    return bot.page("alert", 0, count)[1]
+def failures(bot: BotFiles, count: int) -> list[dict[str, Any]]:
+    """Return the latest alerts, failures, commands, starts and ends, newest first, with every secret masked."""
+    masked: list[dict[str, Any]] = masked_values(list(islice(bot.latest_events(_LOGGED), count)))
+    return masked
 
 
 def equity_curve(bot: BotFiles, points: int = _POINTS) -> dict[str, Any]:

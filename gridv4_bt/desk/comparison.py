@@ -20,7 +20,7 @@ def audit_of_the_day(bot: BotFiles) -> dict[str, Any] | None:
         return {
             name: value for name, value in found.items() if name not in ("times", "live", "backtest", "differences")
         }
-    return next(iter(bot.page("audit", 0, 1)[1]), None)
+    return next(iter(bot.audits.page(0, 1)[1]), None)
 
 
 def comparison(bot: BotFiles) -> dict[str, Any] | None:

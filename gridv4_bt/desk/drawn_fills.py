@@ -21,7 +21,7 @@ def fill_rows(bot: BotFiles, first: int, count: int) -> tuple[int, list[dict[str
 
     The reason is the level of an entry, and the label of what closes: `grid` for a take-profit, `stop2`, `gap` ...
     """
-    total, rows = bot.page("fill", first, count)
+    total, rows = bot.fills.page(first, count)
     labels = _labels(bot, rows)
     return total, [row | {"reason": _reason(row, labels)} for row in rows]
 

@@ -93,7 +93,7 @@ def ladder(bot: BotFiles, symbol: str, orders: list[dict[str, Any]] | None = Non
         if one["symbol"] == symbol and one["kind"] == "entry"
     }
     since = decision["clock"] if decision else ""
-    failed = {str(one.get("id", "")): one for one in bot.events(["order_failed"], since)}
+    failed = {str(one.get("id", "")): one for one in bot.latest_events(["order_failed"], since)}
     causes = {(name.side.name, name.ref): one for key, one in failed.items() if (name := parse_id(key)) is not None}
     found = []
     for side, leg in zip(SIDES, book["legs"], strict=True):

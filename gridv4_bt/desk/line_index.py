@@ -7,12 +7,12 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Self, cast
 
 _BLOCK = 262_144  # bytes read at a time
 
 
-class LineIndex:
+class RecordIndex:
     """The lines of some kinds, in files that grow and are archived; all kinds are found in one reading.
 
     Parameters
@@ -27,6 +27,11 @@ class LineIndex:
         self._guard = threading.Lock()
         self._starts: dict[str, dict[str, array[int]]] = {}  # by file, its name without its ending, and kind
         self._read: dict[str, int] = {}  # bytes of each file that are indexed
+
+    def count(self, kind: str) -> int:
+        """Return how many lines of a kind there are."""
+        with self._guard:
+            return sum(len(self._take(path)[kind]) for path in self._files())
 
     def page(self, kind: str, first: int, count: int) -> tuple[int, list[dict[str, Any]]]:
         """Return how many lines of a kind there are, and some newest first, from the `first` newest on."""
@@ -61,6 +66,33 @@ class LineIndex:
                     begin += len(block)
                     self._read[key] = begin
         return starts
+
+
+class LineIndex:
+    """The lines of one kind.
+
+    Parameters
+    ----------
+    files, mark : as of a `RecordIndex`.
+    """
+
+    def __init__(self, files: Callable[[], Sequence[Path]], mark: bytes) -> None:
+        self._record, self._kind = RecordIndex(files, {"": mark}), ""
+
+    @classmethod
+    def of(cls, record: RecordIndex, kind: str) -> Self:
+        """Return the lines of a kind of a record that others are read of too."""
+        found = cls.__new__(cls)
+        found._record, found._kind = record, kind
+        return found
+
+    def count(self) -> int:
+        """Return how many lines there are."""
+        return self._record.count(self._kind)
+
+    def page(self, first: int, count: int) -> tuple[int, list[dict[str, Any]]]:
+        """Return how many lines there are, and some newest first, from the `first` newest on."""
+        return self._record.page(self._kind, first, count)
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -11,8 +11,8 @@ from fastapi.responses import StreamingResponse
 
 from gridv4_bt.desk import answers, bot_overview, comparison, drawn_fills, held, incident, ladder_view
 from gridv4_bt.desk.account_risk import account_risk
-from gridv4_bt.desk.bot_files import BotFiles
 from gridv4_bt.desk.health import HealthCheck
+from gridv4_bt.desk.line_index import LineIndex
 from gridv4_bt.desk.state_dirs import StateDirs
 from gridv4_bt.desk.visitors import Anyone, Bot, Bots, Count, Reader, symbol_of
 from gridv4_bt.metrics.summary import finite
@@ -29,7 +29,6 @@ router = APIRouter(prefix=API, responses=_REFUSALS)
 First = Annotated[int, Query(ge=0)]
 #: Open time of a bar.
 Bar = Annotated[str | None, Query(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:00Z$")]
-_LOGGED = ("alert", "failure", "order_failed", "session", "command")
 _ZIP: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}
 }
@@ -135,13 +134,13 @@ def fills(visitor: Reader, bot: Bot, first: First = 0, count: Count = 100) -> An
 @router.get("/bots/{name}/funding", response_model=answers.EventPage)
 def funding(visitor: Reader, bot: Bot, first: First = 0, count: Count = 100) -> Any:
     """Return funding settlements, the newest first."""
-    return _page(bot, "funding", first, count)
+    return _page(bot.funding, first, count)
 
 
 @router.get("/bots/{name}/alerts", response_model=answers.EventPage)
 def alerts(visitor: Reader, bot: Bot, first: First = 0, count: Count = 100) -> Any:
     """Return the alerts of the bot's life, the newest first."""
-    return _page(bot, "alert", first, count)
+    return _page(bot.alerts, first, count)
 
 
 @router.get("/bots/{name}/cycles", response_model=list[answers.LegCycle])
@@ -177,13 +176,13 @@ def exposure(visitor: Reader, bot: Bot) -> Any:
 @router.get("/bots/{name}/events", response_model=list[answers.Event])
 def events(visitor: Reader, bot: Bot, count: Count = 100, kind: str | None = None) -> Any:
     """Return the latest events, the newest first."""
-    return finite(incident.masked_values(list(islice(bot.events([kind] if kind else ()), count))))
+    return finite(incident.masked_values(list(islice(bot.latest_events([kind] if kind else ()), count))))
 
 
 @router.get("/bots/{name}/logs", response_model=list[answers.Event])
 def logs(visitor: Reader, bot: Bot, count: Count = 100) -> Any:
     """Return the latest alerts, failures, commands, starts and ends, the newest first."""
-    return finite(incident.masked_values(list(islice(bot.events(_LOGGED), count))))
+    return finite(bot_overview.failures(bot, count))
 
 
 @router.get("/bots/{name}/config")
@@ -205,8 +204,8 @@ async def stream(visitor: Reader, bots: Bots, request: Request) -> StreamingResp
     return StreamingResponse(_changes(bots, request), media_type="text/event-stream")
 
 
-def _page(bot: BotFiles, kind: str, first: int, count: int) -> Any:
-    total, rows = bot.page(kind, first, count)
+def _page(lines: LineIndex, first: int, count: int) -> Any:
+    total, rows = lines.page(first, count)
     return finite(incident.masked_values({"total": total, "first": first, "rows": rows}))
 
 

@@ -22,7 +22,7 @@ def transfers(bot: BotFiles) -> list[tuple[int, float]]:
     first = bot.first_wallet()
     if account is None or (first is not None and abs(account["start"] - first) < _NOISE):
         return []
-    _, found = bot.page("transfer", 0, _ALL)
+    _, found = bot.transfers.page(0, _ALL)
     times = [time_ms(datetime.fromisoformat(one["clock"])) // BAR_MS * BAR_MS - BAR_MS for one in found]
     return [(time, one["difference"]) for time, one in zip(times, found, strict=True)][::-1]
 

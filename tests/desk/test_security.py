@@ -3,6 +3,8 @@
 import http.client
 import json
 import os
+import shutil
+import time
 import zipfile
 from io import BytesIO
 
@@ -12,9 +14,11 @@ pytest.importorskip("fastapi")
 
 from gridv4_bt.desk.access import COMMANDS, READS, Access
 from gridv4_bt.desk.app import make_app
+from gridv4_bt.desk.health import health
 from gridv4_bt.desk.incident import masked
 from gridv4_bt.desk.state_dirs import StateDirs
 from gridv4_bt.errors import ConfigError
+from gridv4_bt.live.folder_lock import FolderLock
 
 
 @pytest.fixture
@@ -96,6 +100,47 @@ def test_the_health_has_no_names_for_a_visitor_without_a_token(desk, traded):
     token = f"Bearer {browser.rights.tokens[READS]}"
     assert browser.get("/health", Authorization=token)[1]["bots"] == {"busy": {"state": "stopped", "reason": ""}}
     assert browser.get("/health", Authorization="Bearer guess")[0] == 401
+
+
+@pytest.fixture
+def held(traded, tmp_path):
+    """A state directory whose lock this process holds, as of a bot that has decided a moment ago."""
+    shutil.copytree(traded.folder, tmp_path / "held")
+    lock = FolderLock(tmp_path / "held")
+    beat = json.loads((tmp_path / "held" / "heartbeat.json").read_text())
+    (tmp_path / "held" / "heartbeat.json").write_text(json.dumps(beat | {"at": time.time()}))
+    os.utime(tmp_path / "held" / "config.toml", (0, 0))  # it has begun long ago
+    yield lock, tmp_path / "held"
+    lock.release()
+
+
+def test_a_frozen_bot_makes_the_health_answer_503_with_the_reason(desk, held):
+    """A bot renews its lock file every 20 seconds; this one has not for 100, and its decision is no older than that."""
+    lock, folder = held
+    browser = desk(folder)
+    token = f"Bearer {browser.rights.tokens[READS]}"
+    assert browser.get("/health", Authorization=token)[0] == 200
+    since = time.time() - 100.0
+    (folder / "heartbeat.json").write_text(json.dumps({"at": since, "bars": 1}))
+    os.utime(folder / "lock", (since, since))
+    later = desk(folder)  # an answer is kept for some seconds
+    status, found = later.get("/health", Authorization=f"Bearer {later.rights.tokens[READS]}")
+    assert (status, found["stale"]) == (503, 1)
+    assert found["bots"]["held"]["state"] == "stale" and "no sign of life for 100 s" in found["bots"]["held"]["reason"]
+    assert later.get("/health") == (503, {"healthy": False, "ok": 0, "stale": 1, "bots": None})
+    lock.renew()
+    assert desk(folder).get("/health")[0] == 200
+
+
+def test_a_bot_that_has_begun_a_moment_ago_is_not_stale_before_its_first_bar(held):
+    lock, folder = held
+    (folder / "heartbeat.json").write_text(json.dumps({"at": time.time() - 9_000.0, "bars": 1}))
+    lock.renew()
+    bots = StateDirs([folder])
+    [stale] = health(bots)["bots"].values()
+    assert stale == {"state": "stale", "reason": f"process {os.getpid()} has decided nothing for 150 minutes"}
+    os.utime(folder / "config.toml")  # written at each start
+    assert health(bots)["bots"]["held"]["state"] == "starting"
 
 
 def test_the_tokens_are_made_once_and_only_the_owner_may_read_them(tmp_path):
@@ -223,8 +268,6 @@ def test_what_looks_like_a_secret_is_masked(text, secret):
 
 
 def test_the_incident_bundle_holds_the_planted_fault_and_no_planted_secret(desk, traded, tmp_path):
-    import shutil
-
     folder = tmp_path / "faulty"
     shutil.copytree(traded.folder, folder)
     with (folder / "events.jsonl").open("a") as file:
