@@ -270,6 +270,7 @@ class LiveSession:
             self.plan.folder, self.reconciler, symbols, self._books, self.save, saved.get("commands"), known
         )
         if self.gateway.watch:
+            self.clock.every(self.gateway.watch, self._lock.renew, in_pauses=True)
             self.clock.every(self.gateway.watch, self.commands.between)
             decided = {symbol: decision["bar"] for symbol, decision in self._decisions.items()}
             self._watch.start(self.clock, self.gateway.watch, decided)
