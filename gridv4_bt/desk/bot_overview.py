@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from gridv4_bt.desk.bot_files import BotFiles
 from gridv4_bt.desk.held import leg_rows, profit
+from gridv4_bt.desk.incident import masked_values
 
 #: Alerts that say that exchange and bot do not agree.
 MISMATCHES = {
@@ -82,6 +83,13 @@ def mismatches(bot: BotFiles) -> list[dict[str, Any]]:
 def alerts(bot: BotFiles, count: int) -> list[dict[str, Any]]:
     """Return the latest alerts, newest first."""
     return [event for event in reversed(bot.events()) if event.get("kind") == "alert"][:count]
+
+
+def failures(bot: BotFiles, count: int) -> list[dict[str, Any]]:
+    """Return the latest alerts and failures, newest first, with every secret masked."""
+    found = [one for one in reversed(bot.events()) if one.get("kind") in ("alert", "failure", "order_failed")]
+    masked: list[dict[str, Any]] = masked_values(found[:count])
+    return masked
 
 
 def equity_curve(bot: BotFiles, points: int = _POINTS) -> dict[str, Any]:

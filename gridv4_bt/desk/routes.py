@@ -136,8 +136,7 @@ def events(visitor: Reader, bot: Bot, count: Count = 100, kind: str | None = Non
 @router.get("/bots/{name}/logs")
 def logs(visitor: Reader, bot: Bot, count: Count = 100) -> list[dict[str, Any]]:
     """Return the latest alerts and failures, the newest first."""
-    found = [one for one in reversed(bot.events()) if one.get("kind") in ("alert", "failure", "order_failed")]
-    return finite(incident.masked_values(found[:count]))
+    return finite(bot_overview.failures(bot, count))
 
 
 @router.get("/bots/{name}/config")
