@@ -95,10 +95,7 @@ class Line:
     async def updates(self, offset: int | None) -> list[Asked]:
         """Return what persons have sent since, waiting for it; raises `Waits`."""
         with self._understood():
-            found = await self._bot.get_updates(
-                offset=offset, timeout=timedelta(seconds=self._poll), read_timeout=self._poll + _READ_S,
-                allowed_updates=_KINDS,
-            )  # fmt: skip
+            found = await self._bot.get_updates(offset=offset, timeout=round(self._poll), allowed_updates=_KINDS)
         return [_asked(one) for one in found]
 
     async def send_text(self, chat: int, text: str, reply: Reply, is_last: bool) -> None:
