@@ -562,7 +562,7 @@ class LiveSession:
         is_lost = self.saved is None and not loaded.notices  # else the files are those of another place
         self._lost_ids = journaled_ids(plan.folder) if is_lost else []
         self.log = SessionLog(plan.folder, (self.saved or {}).get("files", {}), len(plan.symbols) > 1, self._set_aside)
-        self.monitor = Monitor(plan.folder, plan.limits, notify)
+        self.monitor = Monitor(plan.folder, plan.limits, self._noting(notify))
         for notice in loaded.notices:
             self._set_aside(notice)
         if others:
@@ -572,6 +572,16 @@ class LiveSession:
         if self.journal.aside is not None:
             lost = f"{NAME} has {self.journal.lost} damaged lines"
             self._set_aside(f"{lost}; it is set aside as {self.journal.aside.name}, the orders of the others are known")
+
+    def _noting(self, notify: Callable[[str, str], None]) -> Callable[[str, str], None]:
+        """Return what sends an alert and writes down that it was sent, for those who read the state directory."""
+
+        def send(title: str, text: str) -> None:
+            notify(title, text)
+            with suppress(OSError):  # an alert may be about the disk
+                self.log.event("alerted", clock=iso(self.clock.now()), title=title, text=text)
+
+        return send
 
     def _set_aside(self, notice: str) -> None:
         self.event("alert", what="state_set_aside", text=notice)
