@@ -82,7 +82,7 @@ def _apply(orders: dict[str, dict[str, Any]], event: dict[str, Any]) -> None:
 def ladder(bot: BotFiles, symbol: str, orders: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
     """Return every level of a symbol's ladder: the order planned, the one that is open, and why one is missing."""
     book = ((bot.state().get("broker") or {}).get("books") or {}).get(symbol)
-    market, config = bot.market(symbol), bot.config()
+    market, config = bot.market(symbol), bot.config().of(symbol)
     if book is None:
         return []
     row = next((row for row in reversed(bot.rows()) if row.get("symbol", symbol) == symbol), None)

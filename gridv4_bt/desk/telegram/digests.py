@@ -75,8 +75,7 @@ def day_digest(bot: BotFiles, first: int, end: int) -> list[str]:
                 f"unrealised {signed(leg['unrealized'])}"
             )
     today = str(np.datetime64(end, "D"))
-    audits = (one for one in reversed(bot.events()) if one.get("kind") == "audit" and str(one.get("clock")) >= today)
-    audit = next(audits, None)
+    audit = next(iter(bot.latest_events(["audit"], today)), None)
     if audit is not None:
         lines.append(f"audit: drift {audit['drift']:.4%}, {audit['missed']} missed and {audit['extra']} extra fills")
     return lines

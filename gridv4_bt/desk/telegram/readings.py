@@ -22,12 +22,13 @@ def status(address: Address, bot: BotFiles) -> Reply:
     """Say what both legs of each symbol hold."""
     line = bot_overview.overview(address.bot, bot)
     lines = [_worth(line)] if "equity" in line else ["nothing is decided yet"]
-    levels = bot.config().levels
+    config = bot.config()
     for row in held.leg_rows(bot):
         name = f"{row['symbol']} {row['side']}"
         if row["side"] == "NET":
             lines.append(f"{name}: {row['qty']:g}, unrealised {signed(row['unrealized'])}, close {row['close']:,.6g}")
             continue
+        levels = config.of(row["symbol"]).levels
         if row["qty"]:
             lines.append(f"{name}: {row['qty']:g} at {row['average']:,.6g}, unrealised {signed(row['unrealized'])}")
             stop = f"{row['stop']:,.6g}" if row["stop"] else "none"

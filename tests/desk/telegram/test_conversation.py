@@ -164,8 +164,8 @@ def test_of_several_bots_status_and_health_say_all_and_others_ask_which(two, fol
 
 def make_stale(folder):
     """Let a bot look as if its process had been killed: its record has no end."""
-    lines = (folder / "orders.jsonl").read_text().splitlines(keepends=True)
-    (folder / "orders.jsonl").write_text("".join(line for line in lines if '"stopped"' not in line))
+    lines = (folder / "events.jsonl").read_text().splitlines(keepends=True)
+    (folder / "events.jsonl").write_text("".join(line for line in lines if '"stopped"' not in line))
 
 
 def test_a_stale_bot_is_said_to_be_one_before_anything_else(chat, folder):

@@ -191,12 +191,12 @@ def test_days_without_telegram_are_in_the_next_digest(made):
 
 def test_a_bot_that_turns_stale_and_works_again_is_told(made, folder):
     one = made()
-    lines = (folder / "orders.jsonl").read_text()
-    (folder / "orders.jsonl").write_text(lines.replace('"stopped": true', '"stopped": 0'))
+    lines = (folder / "events.jsonl").read_text()
+    (folder / "events.jsonl").write_text(lines.replace('"stopped": true', '"stopped": 0'))
     [said] = one.look(15.0)
     assert said.startswith("⚠ busy: stale\nSTALE: its last decision is ")
     assert one.look(600.0) == []
-    (folder / "orders.jsonl").write_text(lines)
+    (folder / "events.jsonl").write_text(lines)
     assert one.look(15.0) == ["busy: decides again"]
 
 
