@@ -193,7 +193,7 @@ def draw_spread(markets: Mapping[str, SweepMarket]) -> None:
         panel.set_xticks([1, 2, 3, 5], ["1", "2", "3", "5"])
         panel.minorticks_off()
         panel.axhline(0.0, color="grey", linewidth=0.8)
-        panel.axvline(100.0 / DEFAULTS.kappa, color="grey", linestyle=":")
+        panel.axvline(100.0 / DEFAULTS.kappa, color="grey", linestyle=":", label="the defaults")
     panels[0].set_ylabel("Sharpe ratio, each symbol by itself")
     panels[0].legend()
     save(figure, "research-spread.png")
@@ -214,7 +214,8 @@ def draw_grid(returns: NDArray[np.float64]) -> None:
         panel.set_yticks(range(len(kappas)), [f"{kappa:g}" for kappa in kappas])
         panel.set(xlabel="k, ATR between two levels", ylabel="kappa", title=title)
         for (row, column), value in np.ndenumerate(cells):
-            panel.text(column, row, f"{value:.2f}", ha="center", va="center", color="white")
+            is_bright = value > cells.min() + 0.6 * np.ptp(cells)
+            panel.text(column, row, f"{value:.2f}", ha="center", va="center", color="black" if is_bright else "white")
         figure.colorbar(image, ax=panel, label="mean Sharpe ratio")
     save(figure, "research-grid.png")
 
