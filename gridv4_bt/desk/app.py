@@ -21,7 +21,7 @@ from gridv4_bt.desk.visitors import Reader, refuse_too_many
 from gridv4_bt.version import VERSION
 
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
-_OWN = ("desk.js", "desk.css", "desk.html", "live_chart.js")
+_OWN = ("desk.js", "desk.css", "desk.html", "bot_views.js", "live_chart.js")
 #: What the page shares with the report.
 _SHARED = {
     "text.js": "text.js", "page.js": "page.js", "report.css": "report.css",
