@@ -79,10 +79,11 @@ class Conversation:
         except Misunderstood as error:
             return [Reply(usage(command), [str(error)])]
 
-    def press(self, asked: Asked) -> Pressed:
-        """Return what becomes of a button that was pressed."""
-        if self._rights.role(asked.chat, asked.user) != COMMANDS:
-            return Pressed("you may not command")
+    def press(self, asked: Asked) -> Pressed | None:
+        """Return what becomes of a button that was pressed, None if a stranger has pressed it."""
+        role = self._rights.role(asked.chat, asked.user)
+        if role != COMMANDS:
+            return Pressed("you may not command") if role else None
         what, _, number = asked.text.partition(":")
         update = int(number) if number.isdecimal() else 0
         pending = self._pending.get(update)
@@ -124,7 +125,8 @@ class Conversation:
             reading = READINGS.get(command.name) or PICTURES[command.name]
             return [_with_warning(address.bot, bot, reading(address, bot))]
         if asked.age_s > OLD_S:
-            return [Reply(f"/{command.name}: not given", [f"too old ({asked.age_s / 60:.0f} min): send it again"])]
+            old = f"too old ({asked.age_s / 60:.0f} min): send it again"
+            return [Reply(f"/{command.name}: not given", [old, "if it stays so, this machine's clock is wrong"])]
         return [self._command(command.action, asked, address, bot)]
 
     def _command(self, action: Action, asked: Asked, address: Address, bot: BotFiles) -> Reply:

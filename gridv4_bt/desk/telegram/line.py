@@ -14,6 +14,7 @@ from gridv4_bt.errors import ConfigError, GridV4Error
 
 _CONFLICT_S = 15.0  # between two tries while another program asks with the same token
 _READ_S = 15.0  # for an answer
+_LINES = 4  # answers and notices are sent at the same time
 _NAME = 40  # characters of a user's name
 _KINDS = ("message", "callback_query")
 
@@ -62,7 +63,7 @@ class Line:
             "pool_timeout": _READ_S,
         }
         self._bot: Any = telegram.Bot(
-            settings.token, base_url=f"{settings.server}/bot", request=HTTPXRequest(**waits),
+            settings.token, base_url=f"{settings.server}/bot", request=HTTPXRequest(_LINES, **waits),
             get_updates_request=HTTPXRequest(**waits),
         )  # fmt: skip
 

@@ -4,6 +4,7 @@ Each notice is read from the bots' records, from where the last one that was tol
 Telegram cannot be reached or this program does not run, none is told twice, and nothing is kept in memory meanwhile.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,9 +25,11 @@ from gridv4_bt.live.order_log import order_log_files
 from gridv4_bt.live.owner_messages import session_message
 
 GATHER_S = 900.0  #: fills are gathered for so long
+logger = logging.getLogger("gridv4.telegram")
 _STATE_S = 15.0  # between two looks whether a bot is stale
 _LINES = 30  # of one notice of risk; /logs has more
 _FILLS = 5_000  # of one digest
+_SAID = 100  # damages that are logged once each
 _PREFIX = "GridStrategyV4: "
 
 
@@ -74,6 +77,7 @@ class Notices:
         self._gather = gather
         self._watched: dict[Path, _Watched] = {}
         self._has_begun = False
+        self._said: set[str] = set()
 
     def due(self) -> Iterator[Notice]:
         """Yield what is to be told now; `told` is called for each one that was."""
@@ -81,14 +85,15 @@ class Notices:
         for folder in set(self._watched) - {bot.folder for bot in bots.values()}:
             del self._watched[folder]
         is_quiet = self._quiet is not None and self._quiet.hold(datetime.fromtimestamp(self._now(), UTC))
+        calm = () if is_quiet else (self._sessions, self._fills, self._day)
         for name, bot in bots.items():
-            if (watched := self._watched.get(bot.folder)) is None:
-                watched = self._watched[bot.folder] = self._begin(bot)
-            yield from self._risk(name, bot, watched)
-            if not is_quiet:
-                yield from self._sessions(name, bot, watched)
-                yield from self._fills(name, bot, watched)
-                yield from self._day(name, bot)
+            for part in (self._alerts, self._staleness, *calm):
+                try:
+                    found = [*part(name, bot)]
+                except (KeyError, TypeError, ValueError, IndexError, OSError) as error:  # whatever is in its folder
+                    self._say_once(f"{name}: its files cannot be told of: {type(error).__name__}: {error}")
+                    continue
+                yield from found
         self._has_begun = True
 
     def told(self, notice: Notice) -> None:
@@ -96,8 +101,10 @@ class Notices:
         self._memory.tell(notice.folder, **notice.told)
         self._memory.save()
 
-    def _begin(self, bot: BotFiles) -> _Watched:
-        """Begin to watch a bot: of one that is met at the start the past is not told, unless it was watched before."""
+    def _watch(self, bot: BotFiles) -> _Watched:
+        """Watch a bot: of one that is met at the start the past is not told, unless it was watched before."""
+        if (known := self._watched.get(bot.folder)) is not None:
+            return known
         found = _Watched(_index(bot, "alerted"), _index(bot, "session"))
         if self._memory.told(bot.folder) is None:
             told = {"alerts": 0, "sessions": 0, "fills": 0}
@@ -107,11 +114,11 @@ class Notices:
                 }  # fmt: skip
             self._memory.tell(bot.folder, day=day_of(bot), stale=False, **told)
             self._memory.save()
+        self._watched[bot.folder] = found
         return found
 
-    def _risk(self, name: str, bot: BotFiles, watched: _Watched) -> Iterator[Notice]:
-        """Yield the alerts, and that a bot is stale."""
-        total, new = self._new(bot, "alerts", watched.alerts, _LINES)
+    def _alerts(self, name: str, bot: BotFiles) -> Iterator[Notice]:
+        total, new = self._new(bot, "alerts", self._watch(bot).alerts, _LINES)
         if new:
             titles = [str(one["title"]).removeprefix(_PREFIX) for one in new]
             texts = [masked(str(one["text"])) for one in new]
@@ -122,6 +129,9 @@ class Notices:
                 lines = [f"{title}: {text}" for title, text in zip(titles, texts, strict=True)]
                 reply = Reply(f"⚠ {name}: {count} alerts", lines)
             yield Notice(reply, bot.folder, {"alerts": total})
+
+    def _staleness(self, name: str, bot: BotFiles) -> Iterator[Notice]:
+        watched = self._watch(bot)
         if self._now() - watched.looked >= _STATE_S:
             watched.looked = self._now()
             words = stale_words(bot_overview.overview(name, bot))
@@ -130,8 +140,8 @@ class Notices:
             elif not words and self._told(bot, "stale"):
                 yield Notice(Reply(f"{name}: decides again"), bot.folder, {"stale": False})
 
-    def _sessions(self, name: str, bot: BotFiles, watched: _Watched) -> Iterator[Notice]:
-        total, new = self._new(bot, "sessions", watched.sessions, _LINES)
+    def _sessions(self, name: str, bot: BotFiles) -> Iterator[Notice]:
+        total, new = self._new(bot, "sessions", self._watch(bot).sessions, _LINES)
         if new:
             lines = [
                 f"{title.removeprefix(_PREFIX)}: {text}"
@@ -139,7 +149,8 @@ class Notices:
             ]
             yield Notice(Reply(name, lines, is_silent=True), bot.folder, {"sessions": total})
 
-    def _fills(self, name: str, bot: BotFiles, watched: _Watched) -> Iterator[Notice]:
+    def _fills(self, name: str, bot: BotFiles) -> Iterator[Notice]:
+        watched = self._watch(bot)
         count = bot.fills.count()
         if count == self._told(bot, "fills"):
             watched.fills_since = None
@@ -155,6 +166,7 @@ class Notices:
             yield Notice(reply, bot.folder, {"fills": total})
 
     def _day(self, name: str, bot: BotFiles) -> Iterator[Notice]:
+        self._watch(bot)
         today, told = day_of(bot), self._told(bot, "day")
         if today is None:
             return
@@ -163,6 +175,11 @@ class Notices:
         elif today > told:
             reply = Reply(f"{name}: digest of the day", day_digest(bot, told, today), is_silent=True)
             yield Notice(reply, bot.folder, {"day": today})
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said and len(self._said) < _SAID:
+            self._said.add(text)
+            logger.error("%s", masked(text))
 
     def _told(self, bot: BotFiles, what: str) -> Any:
         return (self._memory.told(bot.folder) or {}).get(what)

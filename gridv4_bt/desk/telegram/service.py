@@ -104,7 +104,8 @@ class Service:
         """Do what a person asks, and put the answer into the outbox: Telegram may be slow to take it."""
         try:
             if asked.button:
-                pressed = self._conversation.press(asked)
+                if (pressed := self._conversation.press(asked)) is None:
+                    return
                 self._post(lambda: self._line.answer_press(asked, pressed))
                 if (becomes := pressed.becomes) is not None:
                     self._post(lambda: self._line.replace(asked, becomes))
@@ -141,7 +142,7 @@ class Service:
                     for chat in sorted(self._settings.chats):
                         await self._tell(chat, notice.reply)
                     self._notices.told(notice)
-            except Exception as error:  # a file that is being written or is damaged; it is read again
+            except Exception as error:  # the next look may find what this one has not
                 self._say_once(f"{type(error).__name__}: {error}")
             await asyncio.sleep(self._look)
 

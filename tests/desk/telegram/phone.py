@@ -50,10 +50,12 @@ class Chat:
         return ["\n".join([one.title, *one.lines]) for one in self.replies]
 
     def press(self, place=0, chat=ANN, user=ANN, name="Ann"):
-        """Press a button of the latest answer; return the words, and the text that its message becomes."""
+        """Press a button of the latest answer; return the words and the text that its message becomes, or None."""
         self.updates += 1
         data = self.replies[-1].buttons[place][1]
         pressed = self.conversation.press(Asked(self.updates, chat, user, name, data, button="q", message=1))
+        if pressed is None:
+            return None
         becomes = pressed.becomes
         return pressed.words, "\n".join([becomes.title, *becomes.lines]) if becomes else ""
 

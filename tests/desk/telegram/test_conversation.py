@@ -226,8 +226,9 @@ def test_one_that_was_obeyed_is_not_given_again(chat, folder):
 
 
 def test_an_old_command_is_not_given(chat, folder):
-    assert chat.say("/pause", age_s=181.0) == ["/pause: not given\ntoo old (3 min): send it again"]
-    assert chat.say("/close sample long", age_s=3_600.0) == ["/close: not given\ntoo old (60 min): send it again"]
+    [said] = chat.say("/pause", age_s=181.0)
+    assert said.startswith("/pause: not given\ntoo old (3 min): send it again\nif it stays so, ")
+    assert "too old (60 min)" in chat.say("/close sample long", age_s=3_600.0)[0] and not chat.replies[0].buttons
     assert not given(folder) and chat.say("/profit", age_s=3_600.0)[0].startswith("busy: profit")
 
 
@@ -287,6 +288,12 @@ def test_a_button_is_for_who_has_asked_in_that_chat(chat, folder):
     assert chat.press(chat=GROUP, user=BOB, name="Bob") == ("only Ann may confirm this", "")
     assert chat.press(chat=ANN)[0] == "only Ann may confirm this" and not given(folder)
     assert chat.press(chat=GROUP)[0] == "given"
+
+
+def test_a_stranger_who_presses_a_button_gets_no_answer(folder, tmp_path, clock):
+    chat = Chat(folder.parent, tmp_path, clock, users=frozenset({ANN}))
+    chat.say("/close sample long", chat=GROUP)
+    assert chat.press(chat=GROUP, user=BOB) is None and chat.press(chat=GROUP)[0] == "given"
 
 
 def test_no_means_no(chat, folder):

@@ -211,6 +211,18 @@ def test_a_restart_tells_nothing_twice_and_loses_nothing(made):
     assert [text.splitlines()[0] for text in after.look(900.0)] == ["busy: 1 fill"]
 
 
+def test_a_bot_whose_files_are_damaged_keeps_no_other_from_being_told(made, folder, caplog):
+    shutil.copytree(folder, folder.parent / "a")
+    (folder.parent / "a" / "state.json").write_text('{"broker": {"books": {"SAMPLEUSDT": 1}}}')
+    one = made()
+    one.alert("margin", "ratio 0.61")
+    one.folder = folder.parent / "a"
+    one.alert("margin", "ratio 0.62")
+    assert one.look() == ["⚠ a: margin\nratio 0.62", "⚠ busy: margin\nratio 0.61"]
+    one.look(60.0)
+    assert len([line for line in caplog.messages if line.startswith("a: its files cannot be told of: Type")]) == 1
+
+
 def test_what_was_not_told_is_due_again(made):
     one = made()
     one.alert("margin", "ratio 0.61")
