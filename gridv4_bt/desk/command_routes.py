@@ -12,11 +12,17 @@ from gridv4_bt.desk import previews
 from gridv4_bt.desk.bot_files import BotFiles
 from gridv4_bt.desk.routes import API
 from gridv4_bt.desk.visitors import Bot, Commander, Reader
-from gridv4_bt.live.command_files import ACCOUNT, Action, Command, answers, write_command
+from gridv4_bt.live.command_files import ACCOUNT, Action, Command, answers, senseless, write_command
 
 router = APIRouter(prefix=API)
-_SHOWN = ("symbol", "side", "qty", "average", "unrealized", "exposure")
 _KEY = re.compile(r"[0-9a-z-]{8,64}")
+
+
+Share = Annotated[float, Field(gt=0.0, le=1.0, description="of a flatten: how much of each leg is closed")]
+Limit = Annotated[
+    float | None,
+    Field(ge=0.0, description="of a flatten: price of post-only exits of one leg; 0: the best; none: at market"),
+]
 
 
 class Wish(BaseModel):
@@ -25,6 +31,8 @@ class Wish(BaseModel):
     action: Action
     scope: Annotated[str, Field(max_length=60)] = ACCOUNT
     confirm: Annotated[str, Field(max_length=60)] = ""
+    share: Share = 1.0
+    limit: Limit = None
 
 
 @router.get("/bots/{name}/commands")
@@ -34,30 +42,38 @@ def commands(visitor: Reader, bot: Bot) -> list[dict[str, Any]]:
 
 
 @router.get("/bots/{name}/preview")
-def preview(visitor: Reader, bot: Bot, action: Action = Action.FLATTEN, scope: str = ACCOUNT) -> dict[str, Any]:
+def preview(
+    visitor: Reader,
+    bot: Bot,
+    action: Action = Action.FLATTEN,
+    scope: str = ACCOUNT,
+    share: Share = 1.0,
+    limit: Limit = None,
+) -> dict[str, Any]:
     """Say what a command would do: the legs, the entries that go, what is closed, what that costs; nothing is done."""
-    return previews.preview(bot, action, _checked(bot, action, scope))
+    command = _checked(bot, Wish(action=action, scope=scope, share=share, limit=limit))
+    return previews.preview(bot, command.action, command.scope, command.share, command.limit)
 
 
 @router.post("/bots/{name}/commands", status_code=202)
 def give(visitor: Commander, bot: Bot, wish: Wish, idempotency_key: Annotated[str, Header()] = "") -> dict[str, Any]:
     """Give a command; one with the `Idempotency-Key` of one before is that one. `confirm` of a flatten is its scope."""
-    scope = _checked(bot, wish.action, wish.scope)
-    if wish.action is Action.FLATTEN and wish.confirm != scope:
-        raise HTTPException(422, f"to confirm, type {scope}")
     if idempotency_key and not _KEY.fullmatch(idempotency_key):
         raise HTTPException(422, "Idempotency-Key: 8 to 64 of 0-9, a-z and -")
-    number = idempotency_key or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
-    if idempotency_key:
-        before = next((one for one in answers(bot.folder) if one.get("id") == idempotency_key), None)
-        if before is not None:
-            return before
-    command = Command(number, wish.action, scope, "desk", f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
-    write_command(bot.folder, command, wish.confirm)
-    return {**command.__dict__, "state": "waits"}
+    command = _checked(bot, wish, idempotency_key)
+    if wish.action is Action.FLATTEN and wish.confirm != wish.scope:
+        raise HTTPException(422, f"to confirm, type {wish.scope}")
+    before = next((one for one in answers(bot.folder) if one.get("id") == command.id), None)
+    if before is None:
+        write_command(bot.folder, command, wish.confirm)
+    return before or {**command.__dict__, "state": "waits"}
 
 
-def _checked(bot: BotFiles, action: Action, scope: str) -> str:
-    if not previews.is_scope(bot, action, scope):
-        raise HTTPException(422, "scope: account, a symbol, or a symbol and LONG or SHORT; of take_out a symbol")
-    return scope
+def _checked(bot: BotFiles, wish: Wish, key: str = "") -> Command:
+    """Return the command that a visitor wishes, 422 if the bot would refuse it."""
+    now = datetime.now(UTC)
+    number = key or f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+    command = Command(number, wish.action, wish.scope, "desk", f"{now:%Y-%m-%dT%H:%M:%SZ}", wish.share, wish.limit)
+    if reason := senseless(command, bot.symbols()):
+        raise HTTPException(422, reason)
+    return command

@@ -465,6 +465,7 @@ class LiveSession:
     def decided(self, strategy: GridStrategyV4, bar: int) -> None:
         """Save a decision, before any order of it is sent."""
         symbol = strategy.market.symbol
+        self.commands.decided(symbol)
         seen = self.broker.closed_before + strategy._trades_seen
         self._decisions[symbol] = {"bar": bar, "seen": seen, "snapshot": take_snapshot(strategy)}
         self.event("decision", symbol=symbol, **decision_row(strategy))
@@ -482,6 +483,7 @@ class LiveSession:
         """
         symbol, bar = book.symbol, book.bar.time
         before = self._decisions.get(symbol, {}).get("bar", 0)
+        self.commands.decided(symbol)
         self.broker.exchange.carry_out(book)  # no stop stays of a leg that is flat
         if bar <= before:
             return

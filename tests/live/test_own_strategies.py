@@ -14,6 +14,7 @@ from gridv4_bt.backtest import make_feeds
 from gridv4_bt.config import backtrader_params
 from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.live.command_files import Action, Command, write_command
 from gridv4_bt.live.ids import Purpose, parse_id
 
 NAME = "SAMPLE/USDT:USDT"
@@ -468,3 +469,56 @@ def test_a_trailing_stop_of_the_process_before_is_handed_to_its_strategy(scene):
     assert len(before) == 1
     assert [status for _, _, status, *_ in strategy.told] == ["Submitted", "Accepted", "Canceled"]
     assert open_ids(scene) == []
+
+
+# --- a person has paused it
+
+
+def paused(scene, action="pause"):
+    """Return a step at which a person gives a command; it is obeyed at the next close."""
+    number = f"{action}-{len(scene.alerts):06}"
+    return lambda _: write_command(scene.folder, Command(number, Action(action), "account", "a test", "2026-01-01"))
+
+
+def test_a_pause_holds_back_what_adds_and_lets_exits_and_stops_pass(market):
+    scene = begin(market(bars=18, settings=()))
+    plan = {
+        0: keep("open", lambda s: s.buy(size=0.02, positionSide="LONG")),
+        1: keep("rests", lambda s: s.buy(size=0.01, price=at(s, 0.5), exectype=bt.Order.Limit, positionSide="LONG")),
+        2: paused(scene),
+        4: keep("more", lambda s: s.buy(size=0.01, positionSide="LONG")),
+        5: keep("short", lambda s: s.sell(size=0.01, price=at(s, 1.5), exectype=bt.Order.Limit, positionSide="SHORT")),
+        6: keep("stop", lambda s: s.sell(size=0.01, price=at(s, 0.5), exectype=bt.Order.Stop, positionSide="LONG")),
+        7: keep("exit", lambda s: s.sell(size=0.01, positionSide="LONG")),
+        9: keep("bracket", lambda s: s.buy_bracket(
+            size=0.01, price=at(s, 0.9), stopprice=at(s, 0.8), limitprice=at(s, 1.5), positionSide="LONG")[0]),
+        10: paused(scene, "resume"),
+        12: keep("again", lambda s: s.buy(size=0.01, positionSide="LONG")),
+    }  # fmt: skip
+    strategy, broker = run_live(scene, plan)
+    status = {name: bt.Order.Status[order.status] for name, order in strategy.placed.items()}
+    assert status == {
+        "open": "Completed", "rests": "Canceled", "more": "Rejected", "short": "Rejected", "stop": "Accepted",
+        "exit": "Completed", "bracket": "Rejected", "again": "Completed",
+    }  # fmt: skip
+    for name in ("more", "short", "bracket"):
+        assert "a person has paused SAMPLEUSDT" in strategy.placed[name].info.reason
+    sent = [parse_id(one["id"]) for one in events(scene, "order")]
+    assert sum(name.purpose is Purpose.OPEN for name in sent) == 3
+    assert broker.books[0].long.tracker.qty == pytest.approx(0.02)
+
+
+def test_a_flatten_closes_what_a_strategy_of_the_users_own_holds(market):
+    scene = begin(market(bars=8, settings=()))
+    plan = {
+        0: lambda s: s.buy(size=0.02, positionSide="LONG"),
+        2: lambda _: write_command(
+            scene.folder, Command("flatten-1", Action.FLATTEN, "account", "a test", "2026-01-01"), "account"
+        ),
+        5: keep("more", lambda s: s.buy(size=0.01, positionSide="LONG")),
+    }
+    strategy, broker = run_live(scene, plan)
+    assert broker.books[0].long.tracker.qty == 0.0
+    [trade] = broker.closed_trades()
+    assert (trade.qty, str(trade.label)) == (0.02, "manual")
+    assert bt.Order.Status[strategy.placed["more"].status] == "Rejected"
