@@ -19,18 +19,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
 DAYS = ("2024-10-01", "2024-10-10")  #: of the sample market: an order is filled on most of them
 SPAN = 10  # days of the session
+MANY = "bot-of-many-fills"
 SEED, BOTS, FILLS = "seed", "bots", "many-fills"
 MANY_FILLS = 200_000
 ARCHIVE_BYTES, EVENT_BYTES, EVENT_FILES = 20_000_000, 10_000_000, 5  # as the bot rotates them
 #: What the page asks for when a bot is opened.
-PAGE = ("", "/legs", "/orders", "/fills?count=20", "/equity?points=800", "/candles?count=300", "/logs?count=20",
-        "/commands", "/why", "/fills?count=200")  # fmt: skip
+PAGE = ("", "/legs", "/orders", "/chart?count=500", "/equity?points=800", "/commands", "/comparison", "/why",
+        "/fills?count=20", "/pnl?by=day", "/alerts?count=20")  # fmt: skip
 OTHERS = ("/pnl?by=day", "/cycles", "/fills?first=500&count=1000", "/exposure", "/why?bar=2024-05-01T00:00:00Z")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?=T\d\d:)")
 _MS = re.compile(r'(?<="time": )\d{13}')
@@ -121,7 +124,7 @@ def make(folder: Path, bots: int, days: int) -> None:
         if not (target := folder / BOTS / f"bot-{number:02}").exists():
             shutil.copytree(first, target, copy_function=copied)
     if not (folder / FILLS).exists():
-        make_many_fills(first, folder / FILLS / "bot-of-many-fills")
+        make_many_fills(first, folder / FILLS / MANY)
 
 
 class Desk:
@@ -154,10 +157,11 @@ class Desk:
         return json.loads(text)
 
     def page(self, bot: str) -> float:
-        """Open a bot as the page does, six requests at a time, and return the seconds."""
+        """Open a bot as the page does, its line first and then six requests at a time, and return the seconds."""
         began = time.monotonic()
+        self.ask(f"/bots/{bot}{PAGE[0]}")
         with ThreadPoolExecutor(6) as at_once:
-            list(at_once.map(lambda path: self.ask(f"/bots/{bot}{path}"), PAGE))
+            list(at_once.map(lambda path: self.ask(f"/bots/{bot}{path}"), PAGE[1:]))
         return time.monotonic() - began
 
     def timed(self, path: str) -> float:
@@ -165,6 +169,11 @@ class Desk:
         began = time.monotonic()
         self.ask(path)
         return time.monotonic() - began
+
+    def processor(self) -> float:
+        """Return the processor time that the desk has taken, seconds."""
+        words = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory(self) -> tuple[float, float]:
         """Return what is resident now and was at most, MB."""
@@ -215,34 +224,39 @@ def main() -> None:
     folder = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
     make(folder, arguments.bots, arguments.days)
+    print("seconds; in brackets those of the processor, which do not depend on what else runs")
     desk = Desk(folder / BOTS, folder / "tokens")
     try:
-        print(f"start {desk.start_s:.2f} s, {desk.memory()[0]:.0f} MB")
-        print(f"list of {arguments.bots} bots, cold {desk.timed('/bots'):.2f} s")
-        print(f"list, warm {statistics.median(desk.timed('/bots') for _ in range(5)):.2f} s; {desk.memory()[0]:.0f} MB")
+        print(f"start {desk.start_s:.2f}; {desk.memory()[0]:.0f} MB")
+        report(desk, f"list of {arguments.bots} bots, cold", [lambda: desk.timed("/bots")])
+        report(desk, "list, warm", [lambda: desk.timed("/bots")] * 5)
         names = sorted(one["bot"] for one in desk.ask("/bots"))
-        cold = [desk.page(name) for name in names]
-        print(f"a bot's page, cold: median {statistics.median(cold):.2f} s, worst {max(cold):.2f} s")
-        warm = [desk.page(name) for name in names]
-        print(f"a bot's page, warm: median {statistics.median(warm):.2f} s, worst {max(warm):.2f} s")
+        for state in ("cold", "warm"):
+            report(desk, f"a bot's page, {state}", [partial(desk.page, name) for name in names])
         for path in OTHERS:
-            print(f"{path}: {desk.timed(f'/bots/{names[-1]}{path}'):.2f} s")
-        print(f"from a bar of all bots to a bot's page: {update_seconds(desk, folder / BOTS):.2f} s")
-        print(f"list again {desk.timed('/bots'):.2f} s")
+            report(desk, path, [partial(desk.timed, f"/bots/{names[-1]}{path}")])
+        report(desk, "from a bar of all bots to a bot's page", [lambda: update_seconds(desk, folder / BOTS)])
+        report(desk, "list after that bar", [lambda: desk.timed("/bots")])
         print("memory: {:.0f} MB now, {:.0f} MB at most".format(*desk.memory()))
     finally:
         desk.stop()
     desk = Desk(folder / FILLS, folder / "tokens")
     try:
-        [bot] = desk.ask("/bots")
-        total = desk.ask(f"/bots/{bot['bot']}/fills?count=1")["total"]
-        desk.stop()
-        desk = Desk(folder / FILLS, folder / "tokens")
-        cold, warm = desk.page(bot["bot"]), desk.page(bot["bot"])
-        print(f"page of a bot with {total:,} fills, cold {cold:.2f} s, warm {warm:.2f} s")
+        report(desk, "page of a bot with very many fills, cold", [lambda: desk.page(MANY)])
+        report(desk, "warm", [lambda: desk.page(MANY)])
+        print(f"{desk.ask(f'/bots/{MANY}/fills?count=1')['total']:,} fills")
         print("memory: {:.0f} MB now, {:.0f} MB at most".format(*desk.memory()))
     finally:
         desk.stop()
+
+
+def report(desk: Desk, what: str, steps: Sequence[Callable[[], float]]) -> None:
+    """Take some steps and print the median and the longest, and the processor time of each."""
+    before = desk.processor()
+    seconds = [step() for step in steps]
+    own = (desk.processor() - before) / len(steps)
+    longest = f", longest {max(seconds):.2f}" if len(steps) > 1 else ""
+    print(f"{what}: {statistics.median(seconds):.2f}{longest} ({own:.2f})")
 
 
 if __name__ == "__main__":

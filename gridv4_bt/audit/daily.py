@@ -1,10 +1,11 @@
 """The daily audit of a running session."""
 
 from gridv4_bt.audit.audit import audit
-from gridv4_bt.audit.difference_file import NAME, figures, write_audit
+from gridv4_bt.audit.difference_file import figures, write_audit
 from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.errors import GridV4Error
 from gridv4_bt.live.runner import Session
+from gridv4_bt.live.session_status import AUDIT
 
 
 class DailyAudit:
@@ -29,7 +30,7 @@ class DailyAudit:
         self._day = day
         try:
             found = audit(session.plan.folder)
-            write_audit(found, session.clock.now(), session.plan.folder / NAME)
+            write_audit(found, session.clock.now(), session.plan.folder / AUDIT)
         except (GridV4Error, OSError) as failure:  # it trades on, whatever becomes of the audit
             session.event("alert", what="audit_failed", text=str(failure))
             return

@@ -16,7 +16,6 @@ COLUMNS = (
     "time", "symbol", "side", "purpose", "differs", "cause", "follows", "order", "live_qty", "backtest_qty",
     "live_price", "backtest_price", "live_fee", "backtest_fee", "live_booked", "backtest_booked",
 )  # fmt: skip
-NAME = "audit.json"  #: in a state directory: what its latest daily audit has found
 
 
 def figures(audit: Audit) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.live.booking import FORCED
 from gridv4_bt.live.ids import Purpose, parse_id
 
-_PAGE = 500
+_PAGE = 50  # read at a time: older ones may be in an archive, which takes long to open
 MOST_DRAWN = 2_000  #: fills of a chart
 
 

@@ -11,6 +11,7 @@ from gridv4_bt.core.regime import Regime
 
 _ROW = 4_096  # bytes of the end of equity.csv read for each symbol, more than a dozen rows
 _TAIL = 65_536  # bytes read of the end of a file, in which its last lines are
+AUDIT = "audit.json"  #: what the latest daily audit has found
 FROZEN_S = 90.0  #: without a sign of life a bot is frozen; the longest it is busy at a close is some 20 seconds
 _LOCKS = Path("/proc/locks")
 
