@@ -27,7 +27,6 @@ logger = logging.getLogger("gridv4.telegram")
 MEMORY = "telegram.json"  #: name of the file of what was told
 _LOOK_S = 2.0  # between two looks at the bots' files
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0  # between two tries while Telegram does not answer
-_DECLINED_S = 60.0  # before a question for updates is tried again that was declined
 _OUTBOX = 200  # answers that wait to be sent
 _JOIN_S = 5.0
 T = TypeVar("T")
@@ -89,12 +88,7 @@ class Service:
     async def _listen(self) -> None:
         """Take up what persons send."""
         while True:
-            try:
-                found = await self._patiently("asking", lambda: self._line.updates(self._memory.offset()))
-            except Declined as error:
-                self._say_once(str(error))
-                await asyncio.sleep(_DECLINED_S)
-                continue
+            found = await self._patiently("asking", lambda: self._line.updates(self._memory.offset()))
             for asked in found:
                 if not self._memory.is_taken_up(asked.update):
                     self._take_up(asked)
