@@ -258,6 +258,14 @@ def test_a_token_that_is_taken_back_is_said_and_tried_again_and_loses_no_alert(
     assert caplog.text.count("Telegram does not know this token") == 2  # asking, and sending
 
 
+def test_that_every_member_of_a_group_may_command_is_said_at_the_start(phone, bot_api, caplog):
+    phone.start(users=frozenset({ANN}))
+    phone.stop()
+    assert "every member" not in caplog.text
+    phone.start()
+    assert "every member of the groups -100 may command: GRIDV4_TELEGRAM_USERS would name who may" in caplog.messages
+
+
 def test_that_nobody_is_allowed_is_said_at_the_start(phone, bot_api, caplog):
     phone.start(chats=frozenset())
     bot_api.say("/status")

@@ -1,5 +1,6 @@
 """`gridv4 telegram` and `gridv4 desk --telegram` as processes."""
 
+import json
 import os
 import signal
 import socket
@@ -58,7 +59,7 @@ def test_it_answers_until_it_is_ended_and_needs_no_desk(program, bot_api, folder
     bot_api.say("/status")
     bot_api.wait_for("busy: stopped on paper", seconds=30)
     code, said = end(one)
-    assert code == 0 and "Telegram: @grid_test_bot answers 1 chats" in said and TOKEN not in said
+    assert code == 0 and "Telegram: @grid_test_bot works; allowed chats: 7" in said and TOKEN not in said
     assert (folder.parents[1] / "data" / "desk" / "telegram.json").stat().st_mode & 0o777 == 0o600
 
 
@@ -95,6 +96,28 @@ def test_a_token_that_telegram_does_not_know_is_bad_input(program, folder):
     out, error = one.communicate(timeout=30)
     assert one.returncode == 2 and wrong not in error
     assert error == "error: GRIDV4_TELEGRAM_TOKEN: Telegram does not know this token; copy it anew from @BotFather\n"
+
+
+def test_without_the_library_it_says_how_to_get_it(program, folder):
+    one = program("telegram", folder, code=WITHOUT_DESK.replace('"fastapi"', '"telegram"'))
+    out, error = one.communicate(timeout=30)
+    assert one.returncode == 2
+    assert error == "error: Telegram needs python-telegram-bot: pip install 'gridstrategy-v4[telegram]'\n"
+
+
+def test_one_that_is_killed_goes_on_where_it_was(program, bot_api, folder):
+    one = program("telegram", folder)
+    number = bot_api.say("/pause")
+    bot_api.wait_for("given: pause account", seconds=30)
+    bot_api.until(lambda: [1] * (number + 1 in bot_api.offsets), what="the next question")
+    one.kill()
+    path = folder / "commands" / f"telegram-123456789-{number}.answer.json"
+    path.write_text(json.dumps({"id": path.stem, "state": "done", "text": "paused, 8 entries are cancelled"}))
+    program("telegram", folder)
+    bot_api.wait_for("busy: pause account: done", seconds=30)
+    bot_api.say("/version")
+    bot_api.wait_for("GridStrategyV4", seconds=30)
+    assert len(bot_api.sent) == 3
 
 
 def test_beside_the_desk_it_answers_too(program, bot_api, folder):
