@@ -84,16 +84,23 @@ class Giving:
         ----------
         update : number of the update that it is made of; of a confirmed one that of the first message.
         """
-        number_ = id_of(self._telegram_bot, update)
+        command_id = id_of(self._telegram_bot, update)
         what = words_of(action, scope)
         by = f"telegram {asked.user} {asked.name}"[:80]
         at = f"{datetime.fromtimestamp(self._now(), UTC):%Y-%m-%dT%H:%M:%SZ}"
         try:
-            write_command(bot.folder, Command(number_, action, scope, by, at), scope)
+            write_command(bot.folder, Command(command_id, action, scope, by, at), scope)
         except OSError as error:
             return Reply(f"{name}: NOT given: {what}", [f"its folder cannot be written: {error.strerror}"])
         self._memory.wait_for(
-            {"id": number_, "folder": str(bot.folder), "bot": name, "chat": asked.chat, "what": what, "state": "waits"}
+            {
+                "id": command_id,
+                "folder": str(bot.folder),
+                "bot": name,
+                "chat": asked.chat,
+                "what": what,
+                "state": "waits",
+            }
         )
         later = _LATER[bot_overview.overview(name, bot)["state"]]
         return Reply(f"{name}: given: {what}", [later or "the bot looks every 20 seconds; I say when it has obeyed"])

@@ -13,6 +13,7 @@ from gridv4_bt.desk.telegram.telegram_settings import TOKEN, TelegramSettings
 from gridv4_bt.errors import ConfigError, GridV4Error
 
 _CONFLICT_S = 15.0  # between two tries while another program asks with the same token
+_REFUSED_S = 60.0  # while Telegram does not know the token, or does not understand a question
 _READ_S = 15.0  # for an answer
 _LINES = 4  # answers and notices are sent at the same time
 _NAME = 40  # characters of a user's name
@@ -25,6 +26,10 @@ class Waits(GridV4Error):
     def __init__(self, text: str, seconds: float | None = None) -> None:
         super().__init__(text)
         self.seconds = seconds  #: None: the line does not say
+
+
+class TokenRefused(Waits):
+    """Telegram does not know the token: at the start a mistake, later perhaps a passing one."""
 
 
 class Declined(GridV4Error):
@@ -85,7 +90,7 @@ class Line:
                 await self._bot.set_my_commands(
                     [telegram.BotCommand(one.name, one.meaning[:256]) for one in CHAT_COMMANDS]
                 )
-        except Declined as error:
+        except TokenRefused as error:
             raise ConfigError(f"{TOKEN}: {error}") from None
         return str(self._bot.username)
 
@@ -95,8 +100,11 @@ class Line:
 
     async def updates(self, offset: int | None) -> list[Asked]:
         """Return what persons have sent since, waiting for it; raises `Waits`."""
-        with self._understood():
-            found = await self._bot.get_updates(offset=offset, timeout=round(self._poll), allowed_updates=_KINDS)
+        try:
+            with self._understood():
+                found = await self._bot.get_updates(offset=offset, timeout=round(self._poll), allowed_updates=_KINDS)
+        except Declined as error:
+            raise Waits(str(error), _REFUSED_S) from None
         return [_asked(one) for one in found]
 
     async def send_text(self, chat: int, text: str, reply: Reply, is_last: bool) -> None:
@@ -150,7 +158,8 @@ class Line:
             text = "another program asks with the same token (409): stop one of the two"
             raise Waits(text, _CONFLICT_S) from None
         except error.InvalidToken:
-            raise Declined("Telegram does not know this token; copy it anew from @BotFather") from None
+            text = "Telegram does not know this token; copy it anew from @BotFather"
+            raise TokenRefused(text, _REFUSED_S) from None
         except (error.Forbidden, error.BadRequest, error.ChatMigrated) as failure:
             raise Declined(self._settings.masked(str(failure))) from None
         except error.TelegramError as failure:

@@ -20,14 +20,13 @@ from gridv4_bt.desk.telegram.memory import TelegramMemory
 from gridv4_bt.desk.telegram.notices import GATHER_S, Notices
 from gridv4_bt.desk.telegram.replies import Asked, Reply, pages
 from gridv4_bt.desk.telegram.rights import Rights
-from gridv4_bt.desk.telegram.telegram_settings import CHATS, TelegramSettings
+from gridv4_bt.desk.telegram.telegram_settings import CHATS, USERS, TelegramSettings
 from gridv4_bt.errors import GridV4Error
 
 logger = logging.getLogger("gridv4.telegram")
 MEMORY = "telegram.json"  #: name of the file of what was told
 _LOOK_S = 2.0  # between two looks at the bots' files
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0  # between two tries while Telegram does not answer
-_DECLINED_S = 60.0  # before a question for updates is tried again that was declined
 _OUTBOX = 200  # answers that wait to be sent
 _JOIN_S = 5.0
 T = TypeVar("T")
@@ -79,22 +78,24 @@ class Service:
         try:
             username = await self._patiently("asking", self._line.open)
             self._conversation.username = username
-            logger.info("Telegram: @%s answers %d chats", username, len(self._settings.chats))
-            if not self._settings.chats:
-                logger.warning("nobody is allowed yet: write to the bot, and this log says which %s to set", CHATS)
+            self._say_who_is_allowed(username)
             await asyncio.gather(self._listen(), self._send_answers(), self._tell_news())
         finally:
             await self._line.close()
 
+    def _say_who_is_allowed(self, username: str) -> None:
+        chats = sorted(self._settings.chats)
+        logger.info("Telegram: @%s works; allowed chats: %s", username, ", ".join(map(str, chats)) or "none")
+        if not chats:
+            logger.warning("nobody is allowed yet: write to the bot, and this log says which %s to set", CHATS)
+        if not self._settings.users and (groups := [chat for chat in chats if chat < 0]):
+            names = ", ".join(map(str, groups))
+            logger.warning("every member of the groups %s may command: %s would name who may", names, USERS)
+
     async def _listen(self) -> None:
         """Take up what persons send."""
         while True:
-            try:
-                found = await self._patiently("asking", lambda: self._line.updates(self._memory.offset()))
-            except Declined as error:
-                self._say_once(str(error))
-                await asyncio.sleep(_DECLINED_S)
-                continue
+            found = await self._patiently("asking", lambda: self._line.updates(self._memory.offset()))
             for asked in found:
                 if not self._memory.is_taken_up(asked.update):
                     self._take_up(asked)

@@ -9,7 +9,7 @@ import matplotlib.image
 import pytest
 from phone import ANN, BOB, GROUP, Chat
 
-from gridv4_bt.desk import bot_overview, held, ladder_view, previews
+from gridv4_bt.desk import held, ladder_view, previews
 from gridv4_bt.desk.telegram.chat_commands import CHAT_COMMANDS
 from gridv4_bt.live.command_files import FOLDER, Action, read_command
 from gridv4_bt.report.numbers import number, signed
@@ -379,9 +379,3 @@ def test_after_a_restart_the_answer_is_still_told(chat, folder, tmp_path, clock)
     after = Chat(folder.parent, tmp_path, clock)
     answer(folder, 5, "done", "paused, 8 entries are cancelled")
     assert news(after) == [(ANN, "busy: pause account: done\npaused, 8 entries are cancelled")]
-
-
-def test_a_bot_is_found_by_its_overview_at_any_time(chat, folder):
-    """The state of the desk is the state here: there is one rule for both."""
-    state = bot_overview.overview("busy", chat.bots.bots()["busy"])["state"]
-    assert chat.say("/status")[0].startswith(f"busy: {state} ")

@@ -172,7 +172,7 @@ def test_a_restart_goes_on_where_it_was(phone, bot_api, folder):
     phone.stop()
     before = len(bot_api.offsets)
     phone.start()
-    assert bot_api.offsets[before] == number + 1
+    assert bot_api.until(lambda: bot_api.offsets[before:], what="the first question")[0] == number + 1
     bot_api.say("/health")
     bot_api.wait_for("health")
     assert len(bot_api.sent) == 2
@@ -244,15 +244,26 @@ def test_the_token_is_in_no_log_at_any_level(phone, bot_api, caplog, monkeypatch
     assert f"@{USERNAME}" in caplog.text
 
 
-def test_a_token_that_is_taken_back_is_said_and_tried_again(phone, bot_api, caplog, monkeypatch):
-    monkeypatch.setattr("gridv4_bt.desk.telegram.service._DECLINED_S", 0.05)
+def test_a_token_that_is_taken_back_is_said_and_tried_again_and_loses_no_alert(
+    phone, bot_api, folder, caplog, monkeypatch
+):
+    monkeypatch.setattr("gridv4_bt.desk.telegram.line._REFUSED_S", 0.05)
     phone.start()
-    bot_api.fail("getUpdates", 401, times=3)
     settled(bot_api)
-    bot_api.until(lambda: [1] * ("Telegram does not know this token" in caplog.text), what="the log")
-    bot_api.say("/version")
-    bot_api.wait_for("GridStrategyV4")
-    assert caplog.text.count("Telegram does not know this token") == 1
+    bot_api.fail("getUpdates", 401, times=3)
+    bot_api.fail("sendMessage", 401, times=3)
+    alert(folder, "ratio 0.61")
+    bot_api.wait_for("ratio 0.61", count=2)  # in both chats
+    bot_api.until(lambda: [1] * (caplog.text.count("Telegram answers again") == 2), what="the log")
+    assert caplog.text.count("Telegram does not know this token") == 2  # asking, and sending
+
+
+def test_that_every_member_of_a_group_may_command_is_said_at_the_start(phone, bot_api, caplog):
+    phone.start(users=frozenset({ANN}))
+    phone.stop()
+    assert "every member" not in caplog.text
+    phone.start()
+    assert "every member of the groups -100 may command: GRIDV4_TELEGRAM_USERS would name who may" in caplog.messages
 
 
 def test_that_nobody_is_allowed_is_said_at_the_start(phone, bot_api, caplog):

@@ -1,5 +1,7 @@
 """`gridv4 telegram` and `gridv4 desk --telegram` as processes."""
 
+import json
+import logging
 import os
 import signal
 import socket
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from bot_api import TOKEN
+
+from gridv4_bt.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[3]
 WITHOUT_DESK = """
@@ -58,7 +62,7 @@ def test_it_answers_until_it_is_ended_and_needs_no_desk(program, bot_api, folder
     bot_api.say("/status")
     bot_api.wait_for("busy: stopped on paper", seconds=30)
     code, said = end(one)
-    assert code == 0 and "Telegram: @grid_test_bot answers 1 chats" in said and TOKEN not in said
+    assert code == 0 and "Telegram: @grid_test_bot works; allowed chats: 7" in said and TOKEN not in said
     assert (folder.parents[1] / "data" / "desk" / "telegram.json").stat().st_mode & 0o777 == 0o600
 
 
@@ -69,32 +73,66 @@ def test_ctrl_c_ends_it(program, bot_api, folder):
     assert one.wait(20) == 0
 
 
+@pytest.fixture
+def refused(tmp_path, bot_api, monkeypatch, capsys):
+    """refused(*words, **environment) -> the line with which a command line is refused with exit code 2."""
+    monkeypatch.chdir(tmp_path)
+    log = logging.getLogger("gridv4.telegram")
+    handlers, level = log.handlers[:], log.level
+
+    def call(*words, **environment):
+        chosen = {"TOKEN": TOKEN, "CHATS": "7", "SERVER": bot_api.url} | environment
+        for name, value in chosen.items():
+            monkeypatch.setenv(f"GRIDV4_TELEGRAM_{name}", value)
+        monkeypatch.setattr(sys, "argv", ["gridv4", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        written = capsys.readouterr()
+        assert end.value.code == 2 and written.out == "" and written.err.count("\n") == 1
+        return written.err
+
+    yield call
+    log.handlers[:] = handlers
+    log.setLevel(level)
+
+
 @pytest.mark.parametrize(
     ("words", "environment", "said"),
     [
         (["telegram", "nowhere"], {}, "error: nowhere: is no folder; name a --state-dir of gridv4 live"),
-        (["telegram", "."], {"GRIDV4_TELEGRAM_TOKEN": "1234:no"}, "error: GRIDV4_TELEGRAM_TOKEN: is no token of a bot"),
-        (
-            ["desk", ".", "--telegram"],
-            {"GRIDV4_TELEGRAM_CHATS": "@me"},
-            "error: GRIDV4_TELEGRAM_CHATS: must be numbers",
-        ),
+        (["telegram", "."], {"TOKEN": "1234:no"}, "error: GRIDV4_TELEGRAM_TOKEN: is no token of a bot"),
+        (["desk", "--telegram", "."], {"CHATS": "@me"}, "error: GRIDV4_TELEGRAM_CHATS: must be numbers"),
     ],
 )
-def test_bad_input_is_one_line_and_nothing_is_written(program, tmp_path, words, environment, said):
-    before = sorted(tmp_path.rglob("*"))
-    one = program(*words, **environment)
-    out, error = one.communicate(timeout=30)
-    assert one.returncode == 2 and out == "" and error.startswith(said) and error.count("\n") == 1
-    assert sorted(tmp_path.rglob("*")) == before
+def test_bad_input_is_one_line_and_nothing_is_written(refused, tmp_path, words, environment, said):
+    assert refused(*words, **environment).startswith(said) and [*tmp_path.iterdir()] == []
 
 
-def test_a_token_that_telegram_does_not_know_is_bad_input(program, folder):
+def test_a_token_that_telegram_does_not_know_is_bad_input(refused, folder):
     wrong = TOKEN.replace("AA", "BB")
-    one = program("telegram", folder, GRIDV4_TELEGRAM_TOKEN=wrong)
-    out, error = one.communicate(timeout=30)
-    assert one.returncode == 2 and wrong not in error
-    assert error == "error: GRIDV4_TELEGRAM_TOKEN: Telegram does not know this token; copy it anew from @BotFather\n"
+    expected = "error: GRIDV4_TELEGRAM_TOKEN: Telegram does not know this token; copy it anew from @BotFather\n"
+    assert refused("telegram", folder, TOKEN=wrong) == expected
+
+
+def test_without_the_library_it_says_how_to_get_it(refused, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "telegram", None)
+    expected = "error: Telegram needs python-telegram-bot: pip install 'gridstrategy-v4[telegram]'\n"
+    assert refused("telegram", folder) == expected
+
+
+def test_one_that_is_killed_goes_on_where_it_was(program, bot_api, folder):
+    one = program("telegram", folder)
+    number = bot_api.say("/pause")
+    bot_api.wait_for("given: pause account", seconds=30)
+    bot_api.until(lambda: [1] * (number + 1 in bot_api.offsets), what="the next question")
+    one.kill()
+    path = folder / "commands" / f"telegram-123456789-{number}.answer.json"
+    path.write_text(json.dumps({"id": path.stem, "state": "done", "text": "paused, 8 entries are cancelled"}))
+    program("telegram", folder)
+    bot_api.wait_for("busy: pause account: done", seconds=30)
+    bot_api.say("/version")
+    bot_api.wait_for("GridStrategyV4", seconds=30)
+    assert len(bot_api.sent) == 3
 
 
 def test_beside_the_desk_it_answers_too(program, bot_api, folder):
