@@ -19,7 +19,7 @@ from gridv4_bt.core.time import BAR_MS, DAY_MS
 from gridv4_bt.engine.market import exchange_symbol
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.booking import FORCED
-from gridv4_bt.live.failures import Reaction
+from gridv4_bt.live.error_codes import Reaction
 from gridv4_bt.live.ids import Purpose, parse_id
 from gridv4_bt.record.run_record import SymbolRecord
 

@@ -1,11 +1,11 @@
 """The daily audit of a running session."""
 
-from collections import Counter
-
 from gridv4_bt.audit.audit import audit
+from gridv4_bt.audit.difference_file import figures, write_audit
 from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.errors import GridV4Error
 from gridv4_bt.live.runner import Session
+from gridv4_bt.live.session_status import AUDIT
 
 
 class DailyAudit:
@@ -30,17 +30,11 @@ class DailyAudit:
         self._day = day
         try:
             found = audit(session.plan.folder)
+            write_audit(found, session.clock.now(), session.plan.folder / AUDIT)
         except (GridV4Error, OSError) as failure:  # it trades on, whatever becomes of the audit
             session.event("alert", what="audit_failed", text=str(failure))
             return
-        causes = Counter(str(one.cause) for one in found.differences)
-        figures = {
-            "drift": round(found.drift, 8),
-            "matched": len(found.matched),
-            "missed": len(found.missed),
-            "extra": len(found.extra),
-            "causes": dict(causes),
-        }
-        session.event("audit", **figures)
+        told = figures(found)
+        session.event("audit", **told)
         if found.drift > self._max_drift:
-            session.event("alert", what="drift", max_drift=self._max_drift, **figures)
+            session.event("alert", what="drift", max_drift=self._max_drift, **told)

@@ -1,23 +1,27 @@
 """The desk's web application: the page, and the REST interface behind it, which is public."""
 
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from gridv4_bt.desk import access, command_routes
 from gridv4_bt.desk.access import COOKIE, Access
+from gridv4_bt.desk.health import HealthCheck
 from gridv4_bt.desk.routes import API, router
 from gridv4_bt.desk.state_dirs import StateDirs
 from gridv4_bt.desk.visitors import Reader, refuse_too_many
 from gridv4_bt.version import VERSION
 
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
-_OWN = ("desk.js", "desk.css", "desk.html", "live_chart.js")
+_OWN = ("desk.js", "desk.css", "desk.html", "bot_views.js", "live_chart.js")
 #: What the page shares with the report.
 _SHARED = {
     "text.js": "text.js", "page.js": "page.js", "report.css": "report.css",
@@ -30,6 +34,7 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }  # fmt: skip
+_THREADS = 4
 _LARGEST_BODY = 10_000  # bytes
 
 
@@ -47,14 +52,30 @@ def make_app(bots: StateDirs, rights: Access, hosts: frozenset[str], is_tls: boo
     hosts : names under which the desk is reached; a request for another one is refused.
     is_tls : whether browsers reach it by https.
     """
-    app = FastAPI(title="GridStrategyV4 desk", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="GridStrategyV4 desk", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None,
+        lifespan=_life,
+    )  # fmt: skip
     app.state.bots, app.state.rights, app.state.is_tls = bots, rights, is_tls
+    app.state.health = HealthCheck(bots)
     _guard(app, hosts)
     _pages(app)
     _login(app)
     app.include_router(router)
     app.include_router(command_routes.router)
     return app
+
+
+@asynccontextmanager
+async def _life(app: FastAPI) -> AsyncIterator[None]:
+    """Read the bots' curves before anyone asks, and answer few requests at a time.
+
+    Each thread keeps memory of its own, and Python runs one of them only.
+    """
+    to_thread.current_default_thread_limiter().total_tokens = _THREADS
+    bots: StateDirs = app.state.bots
+    threading.Thread(target=lambda: [bot.curve() for bot in bots.bots().values()], daemon=True).start()
+    yield
 
 
 def _guard(app: FastAPI, hosts: frozenset[str]) -> None:

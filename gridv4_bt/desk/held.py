@@ -7,6 +7,7 @@ from gridv4_bt.config import GridConfig
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.core.time import BAR_MS, HOUR_MS, iso
+from gridv4_bt.desk.account_risk import account_risk
 from gridv4_bt.desk.bot_files import BotFiles
 from gridv4_bt.desk.next_cuts import cut_now, next_cuts
 from gridv4_bt.engine.position import sum_fills, unrealized_pnl
@@ -22,11 +23,14 @@ def leg_rows(bot: BotFiles) -> list[dict[str, Any]]:
     """Return a row for each leg of each symbol and one for the net, whose figures are the sum of the two."""
     found = []
     p = bot.config()
+    risk = {one["symbol"]: one for one in account_risk(bot).get("symbols", ())}
     for symbol, book in _books(bot).items():
         close, decision = bot.close(symbol) or 0.0, bot.decision(symbol) or {}
-        paused = _paused(bot, symbol)
+        paused, limits = _paused(bot, symbol), risk.get(symbol, {})
         rows = [
-            _leg(p, symbol, side, leg, close, book["bar"], decision) | {"paused": paused.get(side.name, [])}
+            _leg(p.of(symbol), symbol, side, leg, close, book["bar"], decision)
+            | {"paused": paused.get(side.name, [])}
+            | {"liquidation": limits.get("down" if side is PositionSide.LONG else "up") if leg["fills"] else None}
             for side, leg in zip(SIDES, book["legs"], strict=True)
         ]
         found += rows
@@ -103,14 +107,8 @@ def profit(bot: BotFiles) -> dict[str, Any]:
 
 def profit_by(bot: BotFiles, by: str) -> list[dict[str, Any]]:
     """Return the profit of closed trades and of what is open by `day`, `symbol` or `side`; the parts of each row."""
-    rows: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(_PARTS, 0.0))
-    for trade in bot.trades():
-        key = {"day": trade["close_time"][:10], "symbol": trade["symbol"], "side": trade["side"]}[by]
-        row = rows[key]
-        row["realized_grid"] += float(trade["gross"])
-        row["fees"] -= float(trade["fees"])
-        row["funding"] -= float(trade["funding"])
-        row["trades"] += 1
+    closed = bot.kept("trades.csv", lambda: _closed_by(bot, by), by) or {}
+    rows = defaultdict(lambda: dict.fromkeys(_PARTS, 0.0), {key: dict(row) for key, row in closed.items()})
     for leg in leg_rows(bot):
         if leg["side"] == "NET" or not leg["fills"]:
             continue
@@ -122,6 +120,19 @@ def profit_by(bot: BotFiles, by: str) -> list[dict[str, Any]]:
         {by: key} | row | {"total": plain_sum(row[name] for name in _PARTS if name != "trades")}
         for key, row in sorted(rows.items())
     ]
+
+
+def _closed_by(bot: BotFiles, by: str) -> dict[str, dict[str, float]]:
+    """Return the profit of the closed trades by `day`, `symbol` or `side`."""
+    rows: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(_PARTS, 0.0))
+    for trade in bot.trades():
+        key = {"day": trade["close_time"][:10], "symbol": trade["symbol"], "side": trade["side"]}[by]
+        row = rows[key]
+        row["realized_grid"] += float(trade["gross"])
+        row["fees"] -= float(trade["fees"])
+        row["funding"] -= float(trade["funding"])
+        row["trades"] += 1
+    return rows
 
 
 _PARTS = ("realized_grid", "fees", "funding", "unrealized", "trades")

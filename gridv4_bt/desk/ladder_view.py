@@ -4,13 +4,17 @@ from typing import Any
 
 from gridv4_bt.core.grid import level_price
 from gridv4_bt.desk.bot_files import BotFiles
+from gridv4_bt.desk.event_files import events_of_bar
 from gridv4_bt.desk.held import SIDES
 from gridv4_bt.engine.ladder import Blocked, order_price
 from gridv4_bt.live.ids import Purpose, parse_id, symbol_tag
 from gridv4_bt.report.page_data import BLOCKED
 
-_NAMES = {Purpose.ENTRY: "entry", Purpose.EXIT: "exit", Purpose.STOP: "stop", Purpose.CLOSE: "close",
-          Purpose.OPEN: "open", Purpose.REDUCE: "reduce"}  # fmt: skip
+#: What orders are for, as they are shown.
+PURPOSES = {
+    Purpose.ENTRY: "entry", Purpose.EXIT: "exit", Purpose.STOP: "stop", Purpose.CLOSE: "close", Purpose.OPEN: "open",
+    Purpose.REDUCE: "reduce",
+}  # fmt: skip
 #: Events after which an order may not be open any more.
 _ENDS = ("cancel", "order_vanished", "doubt_resolved", "stray_order")
 
@@ -37,7 +41,7 @@ def open_orders(bot: BotFiles) -> list[dict[str, Any]]:
         if name is None:
             continue
         found.append(
-            order | {"symbol": tags.get(name.tag, name.tag), "side": name.side.name, "kind": _NAMES[name.purpose],
+            order | {"symbol": tags.get(name.tag, name.tag), "side": name.side.name, "kind": PURPOSES[name.purpose],
                      "ref": name.ref, "opens": name.purpose.opens}
         )  # fmt: skip
     return sorted(found, key=lambda one: (one["symbol"], one["side"], -one["price"]))
@@ -78,7 +82,7 @@ def _apply(orders: dict[str, dict[str, Any]], event: dict[str, Any]) -> None:
 def ladder(bot: BotFiles, symbol: str, orders: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
     """Return every level of a symbol's ladder: the order planned, the one that is open, and why one is missing."""
     book = ((bot.state().get("broker") or {}).get("books") or {}).get(symbol)
-    market, config = bot.market(symbol), bot.config()
+    market, config = bot.market(symbol), bot.config().of(symbol)
     if book is None:
         return []
     row = next((row for row in reversed(bot.rows()) if row.get("symbol", symbol) == symbol), None)
@@ -88,7 +92,8 @@ def ladder(bot: BotFiles, symbol: str, orders: list[dict[str, Any]] | None = Non
         for one in (open_orders(bot) if orders is None else orders)
         if one["symbol"] == symbol and one["kind"] == "entry"
     }
-    failed = {str(one.get("id", "")): one for one in bot.order_events() if one.get("kind") == "order_failed"}
+    since = decision["clock"] if decision else ""
+    failed = {str(one.get("id", "")): one for one in bot.latest_events(["order_failed"], since)}
     causes = {(name.side.name, name.ref): one for key, one in failed.items() if (name := parse_id(key)) is not None}
     stale = _stale(bot)
     found = []
@@ -159,13 +164,8 @@ def why(bot: BotFiles, symbol: str, bar: str | None) -> dict[str, Any]:
     if bar is None:
         bar = (decision or {}).get("bar") or next((row["time"] for row in reversed(bot.rows())), None)
     row = bot.row_at(bar, symbol) if bar else None
-    clock = (decision or {}).get("clock")
     tag = symbol_tag(symbol)
-    orders = [
-        event
-        for event in (bot.order_events(str(decision["at"])) if decision is not None else ())
-        if event.get("clock") == clock and _is_of(event, symbol, tag)
-    ]
+    orders = [one for one in (events_of_bar(bot.folder, symbol, bar) if bar else ()) if _is_of(one, symbol, tag)]
     levels = [
         {"side": side.name, "level": i + 1, "reason": Blocked(code).name, "why": BLOCKED[code]}
         for side in SIDES

@@ -31,6 +31,18 @@ def _visitor(request: Request) -> Visitor:
     raise HTTPException(401, "log in, or send Authorization: Bearer TOKEN")
 
 
+def _anyone(request: Request) -> Visitor | None:
+    """Return who asks, None for somebody who shows nothing.
+
+    Raises
+    ------
+    HTTPException
+        401 for a wrong token, 429 after too many.
+    """
+    shows = "authorization" in request.headers or COOKIE in request.cookies
+    return _visitor(request) if shows else None
+
+
 def _commander(request: Request, visitor: Annotated[Visitor, Depends(_visitor)]) -> Visitor:
     """Return who asks, if they may change something.
 
@@ -52,6 +64,7 @@ def refuse_too_many(rights: Access) -> None:
         raise HTTPException(429, "too many wrong tokens", {"Retry-After": str(int(wait) + 1)})
 
 
+Anyone = Annotated[Visitor | None, Depends(_anyone)]
 Reader = Annotated[Visitor, Depends(_visitor)]
 Commander = Annotated[Visitor, Depends(_commander)]
 

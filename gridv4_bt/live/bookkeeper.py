@@ -15,7 +15,7 @@ from gridv4_bt.engine.orders import OrderType, Refusal
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.booking import BarBooking, Tell, book_bars, forget_gone_entries
 from gridv4_bt.live.connection import Refused, Unreachable
-from gridv4_bt.live.failures import Reaction
+from gridv4_bt.live.error_codes import Reaction
 from gridv4_bt.live.ids import OrderKey, Purpose, content_ref
 from gridv4_bt.live.order_diff import Unbooked
 from gridv4_bt.live.own_orders import Execution, Order, OrderStatus, SingleTerms

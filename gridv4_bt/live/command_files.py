@@ -156,6 +156,18 @@ def answers(folder: Path) -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda one: str(one.get("at", "")), reverse=True)
 
 
+def answer_to(folder: Path, number: str) -> dict[str, Any] | None:
+    """Return the answer to a command by its id, the command itself while it waits, None if there is neither."""
+    for ending in (ANSWER, ".json", ANSWER):  # the bot may answer between the first two
+        try:
+            content = json.loads((folder / FOLDER / f"{number}{ending}").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(content, dict):
+            return content if ending == ANSWER else content | {"state": "waits"}
+    return None
+
+
 def text_of(path: Path) -> str:
     """Return the text of a command's file.
 

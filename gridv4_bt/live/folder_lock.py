@@ -1,6 +1,7 @@
 """The lock of a state directory: one bot works in it."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import filelock
@@ -59,6 +60,11 @@ class FolderLock:
                     f"{self._folder} was removed or replaced while the bot was working in it: put it back, or look at "
                     "the exchange and start with a new --state-dir"
                 )
+
+    def renew(self) -> None:
+        """Show that the bot lives: others look at how old the lock file is."""
+        with suppress(OSError):
+            os.utime(self._folder / "lock")
 
     def release(self) -> None:
         """Let another bot in."""

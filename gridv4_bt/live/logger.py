@@ -10,6 +10,7 @@ funding-SYMBOL.csv  settlements as received: time, rate, mark
 orders.jsonl        every order, refusal, cancel, fill and funding payment, what else an audit needs; see `order_log`
 events.jsonl        every event; rotating
 config.toml         the parameters
+audit.json          what the latest daily audit has found, if it is audited
 commands            a person's commands and their answers; see `commands`
 ==================  ================================================================================================
 
@@ -37,6 +38,7 @@ from gridv4_bt.live.order_log import NAME as ORDERS
 from gridv4_bt.live.order_log import OrderLog, order_log_files
 from gridv4_bt.live.private_files import private, write_private
 from gridv4_bt.live.received_series import ReceivedSeries
+from gridv4_bt.live.session_status import AUDIT
 from gridv4_bt.live.state import NAME as STATE
 from gridv4_bt.live.state import PREVIOUS, unused
 from gridv4_bt.record.equity import equity_rows
@@ -49,7 +51,7 @@ _KEPT = {
     "order", "order_failed", "order_adopted", "cancel", "fill", "fee_converted", "funding", "doubt_resolved",
     "leg_in_doubt", "first_stop", "stray_order", "trades_late", "candle_late", "candle_missing", "candle_unavailable",
     "candle_revised", "alert", "audit", "session", "order_vanished", "dead_man_armed", "dead_man_fired", "last_stop",
-    "command",
+    "command", "alerted",
 }  # fmt: skip
 _RECORDS = ("trades.csv", "equity.csv")
 
@@ -162,7 +164,7 @@ def move_aside(folder: Path) -> None:
     series = _series(folder)
     if not series and not any((folder / name).exists() for name in (STATE, PREVIOUS)):
         return  # no session has received a candle yet
-    names = [*_RECORDS, "config.toml", JOURNAL, STATE, PREVIOUS, COMMANDS]
+    names = [*_RECORDS, "config.toml", AUDIT, JOURNAL, STATE, PREVIOUS, COMMANDS]
     files = [*order_log_files(folder), *(folder / name for name in names)]
     found = [*series, *(path for path in files if path.exists())]
     target = unused(folder / time.strftime("before-%Y%m%d-%H%M%S", time.gmtime()))

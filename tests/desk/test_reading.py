@@ -12,7 +12,8 @@ from live_market import events, rows
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.desk import bot_overview, held, ladder_view
-from gridv4_bt.desk.line_index import LineIndex
+from gridv4_bt.desk.curve import Curve
+from gridv4_bt.desk.line_index import LineIndex, RecordIndex
 from gridv4_bt.desk.next_cuts import next_cuts
 from gridv4_bt.desk.state_dirs import StateDirs
 from gridv4_bt.engine.ladder import Blocked
@@ -140,6 +141,55 @@ def test_the_curve_is_that_of_the_equity_file_and_goes_on_where_it_was(traded, t
     assert found["equity"] == [float(row["equity"]) for row in rows(traded.folder / "equity.csv")]
 
 
+def test_the_curve_of_a_bot_that_goes_on_from_before_its_last_rows_is_read_anew(tmp_path):
+    """The file is as long as before when it is looked at again, and its last rows are others."""
+    head, row = "time,equity,wallet\n", "2024-01-01T00:{:02}:00Z,{},10000\n"
+    path = tmp_path / "equity.csv"
+    path.write_text(head + row.format(0, 10_000.0) + row.format(15, 10_001.5))
+    curve = Curve(path)
+    assert curve.read()[1].tolist() == [10_000.0, 10_001.5]
+    path.write_text(head + row.format(0, 10_000.0) + row.format(15, 10_007.5) + row.format(30, -3.25e-2))
+    times, equity = curve.read()
+    assert equity.tolist() == [10_000.0, 10_007.5, -0.0325]
+    assert times.tolist() == [1_704_067_200_000 + 900_000 * number for number in range(3)]
+
+
+def test_of_several_symbols_the_curve_has_one_point_a_time(tmp_path):
+    rows = ["00:00Z,1.0", "00:00Z,2.0", "15:00Z,3.0"]
+    (tmp_path / "equity.csv").write_text("time,equity,symbol\n" + "".join(f"2024-01-01T00:{one},A\n" for one in rows))
+    assert Curve(tmp_path / "equity.csv").read()[1].tolist() == [2.0, 3.0]
+
+
+def test_a_decision_is_found_in_the_older_files_too(traded, tmp_path):
+    folder = tmp_path / "old"
+    shutil.copytree(traded.folder, folder)
+    lines = (folder / "events.jsonl").read_text().splitlines(keepends=True)
+    cut = len(lines) // 2
+    (folder / "events.jsonl").write_text("".join(lines[cut:]))
+    (folder / "events.jsonl.1").write_text("".join(lines[:cut]))
+    bot, whole = (StateDirs([one]).bots() for one in (folder, traded.folder))
+    symbol = whole["busy"].symbols()[0]
+    for decided in events(traded, "decision"):
+        assert bot["old"].decision(symbol, decided["bar"]) == decided
+    for folder_, name in ((folder / "events.jsonl", "events.jsonl.1"), (folder / "events.jsonl.1", "events.jsonl.2")):
+        folder_.rename(folder / f"{name}.moved")
+    for number in (1, 2):  # the file has been begun anew a moment ago
+        (folder / f"events.jsonl.{number}.moved").rename(folder / f"events.jsonl.{number}")
+    (folder / "events.jsonl").write_text("")
+    assert bot["old"].decision(symbol) == events(traded, "decision")[-1]
+
+
+def test_why_has_the_orders_of_its_bar_and_of_no_other(bot, traded):
+    """Orders are sent after the decision, at later times of a real clock; those until the next decision are its own."""
+    symbol = bot.symbols()[0]
+    lines = [json.loads(line) for line in (traded.folder / "events.jsonl").read_text().splitlines()]
+    decided = [number for number, one in enumerate(lines) if one["kind"] == "decision"]
+    for number, following in zip(decided, [*decided[1:], len(lines)], strict=True):
+        orders = [one for one in lines[number + 1 : following] if one["kind"] in ("order", "cancel", "fill")]
+        found = ladder_view.why(bot, symbol, lines[number]["bar"])["events"]
+        assert [one for one in found if one["kind"] in ("order", "cancel", "fill")] == orders
+
+
 def test_thinning_keeps_the_extremes():
     values = np.zeros(10_000)
     values[1_234], values[8_765] = 5.0, -3.0
@@ -154,8 +204,8 @@ def test_bots_are_found_unaided_and_turn_stale(traded, tmp_path):
     assert list(found.bots()) == ["late"]
     bot = found.bots()["late"]
     assert bot_overview.overview("late", bot)["state"] == "stopped"
-    text = (tmp_path / "late" / "orders.jsonl").read_text().splitlines(keepends=True)
-    (tmp_path / "late" / "orders.jsonl").write_text("".join(line for line in text if '"stopped"' not in line))
+    text = (tmp_path / "late" / "events.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "late" / "events.jsonl").write_text("".join(line for line in text if '"stopped"' not in line))
     assert bot_overview.overview("late", bot)["state"] == "stale"  # its process is gone without an end
 
 
@@ -177,6 +227,7 @@ def test_pages_go_on_in_the_archives(tmp_path):
         file.write('{"kind": "fill", "trade": 1}\n{"kind": "cancel"}\n{"kind": "fill", "trade": 2}\n')
     (tmp_path / "orders.jsonl").write_text('{"kind": "fill", "trade": 3}\n')
     files = [tmp_path / "orders-000001.jsonl.gz", tmp_path / "orders.jsonl"]
-    index = LineIndex(lambda: files, b'"kind": "fill"')
-    assert [one["trade"] for one in index.page(0, 10)[1]] == [3, 2, 1]
-    assert [one["trade"] for one in index.page(1, 1)[1]] == [2]
+    index = RecordIndex(lambda: files, {"fill": b'"kind": "fill"', "cancel": b'"kind": "cancel"'})
+    assert [one["trade"] for one in index.page("fill", 0, 10)[1]] == [3, 2, 1]
+    assert [one["trade"] for one in index.page("fill", 1, 1)[1]] == [2]
+    assert index.count("cancel") == 1

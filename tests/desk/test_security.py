@@ -1,7 +1,10 @@
 """Attacks on the desk, and its answers; each route refuses a visitor without a token."""
 
+import http.client
 import json
 import os
+import shutil
+import time
 import zipfile
 from io import BytesIO
 
@@ -10,8 +13,12 @@ import pytest
 pytest.importorskip("fastapi")
 
 from gridv4_bt.desk.access import COMMANDS, READS, Access
+from gridv4_bt.desk.app import make_app
+from gridv4_bt.desk.health import health
 from gridv4_bt.desk.incident import masked
+from gridv4_bt.desk.state_dirs import StateDirs
 from gridv4_bt.errors import ConfigError
+from gridv4_bt.live.folder_lock import FolderLock
 
 
 @pytest.fixture
@@ -22,34 +29,118 @@ def visited(desk, traded):
     return browser
 
 
-def routes(browser):
+def all_routes():
     """Return method and path of every route of the interface, with names in place of what is in braces."""
-    listed = browser.get("/openapi.json")[1]["paths"]
+    app = make_app(StateDirs([]), None, frozenset())
     return [
         (method.upper(), path.replace("{name}", "busy").replace("{command}", "x"))
-        for path, methods in listed.items()
+        for path, methods in app.openapi()["paths"].items()
         for method in methods
     ]
 
 
-def test_every_route_refuses_a_visitor_without_a_token(visited):
-    found = routes(visited)
-    assert len(found) > 20
-    visited.headers = {}
-    for method, path in found:
-        if path != "/api/v1/login":
-            status, _, _ = visited.ask(method, path, {} if method == "POST" else None)
-            assert status == 401, path
+ROUTES = all_routes()
+READING = [path for method, path in ROUTES if method == "GET"]
+OPEN = {"/api/v1/login", "/api/v1/health"}  # to get in; in numbers alone
 
 
-def test_every_route_that_reads_answers_a_visitor_with_the_token_that_reads(visited):
-    found = [path for method, path in routes(visited) if method == "GET" and not path.endswith("/stream")]
-    visited.headers = {"Authorization": f"Bearer {visited.rights.tokens[READS]}"}
-    for path in found:
-        status, _, text = visited.ask("GET", path)
-        assert status == 200, path
-        if not path.endswith("/bundle"):
-            json.loads(text, parse_constant=pytest.fail)  # strict JSON: no NaN, no Infinity
+@pytest.mark.parametrize(("method", "path"), [one for one in ROUTES if one[1] not in OPEN])
+def test_a_route_refuses_a_visitor_without_a_token(desk, traded, method, path):
+    browser = desk(traded.folder)
+    assert browser.ask(method, path, {} if method == "POST" else None)[0] == 401
+
+
+@pytest.mark.parametrize("path", [path for path in READING if not path.endswith("/stream")])
+def test_a_route_that_reads_answers_the_token_that_reads_as_it_is_described(desk, traded, path):
+    """What is answered is checked by its described fields before it is sent: one more or one less is a failure."""
+    browser = desk(traded.folder)
+    browser.headers = {"Authorization": f"Bearer {browser.rights.tokens[READS]}"}
+    status, headers, text = browser.ask("GET", path)
+    assert status == 200
+    if not path.endswith("/bundle"):
+        json.loads(text, parse_constant=pytest.fail)  # strict JSON: no NaN, no Infinity
+    described = browser.get("/openapi.json")[1]["paths"][path.replace("/busy", "/{name}")]["get"]
+    content = described["responses"]["200"]["content"]
+    assert content[headers["content-type"].partition(";")[0]]["schema"] != {}
+
+
+def test_the_routes_are_those_that_others_rely_on():
+    of_bots = {path.removeprefix("/api/v1/bots/busy/") for path in READING if path.startswith("/api/v1/bots/busy/")}
+    assert of_bots >= {
+        "legs", "orders", "fills", "cycles", "pnl", "equity", "exposure", "funding", "events", "config", "logs", "risk",
+        "chart", "candles", "why", "alerts", "comparison", "bundle", "commands", "preview",
+    }  # fmt: skip
+    assert set(READING) >= {
+        f"/api/v1/{name}" for name in ("ping", "health", "version", "bots", "stream", "openapi.json")
+    }
+
+
+def first_event(browser, **headers):
+    """Return status and first event of the stream."""
+    line = http.client.HTTPConnection("127.0.0.1", browser.port, timeout=10)
+    line.request("GET", "/api/v1/stream", headers=headers)
+    answer = line.getresponse()
+    try:
+        return answer.status, [answer.readline(), answer.readline()]
+    finally:
+        line.close()
+
+
+def test_the_stream_is_for_a_token_and_for_a_session(visited):
+    expected = 200, [b"event: changed\n", b'data: ["busy"]\n']
+    assert first_event(visited, Cookie=visited.headers["Cookie"]) == expected
+    assert first_event(visited, Authorization=f"Bearer {visited.rights.tokens[READS]}") == expected
+    assert first_event(visited)[0] == 401
+    assert first_event(visited, Cookie="gridv4_desk=guess")[0] == 401
+
+
+def test_the_health_has_no_names_for_a_visitor_without_a_token(desk, traded):
+    browser = desk(traded.folder)
+    assert browser.get("/health") == (200, {"healthy": True, "ok": 1, "stale": 0, "bots": None})
+    token = f"Bearer {browser.rights.tokens[READS]}"
+    assert browser.get("/health", Authorization=token)[1]["bots"] == {"busy": {"state": "stopped", "reason": ""}}
+    assert browser.get("/health", Authorization="Bearer guess")[0] == 401
+
+
+@pytest.fixture
+def held(traded, tmp_path):
+    """A state directory whose lock this process holds, as of a bot that has decided a moment ago."""
+    shutil.copytree(traded.folder, tmp_path / "held")
+    lock = FolderLock(tmp_path / "held")
+    beat = json.loads((tmp_path / "held" / "heartbeat.json").read_text())
+    (tmp_path / "held" / "heartbeat.json").write_text(json.dumps(beat | {"at": time.time()}))
+    os.utime(tmp_path / "held" / "config.toml", (0, 0))  # it has begun long ago
+    yield lock, tmp_path / "held"
+    lock.release()
+
+
+def test_a_frozen_bot_makes_the_health_answer_503_with_the_reason(desk, held):
+    """A bot renews its lock file every 20 seconds; this one has not for 100, and its decision is no older than that."""
+    lock, folder = held
+    browser = desk(folder)
+    token = f"Bearer {browser.rights.tokens[READS]}"
+    assert browser.get("/health", Authorization=token)[0] == 200
+    since = time.time() - 100.0
+    (folder / "heartbeat.json").write_text(json.dumps({"at": since, "bars": 1}))
+    os.utime(folder / "lock", (since, since))
+    later = desk(folder)  # an answer is kept for some seconds
+    status, found = later.get("/health", Authorization=f"Bearer {later.rights.tokens[READS]}")
+    assert (status, found["stale"]) == (503, 1)
+    assert found["bots"]["held"]["state"] == "stale" and "no sign of life for 100 s" in found["bots"]["held"]["reason"]
+    assert later.get("/health") == (503, {"healthy": False, "ok": 0, "stale": 1, "bots": None})
+    lock.renew()
+    assert desk(folder).get("/health")[0] == 200
+
+
+def test_a_bot_that_has_begun_a_moment_ago_is_not_stale_before_its_first_bar(held):
+    lock, folder = held
+    (folder / "heartbeat.json").write_text(json.dumps({"at": time.time() - 9_000.0, "bars": 1}))
+    lock.renew()
+    bots = StateDirs([folder])
+    [stale] = health(bots)["bots"].values()
+    assert stale == {"state": "stale", "reason": f"process {os.getpid()} has decided nothing for 150 minutes"}
+    os.utime(folder / "config.toml")  # written at each start
+    assert health(bots)["bots"]["held"]["state"] == "starting"
 
 
 def test_the_tokens_are_made_once_and_only_the_owner_may_read_them(tmp_path):
@@ -153,8 +244,10 @@ def test_the_page_puts_no_text_in_as_markup():
     """What a bot or an exchange has written could be markup; the page makes texts of it."""
     from importlib.resources import files
 
-    for name in ("desk.js", "live_chart.js"):
-        script = (files("gridv4_bt.desk") / "assets" / name).read_text()
+    scripts = [one for one in (files("gridv4_bt.desk") / "assets").iterdir() if one.name.endswith(".js")]
+    assert len(scripts) >= 3
+    for path in scripts:
+        script = path.read_text()
         assert not any(
             word in script for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(")
         )
@@ -177,8 +270,6 @@ def test_what_looks_like_a_secret_is_masked(text, secret):
 
 
 def test_the_incident_bundle_holds_the_planted_fault_and_no_planted_secret(desk, traded, tmp_path):
-    import shutil
-
     folder = tmp_path / "faulty"
     shutil.copytree(traded.folder, folder)
     with (folder / "events.jsonl").open("a") as file:

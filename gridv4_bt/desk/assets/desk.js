@@ -1,10 +1,12 @@
 // The page of the desk. Everything a bot or an exchange has written is put in as text, never as markup.
 
-import { drawCandles, drawCurve } from "./live_chart.js";
+import { auditText, banners, botTable, bulletTable, clock, commandTable, cycleTable, differenceTable, eventTable, figures, fillTable, fundingTable, ladderTable, legTable, mismatches, orderTable, profitRows, profitTable, stateOf, whyTables } from "./bot_views.js";
+import { CandleChart, ComparedCurves, EquityCurve } from "./live_chart.js";
 
+const LOOK_MS = 20000;
 const view = document.getElementById("view");
 const ask = document.getElementById("ask");
-const state = { csrf: "", role: "", bars: new Map(), fillsFrom: 0, charts: [], changes: null, busy: false, again: false, actions: null };
+const state = { csrf: "", role: "", shown: null, changes: null, busy: false, again: false, actions: null };
 
 class Refused extends Error {
   constructor(status, text) {
@@ -32,197 +34,174 @@ function showLogin() {
   document.getElementById("login").hidden = false;
   document.getElementById("logout").hidden = true;
   state.changes?.close();
-  view.replaceChildren();
+  state.role = "";
+  leave();
+  document.getElementById("where").replaceChildren();
   document.getElementById("token").focus();
-}
-
-// --- tables
-
-function table(columns, rows, rowClass = () => "", onClick = null) {
-  const head = element("tr", columns.map(([name, , kind]) => element("th", name, kind ?? "")));
-  const body = rows.map((row) => {
-    const line = element("tr", columns.map(([, cell, kind]) => element("td", cell(row) ?? "–", kind ?? "")), rowClass(row));
-    if (onClick) line.addEventListener("click", () => onClick(row));
-    return line;
-  });
-  return element("div", element("table", [element("thead", head), element("tbody", body)]), "scroll");
-}
-
-function section(title, ...parts) {
-  return element("section", [element("h2", title), ...parts]);
-}
-
-function tiles(pairs) {
-  return element("dl", pairs.map(([name, value, className]) => element("div", [element("dt", name), element("dd", value, className ?? "")])), "tiles");
-}
-
-function profitOf(value) {
-  const node = element("span", value === null || value === undefined ? "–" : signed(value));
-  node.className = value > 0 ? "good" : value < 0 ? "bad" : "";
-  return node;
-}
-
-const far = (value) => (value === null || value === undefined ? "none" : percent(value, 1));
-const clock = (text) => (text ? `${text.slice(0, 16).replace("T", " ")}` : "–");
-
-function stateOf(bot) {
-  const paused = Object.keys(bot.pauses ?? {}).length > 0;
-  return element("span", paused ? `${bot.state}, paused` : bot.state, `state ${paused && bot.state === "running" ? "paused" : bot.state}`);
 }
 
 // --- all bots
 
 async function showAll() {
   const bots = await get("/bots");
-  document.getElementById("where").textContent = `${bots.length} bots`;
-  const columns = [
-    ["bot", (bot) => bot.bot], ["state", stateOf], ["equity", (bot) => money(bot.equity), "n"], ["profit", (bot) => profitOf(bot.profit), "n"],
-    ["drawdown", (bot) => percent(bot.drawdown, 1), "n"], ["long", (bot) => money(bot.exposure_long), "n less"], ["short", (bot) => money(bot.exposure_short), "n less"],
-    ["margin", (bot) => percent(bot.margin_ratio, 1), "n less"], ["liquidation", (bot) => far(bot.liquidation_distance), "n"],
-    ["last bar", (bot) => clock(bot.last_bar), "less"], ["last alert", (bot) => bot.last_alert ?? "", "less"],
-  ];
-  view.replaceChildren(
-    bots.length ? table(columns, bots, () => "row", (bot) => (location.hash = `bot/${bot.bot}`)) : element("p", "No bot has begun here yet; one that does appears by itself."),
-  );
+  leave();
+  document.getElementById("where").textContent = `${bots.length} ${bots.length === 1 ? "bot" : "bots"}`;
+  view.replaceChildren(bots.length ? botTable(bots, (bot) => (location.hash = `bot/${bot.bot}`)) : element("p", "No bot has begun here yet; one that does appears by itself."));
 }
 
 // --- one bot
 
+// The parts of a bot's page, which stay while what is in them is drawn anew.
+class BotPage {
+  constructor(name) {
+    this.name = name;
+    this.at = `/bots/${encodeURIComponent(name)}`;
+    this.chosen = { symbol: "", bar: "", fills: 0, profit: "day", log: "alerts", logFrom: 0, funding: 0 };
+    this.parts = new Map();
+    const place = (key) => this.parts.set(key, element("div")).get(key);
+    const part = (key, title, ...tools) => element("section", [element("h2", title), ...tools, place(key)]);
+    this.symbols = this.choice("symbol", "symbol", []);
+    this.symbols.parentNode.hidden = true;
+    this.bar = element("input");
+    Object.assign(this.bar, { type: "datetime-local", step: 900, id: "bar" });
+    this.bar.setAttribute("aria-label", "open time of the bar, UTC");
+    this.bar.addEventListener("change", () => this.choose("bar", this.bar.value ? `${this.bar.value.slice(0, 16)}:00Z` : ""));
+    const steps = element("div", [button("earlier", "", () => this.step(-1)), this.bar, button("later", "", () => this.step(1)), button("latest", "", () => this.choose("bar", "")), element("span", "UTC; or click a candle", "span")], "actions");
+    this.equity = element("div", "", "curve");
+    this.candles = element("div", "", "chart");
+    this.compared = element("div", "", "curve");
+    this.compared.hidden = true;
+    const profits = this.choice("profit", "by", ["day", "symbol", "side", "cycle"]);
+    const logs = this.choice("log", "show", ["alerts", "log", "all events", "funding"], () => (this.chosen.logFrom = 0));
+    this.node = element("div", [
+      place("figures"), place("banners"), place("legs"), place("actions"), place("commands"), place("mismatches"),
+      element("section", [element("h2", "Equity"), this.equity]),
+      this.symbols.parentNode,
+      element("section", [element("h2", "Candles, open orders and fills"), this.candles, place("left")]),
+      part("bullets", "Fills that are open, and what would cut them"),
+      element("div", [
+        element("div", [part("why", "Why", steps), part("ladder", "Planned against open orders")]),
+        element("div", [part("orders", "Open orders"), part("profit", "Profit"), part("profits", "Profit by", profits.parentNode)]),
+      ], "pairs"),
+      element("section", [element("h2", "Beside the backtest"), place("audit"), this.compared, place("differences")]),
+      part("fills", "Fills"),
+      part("log", "Log", logs.parentNode),
+      element("p", Object.assign(element("a", "Incident bundle: the latest records without any secret"), { href: `/api/v1${this.at}/bundle` })),
+    ]);
+    view.replaceChildren(this.node);
+    this.charts = [new EquityCurve(this.equity), new CandleChart(this.candles, (bar) => this.choose("bar", bar))];
+  }
+
+  choice(key, label, names, also = () => {}) {
+    const choose = element("select", names.map((name) => element("option", name)));
+    choose.setAttribute("aria-label", label);
+    choose.addEventListener("change", () => {
+      also();
+      this.choose(key, choose.value);
+    });
+    element("div", [element("span", label, "span"), choose], "actions");
+    return choose;
+  }
+
+  choose(key, value) {
+    this.chosen[key] = value;
+    show();
+  }
+
+  step(bars) {
+    const time = Date.parse(this.chosen.bar || this.latest || "");
+    if (Number.isFinite(time)) this.choose("bar", `${new Date(time + 900000 * bars).toISOString().slice(0, 19)}Z`);
+  }
+
+  put(key, ...content) {
+    this.parts.get(key).replaceChildren(...content.flat());
+  }
+
+  // Ask for all that is shown, then draw it at once: an answer that is refused leaves the page as it was.
+  async read() {
+    const { at, chosen } = this;
+    const bot = await get(at);
+    const held = Object.entries(bot.symbols).find(([, row]) => row.long_qty || row.short_qty)?.[0];
+    if (!bot.symbol_names.includes(chosen.symbol)) chosen.symbol = held && bot.symbol_names.includes(held) ? held : (bot.symbol_names[0] ?? "");
+    if (!chosen.symbol) return { bot };
+    const one = `symbol=${encodeURIComponent(chosen.symbol)}`;
+    const ways = {
+      legs: "/legs", orders: `/orders?${one}`, chart: `/chart?${one}&count=500`, curve: "/equity?points=800", commands: "/commands", comparison: "/comparison",
+      why: `/why?${one}${chosen.bar ? `&bar=${encodeURIComponent(chosen.bar)}` : ""}`, fills: `/fills?first=${chosen.fills}&count=20`,
+      profits: chosen.profit === "cycle" ? "/cycles?count=50" : `/pnl?by=${chosen.profit}`,
+      log: { alerts: `/alerts?first=${chosen.logFrom}&count=20`, funding: `/funding?first=${chosen.logFrom}&count=20`, log: "/logs?count=100", "all events": "/events?count=200" }[chosen.log],
+    };
+    const found = await Promise.all(Object.entries(ways).map(async ([name, path]) => [name, await get(at + path)]));
+    return { bot, ...Object.fromEntries(found) };
+  }
+
+  draw({ bot, legs, orders, chart, curve, commands, comparison, why, fills, profits, log }) {
+    const { chosen, name } = this;
+    document.getElementById("where").replaceChildren(name, " · ", stateOf(bot), bot.last_bar ? ` · last bar ${clock(bot.last_bar)}` : "");
+    this.put("banners", banners(bot));
+    if (!legs) return this.put("figures", element("p", "The bot has not decided yet; its page fills by itself."));
+    this.latest = why.bar && !chosen.bar ? why.bar : this.latest;
+    this.put("figures", figures(bot));
+    this.put("legs", legTable(legs));
+    this.put("actions", state.role === "commands" ? actions(name, bot, legs) : element("p", "This token only reads.", "span"));
+    this.put("commands", commandTable(commands));
+    this.put("mismatches", mismatches(bot));
+    if (this.symbols.options.length !== bot.symbol_names.length) this.symbols.replaceChildren(...bot.symbol_names.map((text) => element("option", text)));
+    this.symbols.value = chosen.symbol;
+    this.symbols.parentNode.hidden = bot.symbol_names.length < 2;
+    this.charts[0].update(curve);
+    this.charts[1].update(chart);
+    this.put("left", chart.left_out ? element("p", `${chart.left_out} older fills of these candles are not drawn`, "span") : "");
+    this.put("bullets", bulletTable(legs));
+    if (document.activeElement !== this.bar) this.bar.value = (why.bar ?? "").slice(0, 16);
+    this.put("why", whyTables(why));
+    this.put("orders", orderTable(orders.open.filter((order) => order.symbol === chosen.symbol), chart.candles.at(-1)?.[4]));
+    this.put("ladder", ladderTable(orders.ladder));
+    this.put("profit", profitTable(bot.pnl));
+    this.put("profits", chosen.profit === "cycle" ? cycleTable(profits) : profitRows(profits.rows, chosen.profit));
+    this.drawAudit(bot.audit, comparison);
+    this.put("fills", fillTable(fills, bot.symbol_names.length > 1), this.pager("fills", fills));
+    this.put("log", chosen.log === "funding" ? fundingTable(log) : eventTable(log.rows ?? log), log.rows ? this.pager("logFrom", log) : "");
+  }
+
+  drawAudit(audit, comparison) {
+    this.put("audit", auditText(audit));
+    this.compared.hidden = !comparison;
+    this.put("differences", comparison ? differenceTable(comparison.differences) : "");
+    if (!comparison) return;
+    if (!this.charts[2]) this.charts.push(new ComparedCurves(this.compared));
+    this.charts[2].update(comparison);
+  }
+
+  pager(key, page) {
+    if (page.total <= 20) return "";
+    const newer = button("newer", "", () => this.choose(key, Math.max(page.first - 20, 0)));
+    const older = button("older", "", () => this.choose(key, page.first + 20));
+    newer.disabled = page.first === 0;
+    older.disabled = page.first + 20 >= page.total;
+    const last = Math.min(page.first + 20, page.total);
+    return element("div", [newer, older, element("span", `${(page.first + 1).toLocaleString("en")} to ${last.toLocaleString("en")} of ${page.total.toLocaleString("en")}`, "span")], "actions");
+  }
+
+  remove() {
+    for (const chart of this.charts) chart.remove();
+  }
+}
+
 async function showBot(name) {
-  const at = `/bots/${encodeURIComponent(name)}`;
-  const bot = await get(at);
-  const symbol = bot.symbol_names[0];
-  const one = symbol ? `symbol=${encodeURIComponent(symbol)}` : "";
-  const bar = state.bars.get(name);
-  const [legs, orders, fills, curve, candles, alerts, commands, why] = await Promise.all([
-    get(`${at}/legs`), get(`${at}/orders?${one}`), get(`${at}/fills?first=${state.fillsFrom}&count=20`), get(`${at}/equity?points=800`),
-    get(`${at}/candles?${one}&count=300`), get(`${at}/logs?count=20`), get(`${at}/commands`), get(`${at}/why?${one}${bar ? `&bar=${encodeURIComponent(bar)}` : ""}`),
-  ]);
-  document.getElementById("where").replaceChildren(name, " · ", stateOf(bot));
-  const small = element("div", "", "curve");
-  const chart = element("div", "", "chart");
-  view.replaceChildren(
-    figures(bot),
-    legTable(legs),
-    state.role === "commands" ? actions(name, bot, legs) : element("p", "This token only reads.", "span"),
-    ...bot.mismatch.slice(0, 3).map((one) => element("div", `${clock(one.clock)} ${one.what.replaceAll("_", " ")}: ${one.text ?? one.symbol ?? ""}`, "banner")),
-    commandTable(commands),
-    small,
-    section("Profit", profitTable(bot.pnl)),
-    section("Candles, open orders and fills", chart),
-    section("Fills that are open, and what would cut them", bulletTable(legs)),
-    section("Planned against open orders", ladderTable(orders.ladder)),
-    whySection(name, why, candles),
-    section(`Fills (${fills.total.toLocaleString("en")})`, fillTable(fills), pager(name, fills)),
-    section("Alerts and failures", table([["when", (one) => clock(one.clock ?? one.at)], ["what", (one) => one.what ?? one.kind], ["text", (one) => one.text ?? "", "wide"]], alerts)),
-    bot.audit ? section("Latest audit", element("pre", JSON.stringify(bot.audit, null, 1))) : "",
-    element("p", Object.assign(element("a", "Incident bundle: the latest records without any secret"), { href: `/api/v1${at}/bundle` })),
-  );
-  for (const old of state.charts) old.remove();
-  state.charts = [drawCurve(small, curve), drawCandles(chart, candles, orders.open, legs, (await get(`${at}/fills?count=200`)).rows)];
+  if (state.shown?.name !== name) {
+    leave();
+    state.shown = new BotPage(name);
+  }
+  const page = state.shown;
+  const found = await page.read();
+  if (state.shown === page) page.draw(found);
 }
 
-function figures(bot) {
-  return tiles([
-    ["equity", money(bot.equity)], ["profit", profitOf(bot.profit)], ["drawdown", percent(bot.drawdown, 2)],
-    ["long / short", `${shortNumber(bot.exposure_long)} / ${shortNumber(bot.exposure_short)}`], ["margin ratio", percent(bot.margin_ratio, 2)], ["to liquidation", far(bot.liquidation_distance)],
-  ]);
-}
-
-function legTable(legs) {
-  const several = new Set(legs.map((leg) => leg.symbol)).size > 1;
-  return table(
-    [
-      ["leg", (leg) => (several ? `${leg.symbol} ${leg.side}` : leg.side)], ["qty", (leg) => plainNumber(leg.qty), "n"], ["average", (leg) => (leg.average ? plainNumber(leg.average, 2) : "–"), "n"],
-      ["unrealised", (leg) => profitOf(leg.unrealized), "n"], ["break-even", (leg) => (leg.break_even ? plainNumber(leg.break_even, 2) : "–"), "n less"],
-      ["stop", (leg) => (leg.stop ? plainNumber(leg.stop, 2) : "–"), "n less"], ["fees", (leg) => money(leg.fees), "n less"], ["funding", (leg) => money(leg.funding), "n less"],
-      ["fills", (leg) => String(leg.fills), "n"], ["entries", (leg) => (leg.paused?.length ? "paused" : String(leg.entries)), "n"],
-    ],
-    legs,
-    (leg) => leg.side,
-  );
-}
-
-function profitTable(pnl) {
-  const parts = [["realised by the grid", "realized_grid"], ["fees", "fees"], ["funding", "funding"], ["unrealised", "unrealized"], ["total", "total"]];
-  const rows = parts.map(([name, key]) => ({ name, value: pnl[key] }));
-  if (Math.abs(pnl.difference ?? 0) >= 0.01) rows.push({ name: "does not add up to the recorded equity by", value: pnl.difference });
-  return table([["part", (row) => row.name], ["USDT", (row) => profitOf(row.value), "n"]], rows);
-}
-
-function cutText(cut) {
-  const due = cut.due ? " NOW" : "";
-  if (cut.rule === "oldest") return `oldest in ${cut.hours_left.toFixed(1)} h${due}`;
-  if (cut.rule === "funding") return `funding ${money(cut.paid)} of ${money(cut.limit)}${due}`;
-  if (cut.rule === "offset") return `offset below ${plainNumber(cut.price, 2)}, costs ${money(cut.cost)}`;
-  return `${cut.rule} at ${plainNumber(cut.price, 2)} (${percent(cut.distance, 1)})${due}`;
-}
-
-function bulletTable(legs) {
-  const rows = legs.flatMap((leg) => (leg.bullets ?? []).map((bullet) => ({ ...bullet, leg: `${leg.symbol} ${leg.side}` })));
-  if (!rows.length) return element("p", "Nothing is held.", "span");
-  return table(
-    [
-      ["leg", (one) => one.leg], ["qty", (one) => plainNumber(one.qty), "n"], ["entry", (one) => plainNumber(one.price, 2), "n"], ["exit", (one) => (one.exit ? plainNumber(one.exit, 2) : "–"), "n"],
-      ["age", (one) => duration(one.age_hours * 3600000), "n"], ["unrealised", (one) => profitOf(one.unrealized), "n"], ["funding", (one) => money(one.funding), "n"],
-      ["next", (one) => (one.cut_now ? `${one.cut_now} now; ` : "") + one.cuts.map(cutText).join(" · "), "wide"],
-    ],
-    rows,
-  );
-}
-
-function ladderTable(ladder) {
-  const rows = ladder.map((level) => ({ ...level, why: level.open ? "open" : level.why }));
-  return table(
-    [["side", (one) => one.side], ["level", (one) => String(one.level), "n"], ["planned", (one) => (one.price ? plainNumber(one.price, 8) : "–"), "n"], ["open at", (one) => (one.open_price ? plainNumber(one.open_price, 8) : "–"), "n"], ["why", (one) => one.why, "wide"]],
-    rows,
-  );
-}
-
-function whySection(name, why, candles) {
-  const choose = element("select");
-  choose.append(...candles.map(([time]) => element("option", time)).reverse());
-  if (why.bar) choose.value = why.bar;
-  choose.setAttribute("aria-label", "bar");
-  choose.addEventListener("change", () => {
-    state.bars.set(name, choose.value);
-    show();
-  });
-  const latest = button("latest", "", () => {
-    state.bars.delete(name);
-    show();
-  });
-  const row = Object.entries(why.row ?? {}).map(([key, value]) => ({ key, value }));
-  const counts = new Map();
-  for (const level of why.levels) counts.set(`${level.side}: ${level.why}`, (counts.get(`${level.side}: ${level.why}`) ?? 0) + 1);
-  const reasons = [...counts].map(([text, count]) => ({ text, count }));
-  const figures = table([["figure", (one) => one.key.replaceAll("_", " ")], ["value", (one) => String(one.value)]], row);
-  return section(
-    "Why",
-    element("div", [choose, latest], "actions"),
-    reasons.length ? table([["levels", (one) => String(one.count), "n"], ["of", (one) => one.text, "wide"]], reasons) : element("p", "No decision is on record at this bar.", "span"),
-    element("details", [element("summary", "the figures of the bar"), figures]),
-    element("details", [element("summary", `${why.events.length} orders, cancels and fills then`), table([["what", (one) => one.kind], ["order", (one) => one.id ?? one.order ?? ""], ["price", (one) => (one.price ? plainNumber(one.price, 8) : "–"), "n"], ["qty", (one) => (one.qty ? plainNumber(one.qty) : "–"), "n"]], why.events)]),
-  );
-}
-
-function fillTable(fills) {
-  return table(
-    [["when", (one) => timeText(one.time)], ["leg", (one) => `${one.symbol} ${one.side}`], ["", (one) => (one.buy ? "buy" : "sell")], ["qty", (one) => plainNumber(one.qty), "n"], ["price", (one) => plainNumber(one.price, 8), "n"], ["fee", (one) => plainNumber(one.fee, 4), "n less"], ["order", (one) => one.order ?? "", "less"]],
-    fills.rows,
-  );
-}
-
-function pager(name, fills) {
-  const go = (first) => () => {
-    state.fillsFrom = first;
-    show();
-  };
-  const newer = button("newer", "", go(Math.max(fills.first - 20, 0)));
-  const older = button("older", "", go(fills.first + 20));
-  newer.disabled = fills.first === 0;
-  older.disabled = fills.first + 20 >= fills.total;
-  return element("div", [newer, older], "actions");
+function leave() {
+  state.shown?.remove();
+  state.shown = null;
+  view.replaceChildren();
 }
 
 // --- commands
@@ -274,12 +253,6 @@ async function preview(name, action, scope) {
   ask.showModal();
 }
 
-function commandTable(commands) {
-  if (!commands.length) return "";
-  const columns = [["command", (one) => `${one.action ?? ""} ${one.scope ?? one.id}`], ["state", (one) => (one.state === "waits" ? "waits for the bot" : one.state)], ["obeyed", (one) => clock(one.answered)], ["what was done", (one) => one.text ?? "", "wide"]];
-  return element("details", [element("summary", `commands: the latest is ${commands[0].action ?? ""} ${commands[0].scope ?? ""}, ${commands[0].state === "waits" ? "waiting for the bot" : commands[0].state}`), table(columns, commands.slice(0, 10))]);
-}
-
 // --- what is shown
 
 // One at a time: an older answer must not be drawn over a newer one.
@@ -305,9 +278,10 @@ function follow() {
   state.changes?.close();
   state.changes = new EventSource("/api/v1/stream");
   const live = document.getElementById("live");
-  state.changes.addEventListener("changed", () => {
+  state.changes.addEventListener("changed", (event) => {
     live.textContent = "live";
-    if (!ask.open) show();
+    const names = JSON.parse(event.data);
+    if (!ask.open && (!state.shown || names.includes(state.shown.name))) show();
   });
   state.changes.addEventListener("error", () => (live.textContent = "not connected"));
 }
@@ -340,8 +314,9 @@ document.getElementById("logout").addEventListener("click", async () => {
   await get("/logout", {}).catch(() => null);
   showLogin();
 });
-addEventListener("hashchange", () => {
-  state.fillsFrom = 0;
-  show();
-});
+addEventListener("hashchange", show);
+// A bot that is killed writes nothing any more: that it is stale is seen by looking.
+setInterval(() => {
+  if (state.role && !ask.open && !document.hidden) show();
+}, LOOK_MS);
 begin();
