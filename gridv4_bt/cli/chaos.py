@@ -24,7 +24,10 @@ if TYPE_CHECKING:  # importing ccxt takes a second, which no other command needs
     from gridv4_bt.validation.chaos import Result
 
 BROKEN = 1  #: exit code
-_COUNTED = ("bars", "kills", "halts", "requests", "fills", "stops", "cuts", "closes", "refused_closes", "checks")
+_COUNTED = (
+    "bars", "kills", "command_kills", "desk_kills", "desk_posts", "halts", "requests", "fills", "stops", "cuts",
+    "closes", "manual", "refused_closes", "checks",
+)  # fmt: skip
 
 
 def run_chaos(
@@ -36,6 +39,12 @@ def run_chaos(
     faults: Annotated[
         str, typer.Option(help="Kinds of faults: usual, or all: also answers that are late, empty, stale or wrong.")
     ] = "usual",
+    commands: Annotated[
+        float, typer.Option(help="Commands of a person per bar, on average: pause, flatten, ...", min=0.0, max=5.0)
+    ] = 0.1,
+    desk: Annotated[
+        bool, typer.Option("--desk", help="Give half of them at a desk beside each bot, which is killed too.")
+    ] = False,
     jobs: Annotated[int, typer.Option(help="Seeds at a time.", min=1)] = 1,
     keep: Annotated[Path | None, typer.Option(help="New folder to keep all states and records in.")] = None,
     quiet: Quiet = False,
@@ -56,12 +65,27 @@ def run_chaos(
         raise ConfigError(f"--keep {keep}: exists; name a new folder")
     folder = keep if keep is not None else Path(tempfile.mkdtemp(prefix="gridv4-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
+    if desk:
+        try:
+            from gridv4_bt.desk.desk_process import DeskProcess
+        except ImportError:
+            raise ConfigError("--desk needs FastAPI and uvicorn: pip install 'gridstrategy-v4[desk]'") from None
     console = Console(quiet=quiet or as_json)
     results: list[Result] = []
     try:
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
             waiting = [
-                pool.submit(run_seed, seed, bars, folder / f"seed-{seed}", trouble, kills, faults)
+                pool.submit(
+                    run_seed,
+                    seed,
+                    bars,
+                    folder / f"seed-{seed}",
+                    trouble,
+                    kills,
+                    faults,
+                    commands,
+                    DeskProcess(seed) if desk else None,
+                )
                 for seed in range(first, first + seeds)
             ]
             for future in waiting:
@@ -83,7 +107,7 @@ def run_chaos(
 
 
 def _as_dict(result: "Result") -> dict[str, Any]:
-    return asdict(result) | {"faults": dict(result.faults)}
+    return asdict(result) | {"faults": dict(result.faults), "commands": dict(result.commands)}
 
 
 def _print_totals(console: Console, results: "Sequence[Result]") -> None:
@@ -95,6 +119,8 @@ def _print_totals(console: Console, results: "Sequence[Result]") -> None:
     for name in _COUNTED:
         table.add_row(name.replace("_", " "), f"{sum(getattr(result, name) for result in results):,}")
     table.add_row("faults", ", ".join(f"{kind} {count:,}" for kind, count in faults.most_common()))
+    commands = sum((result.commands for result in results), Counter())
+    table.add_row("commands", ", ".join(f"{kind} {count:,}" for kind, count in commands.most_common()))
     table.add_row("seeds with a broken invariant", f"{sum(bool(result.broken) for result in results)}")
     console.print(table)
     counts = by_law(one for result in results for one in result.laws)
@@ -110,7 +136,8 @@ def _print_totals(console: Console, results: "Sequence[Result]") -> None:
 def _line(result: "Result") -> str:
     state = "[red]broken[/]" if result.broken or result.laws else "ok"
     return (
-        f"seed {result.seed}: {result.bars} bars, {result.kills} kills, {result.faults.total()} faults, "
+        f"seed {result.seed}: {result.bars} bars, {result.kills + result.command_kills} kills, "
+        f"{result.faults.total()} faults, {result.commands.total()} commands, "
         f"{result.fills} fills, {result.stops} stops, {result.cuts} cuts, {result.closes} closes, "
         f"{result.checks} checks, {len(result.laws)} breaches of laws, {result.seconds:.0f} s: {state}"
     )

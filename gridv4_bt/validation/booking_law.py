@@ -9,7 +9,6 @@ from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.live.ids import Purpose, parse_id
 
 _TOLERANCE = 1e-9
-_BY_OTHERS = (TradeLabel.MANUAL, TradeLabel.LIQUIDATION)
 
 
 def booking_errors(
@@ -27,22 +26,28 @@ def booking_errors(
     """
     booked: defaultdict[tuple[str, Any], float] = defaultdict(float)
     size: defaultdict[Any, float] = defaultdict(float)
-    for row in rows:
+    done = _executed(exchange, until)
+    # A closing by hand is a command's, for a fill of its own, as far as the bot has executed such closes, else others'.
+    for row in sorted(rows, key=lambda row: row["label"] == TradeLabel.MANUAL):
         side, qty = row["side"], float(row["qty"])
         size[int(row["trade_id"])] += qty
         booked["opened", side] += qty
         label = TradeLabel(row["label"])
         if label is TradeLabel.STOP2:
             booked["stopped", side] += qty
-        elif label in _BY_OTHERS:
+        elif label is TradeLabel.LIQUIDATION:
             booked["closed by others", side] += qty
+        elif label is TradeLabel.MANUAL:
+            own = "cut", int(row["trade_id"])
+            ours = min(qty, max(done[own] - booked[own], 0.0))
+            booked[own] += ours
+            booked["closed by others", side] += qty - ours
         else:
             booked["exited" if label is TradeLabel.GRID else "cut", int(row["trade_id"])] += qty
     for side, fills in held.items():
         for fill_id, qty in fills:
             size[fill_id] += qty
             booked["opened", side] += qty
-    done = _executed(exchange, until)
     errors = []
     for key in sorted(booked.keys() | done.keys(), key=str):
         what, whose = key

@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from gridv4_bt.exchange.api import Api
 from gridv4_bt.exchange.client import ServerClock
 from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.exchange.faults import Fault, Faults, random_faults
+from gridv4_bt.exchange.messages import Request, Response
 from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.connection import Unreachable
 from gridv4_bt.live.gateway import SessionPlan
@@ -42,6 +44,7 @@ from gridv4_bt.live.paper import PaperClock, gateway_at
 from gridv4_bt.live.runner import Session
 from gridv4_bt.record.trades import read_trades
 from gridv4_bt.validation.booking_law import booking_errors
+from gridv4_bt.validation.command_storm import CommandStorm, Desk
 from gridv4_bt.validation.laws import Alert, Law, Laws, Violation
 from presets import BUSY
 from strategies.grid_v4 import GridStrategyV4
@@ -56,6 +59,10 @@ _VARIANTS: tuple[tuple[str, ...], ...] = (
     (), ("regime=none",), ("regime=none", "stop1_atr=1.5", "stop2_atr=2.0"),
 )  # fmt: skip
 _CASH = 10_000.0
+#: Last bars without new commands, so that all can be answered.
+_LAST_BARS = 8
+#: How likely a process dies before a step of carrying out a command.
+_DEATHS = {"_note": 0.06, "_act": 0.06, "_save": 0.02, "_write": 0.06, "_take_away": 0.06}
 _CENT = 0.01
 _HALTED = 3  # exit code
 _RESTARTS = 20  # after halts, in one seed
@@ -80,6 +87,11 @@ class Result:
     cuts: int = 0  #: closings at market: pruned, stopped in the first stage, reduced
     closes: int = 0  #: closings of all kinds
     refused_closes: int = 0  #: closes at market that the exchange refused
+    commands: Counter[str] = field(default_factory=Counter)  #: of a person, by action; and files that are none
+    command_kills: int = 0  #: between two steps of carrying a command out
+    desk_kills: int = 0
+    desk_posts: int = 0  #: requests to the desk, those of retries included
+    manual: int = 0  #: closings that a command ordered
     seconds: float = 0.0
 
 
@@ -87,6 +99,21 @@ class CheckedSession(Session):
     """A session that compares its books with the exchange at calm bars and writes the differences to a file."""
 
     report: Path
+
+    def die_over_commands(self, rng: random.Random) -> None:
+        """Kill this process now and then between two steps of carrying out a command."""
+
+        def watched(step: str, do: Callable[..., Any]) -> Callable[..., Any]:
+            def run(*arguments: Any) -> Any:
+                if rng.random() < _DEATHS[step] and not is_calm(self.clock.now()):
+                    self._write({"killed_before": step})
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return do(*arguments)
+
+            return run
+
+        for step in _DEATHS:
+            setattr(self.commands, step, watched(step, getattr(self.commands, step)))
 
     def watch_alerts(self) -> None:
         """Write every alert to the report, also one that is not sent because it repeats an earlier one."""
@@ -133,6 +160,10 @@ class CheckedSession(Session):
         for side in PositionSide:
             if held[side].qty > 0.0 and (side, True) not in stops:
                 broken.append(f"{side.name} {held[side].qty:g} is held without a stop")
+        entries = [name for one in self.reconciler.executor.open_orders(symbol) if (name := parse_id(one)) is not None]
+        for ours in strategy.sides:
+            if ours.leg.paused and any(name.side is ours.side and name.purpose.opens for name in entries):
+                broken.append(f"{ours.side.name} is paused and has entries")
         self._write({"stops": True, "broken": broken})
 
     def _compare(self, strategy: GridStrategyV4) -> list[str]:
@@ -166,15 +197,24 @@ def is_calm(time_ms: int) -> bool:
 
 
 def run_seed(
-    seed: int, bars: int, folder: Path, fault_rate: float = 0.003, kills_per_bar: float = 0.03, mixture: str = "usual"
+    seed: int,
+    bars: int,
+    folder: Path,
+    fault_rate: float = 0.003,
+    kills_per_bar: float = 0.03,
+    mixture: str = "usual",
+    commands_per_bar: float = 0.0,
+    desk: Desk | None = None,
 ) -> Result:
-    """Run one bot under the faults and kills of one seed.
+    """Run one bot under the faults, kills and commands of one seed.
 
     Parameters
     ----------
     fault_rate : share of requests with a fault outside the calm bars.
     kills_per_bar : how often the process is killed, on average.
     mixture : of the faults, "usual" or "all" (see `gridv4_bt.exchange.faults.random_faults`).
+    commands_per_bar : of a person, on average.
+    desk : where half of them are given; None: all are given as files.
     """
     began = time.perf_counter()
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # connections end with the processes
@@ -194,13 +234,20 @@ def run_seed(
     exchange = Exchange(feeds, {SYMBOL: load_market_history(SYMBOL)}, config, _CASH, start)
     storm = _Storm(rng, random_faults(seed, fault_rate, mixture), kills_per_bar, result)
     laws = Laws(_intent)
-    api = Api(exchange, faults=storm, go_on=storm.go_on, observe=laws.observe)
+    if commands_per_bar:
+        mean, until = _REQUESTS_PER_BAR / commands_per_bar, start + (bars - _LAST_BARS) * BAR_MS
+        storm.commands = CommandStorm(rng, folder / "state", SYMBOL, mean, until, laws, desk)
+    if desk is not None:
+        desk.start(folder / "state")
+    api = Api(exchange, faults=storm, go_on=storm.go_on, observe=partial(_observe, laws, storm))
     storm.api = api
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["gridv4_bt.validation.chaos"])
+    runs = 0
     with ServerThread(api) as server:
         while time.perf_counter() - began < _LONGEST_RUN_S:
-            process = context.Process(target=_live, args=(server.url, str(folder)))
+            process = context.Process(target=_live, args=(server.url, str(folder), f"{seed} {runs}"))
+            runs += 1
             laws.restarted()
             process.start()
             storm.process = process
@@ -218,6 +265,12 @@ def run_seed(
             break
         else:
             result.broken.append("it did not come to an end")
+    if desk is not None:
+        desk.close()
+        result.desk_kills, result.desk_posts = desk.kills, desk.posts
+    if storm.commands is not None:
+        storm.commands.judge(api.exchange.now)
+        result.commands = storm.commands.counts
     _judge(folder, result, laws, api.exchange)
     result.requests = storm.requests
     result.seconds = time.perf_counter() - began
@@ -237,12 +290,15 @@ class _Storm(Faults):
         self.requests = 0
         self._until_kill = self._draw()
         self.process: Any = None  #: of the bot
+        self.commands: CommandStorm | None = None
 
     def _draw(self) -> float:
         return self._rng.expovariate(1.0 / self._mean) if self._mean < float("inf") else float("inf")
 
     def go_on(self, exchange: Exchange) -> None:
         self.requests += 1
+        if self.commands is not None:
+            self.commands.look(self.api.exchange)
         if is_calm(self.api.exchange.now):
             self.api.limits.lift()
             self.api.clocks.clear()
@@ -266,6 +322,12 @@ class _Storm(Faults):
         return fault
 
 
+def _observe(laws: Laws, storm: _Storm, exchange: Exchange, request: Request, response: Response) -> None:
+    laws.observe(exchange, request, response)
+    if storm.commands is not None:
+        storm.commands.observe(exchange, request)
+
+
 def _intent(client_id: str) -> tuple[Any, ...] | None:
     """Return what an order of ours is for: all parts of its id but the generation."""
     name = parse_id(client_id)
@@ -277,7 +339,7 @@ def _kill(process: Any) -> None:
         os.kill(process.pid, signal.SIGKILL)
 
 
-def _live(url: str, folder: str) -> None:
+def _live(url: str, folder: str, seed: str) -> None:
     """Run one session until the market ends, in the process that is killed."""
     logging.getLogger("gridv4.live").setLevel(logging.CRITICAL)
     path = Path(folder)
@@ -290,6 +352,7 @@ def _live(url: str, folder: str) -> None:
         session.watch_alerts()
         try:
             session.prepare()
+            session.die_over_commands(random.Random(seed))
             session.run()
         except (LiveError, Unreachable) as error:
             if clock.ended and session.connection.gate.wait() > 0.0:  # the market is over in the middle of a ban
@@ -306,6 +369,7 @@ def _judge(folder: Path, result: Result, laws: Laws, exchange: Exchange) -> None
     for row in rows:
         result.broken.extend(f"{row.get('bar', '')} {text}" for text in row["broken"])
         result.checks += bool(row.get("checked"))
+        result.command_kills += "killed_before" in row
         result.fills = row.get("fills", result.fills)
         if "bar" not in row:
             continue
@@ -324,6 +388,7 @@ def _judge(folder: Path, result: Result, laws: Laws, exchange: Exchange) -> None
     trades = read_trades(path) if path.exists() else []
     labels = [TradeLabel(row["label"]) for row in trades]
     result.closes = len(labels)
+    result.manual = labels.count(TradeLabel.MANUAL)
     result.cuts = sum(label in CUTS and label is not TradeLabel.STOP2 for label in labels)
     names = [parse_id(order.client_id) for order in exchange.order_records.orders.values() if order.executed]
     result.stops = sum(name is not None and name.purpose is Purpose.STOP for name in names)

@@ -38,6 +38,10 @@ class Law(StrEnum):
     ALERT = "a refused close is alerted or done within 20 minutes"
     BOOKED = "an execution is booked once, on its own fill"
     WALLET = "the wallet is the exchange's"
+    PAUSE = "no entry is sent for a leg that a person has paused"
+    FLAT = "a leg that a person has closed stays closed until it is resumed"
+    LOST = "every command of a person is answered"
+    TWICE = "a command of a person is carried out once"
 
 
 @dataclass(frozen=True)
@@ -145,9 +149,9 @@ class Laws:
         place = bisect_right(self._moments, wall, key=lambda moment: moment[0])
         return self._moments[max(place - 1, 0)][1] if self._moments else 0
 
-    def broken(self, law: Law, time_ms: int, text: str) -> None:
-        """Add a violation that was found at the end of a bar or a session."""
-        self._break(law, time_ms, "", text)
+    def broken(self, law: Law, time_ms: int, text: str, request: str = "") -> None:
+        """Add a violation that others have found: at the end of a bar or a session, if not after a request."""
+        self._break(law, time_ms, request, text)
 
     def _break(self, law: Law, time_ms: int, request: str, text: str) -> None:
         self.violations.append(Violation(law, time_ms, request, text))
@@ -252,16 +256,24 @@ def _is_answer(response: Response) -> bool:
 
 def _orders_and_answers(request: Request, response: Response) -> tuple[list[Mapping[str, str]], list[Any]]:
     """Return the orders of a request and the answer to each of them."""
-    values = request.params.values
-    orders: list[Mapping[str, str]] = [values]
     try:
         answer = json.loads(response.body)
-        if request.path.endswith("/batchOrders"):
-            listed = json.loads(values.get("batchOrders", "[]"))
-            orders = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     except ValueError:
         return [], []
+    orders = orders_of(request)
     return orders, answer if isinstance(answer, list) else [answer] * len(orders)
+
+
+def orders_of(request: Request) -> list[Mapping[str, str]]:
+    """Return the orders that a request sends, one or a batch."""
+    values = request.params.values
+    if not request.path.endswith("/batchOrders"):
+        return [values]
+    try:
+        listed = json.loads(values.get("batchOrders", "[]"))
+    except ValueError:
+        return []
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
 
 
 def _speaks_of(text: str, refusal: _Refusal) -> bool:

@@ -77,6 +77,11 @@ class Seed(TypedDict):
     cuts: int
     closes: int
     refused_closes: int
+    commands: dict[str, int]
+    command_kills: int
+    desk_kills: int
+    desk_posts: int
+    manual: int
     seconds: float
 
 
