@@ -93,7 +93,7 @@ def _held(bot: BotFiles, books: dict[str, Any]) -> tuple[list[_Held], list[str]]
             sums.append(sum_fills([one.qty for one in fills], [one.price for one in fills], len(fills)))
         if not any(qty for qty, _ in sums):
             continue
-        market, close = bot.market(symbol), bot.close(symbol)
+        market, close = bot.market(symbol), bot.close(symbol, book["bar"])
         if market is None or close is None:
             unknown.append(symbol)
         else:
