@@ -96,9 +96,8 @@ class BotFiles:
 
         A candle is written before its bar is decided, so the latest one may be newer than the state.
         """
-        rows = self.candles(symbol, _FEW)
-        found = [row[4] for row in rows if row[0] == iso(bar)]
-        return (found or [row[4] for row in rows] or [None])[-1]
+        closes: dict[str, float] = {row[0]: row[4] for row in self.candles(symbol, _FEW)}
+        return closes.get(iso(bar), next(reversed(closes.values()), None))
 
     def curve(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return times, ms, and equity of all decided bars."""
