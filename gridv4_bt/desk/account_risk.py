@@ -55,7 +55,7 @@ def account_risk(bot: BotFiles) -> dict[str, Any]:
     wallet = broker["account"]["wallet"]
     held, unknown = _held(bot, broker["books"])
     excesses = [one.excess() for one in held]
-    symbols = []
+    symbols: list[dict[str, Any]] = []
     for place, one in enumerate(held):
         others = plain_sum(excess for number, excess in enumerate(excesses) if number != place)
         down, up = liquidation_prices(
@@ -72,8 +72,8 @@ def account_risk(bot: BotFiles) -> dict[str, Any]:
             }
         )  # fmt: skip
     together = {"down": _common_move(wallet, held, -1.0), "up": _common_move(wallet, held, _FARTHEST)}
-    distances = [one[name] for one in symbols for name in ("down_distance", "up_distance")] + [*together.values()]
-    nearest = min((one for one in distances if one is not None), default=None)
+    alone = [one[name] for one in symbols for name in ("down_distance", "up_distance")]
+    nearest = min((one for one in (*alone, *together.values()) if one is not None), default=None)
     equity = wallet + plain_sum(one.unrealized() for one in held)
     maintenance = plain_sum(one.unrealized() - excess for one, excess in zip(held, excesses, strict=True))
     ratio = margin_ratio(maintenance, equity)
@@ -93,7 +93,7 @@ def _held(bot: BotFiles, books: dict[str, Any]) -> tuple[list[_Held], list[str]]
             sums.append(sum_fills([one.qty for one in fills], [one.price for one in fills], len(fills)))
         if not any(qty for qty, _ in sums):
             continue
-        market, close = bot.market(symbol), bot.close(symbol)
+        market, close = bot.market(symbol), bot.close(symbol, book["bar"])
         if market is None or close is None:
             unknown.append(symbol)
         else:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridv4_bt.config import GridConfig, load_config
+from gridv4_bt.core.time import iso
 from gridv4_bt.desk import event_files
 from gridv4_bt.desk.curve import Curve
 from gridv4_bt.desk.line_index import LineIndex, RecordIndex
@@ -21,6 +22,7 @@ from gridv4_bt.live.order_log import order_log_files
 from gridv4_bt.live.session_status import equity_rows, events_of, lines_back, read_state, read_status
 
 _EVENTS = 1_000
+_FEW = 4  # candles
 _MOST_ORDER_EVENTS = 4_000_000  # bytes of the end of the record read at most, for what happened since a time
 STALE_MINUTES = 20.0  #: without a decision a bot is stale, as in `gridv4 status`
 _MARKS = {kind: f'"kind": "{kind}"'.encode() for kind in ("fill", "funding", "alert", "audit")} | {
@@ -88,10 +90,13 @@ class BotFiles:
         whole = [row for row in rows if len(row) >= 6 and row[0][:1].isdigit()]
         return [[row[0], *map(float, row[1:6])] for row in reversed(whole)]
 
-    def close(self, symbol: str) -> float | None:
-        """Return the close of the latest candle."""
-        rows = self.candles(symbol, 1)
-        return rows[-1][4] if rows else None
+    def close(self, symbol: str, bar: int) -> float | None:
+        """Return the close of a bar, by its open time, ms; of the latest one if it is not among the latest few.
+
+        A candle is written before its bar is decided, so the latest one may be newer than the state.
+        """
+        closes: dict[str, float] = {row[0]: row[4] for row in self.candles(symbol, _FEW)}
+        return closes.get(iso(bar), next(reversed(closes.values()), None))
 
     def curve(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return times, ms, and equity of all decided bars."""

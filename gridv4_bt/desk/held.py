@@ -3,6 +3,8 @@
 from collections import defaultdict
 from typing import Any
 
+import numpy as np
+
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.sums import plain_sum
@@ -25,7 +27,7 @@ def leg_rows(bot: BotFiles) -> list[dict[str, Any]]:
     p = bot.config()
     risk = {one["symbol"]: one for one in account_risk(bot).get("symbols", ())}
     for symbol, book in _books(bot).items():
-        close, decision = bot.close(symbol) or 0.0, bot.decision(symbol) or {}
+        close, decision = bot.close(symbol, book["bar"]) or 0.0, bot.decision(symbol) or {}
         paused, limits = _paused(bot, symbol), risk.get(symbol, {})
         rows = [
             _leg(p.of(symbol), symbol, side, leg, close, book["bar"], decision)
@@ -89,7 +91,8 @@ def profit(bot: BotFiles) -> dict[str, Any]:
 
     Transfers are in `start`, so the change is that of trading alone.
     """
-    account = (bot.state().get("broker") or {}).get("account")
+    broker = bot.state().get("broker") or {}
+    account = broker.get("account")
     if account is None:
         return {}
     unrealized = plain_sum(row["unrealized"] for row in leg_rows(bot) if row["side"] == "NET")
@@ -97,8 +100,10 @@ def profit(bot: BotFiles) -> dict[str, Any]:
         "realized_grid": account["gross"], "fees": -account["fees"], "funding": -account["funding"],
         "unrealized": unrealized,
     }  # fmt: skip
-    _, recorded = bot.curve()
-    equity = float(recorded[-1]) if len(recorded) else account["wallet"] + unrealized
+    times, recorded = bot.curve()
+    bar = max((book["bar"] for book in broker["books"].values()), default=0)
+    place = int(np.searchsorted(times, bar, side="right")) - 1  # a row is written before the state of its bar
+    equity = float(recorded[place]) if place >= 0 else account["wallet"] + unrealized
     total = plain_sum(parts.values())
     return parts | {
         "total": total, "start": account["start"], "equity": equity, "difference": equity - account["start"] - total,

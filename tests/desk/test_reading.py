@@ -46,6 +46,26 @@ def test_the_five_parts_of_the_profit_are_the_change_of_the_recorded_equity(bot,
     assert abs(found["difference"]) < 0.005 and found["fees"] < 0.0
 
 
+def test_in_the_middle_of_a_bar_everything_is_that_of_the_bar_before(bot, traded, tmp_path):
+    """The next candle and the next row are written, the state not yet: the parts add up all the same."""
+    shutil.copytree(traded.folder, tmp_path / "deciding")
+    state = json.loads((tmp_path / "deciding" / "state.json").read_text())
+    symbol, book = next(iter(state["broker"]["books"].items()))
+    book["legs"][0]["fills"] = [[99, 0.02, 39_000.0, book["bar"], 0, 0.01, 0.0, 0.0]]
+    (tmp_path / "deciding" / "state.json").write_text(json.dumps(state))
+    deciding = StateDirs([tmp_path / "deciding"]).bots()["deciding"]
+    before = held.profit(deciding)
+    later = np.datetime64(book["bar"] + 900_000, "ms").astype("datetime64[s]")
+    with (tmp_path / "deciding" / f"candles-{symbol}.csv").open("a") as file:
+        file.write(f"{later}Z,30000,30000,30000,30000,1\n")
+    with (tmp_path / "deciding" / "equity.csv").open("a") as file:
+        file.write(
+            ",".join([f"{later}Z", "1", *(traded.folder / "equity.csv").read_text().splitlines()[-1].split(",")[2:]])
+        )
+        file.write("\n")
+    assert held.profit(deciding) == before
+
+
 @pytest.mark.parametrize("by", ["day", "symbol", "side"])
 def test_the_rows_of_the_profit_sum_to_the_total(bot, by):
     found = held.profit_by(bot, by)

@@ -37,6 +37,8 @@ export const clock = (text) => (text ? `${text.slice(0, 16).replace("T", " ")}` 
 // Prices that are worked out have more digits than the market: as many as say them well.
 const digitsOf = (value) => Math.max(6 - Math.ceil(Math.log10(Math.abs(value) || 1)), 0);
 const priceDigits = (leg) => digitsOf(leg.average);
+// Breaks between day and time only.
+const when = (text) => element("span", [element("span", text.slice(0, 10), "day"), text.slice(10)]);
 const words = (text) => String(text ?? "").replaceAll("_", " ");
 
 export function stateOf(bot) {
@@ -134,14 +136,20 @@ function cutText(cut) {
 export function bulletTable(legs) {
   const rows = legs.flatMap((leg) => (leg.bullets ?? []).map((bullet) => ({ ...bullet, leg: `${leg.symbol} ${leg.side}` })));
   if (!rows.length) return nothing("Nothing is held.");
-  return table(
+  const node = table(
     [
       ["leg", (one) => one.leg, "leg"], ["qty", (one) => plainNumber(one.qty), "n"], ["entry", (one) => price(one.price), "n"], ["exit", (one) => price(one.exit), "n"],
       ["age", (one) => duration(one.age_hours * 3600000), "n"], ["unrealised", (one) => profitOf(one.unrealized), "n"], ["funding", (one) => money(one.funding), "n less"],
-      ["what would cut it next", (one) => (one.cut_now ? `${one.cut_now} now; ` : "") + one.cuts.map(cutText).join(" · "), "wide"],
     ],
     rows,
   );
+  node.querySelectorAll("tbody tr").forEach((line, i) => {
+    const { cut_now: now, cuts } = rows[i];
+    const text = element("td", [now ? element("b", `${now} now; `, "bad") : "", cuts.map(cutText).join(" · ")], "wide");
+    text.colSpan = line.children.length;
+    line.after(element("tr", text, "more"));
+  });
+  return node;
 }
 
 export function orderTable(orders, close) {
@@ -198,14 +206,14 @@ function spans(numbers) {
 export function fillTable(fills, several) {
   if (!fills.total) return nothing("Nothing is filled yet.");
   return table(
-    [["when", (one) => timeText(one.time)], ["leg", (one) => (several ? `${one.symbol} ${one.side}` : one.side), "leg"], ["", (one) => (one.buy ? "buy" : "sell")], ["qty", (one) => plainNumber(one.qty), "n"], ["price", (one) => plainNumber(one.price, 8), "n"], ["for", (one) => words(one.reason)], ["fee", (one) => (one.fee === null ? "–" : plainNumber(one.fee, 4)), "n less"], ["order", (one) => one.order ?? "", "less"]],
+    [["when", (one) => when(timeText(one.time)), "leg"], ["leg", (one) => (several ? `${one.symbol} ${one.side}` : one.side), "leg"], ["", (one) => (one.buy ? "buy" : "sell")], ["qty", (one) => plainNumber(one.qty), "n"], ["price", (one) => plainNumber(one.price, 8), "n"], ["for", (one) => words(one.reason)], ["fee", (one) => (one.fee === null ? "–" : plainNumber(one.fee, 4)), "n less"], ["order", (one) => one.order ?? "", "less"]],
     fills.rows,
   );
 }
 
 export function fundingTable(page) {
   if (!page.total) return nothing("No funding is settled yet.");
-  const columns = [["when", (one) => timeText(one.time)], ["symbol", (one) => one.symbol], ["rate", (one) => percent(one.rate, 4), "n"], ["mark", (one) => price(one.mark, 8), "n less"], ["received", (one) => profitOf(-one.paid), "n"]];
+  const columns = [["when", (one) => when(timeText(one.time)), "leg"], ["symbol", (one) => one.symbol], ["rate", (one) => percent(one.rate, 4), "n"], ["mark", (one) => price(one.mark, 8), "n less"], ["received", (one) => profitOf(-one.paid), "n"]];
   return table(columns, page.rows);
 }
 
@@ -219,7 +227,7 @@ function eventText(one) {
 
 export function eventTable(rows) {
   if (!rows.length) return nothing("There is none.");
-  return table([["when", (one) => clock(one.clock ?? one.at)], ["what", (one) => words(one.what ?? one.kind)], ["text", eventText, "wide"]], rows);
+  return table([["when", (one) => when(clock(one.clock ?? one.at)), "leg"], ["what", (one) => words(one.what ?? one.kind), "leg"], ["text", eventText, "wide"]], rows);
 }
 
 export function auditText(audit) {
@@ -234,6 +242,10 @@ export function differenceTable(rows) {
   const both = (one, name) => `${one[`live_${name}`] ?? "–"} / ${one[`backtest_${name}`] ?? "–"}`;
   const columns = [["when", (one) => clock(one.time)], ["leg", (one) => `${one.symbol} ${one.side}`], ["for", (one) => one.purpose], ["differs", (one) => one.differs], ["cause", (one) => words(one.cause) + (one.follows ? " (follows)" : "")], ["qty: live / backtest", (one) => both(one, "qty"), "n"], ["price: live / backtest", (one) => both(one, "price"), "n"]];
   return rows.length ? details("differences", `${rows.length} fills differ`, table(columns, [...rows].reverse().slice(0, 200))) : "";
+}
+
+export function parameterTable(config) {
+  return table([["name", ([name]) => name], ["value", ([, value]) => String(value)]], Object.entries(config));
 }
 
 export function commandTable(commands) {

@@ -1,6 +1,6 @@
 // The page of the desk. Everything a bot or an exchange has written is put in as text, never as markup.
 
-import { auditText, banners, botTable, bulletTable, clock, commandTable, cycleTable, differenceTable, eventTable, figures, fillTable, fundingTable, ladderTable, legTable, mismatches, orderTable, profitRows, profitTable, stateOf, whyTables } from "./bot_views.js";
+import { auditText, banners, botTable, bulletTable, clock, commandTable, cycleTable, differenceTable, eventTable, figures, fillTable, fundingTable, ladderTable, legTable, mismatches, orderTable, parameterTable, profitRows, profitTable, stateOf, whyTables } from "./bot_views.js";
 import { CandleChart, ComparedCurves, EquityCurve } from "./live_chart.js";
 
 const LOOK_MS = 20000;
@@ -86,10 +86,20 @@ class BotPage {
       element("section", [element("h2", "Beside the backtest"), place("audit"), this.compared, place("differences")]),
       part("fills", "Fills"),
       part("log", "Log", logs.parentNode),
+      this.parameters(),
       element("p", Object.assign(element("a", "Incident bundle: the latest records without any secret"), { href: `/api/v1${this.at}/bundle` })),
     ]);
     view.replaceChildren(this.node);
     this.charts = [new EquityCurve(this.equity), new CandleChart(this.candles, (bar) => this.choose("bar", bar))];
+  }
+
+  // They change only with a restart of the bot, and are asked for when somebody wants to see them.
+  parameters() {
+    const node = element("details", element("summary", "Parameters"));
+    node.addEventListener("toggle", async () => {
+      if (node.open) node.replaceChildren(node.firstChild, parameterTable(await get(`${this.at}/config`)));
+    });
+    return node;
   }
 
   choice(key, label, names, also = () => {}) {
