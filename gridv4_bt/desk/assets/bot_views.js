@@ -154,7 +154,7 @@ export function bulletTable(legs) {
 
 export function orderTable(orders, close) {
   if (!orders.length) return nothing("No order is open.");
-  const away = (one) => (close ? percent(one.price / close - 1, 1) : "–");
+  const away = (one) => (close && one.price ? percent(one.price / close - 1, 1) : "–");
   const what = (one) => (one.kind === "entry" ? `entry, level ${one.ref}` : one.kind === "exit" ? `exit of fill ${one.ref}` : one.kind);
   return table(
     [
