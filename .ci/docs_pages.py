@@ -1,5 +1,7 @@
 """Write the pages of the documentation that come from the code: parameters.md, reference.md, worked-day.md.
 
+Of troubleshooting.md the table of the exchange's codes.
+
 With --pictures also the pictures of docs/how-it-trades.md.
 """
 
@@ -19,6 +21,8 @@ from gridv4_bt.cli.common import EXIT_CODES  # noqa: E402
 from gridv4_bt.cli.examples import EXAMPLES  # noqa: E402
 from gridv4_bt.config import GridConfig, RunSettings, bounds, is_defined, section_of, unit_of  # noqa: E402
 from gridv4_bt.engine.labels import TradeLabel  # noqa: E402
+from gridv4_bt.exchange.api_errors import CODES  # noqa: E402
+from gridv4_bt.live.error_codes import TABLE  # noqa: E402
 
 #: The days of the sample market, traded by presets/busy.toml, that docs/worked-day.md goes through.
 DAYS = ("2024-01-15", "2024-01-24")
@@ -75,6 +79,23 @@ def reference() -> str:
         lines = [one for key, some in EXAMPLES.items() if key.split()[0] == name for one in some]
         text += f"### gridv4 {name}\n\n{line}\n\n```text\n" + "\n".join(dict.fromkeys(lines)) + "\n```\n\n"
     return text.rstrip() + "\n"
+
+
+def troubleshooting() -> str:
+    """Return docs/troubleshooting.md: what is written by hand in it, and the table of the exchange's codes."""
+    heading = "## By the exchange's code\n"
+    text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8").partition(heading)[0] + heading
+    text += (
+        "\nIn the order of their causes; the words are the exchange's. With a code that is not here the bot gives the "
+        "order up, and the next candle decides anew.\n\n"
+        "| code | cause | the bot | check | cure |\n|---|---|---|---|---|\n"
+    )
+    for row in TABLE:
+        codes = "<br>".join(
+            f'<a id="code{code}"></a>{code} {CODES[code][0].replace("{}", "...")}' for code in row.codes
+        )
+        text += f"| {codes} | {row.cause} | {row.reaction.meaning} | {row.check} | {row.cure} |\n"
+    return text
 
 
 def worked_day() -> str:
@@ -210,7 +231,10 @@ def pictures() -> None:
 
 
 if __name__ == "__main__":
-    for name, page in (("parameters", parameters), ("reference", reference), ("worked-day", worked_day)):
+    for name, page in (
+        ("parameters", parameters), ("reference", reference), ("troubleshooting", troubleshooting),
+        ("worked-day", worked_day),
+    ):  # fmt: skip
         (DOCS / f"{name}.md").write_text(page(), encoding="utf-8")
     if "--pictures" in sys.argv:
         pictures()

@@ -1,26 +1,31 @@
-"""Print the measurements of docs/research.md that need parameters only: `python benchmarks/research.py`.
+"""Measure what drives the result: `python benchmarks/research.py` writes docs/research-numbers.md and its pictures.
 
 One rule at a time off, the width of the spread, the grid of 375 points around the defaults, 200 sets of a wide space,
-and what the guards against overfitting say of them, by the compiled sweep over ../shared/data. It takes some five
-minutes of one core.
+what the guards against overfitting say of them, and the three regime filters in one wallet, by the compiled sweep over
+../shared/data. It takes some six minutes of one core. docs/research.md says what it means.
 """
 
 import random
-import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
+
+mpl.use("agg")
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from results import CASH, CHOSEN, DEFAULTS, EVERY, SHARED, files_of, rules_file
+from results import CASH, CHOSEN, DEFAULTS, EVERY, ROOT, SHARED, files_of, rules_file
 
 from gridv4_bt.backtest import make_feeds
 from gridv4_bt.config import GridConfig
 from gridv4_bt.metrics.performance import sharpe
-from gridv4_bt.sweep import SweepMarket, SweepResult, sweep
+from gridv4_bt.sweep import SweepMarket, SweepResult, SweepWallet, sweep
 from gridv4_bt.validation.overfitting import bootstrap_return, deflated_sharpe, overfitting_probability, sharpe_ratio
 
 RULES: dict[str, dict[str, Any]] = {
@@ -55,6 +60,11 @@ OURS = GRID.index({name: getattr(DEFAULTS, name) for name in GRID[0]})
 FIRST_DAY, LAST_DAY = np.datetime64("2022-01-04"), np.datetime64("2026-05-16")
 CHOSEN_UNTIL = 2023  #: the last year on which the defaults were chosen
 SEARCHED = 2_300  #: sets that the first search tried
+YEARS = np.arange(FIRST_DAY, LAST_DAY + 1).astype("datetime64[Y]").astype(int) + 1970  #: of each day
+FROM = date(2022, 1, 1)
+KAPPA_RANGES = ((10, 60), (60, 200), (200, 3_000))
+PAGE = ROOT / "docs" / "research-numbers.md"
+PICTURES = ROOT / "docs" / "img"
 
 
 def wide_sets(count: int = 200) -> list[dict[str, Any]]:
@@ -105,68 +115,179 @@ def total(returns: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.prod(1.0 + returns, axis=0) - 1.0
 
 
-def say(text: str) -> None:
-    """Print a line."""
-    sys.stdout.write(text + "\n")
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines] + [""]
 
 
-def print_variants(symbol: str, market: SweepMarket, variants: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print what each of some parameter sets makes of a symbol."""
-    for name, one in zip(variants, swept(market, variants.values()), strict=True):
-        ratio = sharpe(one.daily_returns) or 0.0
-        say(f"{symbol} {name}: {one.net_return:+.1%}, {one.max_drawdown:.1%}, Sharpe {ratio:.2f}, {one.fills:,} fills")
+def variants_table(markets: Mapping[str, SweepMarket], variants: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return what each of some parameter sets makes of each symbol."""
+    columns = []
+    for symbol in CHOSEN:
+        results = swept(markets[symbol], variants.values())
+        columns.append(
+            [
+                f"{one.net_return:+.1%}, {one.max_drawdown:.1%}, {sharpe(one.daily_returns) or 0.0:.2f}, {one.fills:,}"
+                for one in results
+            ]
+        )
+    rows = ([name, *cells] for name, *cells in zip(variants, *columns, strict=True))
+    return table(["return, drawdown, Sharpe, fills", *CHOSEN], rows)
 
 
-def print_grid(name: str, totals: NDArray[np.float64]) -> None:
-    """Print how the points of the grid end, and the rank of the defaults."""
-    ours = f"defaults {totals[OURS]:+.1%}, rank {np.sum(totals > totals[OURS]) + 1}"
-    spread = f"median {np.median(totals):+.1%}, {totals.min():+.1%} to {totals.max():+.1%}"
-    say(f"{name}: {np.sum(totals > 0.0)} of {len(totals)} earn, {spread}; {ours}")
+def grid_row(name: str, totals: NDArray[np.float64]) -> list[str]:
+    """Return how the points of the grid end, and the rank of the defaults."""
+    figures = (np.median(totals), totals.min(), totals.max(), totals[OURS])
+    earn, rank = np.sum(totals > 0.0), np.sum(totals > totals[OURS]) + 1
+    return [name, f"{earn} of {len(totals)}", *(f"{one:+.1%}" for one in figures), f"{rank}"]
 
 
-def print_guards(grid: NDArray[np.float64], wide: NDArray[np.float64]) -> None:
-    """Print what the guards say of daily returns, a column a parameter set."""
-    years = np.arange(FIRST_DAY, LAST_DAY + 1).astype("datetime64[Y]").astype(int) + 1970
-    for name, part in (("chosen on", years <= CHOSEN_UNTIL), ("later", years > CHOSEN_UNTIL), ("all", years > 0)):
-        print_grid(f"mean of three, {name}", total(grid[part]))
+def guards_lines(grid: NDArray[np.float64], wide: NDArray[np.float64]) -> list[str]:
+    """Return what the guards say of daily returns, a column a parameter set."""
+    lines: list[str] = []
+    say = lines.append
+    years = YEARS
     for year in range(2023, 2027):
         best = int(np.argmax(total(grid[years < year])))
         now = total(grid[years == year])
-        say(f"{year}: best before {GRID[best]} {now[best]:+.1%}; defaults {now[OURS]:+.1%}; {np.sum(now > 0)} earn")
+        point = ", ".join(f"{name} {value:g}" for name, value in GRID[best].items())
+        earn = f"{np.sum(now > 0)} of {len(GRID)} earn"
+        say(f"* {year}: the best before it ({point}) {now[best]:+.1%}; the defaults {now[OURS]:+.1%}; {earn}")
     for name, columns in (("grid", grid), ("grid and wide sets", np.hstack((grid, wide)))):
         found = overfitting_probability(columns, 16)
-        say(
-            f"probability of overfitting, {name}: {found.probability:.2f}; the best of a half loses in {found.loss:.0%}"
-        )
+        loses = f"the best of a half loses in {found.loss:.0%}"
+        say(f"* probability of overfitting, {name}: {found.probability:.2f}; {loses}")
     for name, columns in (("grid", grid), ("wide sets", wide)):
         ratios = [sharpe_ratio(column) for column in columns.T]
         for trials in (len(GRID), SEARCHED + len(GRID)):
             chance = deflated_sharpe(grid[:, OURS], ratios, trials)
-            say(f"deflated Sharpe of the defaults, {trials:,} trials like the {name}: {chance:.3f}")
+            say(f"* deflated Sharpe of the defaults, {trials:,} trials like the {name}: {chance:.3f}")
     for name, part in (("all", years > 0), ("later", years > CHOSEN_UNTIL)):
         found = bootstrap_return(grid[part, OURS], seed=1)
-        say(f"bootstrap, {name}: {found.low:+.1%} to {found.high:+.1%}; {found.loss:.0%} lose")
+        say(f"* bootstrap, {name}: {found.low:+.1%} to {found.high:+.1%}; {found.loss:.0%} lose")
+    return [*lines, ""]
+
+
+def wide_row(name: str, ends: NDArray[np.float64]) -> list[str]:
+    """Return how the wide sets of a range of kappa end."""
+    return [name, f"{np.sum(ends > 0)} of {len(ends)}", f"{np.median(ends):+.1%}"]
+
+
+# --- pictures
+
+
+def draw_spread(markets: Mapping[str, SweepMarket]) -> None:
+    """Draw the Sharpe ratio of each symbol by half the spread, in the years of the search and after them."""
+    kappas = np.geomspace(15.0, 150.0, 17)
+    figure, panels = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
+    for symbol, market in markets.items():
+        returns = daily(swept(market, ({"kappa": float(kappa)} for kappa in kappas)))
+        for panel, part in zip(panels, (YEARS <= CHOSEN_UNTIL, YEARS > CHOSEN_UNTIL), strict=True):
+            ratios = [sharpe(column[part]) or 0.0 for column in returns.T]
+            panel.plot(100.0 / kappas, ratios, marker=".", label=symbol)
+    for panel, title in zip(
+        panels, ("2022 and 2023, on which it was chosen", "2024 to 2026-05, after it"), strict=True
+    ):
+        panel.set(xscale="log", xlabel="half the spread, % (1 / kappa)", title=title)
+        panel.set_xticks([1, 2, 3, 5], ["1", "2", "3", "5"])
+        panel.minorticks_off()
+        panel.axhline(0.0, color="grey", linewidth=0.8)
+        panel.axvline(100.0 / DEFAULTS.kappa, color="grey", linestyle=":", label="the defaults")
+    panels[0].set_ylabel("Sharpe ratio, each symbol by itself")
+    panels[0].legend()
+    save(figure, "research-spread.png")
+
+
+def draw_grid(returns: NDArray[np.float64]) -> None:
+    """Draw the mean Sharpe ratio of the grid's points by k and kappa, in both spans of years."""
+    ks, kappas = (sorted({one[name] for one in GRID}) for name in ("k", "kappa"))
+    figure, panels = plt.subplots(1, 2, figsize=(11, 4.2))
+    for panel, part, title in zip(
+        panels, (YEARS <= CHOSEN_UNTIL, YEARS > CHOSEN_UNTIL), ("2022 and 2023", "2024 to 2026-05"), strict=True
+    ):
+        ratios = np.array([sharpe(column[part]) or 0.0 for column in returns.T])
+        points = [(one["k"], one["kappa"]) for one in GRID]
+        cells = np.array([[ratios[[point == (k, kappa) for point in points]].mean() for k in ks] for kappa in kappas])
+        image = panel.imshow(cells, origin="lower", aspect="auto", cmap="viridis")
+        panel.set_xticks(range(len(ks)), [f"{k:g}" for k in ks])
+        panel.set_yticks(range(len(kappas)), [f"{kappa:g}" for kappa in kappas])
+        panel.set(xlabel="k, ATR between two levels", ylabel="kappa", title=title)
+        for (row, column), value in np.ndenumerate(cells):
+            is_bright = value > cells.min() + 0.6 * np.ptp(cells)
+            panel.text(column, row, f"{value:.2f}", ha="center", va="center", color="black" if is_bright else "white")
+        figure.colorbar(image, ax=panel, label="mean Sharpe ratio")
+    save(figure, "research-grid.png")
+
+
+def draw_regimes(wallet: SweepWallet) -> list[str]:
+    """Draw the equity of the three regime filters in one wallet, and return their table."""
+    figure, panel = plt.subplots(figsize=(11, 4.2))
+    rows = []
+    for name in ("kama", "none", "gmm"):
+        [one] = sweep(wallet, [GridConfig(regime=name)], CASH)
+        panel.plot(one.days.astype("datetime64[D]"), one.equity / CASH * 100.0 - 100.0, label=name)
+        ratio = sharpe(one.daily_returns) or 0.0
+        rows.append([name, f"{one.net_return:+.1%}", f"{one.max_drawdown:.1%}", f"{ratio:.2f}", f"{one.fills:,}"])
+    panel.set(ylabel="return, %", title=f"The defaults with each regime filter, {', '.join(CHOSEN)} in one wallet")
+    panel.axhline(0.0, color="grey", linewidth=0.8)
+    panel.legend()
+    save(figure, "research-regime.png")
+    return table(["regime", "return", "drawdown", "Sharpe", "fills"], rows)
+
+
+def save(figure: Figure, name: str) -> None:
+    """Write a picture of the page."""
+    figure.tight_layout()
+    figure.savefig(PICTURES / name, dpi=110, metadata={"Software": None})
+    plt.close(figure)
 
 
 def main() -> None:
-    """Print everything."""
+    """Measure everything and write the page."""
     with tempfile.TemporaryDirectory() as place:
         rules = rules_file(Path(place))
         markets = {name: SweepMarket.of(make_feeds([files_of(SHARED, name)])[0], rules) for name in EVERY}
-    for symbol in CHOSEN:
-        print_variants(symbol, markets[symbol], RULES | KAPPAS)
-    grids, sets = [], wide_sets()
+        wallet = SweepWallet.of(
+            [
+                SweepMarket.of(feed, rules)
+                for feed in make_feeds([files_of(SHARED, name) for name in CHOSEN], start=FROM)
+            ]
+        )
+    lines = [
+        "# What drives the result: the numbers",
+        "",
+        "Written by `python benchmarks/research.py`; [the research page](research.md) says what they mean and has",
+        "their costs, candles and span.",
+        "",
+        "## One rule at a time off, and the width of the spread",
+        "",
+        *variants_table(markets, RULES | KAPPAS),
+        "## The regime filters, BTC, ETH and SOL in one wallet",
+        "",
+        *draw_regimes(wallet),
+        "## The grid of 375 points around the defaults",
+        "",
+    ]
+    draw_spread(markets)
+    grids, rows, sets = [], [], wide_sets()
     for symbol, market in markets.items():
         results = swept(market, GRID)
-        print_grid(symbol, np.array([one.net_return for one in results]))
+        rows.append(grid_row(symbol, np.array([one.net_return for one in results])))
         if symbol in CHOSEN:
             grids.append(daily(results))
+    grid = np.mean(grids, axis=0)
+    draw_grid(grid)
+    for name, part in (("2022-23", YEARS <= CHOSEN_UNTIL), ("2024-26", YEARS > CHOSEN_UNTIL), ("all", YEARS > 0)):
+        rows.append(grid_row(f"mean of three, {name}", total(grid[part])))
+    lines += table(["", "earn", "median", "worst", "best", "defaults", "their rank"], rows)
     wide = np.mean([daily(swept(markets[symbol], sets)) for symbol in CHOSEN], axis=0)
     kappas, ends = np.array([one["kappa"] for one in sets]), total(wide)
-    for low, high in ((10, 60), (60, 200), (200, 3_000)):
-        part = ends[(kappas >= low) & (kappas < high)]
-        say(f"wide sets, kappa {low}-{high}: {np.sum(part > 0)} of {len(part)} earn, median {np.median(part):+.1%}")
-    print_guards(np.mean(grids, axis=0), wide)
+    parts = ((f"{low} to {high:,}", ends[(kappas >= low) & (kappas < high)]) for low, high in KAPPA_RANGES)
+    lines += ["## 200 sets of a wide space, by kappa", ""]
+    lines += table(["kappa", "earn", "median"], (wide_row(*part) for part in parts))
+    lines += ["## What the guards say", "", *guards_lines(grid, wide)]
+    PAGE.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from gridv4_bt.optimise.space import load_space
 STEPS = 60  #: of the walk inside a bar
 SEED = 7
 BARS_A_DAY = 96
+#: Spaces that differ in their limits alone choose among the same trials.
+SAME_TRIALS = dict.fromkeys(("active-low", "active-medium", "active-high"), "active")
 PRICES = ["open", "high", "low", "close"]
 
 
@@ -92,7 +94,8 @@ def main() -> None:
         parser.error("--write: a preset is what the whole search of real candles has found")
     for name in arguments.spaces:
         path = ROOT / "presets" / "spaces" / f"{name}.toml"
-        folder = arguments.out / (name if arguments.on == "real" else f"{name}-{arguments.on}")
+        searched = SAME_TRIALS.get(name, name)
+        folder = arguments.out / (searched if arguments.on == "real" else f"{searched}-{arguments.on}")
         made = arguments.out / f"candles-{arguments.on}"
         made.mkdir(parents=True, exist_ok=True)
         files = [word for one in load_space(path).symbols for word in files_of(one.name, arguments.on, made)]

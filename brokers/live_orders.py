@@ -24,6 +24,7 @@ from brokers.standard_orders import MarginBroker, StandardOrders
 from gridv4_bt.core.grid import round_down
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.book import Book
+from gridv4_bt.engine.ladder import PAUSED
 from gridv4_bt.engine.orders import OrderType, Refusal, SingleOrder, leg_of, opens
 from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.types import PositionSide
@@ -83,7 +84,9 @@ class LiveOrders(StandardOrders):
         sent = False
         for side, qty in _legs(single, book):
             part = _part(single, side, qty)
-            order_id, refusal = self._place(order, part, book, post_only)
+            refusal = _held_back(part, book)
+            if refusal is None:
+                order_id, refusal = self._place(order, part, book, post_only)
             if refusal is not None:
                 if not sent:
                     self.reject(order, refusal)
@@ -103,8 +106,11 @@ class LiveOrders(StandardOrders):
         reason = self._live.why_not(book) or next(filter(None, (_own_id(one) for one, *_ in checked)), "")
         if order.parent is None and (not opens(single, book) or single.waits):
             reason = reason or "live, a bracket names its positionSide while it would first close the other leg"
-        if reason:
-            self._reject_all(checked, Refusal(-1, "Not sent:", f" {reason}"))
+        refusal = Refusal(-1, "Not sent:", f" {reason}") if reason else None
+        if order.parent is None and refusal is None:
+            refusal = _held_back(single, book)
+        if refusal is not None:
+            self._reject_all(checked, refusal)
             return
         placed: list[tuple[str, SingleOrder]] = []
         if order.parent is None:
@@ -363,6 +369,14 @@ def _part(single: SingleOrder, side: PositionSide, qty: float) -> SingleOrder:
     price = single.price if single.type in (OrderType.LIMIT, OrderType.STOP) else 0.0
     trigger = single.trigger if single.type in (OrderType.STOP_MARKET, OrderType.STOP) else 0.0
     return replace(single, side=side, qty=qty, price=price, trigger=trigger, reduce_only=False)
+
+
+def _held_back(single: SingleOrder, book: FeedBook) -> Refusal | None:
+    """Return why an order that would add to a leg is not sent while a person has paused it, or None."""
+    leg = leg_of(single, book)
+    if not opens(single, book) or leg.leg.paused != PAUSED:
+        return None
+    return Refusal(-1, "Not sent:", f" a person has paused {book.symbol} {leg.side.name}")
 
 
 def _own_id(order: bt.Order) -> str:

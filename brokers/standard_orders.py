@@ -43,6 +43,7 @@ from gridv4_bt.engine.orders import (
 )
 from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.errors import place_of_code
 
 logger = logging.getLogger("gridv4.broker")
 
@@ -359,7 +360,8 @@ class StandardOrders:
         if self._refused[key] == 1:
             when = order.data.datetime.datetime(0)
             words = "buy" if order.isbuy() else "sell", abs(order.size), order.getordername()
-            logger.warning("%s %s: %s %g %s refused: %s", key[0], when, *words, refusal)
+            place = "" if refusal.code == -1 else f" ({place_of_code(refusal.code)})"  # -1 is no code of the exchange
+            logger.warning("%s %s: %s %g %s refused: %s%s", key[0], when, *words, refusal, place)
 
     def warn_of_more(self) -> None:
         """Warn a person of how many more orders were refused with a code that was warned of."""

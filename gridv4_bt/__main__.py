@@ -23,6 +23,7 @@ COMMANDS = {
     "live": ("live:live", "Trade live, in the exchange's demo environment, or on paper."),
     "status": ("status:show_status", "Say how a session is: for people, scripts and watchdogs."),
     "desk": ("desk:run_desk", "Watch and steer bots in a browser, also on a phone."),
+    "telegram": ("telegram:run_telegram", "Watch and steer bots from Telegram; they tell what is wrong."),
     "backup": ("backup:write_backup", "Copy a state directory into an archive, also while its bot works."),
     "audit": ("audit:run_audit", "Replay what a session lived through as a backtest, and explain every difference."),
     "report": ("report:show_report", "Show a finished run again, and write its page anew."),

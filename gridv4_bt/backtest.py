@@ -118,8 +118,7 @@ def make_cerebro(
         The file cannot be read or lacks a symbol.
     """
     cerebro = FastCerebro(stdstats=False)
-    values = config.model_dump()
-    exchange = {name: values[name] for name, _ in backtrader_params("exchange")}
+    exchange = {name: getattr(config, name) for name, _ in backtrader_params("exchange")}
     markets = {feed.p.name: load_market_history(feed.p.name, rules, feed.prices) for feed in feeds}
     for feed in feeds:
         check_tick(markets[feed.p.name].at(feed.last_ms), float(feed.candles.close.max()))
@@ -127,6 +126,7 @@ def make_cerebro(
     for feed in feeds:
         cerebro.adddata(feed)
         if own is None:
+            values = config.of(feed.p.name).model_dump()
             cerebro.addstrategy(strategy or GridStrategyV4, symbol=feed.p.name, **values)
     if own is not None:
         cerebro.addstrategy(own.delayed(config.warm_up), **own.params)
@@ -152,8 +152,7 @@ def run(cerebro: bt.Cerebro, own: OwnStrategy | None = None) -> RunResult:
     records = [recorder.record for recorder in recorders]
     if not any(len(record.log) for record in records):
         bars = max((len(strategy.feed) for strategy in strategies), default=0)
-        config = strategies[0].config if strategies else GridConfig()
-        needed = warm_up_bars(config)
+        needed = min((warm_up_bars(strategy.config) for strategy in strategies), default=warm_up_bars(GridConfig()))
         raise DataError(f"{bars} bars are too few: warm-up needs {needed}. Give a longer span.")
     summary = summarize(records, recorders[0].wallet)
     summary["seconds"] = round(time.perf_counter() - began, 3)

@@ -193,6 +193,15 @@ class GridConfig(BaseModel):
     )
     funding_hours: float = _exchange(8.0, "hours", "between settlements when the data has no funding", ge=0.25, le=24)
 
+    def of(self, symbol: str) -> "GridConfig":
+        """Return the parameters with which a symbol is traded, see `PortfolioConfig`."""
+        return self
+
+    @property
+    def variants(self) -> list["GridConfig"]:
+        """All sets of parameters with which symbols are traded, first that of the symbols not named."""
+        return [self]
+
     @property
     def mixture(self) -> dict[str, float]:
         """The parameters of the Gaussian mixture by the names that `GMMRegime` has for them."""
@@ -228,6 +237,22 @@ class GridConfig(BaseModel):
             if a > b or (a == b and low in strict):
                 raise ValueError(f"{low} = {a} against {high} = {b}: {reason}")
         return self
+
+
+class PortfolioConfig(GridConfig):
+    """Parameters of a run in which some symbols have other ones than the rest."""
+
+    symbols: dict[str, dict[str, Any]]  #: by symbol what is different there, validated by `config_of`
+
+    def of(self, symbol: str) -> GridConfig:
+        """Return the parameters with which a symbol is traded."""
+        common = {name: getattr(self, name) for name in GridConfig.model_fields}
+        return GridConfig(**common | self.symbols.get(symbol, {}))
+
+    @property
+    def variants(self) -> list[GridConfig]:
+        """All sets of parameters with which symbols are traded, first that of the symbols not named."""
+        return [self.of(symbol) for symbol in ("", *self.symbols)]
 
 
 class RunSettings(BaseModel):
@@ -270,6 +295,15 @@ def backtrader_params(*sections: str) -> tuple[tuple[str, Any], ...]:
 OF_ANY_STRATEGY = ("warm_up", *(name for name, _ in backtrader_params("exchange")))
 
 
+#: The parameters that are one for all symbols of a wallet: of the exchange, of the history and of the whole account,
+#: whose value at risk has one window of volatility.
+OF_ACCOUNT = frozenset(OF_ANY_STRATEGY) | {
+    "sigma_bars", "margin_call", "margin_target", "liquidation_warning", "var_pct", "var_z", "delever_share",
+}  # fmt: skip
+#: The table of a settings file with the parameters of single symbols: ``[symbols.BTCUSDT]``.
+BY_SYMBOL = "symbols"
+
+
 def section_of(name: str) -> str:
     """Return the section of a parameter."""
     return str(GridConfig.model_fields[name].json_schema_extra["section"])
@@ -298,16 +332,32 @@ def bounds(name: str) -> str:
 
 def departures(config: GridConfig) -> dict[str, Any]:
     """Return the defined parameters that have another value than the definition gives, with that value."""
-    values = config.model_dump()
     fields = GridConfig.model_fields
-    return {name: value for name, value in values.items() if is_defined(name) and value != fields[name].default}
+    return {
+        name: value
+        for name, value in all_parameters(config).items()
+        if is_defined(bare := parameter_of(name)) and value != fields[bare].default
+    }
 
 
 def departure_line(departed: Mapping[str, Any]) -> str:
     """Return one line that names each departure and, in brackets, what the definition gives."""
     fields = GridConfig.model_fields
-    named = (f"{name} = {value:g} ({fields[name].default:g})" for name, value in departed.items())
+    named = (f"{name} = {value:g} ({fields[parameter_of(name)].default:g})" for name, value in departed.items())
     return f"departs from the definition: {', '.join(named)}"
+
+
+def all_parameters(config: GridConfig) -> dict[str, Any]:
+    """Return the value of each parameter; those of single symbols come last, such as ``BTCUSDT.k``."""
+    values = {name: getattr(config, name) for name in GridConfig.model_fields}
+    by_symbol = config.symbols if isinstance(config, PortfolioConfig) else {}
+    own = {f"{symbol}.{name}": value for symbol, some in by_symbol.items() for name, value in some.items()}
+    return values | own
+
+
+def parameter_of(name: str) -> str:
+    """Return the parameter of a name of `all_parameters`: ``k`` of ``BTCUSDT.k``."""
+    return name.rpartition(".")[2]
 
 
 def changed_meanings(config: GridConfig) -> list[str]:
@@ -332,12 +382,60 @@ def unknown_parameter(name: str) -> str:
 
 
 def make_config(values: Mapping[str, Any]) -> GridConfig:
-    """Return a validated config, or raise ConfigError naming each field that is wrong."""
-    return config_of({name: Setting(value, "") for name, value in values.items()})
+    """Return a validated config, or raise ConfigError naming each field that is wrong.
+
+    A table ``symbols``, or names like ``BTCUSDT.k``, give single symbols parameters of their own.
+    """
+    return config_of({name: Setting(value, "") for name, value in flat_names(values).items()})
+
+
+def flat_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with those of the table of single symbols by names like ``BTCUSDT.k``."""
+    found = {}
+    for name, value in values.items():
+        if name == BY_SYMBOL and isinstance(value, Mapping):
+            for symbol, some in value.items():
+                if not isinstance(some, Mapping):
+                    raise ConfigError(f"{BY_SYMBOL}.{symbol}: expected a table of parameters, got {_SHORT.repr(some)}")
+                found |= {f"{symbol}.{one}": given for one, given in some.items()}
+        else:
+            found[name] = value
+    return found
 
 
 def config_of(named: Mapping[str, Setting]) -> GridConfig:
-    """Return a validated config, or raise ConfigError naming each field that is wrong, and where it stands."""
+    """Return a validated config, or raise ConfigError naming each field that is wrong, and where it stands.
+
+    Names like ``BTCUSDT.k`` are parameters of a symbol, which go before those of all, whatever layer names them.
+    """
+    common = {name: one for name, one in named.items() if "." not in name}
+    config = _validated(common)
+    by_symbol: dict[str, dict[str, Setting]] = {}
+    for name, one in named.items():
+        symbol, dot, bare = name.rpartition(".")
+        if dot:
+            by_symbol.setdefault(symbol, {})[bare] = one
+    if not by_symbol:
+        return config
+    symbols = {}
+    for symbol, some in by_symbol.items():
+        for name in OF_ACCOUNT & some.keys():
+            where = f"{some[name].origin}: " if some[name].origin else ""
+            raise ConfigError(where + _one_for_all(f"{symbol}.{name}"))
+        try:
+            own = _validated(common | some)
+        except ConfigError as error:
+            raise ConfigError(f"{symbol}: {error}") from None
+        symbols[symbol] = {name: getattr(own, name) for name in some}
+    given = {name: getattr(config, name) for name in config.model_fields_set}
+    return PortfolioConfig(**given, symbols=symbols)
+
+
+def _one_for_all(name: str) -> str:
+    return f"{name}: {parameter_of(name)} is one for all symbols of a wallet; name it without a symbol"
+
+
+def _validated(named: Mapping[str, Setting]) -> GridConfig:
     try:
         return GridConfig(**{name: one.value for name, one in named.items()})
     except ValidationError as error:
@@ -352,9 +450,10 @@ def check_parameter(name: str, value: Any) -> Any:
     ConfigError
         The name is unknown, or the value out of the parameter's own bounds.
     """
-    if name not in GridConfig.model_fields:
-        raise ConfigError(unknown_parameter(name))
-    field = GridConfig.model_fields[name]
+    bare = parameter_of(name)
+    if bare not in GridConfig.model_fields or (bare != name and bare in OF_ACCOUNT):
+        raise ConfigError(unknown_parameter(name) if bare not in OF_ACCOUNT else _one_for_all(name))
+    field = GridConfig.model_fields[bare]
     try:
         if isinstance(value, bool):
             raise ConfigError(f"{name}: no parameter is a switch, expected a number or a name")
@@ -484,9 +583,10 @@ def named_parameters(
     """
     named: dict[str, Setting] = {}
     for path in paths:
-        for name, value in read_toml(path).items():
+        for name, value in flat_names(read_toml(path)).items():
             if not isinstance(value, dict) or not (name == "run" or is_of_strategy(name)):
-                named[name] = Setting(value, _line_of(path, name))
+                symbol, dot, bare = name.rpartition(".")
+                named[name] = Setting(value, _line_of(path, bare, f"{BY_SYMBOL}.{symbol}" if dot else ""))
     variables = _environment(environment)
     named |= {name: one for name, one in variables.items() if name not in RunSettings.model_fields}
     for setting in settings:
@@ -542,9 +642,15 @@ def _explain_run(item: Mapping[str, Any], named: Mapping[str, Setting]) -> str:
 def _environment(environment: Mapping[str, str] | None) -> dict[str, Setting]:
     found = {name: text for name, text in (environment or {}).items() if name.startswith(ENVIRONMENT)}
     return {
-        name.removeprefix(ENVIRONMENT).lower(): Setting(text.strip(), f"environment {name}")
+        _named_by(name.removeprefix(ENVIRONMENT)): Setting(text.strip(), f"environment {name}")
         for name, text in sorted(found.items())
     }
+
+
+def _named_by(variable: str) -> str:
+    """Return the setting that the rest of a variable's name names: ``BTCUSDT__K`` is ``BTCUSDT.k``."""
+    symbol, dot, name = variable.rpartition("__")
+    return f"{symbol}.{name.lower()}" if dot else name.lower()
 
 
 def _line_of(path: Path, name: str, table: str = "") -> str:
@@ -564,6 +670,12 @@ def settings_schema() -> dict[str, Any]:
     """Return the JSON schema of a settings file, for editors."""
     schema = SettingsFile.model_json_schema()
     tables = {"^(?![Rr][Uu][Nn]$)[A-Z]": {"type": "object", "description": "parameters of a strategy of your own"}}
+    own = GridConfig.model_fields.keys() - OF_ACCOUNT
+    properties = {name: {"$ref": f"#/properties/{name}"} for name in schema["properties"] if name in own}
+    of_one = {"type": "object", "additionalProperties": False, "properties": properties}
+    schema["properties"][BY_SYMBOL] = {
+        "type": "object", "description": "parameters of single symbols", "additionalProperties": of_one,
+    }  # fmt: skip
     more = {"title": "GridStrategyV4 settings", "patternProperties": tables}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema | more
 
@@ -576,12 +688,20 @@ def config_as_toml(config: GridConfig, names: Iterable[str] = ()) -> str:
     lines: list[str] = []
     section = None
     for name in names or GridConfig.model_fields:
-        field = GridConfig.model_fields[name]
-        extra = field.json_schema_extra
+        extra = GridConfig.model_fields[name].json_schema_extra
         if extra["section"] != section:
             section = extra["section"]
             lines.append(f"{'' if not lines else chr(10)}# {section}")
-        value = getattr(config, name)
-        text = f'"{value}"' if isinstance(value, str) else repr(value)
-        lines.append(f"{name} = {text}  # {extra['unit']}: {field.description}")
+        lines.append(_toml_line(name, getattr(config, name)))
+    by_symbol = config.symbols if isinstance(config, PortfolioConfig) and not names else {}
+    for symbol, some in by_symbol.items():
+        key = symbol if re.fullmatch(r"[A-Za-z0-9_-]+", symbol) else f'"{symbol}"'
+        lines.append(f"\n[{BY_SYMBOL}.{key}]")
+        lines += [_toml_line(name, value) for name, value in some.items()]
     return "\n".join(lines) + "\n"
+
+
+def _toml_line(name: str, value: Any) -> str:
+    field = GridConfig.model_fields[name]
+    text = f'"{value}"' if isinstance(value, str) else repr(value)
+    return f"{name} = {text}  # {field.json_schema_extra['unit']}: {field.description}"

@@ -27,3 +27,8 @@ class LiveError(GridV4Error):
 
 class StrategyError(GridV4Error):
     """A strategy of the user's own has failed; the message names its line."""
+
+
+def place_of_code(code: int) -> str:
+    """Return the place in the documentation that explains an error code of the exchange."""
+    return f"docs/troubleshooting.md#code{code}"

@@ -25,7 +25,7 @@ from gridv4_bt.engine.guards import (
     trailed,
 )
 from gridv4_bt.engine.labels import DELEVER, GRID, MARGIN_CALL, OFFSET, PRUNED, STOP1, STOP2
-from gridv4_bt.engine.ladder import PAUSED, PLACED
+from gridv4_bt.engine.ladder import PLACED
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.pruning import (
@@ -378,8 +378,8 @@ def generate_grid(
     plan : what `plan_entries` keeps.
     """
     long_block, short_block = entry_blocks(memory.halted != 0, now.var_limited != 0, now.regime)
-    long_block = PAUSED if long.leg.paused else long_block
-    short_block = PAUSED if short.leg.paused else short_block
+    long_block = long.leg.paused or long_block
+    short_block = short.leg.paused or short_block
     if long.leg.blocked != long_block:
         block(book, long, long_block)
     if short.leg.blocked != short_block:

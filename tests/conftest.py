@@ -3,8 +3,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("any_machine", deadline=None)  # beside other work an example takes what it takes
+settings.load_profile("any_machine")
 pytest.register_assert_rewrite("same_runs")  # so that a failure there shows both values
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--thorough", action="store_true", help="every case of a law of which some are enough otherwise")
+
+
+@pytest.fixture(scope="session")
+def thorough(request: pytest.FixtureRequest) -> bool:
+    """Whether every case is to be shown, as `make check-all` asks, or those that differ most."""
+    return bool(request.config.getoption("--thorough"))
 
 
 @pytest.fixture(scope="session")

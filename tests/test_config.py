@@ -24,6 +24,7 @@ from gridv4_bt.config import (
     load_config,
     make_config,
 )
+from gridv4_bt.engine.warm_up import warm_up_bars
 from gridv4_bt.errors import ConfigError
 from strategies.grid_v4 import GridStrategyV4
 
@@ -485,3 +486,67 @@ def test_a_config_may_come_through_a_pipe(tmp_path):
 def test_funding_settles_no_more_often_than_bars_come():
     with pytest.raises(ConfigError, match=r"funding_hours: .* greater than or equal to 0\.25"):
         load_config(None, ["funding_hours=1e-9"])
+
+
+# --- parameters of single symbols
+
+
+BY_SYMBOL = """
+k = 1.0
+levels = 8
+
+[symbols.SOLUSDT]
+k = 2.0
+
+[symbols."TRX-USDT"]
+regime = "none"
+"""
+
+
+def test_a_symbol_has_its_own_parameters_and_those_of_all(written):
+    config = load_config(written(BY_SYMBOL))
+    assert [config.of(name).k for name in ("BTCUSDT", "SOLUSDT", "TRX-USDT")] == [1.0, 2.0, 1.0]
+    assert [one.regime for one in config.variants] == ["kama", "kama", "none"]
+    assert config.of("SOLUSDT") == make_config({"k": 2.0, "levels": 8})
+    assert load_config(written("k = 1.0")).of("SOLUSDT").k == 1.0
+
+
+def test_a_symbols_parameter_goes_before_that_of_all_whatever_layer_names_it(written):
+    path = written(BY_SYMBOL)
+    assert load_config(path, ["k=3"]).of("SOLUSDT").k == 2.0
+    assert load_config(path, ["SOLUSDT.k=3"]).of("SOLUSDT").k == 3.0
+    assert load_config(path, [], {"GRIDV4__SOLUSDT__K": "4"}).of("SOLUSDT").k == 4.0
+    assert load_config(path, ["SOLUSDT.k=3"], {"GRIDV4__SOLUSDT__K": "4"}).of("SOLUSDT").k == 3.0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[symbols.SOLUSDT]\nkapa = 2", "line 2: kapa: unknown parameter; did you mean kappa"),
+        ("[symbols.SOLUSDT]\nk = -1", "SOLUSDT: .*line 2: k: .*greater than 0, got -1"),
+        ("[symbols.SOLUSDT]\nleverage = 3", "line 2: SOLUSDT.leverage: leverage is one for all symbols of a wallet"),
+        ("[symbols.SOLUSDT]\nsigma_bars = 48", "SOLUSDT.sigma_bars: sigma_bars is one for all symbols"),
+        ("stop1_atr = 9\n[symbols.SOLUSDT]\nstop2_atr = 8", "SOLUSDT: stop1_atr = 9.0 against stop2_atr = 8.0"),
+        ("symbols = {SOLUSDT = 3}", "symbols.SOLUSDT: expected a table of parameters, got 3"),
+    ],
+)
+def test_a_wrong_parameter_of_a_symbol_is_named_with_its_place(written, text, words):
+    with pytest.raises(ConfigError, match=words):
+        load_config(written(text))
+
+
+def test_parameters_of_symbols_survive_the_file(written):
+    config = load_config(written(BY_SYMBOL))
+    assert load_config(written(config_as_toml(config))) == config
+    assert make_config(config.model_dump()) == config
+
+
+def test_departures_name_the_symbol():
+    config = make_config({"symbols": {"SOLUSDT": {"er_bars": 12, "k": 3.0}}})
+    assert departures(config) == {"SOLUSDT.er_bars": 12}
+    assert departure_line(departures(config)) == "departs from the definition: SOLUSDT.er_bars = 12 (10)"
+
+
+def test_a_history_is_as_long_as_the_longest_symbol_needs():
+    config = make_config({"SOLUSDT.adx_bars": 200})
+    assert warm_up_bars(config) == warm_up_bars(make_config({"adx_bars": 200})) == 401

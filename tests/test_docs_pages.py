@@ -1,5 +1,6 @@
 """The pages of the documentation that come from the code are those of this code, and the site lists all pages."""
 
+import ast
 import importlib.util
 import re
 import socket
@@ -14,9 +15,9 @@ from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.config import changed_meanings, make_config
 from gridv4_bt.exchange.api import open_api
 from gridv4_bt.exchange.server import ServerThread
-from gridv4_bt.live.connection import CURES, halt_text
-from gridv4_bt.live.failures import Failure, Reaction
-from gridv4_bt.live.live_session import _CONTRADICTIONS
+from gridv4_bt.live.connection import halt_text
+from gridv4_bt.live.error_codes import TABLE, Reaction
+from gridv4_bt.live.failures import Failure
 from gridv4_bt.live.monitor import Limits, Monitor
 from gridv4_bt.live.prometheus import serve_metrics
 from gridv4_bt.version import VERSION
@@ -34,7 +35,7 @@ def pages():
     return module
 
 
-@pytest.mark.parametrize("name", ["parameters", "reference"])
+@pytest.mark.parametrize("name", ["parameters", "reference", "troubleshooting"])
 def test_a_generated_page_is_of_this_code(name, pages):
     assert (DOCS / f"{name}.md").read_text(encoding="utf-8") == getattr(pages, name)(), "make docs"
 
@@ -65,14 +66,34 @@ def test_each_answer_names_a_command_to_check_it_with():
     assert len(answers) >= 10 and [one.splitlines()[0] for one in answers if "gridv4 " not in one] == []
 
 
-def test_each_code_that_the_bot_knows_a_cure_for_has_its_place_on_the_page():
-    places = set(re.findall(r'<a id="code(-\d+)"></a>', text("troubleshooting.md")))
-    assert {str(code) for code in (*CURES, *_CONTRADICTIONS)} <= places
+def code_numbers():
+    """Return the numbers in the sources of brokers, engine, exchange and live that are codes of the exchange."""
+    found = {}
+    for folder in ("brokers", "gridv4_bt/engine", "gridv4_bt/exchange", "gridv4_bt/live"):
+        for path in sorted({*(ROOT / folder).rglob("*.py")} - {ROOT / "gridv4_bt/live/error_codes.py"}):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+                    value = getattr(node.operand, "value", None)
+                    if isinstance(value, int) and 1_000 <= value < 10_000:
+                        found[-value] = path.name
+    return found
 
 
-def test_a_halt_names_the_place_of_its_code():
+def test_each_code_that_is_raised_or_answered_to_has_its_place_on_the_page():
+    places = {int(code) for code in re.findall(r'<a id="code(-\d+)"></a>', text("troubleshooting.md"))}
+    assert len(code_numbers()) >= 60
+    assert {code: name for code, name in code_numbers().items() if code not in places} == {}
+
+
+def test_no_code_stands_in_two_rows():
+    codes = [code for row in TABLE for code in row.codes]
+    assert len(codes) == len(set(codes))
+
+
+@pytest.mark.parametrize("words", [halt_text, lambda failure: failure.told], ids=["halt", "alert"])
+def test_an_error_names_the_place_of_its_code(words):
     failure = Failure(Reaction.HALT, -2015, "refused")
-    link = re.search(r"docs/(\S+\.md)#([\w-]+)", halt_text(failure))
+    link = re.search(r"docs/(\S+\.md)#([\w-]+)", words(failure))
     assert f'<a id="{link[2]}"></a>' in text(link[1])
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from busy import BUSY_FILE
+from busy_market import busy_market
 
-from feeds.synthetic import sample_market
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.config import load_config
 from gridv4_bt.exchange.api import open_api
@@ -17,7 +17,8 @@ from gridv4_bt.exchange.server import ServerThread
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ["numba", "pandas", "pyarrow", "matplotlib", "sklearn", "scipy", "aiohttp"]
-BARS = 60
+FIRST, BARS = 4_740, 30  #: a stretch of the busy market in which much is traded
+LIVELY = [word for setting in ("floor_pct=0.003", "k=0.8", "levels=4") for word in ("--set", setting)]
 PROGRAM = f"""
 import json, sys
 if {{late}}:
@@ -46,15 +47,16 @@ def run(code, *words):
 def sessions(tmp_path_factory):
     """What two sessions at local exchanges say at their end, with their state directories: sparing, and not."""
     folder = tmp_path_factory.mktemp("late")
-    market = sample_market(days=14)
+    market = busy_market(days=60)
+    candles = market.candles.iloc[: FIRST + BARS]
     found = []
     for late in (True, False):
-        feeds = make_feeds([SymbolData("BTCUSDT", market.candles, market.funding)])
+        feeds = make_feeds([SymbolData("BTCUSDT", candles, market.funding)])
         start = int(feeds[0].candles.time[-BARS])
         with ServerThread(open_api(feeds, load_config(BUSY_FILE), start_ms=start)) as server:
             words = ["live", "--endpoint", server.url, "--symbol", "BTCUSDT", "--config", str(BUSY_FILE), "--quiet"]
             state = folder / f"late-{late}"
-            done = run(PROGRAM.format(late=late), *words, "--set", "floor_pct=0.003", "--state-dir", str(state))
+            done = run(PROGRAM.format(late=late), *words, *LIVELY, "--state-dir", str(state))
         assert done.returncode == 0, done.stderr
         found.append((json.loads(done.stdout.splitlines()[-1]), state))
     return found
@@ -77,6 +79,7 @@ def test_it_trades_the_same_bits(sessions):
     for name in ("equity.csv", "trades.csv"):
         assert (sparing / name).read_bytes() == (full / name).read_bytes()
     assert len((full / "equity.csv").read_text().splitlines()) > BARS / 2
+    assert len((full / "trades.csv").read_text().splitlines()) > 5
 
 
 def test_threads_that_are_first_together_all_get_the_library():

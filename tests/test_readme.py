@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 from busy import BUSY_FILE
+from in_process import run_inside
 
 from feeds.synthetic import sample_market
+from gridv4_bt.__main__ import main as program
 from gridv4_bt.backtest import SymbolData, make_feeds
+from gridv4_bt.cli import backtest, live
 from gridv4_bt.config import load_config
 from gridv4_bt.exchange.api import open_api
 from gridv4_bt.exchange.server import ServerThread
@@ -79,7 +82,17 @@ def folder(tmp_path_factory):
     return folder
 
 
+#: The entry points of the programs of the pages, which do no more than to call them.
+PROGRAMS = {"gridv4": program, "run_backtest.py": backtest.main, "run_live.py": live.main}
+
+
 def run(words, folder):
+    """Run a command of the pages in this process: `.ci/doc_commands.py` runs those for a new user in their own."""
+    name, *words = [word for word in words if not word.endswith("python")]
+    return run_inside(PROGRAMS[name.removeprefix(".venv/bin/")], *words, cwd=folder)
+
+
+def run_without_network(words, folder):
     here = {"gridv4": [sys.executable, "-m", "gridv4_bt"], "python": [sys.executable]}
     words = [*here[words[0].removeprefix(".venv/bin/")], *words[1:]]
     nowhere = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
@@ -112,7 +125,7 @@ def test_a_command_does_what_it_says(words, folder):
 
 @pytest.mark.parametrize("words", [words for words in commands() if listed(words, NEEDS)], ids=plain)
 def test_a_command_that_needs_more_says_so_in_one_line(words, folder):
-    done = run(words, folder)
+    done = run_without_network(words, folder)
     assert done.returncode == listed(words, NEEDS), done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
     assert "Traceback" not in done.stderr
@@ -132,7 +145,7 @@ def test_the_python_of_the_page_on_live_trading_trades(folder, monkeypatch):
     feeds = make_feeds([SymbolData("BTCUSDT", market.candles, market.funding)])
     [block] = blocks(ROOT / "docs" / "live.md", "python")
     names: dict[str, object] = {}
-    with ServerThread(open_api(feeds, load_config(BUSY_FILE), start_ms=int(feeds[0].candles.time[-60]))) as server:
+    with ServerThread(open_api(feeds, load_config(BUSY_FILE), start_ms=int(feeds[0].candles.time[-30]))) as server:
         exec(compile(block.replace("http://127.0.0.1:8899", server.url), "live.md", "exec"), names)
     assert names["cerebro"].broker.account.closed
 

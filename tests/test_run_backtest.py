@@ -1,4 +1,4 @@
-"""The command line as a user meets it: run in a process of its own."""
+"""The command line as a user meets it; where nothing hangs on it, without a process of its own."""
 
 import csv
 import json
@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from busy import BUSY, BUSY_FILE, busy
+from in_process import run_inside
 
 from feeds.synthetic import sample_market
+from gridv4_bt.cli.backtest import main
 from gridv4_bt.cli.market_options import matching_modes
 from gridv4_bt.config import GridConfig, config_as_toml, load_config
 from gridv4_bt.engine.columns import EQUITY_COLUMNS
@@ -25,6 +27,10 @@ TRADING = ("--config", BUSY_FILE)  #: for runs whose trades are looked at
 
 
 def call(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return run_inside(main, *arguments, cwd=cwd)
+
+
+def call_process(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
 
@@ -41,7 +47,8 @@ def candles(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def run_folder(candles, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "one"
-    done = call("--data", candles, *TRADING, "--out", folder, "--set", "levels=5", "--cash", 20000, cwd=candles.parent)
+    options = ("--out", folder, "--set", "levels=5", "--cash", 20000)
+    done = call_process("--data", candles, *TRADING, *options, cwd=candles.parent)
     assert done.returncode == 0, done.stderr
     assert "largest drawdown" in done.stdout
     return folder
@@ -118,7 +125,7 @@ def test_an_old_offset_of_0_is_told_what_it_means_now(candles, tmp_path):
 
 
 def test_quiet_prints_nothing_and_no_report_draws_nothing(candles, tmp_path):
-    done = call("--data", candles, "--out", tmp_path / "q", "--quiet", "--no-report", cwd=tmp_path)
+    done = call_process("--data", candles, "--out", tmp_path / "q", "--quiet", "--no-report", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     for name in ("overview.png", "report.html", "bars.parquet"):
         assert not (tmp_path / "q" / name).exists()
@@ -250,7 +257,7 @@ def test_ctrl_c_ends_with_one_line_and_writes_nothing(tmp_path):
 
 def test_too_few_bars_are_refused_with_the_number_needed(candles, tmp_path):
     span = ("--from", "2024-03-01", "--to", "2024-03-01T12:00")
-    done = call("--data", candles, *span, cwd=tmp_path)
+    done = call_process("--data", candles, *span, cwd=tmp_path)
     assert done.returncode == 2
     assert "97" in done.stderr
 

@@ -1,7 +1,7 @@
 """Pairs of the fills of a live session and of its backtest, and the fills only one of them has."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gridv4_bt.audit.compared_fills import ComparedFill
@@ -49,12 +49,12 @@ def same(one: float, other: float) -> bool:
     return one == other or abs(one - other) <= ROUNDING * max(abs(one), abs(other))
 
 
-def align(live: Sequence[ComparedFill], backtest: Sequence[ComparedFill], near: float) -> list[Pair]:
+def align(live: Sequence[ComparedFill], backtest: Sequence[ComparedFill], near: Callable[[str], float]) -> list[Pair]:
     """Pair the fills of both sides: those of one bar first, then those some bars apart.
 
     Parameters
     ----------
-    near : fraction of the price within which two resting orders may be the same one.
+    near : returns the fraction of a symbol's price within which two resting orders may be the same one.
     """
     pairs, live, backtest = _nearest(live, backtest, 0, near)
     found, live, backtest = _nearest(live, backtest, _NEAR_BARS, near)
@@ -63,7 +63,7 @@ def align(live: Sequence[ComparedFill], backtest: Sequence[ComparedFill], near: 
 
 
 def _nearest(
-    live: Sequence[ComparedFill], backtest: Sequence[ComparedFill], bars: int, near: float
+    live: Sequence[ComparedFill], backtest: Sequence[ComparedFill], bars: int, near: Callable[[str], float]
 ) -> tuple[list[Pair], list[ComparedFill], list[ComparedFill]]:
     """Pair the most alike fills at most so many bars apart; return the pairs and what is left of both sides."""
     there = defaultdict(list)
@@ -75,7 +75,7 @@ def _nearest(
             for j in there[one.key, one.bar + apart * BAR_MS]:
                 other = backtest[j]
                 price, qty = abs(one.price / other.price - 1.0), abs(one.qty / other.qty - 1.0)
-                if not (one.maker and price > near):
+                if not (one.maker and price > near(one.symbol)):
                     candidates.append((abs(apart), price, qty, abs(one.ref - other.ref), i, j))
     pairs, taken, given = [], set(), set()
     for *_, i, j in sorted(candidates):

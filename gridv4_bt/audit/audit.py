@@ -76,7 +76,7 @@ def audit(folder: Path) -> Audit:
     """
     session = read_session(folder)
     theirs = replay(session)
-    pairs = align(session.fills, theirs.fills, session.config.floor_pct / 2.0)
+    pairs = align(session.fills, theirs.fills, lambda symbol: session.config.of(symbol).floor_pct / 2.0)
     ours = {int(time): equity for rows in session.rows.values() for time, equity in rows["equity"].items()}
     times, backtest = _equity(theirs)
     common = np.array([time for time in times if time in ours], dtype=np.int64)

@@ -19,7 +19,7 @@ from gridv4_bt.core.time import BAR_MS, DAY_MS
 from gridv4_bt.engine.market import exchange_symbol
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.booking import FORCED
-from gridv4_bt.live.failures import Reaction
+from gridv4_bt.live.error_codes import Reaction
 from gridv4_bt.live.ids import Purpose, parse_id
 from gridv4_bt.record.run_record import SymbolRecord
 
@@ -189,10 +189,14 @@ def _told(event: OrderEvent, session: SessionRecord) -> list[_Evidence]:
             return [_Evidence(event.bar, cause, symbol, int(name.side))]
         ref = name.ref if name.purpose in (Purpose.EXIT, Purpose.CLOSE) else 0
         return [_Evidence(event.bar, cause, symbol, int(name.side), name.purpose, ref)]
-    if event.kind == "command":
-        symbol, _, side = fields.get("scope", "").partition(" ")
+    if event.kind == "command" and "refused" not in fields:
+        symbol, _, side = fields["scope"].partition(" ")
         symbol = symbol if symbol in session.symbols else ""
-        return [_Evidence(event.bar, Cause.COMMAND, symbol, int(PositionSide[side]) if side else 0)]
+        first = _bar_of(fields["since"]) // BAR_MS * BAR_MS if "since" in fields else event.bar  # of a leg being closed
+        return [
+            _Evidence(bar, Cause.COMMAND, symbol, int(PositionSide[side]) if side else 0)
+            for bar in range(first, event.bar + BAR_MS, BAR_MS)
+        ]
     if event.kind == "dead_man_fired":
         first = _bar_of(fields["since"]) // BAR_MS * BAR_MS
         return [

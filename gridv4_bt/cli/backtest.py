@@ -28,6 +28,7 @@ from gridv4_bt.cli.market_options import (
     parse_time,
     print_changed_meanings,
     print_files,
+    print_untraded,
     read_feeds,
 )
 from gridv4_bt.cli.options import (
@@ -148,6 +149,7 @@ def backtest(
         )
     feeds = read_feeds(symbols, gaps, first, last, console, rules=brackets, config=warmed, warm_up=history)
     print_files(feeds, console)
+    print_untraded(parameters, [feed.p.name for feed in feeds], console)
     if symbol or data:
         _print_quality(feeds, console, details)
     folder = out if out is not None else default_folder([feed.p.name for feed in feeds])

@@ -12,7 +12,7 @@ from rich.text import Text
 from gridv4_bt.cli.common import Json, print_json
 from gridv4_bt.cli.layers import settings_files
 from gridv4_bt.cli.options import Config, Settings
-from gridv4_bt.config import GridConfig, RunSettings, Setting, config_of, named_parameters, named_run_settings
+from gridv4_bt.config import RunSettings, Setting, all_parameters, config_of, named_parameters, named_run_settings
 from gridv4_bt.config import settings_schema as schema_of_settings
 from gridv4_bt.live.keys import KEY, SECRET, read_settings
 from gridv4_bt.live.monitor import NOTIFY
@@ -38,7 +38,7 @@ def show_config(
     named = named_parameters(paths, setting, os.environ)
     used = config_of(named)
     run = named_run_settings(paths, os.environ)
-    parameters = {name: Setting(getattr(used, name), _origin(named, name)) for name in GridConfig.model_fields}
+    parameters = {name: Setting(value, _origin(named, name)) for name, value in all_parameters(used).items()}
     runs = {
         name: Setting(run[name].value if name in run else field.default, _origin(run, name))
         for name, field in RunSettings.model_fields.items()

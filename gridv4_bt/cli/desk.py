@@ -1,11 +1,15 @@
 """The command line of `gridv4 desk`."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gridv4_bt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gridv4_bt.desk.state_dirs import StateDirs
 
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 _HELP = "pip install 'gridstrategy-v4[desk]'"
@@ -29,6 +33,9 @@ def run_desk(
     tokens: Annotated[Path, typer.Option(help="Folder of the two tokens, which are made at the first start.")] = Path(
         "data/desk"
     ),
+    telegram: Annotated[
+        bool, typer.Option("--telegram", help="Answer in Telegram too, as `gridv4 telegram` does.")
+    ] = False,
 ) -> None:
     """Watch and steer bots in a browser, also on a phone.
 
@@ -55,12 +62,24 @@ def run_desk(
     from gridv4_bt.desk.state_dirs import StateDirs
 
     bots = StateDirs(place or [Path("data")])
+    service = _telegram(bots, tokens) if telegram else nullcontext()
     rights = Access(tokens)
     hosts = LOCAL | {host, *name}
     scheme = "http" if tls_cert is None else "https"
     print(f"{scheme}://{host}:{port}/ with the token in {tokens / 'token'} ({tokens / 'read-token'} only reads)")
-    uvicorn.run(
-        make_app(bots, rights, hosts, tls_cert is not None), host=host, port=port, log_level="warning",
-        ssl_certfile=tls_cert and str(tls_cert), ssl_keyfile=tls_key and str(tls_key), server_header=False,
-        proxy_headers=False, timeout_graceful_shutdown=2,
-    )  # fmt: skip
+    with service:
+        uvicorn.run(
+            make_app(bots, rights, hosts, tls_cert is not None), host=host, port=port, log_level="warning",
+            ssl_certfile=tls_cert and str(tls_cert), ssl_keyfile=tls_key and str(tls_key), server_header=False,
+            proxy_headers=False, timeout_graceful_shutdown=2,
+        )  # fmt: skip
+
+
+def _telegram(bots: "StateDirs", folder: Path) -> AbstractContextManager[None]:
+    """Return the Telegram bot beside the desk; what it must know after a restart is with the tokens."""
+    from gridv4_bt.cli.telegram import log_to_stderr
+    from gridv4_bt.desk.telegram.service import MEMORY, Service, in_background
+    from gridv4_bt.desk.telegram.telegram_settings import read_telegram_settings
+
+    log_to_stderr()
+    return in_background(Service(bots, read_telegram_settings(Path()), folder / MEMORY))

@@ -29,7 +29,7 @@ EXAMPLES = {
     "data check": ("gridv4 data check --symbol BTC/USDT:USDT",),
     "data download": ("gridv4 data download --symbol BTC/USDT:USDT --symbol ETHUSDT --from 2024-01-01",),
     "data list": ("gridv4 data list", "gridv4 data list --json"),
-    "desk": ("gridv4 desk", "gridv4 desk data/live_state --port 9000"),
+    "desk": ("gridv4 desk", "gridv4 desk data/live_state --port 9000", "gridv4 desk --telegram"),
     "exchange": (
         "gridv4 exchange --data BTCUSDT-15m.csv --database account.sqlite",
         "gridv4 exchange --live BTC/USDT:USDT",
@@ -46,6 +46,7 @@ EXAMPLES = {
     "regimes": ("gridv4 regimes --data BTCUSDT-15m.csv",),
     "report": ("gridv4 report runs/a", "gridv4 report runs/a --out page.html"),
     "status": ("gridv4 status", "gridv4 status --state-dir data/live_state --json"),
+    "telegram": ("gridv4 telegram", "gridv4 telegram data/live_state"),
 }
 
 

@@ -34,6 +34,7 @@ from gridv4_bt.cli.market_options import (
     parse_time,
     print_files,
     print_notes,
+    print_untraded,
     read_feeds,
     read_symbols,
 )
@@ -243,6 +244,7 @@ def live(
         if kept is not None:
             _print_kept(kept, differing, console)
         print_notes(parameters, console)
+        print_untraded(parameters, symbols, console)
         if check:
             with _failures(lambda text: None, folder):
                 _check(plan, gateway, console, as_json)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -17,7 +17,7 @@ from feeds.rows import symbol_at
 from feeds.synthetic import NOTICE, SYMBOL, sample_market
 from feeds.tables import CandleTable, interval_ms, read_candles
 from gridv4_bt.backtest import SymbolData, make_feeds
-from gridv4_bt.config import GridConfig, changed_meanings, departure_line, departures
+from gridv4_bt.config import GridConfig, PortfolioConfig, changed_meanings, departure_line, departures
 from gridv4_bt.core.time import BAR_MS, day_or_time
 from gridv4_bt.engine.intrabar import MODES
 from gridv4_bt.engine.market import exchange_symbol, has_tick_of_prices, load_market_history
@@ -40,6 +40,15 @@ def print_notes(parameters: GridConfig, console: Console) -> None:
     print_changed_meanings(parameters, console)
     if departed := departures(parameters):
         console.print(f"[yellow]{departure_line(departed)}[/]")
+
+
+def print_untraded(parameters: GridConfig, symbols: Collection[str], console: Console) -> None:
+    """Print which symbols have parameters of their own and are not traded: a name may be misspelt."""
+    named = parameters.symbols if isinstance(parameters, PortfolioConfig) else {}
+    if others := [symbol for symbol in named if symbol not in symbols]:
+        console.print(
+            f"[yellow]parameters of {', '.join(others)} are not used: traded here are {', '.join(symbols)}[/]"
+        )
 
 
 def check_gaps(gaps: str) -> None:

@@ -3,7 +3,6 @@
 import csv
 import gzip
 import threading
-import tomllib
 from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridv4_bt.config import GridConfig, make_config
+from gridv4_bt.config import GridConfig, load_config
 from gridv4_bt.core.time import iso
 from gridv4_bt.desk import event_files
 from gridv4_bt.desk.curve import Curve
@@ -188,7 +187,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _read_config(path: Path) -> GridConfig:
-    return make_config(tomllib.loads(path.read_text(encoding="utf-8")))
+    return load_config(path)
 
 
 def _read_first_wallet(folder: Path) -> float | None:

@@ -30,7 +30,7 @@ def leg_rows(bot: BotFiles) -> list[dict[str, Any]]:
         close, decision = bot.close(symbol, book["bar"]) or 0.0, bot.decision(symbol) or {}
         paused, limits = _paused(bot, symbol), risk.get(symbol, {})
         rows = [
-            _leg(p, symbol, side, leg, close, book["bar"], decision)
+            _leg(p.of(symbol), symbol, side, leg, close, book["bar"], decision)
             | {"paused": paused.get(side.name, [])}
             | {"liquidation": limits.get("down" if side is PositionSide.LONG else "up") if leg["fills"] else None}
             for side, leg in zip(SIDES, book["legs"], strict=True)

@@ -82,7 +82,7 @@ def _apply(orders: dict[str, dict[str, Any]], event: dict[str, Any]) -> None:
 def ladder(bot: BotFiles, symbol: str, orders: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
     """Return every level of a symbol's ladder: the order planned, the one that is open, and why one is missing."""
     book = ((bot.state().get("broker") or {}).get("books") or {}).get(symbol)
-    market, config = bot.market(symbol), bot.config()
+    market, config = bot.market(symbol), bot.config().of(symbol)
     if book is None:
         return []
     row = next((row for row in reversed(bot.rows()) if row.get("symbol", symbol) == symbol), None)
@@ -95,6 +95,7 @@ def ladder(bot: BotFiles, symbol: str, orders: list[dict[str, Any]] | None = Non
     since = decision["clock"] if decision else ""
     failed = {str(one.get("id", "")): one for one in bot.latest_events(["order_failed"], since)}
     causes = {(name.side.name, name.ref): one for key, one in failed.items() if (name := parse_id(key)) is not None}
+    stale = _stale(bot)
     found = []
     for side, leg in zip(SIDES, book["legs"], strict=True):
         codes = (decision or {}).get(side.name.lower(), [])
@@ -112,10 +113,26 @@ def ladder(bot: BotFiles, symbol: str, orders: list[dict[str, Any]] | None = Non
                     "side": side.name, "level": index + 1, "price": price, "planned": planned[0] > 0.0,
                     "qty": planned[1] if planned[0] > 0.0 else None, "open": order is not None,
                     "open_price": order["price"] if order else None,
-                    "reason": Blocked(code).name if code is not None else None, "why": why,
+                    "reason": _reason(code, order, stale), "why": stale if stale and order is None else why,
                 }
             )  # fmt: skip
     return found
+
+
+def _stale(bot: BotFiles) -> str:
+    """Return that a bot whose process is alive decides nothing, "" if it decides or has ended."""
+    status = bot.status()
+    if status is None or status["working"] or status["pid"] is None:
+        return ""
+    minutes = status["last_decision_age_s"] // 60
+    return f"stale: nothing was decided for {minutes} minutes, as without candles or without the exchange"
+
+
+def _reason(code: int | None, order: dict[str, Any] | None, stale: str) -> str | None:
+    """Return the name of what was decided for a level, or that it is too old to say anything about a missing order."""
+    if stale and order is None:
+        return "STALE"
+    return Blocked(code).name if code is not None else None
 
 
 def _why_missing(

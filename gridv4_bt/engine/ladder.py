@@ -36,6 +36,7 @@ class Blocked(IntEnum):
     SAME_PRICE = 13  #: a level nearer to the price rests at this very price
     CAP = 14  #: a cap of the account would be exceeded if all resting orders were filled
     PAUSED = 15  #: a person has paused the side
+    MISMATCH = 16  #: exchange and bot have differed on the leg at the latest close
 
 
 # Plain ints, so that the rule compiles.
@@ -55,6 +56,7 @@ HALT = int(Blocked.HALT)
 VAR = int(Blocked.VAR)
 REGIME = int(Blocked.REGIME)
 PAUSED = int(Blocked.PAUSED)
+MISMATCH = int(Blocked.MISMATCH)
 
 
 def skew_centre(

@@ -85,7 +85,7 @@ class LegState:
     stage1_done: int = 0  #: stage 1 has closed its share and the price has not come back since
     stop_rests: int = 0  #: a stop of stage 2 rests or is being executed at market
     blocked: int = 0  #: `Blocked` code of all entries at the last bar
-    paused: int = 0  #: a person has paused the entries
+    paused: int = 0  #: `Blocked` code for which a person, or a mismatch, keeps all entries back; 0: none does
     look_again: int = 0  #: number of the bar at which the surroundings of the levels change by themselves
     cooling: int = 0  #: how many levels are closed after a cut
     taken: int = 0  #: how many prices keep levels from being placed: of open fills, then of levels cooling

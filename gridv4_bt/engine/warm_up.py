@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gridv4_bt.config import GridConfig
+from gridv4_bt.config import GridConfig, parameter_of
 
 REPLAY_BARS = 1_500  #: before trading begins at a replaying exchange: as many as one request for candles may ask for
 #: Bars after which indicators of the defined periods and mixture no longer depend on where their history began.
@@ -21,16 +21,23 @@ _LIVE_BARS = {"kama": 1_000, "gmm": 4_000}
 
 def warm_up_bars(config: GridConfig) -> int:
     """Return how many bars a backtest needs before its first decision, apart from those of the mixture."""
-    c = config
-    # The regime compares KAMA with that of the bar before, and the strategy looks one bar back for the regime.
-    regime = max(c.er_bars + 2, c.atr_bars + 1, 2 * c.adx_bars) + 1
-    return max(regime, c.z_bars, c.sigma_bars + 1, c.warm_up + 1)
+
+    def needed(c: GridConfig) -> int:
+        # The regime compares KAMA with that of the bar before, and the strategy looks one bar back for the regime.
+        regime = max(c.er_bars + 2, c.atr_bars + 1, 2 * c.adx_bars) + 1
+        return max(regime, c.z_bars, c.sigma_bars + 1, c.warm_up + 1)
+
+    return max(map(needed, config.variants))
 
 
 def history_bars(config: GridConfig) -> int:
     """Return how many bars of history warm up all indicators of a config, the mixture of regime ``gmm`` included."""
-    mixture = config.gmm_window + config.gmm_span if config.regime == "gmm" else 0
-    return max(warm_up_bars(config), mixture + max(config.sigma_bars, config.er_bars) + 1)
+
+    def reaching_back(c: GridConfig) -> int:
+        mixture = c.gmm_window + c.gmm_span if c.regime == "gmm" else 0
+        return mixture + max(c.sigma_bars, c.er_bars) + 1
+
+    return max(warm_up_bars(config), *map(reaching_back, config.variants))
 
 
 def longest_memory_bars(config: GridConfig) -> int:
@@ -40,9 +47,13 @@ def longest_memory_bars(config: GridConfig) -> int:
 
 def _memory(config: GridConfig) -> float:
     """Return how many times as long as with the defined periods the averages remember, 1 at least."""
-    kama = ((config.kama_slow + 1) / 31) ** 2  # its smoothing in noise is a square
-    ratio = math.sqrt(config.er_bars / 10)  # the efficiency ratio of a random walk falls with the root
-    return max(1.0, config.atr_bars / 14, config.adx_bars / 14, ratio, kama)
+
+    def times(c: GridConfig) -> float:
+        kama = ((c.kama_slow + 1) / 31) ** 2  # its smoothing in noise is a square
+        ratio = math.sqrt(c.er_bars / 10)  # the efficiency ratio of a random walk falls with the root
+        return max(1.0, c.atr_bars / 14, c.adx_bars / 14, ratio, kama)
+
+    return max(map(times, config.variants))
 
 
 def span_warm_up(config: GridConfig, varied: Mapping[str, Sequence[Any]] | None = None) -> int:
@@ -53,11 +64,13 @@ def span_warm_up(config: GridConfig, varied: Mapping[str, Sequence[Any]] | None 
 
     Parameters
     ----------
-    varied : values of the parameters that trials vary, which take the same bars.
+    varied : values of the parameters that trials vary, also those of single symbols; all trials take the same bars.
     """
-    varied = varied or {}
-    most = {name: max(varied[name]) for name in _REACHING_BACK if name in varied}
-    if "gmm" in varied.get("regime", ()):
+    values: dict[str, list[Any]] = {}
+    for name, some in (varied or {}).items():
+        values.setdefault(parameter_of(name), []).extend(some)
+    most = {name: max(values[name]) for name in _REACHING_BACK if name in values}
+    if "gmm" in values.get("regime", ()):
         most["regime"] = "gmm"
     longest = config.model_copy(update=most)
     return max(longest_memory_bars(longest), int(history_bars(longest)))
@@ -77,6 +90,6 @@ def with_live_history(config: GridConfig) -> GridConfig:
     A backtest of the recorded candles by this config begins to trade at the very same bar.
     """
     bars = math.ceil(_LIVE_BARS["kama"] * _memory(config))
-    if config.regime == "gmm":
+    if any(one.regime == "gmm" for one in config.variants):
         bars = max(bars, _LIVE_BARS["gmm"])
     return config.model_copy(update={"warm_up": max(config.warm_up, bars)})

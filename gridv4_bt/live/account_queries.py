@@ -7,7 +7,7 @@ from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import LiveError
 from gridv4_bt.live.connection import Connection, Refused, Unreachable, first_field
-from gridv4_bt.live.failures import Reaction
+from gridv4_bt.live.error_codes import Reaction
 
 _TRADES_PAGE = _INCOME_PAGE = _ORDERS_PAGE = 1000  # the exchange's limits
 

@@ -75,6 +75,7 @@ class BarBooking:
         self._tell = tell
         self.notices: list[str] = []  #: messages for a person
         self.is_forced = False  #: whether the exchange has closed something by force
+        self.traded_by_others: set[PositionSide] = set()  #: legs, but for what the exchange has closed by force
         own: dict[str, OwnPart] = {}
         foreign: dict[tuple[str, PositionSide, bool], Part] = {}
         for execution in executions:
@@ -176,6 +177,7 @@ class BarBooking:
         name = part.first.foreign
         what = f"{self._book.symbol} {leg.side.name} {part.qty:g} at {part.price:g} by {name or 'an unknown order'}"
         if part.first.opens:
+            self.traded_by_others.add(leg.side)
             self._open(leg, part, max(leg.tracker.spacings, default=_UNKNOWN_SPACING))
             self.notices.append(f"adopted as a fill of ours: {what}")
             return
@@ -183,6 +185,8 @@ class BarBooking:
         self._close_oldest(leg, part.qty, part, TradeLabel.LIQUIDATION if forced else TradeLabel.MANUAL)
         self._account.liquidations += forced
         self.is_forced |= forced
+        if not forced:
+            self.traded_by_others.add(leg.side)
         self.notices.append(f"{'closed by force' if forced else 'closed by somebody else'}: {what}")
 
     def _open(self, leg: Leg, part: Part, spacing_pct: float) -> None:

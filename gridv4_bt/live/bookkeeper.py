@@ -15,7 +15,7 @@ from gridv4_bt.engine.orders import OrderType, Refusal
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.booking import BarBooking, Tell, book_bars, forget_gone_entries
 from gridv4_bt.live.connection import Refused, Unreachable
-from gridv4_bt.live.failures import Reaction
+from gridv4_bt.live.error_codes import Reaction
 from gridv4_bt.live.ids import OrderKey, Purpose, content_ref
 from gridv4_bt.live.order_diff import Unbooked
 from gridv4_bt.live.own_orders import Execution, Order, OrderStatus, SingleTerms
@@ -78,6 +78,7 @@ class Bookkeeper:
             self._charge_late_fees(account)
             self._reconcile(account, books, fresh)
         for book, booking in zip(fresh, bookings, strict=True):
+            reconciler.differs |= {(book.symbol, side) for side in booking.traded_by_others}
             if book.market != (market := reconciler.executor.markets[book.symbol]):
                 book.rules_changed(market)
             for notice in booking.notices:
@@ -207,7 +208,11 @@ class Bookkeeper:
 
     def _reconcile(self, account: Account, books: Sequence[FeedBook], fresh: Sequence[FeedBook]) -> None:
         try:
-            for mismatch in self._reconciler.mismatches(fresh):
+            found = self._reconciler.mismatches(fresh)
+            compared = {book.symbol for book in fresh}
+            others = {leg for leg in self._reconciler.differs if leg[0] not in compared}
+            self._reconciler.differs = others | {(one.symbol, one.side) for one in found}
+            for mismatch in found:
                 book = next(book for book in books if book.symbol == mismatch.symbol)
                 if self._is_confirmed(book, mismatch):
                     self._adopt(book, mismatch)

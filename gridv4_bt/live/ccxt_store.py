@@ -7,7 +7,7 @@ gets the same answers, but a request is repeated only where that is safe.
 import atexit
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from gridv4_bt.live.ccxt_client import OPTIONS
 from gridv4_bt.live.clock import Clock, WallClock
 from gridv4_bt.live.connection import CandleQueries, Refused, Unreachable
 from gridv4_bt.live.dead_man import DEFAULT_S
-from gridv4_bt.live.failures import Reaction
+from gridv4_bt.live.error_codes import Reaction
 from gridv4_bt.live.gateway import Gateway, SessionPlan
 from gridv4_bt.live.keys import KEY, SECRET, read_settings
 from gridv4_bt.live.live_session import LiveSession
@@ -532,8 +532,6 @@ def _trades(cerebro: bt.Cerebro, exchange: Mapping[str, Any]) -> tuple[GridConfi
         values = {name: given.get(name, defaults[name]) for name, _ in backtrader_params()}
         configs.append(with_live_history(make_config({**values, **exchange})))
         symbols.append(given.get("symbol") or feeds[0]._name)
-    if any(config != configs[0] for config in configs):
-        raise ConfigError("the grid strategies of one session have the same parameters; give them the same")
     if has_others:
         symbols += [feed._name for feed in feeds if not feed.p.historical and feed._name not in symbols]
     if not symbols:
@@ -543,7 +541,20 @@ def _trades(cerebro: bt.Cerebro, exchange: Mapping[str, Any]) -> tuple[GridConfi
             "live trading goes by candles of 15 minutes: timeframe=bt.TimeFrame.Minutes, compression=15; "
             "cerebro.resampledata(data, ...) makes longer ones of them for signals"
         )
-    return configs[0] if configs else make_config(exchange), symbols, bool(configs)
+    return _together(symbols, configs) if configs else make_config(exchange), symbols, bool(configs)
+
+
+def _together(symbols: Sequence[str], configs: Sequence[GridConfig]) -> GridConfig:
+    """Return the parameters of strategies that trade a symbol each, those of the first one as those of all."""
+    common = configs[0].model_dump()
+    longest = {"warm_up": max(config.warm_up for config in configs)}
+    own = {
+        f"{symbol}.{name}": value
+        for symbol, config in zip(symbols, configs, strict=False)
+        for name, value in config.model_dump().items()
+        if value != common[name] and name not in longest
+    }
+    return make_config(common | longest | own)
 
 
 def _check_mapping(mapping: Mapping[str, Any]) -> None:

@@ -9,9 +9,10 @@ import ccxt
 
 from feeds.exchange import MarketDataClient, Unavailable
 from feeds.patience import Passing, Patience, weight_pause
-from gridv4_bt.errors import LiveError
+from gridv4_bt.errors import LiveError, place_of_code
 from gridv4_bt.live.clock import Clock
-from gridv4_bt.live.failures import Failure, Reaction, classify
+from gridv4_bt.live.error_codes import Reaction
+from gridv4_bt.live.failures import Failure, classify
 from gridv4_bt.live.gate import Gate
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ class Refused(Exception):
     """The exchange has refused a request; `failure` says why and what to do."""
 
     def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.text)
+        super().__init__(failure.told)
         self.failure = failure
 
 
@@ -199,7 +200,7 @@ class Connection:
                 if failure.reaction in _RETRIED:
                     is_locked_out = failure.reaction in _LOCKED_OUT
                     pause = _LOCKED_OUT_PAUSE if is_locked_out else failure.wait or None
-                    raise Passing(failure.text, pause) from refused
+                    raise Passing(failure.told, pause) from refused
                 raise
 
     def _resync_or_pass(self) -> None:
@@ -213,7 +214,7 @@ class Connection:
         self.log("failure", reaction=str(failure.reaction), code=failure.code, text=failure.text)
         self.gate.note(failure, can_wait)
         if failure.reaction is Reaction.WAIT and failure.wait > ALERTED_SILENCE:
-            self.log("alert", what="silenced", seconds=round(failure.wait), text=failure.text)
+            self.log("alert", what="silenced", seconds=round(failure.wait), text=failure.told)
 
     def _note_lock_out(self, failure: Failure, trades: bool) -> None:
         """Alert at the first refusal of a key or clock, and end the session once it has lasted for minutes."""
@@ -263,26 +264,15 @@ class CandleQueries(MarketDataClient):
         except Refused as refused:
             failure = refused.failure
             if failure.reaction in _RETRIED:
-                raise Passing(failure.text, failure.wait or None) from refused
+                raise Passing(failure.told, failure.wait or None) from refused
             raise refused.__cause__ or refused from None
-
-
-#: What a person does about the exchange's codes with which a session halts.
-CURES = {
-    -2015: "check the key, its futures permission and its list of addresses",
-    -2014: "check the key",
-    -1022: "check the secret",
-    -1021: "this machine's clock is wrong: synchronise it",
-    -4061: "the account's position mode was changed: set hedge mode again",
-    -2023: "the account is being liquidated",
-}
 
 
 def halt_text(failure: Failure) -> str:
     """Return the message of a failure that only a person can resolve, with its place in the documentation."""
-    if failure.code in CURES:
-        return f"{failure.text}: {CURES[failure.code]} (docs/troubleshooting.md#code{failure.code})."
-    return f"{failure.text}: see to it at the exchange, then start again."
+    if failure.row is None or failure.code is None:
+        return f"{failure.text}: see to it at the exchange, then start again."
+    return f"{failure.text}: {failure.row.cure} ({place_of_code(failure.code)})."
 
 
 def first_field(answer: Mapping[str, Any], *names: str) -> Any:

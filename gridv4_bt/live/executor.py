@@ -16,7 +16,8 @@ from gridv4_bt.engine.orders import OrderType
 from gridv4_bt.errors import ConfigError, LiveError
 from gridv4_bt.live.account_queries import AccountQueries, RawAnswer
 from gridv4_bt.live.connection import LONGEST_WAIT, RECV_WINDOW_MS, Connection, Refused, Unreachable, first_field
-from gridv4_bt.live.failures import Failure, Reaction, classify_refusal
+from gridv4_bt.live.error_codes import Reaction
+from gridv4_bt.live.failures import Failure, classify_refusal
 from gridv4_bt.live.ids import Purpose
 from gridv4_bt.live.own_orders import Order, OrderStatus
 from gridv4_bt.live.quantise import price_text, quantity_text
@@ -188,7 +189,7 @@ class Executor(AccountQueries):
             self.take(order, self.connection.call(lambda: self._query(order)))
         except Refused as refused:
             if refused.failure.reaction is not Reaction.GONE:
-                raise Unreachable(refused.failure.text) from refused
+                raise Unreachable(refused.failure.told) from refused
             return False
         return True
 
@@ -339,7 +340,7 @@ class Executor(AccountQueries):
             self.connection.call(request)
         except Refused as refused:
             if refused.failure.reaction is not Reaction.SUCCESS:
-                raise LiveError(f"the exchange refuses: {refused.failure.text}. No order was sent.") from refused
+                raise LiveError(f"the exchange refuses: {refused.failure.told}. No order was sent.") from refused
 
     def _request(self, order: Order) -> tuple[str, str, str, str | None, str | None, dict[str, Any]]:
         """Return symbol, type, side, amount, price and params of ccxt's `create_order`."""

@@ -1,4 +1,4 @@
-"""Error codes of the exchange and the reaction to each: the code decides first, ccxt's exception class second.
+"""The failure that an exception or an answer means: the code decides first, ccxt's exception class second.
 
 ccxt's classes are not enough: it reports -2023 (being liquidated) as temporary, "only closing is allowed" as a wrong
 key, and an incomplete body as a plain ExchangeError although the order exists.
@@ -7,62 +7,16 @@ key, and an incomplete body as a plain ExchangeError although the order exists.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import ccxt
 
 from feeds.exchange import http_status
 from feeds.patience import retry_after
-
-
-class Reaction(StrEnum):
-    """The reaction to a failure."""
-
-    UNKNOWN = "unknown"  #: the request may have been executed: query the order by its client id
-    RETRY = "retry"  #: it was not executed: wait a little and send it again
-    WAIT = "wait"  #: too many requests: send nothing for a while
-    WAIT_ORDERS = "wait_orders"  #: too many orders: place none for a while, other requests may go on
-    RESYNC_CLOCK = "resync_clock"  #: synchronise the clock and send it again once
-    REPRICE = "reprice"  #: a post-only order would have crossed: place it a tick away, or at the next bar
-    GONE = "gone"  #: the order is not open any more: query it
-    ADOPT = "adopt"  #: an earlier attempt has this id: query it
-    SUCCESS = "success"  #: already set as requested
-    SKIP = "skip"  #: not at this price or size: give up, the next bar decides anew
-    REQUANTISE = "requantise"  #: the filters have changed: read the markets and round again, once
-    SMALLER = "smaller"  #: the book is too thin for this market order
-    STOP_ADDING = "stop_adding"  #: the exchange accepts no entries for now
-    FEWER_ORDERS = "fewer_orders"  #: too many open orders: cancel the entry farthest from the market
-    CLOSE_NOW = "close_now"  #: the price has passed the stop: close at market
-    RESYNC = "resync"  #: the position is smaller than the books say: read positions and trades
-    LOCKED_OUT = "locked_out"  #: key or clock are refused: try for minutes, it may pass; then a person is needed
-    HALT = "halt"  #: a person is needed
-    BUG = "bug"  #: the request was wrong: never send it again
-
+from gridv4_bt.errors import place_of_code
+from gridv4_bt.live.error_codes import ROWS, CodeRow, Reaction
 
 R = Reaction
-
-#: Codes of Binance's official list and of measurements; any other code is `Reaction.SKIP`.
-BY_CODE: Mapping[int, Reaction] = {
-    -1000: R.UNKNOWN, -1001: R.UNKNOWN, -1006: R.UNKNOWN, -1007: R.UNKNOWN,
-    -1003: R.WAIT, -1015: R.WAIT_ORDERS, -1008: R.RETRY,
-    -1021: R.RESYNC_CLOCK, -5028: R.RESYNC_CLOCK,
-    -1022: R.LOCKED_OUT, -2014: R.LOCKED_OUT, -2015: R.LOCKED_OUT, -2023: R.HALT, -4061: R.HALT,
-    -4067: R.HALT, -4068: R.HALT, -4047: R.HALT, -4048: R.HALT, -4531: R.HALT,
-    -2010: R.SKIP, -4016: R.SKIP, -4024: R.SKIP, -4164: R.SKIP,
-    -2011: R.GONE, -2013: R.GONE,
-    -2018: R.STOP_ADDING, -2019: R.STOP_ADDING, -2024: R.STOP_ADDING, -2027: R.STOP_ADDING, -2028: R.STOP_ADDING,
-    -4087: R.STOP_ADDING, -4088: R.STOP_ADDING, -4192: R.STOP_ADDING, -4400: R.STOP_ADDING,
-    -2020: R.SKIP, -4130: R.SKIP, -2021: R.CLOSE_NOW, -4142: R.CLOSE_NOW,
-    -2022: R.RESYNC, -4118: R.RESYNC,
-    -2025: R.FEWER_ORDERS, -4045: R.FEWER_ORDERS,
-    -4059: R.SUCCESS, -4046: R.SUCCESS, -5027: R.SUCCESS,
-    -4116: R.ADOPT, -5021: R.REPRICE, -5022: R.REPRICE,
-    -1111: R.REQUANTISE, -4014: R.REQUANTISE, -4023: R.REQUANTISE, -4003: R.REQUANTISE, -4004: R.REQUANTISE,
-    -4005: R.REQUANTISE, -4013: R.REQUANTISE,
-    -4131: R.SMALLER,
-    -1102: R.BUG, -1106: R.BUG, -1116: R.BUG, -1128: R.BUG, -1130: R.BUG, -4060: R.BUG, -4120: R.BUG,
-}  # fmt: skip
 
 _CODE = re.compile(r'"code"\s*:\s*"?(-?\d+)')
 _BANNED_UNTIL = re.compile(r"banned until (\d{13})")
@@ -78,6 +32,16 @@ class Failure:
     code: int | None  #: the exchange's error code, None without one
     text: str  #: for the log: the exchange's message without the request
     wait: float = 0.0  #: seconds to send nothing
+
+    @property
+    def row(self) -> CodeRow | None:
+        """What is known about its code, None if nothing is."""
+        return None if self.code is None else ROWS.get(self.code)
+
+    @property
+    def told(self) -> str:
+        """The text for a person, with the place in the documentation that explains its code."""
+        return self.text if self.row is None or self.code is None else f"{self.text} ({place_of_code(self.code)})"
 
 
 def classify(error: Exception, headers: Mapping[str, str] | None = None, now_ms: int = 0) -> Failure:
@@ -107,7 +71,7 @@ def classify(error: Exception, headers: Mapping[str, str] | None = None, now_ms:
     if code == -1001 and "Service Unavailable" in words:
         return Failure(R.RETRY, code, text)  # documented as not executed, unlike the others of this code
     if code is not None:
-        return Failure(BY_CODE.get(code, R.SKIP), code, text)
+        return Failure(_reaction(code), code, text)
     if isinstance(error, ccxt.AuthenticationError) and not isinstance(error, ccxt.PermissionDenied):
         return Failure(R.LOCKED_OUT, None, text)
     if isinstance(error, ccxt.OperationFailed) or type(error) in (ccxt.ExchangeError, ccxt.BadResponse):
@@ -122,7 +86,11 @@ def classify(error: Exception, headers: Mapping[str, str] | None = None, now_ms:
 def classify_refusal(answer: Mapping[str, Any]) -> Failure:
     """Return the failure of one order of a batch, from its answer ``{"code": ..., "msg": ...}``."""
     code = int(answer["code"])
-    return Failure(BY_CODE.get(code, R.SKIP), code, str(answer.get("msg", ""))[:200])
+    return Failure(_reaction(code), code, str(answer.get("msg", ""))[:200])
+
+
+def _reaction(code: int) -> Reaction:
+    return ROWS[code].reaction if code in ROWS else R.SKIP
 
 
 def _message(words: str) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from gridv4_bt.live.clock import Clock
-from gridv4_bt.live.failures import Failure, Reaction
+from gridv4_bt.live.error_codes import Reaction
+from gridv4_bt.live.failures import Failure
 
 #: After a refused burst of orders none is sent for this long, s, twice as long after each further refusal.
 _ORDER_PAUSE, _LONGEST_ORDER_PAUSE = 60.0, 600.0

@@ -73,6 +73,18 @@ def journaled_ids(folder: Path) -> list[str]:
     return [str(item["id"]) for record in _read(folder / NAME)[0] for item in record["orders"]]
 
 
+def journaled_commands(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return by id what was journaled of each command of a person, once for each time that it was carried out.
+
+    The number of a record, `n`, is left out: it is 0.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for record in _read(folder / NAME)[0]:
+        if "command" in record:
+            found.setdefault(record["command"]["id"], []).append({**record, "n": 0})
+    return found
+
+
 def _line(record: dict[str, Any]) -> str:
     text = strict_json.dumps(record)
     return f'{text[:-1]},"crc":{zlib.crc32(text.encode())}}}\n'

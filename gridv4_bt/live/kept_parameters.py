@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gridv4_bt.config import GridConfig, make_config
+from gridv4_bt.config import GridConfig, all_parameters, flat_names, make_config, parameter_of
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.live.state import StateFile
 from gridv4_bt.own_strategy import OwnStrategy, load_strategy, stored_values
@@ -28,7 +28,11 @@ class KeptParameters:
 
         By name: the value kept and the one that ``--new-defaults`` would take.
         """
-        pairs = {name: (getattr(config, name), getattr(fresh, name)) for name in GridConfig.model_fields}
+        ours, theirs = all_parameters(config), all_parameters(fresh)
+        # What only one of them has of a single symbol is with the other as of all symbols.
+        pairs = {
+            name: tuple(some.get(name, some[parameter_of(name)]) for some in (ours, theirs)) for name in ours | theirs
+        }
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
@@ -53,8 +57,8 @@ def kept_parameters(
     path = folder / FILE
     if not path.is_file() or StateFile(folder, place).peek() is None:
         return None
-    old = {name: value for name, value in _read(path).items() if not isinstance(value, dict)}
-    chosen = {name: getattr(named, name) for name in named.model_fields_set}
+    old = {name: value for name, value in flat_names(_read(path)).items() if not isinstance(value, dict)}
+    chosen = flat_names({name: getattr(named, name) for name in named.model_fields_set})
     try:
         config = make_config(old | chosen)
     except ConfigError as error:

@@ -387,7 +387,7 @@ class LiveSession:
         decided = [book.leg(side).stop for book in self._books() if book.symbol == symbol]
         prices = [stop for stop in decided if stop is not None]
         if (atr := self._atr.get(symbol, 0.0)) > 0.0:
-            prices.append(stop2_price(int(side), position.entry, atr, self.plan.config.stop2_atr, tick))
+            prices.append(stop2_price(int(side), position.entry, atr, self.plan.config.of(symbol).stop2_atr, tick))
         if not prices:
             return mark * (1.0 - int(side) * self.plan.bare_stop)
         return next((price for price in prices if int(side) * (mark - price) > 0.0), prices[-1])
@@ -465,6 +465,7 @@ class LiveSession:
     def decided(self, strategy: GridStrategyV4, bar: int) -> None:
         """Save a decision, before any order of it is sent."""
         symbol = strategy.market.symbol
+        self.commands.decided(symbol)
         seen = self.broker.closed_before + strategy._trades_seen
         self._decisions[symbol] = {"bar": bar, "seen": seen, "snapshot": take_snapshot(strategy)}
         self.event("decision", symbol=symbol, **decision_row(strategy))
@@ -482,6 +483,7 @@ class LiveSession:
         """
         symbol, bar = book.symbol, book.bar.time
         before = self._decisions.get(symbol, {}).get("bar", 0)
+        self.commands.decided(symbol)
         self.broker.exchange.carry_out(book)  # no stop stays of a leg that is flat
         if bar <= before:
             return
@@ -562,7 +564,7 @@ class LiveSession:
         is_lost = self.saved is None and not loaded.notices  # else the files are those of another place
         self._lost_ids = journaled_ids(plan.folder) if is_lost else []
         self.log = SessionLog(plan.folder, (self.saved or {}).get("files", {}), len(plan.symbols) > 1, self._set_aside)
-        self.monitor = Monitor(plan.folder, plan.limits, notify)
+        self.monitor = Monitor(plan.folder, plan.limits, self._noting(notify))
         for notice in loaded.notices:
             self._set_aside(notice)
         if others:
@@ -572,6 +574,16 @@ class LiveSession:
         if self.journal.aside is not None:
             lost = f"{NAME} has {self.journal.lost} damaged lines"
             self._set_aside(f"{lost}; it is set aside as {self.journal.aside.name}, the orders of the others are known")
+
+    def _noting(self, notify: Callable[[str, str], None]) -> Callable[[str, str], None]:
+        """Return what sends an alert and writes down that it was sent, for those who read the state directory."""
+
+        def send(title: str, text: str) -> None:
+            notify(title, text)
+            with suppress(OSError):  # an alert may be about the disk
+                self.log.event("alerted", clock=iso(self.clock.now()), title=title, text=text)
+
+        return send
 
     def _set_aside(self, notice: str) -> None:
         self.event("alert", what="state_set_aside", text=notice)

@@ -51,7 +51,7 @@ _KEPT = {
     "order", "order_failed", "order_adopted", "cancel", "fill", "fee_converted", "funding", "doubt_resolved",
     "leg_in_doubt", "first_stop", "stray_order", "trades_late", "candle_late", "candle_missing", "candle_unavailable",
     "candle_revised", "alert", "audit", "session", "order_vanished", "dead_man_armed", "dead_man_fired", "last_stop",
-    "command",
+    "command", "alerted",
 }  # fmt: skip
 _RECORDS = ("trades.csv", "equity.csv")
 

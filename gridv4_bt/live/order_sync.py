@@ -14,8 +14,9 @@ from gridv4_bt.engine.position import LOT_NOISE
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import LiveError
 from gridv4_bt.live.connection import Log, Refused, Unreachable, halt_text
+from gridv4_bt.live.error_codes import Reaction
 from gridv4_bt.live.executor import LATER, Executor
-from gridv4_bt.live.failures import Failure, Reaction
+from gridv4_bt.live.failures import Failure
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
 from gridv4_bt.live.journal import Journal
 from gridv4_bt.live.order_diff import LegDiff, Unbooked, close_orders, diff_leg
@@ -129,7 +130,7 @@ class OrderSync:
             failure = self._place_instead(order, last * (1.0 - int(side) * _NEAREST_STOP))
         if failure is None or failure.reaction is Reaction.UNKNOWN or failure.code == _STOP_EXISTS:
             return True
-        self._log("alert", what="stop_refused", symbol=symbol, side=side.name, text=failure.text)
+        self._log("alert", what="stop_refused", symbol=symbol, side=side.name, text=failure.told)
         return False
 
     def flatten(self, symbol: str) -> None:
@@ -147,7 +148,7 @@ class OrderSync:
                 order = self._new(OrderKey(symbol, side, Purpose.CLOSE, 0), position.qty, 0.0, label=TradeLabel.MANUAL)
                 self._write([order])
                 failure = self._place_close(order)
-                refused += "" if failure is None else f" {failure.text}."
+                refused += "" if failure is None else f" {failure.told}."
         for pause in (0.0, *_POSITION_PAUSES):
             self._executor.connection.clock.sleep(pause)
             positions = self._executor.positions(symbol).items()
@@ -196,7 +197,7 @@ class OrderSync:
             return None
         self._log(
             "alert", what="order_refused" if order.key.purpose.opens else "close_refused", symbol=order.key.symbol,
-            side=order.key.side.name, qty=order.qty, id=order.id, text=failure.text,
+            side=order.key.side.name, qty=order.qty, id=order.id, text=failure.told,
         )  # fmt: skip
         return failure
 
@@ -249,7 +250,7 @@ class OrderSync:
             return
         self._log("order_failed", **fields, reaction=str(failure.reaction), code=failure.code, text=failure.text)
         if failure.reaction in _ALERTED:
-            self._log("alert", what="order_refused", symbol=order.key.symbol, id=order.id, text=failure.text)
+            self._log("alert", what="order_refused", symbol=order.key.symbol, id=order.id, text=failure.told)
         if failure.reaction is Reaction.HALT:
             raise LiveError(halt_text(failure))
 
@@ -271,7 +272,7 @@ class OrderSync:
                 if failure.reaction is Reaction.CLOSE_NOW:
                     self._close_leg(leg, change, book.symbol)
                 elif failure.reaction is not Reaction.UNKNOWN:
-                    self._log("alert", what="stop_refused", symbol=book.symbol, side=leg.side.name, text=failure.text)
+                    self._log("alert", what="stop_refused", symbol=book.symbol, side=leg.side.name, text=failure.told)
                 return
         if not held > 0.0:  # by the books, which late trades may leave behind
             self.drop_stops(book.symbol, leg.side)
@@ -355,7 +356,7 @@ class OrderSync:
                 leg.closes.remove(close)
                 self._log(
                     "alert", what="close_refused", symbol=book.symbol, side=leg.side.name, fill=close.fill_id,
-                    label=str(close.label), qty=order.qty, text=failure.text,
+                    label=str(close.label), qty=order.qty, text=failure.told,
                 )  # fmt: skip
         sent = [order for order in close_orders(leg, book.symbol, self._orders) if order is not None]
         closed = plain_sum(order.awaited_qty for order in sent)
@@ -371,7 +372,7 @@ class OrderSync:
             if failure.reaction in LATER:
                 self.unsent.add(book.symbol)
             if failure.reaction is not Reaction.REPRICE or not self._exit_farther(book, leg, order):
-                refused = failure.text
+                refused = failure.told
         self._note_refusal(book, leg.side, Purpose.EXIT, refused)
 
     def _exit_farther(self, book: Book, leg: Leg, refused: Order) -> bool:
@@ -394,13 +395,13 @@ class OrderSync:
             return
         refused = ""
         for order, failure in self._place_all(book, change.entries):
-            refused = failure.text
+            refused = failure.told
             if failure.reaction in LATER:
                 self.unsent.add(book.symbol)
                 continue
             leg.prices[order.key.ref - 1] = 0.0
             if failure.reaction is Reaction.STOP_ADDING:
-                self._log("alert", what="entries_refused", symbol=book.symbol, side=leg.side.name, text=failure.text)
+                self._log("alert", what="entries_refused", symbol=book.symbol, side=leg.side.name, text=failure.told)
         self._note_refusal(book, leg.side, Purpose.ENTRY, refused)
 
     def _note_refusal(self, book: Book, side: PositionSide, purpose: Purpose, text: str) -> None:

@@ -1,10 +1,28 @@
 """Messages that are no alerts: start, stop, fills where they are wanted, and a digest of each day."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from gridv4_bt.core.time import DAY_MS, moment
 from gridv4_bt.engine.account import Account
+
+
+def session_message(fields: Mapping[str, Any]) -> tuple[str, str]:
+    """Return title and text of the message that an event ``session`` calls for: a start, an end or a flattening."""
+    place = fields["place"]
+    if "symbols" in fields:
+        how = "goes on" if fields.get("resumed") else "begins"
+        text = f"{how} on {place} with {', '.join(fields['symbols'])}, wallet {fields['wallet']:,.2f}"
+        return "GridStrategyV4: started", text
+    if fields.get("flattened"):
+        return "GridStrategyV4: flat", f"all orders on {place} are cancelled and all positions closed"
+    return "GridStrategyV4: stopped", f"on {place} after {fields['bars']:,} bars"
+
+
+def fill_line(fields: Mapping[str, Any]) -> str:
+    """Return the line of a message for an event ``fill``."""
+    did = "bought" if fields["buy"] else "sold"
+    return f"{fields['symbol']} {fields['side']}: {did} {fields['qty']:g} at {fields['price']:,.6g}"
 
 
 class Watched(Protocol):
@@ -44,16 +62,13 @@ class Messages:
     def event(self, kind: str, fields: dict[str, Any]) -> None:
         """Note what an event says; tell a start and an end at once."""
         if kind == "session":
-            self._session(fields)
+            self._tell(*session_message(fields))
         elif kind == "audit":
             self._audit = f"drift {fields['drift']:.4%}, {fields['missed']} missed and {fields['extra']} extra fills"
         elif kind == "fill":
             self._executions += 1
             if self._with_fills:
-                did = "bought" if fields["buy"] else "sold"
-                self._fills.append(
-                    f"{fields['symbol']} {fields['side']}: {did} {fields['qty']:g} at {fields['price']:,.6g}"
-                )
+                self._fills.append(fill_line(fields))
 
     def bar(self, symbol: str) -> None:
         """Tell the fills since the candle before, and after the first candle of a UTC day the day before.
@@ -70,17 +85,6 @@ class Messages:
             self._due, self._day = True, day
         elif self._due:
             self._digest()
-
-    def _session(self, fields: dict[str, Any]) -> None:
-        place = fields["place"]
-        if "symbols" in fields:
-            how = "goes on" if fields.get("resumed") else "begins"
-            text = f"{how} on {place} with {', '.join(fields['symbols'])}, wallet {fields['wallet']:,.2f}"
-            self._tell("GridStrategyV4: started", text)
-        elif fields.get("flattened"):
-            self._tell("GridStrategyV4: flat", f"all orders on {place} are cancelled and all positions closed")
-        else:
-            self._tell("GridStrategyV4: stopped", f"on {place} after {fields['bars']:,} bars")
 
     def _begin(self, day: int) -> None:
         account = self._account()

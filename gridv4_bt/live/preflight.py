@@ -97,8 +97,9 @@ def _sizes(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding
     wallet = executor.wallet() or executor.balance() or 0.0
     for symbol, market in executor.markets.items():
         price = executor.price(executor.unified_symbol(symbol))
-        usual = wallet * config.order_pct * kelly_multiplier((), min_trades=config.kelly_min_trades)
-        smallest = usual * config.kelly_floor * 0.5 * 0.75  # after a cooldown, on the side that pays funding
+        own = config.of(symbol)
+        usual = wallet * own.order_pct * kelly_multiplier((), min_trades=own.kelly_min_trades)
+        smallest = usual * own.kelly_floor * 0.5 * 0.75  # after a cooldown, on the side that pays funding
         least = max(market.min_notional, market.min_qty * price)
         text = f"a level is {usual:,.2f}, at worst {smallest:,.2f} USDT; the market's minimum is {least:,.2f}"
         cure = "" if usual >= least else "; more in the wallet or a larger order_pct is needed"
@@ -117,6 +118,6 @@ def _orders(executor: Executor, config: GridConfig, bot: str) -> Iterator[Findin
 
 def _budget(executor: Executor, config: GridConfig, bot: str) -> Iterator[Finding]:
     weight = (_WEIGHT_PER_CANDLE + _WEIGHT_WATCH + _WEIGHT_DEAD_MAN) * len(executor.markets)
-    changes = 2 * config.levels * len(executor.markets)
+    changes = sum(2 * config.of(symbol).levels for symbol in executor.markets)
     text = f"about {weight} of 36,000 weight a candle, and up to {changes} cancels and {changes} orders when all moves"
     yield Finding("rate budget", weight + changes < 18_000 and changes < 300, text)

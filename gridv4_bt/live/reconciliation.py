@@ -59,6 +59,8 @@ class Reconciler:
         self.foreign_fees = 0.0  #: fees charged in other assets than the margin's, quote
         self.unpriced: list[tuple[str, float]] = []  #: asset and amount of fees whose price is not known yet
         self.agreed = since  #: time at which the wallet was that of the books last, ms
+        #: Legs that somebody else has traded, or whose quantity was not that of the books, as of the latest close.
+        self.differs: set[tuple[str, PositionSide]] = set()
         self.positions: dict[str, dict[PositionSide, Position]] = {}  #: as last read, by symbol
         self.funding = FundingCheck(executor)
         self._cursor: dict[str, int] = {}  # id of the last trade read, by symbol

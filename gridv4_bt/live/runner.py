@@ -47,17 +47,17 @@ class Session(LiveSession):
     def prepare(self) -> None:
         """Connect, verify the account, restore the state, and make the Cerebro; raises as `LiveSession.prepare`."""
         super().prepare()
-        values, own = self.plan.config.model_dump(), self.plan.own
-        exchange = {name: values[name] for name, _ in backtrader_params("exchange")}
+        config, own = self.plan.config, self.plan.own
+        exchange = {name: getattr(config, name) for name, _ in backtrader_params("exchange")}
         self._cerebro = bt.Cerebro(stdstats=False)
         self._cerebro.setbroker(self._store.getbroker(session=self, **exchange))
         for symbol in sorted(self.plan.symbols):  # as in a backtest, see `make_feeds`
             name = self.reconciler.executor.unified_symbol(symbol)
             if own is None:
                 self._cerebro.adddata(self._store.getdata(name, name=symbol))
-                self._cerebro.addstrategy(GridStrategyV4, symbol=symbol, **values)
+                self._cerebro.addstrategy(GridStrategyV4, symbol=symbol, **config.of(symbol).model_dump())
             else:
-                self._cerebro.adddata(self._store.getdata(name, name=symbol, ohlcv_limit=self.plan.config.warm_up + 1))
+                self._cerebro.adddata(self._store.getdata(name, name=symbol, ohlcv_limit=config.warm_up + 1))
         if own is not None:
             self._cerebro.addstrategy(own.kind, **own.params)
 

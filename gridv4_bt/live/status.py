@@ -16,7 +16,6 @@ from gridv4_bt.live.runner import Session
 from gridv4_bt.report.numbers import number
 
 logger = logging.getLogger("gridv4.live")
-_EVERY_S = 0.25
 _WIDTH = 90  #: of the screen, where the terminal is as wide: one that follows its texts would jump
 
 
@@ -39,12 +38,16 @@ def log_handler(console: Console) -> logging.Handler:
 
 @contextmanager
 def status_display(console: Console) -> Iterator[Callable[[Session, str], None]]:
-    """Yield a function that displays a session after each bar."""
+    """Yield a function that displays a session after each bar.
+
+    The thread that writes the log draws the screen too: rich measures what it has to erase before it writes, and a
+    line written by another thread in between would be erased.
+    """
     if not console.is_terminal or console.quiet:
         yield _line
         return
-    with Live(console=console, refresh_per_second=1.0 / _EVERY_S) as screen:
-        yield lambda session, symbol: screen.update(_screen(session, min(_WIDTH, console.width)))
+    with Live(console=console, auto_refresh=False) as screen:
+        yield lambda session, symbol: screen.update(_screen(session, min(_WIDTH, console.width)), refresh=True)
 
 
 def _line(session: Session, symbol: str) -> None:

@@ -156,8 +156,18 @@ def _of_trades(recording: WholeRun) -> dict[str, Any]:
         "ambiguous_bars": wallet.ambiguous_bars,
         "blocked": _added(record.blocked for record in records),
         "warnings": _added(record.warnings for record in records),
-        "departs_from_definition": {name: value for record in records for name, value in record.departures.items()},
+        "departs_from_definition": _departures(records),
     }
+
+
+def _departures(records: Sequence[SymbolRecord]) -> dict[str, float]:
+    """Return what departs from the definition; by names like ``BTCUSDT.k`` where the symbols differ."""
+    found = {}
+    for record in records:
+        for name, value in record.departures.items():
+            is_common = all(other.departures.get(name) == value for other in records)
+            found[name if is_common else f"{record.symbol}.{name}"] = value
+    return found
 
 
 def compare_modes(summaries: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:

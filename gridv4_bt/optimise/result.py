@@ -19,6 +19,7 @@ from gridv4_bt.optimise.guards import Guards, Verdict, judge, measure, neighbour
 from gridv4_bt.optimise.markets import Markets, load_symbols
 from gridv4_bt.optimise.space import Limit, Space
 from gridv4_bt.optimise.study import Search, Trial, best_of, named, portfolio, violations
+from gridv4_bt.optimise.symbol_classes import with_classes
 from gridv4_bt.optimise.walkforward import SCHEMES, FoldResult, Watch, folds_of, make_markets, walk_forward
 from gridv4_bt.optimise.workers import Result as Evaluations
 from gridv4_bt.optimise.workers import Values, Workers
@@ -87,6 +88,7 @@ def load_data(space: Space, given: Mapping[str, SymbolData] | None = None) -> Lo
         They do not, or a file cannot be trusted.
     """
     symbols, data = load_symbols(space, given or {})
+    space = with_classes(space, symbols)
     for scheme in SCHEMES:
         folds_of(space, symbols, scheme)
     for market in _all_markets(space, symbols).values():
@@ -124,7 +126,7 @@ def run_search(loaded: LoadedSpace, storage: str, workers: Workers, checkers: Wo
         return SearchResult(space, search.trials, [], [], [], {}, None, _why_none(search.trials), search.study)
     folds = {scheme: walk_forward(space, symbols, scheme, storage, data, workers, watch) for scheme in SCHEMES}
     nearby = neighbours_of(space, best[0].params)
-    results = dict(workers.evaluate(search.markets, [{**space.fixed, **params} for params in nearby]))
+    results = dict(workers.evaluate(search.markets, [space.values(params) for params in nearby]))
     neighbours = [
         (params, _objective(space, list(search.markets), results[index])) for index, params in enumerate(nearby)
     ]
@@ -147,7 +149,7 @@ def _objective(space: Space, cells: list[tuple[str, str]], result: Evaluations) 
     if isinstance(result, str):
         return None
     figures = [one.figures for one in result]
-    broken = violations(space, dict(zip(cells, figures, strict=True)))
+    broken = violations(space, named(cells, figures))
     return None if any(value > 0.0 for value in broken.values()) else space.objectives[0].value(figures)
 
 
@@ -156,7 +158,7 @@ def _finalists(
 ) -> list[Finalist]:
     """Run the chosen trials in Backtrader, a task for each market: they are few and slow."""
     done: dict[tuple[str, str], dict[int, Evaluations]] = {}
-    sets = [{**space.fixed, **trial.params} for trial in chosen]
+    sets = [space.values(trial.params) for trial in chosen]
     for cell, market in markets.items():
         done[cell] = dict(checkers.evaluate({cell: market}, sets))
     finalists = []
@@ -231,4 +233,4 @@ def _compound(returns: NDArray[np.float64]) -> float:
 
 def config_of(space: Space, trial: Trial) -> GridConfig:
     """Return the config of a trial."""
-    return make_config({**space.fixed, **trial.params})
+    return make_config(space.values(trial.params))

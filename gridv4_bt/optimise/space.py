@@ -6,15 +6,22 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from gridv4_bt.config import GridConfig, check_parameter, read_toml
+from gridv4_bt.config import GridConfig, check_parameter, parameter_of, read_toml
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.figures import FIGURES, SHARES, Figures
+
+#: Classes of symbols by volatility, by how many there are.
+CLASSES = {1: (), 2: ("calm", "wild"), 3: ("calm", "middle", "wild")}
+
+#: Samplers whose points depend on their number alone, not on how the points before them did.
+FORGETFUL = ("grid", "random", "sobol")
 
 _LIMIT = re.compile(r"\s*(\w+)\s*(<=|>=|==|<|>|=)\s*([-+.\deE]+)\s*(?:in\s+(.+?))?\s*")
 
@@ -31,6 +38,7 @@ class Symbol(_Table):
     funding: Path | None = None
     mark: Path | None = None
     use: Literal["search", "test"] = "search"  #: a test symbol is seen by the finalists alone, after the search
+    of_class: str = Field("", alias="class")  #: of `CLASSES`; where it is not given its volatility decides
 
 
 class DateWindow(_Table):
@@ -56,6 +64,7 @@ class Parameter(_Table):
     step: float | None = Field(None, gt=0)
     log: bool = False
     choices: tuple[Any, ...] = ()
+    by_class: bool = False  #: one for each class of symbols, by names like ``wild.k``
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Parameter:
@@ -171,6 +180,7 @@ class Space(_Table):
     symbols: tuple[Symbol, ...] = Field(min_length=1)
     windows: tuple[DateWindow, ...] = Field(min_length=1)
     objectives: tuple[Objective, ...] = Field(min_length=1)
+    classes: Literal[1, 2, 3] = 1  #: of symbols by volatility, see `CLASSES`
     parameters: dict[str, Parameter] = Field(min_length=1)
     limits: tuple[Limit, ...] = ()
     fixed: dict[str, Any] = {}
@@ -186,11 +196,30 @@ class Space(_Table):
             raise ValueError('write a list of texts like ["max_drawdown < 0.10"]')
         return tuple(map(Limit.parse, texts))
 
+    @field_validator("parameters", mode="after")
+    @classmethod
+    def _by_class(cls, parameters: dict[str, Parameter], info: ValidationInfo) -> dict[str, Parameter]:
+        classes = CLASSES[info.data.get("classes", 1)]
+        found: dict[str, Parameter] = {}
+        for name, parameter in parameters.items():
+            if parameter.by_class and not classes:
+                raise ValueError(f"{name}: by_class needs classes = 2 or 3")
+            names = [f"{one}.{name}" for one in classes] if parameter.by_class else [name]
+            found |= dict.fromkeys(names, parameter)
+        if classes and not any(parameter.by_class for parameter in parameters.values()):
+            raise ValueError("classes: no parameter has by_class = true")
+        return found
+
     @model_validator(mode="after")
     def _fits_together(self) -> Space:
         self._check_repeats()
         if not self.search_symbols:
             raise ValueError('symbols: at least one needs use = "search"')
+        if len(self.search_symbols) < self.classes:
+            raise ValueError(f"classes: {self.classes} of them need as many symbols to search")
+        for symbol in self.symbols:
+            if symbol.of_class and symbol.of_class not in CLASSES[self.classes]:
+                raise ValueError(f"symbols: {symbol.name}: no class {symbol.of_class!r} with classes = {self.classes}")
         self._check_windows()
         self._check_fixed()
         for name, parameter in self.parameters.items():
@@ -249,10 +278,19 @@ class Space(_Table):
         """The windows the search does not see."""
         return tuple(window for window in self.windows if window.use == "test")
 
+    def values(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters of a run: fixed and searched ones, those of a class for each of its symbols."""
+        found = dict(self.fixed)
+        for name, value in params.items():
+            of_class, dot, bare = name.rpartition(".")
+            members = [one.name for one in self.symbols if one.of_class == of_class]
+            found |= {f"{symbol}.{bare}": value for symbol in members} if dot else {name: value}
+        return found
+
     @staticmethod
     def is_whole(name: str) -> bool:
         """Return whether a parameter takes whole numbers only."""
-        return GridConfig.model_fields[name].annotation is int
+        return GridConfig.model_fields[parameter_of(name)].annotation is int
 
     def fingerprint(self, data: str) -> str:
         """Return a hash of everything the results of numbered trials depend on; `data` is the hash of the data."""
@@ -261,8 +299,18 @@ class Space(_Table):
         content["windows"] = [one for one in content["windows"] if one["use"] == "search"]
         # Where the files lie does not matter, nor what the search does not see.
         content["symbols"] = [{"name": symbol.name} for symbol in self.search_symbols]
+        if self.search.sampler in FORGETFUL:
+            content.pop("limits")  # they choose among the trials, and do not say what is tried
         if self.wallet == "each":
             content.pop("wallet")  # as before there was another
+        if self.classes == 1:
+            content.pop("classes")
+            content["parameters"] = {
+                name: {key: value for key, value in one.items() if key != "by_class"}
+                for name, one in content["parameters"].items()
+            }
+        else:
+            content["symbols"] = [{"name": one.name, "class": one.of_class} for one in self.search_symbols]
         text = json.dumps([content, data], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -289,7 +337,8 @@ def _beside(folder: Path, symbol: Symbol) -> Symbol:
 
 
 def _check(where: str, name: str, value: Any) -> None:
-    if isinstance(value, float) and value.is_integer() and name in GridConfig.model_fields and Space.is_whole(name):
+    is_known = parameter_of(name) in GridConfig.model_fields
+    if is_known and isinstance(value, float) and value.is_integer() and Space.is_whole(name):
         value = int(value)
     try:
         check_parameter(name, value)

@@ -31,6 +31,7 @@ class Trial:
     """One parameter set and its figures, as kept in the storage."""
 
     stored: FrozenTrial
+    space: Space
 
     @property
     def number(self) -> int:
@@ -52,10 +53,10 @@ class Trial:
         """Values of the objectives, in the order of the space."""
         return self.stored.values
 
-    @property
+    @cached_property
     def broken(self) -> list[str]:
-        """The limits it breaks."""
-        return [text for text, violation in self.stored.constraints.items() if violation > 0.0]
+        """The limits it breaks: those of the space as it is now."""
+        return [] if self.error else [text for text, by in violations(self.space, self.figures).items() if by > 0.0]
 
     @property
     def is_feasible(self) -> bool:
@@ -112,7 +113,7 @@ class Search:
     @property
     def trials(self) -> list[Trial]:
         """The trials so far."""
-        return [Trial(stored) for stored in self._history]
+        return [Trial(stored, self.space) for stored in self._history]
 
     @property
     def wanted(self) -> int:
@@ -133,7 +134,7 @@ class Search:
             first = done // size * size
             proposed = propose(self.space, self._history[:first], first, min(size, self.wanted - first))
             todo = proposed[done - first :]
-            sets = [{**self.space.fixed, **params} for params, _ in todo]
+            sets = [self.space.values(params) for params, _ in todo]
             results: dict[int, Result] = {}
             for index, result in workers.evaluate(self.markets, sets):
                 results[index] = result
@@ -152,7 +153,7 @@ class Search:
                 params=params,
                 distributions=self._distributions,
                 values=[objective.value(figures) for objective in self.space.objectives],
-                constraints=violations(self.space, dict(zip(cells, figures, strict=True))),
+                constraints=violations(self.space, named(cells, figures)),
                 user_attrs={"figures": named(cells, figures), "returns": pack_returns(portfolio(cells, result)[1])},
                 system_attrs=notes,
             )
@@ -181,11 +182,13 @@ def _opened(storage: str | None) -> RDBStorage | str | None:
     return RDBStorage(storage, engine_kwargs={"poolclass": NullPool})
 
 
-def violations(space: Space, figures: Mapping[tuple[str, str], Figures]) -> dict[str, float]:
-    """Return by how much each limit is broken at worst; 0 or below: it is kept."""
+def violations(space: Space, figures: Mapping[str, Figures]) -> dict[str, float]:
+    """Return by how much each limit is broken at worst, by the figures of `named`; 0 or below: it is kept."""
     return {
         limit.text: max(
-            limit.violation(one[limit.figure]) for (_, window), one in figures.items() if limit.window in (None, window)
+            limit.violation(one[limit.figure])
+            for cell, one in figures.items()
+            if limit.window is None or cell.endswith(f" in {limit.window}")
         )
         for limit in space.limits
     }

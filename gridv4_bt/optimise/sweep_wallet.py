@@ -47,7 +47,7 @@ class SweepWallet:
     def prepare(self, configs: Sequence[GridConfig]) -> None:
         """Compute the signals of these configs, see `SweepMarket.prepare`."""
         for market in self.markets:
-            market.prepare(configs)
+            market.prepare([config.of(market.symbol) for config in configs])
 
     def check(self, config: GridConfig) -> None:
         """Refuse a config that these markets do not allow, or for which they are too short.
@@ -63,47 +63,67 @@ class SweepWallet:
                     f"leverage: -4028 {config.leverage:g} is not valid for {market.symbol}, which allows "
                     f"{max(first.max_leverages):g} at most"
                 )
-        if not any(market.first_bar(config) < len(market.bars) for market in self.markets):
-            longest = max(self.markets, key=lambda market: len(market.bars))
-            raise DataError(
-                f"{len(longest.bars)} bars are too few: warm-up needs {longest.first_bar(config) + 1}. "
-                "Give a longer span."
-            )
+        first = [market.first_bar(config.of(market.symbol)) for market in self.markets]
+        if not any(bar < len(market.bars) for bar, market in zip(first, self.markets, strict=True)):
+            longest, needed = max(zip(self.markets, first, strict=True), key=lambda one: len(one[0].bars))
+            raise DataError(f"{len(longest.bars)} bars are too few: warm-up needs {needed + 1}. Give a longer span.")
 
     def inputs(self, config: GridConfig) -> Inputs:
         """Return what the kernel reads for a config."""
         markets = self.markets
+        configs = [config.of(market.symbol) for market in markets]
         ends, rules, brackets = rules_of([market.history for market in markets], config.leverage)
         spans = np.zeros(len(markets), SPAN)
         bars = np.array([len(market.bars) for market in markets])
         spans["end"] = np.cumsum(bars)
         spans["begin"] = spans["end"] - bars
         # One with too few bars never trades.
-        traded = np.minimum([market.first_bar(config) for market in markets], bars)
+        traded = np.minimum([market.first_bar(own) for market, own in zip(markets, configs, strict=True)], bars)
         spans["first"] = spans["begin"] + traded
         spans["first_log"] = np.cumsum(bars - traded) - (bars - traded)
         spans["end_rule"] = ends
         spans["first_rule"] = [0, *ends[:-1]]
+        keys = [signal_keys(own) for own in configs]
         signals = (
-            self._join(key, lambda market, name=name: getattr(market.signals(config), name))
-            for name, key in zip(Signals._fields, signal_keys(config), strict=True)
+            self._join([one[place] for one in keys], lambda market, own, at=place: market.signals(own)[at], configs)
+            for place in range(len(Signals._fields))
         )
-        mixture = (config.sigma_bars, config.hysteresis, *config.mixture.values()) if config.regime == "gmm" else ()
         return Inputs(
-            parameters(config),
+            parameters(configs),
             spans,
-            self._join("bars", lambda market: market.bars),
+            self._join("bars", lambda market, own: market.bars, configs),
             *signals,
-            self._join(("rates", config.funding_hours), lambda market: market.rates(config.funding_hours)),
-            self._join(("regimes", *mixture), lambda market: market.regimes(config)[0]),
+            self._join(("rates", config.funding_hours), lambda market, own: market.rates(own.funding_hours), configs),
+            self._regimes(configs),
             rules,
             brackets,
         )
 
-    def _join(self, key: Hashable, values: Callable[[SweepMarket], Any]) -> NDArray:
-        """Return the values of one market after those of another."""
+    def _regimes(self, configs: Sequence[GridConfig]) -> NDArray:
+        """Return the codes of regime gmm, 0 for the bars of symbols with another one; none if no symbol has it."""
+        if all(own.regime != "gmm" for own in configs):
+            return np.zeros(0, np.int64)
+        keys = [
+            (own.sigma_bars, own.hysteresis, *own.mixture.values()) if own.regime == "gmm" else None for own in configs
+        ]
+
+        def codes(market: SweepMarket, own: GridConfig) -> NDArray:
+            return market.regimes(own)[0] if own.regime == "gmm" else np.zeros(len(market.bars), np.int64)
+
+        return self._join(("regimes", *keys), codes, configs)
+
+    def _join(
+        self,
+        key: Hashable | list[Hashable],
+        values: Callable[[SweepMarket, GridConfig], Any],
+        configs: Sequence[GridConfig],
+    ) -> NDArray:
+        """Return the values of one market after those of another; a list of keys has one for each."""
         if len(self.markets) == 1:
-            return values(self.markets[0])
+            return values(self.markets[0], configs[0])
+        if isinstance(key, list):
+            key = key[0] if all(one == key[0] for one in key) else tuple(key)
         if key not in self._joined:
-            self._joined[key] = np.concatenate([values(market) for market in self.markets])
+            parts = [values(market, own) for market, own in zip(self.markets, configs, strict=True)]
+            self._joined[key] = np.concatenate(parts)
         return self._joined[key]

@@ -182,7 +182,7 @@ def _run(wallet: SweepWallet, config: GridConfig, cash: float, log: bool, closed
     room, trades = ROOM, 0
     while True:
         table = np.zeros((rows, len(LOG_COLUMNS)) if log else (1, 0))
-        state = new_state(config, len(spans), cash, int(days), table, room, trades)
+        state = new_state([config.of(market.symbol) for market in wallet.markets], cash, int(days), table, room, trades)
         kernel()(inputs, state, True if len(spans) > 1 else None)
         made = int(state.account["closed"][0])
         if state.account["overflow"][0]:

@@ -127,7 +127,7 @@ def walk_forward(
         returns = np.zeros(len(days))
         if best:
             markets = make_markets(past, symbols, (test,), engine)
-            [(_, result)] = workers.evaluate(markets, [{**space.fixed, **best[0].params}])
+            [(_, result)] = workers.evaluate(markets, [space.values(best[0].params)])
             if isinstance(result, str):
                 raise DataError(f"{scheme} fold {number}: its test failed: {result} Fewer folds have longer tests.")
             traded, made = portfolio(list(markets), result)

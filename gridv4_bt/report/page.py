@@ -82,10 +82,7 @@ def make_report(
         verdict=verdict(summary, quote),
         open_legs=open_legs(summary, quote),
         tiles=tiles(summary),
-        flags=[
-            *(summary.get("flags") or []),
-            *(tables.cap_breaches(records, config.max_inventory) if own is None else []),
-        ],
+        flags=[*(summary.get("flags") or []), *(tables.cap_breaches(records, config) if own is None else [])],
         calm="" if margin_mattered(records) else _calm(summary),
         labels=[(words(str(label)), label.meaning) for label in LABELS],
         quote=quote,

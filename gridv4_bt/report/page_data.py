@@ -66,6 +66,7 @@ BLOCKED_WORDS = {
     "CAP": "a cap of the account would be exceeded if all resting orders were filled",
     "MAX_POSITION": "refused by the exchange: above the largest position at this leverage",
     "PAUSED": "paused by a person",
+    "MISMATCH": "exchange and bot differed at the latest close; resume adds at once",
     "SAME_PRICE": "a level nearer to the price rests at this very price",
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gridv4_bt.config import GridConfig
+from gridv4_bt.config import GridConfig, all_parameters, parameter_of
 from gridv4_bt.core.time import DAY_MS, HOUR_MS, moment
 from gridv4_bt.engine.labels import LABELS, TradeLabel
 from gridv4_bt.metrics.performance import daily_returns, drawdowns, period_returns, rolling_returns, spells
@@ -123,14 +123,14 @@ def legs(summary: Mapping[str, Any]) -> Table | None:
     )
 
 
-def cap_breaches(records: Sequence[SymbolRecord], cap: float) -> list[str]:
-    """Return a sentence for each leg whose notional was above `cap` times the equity at a close.
+def cap_breaches(records: Sequence[SymbolRecord], config: GridConfig) -> list[str]:
+    """Return a sentence for each leg whose notional was above `max_inventory` times the equity at a close.
 
     The strategy adds nothing beyond the cap; what it holds may grow beyond it when the price or the equity moves.
     """
     found = []
     for record in records:
-        equity = record.column("equity")
+        equity, cap = record.column("equity"), config.of(record.symbol).max_inventory
         if not len(record.close) or len(record.close) != len(equity):
             continue
         for side in ("long", "short"):
@@ -536,9 +536,10 @@ def parameters(config: GridConfig, names: Iterable[str] = ()) -> tuple[Table | N
     Only those named; all if none are.
     """
     changed, rest = [], []
-    for name in names or type(config).model_fields:
-        description = type(config).model_fields[name]
-        value = getattr(config, name)
+    values = all_parameters(config)
+    for name in names or values:
+        description = GridConfig.model_fields[parameter_of(name)]
+        value = values[name]
         extra = description.json_schema_extra or {}
         unit, meaning = str(extra.get("unit", "")), description.description or ""
         if value == description.default:

@@ -65,7 +65,7 @@ def market_figures(feed: CandleFeed, market: Market, config: GridConfig, at: int
         range=float(np.median(ranges)),
         tail=float(np.quantile(moves, 0.999)),
         tail_moves=float((moves >= TAIL_MOVE).sum() / span * _YEAR_DAYS),
-        spacing_ticks=float(config.floor_pct * close[-1] / market.tick),
+        spacing_ticks=float(config.of(feed.p.name).floor_pct * close[-1] / market.tick),
         volume=float(np.median(np.add.reduceat(volume * close, starts))),
         funding=float(paid.sum() / span * _YEAR_DAYS) if len(paid) else math.nan,
     )
@@ -93,6 +93,7 @@ class WalletFit:
 def wallet_fit(symbol: str, market: Market, price: float, wallet: float, config: GridConfig) -> WalletFit:
     """Return what a wallet can trade of a symbol at a price."""
     least = least_notional(market, price)
+    config = config.of(symbol)
     shrink = config.kelly_floor * config.cooldown_factor * (1.0 - config.funding_tilt)
     level = wallet * config.order_pct
     return WalletFit(symbol, price, level, level * shrink, least, least / (config.order_pct * shrink))

@@ -13,7 +13,10 @@ from gridv4_bt.live.ids import Purpose
 
 BAR = 900_000
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
-NEAR = 0.005
+
+
+def near(symbol):
+    return 0.005
 
 
 def fill(bar=0, price=100.0, qty=1.0, **more):
@@ -30,7 +33,7 @@ def fill(bar=0, price=100.0, qty=1.0, **more):
 
 
 def names(live, backtest):
-    return [pair.differences for pair in align(live, backtest, NEAR)]
+    return [pair.differences for pair in align(live, backtest, near)]
 
 
 def test_what_is_the_same_has_no_difference():
@@ -69,7 +72,7 @@ def test_a_taker_is_the_same_at_any_price():
 
 
 def test_the_same_bar_comes_before_a_nearer_price():
-    [one, other] = align([fill(bar=1, price=100.1)], [fill(bar=0), fill(bar=1)], NEAR)
+    [one, other] = align([fill(bar=1, price=100.1)], [fill(bar=0), fill(bar=1)], near)
     assert (one.live, other.live.bar, other.backtest.bar) == (None, BAR, BAR)
 
 
@@ -85,7 +88,7 @@ fills = st.lists(
 
 @given(fills, fills)
 def test_every_fill_is_in_one_pair_and_the_order_given_does_not_matter(live, backtest):
-    pairs = align(live, backtest, NEAR)
+    pairs = align(live, backtest, near)
     key = repr
     assert sorted((pair.live for pair in pairs if pair.live), key=key) == sorted(live, key=key)
     assert sorted((pair.backtest for pair in pairs if pair.backtest), key=key) == sorted(backtest, key=key)
@@ -94,4 +97,4 @@ def test_every_fill_is_in_one_pair_and_the_order_given_does_not_matter(live, bac
 
 @given(fills)
 def test_a_list_against_itself_has_no_difference(live):
-    assert all(pair.differences == () for pair in align(live, live, NEAR))
+    assert all(pair.differences == () for pair in align(live, live, near))

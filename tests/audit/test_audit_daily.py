@@ -3,16 +3,15 @@
 import json
 
 import pytest
-from live_market import Market, rows
+from live_market import InProcess, Market, rows
 
 from gridv4_bt.audit.daily import DailyAudit
-from gridv4_bt.exchange.server import ServerThread
 
 
 def alerts_of(folder, max_drift, **more):
     """Trade across a midnight with a daily audit; return the alerts and the session."""
     scene = Market(folder / "state", bars=24, first=4_600, **more)
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
         watcher = DailyAudit(session, max_drift)
         session._on_bar = watcher.carried_out
         session.run()

@@ -130,9 +130,10 @@ def test_a_refusal_is_warned_of_once_by_code_and_the_rest_is_counted(run, caplog
     with caplog.at_level(logging.WARNING, "gridv4.broker"):
         run(script, flat(7))
     assert [record.getMessage() for record in caplog.records] == [
-        "TEST 2024-01-01 00:00:00: buy 1000 Market refused: -2019 Margin is insufficient.",
+        "TEST 2024-01-01 00:00:00: buy 1000 Market refused: -2019 Margin is insufficient. "
+        "(docs/troubleshooting.md#code-2019)",
         "TEST 2024-01-01 01:00:00: buy 0.1005 Market refused: -1111 Precision is over the maximum defined for this "
-        "asset.: qty 0.1005 is no multiple of 0.001",
+        "asset.: qty 0.1005 is no multiple of 0.001 (docs/troubleshooting.md#code-1111)",
         "TEST: 3 more orders refused with -2019",
     ]
 

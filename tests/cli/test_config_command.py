@@ -179,3 +179,13 @@ def test_the_schema_in_the_package_is_that_of_the_model():
         pytest.skip("other releases of pydantic say the same in other words")
     stored = (ROOT / "gridv4_bt" / "gridv4.schema.json").read_text(encoding="utf-8")
     assert json.loads(stored) == settings_schema(), "gridv4 config schema > gridv4_bt/gridv4.schema.json"
+
+
+def test_parameters_of_single_symbols_have_an_origin_too(shown, monkeypatch):
+    Path("gridv4.toml").write_text("k = 1\n[symbols.SOLUSDT]\nk = 2\n")
+    monkeypatch.setenv("GRIDV4__SOLUSDT__LEVELS", "9")
+    found = shown("--set", "ETHUSDT.k=3")["parameters"]
+    assert found["SOLUSDT.k"] == {"value": 2.0, "origin": "gridv4.toml line 3"}
+    assert found["SOLUSDT.levels"] == {"value": 9, "origin": "environment GRIDV4__SOLUSDT__LEVELS"}
+    assert found["ETHUSDT.k"] == {"value": 3.0, "origin": "--set"}
+    assert found["k"] == {"value": 1.0, "origin": "gridv4.toml line 1"}

@@ -1,6 +1,7 @@
 """What a running session shows on a terminal: one screen, and its log lines whole above it."""
 
 import fcntl
+import io
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from pathlib import Path
 
@@ -28,7 +30,7 @@ from gridv4_bt.config import load_config
 from gridv4_bt.exchange.api import open_api
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.server import ServerThread
-from gridv4_bt.live.status import log_handler
+from gridv4_bt.live.status import log_handler, status_display
 
 SCRIPT = Path(__file__).resolve().parents[2] / "run_live.py"
 WIDTH, HEIGHT = 100, 30
@@ -110,6 +112,13 @@ def test_warnings_stand_whole_above_one_screen(tmp_path):
     assert lines[title + 1].startswith("┌") and lines[-2].startswith("└")
     assert all(line.startswith("│") and line.endswith("│") for line in lines[title + 2 : -2])
     assert lines[-1].endswith("bars traded; state and records are in state/")
+
+
+def test_only_the_thread_that_writes_the_log_draws_the_screen():
+    """A second one would draw between the measuring and the writing of a line, and erase what stands above."""
+    before = threading.active_count()
+    with status_display(Console(force_terminal=True, file=io.StringIO())):
+        assert threading.active_count() == before
 
 
 @pytest.mark.parametrize(("terminal", "errors"), [(False, True), (True, False)])

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from in_process import run_inside
 
+from gridv4_bt.__main__ import main
 from gridv4_bt.api import load_run
 from gridv4_bt.audit.session import read_session
 from gridv4_bt.errors import DataError
@@ -26,6 +28,11 @@ class Breaks(bt.Strategy):
 
 
 def command(*words, cwd=ROOT):
+    done = run_inside(main, *words, cwd=cwd)
+    return done.returncode, done.stdout, done.stderr
+
+
+def process(*words, cwd=ROOT):
     done = subprocess.run(
         [sys.executable, "-m", "gridv4_bt", *map(str, words)],
         cwd=cwd, capture_output=True, text=True, timeout=120, check=False, env={"PYTHONPATH": str(ROOT), "PATH": ""},
@@ -36,7 +43,7 @@ def command(*words, cwd=ROOT):
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "cross"
-    code, _, told = command("backtest", *SHORT, "--out", folder)
+    code, _, told = process("backtest", *SHORT, "--out", folder)
     assert code == 0, told
     return folder
 
@@ -156,14 +163,14 @@ def test_a_strategy_is_cut_where_its_indicators_are_known():
 def test_a_session_keeps_its_strategy_and_no_other_continues_it(tmp_path):
     state = tmp_path / "state"
     paper = ("live", "--paper", "--once", "--quiet", "--state-dir", state)
-    code, _, error = command(*paper, "--strategy", CROSS, "--set", "fast=24")
+    code, _, error = process(*paper, "--strategy", CROSS, "--set", "fast=24")
     assert code == 0, error
-    code, _, error = command(*paper)
+    code, _, error = process(*paper)
     assert code == 0, error
     kept = (state / "config.toml").read_text()
     assert f'strategy = "{CROSS}"' in kept and "fast = 24\nslow = 480\n" in kept
     other = CROSS.replace("moving_average_cross.py:MovingAverageCross", "hedged_holding.py:HedgedHolding")
-    code, _, error = command(*paper, "--strategy", other)
+    code, _, error = process(*paper, "--strategy", other)
     assert code == 2 and "does not continue; name another --state-dir" in error
     with pytest.raises(DataError, match="strategies of your own have traded there"):
         read_session(state)

@@ -65,6 +65,11 @@ class FakeExchange:
     def fault(self, path: str, action: object, skip: int = 0, times: int = 1, **headers: str) -> None:
         self._faults.append([path, action, skip, times, headers])
 
+    def heal(self) -> None:
+        """Forget the faults."""
+        with self._lock:
+            self._faults.clear()
+
     def asked(self, part: str) -> int:
         """How many requests had this in their address."""
         return sum(part in address for address in self.requests)

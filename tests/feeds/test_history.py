@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import date, datetime
 from pathlib import Path
@@ -354,19 +355,30 @@ def downloads():
 
 @pytest.mark.parametrize("seed", range(2))
 def test_killed_anywhere_and_resumed(seed, downloads, market, tmp_path, undisturbed):
+    """Twice while it waits for an answer, which cannot come too late; then at moments after an answer."""
     market.archived = {"2023-12"}
     moments = random.Random(seed)
+    asked, answer = threading.Event(), threading.Event()
+
+    def hold(body):
+        asked.set()
+        answer.wait(30.0)
+        return body
+
     killed = 0
     with market.serving() as base:
-        for _ in range(8):
-            before, patience = len(market.requests), moments.randint(1, 8)
+        for number in range(8):
+            asked.clear(), answer.clear()
+            market.fault("/", hold, skip=moments.randint(0, 2 if number < 2 else 7))
             process = downloads("start", base, tmp_path)
-            end = time.monotonic() + 0.5  # one that has nothing left to do asks no more
-            while len(market.requests) < before + patience and time.monotonic() < end:
-                time.sleep(0.001)
-            time.sleep(moments.random() * 0.05)
+            asked.wait(30.0 if number < 2 else 0.5)  # one that has nothing left to do asks no more
+            if number >= 2:
+                answer.set()
+                time.sleep(moments.random() * 0.05)
             os.kill(process, signal.SIGKILL)
             killed += downloads("wait", process) == signal.SIGKILL
+            answer.set()
+            market.heal()
         assert_true(load(base, tmp_path), market)
     assert killed >= 2
     assert parquet_files(tmp_path) == undisturbed

@@ -2,12 +2,14 @@
 
 import json
 
+from live_market import InProcess
+
 from feeds.synthetic import SYMBOL
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange import exchange as exchange_module
 from gridv4_bt.exchange.faults import Fault, Faults
-from gridv4_bt.exchange.server import ServerThread
-from gridv4_bt.live.failures import Reaction, classify_refusal
+from gridv4_bt.live.error_codes import Reaction
+from gridv4_bt.live.failures import classify_refusal
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
 from gridv4_bt.live.own_orders import Order, OrderStatus
 
@@ -31,7 +33,7 @@ def two_open(executor):
 def test_a_refusal_inside_a_batch_is_an_answer_and_not_sent_again(market, monkeypatch):
     monkeypatch.setattr(exchange_module, "MAX_OPEN_ORDERS", 6)
     scene = market(bars=4)
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
         executor = session.reconciler.executor
         last = executor.last_price(SYMBOL)
         orders = entries([round(last * (1.0 - 0.01 * level), 1) for level in range(1, 9)])
@@ -47,7 +49,7 @@ def test_a_refusal_inside_a_batch_is_an_answer_and_not_sent_again(market, monkey
 
 def test_orders_are_taken_back_ten_at_a_time_and_one_that_is_gone_is_asked_for(market):
     scene = market(bars=4)
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
         executor = session.reconciler.executor
         last = executor.last_price(SYMBOL)
         orders = entries([round(last * (1.0 - 0.01 * level), 1) for level in range(1, 5)])
@@ -68,7 +70,7 @@ def test_orders_are_taken_back_ten_at_a_time_and_one_that_is_gone_is_asked_for(m
 
 def test_orders_of_an_unanswered_batch_of_cancels_are_unknown(market):
     scene = market(bars=4, faults=[{"kind": "gateway", "on": "DELETE /fapi/v1/batchOrders", "times": 0}])
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
         executor = session.reconciler.executor
         orders = two_open(executor)
         executor.cancel_all(orders)
@@ -85,7 +87,7 @@ def test_a_refusal_of_a_batch_says_what_it_means():
 
 def test_an_unknown_outcome_inside_a_batch_is_asked_for_and_not_sent_again(market):
     scene = market(bars=4)
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
         executor = session.reconciler.executor
         orders = two(executor)
         serve, sent = scene.api.serve, []
@@ -109,7 +111,7 @@ def test_an_unknown_outcome_inside_a_batch_is_asked_for_and_not_sent_again(marke
 
 def test_unknown_orders_missing_in_a_batch_of_cancels_are_queried(market):
     scene = market(bars=4)
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
         executor = session.reconciler.executor
         orders = two_open(executor)
         scene.api.faults = Faults([Fault(kind="lost_after", on="DELETE /fapi/v1/batchOrders", times=6)])
@@ -120,7 +122,7 @@ def test_unknown_orders_missing_in_a_batch_of_cancels_are_queried(market):
 
 def test_a_ban_is_told_and_not_sat_through_with_an_order_in_hand(market):
     scene = market(bars=12)
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
         executor = session.reconciler.executor
         [order] = entries([round(executor.last_price(SYMBOL) * 0.9, 1)])
         scene.api.faults = Faults([Fault(kind="banned", on="POST /fapi/v1/order", seconds=3600)])

@@ -4,7 +4,8 @@ import ccxt
 import pytest
 import requests
 
-from gridv4_bt.live.failures import Reaction, classify
+from gridv4_bt.live.error_codes import Reaction
+from gridv4_bt.live.failures import classify
 
 R = Reaction
 B = "binanceusdm "

@@ -5,9 +5,9 @@ import os
 import stat
 
 import pytest
+from live_market import InProcess
 
 from gridv4_bt.errors import ConfigError, LiveError
-from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.folder_lock import FolderLock
 from gridv4_bt.live.keys import read_settings
 
@@ -15,7 +15,7 @@ from gridv4_bt.live.keys import read_settings
 def test_removing_the_lock_file_lets_no_second_bot_in(market):
     """Before: after `rm lock` both worked in the directory."""
     scene = market(bars=6)
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         with scene.session(server.url, 3) as first:
             (scene.folder / "lock").unlink()
             with pytest.raises(ConfigError, match="another bot works here"), scene.session(server.url):
@@ -73,7 +73,7 @@ def test_files_that_others_can_read_and_stay_so_are_named(market, monkeypatch):
     def not_ours(path, mode):
         raise PermissionError(1, "Operation not permitted")
 
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         monkeypatch.setattr("pathlib.Path.chmod", not_ours)
         with scene.session(server.url, 1):
             pass

@@ -2,7 +2,8 @@
 
 from types import SimpleNamespace
 
-from gridv4_bt.live.failures import Failure, Reaction
+from gridv4_bt.live.error_codes import Reaction
+from gridv4_bt.live.failures import Failure
 from gridv4_bt.live.gate import Gate
 
 

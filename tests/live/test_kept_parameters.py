@@ -54,6 +54,17 @@ def test_a_parameter_that_the_file_does_not_have_is_new(tmp_path):
     assert kept_parameters(tmp_path, "paper", load_config(None, ["kappa=7"])).added == {"horizon": GridConfig().horizon}
 
 
+def test_parameters_of_single_symbols_are_kept_and_named_one_by_one(tmp_path):
+    begun(tmp_path, "k = 2.5\n[symbols.SOLUSDT]\nk = 3.0\nlevels = 7\n")
+    kept = kept_parameters(tmp_path, "paper", load_config(None, ["SOLUSDT.k=4"]))
+    assert values(kept.config.of("SOLUSDT"), "k", "levels") == (4.0, 7)
+    assert kept.config.of("BTCUSDT").k == 2.5
+    today = GridConfig()
+    assert kept.differing(kept.config, today) == {
+        "k": (2.5, today.k), "SOLUSDT.k": (4.0, today.k), "SOLUSDT.levels": (7, today.levels),
+    }  # fmt: skip
+
+
 def test_a_new_session_keeps_nothing(tmp_path):
     assert kept_parameters(tmp_path, "paper", NOTHING) is None
     (tmp_path / "config.toml").write_text("k = 2.5\n")  # written at a start that came to no decision

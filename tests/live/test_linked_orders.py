@@ -2,12 +2,11 @@
 
 import backtrader as bt
 import pytest
-from live_market import events
+from live_market import InProcess, events
 from test_own_strategies import SCENE, assert_same, at, begin, kill, open_ids, run_backtest, run_live, script, until
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.core.time import BAR_MS
-from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.ids import Purpose, parse_id
 
 LIMIT, STOP = bt.Order.Limit, bt.Order.Stop
@@ -100,7 +99,7 @@ def children(scene):
 
 def in_two_processes(scene, plan, first, second, between=lambda server: None):
     """Run a plan, kill the process after so many bars, and run another without one; return its strategy."""
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         store, cerebro = script(scene, server.url, plan, bare_stop=0.5)
         until(cerebro, first)
         cerebro.run()
@@ -206,7 +205,7 @@ def test_parent_that_is_refused_leaves_nothing_behind(market):
 
 def test_end_of_a_session_takes_the_parent_back_and_the_next_one_its_children(scene):
     plan = {1: lambda s: bracket("LONG", 0.2, exectype=LIMIT, price=at(s, 0.9))(s)}
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         store, cerebro = script(scene, server.url, plan)
         cerebro.addstrategy(Stops, bars=4)
         cerebro.run()

@@ -1,9 +1,8 @@
 """`regime=gmm` live: the mixtures of the backtest, before and after a restart."""
 
 import pytest
-from live_market import LIVELY, differences, rows, run_until_killed
+from live_market import LIVELY, InProcess, differences, rows, run_until_killed
 
-from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.record.equity import write_equity
 from gridv4_bt.record.trades import write_trades
 
@@ -18,7 +17,7 @@ GMM = (
 @pytest.mark.parametrize("ends", [(None,), (7, 11, None)], ids=["at one go", "restarted twice"])
 def test_the_mixture_says_live_what_it_says_in_the_backtest(market, tmp_path, ends):
     scene = market(settings=GMM, bars=32, first=4_160)
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         for until in ends:
             with scene.session(server.url, until) as session:
                 run_until_killed(session)
@@ -38,7 +37,7 @@ def test_a_session_that_turns_to_the_mixture_reads_the_longer_history_it_needs(m
     scene = market(settings=GMM, bars=12)
     short = scene.config.model_copy(update={"regime": "kama", "warm_up": 100})
     scene.config, longer = short, scene.config
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         with scene.session(server.url, 4) as session:
             run_until_killed(session)
             session.save()

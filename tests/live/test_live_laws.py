@@ -4,13 +4,12 @@ The laws are checked inside the exchange at every request; each case is one that
 """
 
 import pytest
-from live_market import LIVELY, events, run_until_killed
+from live_market import LIVELY, InProcess, events, run_until_killed
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.errors import LiveError
 from gridv4_bt.exchange.faults import Fault, Faults
-from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.validation.laws import Law, by_law
 
 ALWAYS = (*LIVELY, "regime=none")
@@ -52,7 +51,7 @@ def test_without_the_watch_the_same_leg_is_bare(market):
     """The law notices it."""
     settings, faults = BARE["refilled after its stop"]
     scene = market(bars=40, settings=settings, faults=faults, by_minute=True)
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
         session.clock.every(20.0, lambda: None)  # the exchange's time goes on in small steps all the same
         session.run()
     assert held_bare(scene)
@@ -92,7 +91,7 @@ def test_nothing_is_sent_in_a_ban_and_a_person_knows(market):
 
 def test_a_new_process_does_not_extend_the_ban_either(market):
     scene = market(bars=24, settings=ALWAYS, watch=20.0)
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         with scene.session(server.url) as session:
 
             def on_bar(symbol):
@@ -114,7 +113,7 @@ def test_a_limit_on_orders_holds_up_neither_stops_nor_candles(market):
     rule = {"kind": "too_many", "on": "POST /fapi/v1/order", "seconds": 30, "times": 0}
     batch = rule | {"on": "POST /fapi/v1/batchOrders"}
     scene = market(bars=24, settings=ALWAYS, watch=20.0, faults=[rule | {"only": "opens"}, batch | {"only": "opens"}])
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
         late, decided = [], session.decided
 
         def watched(strategy, bar):
@@ -172,7 +171,7 @@ def test_a_moments_trouble_is_no_halt(market, rule):
 def test_a_key_that_stays_refused_ends_the_session_after_minutes(market):
     scene = market(bars=12, settings=ALWAYS, watch=20.0)
     dead = [Fault(kind="error", code=-2015, status=401, on=on, times=0) for on in ("openOrders", "positionRisk")]
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
         began = []
 
         def on_bar(symbol):
@@ -206,7 +205,7 @@ def test_a_bar_without_a_decision_reaches_a_person_within_20_minutes(market):
 
 def test_the_wallet_follows_a_transfer_that_the_income_shows(market):
     scene = market(bars=10, settings=ALWAYS)
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
 
         def on_bar(symbol):
             if session.bars == 3:
@@ -221,7 +220,7 @@ def test_the_wallet_follows_a_transfer_that_the_income_shows(market):
 
 def test_a_difference_that_nothing_explains_waits_for_an_hour(market):
     scene = market(bars=14, settings=ALWAYS)
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
 
         def on_bar(symbol):
             if session.bars == 3:

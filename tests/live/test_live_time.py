@@ -5,12 +5,11 @@ from itertools import pairwise
 
 import live_market
 import pytest
-from live_market import differences, events, rows
+from live_market import InProcess, differences, events, rows
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.core.time import BAR_MS, HOUR_MS, MINUTE_MS
 from gridv4_bt.exchange.faults import Fault, Faults
-from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live import clock as clock_module
 from gridv4_bt.live.clock import WallClock
 from gridv4_bt.live.paper import PaperClock
@@ -52,7 +51,7 @@ class SteppedClock(PaperClock):
 def stepped(scene, monkeypatch, at, seconds, notices=True):
     """Run a session whose machine's clock steps after a bar; return it."""
     monkeypatch.setattr(live_market, "PaperClock", SteppedClock)
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
         clock = session.clock
         clock.notices = notices
         session.gateway.client.milliseconds = clock.machine
@@ -109,7 +108,7 @@ def test_a_step_that_nobody_notices_is_found_within_the_hour(market, monkeypatch
 def test_a_step_while_the_exchange_tells_no_time_is_asked_about_until_it_does(market, tmp_path, monkeypatch):
     scene = market(bars=24, first=4_640)
     monkeypatch.setattr(live_market, "PaperClock", SteppedClock)
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
         session.gateway.client.milliseconds = session.clock.machine
 
         def on_bar(symbol):
@@ -195,7 +194,7 @@ def test_a_step_is_asked_about_again_without_an_answer(machine, monkeypatch):
 
 def test_the_hourly_look_is_one_request_of_weight_1(market):
     scene = market(bars=24, first=4_640)
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
         asked = []
         inner = session.connection.check_clock
         session.connection.check_clock = lambda: asked.append(session.clock.now()) or inner()

@@ -6,12 +6,14 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from live_market import Market, events
 
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.tracker import PositionTracker
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import ConfigError
+from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.monitor import Limits, Monitor, notifier, send_test
 from gridv4_bt.live.prometheus import serve_metrics
 
@@ -169,3 +171,13 @@ def test_an_address_that_nobody_understands_is_named_by_its_number_only():
     with pytest.raises(ConfigError, match="number 1") as error, notifier("nonsense-with-secret"):
         pass
     assert "secret" not in str(error.value)
+
+
+def test_every_alert_that_was_sent_is_in_the_record(tmp_path):
+    """Margin, drawdown and a near liquidation are found by the monitor itself: no event of the session says so."""
+    market = Market(tmp_path / "bot", bars=8)
+    limits = Limits(margin_ratio=1e-9)
+    with ServerThread(market.api) as server, market.session(server.url, limits=limits) as session:
+        session.run()
+    sent = [f"{one['title']}: {one['text']}" for one in events(market, "alerted")]
+    assert sent == market.alerts and "GridStrategyV4: margin: ratio 0.00" in sent

@@ -5,7 +5,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from live_market import events, run_until_killed
+from live_market import InProcess, events, run_until_killed
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.engine.account import Account
@@ -18,9 +18,9 @@ from gridv4_bt.exchange import exchange as exchange_module
 from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.messages import error_response
-from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.account_queries import Position
-from gridv4_bt.live.failures import Failure, Reaction
+from gridv4_bt.live.error_codes import Reaction
+from gridv4_bt.live.failures import Failure
 from gridv4_bt.live.ids import OrderKey, Purpose, parse_id
 from gridv4_bt.live.order_diff import Unbooked
 from gridv4_bt.live.order_sync import OrderSync
@@ -34,7 +34,7 @@ def open_for(scene, purpose):
 
 def test_filters_that_change_are_read_again_and_obeyed(market):
     scene = market(bars=20)
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         with scene.session(server.url, 6) as session:
             run_until_killed(session)
             session.save()
@@ -58,7 +58,7 @@ def test_filters_that_change_are_read_again_and_obeyed(market):
 def test_where_the_exchange_takes_no_more_orders_the_farthest_entries_give_way(market, monkeypatch):
     monkeypatch.setattr(exchange_module, "MAX_OPEN_ORDERS", 6)
     scene = market()
-    with ServerThread(scene.api) as server, scene.session(server.url, 28) as session:
+    with InProcess(scene.api) as server, scene.session(server.url, 28) as session:
         run_until_killed(session)
     book = scene.exchange.books[SYMBOL]
     fills = sum(len(leg.tracker.ids) for leg in session.broker.books[0].legs)
@@ -71,7 +71,7 @@ def test_where_the_exchange_takes_no_more_orders_the_farthest_entries_give_way(m
 
 def test_a_leg_is_closed_in_a_book_too_thin_for_market_orders(market):
     scene = market()
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         with scene.session(server.url, 20) as session:
             session.run()
         book = scene.exchange.books[SYMBOL]
@@ -91,7 +91,7 @@ def test_a_leg_is_closed_in_a_book_too_thin_for_market_orders(market):
 def flattened_against(market, answer):
     """Hold something, flatten it at an exchange of which `answer(request, serve)` answers; return scene and error."""
     scene = market()
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         with scene.session(server.url, 20) as session:
             session.run()
         serve = scene.api.serve

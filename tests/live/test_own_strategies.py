@@ -6,7 +6,7 @@ from datetime import timedelta
 import backtrader as bt
 import numpy as np
 import pytest
-from live_market import events
+from live_market import InProcess, events
 
 from brokers.hedge import HedgeBroker
 from feeds.synthetic import SYMBOL
@@ -14,12 +14,12 @@ from gridv4_bt.backtest import make_feeds
 from gridv4_bt.config import backtrader_params
 from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.engine.types import PositionSide
-from gridv4_bt.exchange.server import ServerThread
+from gridv4_bt.live.command_files import Action, Command, write_command
 from gridv4_bt.live.ids import Purpose, parse_id
-from gridv4_bt.live.paper import local_store
 
 NAME = "SAMPLE/USDT:USDT"
 SCENE = {"bars": 40, "settings": ()}
+SHORT = {"bars": 10, "settings": ()}  #: for what happens in the first bars
 NO_NUMBERS = dict.fromkeys(("qty", "entry", "exit", "gross", "fees", "funding", "bullet_qty", "bullet_net"), 0.0)
 
 
@@ -56,6 +56,11 @@ def scene(market):
     return begin(market(**SCENE))
 
 
+@pytest.fixture
+def short_scene(market):
+    return begin(market(**SHORT))
+
+
 def exchange_params(scene):
     values = scene.config.model_dump()
     return {name: values[name] for name, _ in backtrader_params("exchange")}
@@ -63,7 +68,7 @@ def exchange_params(scene):
 
 def script(scene, url, plan, kind=Scripted, **session):
     cerebro = bt.Cerebro(stdstats=False)
-    store = local_store(url)
+    store = scene.store(url)
     broker = store.getbroker(state_dir=scene.folder, notify=scene.told, bot="mine", **session, **exchange_params(scene))
     cerebro.setbroker(broker)
     cerebro.adddata(store.getdata(NAME, name=SYMBOL))
@@ -72,7 +77,7 @@ def script(scene, url, plan, kind=Scripted, **session):
 
 
 def run_live(scene, plan, **session):
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         _, cerebro = script(scene, server.url, plan, **session)
         [strategy] = cerebro.run()
     return strategy, cerebro.broker
@@ -151,7 +156,7 @@ def test_an_order_without_a_leg_closes_one_and_opens_the_other_as_in_the_backtes
 
 def test_where_the_exchange_takes_only_the_part_that_closes_the_rest_is_cancelled(market):
     refused = {"kind": "error", "code": -2019, "on": "POST /fapi/v1/order", "only": "opens", "skip": 1}
-    scene = begin(market(**SCENE, faults=[refused]))
+    scene = begin(market(**SHORT, faults=[refused]))
     plan = {0: lambda s: s.buy(size=0.02, positionSide="LONG"), 3: net(-0.05)}
     strategy, broker = run_live(scene, plan, bare_stop=0.5)
     assert [status for _, _, status, *_ in strategy.told][3:] == ["Submitted", "Accepted", "Partial", "Canceled"]
@@ -257,7 +262,7 @@ def run_and_die(scene, url, **params):
 
 @pytest.mark.parametrize("after", [0, 1])
 def test_a_bar_that_is_decided_again_after_a_kill_orders_nothing_twice(scene, after):
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         run_and_die(scene, server.url, after=after)
         sent = open_ids(scene)
         assert len(sent) == after
@@ -296,7 +301,7 @@ def test_orders_of_the_process_before_are_handed_to_their_strategy(scene):
         2: lambda s: s.sell(size=0.02, price=at(s, 0.9), exectype=bt.Order.Stop, positionSide="LONG"),
         3: lambda s: s.buy(size=0.01, price=at(s, 0.8), exectype=bt.Order.Limit, positionSide="LONG"),
     }
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         store, cerebro = script(scene, server.url, plan)
         until(cerebro, 5)
         cerebro.run()
@@ -315,7 +320,7 @@ def test_orders_of_the_process_before_are_handed_to_their_strategy(scene):
     assert strategy.getposition(strategy.data).size == pytest.approx(0.02)
 
 
-def test_the_end_takes_back_what_opens_and_leaves_what_closes(scene):
+def test_the_end_takes_back_what_opens_and_leaves_what_closes(short_scene):
     plan = {
         0: lambda s: s.buy(size=0.02, positionSide="LONG"),
         2: lambda s: s.buy(size=0.01, price=at(s, 1.5), exectype=bt.Order.Stop, positionSide="LONG"),
@@ -323,61 +328,61 @@ def test_the_end_takes_back_what_opens_and_leaves_what_closes(scene):
         4: lambda s: s.sell(size=0.01, price=at(s, 1.4), exectype=bt.Order.Limit, positionSide="LONG"),
         5: lambda s: s.sell(size=0.01, price=at(s, 0.7), exectype=bt.Order.Stop, positionSide="LONG"),
     }
-    run_live(scene, plan)
-    assert sorted(parse_id(one).purpose for one in open_ids(scene)) == [Purpose.REDUCE, Purpose.REDUCE]
-    assert scene.exchange.books[SYMBOL].long.stop is not None  # half of the leg has no stop of the strategy's
+    run_live(short_scene, plan)
+    assert sorted(parse_id(one).purpose for one in open_ids(short_scene)) == [Purpose.REDUCE, Purpose.REDUCE]
+    assert short_scene.exchange.books[SYMBOL].long.stop is not None  # half of the leg has no stop of the strategy's
 
 
-def test_a_leg_without_a_stop_gets_one_at_the_distance_the_user_chose(scene):
-    run_live(scene, {0: lambda s: s.buy(size=0.02, positionSide="LONG")}, bare_stop=0.2)
-    [first] = events(scene, "first_stop")
-    fill = events(scene, "fill")[0]
+def test_a_leg_without_a_stop_gets_one_at_the_distance_the_user_chose(short_scene):
+    run_live(short_scene, {0: lambda s: s.buy(size=0.02, positionSide="LONG")}, bare_stop=0.2)
+    [first] = events(short_scene, "first_stop")
+    fill = events(short_scene, "fill")[0]
     assert first["price"] == pytest.approx(0.8 * fill["price"], rel=0.01)
 
 
-def test_what_is_executed_before_a_cancel_is_told_first(scene):
+def test_what_is_executed_before_a_cancel_is_told_first(short_scene):
     """The exchange fills a part and the rest is cancelled; both are told at the next bar, the execution first."""
     entry = keep("entry", lambda s: s.buy(size=0.02, price=at(s, 0.9), exectype=bt.Order.Limit, positionSide="LONG"))
 
     def cancel(strategy):
-        [order] = scene.exchange.order_records.open_orders()
-        scene.exchange.fill_part(order, 0.5)
+        [order] = short_scene.exchange.order_records.open_orders()
+        short_scene.exchange.fill_part(order, 0.5)
         strategy.cancel(strategy.placed["entry"])
 
-    strategy, _ = run_live(scene, {0: entry, 2: cancel})
+    strategy, _ = run_live(short_scene, {0: entry, 2: cancel})
     assert [(bar, status, size) for bar, _, status, size, _ in strategy.told] == [
         (0, "Submitted", 0), (0, "Accepted", 0), (2, "Partial", 0.01), (2, "Canceled", 0.01),
     ]  # fmt: skip
 
 
-def test_an_order_that_is_valid_until_a_time_is_cancelled_then(scene):
+def test_an_order_that_is_valid_until_a_time_is_cancelled_then(short_scene):
     entry = lambda s: s.buy(  # noqa: E731
         size=0.02, price=at(s, 0.9), exectype=bt.Order.Limit, positionSide="LONG", valid=timedelta(minutes=31)
     )
-    strategy, _ = run_live(scene, {0: entry})
-    backtest, _ = run_backtest(scene, {0: entry})
+    strategy, _ = run_live(short_scene, {0: entry})
+    backtest, _ = run_backtest(short_scene, {0: entry})
     assert [(bar, status) for bar, _, status, *_ in strategy.told][:2] == [(0, "Submitted"), (0, "Accepted")]
     assert strategy.told[-1][2] == backtest.told[-1][2] == "Expired"
     assert strategy.told[-1][0] - backtest.told[-1][0] in (0, 1)
-    assert open_ids(scene) == []
+    assert open_ids(short_scene) == []
 
 
-def test_orders_on_history_are_not_sent(scene):
-    scene.begin = 0  # from the first bar of the history on
-    strategy, _ = run_live(scene, {0: lambda s: s.buy(size=0.02, positionSide="LONG")})
+def test_orders_on_history_are_not_sent(short_scene):
+    short_scene.begin = 0  # from the first bar of the history on
+    strategy, _ = run_live(short_scene, {0: lambda s: s.buy(size=0.02, positionSide="LONG")})
     assert [status for _, _, status, *_ in strategy.told] == ["Submitted", "Rejected"]
-    assert scene.exchange.order_records.orders == {}
+    assert short_scene.exchange.order_records.orders == {}
 
 
-def test_an_id_of_the_users_own_is_refused(scene):
+def test_an_id_of_the_users_own_is_refused(short_scene):
     order = keep("order", lambda s: s.buy(size=0.02, positionSide="LONG", clientOrderId="mine"))
-    strategy, _ = run_live(scene, {0: order})
+    strategy, _ = run_live(short_scene, {0: order})
     assert "made of what they ask for" in strategy.placed["order"].info.reason
 
 
 def test_a_close_that_the_exchange_refuses_is_rejected_and_alerted(market):
     refused = {"kind": "error", "code": -4164, "on": "POST /fapi/v1/order", "only": "closes"}
-    scene = begin(market(**SCENE, faults=[refused]))
+    scene = begin(market(**SHORT, faults=[refused]))
     plan = {0: lambda s: s.buy(size=0.02, positionSide="LONG"), 3: lambda s: s.close()}
     strategy, _ = run_live(scene, plan)
     assert [status for _, _, status, *_ in strategy.told][-2:] == ["Submitted", "Rejected"]
@@ -401,7 +406,7 @@ def test_a_grid_beside_it_is_not_told_of_its_orders_and_a_resampled_feed_gives_s
             super().next()
             hourly.append(len(self.datas[1]))
 
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         store, cerebro = script(scene, server.url, PLAN, kind=Hourly, bare_stop=0.5)
         cerebro.resampledata(cerebro.datas[0], timeframe=bt.TimeFrame.Minutes, compression=60)
         [live] = cerebro.run()
@@ -440,17 +445,17 @@ def test_a_trailing_stop_trades_as_in_its_backtest(scene):
         ({"exectype": bt.Order.StopTrailLimit, "trailpercent": 0.01}, "-1116"),
     ],
 )
-def test_what_the_exchanges_trailing_stop_has_not_is_refused(scene, terms, code):
+def test_what_the_exchanges_trailing_stop_has_not_is_refused(short_scene, terms, code):
     refused = []
     plan = {0: lambda s: s.buy(size=0.02), 2: lambda s: refused.append(s.sell(size=0.01, positionSide="LONG", **terms))}
-    run_live(scene, plan, bare_stop=0.5)
+    run_live(short_scene, plan, bare_stop=0.5)
     assert refused[0].status == bt.Order.Rejected
     assert refused[0].info.reason.startswith(code)
 
 
 def test_a_trailing_stop_of_the_process_before_is_handed_to_its_strategy(scene):
     plan = {0: lambda s: s.buy(size=0.02, positionSide="LONG"), 2: lambda s: trail(s, 0.05, size=0.02)}
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         store, cerebro = script(scene, server.url, plan)
         until(cerebro, 5)
         cerebro.run()
@@ -464,3 +469,56 @@ def test_a_trailing_stop_of_the_process_before_is_handed_to_its_strategy(scene):
     assert len(before) == 1
     assert [status for _, _, status, *_ in strategy.told] == ["Submitted", "Accepted", "Canceled"]
     assert open_ids(scene) == []
+
+
+# --- a person has paused it
+
+
+def paused(scene, action="pause"):
+    """Return a step at which a person gives a command; it is obeyed at the next close."""
+    number = f"{action}-{len(scene.alerts):06}"
+    return lambda _: write_command(scene.folder, Command(number, Action(action), "account", "a test", "2026-01-01"))
+
+
+def test_a_pause_holds_back_what_adds_and_lets_exits_and_stops_pass(market):
+    scene = begin(market(bars=18, settings=()))
+    plan = {
+        0: keep("open", lambda s: s.buy(size=0.02, positionSide="LONG")),
+        1: keep("rests", lambda s: s.buy(size=0.01, price=at(s, 0.5), exectype=bt.Order.Limit, positionSide="LONG")),
+        2: paused(scene),
+        4: keep("more", lambda s: s.buy(size=0.01, positionSide="LONG")),
+        5: keep("short", lambda s: s.sell(size=0.01, price=at(s, 1.5), exectype=bt.Order.Limit, positionSide="SHORT")),
+        6: keep("stop", lambda s: s.sell(size=0.01, price=at(s, 0.5), exectype=bt.Order.Stop, positionSide="LONG")),
+        7: keep("exit", lambda s: s.sell(size=0.01, positionSide="LONG")),
+        9: keep("bracket", lambda s: s.buy_bracket(
+            size=0.01, price=at(s, 0.9), stopprice=at(s, 0.8), limitprice=at(s, 1.5), positionSide="LONG")[0]),
+        10: paused(scene, "resume"),
+        12: keep("again", lambda s: s.buy(size=0.01, positionSide="LONG")),
+    }  # fmt: skip
+    strategy, broker = run_live(scene, plan)
+    status = {name: bt.Order.Status[order.status] for name, order in strategy.placed.items()}
+    assert status == {
+        "open": "Completed", "rests": "Canceled", "more": "Rejected", "short": "Rejected", "stop": "Accepted",
+        "exit": "Completed", "bracket": "Rejected", "again": "Completed",
+    }  # fmt: skip
+    for name in ("more", "short", "bracket"):
+        assert "a person has paused SAMPLEUSDT" in strategy.placed[name].info.reason
+    sent = [parse_id(one["id"]) for one in events(scene, "order")]
+    assert sum(name.purpose is Purpose.OPEN for name in sent) == 3
+    assert broker.books[0].long.tracker.qty == pytest.approx(0.02)
+
+
+def test_a_flatten_closes_what_a_strategy_of_the_users_own_holds(market):
+    scene = begin(market(bars=8, settings=()))
+    plan = {
+        0: lambda s: s.buy(size=0.02, positionSide="LONG"),
+        2: lambda _: write_command(
+            scene.folder, Command("flatten-1", Action.FLATTEN, "account", "a test", "2026-01-01"), "account"
+        ),
+        5: keep("more", lambda s: s.buy(size=0.01, positionSide="LONG")),
+    }
+    strategy, broker = run_live(scene, plan)
+    assert broker.books[0].long.tracker.qty == 0.0
+    [trade] = broker.closed_trades()
+    assert (trade.qty, str(trade.label)) == (0.02, "manual")
+    assert bt.Order.Status[strategy.placed["more"].status] == "Rejected"

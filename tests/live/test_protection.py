@@ -4,12 +4,11 @@ from datetime import datetime
 from types import SimpleNamespace
 
 import pytest
-from live_market import events, run_until_killed
+from live_market import InProcess, events, run_until_killed
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.core.time import BAR_MS
 from gridv4_bt.engine.types import PositionSide
-from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.account_queries import Position
 from gridv4_bt.live.connection import Unreachable
 from gridv4_bt.live.ids import OrderKey, Purpose, parse_id
@@ -28,7 +27,7 @@ def test_a_leg_opened_inside_a_candle_has_a_stop_within_a_minute(market):
         else:
             scene.exchange.trade_by_hand(SYMBOL, "BUY", "LONG", 0.05)
 
-    with ServerThread(scene.api) as server, scene.session(server.url, 4) as session:
+    with InProcess(scene.api) as server, scene.session(server.url, 4) as session:
         session.clock.every(60.0, lambda: session.bars == 2 and server.call(trade))
         run_until_killed(session)
     [first] = events(scene, "first_stop")
@@ -45,7 +44,7 @@ def test_a_leg_opened_inside_a_candle_has_a_stop_within_a_minute(market):
 
 def test_the_first_stop_gives_way_to_the_one_decided_on_at_the_candle(market):
     scene = market(bars=12, watch=60.0)
-    with ServerThread(scene.api) as server, scene.session(server.url, 4) as session:
+    with InProcess(scene.api) as server, scene.session(server.url, 4) as session:
         done = []
 
         def trade() -> None:
@@ -63,7 +62,7 @@ def test_the_first_stop_gives_way_to_the_one_decided_on_at_the_candle(market):
 
 def test_a_leg_opened_right_after_a_restart_has_its_first_stop_too(market):
     scene = market(bars=12, watch=60.0)
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         with scene.session(server.url, 2) as session:
             run_until_killed(session)
             session.save()
@@ -84,7 +83,7 @@ def test_a_leg_opened_right_after_a_restart_has_its_first_stop_too(market):
 
 def test_where_the_price_is_through_the_first_stop_already_it_rests_right_below(market):
     scene = market(bars=12, watch=60.0, faults=[{"kind": "error", "code": -2021, "on": "/fapi/v1/algoOrder"}])
-    with ServerThread(scene.api) as server, scene.session(server.url, 3) as session:
+    with InProcess(scene.api) as server, scene.session(server.url, 3) as session:
         seen = []
 
         def trade() -> None:

@@ -13,7 +13,8 @@ from gridv4_bt.engine.market import load_market
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.account_queries import Position, Trade
 from gridv4_bt.live.connection import Refused
-from gridv4_bt.live.failures import Failure, Reaction
+from gridv4_bt.live.error_codes import Reaction
+from gridv4_bt.live.failures import Failure
 from gridv4_bt.live.ids import OrderKey, Purpose, make_id
 from gridv4_bt.live.order_diff import Unbooked, diff_leg
 from gridv4_bt.live.own_orders import Execution, Order, OrderRegistry, OrderStatus

@@ -3,12 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from live_market import events
+from live_market import InProcess, events
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.errors import LiveError
 from gridv4_bt.exchange.faults import Fault, Faults
-from gridv4_bt.exchange.server import ServerThread
 
 ACROSS_MIDNIGHT = {"bars": 24, "first": 4_600}  # the sixth decision is the first of a day
 
@@ -24,7 +23,7 @@ def changed_market(scene):
 def test_once_a_day_and_the_books_follow(market):
     """Before: the brackets of the start were used for months."""
     scene = market(**ACROSS_MIDNIGHT)
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
         before = session.reconciler.executor.markets[SYMBOL]
         changed = server.call(lambda: changed_market(scene))
         server.call(lambda: scene.exchange.set_leverage(SYMBOL, 3))
@@ -41,7 +40,7 @@ def test_once_a_day_and_the_books_follow(market):
 def test_after_a_refusal_that_contradicts_them(market):
     paths = ("POST /fapi/v1/batchOrders", "POST /fapi/v1/order")  # an order refused in a batch is sent again alone
     scene = market(bars=6, first=4_640, faults=[{"kind": "error", "code": -2027, "on": on, "times": 1} for on in paths])
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
         server.call(lambda: changed_market(scene))
         session.run()
     assert [event["changed"] for event in events(scene, "rules_read")] == [True]
@@ -50,7 +49,7 @@ def test_after_a_refusal_that_contradicts_them(market):
 
 def test_without_an_answer_it_is_tried_again_at_the_next_candle(market):
     scene = market(**ACROSS_MIDNIGHT)
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
         scene.api.faults = Faults([Fault(kind="gateway", on="/fapi/v1/leverageBracket", times=7)])
         session.run()
     assert len(events(scene, "rules_read")) == 1
@@ -59,7 +58,7 @@ def test_without_an_answer_it_is_tried_again_at_the_next_candle(market):
 
 def test_a_position_mode_that_was_changed_needs_a_person(market):
     scene = market(**ACROSS_MIDNIGHT)
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
         session.reconciler.executor.is_hedged = lambda: False
         with pytest.raises(LiveError, match="position mode was changed"):
             session.run()

@@ -4,7 +4,7 @@ import json
 from itertools import chain, pairwise
 
 import pytest
-from live_market import LIVELY, differences, rows, run_until_killed
+from live_market import LIVELY, InProcess, differences, rows, run_until_killed
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.engine.labels import TradeLabel
@@ -45,7 +45,7 @@ def test_live_equals_backtest_fill_for_fill_and_bar_for_bar(market, tmp_path):
 
 def test_a_session_that_is_stopped_and_started_again_goes_on_as_if_nothing_had_happened(market, tmp_path):
     scene = market()
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         for until in (10, 3, None):
             with scene.session(server.url, until) as session:
                 run_until_killed(session)  # without taking back the entries
@@ -61,7 +61,7 @@ def test_a_session_that_is_stopped_and_started_again_goes_on_as_if_nothing_had_h
 def test_a_fill_closed_in_parts_is_one_trade_for_kelly_over_restarts_too(market):
     scene = market(settings=(*LIVELY, "stop1_atr=1.5"))
     closed = []
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         for until in (25, 9, None):  # stage 1 at bars 22 and 33, the exits of the same fills at bars 28 and 35
             with scene.session(server.url, until) as session:
                 run_until_killed(session)
@@ -78,7 +78,7 @@ def test_a_fill_closed_in_parts_is_one_trade_for_kelly_over_restarts_too(market)
 
 def test_stopping_takes_back_the_entries_and_leaves_exits_and_stops(market):
     scene = market()
-    with ServerThread(scene.api) as server, scene.session(server.url, 20) as session:
+    with InProcess(scene.api) as server, scene.session(server.url, 20) as session:
         session.run()
         orders = [parse_id(order.client_id).purpose for order in scene.exchange.order_records.open_orders()]
         held = [leg for leg in scene.exchange.books[SYMBOL].legs if leg.tracker.ids]
@@ -92,7 +92,7 @@ def test_stopping_takes_back_the_entries_and_leaves_exits_and_stops(market):
 def test_entries_that_cannot_be_taken_back_are_told(market, monkeypatch):
     monkeypatch.setattr("gridv4_bt.live.safe_end._PAUSES_S", (0.0, 0.0))
     scene = market()
-    with ServerThread(scene.api) as server, scene.session(server.url, 20) as session:
+    with InProcess(scene.api) as server, scene.session(server.url, 20) as session:
         run_until_killed(session)
         paths = ("DELETE /fapi/v1/order", "DELETE /fapi/v1/batchOrders")
         scene.api.faults = Faults([Fault(kind="gateway", on=path, times=0) for path in paths])
@@ -100,7 +100,7 @@ def test_entries_that_cannot_be_taken_back_are_told(market, monkeypatch):
             session.stop_adding()
         scene.api.faults = Faults()
         assert any(parse_id(o.client_id).purpose == "E" for o in scene.exchange.order_records.open_orders())
-    with ServerThread(scene.api) as server, scene.session(server.url, 1) as session:
+    with InProcess(scene.api) as server, scene.session(server.url, 1) as session:
         session.run()  # they are known to the next session
     assert not any(parse_id(o.client_id).purpose == "E" for o in scene.exchange.order_records.open_orders())
 
@@ -108,7 +108,7 @@ def test_entries_that_cannot_be_taken_back_are_told(market, monkeypatch):
 def test_the_dead_mans_switch_is_called_off_by_an_orderly_stop_only(market):
     scene = market(settings=(*LIVELY, "regime=none"))
     open_purposes = lambda: {parse_id(o.client_id).purpose for o in scene.exchange.order_records.open_orders()}  # noqa: E731
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         with scene.session(server.url, 20) as session:
             session.arm_dead_man_switch(60)
             session.run()
@@ -131,7 +131,7 @@ def test_the_dead_mans_switch_is_called_off_by_an_orderly_stop_only(market):
 
 def test_flatten_closes_all_and_leaves_no_open_order(market):
     scene = market()
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         with scene.session(server.url, 20) as session:
             session.run()
         with scene.session(server.url) as session:
@@ -180,9 +180,9 @@ LOST = {
 
 @pytest.mark.parametrize("faults", LOST.values(), ids=LOST)
 def test_no_lost_answer_changes_what_is_traded(market, tmp_path, faults):
-    """An order is found by its id, or sent again with it: the same trades as without the faults."""
+    """An order is found by its id, or sent again with it: the same trades as without the faults, over a real socket."""
     scene = market(bars=24, faults=faults)
-    session = scene.live()
+    session = scene.live(server=ServerThread)
     assert session.connection.failures > 0
     records, _ = scene.backtest()
     assert len(records[0].trades) > 3
@@ -240,7 +240,7 @@ def test_a_transfer_is_followed_and_told(market):
         scene.exchange.account.wallet += 500.0
         scene.exchange.ledger.earn("TRANSFER", 500.0, scene.exchange.now)
 
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         with scene.session(server.url, 3) as session:
             session.run()
         server.call(pay_in)
@@ -255,7 +255,7 @@ def test_a_transfer_is_followed_and_told(market):
 def test_two_bots_never_work_in_one_state_directory(market):
     scene = market(bars=5)
     with (
-        ServerThread(scene.api) as server,
+        InProcess(scene.api) as server,
         scene.session(server.url),
         pytest.raises(ConfigError, match="another bot works here"),
         scene.session(server.url),
@@ -265,7 +265,7 @@ def test_two_bots_never_work_in_one_state_directory(market):
 
 def test_an_account_in_one_way_mode_that_is_not_flat_is_refused(market):
     scene = market(bars=5)
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         server.call(lambda: scene.exchange.trade_by_hand(SYMBOL, "BUY", "BOTH", 0.01))
         with pytest.raises(LiveError, match="one-way mode and not flat"), scene.session(server.url):
             pass
@@ -275,7 +275,7 @@ def test_an_account_in_one_way_mode_that_is_not_flat_is_refused(market):
 def test_an_order_of_a_killed_process_is_given_up_only_when_it_would_come_too_late(market):
     """An order that was sent just before the kill may still arrive after the next process has queried it."""
     scene = market(bars=12)
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         with scene.session(server.url, 3) as session:
             run_until_killed(session)
             key = OrderKey(SYMBOL, LONG, Purpose.ENTRY, 1)
@@ -291,7 +291,7 @@ def test_an_order_of_a_killed_process_is_given_up_only_when_it_would_come_too_la
 
 def test_a_wrong_key_halts_with_a_cure(market):
     scene = market(bars=5, faults=[{"kind": "error", "code": -2015, "status": 401, "on": "/fapi/v1/leverageBracket"}])
-    with ServerThread(scene.api) as server, pytest.raises(LiveError, match="check the key"), scene.session(server.url):
+    with InProcess(scene.api) as server, pytest.raises(LiveError, match="check the key"), scene.session(server.url):
         pass
 
 
@@ -310,7 +310,7 @@ def test_the_requests_of_a_candle_are_few(market):
 
 def test_a_session_stopped_before_its_first_decision_can_be_started_again(market):
     scene = market(bars=6)
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         with scene.session(server.url) as session:
             scene.api.faults = Faults([Fault(kind="gateway", on="GET /fapi/v1/openAlgoOrders", times=0)])
             scene.stop.set()

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from live_market import LIVELY, events, run_until_killed
+from live_market import LIVELY, InProcess, events, run_until_killed
 
 from feeds.synthetic import SYMBOL
 from gridv4_bt.audit.audit import audit
@@ -61,7 +61,7 @@ ENDS = {"disk full": (full_disk, OSError), "bug": (bug, ZeroDivisionError), "exi
 def test_every_end_takes_entries_back_and_leaves_no_leg_bare(market, monkeypatch, cause, error):
     """Before: entries stayed armed and the legs bare until the next start."""
     scene = market(settings=(*LIVELY, "regime=none"))
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         with scene.session(server.url) as session:
 
             def on_bar(symbol):
@@ -88,7 +88,7 @@ def test_every_end_takes_entries_back_and_leaves_no_leg_bare(market, monkeypatch
 
 def test_the_stop_of_the_end_is_that_of_the_books(market, monkeypatch):
     scene = market(settings=(*LIVELY, "regime=none"))
-    with ServerThread(scene.api) as server, scene.session(server.url, END) as session:
+    with InProcess(scene.api) as server, scene.session(server.url, END) as session:
         run_until_killed(session)
         wanted = {leg.side.name: leg.stop for leg in session.broker.books[0].legs if leg.tracker.ids}
         server.call(lambda: take_stops(scene))
@@ -101,7 +101,7 @@ def test_with_a_dead_key_nothing_can_be_done_and_it_says_so(market):
     scene = market(settings=(*LIVELY, "regime=none"))
     dead = [Fault(kind="error", code=-2015, status=401, on=f"{verb} /fapi/", times=0) for verb in ("DELETE", "POST")]
     dead += [Fault(kind="error", code=-2015, status=401, on=on, times=0) for on in ("openOrders", "openAlgoOrders")]
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
 
         def on_bar(symbol):
             if session.bars == END:
@@ -117,7 +117,7 @@ def test_with_a_dead_key_nothing_can_be_done_and_it_says_so(market):
 @pytest.mark.parametrize("is_armed", [False, True])
 def test_a_start_that_fails_takes_back_what_the_session_before_has_left(market, is_armed):
     scene = market(settings=(*LIVELY, "regime=none"))
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         with scene.session(server.url, END) as session:
             if is_armed:
                 session.arm_dead_man_switch()
@@ -132,7 +132,7 @@ def test_a_start_that_fails_takes_back_what_the_session_before_has_left(market, 
 
 def test_bad_input_sends_nothing(market):
     scene = market(settings=(*LIVELY, "regime=none"))
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         with scene.session(server.url, END) as session:
             run_until_killed(session)
             session.save()
@@ -148,7 +148,7 @@ def test_bad_input_sends_nothing(market):
 
 def test_exits_are_put_back_at_the_next_start_and_the_audit_names_the_switch(market):
     scene = market(bars=48, settings=(*LIVELY, "regime=none"))
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         with scene.session(server.url, END) as session:
             session.arm_dead_man_switch()
             run_until_killed(session)
@@ -174,7 +174,7 @@ def test_exits_are_put_back_at_the_next_start_and_the_audit_names_the_switch(mar
 def test_after_an_outage_exits_are_put_back_between_two_candles(market):
     """The renewals fail for a quarter of an hour; the first that succeeds puts the exits back."""
     scene = market(bars=30, settings=(*LIVELY, "regime=none"), watch=20.0)
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
         session.arm_dead_man_switch(300)
 
         def on_bar(symbol):
@@ -192,7 +192,7 @@ def test_after_an_outage_exits_are_put_back_between_two_candles(market):
 
 def test_a_session_without_the_switch_turns_off_that_of_one_that_was_killed(market):
     scene = market(settings=(*LIVELY, "regime=none"))
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         with scene.session(server.url, END) as session:
             session.arm_dead_man_switch()
             run_until_killed(session)
@@ -204,7 +204,7 @@ def test_a_session_without_the_switch_turns_off_that_of_one_that_was_killed(mark
 
 def test_an_orderly_end_turns_the_switch_off(market):
     scene = market(settings=(*LIVELY, "regime=none"))
-    with ServerThread(scene.api) as server, scene.session(server.url, END) as session:
+    with InProcess(scene.api) as server, scene.session(server.url, END) as session:
         session.arm_dead_man_switch()
         assert json.loads((scene.folder / "events.jsonl").read_text().splitlines()[-1])["kind"] == "dead_man_armed"
         session.run()
@@ -215,7 +215,7 @@ def test_an_orderly_end_turns_the_switch_off(market):
 def test_an_end_with_entries_left_leaves_the_switch_on(market, monkeypatch):
     monkeypatch.setattr("gridv4_bt.live.safe_end._PAUSES_S", (0.0, 0.0))
     scene = market(settings=(*LIVELY, "regime=none"))
-    with ServerThread(scene.api) as server, scene.session(server.url, END) as session:
+    with InProcess(scene.api) as server, scene.session(server.url, END) as session:
         session.arm_dead_man_switch()
         run_until_killed(session)
         paths = ("DELETE /fapi/v1/order", "DELETE /fapi/v1/batchOrders")

@@ -6,17 +6,17 @@ from datetime import datetime
 from operator import itemgetter
 
 import pytest
-from live_market import differences, events, rows, run_until_killed
+from live_market import LIVELY, InProcess, differences, events, rows, run_until_killed
 
 from feeds.live import SETTLE_MS
 from feeds.synthetic import SYMBOL
 from gridv4_bt.audit.audit import audit
+from gridv4_bt.config import load_config
 from gridv4_bt.core.time import BAR_MS, DAY_MS, iso, time_ms
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.exchange.api_errors import ApiError
 from gridv4_bt.exchange.faults import Fault, Faults
 from gridv4_bt.exchange.messages import error_response, json_response
-from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.record.equity import write_equity
 from gridv4_bt.record.trades import write_trades
 
@@ -84,9 +84,18 @@ def test_two_symbols_live_equal_their_backtest(pair, tmp_path):
     assert scene.alerts == []
 
 
+def test_symbols_with_parameters_of_their_own_live_equal_their_backtest(pair, tmp_path):
+    scene = pair(settings=(*LIVELY, f"{SECOND}.k=0.6", f"{SECOND}.levels=6", f"{SECOND}.regime=none"))
+    session = scene.live()
+    assert unequal(scene, tmp_path) == []
+    assert {trade.symbol for trade in session.broker.account.closed} == {SYMBOL, SECOND}
+    assert [one.levels for one in load_config(scene.folder / "config.toml").variants] == [4, 6]
+    assert audit(scene.folder).is_identical
+
+
 def test_stopped_and_started_again_in_the_middle_they_go_on_as_if_nothing_had_happened(pair, tmp_path):
     scene = pair()
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         for until in (13, 8, None):  # once between the two symbols of a bar
             with scene.session(server.url, until) as session:
                 run_until_killed(session)
@@ -183,7 +192,7 @@ def test_restarted_while_a_symbol_lacks_a_candle_nothing_is_charged_twice_or_for
     bars = (DAY_MS - scene.exchange.now % DAY_MS) // BAR_MS  # funding is settled at midnight
     time, answer = late(scene, bars, 120, SECOND)
     spoilt(scene, answer)
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         until = 3 * (bars + 1) + 2  # the two that have the candle of the settlement decide
         for stop in (until, None):
             with scene.session(server.url, stop) as session:
@@ -212,7 +221,7 @@ def test_killed_between_the_symbols_of_a_step_the_others_still_learn_what_was_cl
     cuts = [trade for one in records if one.symbol != SECOND for trade in one.trades if trade.label != "grid"]
     # Bars in which a symbol closes at a loss that has not decided yet when the process ends.
     crashes = sorted({int(trade.close_time - first) // BAR_MS + 1 for trade in cuts if trade.net < 0.0})[1:3]
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         for bar in (*crashes, None):
             with scene.session(server.url) as session:
                 if bar is None:
@@ -317,7 +326,7 @@ def test_a_symbol_without_its_first_candle_leaves_the_other_alone(pair, spoilt):
 
 def test_funding_of_a_symbol_that_is_traded_no_more_is_corrected_in_the_wallet(pair):
     scene = pair(bars=12)
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         with scene.session(server.url, 4) as session:
             run_until_killed(session)
             session.reconciler.funding.settled(SECOND, scene.exchange.now // BAR_MS * BAR_MS, 3.0)
@@ -332,7 +341,7 @@ def test_funding_of_a_symbol_that_is_traded_no_more_is_corrected_in_the_wallet(p
 
 def test_orders_of_a_symbol_that_is_traded_no_more_are_told_of(pair):
     scene = pair(bars=12)
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         with scene.session(server.url, 4) as session:
             run_until_killed(session)
             session.save()

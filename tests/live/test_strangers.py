@@ -1,10 +1,9 @@
 """Orders of this product that are not the bot's: refused at the start, adopted or cancelled on request."""
 
 import pytest
-from live_market import LIVELY, events, run_until_killed
+from live_market import LIVELY, InProcess, events, run_until_killed
 
 from gridv4_bt.errors import ConfigError
-from gridv4_bt.exchange.server import ServerThread
 from gridv4_bt.live.gateway import SessionPlan
 from gridv4_bt.live.ids import Purpose, parse_id
 from gridv4_bt.live.state import NAME, PREVIOUS
@@ -34,7 +33,7 @@ def purposes(scene, bot):
 
 def test_a_new_state_directory_refuses_to_start_beside_the_orders_of_another_bot(market, tmp_path):
     scene = market(bars=16, settings=ALWAYS)
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         bot = left_behind(scene, server)
         before = len(scene.exchange.order_records.open_orders())
         scene.folder = tmp_path / "another"
@@ -45,7 +44,7 @@ def test_a_new_state_directory_refuses_to_start_beside_the_orders_of_another_bot
 
 def test_adopted_it_goes_on_as_that_bot(market, tmp_path):
     scene = market(bars=16, settings=ALWAYS)
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         bot = left_behind(scene, server)
         held = scene.exchange.ledger.positions
         numbers = [parse_id(one.client_id).generation for one in scene.exchange.order_records.orders.values()]
@@ -63,7 +62,7 @@ def test_adopted_it_goes_on_as_that_bot(market, tmp_path):
 
 def test_cancelled_only_stops_of_held_legs_stay(market, tmp_path):
     scene = market(bars=16, settings=ALWAYS)
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         bot = left_behind(scene, server)
         scene.folder = tmp_path / "another"
         with scene.session(server.url, foreign_orders="cancel") as session:
@@ -76,7 +75,7 @@ def test_cancelled_only_stops_of_held_legs_stay(market, tmp_path):
 
 def test_with_both_states_deleted_name_and_numbers_come_from_journal_and_exchange(market):
     scene = market(bars=16, settings=ALWAYS)
-    with ServerThread(scene.api) as server:
+    with InProcess(scene.api) as server:
         bot = left_behind(scene, server)
         for name in (NAME, PREVIOUS):
             (scene.folder / name).unlink(missing_ok=True)
@@ -90,7 +89,7 @@ def test_with_both_states_deleted_name_and_numbers_come_from_journal_and_exchang
 
 def test_a_second_bot_is_noticed_within_minutes_and_nothing_is_added_beside_it(market, tmp_path):
     scene = market(bars=30, settings=ALWAYS, watch=20.0)
-    with ServerThread(scene.api) as server, scene.session(server.url) as session:
+    with InProcess(scene.api) as server, scene.session(server.url) as session:
 
         def on_bar(symbol):
             if session.bars == 6:  # it does not know that the first one runs

@@ -194,6 +194,12 @@ def test_the_fingerprint_knows_what_a_trial_number_means():
     assert len({base.fingerprint("data"), *others}) == 7
 
 
+@pytest.mark.parametrize("sampler", ["sobol", "random"])
+def test_limits_choose_among_trials_that_do_not_depend_on_them(sampler):
+    search = {"sampler": sampler}
+    assert space(search=search, limits=[]).fingerprint("") == space(search=search).fingerprint("")
+
+
 def test_a_space_without_a_symbol_to_search_is_refused():
     with pytest.raises(ValueError, match='symbols: at least one needs use = "search"'):
         space(symbols=[{"name": "TEST", "candles": "TEST.csv", "use": "test"}])
@@ -210,3 +216,55 @@ def test_the_spaces_of_the_presets_load():
         symbols = tomllib.loads(file.read_text())["symbols"]
         assert symbols[0]["name"] == f"{file.stem.upper()}USDT" if file.stem in alone else len(symbols) == 5
         assert load_space(file).test_windows
+
+
+# --- classes of symbols
+
+TWO = {
+    "classes": 2,
+    "symbols": [{"name": name, "candles": f"{name}.csv"} for name in ("CALM", "WILD")],
+    "parameters": {"k": {"low": 1.0, "high": 6.0, "by_class": True}, "levels": {"low": 2, "high": 12}},
+}
+
+
+def test_a_parameter_by_class_is_one_for_each_class():
+    assert list(space(**TWO).parameters) == ["calm.k", "wild.k", "levels"]
+    symbols = [{"name": name, "candles": f"{name}.csv"} for name in "ABC"]
+    three = space(**TWO | {"classes": 3, "symbols": symbols})
+    assert list(three.parameters) == ["calm.k", "middle.k", "wild.k", "levels"]
+
+
+def test_the_values_of_a_class_are_those_of_its_symbols():
+    symbols = [
+        {"name": "A", "candles": "A.csv", "class": "wild"},
+        {"name": "B", "candles": "B.csv", "class": "calm"},
+        {"name": "C", "candles": "C.csv", "class": "wild", "use": "test"},
+    ]
+    some = space(**TWO | {"symbols": symbols, "fixed": {"gamma": 2.0}})
+    assert some.values({"calm.k": 1.5, "wild.k": 3.0, "levels": 4}) == {
+        "gamma": 2.0, "levels": 4, "B.k": 1.5, "A.k": 3.0, "C.k": 3.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"classes": 1}, "k: by_class needs classes = 2 or 3"),
+        ({"parameters": {"k": {"low": 1.0, "high": 6.0}}}, "classes: no parameter has by_class = true"),
+        ({"classes": 3}, "classes: 3 of them need as many symbols to search"),
+        ({"symbols": [{"name": n, "candles": "A.csv", "class": "mild"} for n in "AB"]}, "symbols: A: no class 'mild'"),
+        (
+            {"parameters": {"leverage": {"low": 1, "high": 5, "by_class": True}}},
+            "calm.leverage: leverage is one for all symbols of a wallet",
+        ),
+    ],
+)
+def test_what_is_wrong_with_classes_is_named(changes, words):
+    with pytest.raises(ValueError, match=words):
+        space(**TWO | changes)
+
+
+def test_the_fingerprint_knows_the_classes():
+    one = space(**TWO)
+    symbols = [{**symbol, "class": name} for symbol, name in zip(TWO["symbols"], ("wild", "calm"), strict=True)]
+    assert one.fingerprint("") != space(**TWO | {"symbols": symbols}).fingerprint("")

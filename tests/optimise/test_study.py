@@ -109,6 +109,16 @@ def test_trials_of_another_space_are_not_mixed_in(tmp_path):
         Search(space({"trials": 8}), MARKETS, storage, "test", "other data")
 
 
+def test_another_limit_chooses_among_the_same_trials_without_a_run(tmp_path):
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    first = run(space({"sampler": "sobol", "trials": 16}, limits=["max_drawdown < 0.10"]), storage)
+    wild = max(trial.figures["TEST in main"]["max_drawdown"] for trial in first.trials)
+    some = space({"sampler": "sobol", "trials": 16}, limits=[f"max_drawdown >= {wild!r}"])
+    again = Search(some, MARKETS, storage, "test", "data")
+    assert {one.figures["TEST in main"]["max_drawdown"] for one in best_of(some, again.trials)} == {wild}
+    assert [trial.params for trial in again.trials] == [trial.params for trial in first.trials]
+
+
 @pytest.mark.parametrize("url", ["sqlite:////no/such/folder/study.db", "nonsense"])
 def test_a_storage_that_cannot_be_used_is_named(url):
     with pytest.raises(ConfigError, match=f"storage {url}: cannot be used"):
@@ -152,10 +162,10 @@ def test_best_are_the_front_first_and_by_the_first_objective():
 def test_limits_hold_in_every_market_or_in_the_one_window_named():
     some = space(windows=[{"name": "a"}, {"name": "b"}], limits=["max_drawdown < 0.1", "fills_per_day > 1 in b"])
     figures = {
-        ("X", "a"): {"max_drawdown": 0.05, "fills_per_day": 0.5},
-        ("X", "b"): {"max_drawdown": 0.2, "fills_per_day": 3.0},
-        ("Y", "a"): {"max_drawdown": 0.05, "fills_per_day": 0.1},
-        ("Y", "b"): {"max_drawdown": 0.05, "fills_per_day": 1.5},
+        "X in a": {"max_drawdown": 0.05, "fills_per_day": 0.5},
+        "X in b": {"max_drawdown": 0.2, "fills_per_day": 3.0},
+        "Y in a": {"max_drawdown": 0.05, "fills_per_day": 0.1},
+        "Y in b": {"max_drawdown": 0.05, "fills_per_day": 1.5},
     }
     assert violations(some, figures) == {
         "max_drawdown < 0.1": pytest.approx(1.0),

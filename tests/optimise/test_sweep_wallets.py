@@ -14,7 +14,7 @@ from wallets import shifted_symbols, with_holes
 
 import gridv4_bt.optimise.sweeps as module
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
-from gridv4_bt.config import GridConfig
+from gridv4_bt.config import OF_ACCOUNT, GridConfig, make_config
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.market import MarketHistory, load_market
 from gridv4_bt.errors import ConfigError, DataError
@@ -70,6 +70,34 @@ def test_the_strategies_share_equity_margin_and_value_at_risk(three):
     alone = [sweep(wallet_of([one]), [config], closed=True) for one in three]
     assert {"margin", "var"} & set(together.blocked)
     assert together.fills != sum(result.fills for [result] in alone)
+
+
+def with_own_parameters(names, draw: random.Random) -> GridConfig:
+    """Return random parameters, others for each symbol but the first, of what is no matter of the account."""
+    common = random_set(draw, regime="kama", leverage=5).model_dump()
+    own = {name: random_set(draw, regime=draw.choice(("kama", "none"))).model_dump() for name in names[1:]}
+    own = {name: {key: value for key, value in one.items() if key not in OF_ACCOUNT} for name, one in own.items()}
+    return make_config(common | {"symbols": own})
+
+
+def test_symbols_with_parameters_of_their_own():
+    found = Counter()
+    for number in range(6):
+        draw = random.Random(number)
+        data = shifted_symbols(3, 1_400, draw)
+        config = with_own_parameters([one.symbol for one in data], draw)
+        assert len({one.levels for one in config.variants}) > 1
+        found.update(both(data, config, draw.choice((1e4, 1e5))).label_trades)
+    assert found.total() > 100 and len(found) > 4
+
+
+def test_a_symbol_with_parameters_of_its_own_leaves_those_of_the_others_alone(three):
+    base = busy(k=1.0, floor_pct=0.004, var_pct=10.0)
+    quiet = make_config(base.model_dump() | {f"{three[0].symbol}.kappa": 1e-3})  # quotes so far away never fill
+    result, others = both(three, quiet), both(three[1:], base)
+    assert result.symbols[0].trades == 0 and others.trades > 20
+    # The symbol that never trades has bars after the others' last ones, so that they are settled as delisted.
+    assert result.closed[: len(others.closed)] == others.closed
 
 
 def test_holes_in_the_data_of_a_symbol():

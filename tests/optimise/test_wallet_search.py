@@ -11,6 +11,7 @@ from busy_market import busy_market
 from test_search import gridv4
 
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
+from gridv4_bt.config import load_config
 
 pytest.importorskip("optuna")
 pytest.importorskip("scipy")
@@ -125,3 +126,20 @@ def test_the_verdict_asks_for_symbols_not_searched_and_independent_bets(result):
     assert 5 <= result["guards"]["independent_bets"] <= 12  # it trades on every day or nearly
     years = 12 / 365  # in blocks of the days traded
     assert result["guards"]["sharpe_error"] == pytest.approx(np.sqrt(1 / years), rel=0.1)
+
+
+def test_calm_and_wild_symbols_with_parameters_of_their_own(folder):
+    text = SPACE.replace("high = 3.0 }", "high = 3.0, by_class = true }")
+    (folder / "classes.toml").write_text(f"classes = 2\n{text}")
+    out = folder / "classes"
+    assert gridv4("optimize", "--space", folder / "classes.toml", "--out", out, "--jobs", 1, "--quiet") == 0
+    [finalist] = json.loads((out / "optimize.json").read_text())["finalists"]
+    params = finalist["params"]
+    assert list(params) == ["calm.k", "wild.k", "levels"]
+    config = load_config(out / "finalist-1.toml")
+    assert {config.of(name).k for name in NAMES[:2]} == {params["calm.k"], params["wild.k"]}
+    assert config.of("SOLUSDT").k in params.values()
+    data = [SymbolData(name, folder / f"{name}.csv") for name in NAMES[:2]]
+    again = run(make_cerebro(make_feeds(data, end=date(2024, 1, 12)), config, 20_000.0))
+    cell = finalist["backtrader"]["BTCUSDT+ETHUSDT in first"]
+    assert again.summary["net_return"] == pytest.approx(cell["net_return"], rel=1e-12)

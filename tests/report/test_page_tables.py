@@ -115,9 +115,9 @@ def test_histograms_count_every_trade_once_and_part_gains_from_losses():
 
 def test_a_leg_above_its_cap_is_named_with_its_worst_bar():
     run = record([100.0, 110.0, 90.0], long_qty=[0.0, 10.0, 10.0])
-    [text] = tables.cap_breaches([run], 1.0)
+    [text] = tables.cap_breaches([run], GridConfig(max_inventory=1.0))
     assert text == "Exposure: TEST LONG reached 110.00 % of the equity at 2024-01-01 00:15, above its cap of 100.00 %."
-    assert tables.cap_breaches([run], 1.1) == []
+    assert tables.cap_breaches([run], GridConfig(max_inventory=1.1)) == []
 
 
 def test_a_leg_left_open_is_in_the_headline():

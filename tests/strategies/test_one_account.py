@@ -60,6 +60,12 @@ def together(market):
     return run
 
 
+@pytest.fixture(scope="module")
+def orders(thorough):
+    """Orders of three things: all six, or three in which each is first once and each pair stands both ways round."""
+    return list(permutations(range(3))) if thorough else [(0, 1, 2), (1, 2, 0), (2, 1, 0)]
+
+
 @pytest.mark.parametrize("holes", [None, HOLES])
 @pytest.mark.parametrize("first", SPANS)
 def test_every_step_is_what_a_second_opinion_finds(together, first, holes):
@@ -74,8 +80,8 @@ def test_every_step_is_what_a_second_opinion_finds(together, first, holes):
 
 @pytest.mark.parametrize("holes", [None, HOLES])
 @pytest.mark.parametrize("first", SPANS)
-def test_feeds_in_any_order_trade_the_same(together, first, holes):
-    runs = [together(first, holes, order) for order in permutations(SYMBOLS)]
+def test_feeds_in_any_order_trade_the_same(together, first, holes, orders):
+    runs = [together(first, holes, tuple(SYMBOLS[place] for place in order)) for order in orders]
     # Who asks first gets margin, so there must be enough for all.
     assert all(one.blocked_reasons()["margin"] == 0 for run in runs for one in run.strategies)
     labels = runs[0].labels()
@@ -96,12 +102,12 @@ def test_a_liquidation_is_the_same_in_any_order(market):
 
 
 @pytest.mark.parametrize("holes", [None, HOLES])
-def test_data_in_any_order_gives_the_same_run_to_the_last_bit(market, holes):
+def test_data_in_any_order_gives_the_same_run_to_the_last_bit(market, holes, orders):
     data = [
         SymbolData(symbol, with_holes(candles, drop), funding)
         for symbol, (candles, funding, drop) in market(holes=holes).items()
     ]
-    first, *others = (outcome(order) for order in permutations(data))
+    first, *others = (outcome([data[place] for place in order]) for order in orders)
     assert len(first[0]) > 1_900 and first[1]["symbols"] == list(SYMBOLS)
     for other in others:
         assert other == first

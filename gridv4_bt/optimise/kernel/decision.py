@@ -18,7 +18,7 @@ from strategies.steps import (
 
 def decide(inputs, state, books, place):
     """Do the eleven steps of a symbol at a bar."""
-    p, account, symbol = inputs.parameters[0], state.account[0], state.symbols[place]
+    p, account, symbol = inputs.parameters[place], state.account[0], state.symbols[place]
     memory, now, kelly, returns = state.memory[place], state.now[place], state.kelly[place], state.returns[place]
     rules, span = inputs.rules[symbol.rule], inputs.spans[place]
     brackets = inputs.brackets[symbol.first_bracket : symbol.end_bracket]

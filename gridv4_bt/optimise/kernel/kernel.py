@@ -91,7 +91,8 @@ def trade(inputs, state, several):
 
     `several` is None where there is one symbol: compiled for it alone the code is faster.
     """
-    p, account, symbols, news = inputs.parameters[0], state.account[0], state.symbols, state.news
+    account, symbols, news = state.account[0], state.symbols, state.news
+    liquidation_fee = inputs.parameters[0].liquidation_fee
     books = as_books(
         BookArrays(
             inputs.parameters, state.account, symbols, state.books, state.bars, inputs.brackets, state.legs,
@@ -107,7 +108,7 @@ def trade(inputs, state, several):
         busy = next_bars(inputs, books, time, state.memory, state.bars)
         if len(books) > 1:
             settle_ended(books, time)
-        match_bars(account, books, busy, p.liquidation_fee)
+        match_bars(account, books, busy, liquidation_fee)
         if account.news:
             count_news(account, symbols, state.by_label, news, state.trades)
         for i in range(len(books)):
@@ -116,11 +117,11 @@ def trade(inputs, state, several):
             elif account.news:
                 long, short = books[i].long, books[i].short
                 hear_without_bar(
-                    p, account, state.memory[i], state.now[i], time, i, long, short, news, state.kelly[i],
-                    state.returns[i],
+                    inputs.parameters[i], account, state.memory[i], state.now[i], time, i, long, short, news,
+                    state.kelly[i], state.returns[i],
                 )  # fmt: skip
             if books[i].state.has_bar:
-                note_regime(p, symbols[i], state.memory[i], inputs, inputs.spans[i].begin)
+                note_regime(inputs.parameters[i], symbols[i], state.memory[i], inputs, inputs.spans[i].begin)
         account.news = 0
         if account.overflow:
             return
@@ -148,17 +149,18 @@ def kernel():
     return compiled(trade, (*MADE_OF, books), CALLED, nogil=True, instead=INSTEAD)
 
 
-def new_state(config: GridConfig, symbols: int, cash: float, days: int, log: NDArray, room: int, trades: int) -> State:
+def new_state(configs: Sequence[GridConfig], cash: float, days: int, log: NDArray, room: int, trades: int) -> State:
     """Return the state of an account before its first bar.
 
     Parameters
     ----------
-    symbols : how many share the wallet.
+    configs : of the symbols that share the wallet.
     days : UTC days from the first bar traded to the last.
     log : to be filled.
     room : open fills a side, and levels cooling.
     trades : closings to keep.
     """
+    symbols = len(configs)
     sides = 2 * symbols
     state = State(
         account=np.zeros(1, ACCOUNT),
@@ -172,11 +174,11 @@ def new_state(config: GridConfig, symbols: int, cash: float, days: int, log: NDA
         closes=np.zeros((sides, 2 * room), CLOSE),
         cooling=np.zeros((sides, room), COOLING),
         taken=np.zeros((sides, 2 * room)),
-        orders=np.zeros((sides, 5, config.levels)),
+        orders=np.zeros((sides, 5, max(config.levels for config in configs))),
         totals=np.zeros((sides, 3)),
         tally=np.zeros((symbols, len(Blocked)), np.int64),
         kelly=np.zeros((symbols, 5), KELLY),
-        returns=np.zeros((symbols, 5, config.kelly_window)),
+        returns=np.zeros((symbols, 5, max(config.kelly_window for config in configs))),
         by_label=np.zeros((symbols, len(LABELS)), TOTAL),
         trace=np.zeros(0, np.uint8),  # of no length: nothing is traced
         news=np.zeros(8 * room * symbols, TRADE),
@@ -187,20 +189,21 @@ def new_state(config: GridConfig, symbols: int, cash: float, days: int, log: NDA
     account = state.account
     account["wallet"] = account["value"] = account["peak"] = cash
     state.books["place"] = np.arange(symbols)
-    state.memory["source"], state.memory["alone"] = REGIMES.index(config.regime), symbols == 1
+    state.memory["source"] = [REGIMES.index(config.regime) for config in configs]
+    state.memory["alone"] = symbols == 1
     state.legs["sign"] = np.tile((1, -1), symbols)
     state.legs["first_entry"] = np.tile((-math.inf, math.inf), symbols)
     return state
 
 
-def parameters(config: GridConfig) -> NDArray:
-    """Return the numbers of a config as the kernel reads them."""
-    row = np.zeros(1, PARAMETERS)
+def parameters(configs: Sequence[GridConfig]) -> NDArray:
+    """Return the numbers of configs as the kernel reads them, a row each."""
+    rows = np.zeros(len(configs), PARAMETERS)
     for name in PARAMETERS.names:
-        if hasattr(config, name):
-            row[name] = getattr(config, name)
-    row["through"] = config.fill_rule == "through"
-    return row
+        if name in GridConfig.model_fields:
+            rows[name] = [getattr(config, name) for config in configs]
+    rows["through"] = [config.fill_rule == "through" for config in configs]
+    return rows
 
 
 def rules_of(histories: Sequence[MarketHistory], leverage: float) -> tuple[list[int], NDArray, NDArray]:

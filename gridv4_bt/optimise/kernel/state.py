@@ -81,7 +81,7 @@ class BookRecords(NamedTuple):
 class BookArrays(NamedTuple):
     """The symbols of the account, a row of each array for each; two, LONG and SHORT, of what a side has."""
 
-    costs: NDArray  #: PARAMETERS, one row
+    costs: NDArray  #: PARAMETERS, of which the first row counts: what the exchange charges is one for all
     account: NDArray  #: ACCOUNT, one row
     symbol: NDArray  #: SYMBOL
     state: NDArray  #: BOOK
@@ -107,7 +107,7 @@ class OrdersRecords(NamedTuple):
 class Inputs(NamedTuple):
     """What a run reads; the bars of one symbol come after those of another, and so do signals, rules and brackets."""
 
-    parameters: NDArray  #: PARAMETERS, one row
+    parameters: NDArray  #: PARAMETERS, one row a symbol; those of the account are the same in all
     spans: NDArray  #: SPAN, one row a symbol, in the order of their places
     bars: NDArray  #: BAR
     kama: NDArray[np.float64]  #: one a bar, as the other signals; NaN as long as it is not known

@@ -1,0 +1,1 @@
+"""The bots on the phone: a Telegram bot with the desk's readings and commands, and what it tells unasked."""
