@@ -136,14 +136,14 @@ def test_nothing_shows_while_a_session_trades(exchange, told, tmp_path):
     variables = {KEY: MY_KEY, SECRET: MY_SECRET, NOTIFY: address}
     with started(tmp_path, "--metrics", str(port), url=exchange.url, **variables) as bot:
         beat = tmp_path / "data" / "live_state" / "heartbeat.json"
-        until = time.monotonic() + 60.0
+        until = time.monotonic() + 240.0
         while not beat.exists() and bot.poll() is None and time.monotonic() < until:
             time.sleep(0.1)
         seen = process_list(bot)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
             metrics = answer.read().decode()
         bot.send_signal(signal.SIGTERM)
-        said, _ = bot.communicate(timeout=60)
+        said, _ = bot.communicate(timeout=240)
     assert bot.returncode == 0, said[-3000:]
     assert "failure" in said and SYMBOL in seen and "gridv4_equity" in metrics
     check(said, seen, metrics, *alerts, *written(tmp_path))
@@ -155,7 +155,7 @@ def test_nothing_shows_without_a_network(told, tmp_path):
     address, alerts = told
     (tmp_path / ".env").write_text(f"{KEY}={MY_KEY}\n{SECRET}={MY_SECRET}\n{NOTIFY}={address}\n")
     with started(tmp_path, more="from feeds import patience; patience._FIRST_PAUSE = 0.01") as bot:
-        said, _ = bot.communicate(timeout=100)
+        said, _ = bot.communicate(timeout=240)
     assert bot.returncode == 1
     assert "the exchange does not answer" in said and "check the network" in said and "Traceback" not in said
     check(said, *alerts, *written(tmp_path))
@@ -166,7 +166,7 @@ def test_nothing_shows_in_the_trace_of_a_bug(exchange, told, tmp_path):
     address, alerts = told
     variables = {KEY: MY_KEY, SECRET: MY_SECRET, NOTIFY: address}
     with started(tmp_path, url=exchange.url, more=BUG, **variables) as bot:
-        said, _ = bot.communicate(timeout=60)
+        said, _ = bot.communicate(timeout=240)
     assert bot.returncode == 1
     assert "Traceback" in said and "in fetch_balance" in said and "This is a bug" in said
     assert any("halted" in alert for alert in alerts)

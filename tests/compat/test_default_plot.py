@@ -121,6 +121,6 @@ assert any(label.startswith("2024-01-0") for label in labels), labels
     environment = {"PYTHONPATH": str(ROOT), "PATH": ""} | ({"MPLBACKEND": backend} if backend else {})
     done = subprocess.run(
         [sys.executable, "-W", "error::UserWarning", "-c", code],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60,
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
