@@ -8,6 +8,7 @@ from gridv4_bt.desk.event_files import events_of_bar
 from gridv4_bt.desk.held import SIDES
 from gridv4_bt.engine.ladder import Blocked, order_price
 from gridv4_bt.live.ids import Purpose, parse_id, symbol_tag
+from gridv4_bt.live.session_status import FROZEN_S
 from gridv4_bt.report.page_data import BLOCKED
 
 #: What orders are for, as they are shown.
@@ -124,6 +125,8 @@ def _stale(bot: BotFiles) -> str:
     status = bot.status()
     if status is None or status["working"] or status["pid"] is None:
         return ""
+    if status["silent_s"] >= FROZEN_S:
+        return f"stale: the bot's process is frozen, no sign of life for {status['silent_s']} s"
     minutes = status["last_decision_age_s"] // 60
     return f"stale: nothing was decided for {minutes} minutes, as without candles or without the exchange"
 

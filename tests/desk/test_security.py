@@ -127,6 +127,8 @@ def test_a_frozen_bot_makes_the_health_answer_503_with_the_reason(desk, held):
     status, found = later.get("/health", Authorization=f"Bearer {later.rights.tokens[READS]}")
     assert (status, found["stale"]) == (503, 1)
     assert found["bots"]["held"]["state"] == "stale" and "no sign of life for 100 s" in found["bots"]["held"]["reason"]
+    missing = [level for level in later.get("/bots/held/orders", Authorization=token)[1]["ladder"] if not level["open"]]
+    assert missing and all("frozen, no sign of life for 100 s" in level["why"] for level in missing)
     assert later.get("/health") == (503, {"healthy": False, "ok": 0, "stale": 1, "bots": None})
     lock.renew()
     assert desk(folder).get("/health")[0] == 200
