@@ -9,16 +9,9 @@ from gridv4_bt.desk.ladder_view import open_orders
 from gridv4_bt.engine.position import fee_of, unrealized_pnl
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.live.closing import exit_at, what_stays
-from gridv4_bt.live.command_files import ACCOUNT, Action, is_in_scope
+from gridv4_bt.live.command_files import Action, is_in_scope
 
 _FINEST = 1e-8, 1e-8, 0.0  # step, tick and least quantity of a market that is not known
-
-
-def is_scope(bot: BotFiles, action: Action, scope: str) -> bool:
-    """Return whether a command may have a scope: the account, a symbol of the bot, or a leg."""
-    symbols = bot.symbols()
-    known = {ACCOUNT, *symbols, *(f"{symbol} {side.name}" for symbol in symbols for side in PositionSide)}
-    return scope in known and (action is not Action.TAKE_OUT or scope in symbols)
 
 
 def preview(

@@ -1,4 +1,4 @@
-"""What the words after a command speak of: a bot, a symbol, a leg, a number."""
+"""What the words after a command speak of: a bot, a symbol, a leg, a number, a share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ class Address:
     side: str | None = None  #: LONG or SHORT
     count: int | None = None
     is_account: bool = False  #: the account was named
+    share: float = 1.0  #: above 0, at most 1: how much of it
 
     @property
     def scope(self) -> str:
@@ -52,12 +53,14 @@ def read_address(words: Sequence[str], bots: Mapping[str, BotFiles]) -> Address:
         raise Misunderstood(f"name one of the bots after the command: {', '.join(bots)}")
     symbols = bots[bot].symbols()
     symbol = side = count = None
-    is_account = False
+    is_account, share = False, 1.0
     for word in left:
         if word.lower() in (ACCOUNT, "all"):
             is_account = True
         elif word.isdecimal() and len(word) <= 4:
             count = int(word)
+        elif word.endswith("%"):
+            share = _share(word)
         elif word.upper() in _SIDES:
             side = _SIDES[word.upper()]
         else:
@@ -68,7 +71,14 @@ def read_address(words: Sequence[str], bots: Mapping[str, BotFiles]) -> Address:
         symbol = symbols[0]
     if is_account and symbol is not None:
         raise Misunderstood("name the account, a symbol, or a symbol and its leg, not two of them")
-    return Address(bot, symbol, side, count, is_account)
+    return Address(bot, symbol, side, count, is_account, share)
+
+
+def _share(word: str) -> float:
+    number = word.removesuffix("%")
+    if not number.isdecimal() or not 1 <= int(number[:4]) <= 100:
+        raise Misunderstood(f"{word[:40]!r} is no share: write 1% to 100%")
+    return int(number) / 100.0
 
 
 def _symbol(word: str, symbols: Sequence[str], bot: str) -> str:

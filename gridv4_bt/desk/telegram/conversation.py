@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from gridv4_bt.desk import bot_overview
 from gridv4_bt.desk.access import COMMANDS
 from gridv4_bt.desk.bot_files import BotFiles
-from gridv4_bt.desk.previews import is_scope
 from gridv4_bt.desk.telegram.address import Address, Misunderstood, read_address
 from gridv4_bt.desk.telegram.chat_commands import BY_NAME, CHAT_COMMANDS, ChatCommand, usage
-from gridv4_bt.desk.telegram.giving import Giving, closing_lines
+from gridv4_bt.desk.telegram.giving import Giving, closing_lines, words_of
 from gridv4_bt.desk.telegram.pictures import PICTURES
 from gridv4_bt.desk.telegram.readings import READINGS, health, stale_words, status
 from gridv4_bt.desk.telegram.replies import Asked, Pressed, Reply
@@ -32,7 +31,13 @@ class _Pending:
     asked: Asked
     bot: str
     scope: str
+    share: float
     until: float
+
+    @property
+    def words(self) -> str:
+        """What is to be closed, as a person says it."""
+        return words_of(Action.FLATTEN, self.scope, self.share)
 
 
 class Conversation:
@@ -94,7 +99,7 @@ class Conversation:
         if (pending.asked.chat, pending.asked.user) != (asked.chat, asked.user):
             return Pressed(f"only {pending.asked.name} may confirm this")
         del self._pending[update]
-        title = f"{pending.bot}: close {pending.scope}"
+        title = f"{pending.bot}: {pending.words}"
         if self._now() > pending.until:
             words = f"confirmed too late (more than {CONFIRM_S:.0f} s): send /close again"
             return Pressed("too late", Reply(f"{title}: not closed", [words]))
@@ -103,7 +108,8 @@ class Conversation:
         bot = self._bots().get(pending.bot)
         if bot is None:
             return Pressed("the bot is gone", Reply(f"{title}: not closed", ["its folder is gone"]))
-        return Pressed("given", self._giving.give(asked, update, pending.bot, bot, Action.FLATTEN, pending.scope))
+        given = self._giving.give(asked, update, pending.bot, bot, Action.FLATTEN, pending.scope, pending.share)
+        return Pressed("given", given)
 
     # ---
 
@@ -130,23 +136,26 @@ class Conversation:
         return [self._command(command.action, asked, address, bot)]
 
     def _command(self, action: Action, asked: Asked, address: Address, bot: BotFiles) -> Reply:
-        if not is_scope(bot, action, address.scope):
-            raise Misunderstood(f"name the symbol: {', '.join(bot.symbols()) or 'there is none yet'}")
+        if action is Action.TAKE_OUT and (address.symbol is None or address.side is not None):
+            raise Misunderstood(f"name the symbol, without a leg: {', '.join(bot.symbols()) or 'there is none yet'}")
+        if action is not Action.FLATTEN and address.share != 1.0:
+            raise Misunderstood("a share is for /close")
         if action is not Action.FLATTEN:
             return self._giving.give(asked, asked.update, address.bot, bot, action, address.scope)
         if address.symbol is None and not address.is_account:
             symbols = ", ".join(bot.symbols())
             raise Misunderstood(f"name what to close: a symbol ({symbols}), its leg (LONG, SHORT), or account")
-        self._wait_for(_Pending(asked, address.bot, address.scope, self._now() + CONFIRM_S))
+        pending = _Pending(asked, address.bot, address.scope, address.share, self._now() + CONFIRM_S)
+        self._wait_for(pending)
         warning = stale_words(bot_overview.overview(address.bot, bot))
         return Reply(
-            f"{address.bot}: close {address.scope}?",
+            f"{address.bot}: {pending.words}?",
             [
                 *([warning] if warning else []),
-                *closing_lines(bot, address.scope),
+                *closing_lines(bot, address.scope, address.share),
                 f"the button is for {asked.name}, for {CONFIRM_S:.0f} seconds",
             ],
-            buttons=((f"Close {address.scope}", f"{_CLOSE}:{asked.update}"), ("No", f"{_KEEP}:{asked.update}")),
+            buttons=((f"Yes, {pending.words}", f"{_CLOSE}:{asked.update}"), ("No", f"{_KEEP}:{asked.update}")),
         )
 
     def _wait_for(self, pending: _Pending) -> None:

@@ -9,6 +9,7 @@ from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.desk import held
 from gridv4_bt.desk.bot_files import BotFiles
+from gridv4_bt.desk.transfers import net_of_transfers
 from gridv4_bt.live.owner_messages import fill_line
 from gridv4_bt.report.numbers import number, signed
 
@@ -48,21 +49,23 @@ def day_of(bot: BotFiles) -> int | None:
 
 
 def day_digest(bot: BotFiles, first: int, end: int) -> list[str]:
-    """Return the lines of a digest of whole UTC days, from the first one to the one before `end`, and what is held."""
-    times, equity = bot.curve()
+    """Return the lines of a digest of whole UTC days, from the first one to the one before `end`, and what is held.
+
+    Transfers are no change.
+    """
+    (times, equity), traded = bot.curve(), net_of_transfers(bot)
     profits = {row["day"]: row for row in held.profit_by(bot, "day")}
     lines = []
     for day in range(max(first, end - _DAYS), end):
         name = str(np.datetime64(day, "D"))
-        inside = equity[(times >= day * DAY_MS) & (times < (day + 1) * DAY_MS)]
+        inside = np.flatnonzero((times >= day * DAY_MS) & (times < (day + 1) * DAY_MS))
         if not len(inside):
             lines.append(f"{name}: no bar was decided")
             continue
-        before = equity[times < day * DAY_MS]
-        start = float(before[-1]) if len(before) else float(inside[0])
-        change = float(inside[-1]) - start
+        last, before = inside[-1], max(inside[0] - 1, 0)
+        change, start = float(traded[last] - traded[before]), float(equity[before])
         share = f" ({signed(change / start, 'percent')})" if start > 0.0 else ""
-        lines.append(f"{name}: equity {number(float(inside[-1]), 'money')}, {signed(change)}{share}")
+        lines.append(f"{name}: equity {number(float(equity[last]), 'money')}, {signed(change)}{share}")
         if (row := profits.get(name)) is not None:
             lines.append(
                 f"   {row['trades']:,.0f} closings: realised {signed(row['realized_grid'])}, "

@@ -32,16 +32,17 @@ def id_of(telegram_bot: str, update: int) -> str:
     return f"telegram-{telegram_bot}-{update}"
 
 
-def words_of(action: Action, scope: str) -> str:
+def words_of(action: Action, scope: str, share: float = 1.0) -> str:
     """Return a command as a person says it."""
-    return f"{_WORDS.get(action, action.value)} {scope}"
+    part = "" if share == 1.0 else f"{share:.0%} of "
+    return f"{_WORDS.get(action, action.value)} {part}{scope}"
 
 
-def closing_lines(bot: BotFiles, scope: str) -> list[str]:
+def closing_lines(bot: BotFiles, scope: str, share: float) -> list[str]:
     """Return what closing a scope at market would do and cost, by the desk's preview."""
-    found = preview(bot, Action.FLATTEN, scope)
+    found = preview(bot, Action.FLATTEN, scope, share)
     lines = [
-        f"{one['symbol']} {one['side']}: {one['qty']:g} at {one['average']:,.6g}, now worth "
+        f"{one['symbol']} {one['side']}: {one['qty']:g} of {one['held']:g} at {one['average']:,.6g}, now worth "
         f"{number(one['exposure'], 'money')}, unrealised {signed(one['unrealized'])}"
         for one in found["closes"]
     ]
@@ -77,19 +78,22 @@ class Giving:
                 return Reply(f"{name}: this was given already", [f"{found.get('state')}: {text}"])
         return None
 
-    def give(self, asked: Asked, update: int, name: str, bot: BotFiles, action: Action, scope: str) -> Reply:
+    def give(
+        self, asked: Asked, update: int, name: str, bot: BotFiles, action: Action, scope: str, share: float = 1.0
+    ) -> Reply:
         """Give a command, and return what to say.
 
         Parameters
         ----------
         update : number of the update that it is made of; of a confirmed one that of the first message.
+        share : of what is closed.
         """
         command_id = id_of(self._telegram_bot, update)
-        what = words_of(action, scope)
+        what = words_of(action, scope, share)
         by = f"telegram {asked.user} {asked.name}"[:80]
         at = f"{datetime.fromtimestamp(self._now(), UTC):%Y-%m-%dT%H:%M:%SZ}"
         try:
-            write_command(bot.folder, Command(command_id, action, scope, by, at), scope)
+            write_command(bot.folder, Command(command_id, action, scope, by, at, share), scope)
         except OSError as error:
             return Reply(f"{name}: NOT given: {what}", [f"its folder cannot be written: {error.strerror}"])
         self._memory.wait_for(

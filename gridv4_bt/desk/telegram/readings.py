@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 
-from gridv4_bt.desk import bot_overview, held, ladder_view
+from gridv4_bt.desk import bot_overview, drawn_fills, held, ladder_view
+from gridv4_bt.desk.account_risk import account_risk
 from gridv4_bt.desk.bot_files import BotFiles
 from gridv4_bt.desk.risk_view import risk
 from gridv4_bt.desk.telegram.address import Address
@@ -141,8 +142,8 @@ def _span(numbers: list[int]) -> str:
 
 def fills(address: Address, bot: BotFiles) -> Reply:
     """Say which fills were the latest."""
-    total, rows = bot.fills.page(0, _count(address, _FILLS))
-    lines = [f"{str(row.get('clock', ''))[5:16].replace('T', ' ')} {fill_line(row)}" for row in rows]
+    total, rows = drawn_fills.fill_rows(bot, 0, _count(address, _FILLS))
+    lines = [f"{str(row.get('clock', ''))[5:16].replace('T', ' ')} {fill_line(row)}: {row['reason']}" for row in rows]
     return Reply(f"{address.bot}: the latest of {total:,} fills", lines or ["none yet"])
 
 
@@ -151,8 +152,15 @@ def risks(address: Address, bot: BotFiles) -> Reply:
     found, line = risk(bot), bot_overview.overview(address.bot, bot)
     if not found or "liquidation_distance" not in line:
         return Reply(f"{address.bot}: risk", ["nothing is decided yet"])
+    account = account_risk(bot)
     lines = [
+        *([account["warning"]] if account.get("warning") else []),
         _liquidation(line["liquidation_distance"]),
+        *(
+            f"{one['symbol']} at {one['close']:,.6g}: liquidated below at {_price(one['down'])}, "
+            f"above at {_price(one['up'])}"
+            for one in account.get("symbols", ())
+        ),
         f"margin {number(found['margin_ratio'], 'percent')} of the equity; margin call at "
         f"{number(found['margin_call'], 'percent')}",
         f"value at risk {number(found['var'], 'money')} of {number(found['var_limit'], 'money')}: beyond it no entries",
@@ -173,7 +181,7 @@ def health(bots: Mapping[str, BotFiles]) -> Reply:
     for name, bot in bots.items():
         line = bot_overview.overview(name, bot)
         state = line["state"]
-        shown = state.upper() if state == "stale" else state
+        shown = stale_words(line) or state
         if "last_decision_age_s" in line:
             shown += f", last decision {_age(line['last_decision_age_s'])} ago (bar {str(line['last_bar'])[:16]})"
         lines.append(f"{name}: {shown}")
@@ -187,7 +195,7 @@ def health(bots: Mapping[str, BotFiles]) -> Reply:
 
 
 def logs(address: Address, bot: BotFiles) -> Reply:
-    """Say which alerts and failures were the latest."""
+    """Say which alerts, failures, commands, starts and ends were the latest."""
     found = bot_overview.failures(bot, _count(address, _LOGS))
     hidden = ("at", "kind", "what", "clock")
     lines = [
@@ -196,7 +204,7 @@ def logs(address: Address, bot: BotFiles) -> Reply:
         + ", ".join(f"{key} {value}" for key, value in one.items() if key not in hidden)
         for one in found
     ]
-    return Reply(f"{address.bot}: alerts and failures", lines or ["none on record"])
+    return Reply(f"{address.bot}: the latest events", lines or ["none on record"])
 
 
 #: The readings of one bot, by command.
@@ -210,7 +218,7 @@ def stale_words(line: Mapping[str, Any]) -> str:
     """Return what is said at once of a bot that is stale, "" of another one; `line` is its overview."""
     if line["state"] != "stale":
         return ""
-    return f"STALE: its last decision is {_age(line['last_decision_age_s'])} old or its process is gone"
+    return f"STALE: {line['reason']}"
 
 
 def _title(line: Mapping[str, Any]) -> str:
@@ -227,6 +235,10 @@ def _worth(line: Mapping[str, Any]) -> str:
 
 def _liquidation(distance: float | None) -> str:
     return f"liquidation {number(distance, 'percent')} away" if distance is not None else "no liquidation price"
+
+
+def _price(price: float | None) -> str:
+    return f"{price:,.6g}" if price is not None else "no price"
 
 
 def _age(seconds: float) -> str:

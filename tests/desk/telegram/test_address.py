@@ -46,9 +46,16 @@ def test_they_name_bot_symbol_leg_and_number(words, bots, scope, bot, count):
         ("long", ONE, "name the symbol of the leg: BTCUSDT, ETHUSDT"),
         ("account btc", ONE, "name the account, a symbol, or a symbol and its leg"),
         ("/", ONE, "is no symbol"),
+        ("btc 0%", ONE, "'0%' is no share: write 1% to 100%"),
+        ("btc 101%", ONE, "'101%' is no share"),
+        ("btc half%", ONE, "'half%' is no share"),
     ],
 )
 def test_what_means_nothing_or_two_things_is_asked_back(words, bots, said):
     with pytest.raises(Misunderstood) as error:
         read_address(words.split(), bots)
     assert said in str(error.value)
+
+
+def test_a_share_is_a_whole_percentage():
+    assert read_address(["btc", "long", "50%"], ONE).share == 0.5 and read_address(["btc"], ONE).share == 1.0

@@ -9,7 +9,7 @@ import matplotlib.image
 import pytest
 from phone import ANN, BOB, GROUP, Chat
 
-from gridv4_bt.desk import held, ladder_view, previews
+from gridv4_bt.desk import drawn_fills, held, ladder_view, previews
 from gridv4_bt.desk.telegram.chat_commands import CHAT_COMMANDS
 from gridv4_bt.live.command_files import FOLDER, Action, read_command
 from gridv4_bt.report.numbers import number, signed
@@ -86,9 +86,10 @@ def test_orders_say_what_is_open_and_why_levels_have_none(chat, bot):
 
 def test_fills_are_as_many_as_asked_for_newest_first(chat, bot):
     [said] = chat.say("/fills 3")
-    total, rows = bot.fills.page(0, 3)
+    total, rows = drawn_fills.fill_rows(bot, 0, 3)
     assert said.startswith(f"busy: the latest of {total} fills\n") and len(said.splitlines()) == 4
-    assert all(f"{row['price']:,.6g}" in line for row, line in zip(rows, said.splitlines()[1:], strict=True))
+    for row, line in zip(rows, said.splitlines()[1:], strict=True):
+        assert f"{row['price']:,.6g}: {row['reason']}" in line
 
 
 def test_risk_says_what_is_used_of_each_limit(chat, bot, folder):
@@ -171,8 +172,8 @@ def make_stale(folder):
 def test_a_stale_bot_is_said_to_be_one_before_anything_else(chat, folder):
     make_stale(folder)
     for text in ("/status", "/profit", "/orders"):
-        assert chat.say(text)[0].splitlines()[1].startswith("STALE: its last decision is ")
-    assert "busy: STALE, last decision" in chat.say("/health")[0]
+        assert chat.say(text)[0].splitlines()[1] == "STALE: its process is gone without an end"
+    assert "busy: STALE: its process is gone without an end, last decision" in chat.say("/health")[0]
     assert "the bot is STALE" in chat.say("/pause")[0]
     assert chat.say("/close sample long")[0].splitlines()[1].startswith("STALE: ")
 
@@ -253,9 +254,9 @@ def test_closing_says_first_what_it_does_and_costs(chat, bot, symbol, folder):
     [said] = chat.say("/close sample long")
     found = previews.preview(bot, Action.FLATTEN, f"{symbol} LONG")
     [leg] = found["closes"]
-    assert said.startswith(f"busy: close {symbol} LONG?\n{symbol} LONG: {leg['qty']:g} at {leg['average']:,.6g}")
+    assert said.startswith(f"busy: close {symbol} LONG?\n{symbol} LONG: {leg['qty']:g} of {leg['held']:g} at ")
     assert f"estimated fee {number(found['fee'], 'money')}, realised by it {signed(found['realizes'])}" in said
-    assert [words for words, _ in chat.replies[0].buttons] == [f"Close {symbol} LONG", "No"]
+    assert [words for words, _ in chat.replies[0].buttons] == [f"Yes, close {symbol} LONG", "No"]
     assert not given(folder)
 
 
@@ -266,6 +267,14 @@ def test_the_button_closes(chat, folder, symbol):
     [path] = given(folder)
     command = read_command(path.read_text(), [symbol])  # it would refuse one that is not confirmed
     assert (command.id, command.action, command.scope) == ("telegram-123456789-50", Action.FLATTEN, f"{symbol} LONG")
+
+
+def test_half_of_a_leg_is_closed_as_it_was_said(chat, bot, folder, symbol):
+    [said] = chat.say("/close sample long 50%")
+    [half] = previews.preview(bot, Action.FLATTEN, f"{symbol} LONG", 0.5)["closes"]
+    assert said.startswith(f"busy: close 50% of {symbol} LONG?\n{symbol} LONG: {half['qty']:g} of {half['held']:g} at ")
+    assert chat.press()[1].startswith(f"busy: given: close 50% of {symbol} LONG")
+    assert read_command(given(folder)[0].read_text(), [symbol]).share == 0.5
 
 
 def test_a_button_that_is_pressed_twice_closes_once(chat, folder):
@@ -322,7 +331,9 @@ def test_a_press_that_is_delivered_again_after_a_restart_is_the_same_command(cha
     [
         ("/close", "name what to close: a symbol (SAMPLEUSDT), its leg (LONG, SHORT), or account"),
         ("/close doge long", "'doge' is no symbol of busy, which trades SAMPLEUSDT"),
-        ("/takeout", "name the symbol: SAMPLEUSDT"),
+        ("/takeout", "name the symbol, without a leg: SAMPLEUSDT"),
+        ("/takeout sample long", "name the symbol, without a leg: SAMPLEUSDT"),
+        ("/pause sample 50%", "a share is for /close"),
     ],
 )
 def test_a_scope_that_is_missing_or_unknown_is_asked_for(chat, folder, text, said):

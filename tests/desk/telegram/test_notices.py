@@ -175,6 +175,21 @@ def test_a_day_has_one_digest_from_its_second_bar_on(made):
     assert one.look() == []
 
 
+def test_what_was_paid_in_is_no_change_of_the_day(made, folder):
+    one = made()
+    one.bar("2024-02-19T00:00:00Z", 10_010.0)
+    one.bar("2024-02-19T12:00:00Z", 10_510.0)
+    one.write("alert", what="wallet_differs", difference=500.0, clock="2024-02-19T12:15:00Z")
+    state = json.loads((folder / "state.json").read_text())
+    state["broker"]["account"]["start"] += 500.0
+    (folder / "state.json").write_text(json.dumps(state))
+    one.bar("2024-02-20T00:00:00Z", 10_520.0)
+    one.bar("2024-02-20T00:15:00Z", 10_520.0)
+    [said] = [text for text in one.look() if "digest" in text]
+    # From 9,993.41 at the end of the 18th to 10,510.00 with 500.00 paid in.
+    assert "2024-02-19: equity 10,510.00, +16.59 (+0.17 %)" in said
+
+
 def test_days_without_telegram_are_in_the_next_digest(made):
     one = made()
     for day, equity in (("19", 10_010.0), ("20", 10_020.0), ("21", 10_030.0)):
@@ -194,7 +209,7 @@ def test_a_bot_that_turns_stale_and_works_again_is_told(made, folder):
     lines = (folder / "events.jsonl").read_text()
     (folder / "events.jsonl").write_text(lines.replace('"stopped": true', '"stopped": 0'))
     [said] = one.look(15.0)
-    assert said.startswith("⚠ busy: stale\nSTALE: its last decision is ")
+    assert said == "⚠ busy: stale\nSTALE: its process is gone without an end"
     assert one.look(600.0) == []
     (folder / "events.jsonl").write_text(lines)
     assert one.look(15.0) == ["busy: decides again"]

@@ -72,7 +72,7 @@ def test_the_exchange_has_closed_what_was_asked_and_nothing_else(told):
     [asked] = [text for words, text in said if words == "/close sample short"]
     closed = [row for row in rows(market.folder / "trades.csv") if row["label"] == "manual"]
     assert closed and {row["side"] for row in closed} == {"SHORT"}
-    assert f"SAMPLEUSDT SHORT: {sum(float(row['qty']) for row in closed):g} at " in asked
+    assert f"SAMPLEUSDT SHORT: {sum(float(row['qty']) for row in closed):g} of " in asked
 
 
 def test_a_paused_leg_has_no_entries_until_it_is_resumed(told):
