@@ -142,7 +142,16 @@ def test_a_session_is_watched_and_steered_without_a_reload(page, desk, tmp_path)
 
     page.click("button:text-is('Flatten…')")
     page.wait_for_selector("#go")
-    assert "SOLUSDT SHORT: 13.33 is closed at market" in page.locator("#ask").inner_text()
+    says = page.locator("#ask li")
+    assert "SOLUSDT SHORT: 13.33 of 13.33 is closed at market" in says.nth(2).inner_text()
+    page.select_option("#ask [aria-label='how much']", "half")
+    page.wait_for_selector("#ask >> text=SOLUSDT SHORT: 6.66 of 13.33 is closed at market")  # in lots of 0.01
+    page.select_option("#ask [aria-label='at what price']", "at the best price, as maker")
+    page.wait_for_selector("#ask >> text=by exits at")
+    page.screenshot(path=tmp_path / "choices.png")
+    page.select_option("#ask [aria-label='at what price']", "at market")
+    page.select_option("#ask [aria-label='how much']", "all")
+    page.wait_for_selector("#ask >> text=SOLUSDT SHORT: 13.33 of 13.33 is closed at market")
     for typed in ("", "yes", "ACCOUNT"):
         page.fill("#confirm", typed)
         assert page.locator("#go").is_disabled()
