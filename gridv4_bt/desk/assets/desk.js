@@ -233,11 +233,11 @@ function newActions(name, bot, legs) {
   return element("div", [scope, act("pause", "Pause"), act("resume", "Resume"), act("flatten", "Flatten…", "danger"), act("take_out", "Take out", "less"), act("cancel", "Cancel entries"), act("resync", "Resync")], "actions");
 }
 
-async function preview(name, action, scope) {
+async function preview(name, action, scope, how = { share: 1 }) {
   const at = `/bots/${encodeURIComponent(name)}`;
-  const found = await get(`${at}/preview?action=${action}&scope=${encodeURIComponent(scope)}`);
+  const found = await get(`${at}/preview?${new URLSearchParams({ action, scope, ...how })}`);
   const says = [`${found.legs.join(", ")}`, `${found.entries_cancelled} entries are cancelled`];
-  for (const close of found.closes) says.push(`${close.symbol} ${close.side}: ${plainNumber(close.qty)} is closed at market, ${money(close.exposure)} USDT`);
+  for (const close of found.closes) says.push(`${close.symbol} ${close.side}: ${plainNumber(close.qty)} of ${plainNumber(close.held)} is closed ${found.limit === null ? "at market" : `by exits at ${plainNumber(close.price, 8)}`}, ${money(close.exposure)} USDT`);
   if (action === "flatten") says.push(`fee about ${money(found.fee)}, realises about ${signed(found.realizes)} USDT`);
   if (found.pauses) says.push("it stays paused until you resume it");
   if (found.exits_and_stops_stay) says.push("exits and stops stay");
@@ -246,7 +246,7 @@ async function preview(name, action, scope) {
   typed.setAttribute("aria-label", "type to confirm");
   const go = button(action.replace("_", " "), action === "flatten" ? "danger" : "", async () => {
     try {
-      await get(`${at}/commands`, { action, scope, confirm: typed.value });
+      await get(`${at}/commands`, { action, scope, confirm: typed.value, ...how });
       ask.close();
       await show();
     } catch (error) {
@@ -258,9 +258,21 @@ async function preview(name, action, scope) {
     go.disabled = true;
     typed.addEventListener("input", () => (go.disabled = typed.value !== found.confirm));
   }
-  const confirm = found.confirm ? [element("p", `To confirm, type ${found.confirm}`), typed] : [];
+  const again = (change) => preview(name, action, scope, { ...how, ...change }).catch(tell);
+  const share = choice("how much", how.share, [["all", 1], ["75 %", 0.75], ["half", 0.5], ["25 %", 0.25]], (value) => again({ share: value }));
+  const market = ({ limit, ...rest }) => preview(name, action, scope, rest).catch(tell);
+  const limit = choice("at what price", how.limit ?? -1, [["at market", -1], ["at the best price, as maker", 0]], (value) => (value < 0 ? market(how) : again({ limit: value })));
+  const confirm = found.confirm ? [element("div", [share, limit], "actions"), element("p", `To confirm, type ${found.confirm}`), typed] : [];
   ask.replaceChildren(element("h2", `${action.replace("_", " ")} ${scope}`), element("ul", says.map((text) => element("li", text))), ...confirm, element("div", [go, button("leave it", "", () => ask.close())], "actions"));
-  ask.showModal();
+  if (!ask.open) ask.showModal();
+}
+
+function choice(label, chosen, pairs, onChange) {
+  const node = element("select");
+  node.setAttribute("aria-label", label);
+  node.append(...pairs.map(([text, value]) => Object.assign(element("option", text), { value, selected: value === chosen })));
+  node.addEventListener("change", () => onChange(Number(node.value)));
+  return node;
 }
 
 // --- what is shown
