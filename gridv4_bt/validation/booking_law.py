@@ -9,6 +9,7 @@ from gridv4_bt.exchange.exchange import Exchange
 from gridv4_bt.live.ids import Purpose, parse_id
 
 _TOLERANCE = 1e-9
+_ALSO_AT_MARKET = (TradeLabel.STOP2, TradeLabel.MANUAL)
 
 
 def booking_errors(
@@ -27,21 +28,19 @@ def booking_errors(
     booked: defaultdict[tuple[str, Any], float] = defaultdict(float)
     size: defaultdict[Any, float] = defaultdict(float)
     done = _executed(exchange, until)
-    # A closing by hand is a command's, for a fill of its own, as far as the bot has executed such closes, else others'.
-    for row in sorted(rows, key=lambda row: row["label"] == TradeLabel.MANUAL):
+    # Some labels may be of closes at market of single fills too: a person's command, a stop that the price had passed.
+    for row in sorted(rows, key=lambda row: row["label"] in _ALSO_AT_MARKET):
         side, qty = row["side"], float(row["qty"])
         size[int(row["trade_id"])] += qty
         booked["opened", side] += qty
         label = TradeLabel(row["label"])
-        if label is TradeLabel.STOP2:
-            booked["stopped", side] += qty
-        elif label is TradeLabel.LIQUIDATION:
-            booked["closed by others", side] += qty
-        elif label is TradeLabel.MANUAL:
+        if label in _ALSO_AT_MARKET:
             own = "cut", int(row["trade_id"])
             ours = min(qty, max(done[own] - booked[own], 0.0))
             booked[own] += ours
-            booked["closed by others", side] += qty - ours
+            booked["stopped" if label is TradeLabel.STOP2 else "closed by others", side] += qty - ours
+        elif label is TradeLabel.LIQUIDATION:
+            booked["closed by others", side] += qty
         else:
             booked["exited" if label is TradeLabel.GRID else "cut", int(row["trade_id"])] += qty
     for side, fills in held.items():

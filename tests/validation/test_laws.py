@@ -413,6 +413,14 @@ def test_right_books_keep_the_law(traded):
     assert errors(traded, RIGHT) == []
 
 
+@pytest.mark.parametrize("label", ["manual", "stop2"])
+def test_a_close_at_market_may_be_a_persons_or_that_of_a_stop_that_was_passed(traded, label):
+    assert errors(traded, (RIGHT[0], row(2, label, 0.5))) == []
+    traded.market("SELL", "LONG", 0.25, newClientOrderId="g4test.TESTUSDT.CL2.5")
+    assert errors(traded, (*RIGHT, row(2, label, 0.25)), ((2, 1.25),)) == []
+    assert errors(traded, (*RIGHT, row(2, label, 0.75)), ((2, 0.75),)) != []  # more than was executed
+
+
 def test_books_of_an_earlier_time_know_only_what_was_before(traded):
     assert errors(traded, RIGHT[:1], ((2, 2.0),), START_MS + 3 * QUARTER) == []
 
