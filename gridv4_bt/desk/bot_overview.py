@@ -1,6 +1,7 @@
 """All bots at a glance, and the curves and warnings of one."""
 
 import time
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -87,10 +88,10 @@ def bot_state(bot: BotFiles, status: dict[str, Any] | None) -> tuple[str, str]:
 
 def _began(bot: BotFiles) -> float:
     """Return when the latest session of a bot has begun, seconds since the epoch."""
-    try:
-        return (bot.folder / "config.toml").stat().st_mtime  # written at each start
-    except OSError:
-        return 0.0
+    for name in ("config.toml", "lock"):  # both are written at each start, the lock first
+        with suppress(OSError):
+            return (bot.folder / name).stat().st_mtime
+    return time.time()
 
 
 def mismatches(bot: BotFiles) -> list[dict[str, Any]]:

@@ -290,3 +290,11 @@ def test_the_incident_bundle_holds_the_planted_fault_and_no_planted_secret(desk,
     assert not any(secret in content for secret in [*SECRETS.values(), "in-a-file"])
     logs = json.dumps(browser.get("/bots/faulty/logs")[1])
     assert "fault0" in logs and not any(secret in logs for secret in SECRETS.values())
+
+
+def test_a_bot_that_has_not_come_to_its_parameters_yet_is_starting(tmp_path):
+    (tmp_path / "fresh").mkdir()
+    (tmp_path / "fresh" / "events.jsonl").touch()
+    lock = FolderLock(tmp_path / "fresh")
+    assert health(StateDirs([tmp_path / "fresh"]))["bots"]["fresh"]["state"] == "starting"
+    lock.release()
