@@ -15,12 +15,16 @@ PRESETS = Path(__file__).resolve().parents[2] / "presets"
 RECORD = re.compile(r"# ([\w+]+) in 2025-2026 \(not searched\): return ([-+.\d]+)%, drawdown ([.\d]+)%")
 
 
+TOGETHER = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 #: The symbols that a preset was searched on, and whether the search knew their mark prices.
 SEARCHED = {
     "btc": (("BTCUSDT",), True),
     "eth": (("ETHUSDT",), True),
     "sol": (("SOLUSDT",), True),
-    "portfolio": (("BTCUSDT", "ETHUSDT", "SOLUSDT"), False),
+    "portfolio": (TOGETHER, False),
+    "active-low": (TOGETHER, False),
+    "active-medium": (TOGETHER, False),
+    "active-high": (TOGETHER, False),
 }
 
 
