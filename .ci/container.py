@@ -40,7 +40,7 @@ def build(python: str, folder: Path) -> Path:
     for name in filter(None, names):
         if name.partition("/")[0] not in ignored:
             (source / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, source / name)
+            shutil.copyfile(ROOT / name, source / name, follow_symlinks=False)  # a link stays one, as in COPY
     binaries = folder / "bin"  # `python` is what the image calls it
     binaries.mkdir()
     (binaries / "python").write_text(f'#!/bin/sh\nexec {python} "$@"\n')
