@@ -20,6 +20,7 @@ from gridv4_bt.metrics.cycles import leg_cycles
 from gridv4_bt.metrics.entries import fill_table
 from gridv4_bt.metrics.performance import drawdowns
 from gridv4_bt.metrics.trading import whole_trades
+from gridv4_bt.own_strategy import StrategyValues
 from gridv4_bt.report.page import write_report
 from gridv4_bt.report.page_data import entry_price
 
@@ -506,12 +507,12 @@ def test_a_strategy_without_a_grid_opens_too(browser, tmp_path):
     record.ladder = np.empty((0, 0), np.uint8)
     for name in set(LOG_COLUMNS) - {"time", "equity", "wallet", "unrealized", "long_qty", "short_qty"}:
         record.log[:, LOG_COLUMNS.index(name)] = np.nan
-    write_report(tmp_path / "plain.html", [record], summary_of(), GridConfig())
+    own = StrategyValues("mine.py:Mine", {"period": 20})
+    write_report(tmp_path / "plain.html", [record], summary_of(), GridConfig(), own)
     reader = Reader(browser.new_page(viewport=LAPTOP))
     reader.open(tmp_path / "plain.html")
-    reader.tab.fill("#bar", "7")
-    reader.tab.press("#bar", "Enter")
-    assert reader.tab.locator("#trace ol.steps > li").count() == 2  # funding and equity
+    assert reader.tab.locator("#bar").count() == 0  # it has no decisions of a grid
+    assert "Mine" in reader.tab.inner_text("body")
     assert "NaN" not in reader.tab.inner_text("body") and "undefined" not in reader.tab.inner_text("body")
     assert reader.complaints == []
     reader.tab.close()
