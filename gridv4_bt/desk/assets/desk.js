@@ -235,7 +235,10 @@ function newActions(name, bot, legs) {
 
 async function preview(name, action, scope, how = { share: 1 }) {
   const at = `/bots/${encodeURIComponent(name)}`;
-  const found = await get(`${at}/preview?${new URLSearchParams({ action, scope, ...how })}`);
+  const wish = { action, scope, ...how };
+  const asked = (state.asked = (state.asked ?? 0) + 1);
+  const found = await get(`${at}/preview?${new URLSearchParams(wish)}`);
+  if (asked !== state.asked) return; // something else was chosen meanwhile
   const says = [`${found.legs.join(", ")}`, `${found.entries_cancelled} entries are cancelled`];
   for (const close of found.closes) says.push(`${close.symbol} ${close.side}: ${plainNumber(close.qty)} of ${plainNumber(close.held)} is closed ${found.limit === null ? "at market" : `by exits at ${plainNumber(close.price, 8)}`}, ${money(close.exposure)} USDT`);
   if (action === "flatten") says.push(`fee about ${money(found.fee)}, realises about ${signed(found.realizes)} USDT`);
@@ -246,7 +249,7 @@ async function preview(name, action, scope, how = { share: 1 }) {
   typed.setAttribute("aria-label", "type to confirm");
   const go = button(action.replace("_", " "), action === "flatten" ? "danger" : "", async () => {
     try {
-      await get(`${at}/commands`, { action, scope, confirm: typed.value, ...how });
+      await get(`${at}/commands`, { ...wish, confirm: typed.value });
       ask.close();
       await show();
     } catch (error) {
@@ -258,10 +261,16 @@ async function preview(name, action, scope, how = { share: 1 }) {
     go.disabled = true;
     typed.addEventListener("input", () => (go.disabled = typed.value !== found.confirm));
   }
-  const again = (change) => preview(name, action, scope, { ...how, ...change }).catch(tell);
-  const share = choice("how much", how.share, [["all", 1], ["75 %", 0.75], ["half", 0.5], ["25 %", 0.25]], (value) => again({ share: value }));
-  const market = ({ limit, ...rest }) => preview(name, action, scope, rest).catch(tell);
-  const limit = choice("at what price", how.limit ?? -1, [["at market", -1], ["at the best price, as maker", 0]], (value) => (value < 0 ? market(how) : again({ limit: value })));
+  const again = () => preview(name, action, scope, how).catch(tell);
+  const share = choice("how much", how.share, [["all", 1], ["75 %", 0.75], ["half", 0.5], ["25 %", 0.25]], (value) => {
+    how.share = value;
+    again();
+  });
+  const limit = choice("at what price", how.limit ?? -1, [["at market", -1], ["at the best price, as maker", 0]], (value) => {
+    if (value < 0) delete how.limit;
+    else how.limit = value;
+    again();
+  });
   const confirm = found.confirm ? [element("div", [share, limit], "actions"), element("p", `To confirm, type ${found.confirm}`), typed] : [];
   ask.replaceChildren(element("h2", `${action.replace("_", " ")} ${scope}`), element("ul", says.map((text) => element("li", text))), ...confirm, element("div", [go, button("leave it", "", () => ask.close())], "actions"));
   if (!ask.open) ask.showModal();
