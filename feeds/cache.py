@@ -201,6 +201,8 @@ def update_table(path: Path, symbol: str, entry: dict[str, Any]) -> None:
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(path.with_name(f".{path.name}.lock")):
+            for left in path.parent.glob(f"{path.name}.*.tmp"):  # by a process that was killed while it wrote
+                left.unlink()
             try:
                 symbols = json.loads(path.read_bytes())["symbols"]
             except (OSError, ValueError, LookupError, TypeError):

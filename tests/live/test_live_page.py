@@ -45,9 +45,8 @@ def test_every_option_on_the_page_exists():
     known = {option for one in typer.main.get_command(app).params for option in one.opts}
     used = {word for words in commands for word in words.split("#")[0].split() if word.startswith("--")}
     assert len(commands) > 6 and used <= known
-    assert (
-        set(re.findall(r"`(--[a-z-]+)", PAGE)) - {"--live", "--faults"} <= known
-    )  # those are of gridv4 exchange and chaos
+    others = {"--live", "--faults", "--desk"}  # those are of gridv4 exchange and chaos
+    assert set(re.findall(r"`(--[a-z-]+)", PAGE)) - others <= known
 
 
 def test_every_exit_code_and_file_on_the_page_exists():
