@@ -161,7 +161,7 @@ def test_level_is_blocked_by_a_fill_or_a_cut_within_half_a_spacing(fills, coolin
 
 
 def test_every_reason_has_a_number_of_its_own_which_is_its_place_in_the_tally():
-    assert list(map(int, Blocked.__members__.values())) == list(range(16))
+    assert list(map(int, Blocked.__members__.values())) == list(range(17))
 
 
 def test_only_the_prices_between_the_indices_count():
