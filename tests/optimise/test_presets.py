@@ -16,15 +16,15 @@ RECORD = re.compile(r"# ([\w+]+) in 2025-2026 \(not searched\): return ([-+.\d]+
 
 
 TOGETHER = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
-#: The symbols that a preset was searched on, and whether the search knew their mark prices.
+#: The symbols that a preset was searched on.
 SEARCHED = {
-    "btc": (("BTCUSDT",), True),
-    "eth": (("ETHUSDT",), True),
-    "sol": (("SOLUSDT",), True),
-    "portfolio": (TOGETHER, False),
-    "active-low": (TOGETHER, False),
-    "active-medium": (TOGETHER, False),
-    "active-high": (TOGETHER, False),
+    "btc": ("BTCUSDT",),
+    "eth": ("ETHUSDT",),
+    "sol": ("SOLUSDT",),
+    "portfolio": TOGETHER,
+    "active-low": TOGETHER,
+    "active-medium": TOGETHER,
+    "active-high": TOGETHER,
 }
 
 
@@ -32,15 +32,13 @@ SEARCHED = {
 def test_the_record_of_a_preset_is_what_a_backtest_says(name, shared_data):
     pytest.importorskip("numba")
     path = PRESETS / f"{name}.toml"
-    symbols, marked = SEARCHED[name]
+    symbols = SEARCHED[name]
     wallet, gain, drawdown = RECORD.search(path.read_text()).groups()
     assert wallet == "+".join(symbols)
     data = []
     for symbol in symbols:
         files = {"candles": f"candles/{symbol}-15m.parquet", "funding": f"funding/{symbol}-funding.parquet"}
-        mark = shared_data / "mark" / f"{symbol}-mark-1h.parquet"
-        known = mark if marked and mark.exists() else None
-        data.append(SymbolData(symbol, *(shared_data / file for file in files.values()), known))
+        data.append(SymbolData(symbol, *(shared_data / file for file in files.values())))
     # The sweep ends in the same bits as Backtrader, in a fraction of the time.
     market = make_market(data, date(2025, 1, 1), date(2026, 5, 16), 10_000.0, "sweep")
     figures = market.evaluate(load_config(path)).figures
@@ -51,7 +49,7 @@ def test_the_record_of_a_preset_is_what_a_backtest_says(name, shared_data):
 @pytest.mark.parametrize("name", SEARCHED)
 def test_a_preset_says_first_whether_it_would_survive(name):
     lines = (PRESETS / f"{name}.toml").read_text().splitlines()
-    assert lines[0].startswith(f"# {', '.join(SEARCHED[name][0])}: found by ")
+    assert lines[0].startswith(f"# {', '.join(SEARCHED[name])}: found by ")
     assert lines[1].startswith("# Would this survive? ")
     load_config(PRESETS / f"{name}.toml")
 
