@@ -20,8 +20,9 @@ from gridv4_bt.cli import backtest, live
 from gridv4_bt.cli.common import run_app
 from gridv4_bt.cli.download import Downloads
 from gridv4_bt.cli.exchange import _rules as rules_of_exchange
-from gridv4_bt.cli.market_options import MarketFiles, pair_files, read_symbols
+from gridv4_bt.cli.market_options import MarketFiles, pair_files, print_untraded, read_symbols
 from gridv4_bt.cli.optimize import _market_data
+from gridv4_bt.config import make_config
 from gridv4_bt.engine.market import load_market
 from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.optimise.markets import load_symbols
@@ -283,3 +284,12 @@ def test_a_search_with_files_of_its_own_needs_neither(tmp_path):
 def test_a_symbol_without_candles_is_refused_in_python_too(tmp_path):
     with pytest.raises(DataError, match="BTCUSDT: the space names no candles of it"):
         load_symbols(searched(tmp_path), {})
+
+
+def test_a_symbol_with_parameters_of_its_own_that_is_not_traded_is_named(capsys):
+    parameters = make_config({"SOLUSDT.k": 2.0, "SOLUSD.k": 3.0})
+    print_untraded(parameters, ["BTCUSDT", "SOLUSDT"], Console(width=200))
+    said = capsys.readouterr().out
+    assert said == "parameters of SOLUSD are not used: traded here are BTCUSDT, SOLUSDT\n"
+    print_untraded(make_config({"k": 2.0}), ["BTCUSDT"], Console(width=200))
+    assert capsys.readouterr().out == ""
