@@ -21,6 +21,7 @@ SEARCHED = {
     "eth": ("ETHUSDT",),
     "sol": ("SOLUSDT",),
     "ada": ("ADAUSDT",),
+    "trx": ("TRXUSDT",),
     "portfolio": TOGETHER,
     "active-low": TOGETHER,
     "active-medium": TOGETHER,
