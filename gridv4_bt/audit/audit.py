@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,8 @@ def audit(folder: Path) -> Audit:
     """
     session = read_session(folder)
     theirs = replay(session)
-    pairs = align(session.fills, theirs.fills, lambda symbol: session.config.of(symbol).floor_pct / 2.0)
+    near = cache(lambda symbol: session.config.of(symbol).floor_pct / 2.0)  # asked for every pair of fills
+    pairs = align(session.fills, theirs.fills, near)
     ours = {int(time): equity for rows in session.rows.values() for time, equity in rows["equity"].items()}
     times, backtest = _equity(theirs)
     common = np.array([time for time in times if time in ours], dtype=np.int64)
