@@ -21,7 +21,6 @@ from gridv4_bt.errors import GridV4Error
 from gridv4_bt.live.order_log import order_log_files
 from gridv4_bt.live.session_status import equity_rows, events_of, lines_back, read_state, read_status
 
-_EVENTS = 1_000
 _FEW = 4  # candles
 _MOST_ORDER_EVENTS = 4_000_000  # bytes of the end of the record read at most, for what happened since a time
 STALE_MINUTES = 20.0  #: without a decision a bot is stale, as in `gridv4 status`
@@ -118,10 +117,6 @@ class BotFiles:
             if row["time"] == bar and row.get("symbol", symbol) == symbol:
                 return row
         return None
-
-    def events(self) -> list[dict[str, Any]]:
-        """Return the latest events of all kinds, oldest first."""
-        return list(islice(self.latest_events(), _EVENTS))[::-1]
 
     def latest_events(self, kinds: Collection[str] = (), since: str = "") -> Iterator[dict[str, Any]]:
         """Yield the latest events of some kinds, or of all, newest first; see `event_files`."""
