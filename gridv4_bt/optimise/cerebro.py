@@ -11,7 +11,8 @@
 
 Backtrader takes the whole grid at once, sends every trial a pickled copy of the Cerebro with its data, and keeps all
 results in memory; with one process all trials share one broker object. Here a trial is a fork: it shares the data
-that was loaded once, is not affected by other trials, and writes its result to disk.
+that was loaded once, is not affected by other trials, and writes its result to disk. Short trials of GridStrategyV4
+itself, which leave nothing behind, are done several in a fork.
 """
 
 from __future__ import annotations
@@ -197,7 +198,7 @@ class OptCerebro(FastCerebro):
         results = OptResults(file)
         total = math.prod(grid.size if isinstance(grid, Grid) else len(grid) for grid in grids)
         try:
-            outcomes = forked(work, _combined(grids), self.p.maxcpus or os.cpu_count() or 1)
+            outcomes = forked(work, _combined(grids), self.p.maxcpus or os.cpu_count() or 1, self._leaves_nothing())
             for outcome in shown(outcomes, total, self.p.progress):
                 results.append(outcome)
                 if self.optcbs:
@@ -209,6 +210,20 @@ class OptCerebro(FastCerebro):
                 for data in self.datas:
                     data.stop()
         return results
+
+    def _leaves_nothing(self) -> bool:
+        """Return whether all that runs is this project's or Backtrader's own, which keeps nothing from run to run."""
+        strategies = {grid.strategy for grid in self._grids if isinstance(grid, Grid)}
+        added = [kind for kind, *_ in (*self.analyzers, *self.indicators, *self.sizers.values())]
+        added += [kind for _, kind, *_ in self.observers]
+        return (
+            strategies == {GridStrategyV4}
+            and all(isinstance(grid, Grid) for grid in self._grids)
+            and type(self.broker) is HedgeBroker
+            and all(type(data) is CandleFeed for data in self.datas)
+            and all(kind.__module__.split(".")[0] in ("backtrader", "gridv4_bt") for kind in added)
+            and not (self.stores or self.writers or self.signals or self._pretimers)
+        )
 
 
 def _combined(grids: Sequence[Iterable[Variant]]) -> Iterator[tuple[Variant, ...]]:

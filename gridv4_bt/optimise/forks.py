@@ -1,8 +1,9 @@
 """Work done by forked processes: one fork a task.
 
 A fork sees all that the parent has loaded without a copy, so a task is sent no data, only its own few values. It ends
-with its task, so no task can affect another one: results do not depend on how many jobs
-there are, and a task that breaks its whole process is a failure like any other.
+with its task, so no task can affect another one: results do not depend on how many jobs there are, and a task that
+breaks its whole process is a failure like any other. Work that leaves nothing behind may say so: then a fork does
+several short tasks, because to fork takes as long as two weeks of a backtest.
 """
 
 from __future__ import annotations
@@ -12,16 +13,22 @@ import os
 import pickle
 import signal
 import sys
+import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, NoReturn
 
 from gridv4_bt.errors import GridV4Error
 
 _DONE, _FAILED = b"+", b"-"
+_LAST, _MORE = b".", b","  #: whether the fork goes on with its next task
+SEVERAL = 8  #: tasks of a fork at most
+SHORT = 0.4  #: s; a fork that has worked so long takes no further task
 
 
 @dataclass(frozen=True)
@@ -39,18 +46,27 @@ class Outcome:
         return None if self.pickled is None else pickle.loads(self.pickled)
 
 
+#: A task and its number, counted from 0.
+_Task = tuple[int, Any]
+
+
 @dataclass(frozen=True)
 class _Fork:
-    number: int
-    task: Any
+    tasks: deque[_Task]  #: that it has not answered
     pid: int
 
 
-def forked(work: Callable[[Any], Any], tasks: Iterable[Any], jobs: int) -> Iterator[Outcome]:
+def forked(
+    work: Callable[[Any], Any], tasks: Iterable[Any], jobs: int, leaves_nothing: bool = False
+) -> Iterator[Outcome]:
     """Yield the outcome of every task as it finishes, with at most `jobs` at work.
 
-    Tasks are taken one at a time, when a job is free. What the work returns must pickle; the work itself and
-    the tasks need not.
+    Tasks are taken when a job is free. What the work returns must pickle; the work itself and the tasks need not.
+
+    Parameters
+    ----------
+    leaves_nothing : the work changes nothing that a later task could read: a fork may do up to `SEVERAL` short tasks.
+        It ends with one that fails.
 
     Raises
     ------
@@ -61,24 +77,29 @@ def forked(work: Callable[[Any], Any], tasks: Iterable[Any], jobs: int) -> Itera
         raise GridV4Error("trials need a system that can fork (Linux, macOS); on Windows use WSL")
     running: dict[Connection, _Fork] = {}
     ended: list[int] = []  # processes that have answered; tearing one down takes as long as starting the next
-    waiting = enumerate(tasks)
+    waiting, returned = enumerate(tasks), deque[_Task]()
     sys.stdout.flush()  # or every fork would write again what is buffered
     sys.stderr.flush()
     gc.freeze()  # what the forks share must not be touched by their garbage collectors, or it is copied page by page
     try:
         while True:
-            while len(running) < jobs and (following := next(waiting, None)) is not None:
+            while len(running) < jobs and (
+                taken := deque(islice(_drained(returned, waiting), SEVERAL if leaves_nothing else 1))
+            ):
                 with _interrupts_waiting():  # or Ctrl-C could come before the fork is known here
-                    receiver, fork = _start(work, *following, running)
-                    running[receiver] = fork
+                    receiver, pid = _start(work, taken, running)
+                    running[receiver] = _Fork(taken, pid)
             if not running:
                 return
             ended = [pid for pid in ended if os.waitpid(pid, os.WNOHANG) == (0, 0)]
             for receiver in wait(list(running)):
                 fork = running[receiver]
-                pickled, error = _receive(receiver, fork, ended)
-                del running[receiver]
-                yield Outcome(fork.number, fork.task, pickled, error)
+                pickled, error, goes_on = _receive(receiver, fork, ended)
+                number, task = fork.tasks.popleft()
+                if not goes_on:
+                    del running[receiver]
+                    returned.extendleft(reversed(fork.tasks))
+                yield Outcome(number, task, pickled, error)
     finally:
         gc.unfreeze()
         for receiver, fork in running.items():
@@ -96,21 +117,28 @@ def reason(error: BaseException) -> str:
     return text if isinstance(error, GridV4Error) and text else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
-def _start(
-    work: Callable[[Any], Any], number: int, task: Any, running: Iterable[Connection]
-) -> tuple[Connection, _Fork]:
+def _drained(returned: deque[_Task], waiting: Iterator[_Task]) -> Iterator[_Task]:
+    """Yield the tasks that a fork gave back, then those that wait."""
+    while returned:
+        yield returned.popleft()
+    yield from waiting
+
+
+def _start(work: Callable[[Any], Any], tasks: Sequence[_Task], running: Iterable[Connection]) -> tuple[Connection, int]:
     receiver, sender = Pipe(duplex=False)
     with warnings.catch_warnings():
         # Libraries for numbers keep threads that a fork does not need; none of ours holds a lock.
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if not pid:
-        _serve(work, task, sender, (receiver, *running))
+        _serve(work, tasks, sender, (receiver, *running))
     sender.close()
-    return receiver, _Fork(number, task, pid)
+    return receiver, pid
 
 
-def _serve(work: Callable[[Any], Any], task: Any, sender: Connection, others: Iterable[Connection]) -> NoReturn:
+def _serve(
+    work: Callable[[Any], Any], tasks: Sequence[_Task], sender: Connection, others: Iterable[Connection]
+) -> NoReturn:
     """Do the work in the fork and end it without the exit handlers of the parent."""
     code = 1
     try:
@@ -118,34 +146,42 @@ def _serve(work: Callable[[Any], Any], task: Any, sender: Connection, others: It
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         for other in others:  # an open end here would keep a fork waiting for a parent that is gone
             other.close()
-        try:
-            message = _DONE + pickle.dumps(work(task), pickle.HIGHEST_PROTOCOL)
-        except Exception as error:
-            message = _FAILED + reason(error).encode()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        sender.send_bytes(message)
+        end, last = time.monotonic() + SHORT, tasks[-1][0]
+        for number, task in tasks:
+            try:
+                outcome, answer = _DONE, pickle.dumps(work(task), pickle.HIGHEST_PROTOCOL)
+            except Exception as error:
+                outcome, answer = _FAILED, reason(error).encode()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            goes_on = number != last and outcome == _DONE and time.monotonic() < end
+            sender.send_bytes(outcome + (_MORE if goes_on else _LAST) + answer)
+            if not goes_on:
+                break
         code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
+    except SystemExit as end_of_process:
+        code = end_of_process.code if isinstance(end_of_process.code, int) else 1
     finally:
         os._exit(code)
 
 
-def _receive(receiver: Connection, fork: _Fork, ended: list[int]) -> tuple[bytes | None, str | None]:
+def _receive(receiver: Connection, fork: _Fork, ended: list[int]) -> tuple[bytes | None, str | None, bool]:
+    """Return the result of the fork's task or why there is none, and whether the fork goes on."""
     try:
         message = receiver.recv_bytes()
     except EOFError:
         message = b""
+    if message[1:2] == _MORE:
+        return message[2:], None, True
     receiver.close()
     if message:
         ended.append(fork.pid)
-        return (message[1:], None) if message[:1] == _DONE else (None, message[1:].decode())
+        return (message[2:], None, False) if message[:1] == _DONE else (None, message[2:].decode(), False)
     _, status = os.waitpid(fork.pid, 0)
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
-        return None, f"its process was ended by {signal.Signals(-code).name}"
-    return None, f"its process ended with exit code {code}"
+        return None, f"its process was ended by {signal.Signals(-code).name}", False
+    return None, f"its process ended with exit code {code}", False
 
 
 @contextmanager

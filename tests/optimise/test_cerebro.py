@@ -1,6 +1,7 @@
 """optstrategy with OptCerebro: as Backtrader users know it, and the same for any number of jobs."""
 
 import itertools
+import os
 import signal
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def analyses(strategies):
     return [[analyzer.get_analysis() for analyzer in strategy.analyzers] for strategy in strategies]
 
 
-def test_trials_are_what_single_runs_are_for_any_number_of_jobs(market):
+def test_trials_are_what_single_runs_are_for_any_number_of_jobs(market, monkeypatch):
     plain = []
     for k in KS:
         cerebro = build(market, FastCerebro(stdstats=False))
@@ -63,7 +64,8 @@ def test_trials_are_what_single_runs_are_for_any_number_of_jobs(market):
         plain.append(analyses(cerebro.run()))
     assert len({str(one) for one in plain}) == len(KS)
     assert all(trades["trades"] for [[_, _, trades, *_]] in plain)
-    for jobs in (1, 2, 4):
+    for jobs, leaves_nothing in itertools.product((1, 2, 4), (False, True)):
+        monkeypatch.setattr(OptCerebro, "_leaves_nothing", lambda _, answer=leaves_nothing: answer)
         cerebro = build(market)
         cerebro.optstrategy(GridStrategyV4, **BUSY | {"k": KS, "levels": 4})
         results = cerebro.run(maxcpus=jobs)
@@ -71,6 +73,22 @@ def test_trials_are_what_single_runs_are_for_any_number_of_jobs(market):
         assert [trial.params for trial in results] == [[BUSY | {"k": k, "levels": 4}] for k in KS]
         assert [[strategy.p.k for strategy in trial] for trial in results] == [[k] for k in KS]
         assert [trial.error for trial in results] == [None] * len(KS)
+
+
+@pytest.mark.parametrize(
+    ("analyzers", "forks"), [((RiskRatios, bt.analyzers.SharpeRatio), 1), ((RiskRatios, Trades), 3)]
+)
+def test_only_what_is_known_to_leave_nothing_shares_a_fork(market, monkeypatch, analyzers, forks):
+    made, fork = [], os.fork
+    monkeypatch.setattr(os, "fork", lambda: made.append(fork()) or made[-1])
+    cerebro = OptCerebro(stdstats=False)
+    cerebro.adddata(CandleFeed(dataname=market.candles.iloc[:200], name="SAMPLEUSDT"))
+    cerebro.setbroker(HedgeBroker())
+    for analyzer in analyzers:
+        cerebro.addanalyzer(analyzer)
+    cerebro.optstrategy(GridStrategyV4, **BUSY | {"k": KS})
+    assert [trial.error for trial in cerebro.run(maxcpus=1)] == [None] * len(KS)
+    assert len(made) == forks
 
 
 class Counting(bt.brokers.BackBroker):

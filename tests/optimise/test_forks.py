@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gridv4_bt.errors import ConfigError
-from gridv4_bt.optimise.forks import forked
+from gridv4_bt.optimise.forks import SEVERAL, SHORT, forked
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,6 +66,43 @@ def test_nothing_a_task_leaves_behind_reaches_another():
     assert "LEFT" not in os.environ
 
 
+def leave(number):
+    """Return the process and what the task before has left in it."""
+    return os.getpid(), os.environ.get("LEFT"), os.environ.update(LEFT=str(number))
+
+
+def test_work_that_leaves_nothing_does_several_short_tasks_in_a_fork():
+    outcomes = {outcome.number: outcome.value for outcome in forked(leave, range(20), 1, leaves_nothing=True)}
+    assert sorted(outcomes) == list(range(20))
+    assert [left for _, left, _ in outcomes.values()] == [
+        None if n % SEVERAL == 0 else str(n - 1) for n in range(20)
+    ]  # fmt: skip
+    assert len({pid for pid, *_ in outcomes.values()}) == 3
+
+
+def test_a_fork_that_has_worked_long_gives_its_other_tasks_back():
+    def work(number):
+        time.sleep(1.1 * SHORT if number % 3 == 2 else 0.0)
+        return os.getpid()
+
+    pids = [outcome.value for outcome in forked(work, range(9), 1, leaves_nothing=True)]
+    assert [pids.index(pid) for pid in pids] == [0, 0, 0, 3, 3, 3, 6, 6, 6]
+
+
+def test_a_failure_ends_its_fork_and_fails_no_other_task():
+    def work(number):
+        if number == 2:
+            raise ValueError("two")
+        if number == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return leave(number)
+
+    found = {outcome.number: outcome for outcome in forked(work, range(8), 2, leaves_nothing=True)}
+    assert sorted(found) == list(range(8))
+    assert [found[n].error for n in (2, 4)] == ["ValueError: two", "its process was ended by SIGKILL"]
+    assert [found[n].value[1] for n in (0, 1, 3, 5, 6, 7)] == [None, "0", None, None, "5", "6"]
+
+
 def test_tasks_are_taken_only_when_a_job_is_free():
     taken = []
 
@@ -111,7 +148,7 @@ def test_forks_are_as_many_at_a_time_as_there_are_jobs():
 def test_ctrl_c_ends_everything_and_is_the_callers_to_answer(tmp_path):
     script = """
 import sys, time
-from gridv4_bt.optimise.forks import forked
+from gridv4_bt.optimise.forks import SEVERAL, SHORT, forked
 done = 0
 try:
     for outcome in forked(lambda x: time.sleep(0.05 if x < 3 else 60), range(6), 2):
