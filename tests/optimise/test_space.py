@@ -62,15 +62,16 @@ def test_a_defined_number_is_searched_where_the_space_names_it(tmp_path):
 
 @pytest.mark.parametrize("path", sorted(SPACES.glob("*.toml")), ids=lambda path: path.stem)
 def test_the_spaces_that_come_along_leave_the_definition_alone(path):
-    assert not any(map(is_defined, load_space(path).parameters))
+    assert not any(is_defined(name.split(".")[-1]) for name in load_space(path).parameters)
 
 
 @pytest.mark.parametrize("path", sorted(SPACES.glob("*.toml")), ids=lambda path: path.stem)
 def test_the_defaults_lie_inside_the_spaces_that_come_along(path):
     loaded, defaults = load_space(path), GridConfig().model_dump()
     spread = "spread_sigmas" if path.stem == "portfolio-sigmas" else "kappa"
-    assert {"k", "floor_pct", "levels", "gamma", spread, "regime"} == set(loaded.parameters)
-    for name, one in loaded.parameters.items():
+    parameters = [(name.split(".")[-1], one) for name, one in loaded.parameters.items()]  # wild.k is a k
+    assert {"k", "floor_pct", "levels", "gamma", spread, "regime"} == {name for name, _ in parameters}
+    for name, one in parameters:
         if name == "spread_sigmas":  # 0 is no spread but leaves it to kappa
             continue
         assert defaults[name] in one.choices if one.choices else one.low < defaults[name] < one.high, name
@@ -87,7 +88,7 @@ def test_the_spaces_of_several_symbols_differ_in_how_wide_they_are_and_in_their_
     spaces = [load_space(path) for path in sorted(SPACES.glob("*.toml")) if path.stem.startswith(("port", "active"))]
     same = {"symbols", "windows", "objectives", "wallet", "cash"}
     first, *others = (one.model_dump(include=same) for one in spaces)
-    assert others == [first] * 4 and first["wallet"] == "shared"
+    assert others == [first] * 5 and first["wallet"] == "shared"
     assert [one.name for one in spaces[0].symbols if one.use == "test"] == ["ADAUSDT", "TRXUSDT"]
 
 
@@ -208,7 +209,7 @@ def test_a_space_without_a_symbol_to_search_is_refused():
 def test_the_spaces_of_the_presets_load():
     folder = Path(__file__).resolve().parents[2] / "presets" / "spaces"
     files = sorted(folder.glob("*.toml"))
-    alone, together = ["ada", "btc", "eth", "sol", "trx"], ["portfolio", "portfolio-sigmas"]
+    alone, together = ["ada", "btc", "eth", "sol", "trx"], ["portfolio", "portfolio-sigmas", "portfolio-classes"]
     assert sorted(file.stem for file in files) == sorted(
         [*alone, *together, "active-high", "active-low", "active-medium"]
     )
