@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -140,9 +141,19 @@ def test_closing_ends_the_forks_at_work(monkeypatch):
 
 
 def test_forks_are_as_many_at_a_time_as_there_are_jobs():
-    began = time.monotonic()
-    results(lambda _: time.sleep(0.4), range(4), jobs=4)
-    assert time.monotonic() - began < 1.2
+    context = multiprocessing.get_context("fork")
+    together, at_work, most = context.Barrier(4), context.Value("i", 0), context.Value("i", 0)
+
+    def work(_):
+        with at_work.get_lock():
+            at_work.value += 1
+            most.value = max(most.value, at_work.value)
+        together.wait(30)  # four are there, or it breaks
+        with at_work.get_lock():
+            at_work.value -= 1
+
+    assert [error for _, error in results(work, range(8), jobs=4).values()] == [None] * 8
+    assert most.value == 4
 
 
 def test_ctrl_c_ends_everything_and_is_the_callers_to_answer(tmp_path):

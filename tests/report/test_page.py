@@ -1,7 +1,6 @@
 """The report's page without a browser: what is packed into it is what the record held, and its tables say it all."""
 
 import re
-import time
 from importlib.resources import files
 
 import numpy as np
@@ -226,11 +225,8 @@ def test_the_same_run_gives_the_same_bytes(page):
     assert make_report(result.records, later, CONFIG) == page
 
 
-def test_the_longest_run_stays_below_five_megabytes_and_is_written_in_seconds(tmp_path):
-    record = long_record()
-    began = time.perf_counter()
-    write_report(tmp_path / "report.html", [record], summary_of(), GridConfig())
-    assert time.perf_counter() - began < 20.0  # about 4 s on an idle machine
+def test_the_longest_run_stays_below_five_megabytes(tmp_path):
+    write_report(tmp_path / "report.html", [long_record()], summary_of(), GridConfig())
     assert (tmp_path / "report.html").stat().st_size < 5_000_000
 
 

@@ -122,7 +122,7 @@ def test_too_many_messages_wait_as_long_as_telegram_says(phone, bot_api):
     began = time.monotonic()
     bot_api.say("/version")
     bot_api.wait_for("GridStrategyV4")
-    assert 1.0 <= time.monotonic() - began < 3.0 and bot_api.asked["sendMessage"] == 2
+    assert time.monotonic() - began >= 1.0 and bot_api.asked["sendMessage"] == 2
 
 
 def test_during_that_wait_commands_are_given(phone, bot_api, folder):
