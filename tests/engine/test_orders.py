@@ -808,6 +808,19 @@ def test_trailing_stop_is_met_by_the_trigger_before_the_bar_and_moved_by_the_bar
     assert [(name, price) for name, *_, price in api.told.fills] == [("market", 102.0)]
 
 
+def test_trailing_stop_of_a_short_follows_lows_alone():
+    # 98 after the low of 96; the low of 97 would be 99
+    api = Api()
+    api.hold(SHORT, 1.0)
+    api.rest("stop", SHORT, True, type=STOP_MARKET, trigger=102.0)
+    [stop] = api.orders.alive
+    stop.trail = Trail(2.0)
+    for time, low, trigger in ((1, 100.5, 102.0), (2, 96.0, 98.0), (3, 97.0, 98.0)):
+        api.bar(time, low, low + 0.5, open_=low)
+        assert stop.trigger == trigger
+    assert api.told.gone == [("trailed", "stop")]
+
+
 def test_trailing_stop_does_not_follow_the_bar_that_woke_it():
     api = Api()
     api.hold(LONG, 1.0)
@@ -863,6 +876,17 @@ def test_order_that_is_cut_to_its_leg_closes_what_is_left(price, type):
     assert [(name, qty) for name, *_, qty, _ in api.told.fills] == [("cut", 1.0)]
     assert api.orders.alive == []
     assert api.told.refusals == []
+
+
+def test_stop_that_is_cut_to_its_leg_leaves_an_entry_beyond_it_and_expires():
+    api = Api()
+    api.hold(LONG, 1.0)
+    api.rest("entry", LONG, True, 94.0)
+    api.rest("cut", LONG, False, 95.0, qty=2.0, type=STOP_MARKET)
+    api.orders.alive[1].cut_to_leg = True
+    api.bar(1, 93.0, 101.0)
+    assert [(name, qty) for name, *_, qty, _ in api.told.fills] == [("entry", 1.0), ("cut", 1.0)]
+    assert (api.held, api.orders.alive) == ((1.0, 0.0), [])
 
 
 @pytest.mark.parametrize("by", ["an order", "the ladder"])
