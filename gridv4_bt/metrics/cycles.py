@@ -11,7 +11,7 @@ import numpy as np
 
 from gridv4_bt.core.time import HOUR_MS
 from gridv4_bt.engine.labels import CUTS, TradeLabel
-from gridv4_bt.engine.types import ClosedTrade, PositionSide
+from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.metrics.entries import FillTable
 from gridv4_bt.metrics.excursions import AT_LIMIT
 from gridv4_bt.metrics.performance import Array
@@ -57,10 +57,8 @@ def _cycles_of(record: SymbolRecord, fills: FillTable, side: PositionSide) -> li
     ends = {int(fills.id[place]): math.inf for place in chosen}
     still = {fill.id for name, fill in record.open_fills if name == side.name}
     nets: dict[int, float] = {}
-    closings: dict[int, list[tuple[int, ClosedTrade]]] = {}  # of a fill, with their place in the order of all
-    for place, trade in enumerate(record.trades):
+    for trade in record.trades:
         if trade.side is side:
-            closings.setdefault(trade.trade_id, []).append((place, trade))
             nets[trade.trade_id] = nets.get(trade.trade_id, 0.0) + trade.net
             if trade.trade_id not in still:
                 ends[trade.trade_id] = trade.close_time if trade.label in _AT_OPEN else trade.close_time + 0.5
@@ -73,7 +71,7 @@ def _cycles_of(record: SymbolRecord, fills: FillTable, side: PositionSide) -> li
             until = -math.inf
         groups[-1].append(place)
         until = max(until, ends[int(fills.id[place])])
-    return [_cycle(record, fills, side, group, ends, nets, closings) for group in groups]
+    return [_cycle(record, fills, side, group, ends, nets) for group in groups]
 
 
 def _cycle(
@@ -83,15 +81,13 @@ def _cycle(
     group: Sequence[int],
     ends: dict[int, float],
     nets: dict[int, float],
-    closings: dict[int, list[tuple[int, ClosedTrade]]],
 ) -> Cycle:
     ids = fills.id[list(group)].tolist()
     last = max(ends[one] for one in ids)
     levels, spacings = np.abs(fills.level[list(group)]), fills.spacing_pct[list(group)]
     first_row = max(int(fills.row[group[0]]), 0)
     end_row = len(record.log) if last == math.inf else int(record.rows(np.array([int(last)]))[0])
-    trades = [trade for _, trade in sorted(part for one in ids for part in closings.get(one, ()))]
-    adverse, favourable, worst, best, most = _extremes(record, fills, side, group, trades, first_row, end_row)
+    adverse, favourable, worst, best, most = _extremes(record, fills, side, group, first_row, end_row)
     wallet = float(record.column("wallet")[first_row])
     spacing = float(np.mean(spacings[spacings > 0.0])) * float(fills.price[group[0]]) if np.any(spacings > 0.0) else 0.0
     return Cycle(
@@ -113,20 +109,9 @@ def _cycle(
 
 
 def _extremes(
-    record: SymbolRecord,
-    fills: FillTable,
-    side: PositionSide,
-    group: Sequence[int],
-    trades: Sequence[ClosedTrade],
-    first: int,
-    end: int,
+    record: SymbolRecord, fills: FillTable, side: PositionSide, group: Sequence[int], first: int, end: int
 ) -> tuple[float, float, float, float, float]:
     """Return MAE and MFE in price from the average entry, worst loss, best profit and largest notional in quote.
-
-    Parameters
-    ----------
-    group, trades : the fills of the cycle, by their row in `fills`, and their closings in the order they closed.
-    first, end : rows of the record, from the first fill to the last closing.
 
     The order inside a bar counts as for single fills, see `gridv4_bt.metrics.excursions.excursions`.
     """
@@ -137,6 +122,8 @@ def _extremes(
         entry = fills.qty[place] * np.array([1.0, fills.price[place]])
         opened[:, at] += entry
         kept[:, at] += entry
+    ids = {int(fills.id[place]) for place in group}
+    trades = [trade for trade in record.trades if trade.side is side and trade.trade_id in ids]
     rows = record.rows(np.array([trade.close_time for trade in trades], np.int64)) - first
     for trade, at in zip(trades, rows.tolist(), strict=True):
         part = trade.qty * np.array([1.0, trade.entry])
