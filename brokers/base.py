@@ -150,6 +150,11 @@ class HedgeModeBroker(bt.BrokerBase):
     def books(self) -> Sequence[Book]:
         """The books of all symbols of the account in the order of their feeds, to be read only."""
 
+    @property
+    @abstractmethod
+    def held(self) -> Sequence[Book]:
+        """Those of `books` that hold anything, and maybe others."""
+
     @abstractmethod
     def sigma(self, book: Book, bars: int) -> float:
         """Return the volatility of a symbol over its last closes, per bar, as `RollingVolatility` finds it."""

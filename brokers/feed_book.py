@@ -1,16 +1,18 @@
 """The orders and fills of one symbol, bound to the Backtrader feed that brings its bars."""
 
+from array import array
+from collections.abc import Sequence
 from typing import Any
 
 import backtrader as bt
 
-from gridv4_bt.compat import LineReader, epoch_ms
+from gridv4_bt.compat import LineReader, epoch_ms, is_preloaded
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.book import Costs
 from gridv4_bt.engine.market import MarketHistory
 from gridv4_bt.engine.state import INFINITY
 from gridv4_bt.engine.symbol_book import SymbolBook
-from gridv4_bt.indicators.atr import log_returns, sample_deviation
+from gridv4_bt.indicators.atr import log_returns, rolling_deviation, sample_deviation
 
 _NONE = float("nan")
 _TICKS = ("open", "high", "low", "close", "volume")
@@ -60,6 +62,7 @@ class FeedBook(SymbolBook):
         )
         self._sigma_key = (0, 0)
         self._sigma = 0.0
+        self._sigmas: dict[int, Sequence[float]] = {}  #: by bars: of each bar of a preloaded feed that has so many
         self._mark = getattr(lines, "mark", None)
         fine = getattr(data, "mark_is_fine", False)
         self._mark_range = (lines.mark_low, lines.mark_high) if fine else None
@@ -93,11 +96,23 @@ class FeedBook(SymbolBook):
 
     def sigma(self, bars: int) -> float:
         """Return the volatility of the closes up to now, over fewer than `bars` while there are fewer; per bar."""
+        known = self._sigmas.get(bars)
+        if known is None:
+            known = self._sigmas[bars] = self._all_sigmas(bars)
+        place = self._bars - 1 - bars
+        if 0 <= place < len(known):
+            return known[place]
         if self._sigma_key != (bars, self._bars):
             self._sigma_key = bars, self._bars
             closes = self.data.close.get(size=min(bars, self._bars - 1) + 1)
             self._sigma = sample_deviation(log_returns(closes)) if len(closes) > 2 else 0.0
         return self._sigma
+
+    def _all_sigmas(self, bars: int) -> Sequence[float]:
+        """Return the volatility at each bar from number `bars` (from 0) on; none unless all bars are loaded."""
+        if not is_preloaded(self.data):
+            return ()
+        return array("d", rolling_deviation(self.data.lines.close.array, bars).tobytes())
 
     def mark_at_open(self) -> float:
         return _NONE if self._mark is None else self._mark[0]

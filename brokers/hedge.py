@@ -78,6 +78,8 @@ class HedgeBroker(BrokerSettings):
         self._venue = Venue(self.account, self._standard.singles, self.p.liquidation_fee, self._report)
         self._range_key: tuple[Market, float, int, int] | None = None
         self._range = (0.0, INFINITY)
+        self._held_key = (0, 0)
+        self._held: tuple[FeedBook, ...] = ()
         self.ambiguous_bars = 0  #: bars in which the order of prices inside decided what fills
 
     def stop(self) -> None:
@@ -279,6 +281,14 @@ class HedgeBroker(BrokerSettings):
     def books(self) -> Sequence[FeedBook]:
         return self._all
 
+    @property
+    def held(self) -> Sequence[FeedBook]:
+        key = self.account.fills, len(self.account.closed)  # nothing is opened or closed without
+        if key != self._held_key:
+            self._held_key = key
+            self._held = tuple(book for book in self._all if book.long.leg.fills or book.short.leg.fills)
+        return self._held
+
     def sigma(self, book: Book, bars: int) -> float:
         return self._all[book.state.place].sigma(bars)
 
@@ -329,14 +339,15 @@ class HedgeBroker(BrokerSettings):
 
     def maintenance_margin(self) -> float:
         total = 0.0
-        for book in self._all:
+        for book in self.held:
             total = margin.add_maintenance(total, book, book.bar.close)
         return total
 
     def liquidation_range(self, data: bt.AbstractDataBase) -> tuple[float, float]:
         book = self._book(data)
         if len(self._all) > 1:
-            return liquidation_range(self.account, self._all, book.state.place, worst=False)
+            held = self.held if book in self.held else self._all
+            return liquidation_range(self.account, held, held.index(book), worst=False)
         # A single symbol's range moves only when the rules, the book or the wallet do.
         key = (book.market, self.account.wallet, book.long.tracker.version, book.short.tracker.version)
         if key != self._range_key:

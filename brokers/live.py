@@ -121,6 +121,10 @@ class LiveHedgeBroker(HedgeBroker):
         """
         raise ConfigError("add_cash: pay into the futures wallet at the exchange; the books follow")
 
+    @property
+    def held(self) -> Sequence[FeedBook]:
+        return self._all  # positions are adopted and written off as the exchange says
+
     def next(self) -> None:
         """Read the new bar of every symbol and book what the exchange has executed until its close."""
         saved = self._saved

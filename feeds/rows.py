@@ -249,6 +249,7 @@ def _read(content: Content, fields: tuple[str, ...]) -> FilePart:
     except (pa.ArrowException, OSError, ValueError, OverflowError, LookupError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{content.name}: cannot be read ({reason}). The file is damaged: download it again.") from None
+    pa.default_memory_pool().release_unused()  # it would keep what the file took when it was unpacked
     part.facts[:0] = [*facts, content.kind.capitalize()]
     return part
 

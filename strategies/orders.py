@@ -32,8 +32,8 @@ class SymbolOrders:
 
 
 def books_of(book: SymbolOrders) -> Sequence[Book]:
-    """Return the books of all symbols of the account, to be read only."""
-    books: Sequence[Book] = book.broker.books
+    """Return the books of all symbols of the account that hold anything, and maybe others, to be read only."""
+    books: Sequence[Book] = book.broker.held
     return books
 
 

@@ -7,7 +7,7 @@ import warnings
 
 import backtrader as bt
 import pytest
-from scripted import candle_feed, flat
+from scripted import START, candle_feed, flat
 
 from gridv4_bt.compat import Count, FastCerebro, FastStrategy, LineReader, UtcDatetime, product
 
@@ -84,7 +84,8 @@ class Events(FastStrategy):
     def next(self):
         if len(self) == 4:
             self.buy(size=1.0)
-        self.seen.append((len(self), self.data.datetime.datetime(), self.data.close[0], self.sma[0]))
+        at = [(len(data), data.datetime[0], data.close[0]) for data in self.datas]
+        self.seen.append((len(self), self.datetime[0], at, self.sma[0]))
 
     def notify_order(self, order):
         self.seen.append(("order", order.status, order.executed.price))
@@ -104,9 +105,14 @@ def events(cerebro, feeds, *observers):
 @pytest.mark.parametrize("options", [{}, {"cheat_on_open": True}])
 def test_fast_cerebro_tells_a_strategy_the_same_in_the_same_order(options, observers):
     def feeds(count):
-        return [candle_feed(BARS), candle_feed(flat(9), name="OTHER")][:count]
+        later = [(open_ + 50.0, high + 50.0, low + 50.0, close + 50.0, 5.0) for open_, high, low, close, _ in BARS]
+        hours = candle_feed(later, name="HOURS")
+        hours.resample(timeframe=bt.TimeFrame.Minutes, compression=60)
+        begun = START + dt.timedelta(minutes=45)  # three bars later, and it ends four bars later
+        late = candle_feed(later, name="LATE", start=begun)
+        return [candle_feed(BARS), candle_feed(flat(9), name="SHORT"), late, hours][:count]
 
-    for count in (1, 2):
+    for count in (1, 2, 3, 4):
         plain = events(bt.Cerebro(stdstats=False, **options), feeds(count), *observers)
         assert events(FastCerebro(stdstats=False, **options), feeds(count), *observers) == plain
         assert any(event[0] == "order" for event in plain)

@@ -15,6 +15,7 @@ from gridv4_bt.compat.fast_loops import (
     LineReader,
     RunningAnalyzers,
     epoch_ms,
+    is_preloaded,
     takes_params,
 )
 from gridv4_bt.compat.time_frames import NamedByOpening
@@ -32,6 +33,7 @@ __all__ = [
     "RunningAnalyzers",
     "UtcDatetime",
     "epoch_ms",
+    "is_preloaded",
     "product",
     "takes_params",
 ]

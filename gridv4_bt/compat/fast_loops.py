@@ -77,6 +77,12 @@ def epoch_ms(days: float) -> int:
     return round((days - EPOCH_DAYS) * DAY_MS)
 
 
+def is_preloaded(data: bt.AbstractDataBase) -> bool:
+    """Return whether the lines of a feed hold all bars of the run, those to come too."""
+    cerebro = getattr(data, "_env", None)
+    return cerebro is not None and bool(cerebro._dopreload)
+
+
 class LineReader:
     """Reader of the values of lines with one clock: `line[0]` of some, `line[-1]` of others (`before`).
 
@@ -130,7 +136,7 @@ class RunningAnalyzers(bt.metabase.ItemCollection):
 
 
 class FastCerebro(bt.Cerebro):
-    """A Cerebro with a shorter loop for a single preloaded feed without timers and writers."""
+    """A Cerebro with a shorter loop for preloaded feeds without timers and writers."""
 
     def run(self, **kwargs: Any) -> list[Any]:
         """Run with all earlier objects hidden from the garbage collector.
@@ -153,20 +159,27 @@ class FastCerebro(bt.Cerebro):
 
     def _run_preloaded(self, runstrats: list[bt.Strategy]) -> None:
         timed = self._timers or self._timerscheat or self.p.cheat_on_open
-        if timed or self.runwriters or len(self.datas) != 1:
+        if timed or self.runwriters:
             super()._runonce(runstrats)
             return
         for strategy in runstrats:
             strategy._once()
             strategy.reset()
-        data = self.datas[0]
-        while (time := data.advance_peek()) != math.inf:
-            data.advance()
-            self._brokernotify()
+        datas = sorted(self.datas, key=lambda data: (data._timeframe, data._compression))
+        # Looked up once: at every bar it would take as long as what some of them do.
+        feeds = [(place, data.advance_peek, data.advance) for place, data in enumerate(datas)]
+        steps, notify = [strategy._oncepost for strategy in runstrats], self._brokernotify
+        coming = [data.advance_peek() for data in datas]
+        while (time := min(coming)) != math.inf:
+            for place, peek, advance in feeds:
+                if coming[place] <= time:
+                    advance()
+                    coming[place] = peek()
+            notify()
             if self._event_stop:
                 return
-            for strategy in runstrats:
-                strategy._oncepost(time)
+            for step in steps:
+                step(time)
                 if self._event_stop:
                     return
 

@@ -64,6 +64,17 @@ def sample_deviation(values: Sequence[float]) -> float:
     return math.sqrt(squares / (len(values) - 1))
 
 
+def rolling_deviation(closes: Sequence[float], period: int) -> Floats:
+    """Return the sample deviation of the last `period` log returns at every bar that has so many.
+
+    Bit by bit those of `sample_deviation`; shape (len(closes) - period,), empty where there are fewer closes.
+    """
+    returns = np.array(log_returns(closes))
+    if len(returns) < period:
+        return np.empty(0)
+    return np.sqrt(squared_deviations(returns, period) / (period - 1))
+
+
 class WilderATR(FastIndicator):
     """Wilder's average true range, in price units.
 
@@ -183,7 +194,6 @@ class RollingVolatility(FastIndicator):
 
     def once(self, start: int, end: int) -> None:
         period = self.p.period
-        returns = np.array(log_returns(self.data.array[start - period : end]))
-        if len(returns) >= period:
-            squares = squared_deviations(returns, period)
-            np.frombuffer(self.l.sigma.array)[start:end] = np.sqrt(squares / (period - 1))
+        deviations = rolling_deviation(self.data.array[start - period : end], period)
+        if len(deviations):
+            np.frombuffer(self.l.sigma.array)[start:end] = deviations

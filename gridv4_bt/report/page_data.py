@@ -49,6 +49,7 @@ MATTERS_RATIO, MATTERS_DISTANCE = 0.1, 0.25
 #: How far away a liquidation price is must be known well only when it is near: beyond this to a hundredth.
 FAR_AWAY = 1.0
 MOST_DECIMALS = 8
+_BLOCK = 10_000  #: rows of the ladder looked at together: each has up to thirty orders
 
 BLOCKED_WORDS = {
     "PLACED": "rests",
@@ -331,22 +332,37 @@ def _pack_ladder(
 ) -> dict[str, Any]:
     """Pack the trace, and the ticks by which prices computed from the rounded centre and spacing miss the real ones."""
     levels = record.ladder.shape[1] // 2
-    actions = record.ladder % TRACE_ACTIONS
-    row, place = np.nonzero((actions == PLACE) | (actions == REPLACE))
-    sides, level = np.where(place < levels, 1, -1), place % levels + 1
-    centre, spacing = record.column("centre")[row], record.column("spacing_pct")[row]
-    spacing_units = COLUMN_UNITS["spacing_pct"]
-    rounded = (np.rint(centre * centre_units) / centre_units, np.rint(spacing * spacing_units) / spacing_units)
     nudge_pct = record.departures.get("nudge_pct", ROUND_NUMBER_PCT)
-    missed = missed_ticks(sides, level, (centre, spacing), rounded, ticks[row], nudge_pct)
-    wrong = np.flatnonzero(missed)
+    at, ticks_missed = [], []
+    for begin in range(0, len(record.ladder), _BLOCK):
+        rows = slice(begin, begin + _BLOCK)
+        places, missed = _missed_in(record, rows, ticks[rows], centre_units, nudge_pct)
+        at.append(begin * 2 * levels + places)
+        ticks_missed.append(missed)
     return {
         "levels": levels,
         "nudge_pct": nudge_pct,
         "trace": packer.add_bytes(record.ladder),
-        "missed_at": packer.add(row[wrong] * 2 * levels + place[wrong], 1),
-        "missed_ticks": packer.add(missed[wrong], 1, 0),
+        "missed_at": packer.add(np.concatenate(at), 1),
+        "missed_ticks": packer.add(np.concatenate(ticks_missed), 1, 0),
     }
+
+
+def _missed_in(
+    record: SymbolRecord, rows: slice, ticks: NDArray[np.float64], centre_units: float, nudge_pct: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return which entries of the trace's rows, counted level by level, miss their price, and by how many ticks."""
+    trace = record.ladder[rows]
+    levels = trace.shape[1] // 2
+    actions = trace % TRACE_ACTIONS
+    row, place = np.nonzero((actions == PLACE) | (actions == REPLACE))
+    sides, level = np.where(place < levels, 1, -1), place % levels + 1
+    centre, spacing = record.column("centre")[rows][row], record.column("spacing_pct")[rows][row]
+    spacing_units = COLUMN_UNITS["spacing_pct"]
+    rounded = (np.rint(centre * centre_units) / centre_units, np.rint(spacing * spacing_units) / spacing_units)
+    missed = missed_ticks(sides, level, (centre, spacing), rounded, ticks[row], nudge_pct)
+    wrong = np.flatnonzero(missed)
+    return row[wrong] * 2 * levels + place[wrong], missed[wrong]
 
 
 def _pack_trades(packer: Packer, record: SymbolRecord) -> dict[str, Any]:

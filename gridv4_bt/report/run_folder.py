@@ -23,7 +23,6 @@ from gridv4_bt.own_strategy import StrategyValues, run_as_toml
 from gridv4_bt.record.bars import write_bars
 from gridv4_bt.record.equity import EQUITY_FILES, write_equity
 from gridv4_bt.record.trades import write_trades
-from gridv4_bt.report.overview import plot_overview
 from gridv4_bt.report.page import write_report
 
 SUMMARY_FILE = "summary.json"
@@ -99,6 +98,8 @@ def write_run(
         write_equity(draft / equity, records)
         write_returns(draft / "returns.csv", records, summary["start_equity"])
         if plot:
+            from gridv4_bt.report.overview import plot_overview  # matplotlib takes 30 MB
+
             write_bars(draft / BARS_FILE, records)
             plot_overview(records, summary, draft / "overview.png")
             write_report(draft / "report.html", records, summary, config, own)

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import (
     FREE,
+    OTHER,
     QUARTER,
     START,
     START_MS,
@@ -848,3 +849,28 @@ def test_money_is_conserved_and_the_legs_never_touch(bars, orders, rate, cash, f
     assert account.wallet == pytest.approx(account.start + net - unpaid, rel=1e-9, abs=1e-9 * cash)
     assert sum(trade.isopen for trade in trades) == sum(len(tracker) for tracker in legs)
     assert len(trades) == account.fills
+
+
+def test_held_are_the_books_with_open_fills_in_the_order_of_the_feeds():
+    class Holding(bt.Strategy):
+        def __init__(self):
+            self.held = []
+
+        def next(self):
+            first, second = self.datas
+            if len(self) == 1:
+                self.buy(second, size=1.0, positionSide="LONG")
+            elif len(self) == 2:
+                self.sell(first, size=1.0, positionSide="SHORT")
+            elif len(self) == 3:
+                self.sell(second, size=1.0, positionSide="LONG")
+            self.held.append([book.symbol for book in self.broker.held])
+
+    cerebro = bt.Cerebro(stdstats=False)
+    cerebro.setbroker(HedgeBroker(markets={"TEST": TEST, "OTHER": OTHER}))
+    for name in ("TEST", "OTHER"):
+        cerebro.adddata(candle_feed(flat(5), name=name))
+    cerebro.addstrategy(Holding)
+    [strategy] = cerebro.run()
+    # Orders fill at the next bar's open.
+    assert strategy.held == [[], ["OTHER"], ["TEST", "OTHER"], ["TEST"], ["TEST"]]

@@ -35,7 +35,8 @@ class Broker:
     """Keeps what it is asked for, and answers with given numbers."""
 
     def __init__(self, books, maintenance=0.0, liquidation=(0.0, INF)):
-        self.books, self.maintenance, self.liquidation = books, maintenance, liquidation
+        self.books = self.held = books
+        self.maintenance, self.liquidation = maintenance, liquidation
         self.closes, self.cancelled, self.stops = [], [], []
         self.confirmed, self.rested, self.exits = [], 0, []
 
