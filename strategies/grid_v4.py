@@ -13,6 +13,7 @@ from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.guards import margin_ratio
 from gridv4_bt.engine.state import REGIMES, Kelly, Memory, Now
+from gridv4_bt.engine.symbol_book import SymbolBook
 from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.indicators import KAMA, GMMRegime, RegimeFSM, RollingVolatility, WilderADX, WilderATR, ZScore
@@ -127,11 +128,12 @@ class GridStrategyV4(FastStrategy):
         self._closed = self.broker.closed_trades()
         self._trades_seen = 0
         self._settlements_seen = 0
-        self._bind()
         self._clock = data.lines.datetime
-        self._reader = LineReader(
+        reader = LineReader(
             self.atr.l.atr, self.zscore.l.z, self.sigma.l.sigma, before=(self.kama.l.kama, regime.l.regime)
         )
+        self._read_values = partial(_read_values, self._state, reader.read, self.broker.getvalue, self.memory, self.now)
+        self._bind()
         self._live = self.broker.attend(self)
 
     def prenext(self) -> None:
@@ -145,6 +147,7 @@ class GridStrategyV4(FastStrategy):
             return  # another symbol's bar, or still warming up
         if self._live is not None and not self._live.may_decide():
             return
+        self._feed_bars = bars
         self.read_bar()
         for step in self._steps:
             step()
@@ -153,27 +156,19 @@ class GridStrategyV4(FastStrategy):
 
     def read_bar(self) -> None:
         """Take the closed bar's values and the trades that closed in it."""
-        now, memory, state = self.now, self.memory, self._state
-        if state.market is not self.market:  # the exchange has changed its rules
-            self.market = state.market
+        if self._state.market is not self.market:  # the exchange has changed its rules
+            self.market = self._state.market
             self.plan.obey(self.market)
-            self.ticks.append((state.bar.time, self.market.tick))
+            self.ticks.append((self._state.bar.time, self.market.tick))
             self._bind()
-        self._feed_bars = self._clock.lencount
-        now.time, now.close = state.bar.time, state.bar.close
-        now.atr, now.z, now.sigma, now.kama, before = self._reader.read()
-        now.equity = self.broker.getvalue()
-        now.regime = int(before) if before == before else NOISE  # NaN: not known yet
-        memory.funding_rate, memory.settlements = state.funding_rate, state.settlements
-        steps.begin_bar(memory, now)
-        closed = self._closed
-        if len(closed) > self._trades_seen:
-            for index in range(self._trades_seen, len(closed)):
-                self._learn(closed[index])
-            self._trades_seen = len(closed)
+        self._read_values()
+        if len(self._closed) > self._trades_seen:
+            for index in range(self._trades_seen, len(self._closed)):
+                self._learn(self._closed[index])
+            self._trades_seen = len(self._closed)
         for side in self.sides:
-            if side.tracker.version != side.seen_version:
-                side.take_in()
+            if side.leg.changed:
+                side.reserve()
                 steps.refresh(self.config, side)
 
     def _bind(self) -> None:
@@ -194,6 +189,7 @@ class GridStrategyV4(FastStrategy):
                 steps.generate_grid, p, rules, memory, now, orders, long, short, self.kelly, self.returns, plan
             ),
             "match_orders": partial(steps.match_orders, p, rules, memory, now, orders, long, short, plan),
+            "log_equity": partial(_log_equity, self.log.frombytes, self.broker.getcash, memory, now, long, short),
         }
         # A step that no subclass overrides is called without its method.
         self._steps = [
@@ -246,16 +242,7 @@ class GridStrategyV4(FastStrategy):
 
     def log_equity(self) -> None:
         """11. One row with all a person needs to see why; see `LOG_COLUMNS`."""
-        now, memory, long, short = self.now, self.memory, self.long, self.short
-        wallet = self.broker.getcash()
-        row = _pack_row(
-            now.time, now.equity, wallet, now.equity - wallet, long.leg.qty, short.leg.qty,
-            now.regime, memory.halted, now.z, now.sigma, now.q, memory.anchor, now.centre, now.var,
-            margin_ratio(now.maintenance, now.equity),
-            long.book.resting_orders() + short.book.resting_orders(), now.liquidation_down, now.liquidation_up,
-            now.spacing_pct, now.kelly, now.notional,
-        )  # fmt: skip
-        self.log.frombytes(row)
+        self._bound["log_equity"]()
 
     @property
     def warnings(self) -> Counter[str]:
@@ -279,6 +266,37 @@ class GridStrategyV4(FastStrategy):
             self.config, self.memory, side, trade.label.number, trade.entry, trade.net,
             trade.bullet_qty, trade.bullet_net, self.kelly[row], self.returns[row],
         )  # fmt: skip
+
+
+def _read_values(
+    state: SymbolBook,
+    read_lines: Callable[[], tuple[float, ...]],
+    equity_of: Callable[[], float],
+    memory: Memory,
+    now: Now,
+) -> None:
+    """Take the values of the bar, and count it."""
+    now.time, now.close = state.bar.time, state.bar.close
+    now.atr, now.z, now.sigma, now.kama, before = read_lines()
+    now.equity = equity_of()
+    now.regime = int(before) if before == before else NOISE  # NaN: not known yet
+    memory.funding_rate, memory.settlements = state.funding_rate, state.settlements
+    steps.begin_bar(memory, now)
+
+
+def _log_equity(
+    append: Callable[[bytes], None], wallet_of: Callable[[], float], memory: Memory, now: Now, long: Side, short: Side
+) -> None:
+    """Append the row of a bar."""
+    equity, wallet = now.equity, wallet_of()
+    row = _pack_row(
+        now.time, equity, wallet, equity - wallet, long.leg.qty, short.leg.qty,
+        now.regime, memory.halted, now.z, now.sigma, now.q, memory.anchor, now.centre, now.var,
+        margin_ratio(now.maintenance, equity),
+        long.book.resting_orders() + short.book.resting_orders(), now.liquidation_down, now.liquidation_up,
+        now.spacing_pct, now.kelly, now.notional,
+    )  # fmt: skip
+    append(row)
 
 
 _OWN_STEPS = frozenset(getattr(GridStrategyV4, name) for name in STEPS)
