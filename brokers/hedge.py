@@ -304,7 +304,6 @@ class HedgeBroker(BrokerSettings):
     def rest_entries(self, data: bt.AbstractDataBase) -> dict[int, Blocked]:
         book = self._book(data)
         self._note_single_orders()
-        book.orders_changed()
         if not margin.refuse_entries(self.account, self._all, book, book.max_notional, self.p):
             return {}
         return {
@@ -315,9 +314,7 @@ class HedgeBroker(BrokerSettings):
         }
 
     def cancel_entries(self, data: bt.AbstractDataBase, side: PositionSide) -> None:
-        book = self._book(data)
-        book.leg(side).cancel_entries()
-        book.orders_changed()
+        self._book(data).leg(side).cancel_entries()
 
     def set_exits(self, data: bt.AbstractDataBase, side: PositionSide, prices: Mapping[int, float]) -> None:
         book = self._book(data)

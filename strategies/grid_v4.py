@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from struct import Struct
 
@@ -13,6 +13,7 @@ from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.guards import margin_ratio
 from gridv4_bt.engine.state import REGIMES, Kelly, Memory, Now
+from gridv4_bt.engine.symbol_book import SymbolBook
 from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.indicators import KAMA, GMMRegime, RegimeFSM, RollingVolatility, WilderADX, WilderATR, ZScore
@@ -22,6 +23,20 @@ from strategies.orders import SymbolOrders
 from strategies.side import Side
 
 NOISE = int(Regime.NOISE)
+#: The eleven steps in their order: methods of `GridStrategyV4`, each of which a subclass may override.
+STEPS = (
+    "update_regime",
+    "check_circuit_breaker",
+    "check_stop_loss",
+    "check_liquidation",
+    "prune",
+    "trail_anchor",
+    "check_var",
+    "generate_grid",
+    "match_orders",
+    "record_funding",
+    "log_equity",
+)
 # array.extend() takes four times as long.
 _pack_row = Struct(f"{len(LOG_COLUMNS)}d").pack
 
@@ -113,11 +128,12 @@ class GridStrategyV4(FastStrategy):
         self._closed = self.broker.closed_trades()
         self._trades_seen = 0
         self._settlements_seen = 0
-        self._bind()
         self._clock = data.lines.datetime
-        self._reader = LineReader(
+        reader = LineReader(
             self.atr.l.atr, self.zscore.l.z, self.sigma.l.sigma, before=(self.kama.l.kama, regime.l.regime)
         )
+        self._read_values = partial(_read_values, self._state, reader.read, self.broker.getvalue, self.memory, self.now)
+        self._bind()
         self._live = self.broker.attend(self)
 
     def prenext(self) -> None:
@@ -131,44 +147,28 @@ class GridStrategyV4(FastStrategy):
             return  # another symbol's bar, or still warming up
         if self._live is not None and not self._live.may_decide():
             return
+        self._feed_bars = bars
         self.read_bar()
-        self.update_regime()  # 1
-        self.check_circuit_breaker()  # 2
-        self.check_stop_loss()  # 3
-        self.check_liquidation()  # 4
-        self.prune()  # 5
-        self.trail_anchor()  # 6
-        self.check_var()  # 7
-        self.generate_grid()  # 8
-        self.match_orders()  # 9
-        self.record_funding()  # 10
-        self.log_equity()  # 11
+        for step in self._steps:
+            step()
         if self._live is not None:
             self._live.decided()
 
     def read_bar(self) -> None:
         """Take the closed bar's values and the trades that closed in it."""
-        now, memory, state = self.now, self.memory, self._state
-        if state.market is not self.market:  # the exchange has changed its rules
-            self.market = state.market
+        if self._state.market is not self.market:  # the exchange has changed its rules
+            self.market = self._state.market
             self.plan.obey(self.market)
-            self.ticks.append((state.bar.time, self.market.tick))
+            self.ticks.append((self._state.bar.time, self.market.tick))
             self._bind()
-        self._feed_bars = self._clock.lencount
-        now.time, now.close = state.bar.time, state.bar.close
-        now.atr, now.z, now.sigma, now.kama, before = self._reader.read()
-        now.equity = self.broker.getvalue()
-        now.regime = int(before) if before == before else NOISE  # NaN: not known yet
-        memory.funding_rate, memory.settlements = state.funding_rate, state.settlements
-        steps.begin_bar(memory, now)
-        closed = self._closed
-        if len(closed) > self._trades_seen:
-            for index in range(self._trades_seen, len(closed)):
-                self._learn(closed[index])
-            self._trades_seen = len(closed)
+        self._read_values()
+        if len(self._closed) > self._trades_seen:
+            for index in range(self._trades_seen, len(self._closed)):
+                self._learn(self._closed[index])
+            self._trades_seen = len(self._closed)
         for side in self.sides:
-            if side.tracker.version != side.seen_version:
-                side.take_in()
+            if side.leg.changed:
+                side.reserve()
                 steps.refresh(self.config, side)
 
     def _bind(self) -> None:
@@ -177,53 +177,61 @@ class GridStrategyV4(FastStrategy):
             self.config, self.market, self.memory, self.now, self.orders, self.long, self.short,
         )  # fmt: skip
         brackets, plan = rules.brackets, self.plan
-        self._update_regime = partial(steps.update_regime, memory, now)
-        self._check_circuit_breaker = partial(steps.check_circuit_breaker, p, memory, now, orders, long, short)
-        self._check_stop_loss = partial(steps.check_stop_loss, p, rules, memory, now, orders, long, short)
-        self._check_liquidation = partial(steps.check_liquidation, p, memory, now, orders, brackets, long, short)
-        self._prune = partial(steps.prune, p, memory, now, orders, long, short)
-        self._trail_anchor = partial(steps.trail_anchor, p, memory, now)
-        self._check_var = partial(steps.check_var, p, now, orders, long, short)
-        self._generate_grid = partial(
-            steps.generate_grid, p, rules, memory, now, orders, long, short, self.kelly, self.returns, plan
-        )
-        self._match_orders = partial(steps.match_orders, p, rules, memory, now, orders, long, short, plan)
+        self._bound: dict[str, Callable[[], None]] = {
+            "update_regime": partial(steps.update_regime, memory, now),
+            "check_circuit_breaker": partial(steps.check_circuit_breaker, p, memory, now, orders, long, short),
+            "check_stop_loss": partial(steps.check_stop_loss, p, rules, memory, now, orders, long, short),
+            "check_liquidation": partial(steps.check_liquidation, p, memory, now, orders, brackets, long, short),
+            "prune": partial(steps.prune, p, memory, now, orders, long, short),
+            "trail_anchor": partial(steps.trail_anchor, p, memory, now),
+            "check_var": partial(steps.check_var, p, now, orders, long, short),
+            "generate_grid": partial(
+                steps.generate_grid, p, rules, memory, now, orders, long, short, self.kelly, self.returns, plan
+            ),
+            "match_orders": partial(steps.match_orders, p, rules, memory, now, orders, long, short, plan),
+            "log_equity": partial(_log_equity, self.log.frombytes, self.broker.getcash, memory, now, long, short),
+        }
+        # A step that no subclass overrides is called without its method.
+        self._steps = [
+            self._bound.get(name, method) if _is_own(method) else method
+            for name, method in ((name, getattr(self, name)) for name in STEPS)
+        ]
 
     def update_regime(self) -> None:
         """1. The regime of the bar before decides who may add now."""
-        self._update_regime()
+        self._bound["update_regime"]()
 
     def check_circuit_breaker(self) -> None:
         """2. Halt on a crash by z-score; exits and stops stay."""
-        self._check_circuit_breaker()
+        self._bound["check_circuit_breaker"]()
 
     def check_stop_loss(self) -> None:
         """3. Half of a leg on a close beyond stage 1, all of it at the resting stop of stage 2."""
-        self._check_stop_loss()
+        self._bound["check_stop_loss"]()
 
     def check_liquidation(self) -> None:
         """4. Margin call: close the worst fills before the exchange does."""
-        self._check_liquidation()
+        self._bound["check_liquidation"]()
 
     def prune(self) -> None:
         """5. Cut single fills by the five methods, then the worst fill near the VaR limit."""
-        self._prune()
+        self._bound["prune"]()
 
     def trail_anchor(self) -> None:
         """6. Follow an uptrend that left the ladder; start anew where the ladder was left otherwise."""
-        self._trail_anchor()
+        self._bound["trail_anchor"]()
 
     def check_var(self) -> None:
         """7. No new entries while a day's value at risk exceeds its limit."""
-        self._check_var()
+        self._bound["check_var"]()
 
     def generate_grid(self) -> None:
         """8. Centre the ladder by the inventory, size its levels and plan the entries of the sides that may add."""
-        self._generate_grid()
+        self._bound["generate_grid"]()
 
     def match_orders(self) -> None:
         """9. Hand the wanted orders to the broker, which changes only what differs."""
-        self._match_orders()
+        self._bound["match_orders"]()
 
     def record_funding(self) -> None:
         """10. Note what the open fills have paid whenever the broker has settled."""
@@ -234,16 +242,7 @@ class GridStrategyV4(FastStrategy):
 
     def log_equity(self) -> None:
         """11. One row with all a person needs to see why; see `LOG_COLUMNS`."""
-        now, memory, long, short = self.now, self.memory, self.long, self.short
-        wallet = self.broker.getcash()
-        row = _pack_row(
-            now.time, now.equity, wallet, now.equity - wallet, long.leg.qty, short.leg.qty,
-            now.regime, memory.halted, now.z, now.sigma, now.q, memory.anchor, now.centre, now.var,
-            margin_ratio(now.maintenance, now.equity),
-            long.book.resting_orders() + short.book.resting_orders(), now.liquidation_down, now.liquidation_up,
-            now.spacing_pct, now.kelly, now.notional,
-        )  # fmt: skip
-        self.log.frombytes(row)
+        self._bound["log_equity"]()
 
     @property
     def warnings(self) -> Counter[str]:
@@ -267,3 +266,42 @@ class GridStrategyV4(FastStrategy):
             self.config, self.memory, side, trade.label.number, trade.entry, trade.net,
             trade.bullet_qty, trade.bullet_net, self.kelly[row], self.returns[row],
         )  # fmt: skip
+
+
+def _read_values(
+    state: SymbolBook,
+    read_lines: Callable[[], tuple[float, ...]],
+    equity_of: Callable[[], float],
+    memory: Memory,
+    now: Now,
+) -> None:
+    """Take the values of the bar, and count it."""
+    now.time, now.close = state.bar.time, state.bar.close
+    now.atr, now.z, now.sigma, now.kama, before = read_lines()
+    now.equity = equity_of()
+    now.regime = int(before) if before == before else NOISE  # NaN: not known yet
+    memory.funding_rate, memory.settlements = state.funding_rate, state.settlements
+    steps.begin_bar(memory, now)
+
+
+def _log_equity(
+    append: Callable[[bytes], None], wallet_of: Callable[[], float], memory: Memory, now: Now, long: Side, short: Side
+) -> None:
+    """Append the row of a bar."""
+    equity, wallet = now.equity, wallet_of()
+    row = _pack_row(
+        now.time, equity, wallet, equity - wallet, long.leg.qty, short.leg.qty,
+        now.regime, memory.halted, now.z, now.sigma, now.q, memory.anchor, now.centre, now.var,
+        margin_ratio(now.maintenance, equity),
+        long.book.resting_orders() + short.book.resting_orders(), now.liquidation_down, now.liquidation_up,
+        now.spacing_pct, now.kelly, now.notional,
+    )  # fmt: skip
+    append(row)
+
+
+_OWN_STEPS = frozenset(getattr(GridStrategyV4, name) for name in STEPS)
+
+
+def _is_own(step: Callable[[], None]) -> bool:
+    """Return whether a step is the method of `GridStrategyV4` itself."""
+    return getattr(step, "__func__", None) in _OWN_STEPS

@@ -9,7 +9,7 @@ from gridv4_bt.engine.types import PositionSide
 class Side:
     """One positionSide: its leg in the broker's book, and what the steps remember of it."""
 
-    __slots__ = ("book", "cooling", "fills", "leg", "seen_version", "side", "taken", "tracker")
+    __slots__ = ("book", "cooling", "fills", "leg", "side", "taken", "tracker")
 
     def __init__(self, book: Leg) -> None:
         self.book = book
@@ -18,22 +18,18 @@ class Side:
         self.leg, self.fills = book.leg, book.fills
         self.cooling = CoolingColumns()
         self.taken = buffer(1)  #: prices of the open fills, then of the levels cooling
-        self.seen_version = -1  #: of the tracker, when it was looked at last
-
-    def take_in(self) -> None:
-        """Take in what the broker has executed."""
-        self.seen_version = self.tracker.version
-        self._reserve()
+        self.leg.changed = 1  # nothing of it was looked at yet
 
     def make_room(self) -> bool:
         """Make room for one more level that cools."""
         if self.leg.cooling == len(self.cooling.price):
             self.cooling.price.append(0.0)
             self.cooling.until.append(0)
-        self._reserve()
+        self.reserve()
         return True
 
-    def _reserve(self) -> None:
+    def reserve(self) -> None:
+        """Make room for the prices of what is open or cools."""
         # One element more, because an empty array has no type to compile for.
         needed = self.leg.fills + len(self.cooling.price) + 1
         if len(self.taken) < needed:

@@ -195,6 +195,40 @@ def _refuse_short_feeds(strategies: Sequence[bt.Strategy]) -> None:
                 ) from None
 
 
+class LineWalk:
+    """The lines of a strategy and of its indicators, moved on from bar to bar of a preloaded run."""
+
+    __slots__ = ("_groups", "_own", "_times")
+
+    def __init__(self, strategy: bt.Strategy) -> None:
+        groups: dict[int, tuple[bt.LineBuffer, list[bt.LineBuffer]]] = {}
+        for indicator in strategy._lineiterators[bt.LineIterator.IndType]:
+            clock = indicator._clock
+            groups.setdefault(id(clock), (clock.lines[0], []))[1].extend(indicator.lines.lines)
+        self._groups = tuple(groups.values())
+        self._own = strategy.lines.lines
+        self._times = self._own[0]
+
+    def step(self, time: float) -> None:
+        """Move all lines to the bar of a time, Backtrader's days."""
+        for clock, lines in self._groups:
+            length = lines[0].lencount + 1
+            # All indicators of one clock are always at the same bar.
+            if clock.lencount >= length:
+                index = lines[0]._idx + 1
+                for line in lines:
+                    line._idx = index
+                    line.lencount = length
+        for line in self._own:
+            line._idx += 1
+            line.lencount += 1
+            line.array.append(math.nan)
+        times = self._times
+        times.array[times._idx] = time
+        for binding in times.bindings:
+            binding[0] = time
+
+
 class FastStrategy(bt.Strategy):
     """Base class of strategies with a shorter step from bar to bar in a preloaded run.
 
@@ -206,16 +240,12 @@ class FastStrategy(bt.Strategy):
         super()._start()
         self.analyzers.__class__ = RunningAnalyzers
         self.analyzers.select()
-        groups: dict[int, tuple[bt.LineBuffer, list[bt.LineBuffer]]] = {}
-        for indicator in self._lineiterators[bt.LineIterator.IndType]:
-            clock = indicator._clock
-            groups.setdefault(id(clock), (clock.lines[0], []))[1].extend(indicator.lines.lines)
-        self._groups = tuple(groups.values())
         self._is_watched = bool(list(self.analyzers) or self._lineiterators[bt.LineIterator.ObsType])
         stock = (bt.Strategy.notify_cashvalue, bt.Strategy.notify_fund)
         own = (self.notify_cashvalue, self.notify_fund)
         overridden = any(getattr(one, "__func__", one) is not empty for one, empty in zip(own, stock, strict=True))
         self._hears_cash = overridden or bool(list(self.analyzers) or self._slave_analyzers)
+        self._walk = LineWalk(self)
 
     def _stop(self) -> None:
         self.analyzers.__class__ = bt.metabase.ItemCollection
@@ -225,24 +255,10 @@ class FastStrategy(bt.Strategy):
         if self._oldsync:
             super()._oncepost(dt)
             return
-        for clock, lines in self._groups:
-            length = lines[0].lencount + 1
-            # All indicators of one clock are always at the same bar.
-            if clock.lencount >= length:
-                index = lines[0]._idx + 1
-                for line in lines:
-                    line._idx = index
-                    line.lencount = length
-        for line in self.lines.lines:
-            line._idx += 1
-            line.lencount += 1
-            line.array.append(math.nan)
-        times = self.lines.lines[0]
-        times.array[times._idx] = dt
-        for binding in times.bindings:
-            binding[0] = dt
+        self._walk.step(dt)
         # Where nothing receives wallet and value, which change every bar, only orders and trades are notified.
-        if self._hears_cash or self._orderspending or self._tradespending:
+        pending = self._orderspending or self._tradespending
+        if pending or self._hears_cash:
             self._notify()
         # Feeds only get longer: once reached, the minimum period stays reached.
         status = self._minperstatus if self._minperstatus < 0 else self._getminperstatus()
@@ -255,5 +271,5 @@ class FastStrategy(bt.Strategy):
         if self._is_watched:
             self._next_analyzers(status, once=True)
             self._next_observers(status, once=True)
-        if self._orderspending or self._tradespending:
+        if pending:
             self.clear()

@@ -40,6 +40,7 @@ class Leg:
     """
 
     __slots__ = (
+        "_no_prices",
         "actions",
         "closes",
         "codes",
@@ -110,6 +111,7 @@ class Leg:
         self.levels = levels
         self.orders = table(5, levels)
         self.prices, self.qtys, self.spacings, self.actions, self.codes = self.orders
+        self._no_prices = buffer(levels)
 
     def place(self, level: int, entry: Entry) -> None:
         """Place an entry at a level, in place of the one before."""
@@ -126,7 +128,7 @@ class Leg:
     def cancel_entries(self) -> None:
         """Take all resting entries away."""
         if self.leg.entry_count:
-            self.prices[:] = buffer(self.levels)
+            self.prices[:] = self._no_prices
             self.take_totals((0.0, 0.0, 0.0))
 
     def entries_changed(self) -> None:
@@ -195,7 +197,7 @@ class Book:
         return self.long if side > 0 else self.short
 
     def orders_changed(self) -> None:
-        """Call this after any change of the orders."""
+        """Call this after any change of the orders but the entries, whose sums say what the market meets first."""
         self.state.orders_changed = 1
 
     def cancel_orders(self) -> None:

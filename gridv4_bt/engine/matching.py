@@ -88,34 +88,31 @@ def note_first_exit(side: Leg) -> None:
     leg.first_exit, leg.exit_count = first, count
 
 
-def note_prices(book: Book) -> None:
-    """Note the prices at which a limit order can fill."""
+def note_exits(book: Book) -> None:
+    """Note the exits that the market meets first, and how many market orders there are."""
     state, long, short = book.state, book.long, book.short
     state.orders_changed, state.market_orders = 0, 0
-    state.buy_below, state.sell_above = long.leg.first_entry, short.leg.first_entry
     if long.leg.fills:  # without any there is nothing to close
         note_first_exit(long)
-        state.sell_above = min(state.sell_above, long.leg.first_exit)
         state.market_orders += count_closes(long)
     if short.leg.fills:
         note_first_exit(short)
-        state.buy_below = max(state.buy_below, short.leg.first_exit)
         state.market_orders += count_closes(short)
 
 
 def is_idle(book: Book) -> bool:
     """Return whether the bar reaches no order of ours, or nothing was traded in it."""
-    bar, state = book.bar, book.state
+    bar, state, long, short = book.bar, book.state, book.long.leg, book.short.leg
     if bar.volume == 0.0:
         return True
     if state.orders_changed:
-        note_prices(book)
-    if state.market_orders or bar.low <= state.buy_below or bar.high >= state.sell_above:
+        note_exits(book)
+    low, high = bar.low, bar.high
+    if state.market_orders or low <= long.first_entry or high >= short.first_entry:
         return False
-    long, short = book.long.leg, book.short.leg
-    if long.has_stop and bar.low <= long.stop:
+    if (long.fills and high >= long.first_exit) or (short.fills and low <= short.first_exit):
         return False
-    return not (short.has_stop and bar.high >= short.stop)
+    return not ((long.has_stop and low <= long.stop) or (short.has_stop and high >= short.stop))
 
 
 def order_matters(book: Book) -> bool:
@@ -126,7 +123,7 @@ def order_matters(book: Book) -> bool:
     if book.bar.volume == 0.0:
         return False
     if book.state.orders_changed:
-        note_prices(book)
+        note_exits(book)
     return stop_and_exit(book, book.long) or stop_and_exit(book, book.short)
 
 

@@ -225,6 +225,8 @@ class SingleOrders:
 
     def fill_entries(self, book: Book, down: float = 0.0, up: float = INFINITY) -> None:
         """Fill limit orders that open (phase 3), as far as the liquidation prices `down` and `up`."""
+        if not self.alive:
+            return
         self._left[book.symbol] = self._participation * book.bar.volume
         entries = [order for order in self._of(book, OrderType.LIMIT) if opens(order, book)]
         for order in sorted(entries, key=_distance):
@@ -236,6 +238,8 @@ class SingleOrders:
 
         A triggered STOP is a limit order from the next bar on.
         """
+        if not self.alive:
+            return
         met: set[SingleOrder] = set()
         # An executed stop may wake another, which this bar may meet too.
         while fresh := [order for order in self._of(book, OrderType.STOP_MARKET, OrderType.STOP) if order not in met]:
@@ -289,6 +293,8 @@ class SingleOrders:
 
     def fill_exits(self, book: Book) -> None:
         """Fill limit orders that close (phase 5), if their fills are older than the bar and the leg was not stopped."""
+        if not self.alive:
+            return
         for order in self._by_leg(book, self._of(book, OrderType.LIMIT)):
             leg = leg_of(order, book)
             if opens(order, book) or leg.leg.stopped or self._yields(order, book) or not self._reached(order, book):

@@ -115,10 +115,8 @@ class BookState:
     regime: int = 0  #: code that ruled when the open orders were confirmed; new fills carry it
     has_bar: int = 1  #: a bar of the symbol closes at this step
     fresh: int = 0  #: a bar with volume has come, or a part of one
-    orders_changed: int = 1  #: the prices below are to be found anew
+    orders_changed: int = 1  #: other orders than entries have changed since they were looked at
     market_orders: int = 0  #: market orders for the next open
-    buy_below: float = -INFINITY  #: within these prices no limit order can fill
-    sell_above: float = INFINITY
     takeover: float = 0.0  #: price of the latest liquidation
 
 

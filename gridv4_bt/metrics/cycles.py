@@ -11,7 +11,7 @@ import numpy as np
 
 from gridv4_bt.core.time import HOUR_MS
 from gridv4_bt.engine.labels import CUTS, TradeLabel
-from gridv4_bt.engine.types import PositionSide
+from gridv4_bt.engine.types import ClosedTrade, PositionSide
 from gridv4_bt.metrics.entries import FillTable
 from gridv4_bt.metrics.excursions import AT_LIMIT
 from gridv4_bt.metrics.performance import Array
@@ -71,7 +71,13 @@ def _cycles_of(record: SymbolRecord, fills: FillTable, side: PositionSide) -> li
             until = -math.inf
         groups[-1].append(place)
         until = max(until, ends[int(fills.id[place])])
-    return [_cycle(record, fills, side, group, ends, nets) for group in groups]
+    cycle_of = {int(fills.id[place]): number for number, group in enumerate(groups) for place in group}
+    closings: list[list[ClosedTrade]] = [[] for _ in groups]
+    for trade in record.trades:
+        if trade.side is side:
+            closings[cycle_of[trade.trade_id]].append(trade)
+    parts = zip(groups, closings, strict=True)
+    return [_cycle(record, fills, side, group, trades, ends, nets) for group, trades in parts]
 
 
 def _cycle(
@@ -79,6 +85,7 @@ def _cycle(
     fills: FillTable,
     side: PositionSide,
     group: Sequence[int],
+    trades: Sequence[ClosedTrade],
     ends: dict[int, float],
     nets: dict[int, float],
 ) -> Cycle:
@@ -87,7 +94,7 @@ def _cycle(
     levels, spacings = np.abs(fills.level[list(group)]), fills.spacing_pct[list(group)]
     first_row = max(int(fills.row[group[0]]), 0)
     end_row = len(record.log) if last == math.inf else int(record.rows(np.array([int(last)]))[0])
-    adverse, favourable, worst, best, most = _extremes(record, fills, side, group, first_row, end_row)
+    adverse, favourable, worst, best, most = _extremes(record, fills, side, group, trades, first_row, end_row)
     wallet = float(record.column("wallet")[first_row])
     spacing = float(np.mean(spacings[spacings > 0.0])) * float(fills.price[group[0]]) if np.any(spacings > 0.0) else 0.0
     return Cycle(
@@ -109,7 +116,13 @@ def _cycle(
 
 
 def _extremes(
-    record: SymbolRecord, fills: FillTable, side: PositionSide, group: Sequence[int], first: int, end: int
+    record: SymbolRecord,
+    fills: FillTable,
+    side: PositionSide,
+    group: Sequence[int],
+    trades: Sequence[ClosedTrade],
+    first: int,
+    end: int,
 ) -> tuple[float, float, float, float, float]:
     """Return MAE and MFE in price from the average entry, worst loss, best profit and largest notional in quote.
 
@@ -119,18 +132,18 @@ def _extremes(
     opened, kept = np.zeros((2, size + 1)), np.zeros((2, size + 1))  # quantity and cost, held in a bar and after it
     for place in group:
         at = max(int(fills.row[place]), 0) - first
-        entry = fills.qty[place] * np.array([1.0, fills.price[place]])
-        opened[:, at] += entry
-        kept[:, at] += entry
-    ids = {int(fills.id[place]) for place in group}
-    trades = [trade for trade in record.trades if trade.side is side and trade.trade_id in ids]
+        qty = fills.qty[place]
+        for column, part in enumerate((qty, qty * fills.price[place])):
+            opened[column, at] += part
+            kept[column, at] += part
     rows = record.rows(np.array([trade.close_time for trade in trades], np.int64)) - first
     for trade, at in zip(trades, rows.tolist(), strict=True):
-        part = trade.qty * np.array([1.0, trade.entry])
         in_its_first_bar = trade.close_time == trade.open_time
-        opened[:, at + (trade.label in AT_LIMIT or in_its_first_bar)] -= part
-        kept[:, at] -= part
-    (qty, cost), (after, cost_after) = np.cumsum(opened, axis=1)[:, :size], np.cumsum(kept, axis=1)[:, :size]
+        ended = at + (trade.label in AT_LIMIT or in_its_first_bar)
+        for column, part in enumerate((trade.qty, trade.qty * trade.entry)):
+            opened[column, ended] -= part
+            kept[column, at] -= part
+    (held, cost), (after, cost_after) = np.cumsum(opened, axis=1)[:, :size], np.cumsum(kept, axis=1)[:, :size]
     most = float(cost.max(initial=0.0))
     if len(record.close) != len(record.log) or not len(record.close):
         return math.nan, math.nan, math.nan, math.nan, most
@@ -139,12 +152,12 @@ def _extremes(
     low = (record.low if len(record.low) else record.close)[window]
     against, with_it = (low, high) if side > 0 else (high, low)
     size = len(against)  # one less where the cycle is still open
-    average, average_after = _average(qty[:size], cost[:size]), _average(after[:size], cost_after[:size])
+    average, average_after = _average(held[:size], cost[:size]), _average(after[:size], cost_after[:size])
     down = np.where(average > 0.0, side * (average - against), 0.0)
     up = np.where(average_after > 0.0, side * (with_it - average_after), 0.0)
     up[0] = 0.0  # the favourable extreme may have come before the entry
     downs, ups = [float(down.max())], [float(up.max())]
-    losses, gains = [float((down * qty[:size]).max())], [float((up * after[:size]).max())]
+    losses, gains = [float((down * held[:size]).max())], [float((up * after[:size]).max())]
     for trade in trades:
         change = int(side) * (trade.exit - trade.entry)
         downs.append(-change)

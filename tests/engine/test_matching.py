@@ -16,8 +16,8 @@ from gridv4_bt.engine.matching import (
     fills,
     is_idle,
     market_price,
+    note_exits,
     note_first_exit,
-    note_prices,
     order_close,
     order_matters,
     stop_hit,
@@ -1014,25 +1014,18 @@ def test_exits_are_counted_and_the_one_that_the_market_meets_first_is_known(exch
 
 @pytest.mark.parametrize(
     ("held", "noted"),
-    [
-        ((), (95.0, 105.0, 0)),  # the entries alone
-        ((LONG,), (95.0, 103.0, 1)),
-        ((SHORT,), (97.0, 105.0, 2)),
-        ((LONG, SHORT), (97.0, 103.0, 3)),
-    ],
+    [((), (0.0, 0.0, 0)), ((LONG,), (103.0, 0.0, 1)), ((SHORT,), (0.0, 97.0, 2)), ((LONG, SHORT), (103.0, 97.0, 3))],
 )
-def test_the_prices_between_which_nothing_fills_and_the_market_orders_are_noted(exchange, held, noted):
+def test_the_exits_that_the_market_meets_first_and_the_market_orders_are_noted(exchange, held, noted):
     book = exchange.book
-    for level, price in ((-2, 93.0), (-1, 95.0), (1, 105.0), (2, 107.0)):
-        book.leg(LONG if level < 0 else SHORT).place(level, Entry(price, 1.0, 0.01))
     for side, exits, closes in ((LONG, (104.0, 103.0), 1), (SHORT, (96.0, 97.0), 2)):
         if side in held:
             leg = book.leg(side)
             leg.exits = {hold(exchange, side, 1.0, 100.0): price for price in exits}
             leg.closes = [MarketClose(next(iter(leg.exits)), 0.1, TradeLabel.GAP)] * closes
-    note_prices(book)
-    state = book.state
-    assert (state.buy_below, state.sell_above, state.market_orders, state.orders_changed) == (*noted, 0)
+    note_exits(book)
+    first_exits = book.long.leg.first_exit, book.short.leg.first_exit
+    assert (*first_exits, book.state.market_orders, book.state.orders_changed) == (*noted, 0)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ NOT_ZERO = {
     Memory: {"alone": 1, "stop_bars": [0] * STOPS_KEPT, "funding_rate": math.nan, "min_distance": math.inf},
     LegState: {"sign": 1, "exit_slack": -1.0},
     Kelly: {"multiplier": 1.0},
-    BookState: {"has_bar": 1, "orders_changed": 1, "buy_below": -math.inf, "sell_above": math.inf},
+    BookState: {"has_bar": 1, "orders_changed": 1},
 }
 
 

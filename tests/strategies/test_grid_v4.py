@@ -10,12 +10,17 @@ import math
 import pandas as pd
 import pytest
 
+from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds
+from gridv4_bt.config import load_config
 from gridv4_bt.core.risk import Bracket
+from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.state import STOPS_KEPT
 from gridv4_bt.engine.types import PositionSide
 from gridv4_bt.errors import ConfigError
+from presets import BUSY
 from strategies import steps
+from strategies.grid_v4 import STEPS, GridStrategyV4
 from strategies.snapshot import restore_snapshot, take_snapshot
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
@@ -653,3 +658,42 @@ def test_a_row_tells_what_stands(trade, still):
     assert row["resting_orders"] == 20 + 2  # ten entries a side, an exit and a stop
     assert row["margin_ratio"] == pytest.approx(0.1 * 10_000 * 0.004 / 10_000)
     assert (row["long_qty"], row["short_qty"], row["q"]) == (0.1, 0.0, pytest.approx(0.1))
+
+
+# --- a strategy of one's own
+
+
+class Noting(GridStrategyV4):
+    """Notes each step that it takes."""
+
+    def start(self):
+        self.taken = []
+        super().start()
+
+
+def noted(name):
+    def step(self):
+        self.taken.append(name)
+        getattr(super(Noting, self), name)()
+
+    return step
+
+
+def test_a_step_that_a_subclass_overrides_is_called_in_its_place_at_every_bar(random_bars):
+    candles = random_bars(bars=300)
+    runs = []
+    for own in (GridStrategyV4, type("All", (Noting,), {name: noted(name) for name in STEPS})):
+        cerebro = make_cerebro(make_feeds([SymbolData("BTCUSDT", candles)]), load_config(BUSY), 10_000.0, strategy=own)
+        [strategy] = cerebro.run()
+        runs.append(strategy)
+    plain, noting = runs
+    assert noting.log == plain.log
+    assert noting.taken == list(STEPS) * (len(plain.log) // len(LOG_COLUMNS))
+
+
+def test_a_step_that_is_replaced_in_the_class_itself_is_called(random_bars, monkeypatch):
+    times = []
+    monkeypatch.setattr(GridStrategyV4, "record_funding", lambda self: times.append(self.now.time))
+    cerebro = make_cerebro(make_feeds([SymbolData("BTCUSDT", random_bars(bars=300))]), load_config(BUSY), 10_000.0)
+    [strategy] = cerebro.run()
+    assert times == [int(time) for time in strategy.log[:: len(LOG_COLUMNS)]]

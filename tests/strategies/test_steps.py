@@ -89,7 +89,7 @@ class World:
             for qty, price in fills:
                 fill_id += 1
                 side.tracker.add(Fill(fill_id, qty, price, 0, 0, 0.01, 0.0, 0.0))
-            side.take_in()
+            side.reserve()
             steps.refresh(self.p, side)
 
     def check_liquidation(self):
@@ -632,7 +632,7 @@ def test_fills_are_cut_as_if_each_was_looked_at_at_every_bar(side, fills, data):
         for number, (qty, price, age, spacing, paid) in enumerate(sorted(fills, key=lambda fill: -fill[2]), 1):
             opened = begin - int(age * DAY)
             chosen.tracker.add(Fill(number, qty, price, opened, 0, spacing, paid * spacing * price * qty, 0.0))
-        chosen.take_in()
+        chosen.reserve()
         steps.refresh(world.p, chosen)
         world.now.equity, world.memory.settlements = 1e12, 1
     for bar in range(3):  # there is a settlement before the first only

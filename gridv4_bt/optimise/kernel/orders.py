@@ -28,7 +28,6 @@ def close_at_market(orders, side, index, qty, label):
 def cancel_entries(orders, side):
     """Cancel all resting entries of a side."""
     drop_entries(side)
-    orders.book.state.orders_changed = 1
 
 
 def set_stop(orders, side, price):
@@ -80,7 +79,6 @@ def confirm_regime(orders, regime):
 def rest_entries(p, rules, now, orders, long, short, plan):
     """Place the planned entries but for those that the exchange refuses."""
     book = orders.book
-    book.state.orders_changed = 1
     if refuse_entries(book.account, orders.books, book, rules.max_notional, p):
         for side in (long, short):
             for i in range(p.levels):
