@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from struct import Struct
+from types import SimpleNamespace
 
 from gridv4_bt.compat import FastStrategy, LineReader
 from gridv4_bt.config import backtrader_params, make_config
@@ -23,20 +24,6 @@ from strategies.orders import SymbolOrders
 from strategies.side import Side
 
 NOISE = int(Regime.NOISE)
-#: The eleven steps in their order: methods of `GridStrategyV4`, each of which a subclass may override.
-STEPS = (
-    "update_regime",
-    "check_circuit_breaker",
-    "check_stop_loss",
-    "check_liquidation",
-    "prune",
-    "trail_anchor",
-    "check_var",
-    "generate_grid",
-    "match_orders",
-    "record_funding",
-    "log_equity",
-)
 # array.extend() takes four times as long.
 _pack_row = Struct(f"{len(LOG_COLUMNS)}d").pack
 
@@ -149,8 +136,18 @@ class GridStrategyV4(FastStrategy):
             return
         self._feed_bars = bars
         self.read_bar()
-        for step in self._steps:
-            step()
+        step = self._steps
+        step.update_regime()  # 1
+        step.check_circuit_breaker()  # 2
+        step.check_stop_loss()  # 3
+        step.check_liquidation()  # 4
+        step.prune()  # 5
+        step.trail_anchor()  # 6
+        step.check_var()  # 7
+        step.generate_grid()  # 8
+        step.match_orders()  # 9
+        step.record_funding()  # 10
+        step.log_equity()  # 11
         if self._live is not None:
             self._live.decided()
 
@@ -191,11 +188,11 @@ class GridStrategyV4(FastStrategy):
             "match_orders": partial(steps.match_orders, p, rules, memory, now, orders, long, short, plan),
             "log_equity": partial(_log_equity, self.log.frombytes, self.broker.getcash, memory, now, long, short),
         }
-        # A step that no subclass overrides is called without its method.
-        self._steps = [
-            self._bound.get(name, method) if _is_own(method) else method
-            for name, method in ((name, getattr(self, name)) for name in STEPS)
-        ]
+        # A step that no subclass overrides is called without its method; a lookup here is faster than on a strategy.
+        methods = {name: getattr(self, name) for name in STEPS}
+        self._steps = SimpleNamespace(
+            **{name: self._bound.get(name, method) if _is_own(method) else method for name, method in methods.items()}
+        )
 
     def update_regime(self) -> None:
         """1. The regime of the bar before decides who may add now."""
@@ -299,9 +296,16 @@ def _log_equity(
     append(row)
 
 
-_OWN_STEPS = frozenset(getattr(GridStrategyV4, name) for name in STEPS)
+#: The methods that are the eleven steps, each of which a subclass may override.
+STEPS = {
+    name: getattr(GridStrategyV4, name)
+    for name in (
+        "update_regime", "check_circuit_breaker", "check_stop_loss", "check_liquidation", "prune", "trail_anchor",
+        "check_var", "generate_grid", "match_orders", "record_funding", "log_equity",
+    )
+}  # fmt: skip
 
 
 def _is_own(step: Callable[[], None]) -> bool:
     """Return whether a step is the method of `GridStrategyV4` itself."""
-    return getattr(step, "__func__", None) in _OWN_STEPS
+    return getattr(step, "__func__", None) in STEPS.values()
