@@ -197,7 +197,7 @@ def main() -> None:
         print(f"  ({name}) {per_bar[name]:10.1f} us  {text}")
     print(f"(c)/(a)  {ratio('c', 'a'):6.2f}   reach: at most 0.50; (e)/(a) {ratio('e', 'a'):.2f}")
     print(f"(b)/(c)  {per_bar['b'] / per_bar['c']:6.0f}   reach: at least 100")
-    print(f"(c)/(d)  {ratio('c', 'd'):6.2f}   aim: 4")
+    print(f"(c)/(d)  {ratio('c', 'd'):6.2f}   aim: 1")
     # On the synthetic market, whose years differ less than real ones in how many orders they need.
     print("time a bar by length of the run on the synthetic market, relative to one year:")
     sample = sample_market(days=4 * 365)
