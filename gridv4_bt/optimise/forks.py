@@ -54,6 +54,13 @@ _Task = tuple[int, Any]
 class _Fork:
     tasks: deque[_Task]  #: that it has not answered
     pid: int
+    taken: int  #: number of tasks at its start
+    began: float  #: s, by the monotonic clock
+
+    def fitting(self) -> int:
+        """Return how many tasks as long as its own are short together."""
+        spent = time.monotonic() - self.began
+        return max(1, min(SEVERAL, int((self.taken - len(self.tasks)) * SHORT / spent)))
 
 
 def forked(
@@ -65,8 +72,8 @@ def forked(
 
     Parameters
     ----------
-    leaves_nothing : the work changes nothing that a later task could read: a fork may do up to `SEVERAL` short tasks.
-        It ends with one that fails.
+    leaves_nothing : the work changes nothing that a later task could read: while tasks are short, a fork does up to
+        `SEVERAL` of them. It ends with one that fails.
 
     Raises
     ------
@@ -78,17 +85,16 @@ def forked(
     running: dict[Connection, _Fork] = {}
     ended: list[int] = []  # processes that have answered; tearing one down takes as long as starting the next
     waiting, returned = enumerate(tasks), deque[_Task]()
+    several = 1  # until an answer says that tasks are short
     sys.stdout.flush()  # or every fork would write again what is buffered
     sys.stderr.flush()
     gc.freeze()  # what the forks share must not be touched by their garbage collectors, or it is copied page by page
     try:
         while True:
-            while len(running) < jobs and (
-                taken := deque(islice(_drained(returned, waiting), SEVERAL if leaves_nothing else 1))
-            ):
+            while len(running) < jobs and (taken := deque(islice(_drained(returned, waiting), several))):
                 with _interrupts_waiting():  # or Ctrl-C could come before the fork is known here
                     receiver, pid = _start(work, taken, running)
-                    running[receiver] = _Fork(taken, pid)
+                    running[receiver] = _Fork(taken, pid, len(taken), time.monotonic())
             if not running:
                 return
             ended = [pid for pid in ended if os.waitpid(pid, os.WNOHANG) == (0, 0)]
@@ -99,6 +105,7 @@ def forked(
                 if not goes_on:
                     del running[receiver]
                     returned.extendleft(reversed(fork.tasks))
+                    several = fork.fitting() if leaves_nothing else 1
                 yield Outcome(number, task, pickled, error)
     finally:
         gc.unfreeze()

@@ -76,7 +76,7 @@ def test_trials_are_what_single_runs_are_for_any_number_of_jobs(market, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("analyzers", "forks"), [((RiskRatios, bt.analyzers.SharpeRatio), 1), ((RiskRatios, Trades), 3)]
+    ("analyzers", "forks"), [((RiskRatios, bt.analyzers.SharpeRatio), 2), ((RiskRatios, Trades), 3)]
 )
 def test_only_what_is_known_to_leave_nothing_shares_a_fork(market, monkeypatch, analyzers, forks):
     made, fork = [], os.fork
