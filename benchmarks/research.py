@@ -1,8 +1,9 @@
 """Measure what drives the result: `python benchmarks/research.py` writes docs/research-numbers.md and its pictures.
 
 One rule at a time off, the width of the spread, the grid of 375 points around the defaults, 200 sets of a wide space,
-what the guards against overfitting say of them, and the three regime filters in one wallet, by the compiled sweep over
-../shared/data. It takes some six minutes of one core. docs/research.md says what it means.
+what the guards against overfitting say of them, the three regime filters in one wallet, and random walks as wild as the
+markets, by the compiled sweep over ../shared/data. It takes some eight minutes of one core. docs/research.md says what
+it means.
 """
 
 import random
@@ -18,11 +19,13 @@ import matplotlib as mpl
 mpl.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from results import CASH, CHOSEN, DEFAULTS, EVERY, ROOT, SHARED, files_of, rules_file
+from results import BUSY_CONFIG, CASH, CHOSEN, DEFAULTS, EVERY, ROOT, SHARED, defaults_but, files_of, rules_file
+from searches import SEED, walk
 
-from gridv4_bt.backtest import make_feeds
+from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.config import GridConfig
 from gridv4_bt.metrics.performance import sharpe
 from gridv4_bt.sweep import SweepMarket, SweepResult, SweepWallet, sweep
@@ -62,6 +65,8 @@ CHOSEN_UNTIL = 2023  #: the last year on which the defaults were chosen
 SEARCHED = 2_300  #: sets that the first search tried
 YEARS = np.arange(FIRST_DAY, LAST_DAY + 1).astype("datetime64[Y]").astype(int) + 1970  #: of each day
 FROM = date(2022, 1, 1)
+WALKS = 32  #: random walks of each symbol
+WALKED = {"defaults": DEFAULTS, "regime none": defaults_but(regime="none"), "busy preset": BUSY_CONFIG}
 KAPPA_RANGES = ((10, 60), (60, 200), (200, 3_000))
 PAGE = ROOT / "docs" / "research-numbers.md"
 PICTURES = ROOT / "docs" / "img"
@@ -236,6 +241,35 @@ def draw_regimes(wallet: SweepWallet) -> list[str]:
     return table(["regime", "return", "drawdown", "Sharpe", "fills"], rows)
 
 
+def walks_table() -> list[str]:
+    """Return what parameter sets make of each symbol, and of random walks that are as wild as it bar by bar."""
+    rows = []
+    for symbol in CHOSEN:
+        candles = pd.read_parquet(SHARED / "candles" / f"{symbol}-15m.parquet")
+        candles = candles[candles["time"] >= pd.Timestamp(FROM, tz="UTC")].reset_index(drop=True)
+        made = (walk(candles, np.random.default_rng([SEED, number, *symbol.encode()])) for number in range(WALKS))
+        real, *walks = (_walked(symbol, one) for one in (candles, *made))
+        for place, name in enumerate(WALKED):
+            one, others = real[place], [results[place] for results in walks]
+            ends = np.array([other.net_return for other in others])
+            before_fees = np.mean([(other.gross - other.funding) / CASH for other in others])
+            low, high = np.quantile(ends, (0.05, 0.95))
+            fills = round(np.mean([other.fills for other in others]))
+            rows.append(
+                [
+                    symbol, name, f"{one.net_return:+.1%}, {one.fills:,} fills", f"{ends.mean():+.1%}, {fills:,} fills",
+                    f"{before_fees:+.1%}", f"{low:+.1%} to {high:+.1%}", str(np.sum(ends >= one.net_return)),
+                ]
+            )  # fmt: skip
+    head = ["", "", "the market", "mean of the walks", "before fees", "9 of 10 walks", f"as good, of {WALKS}"]
+    return table(head, rows)
+
+
+def _walked(symbol: str, candles: pd.DataFrame) -> list[SweepResult]:
+    data = SymbolData(symbol, candles, SHARED / "funding" / f"{symbol}-funding.parquet")
+    return list(sweep(SweepMarket.of(make_feeds([data])[0]), list(WALKED.values()), CASH))
+
+
 def save(figure: Figure, name: str) -> None:
     """Write a picture of the page."""
     figure.tight_layout()
@@ -287,6 +321,7 @@ def main() -> None:
     lines += ["## 200 sets of a wide space, by kappa", ""]
     lines += table(["kappa", "earn", "median"], (wide_row(*part) for part in parts))
     lines += ["## What the guards say", "", *guards_lines(grid, wide)]
+    lines += ["## Random walks as wild as the markets, 2022 to 2026", "", *walks_table()]
     PAGE.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
