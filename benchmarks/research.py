@@ -9,6 +9,7 @@ it means.
 import random
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from itertools import product
 from pathlib import Path
@@ -23,9 +24,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from results import BUSY_CONFIG, CASH, CHOSEN, DEFAULTS, EVERY, ROOT, SHARED, defaults_but, files_of, rules_file
-from searches import SEED, walk
+from searches import SEED, candles_of, walk
 
-from gridv4_bt.backtest import SymbolData, make_feeds
+from gridv4_bt.backtest import make_feeds
 from gridv4_bt.config import GridConfig
 from gridv4_bt.metrics.performance import sharpe
 from gridv4_bt.sweep import SweepMarket, SweepResult, SweepWallet, sweep
@@ -245,8 +246,7 @@ def walks_table() -> list[str]:
     """Return what parameter sets make of each symbol, and of random walks that are as wild as it bar by bar."""
     rows = []
     for symbol in CHOSEN:
-        candles = pd.read_parquet(SHARED / "candles" / f"{symbol}-15m.parquet")
-        candles = candles[candles["time"] >= pd.Timestamp(FROM, tz="UTC")].reset_index(drop=True)
+        candles = candles_of(symbol)
         made = (walk(candles, np.random.default_rng([SEED, number, *symbol.encode()])) for number in range(WALKS))
         real, *walks = (_walked(symbol, one) for one in (candles, *made))
         for place, name in enumerate(WALKED):
@@ -266,7 +266,7 @@ def walks_table() -> list[str]:
 
 
 def _walked(symbol: str, candles: pd.DataFrame) -> list[SweepResult]:
-    data = SymbolData(symbol, candles, SHARED / "funding" / f"{symbol}-funding.parquet")
+    data = replace(files_of(SHARED, symbol), candles=candles)
     return list(sweep(SweepMarket.of(make_feeds([data])[0]), list(WALKED.values()), CASH))
 
 

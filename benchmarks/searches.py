@@ -66,17 +66,26 @@ def _chained(candles: pd.DataFrame, shapes: NDArray[np.float64], volume: NDArray
     return made.assign(high=made[PRICES].max(axis=1), low=made[PRICES].min(axis=1), volume=volume)
 
 
+def source_of(symbol: str) -> Path:
+    """Return the file of a symbol's real candles."""
+    return SHARED / "candles" / f"{symbol}-15m.parquet"
+
+
+def candles_of(symbol: str) -> pd.DataFrame:
+    """Return a symbol's real candles from 2022 on."""
+    candles = pd.read_parquet(source_of(symbol))
+    return candles[candles["time"] >= pd.Timestamp("2022-01-01", tz="UTC")].reset_index(drop=True)
+
+
 def files_of(symbol: str, kind: str, folder: Path) -> list[str]:
     """Return the options that give a symbol's candles and funding."""
-    source = SHARED / "candles" / f"{symbol}-15m.parquet"
+    source = source_of(symbol)
     if kind != "real":
         make = shuffled if kind == "shuffled" else walk
         # The same days change places in all symbols that have the same days.
         seed = [SEED] if kind == "shuffled" else [SEED, *symbol.encode()]
-        candles = pd.read_parquet(source)
-        candles = candles[candles["time"] >= pd.Timestamp("2022-01-01", tz="UTC")].reset_index(drop=True)
         source = folder / f"{symbol}-15m.parquet"
-        make(candles, np.random.default_rng(seed)).to_parquet(source)
+        make(candles_of(symbol), np.random.default_rng(seed)).to_parquet(source)
     return ["--data", str(source), "--funding", str(SHARED / "funding" / f"{symbol}-funding.parquet")]
 
 

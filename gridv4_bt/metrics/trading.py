@@ -71,17 +71,12 @@ def whole_trades(closings: Iterable[ClosedTrade], still_open: Collection[int] | 
 
 
 def _sum_up(parts: Sequence[ClosedTrade]) -> WholeTrade:
-    last, qty, gross, fees, funding, net = parts[-1], 0.0, 0.0, 0.0, 0.0, 0.0
-    for part in parts:
-        qty += part.qty
-        gross += part.gross
-        fees += part.fees
-        funding += part.funding
-        net += part.net
+    last = parts[-1]
+    sums = (plain_sum(getattr(part, name) for part in parts) for name in ("gross", "fees", "funding", "net"))
+    qty = plain_sum(part.qty for part in parts)
     return WholeTrade(
-        last.trade_id, last.symbol, last.side, last.regime, last.open_time, last.close_time, qty, last.entry,
-        gross, fees, funding, net,
-    )  # fmt: skip
+        last.trade_id, last.symbol, last.side, last.regime, last.open_time, last.close_time, qty, last.entry, *sums
+    )
 
 
 def by_label(trade: ClosedTrade) -> str:
