@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
@@ -302,6 +302,17 @@ OF_ACCOUNT = frozenset(OF_ANY_STRATEGY) | {
 }  # fmt: skip
 #: The table of a settings file with the parameters of single symbols: ``[symbols.BTCUSDT]``.
 BY_SYMBOL = "symbols"
+
+
+class _Plain:
+    """An object with attributes and nothing else."""
+
+
+def plain_copy(config: GridConfig) -> GridConfig:
+    """Return the parameters as attributes of a plain object, which take a quarter of a model's time to read."""
+    plain = _Plain()
+    vars(plain).update(vars(config))
+    return cast(GridConfig, plain)
 
 
 def section_of(name: str) -> str:

@@ -5,10 +5,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from struct import Struct
-from types import SimpleNamespace
 
 from gridv4_bt.compat import FastStrategy, LineReader
-from gridv4_bt.config import backtrader_params, make_config
+from gridv4_bt.config import backtrader_params, make_config, plain_copy
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.columns import LOG_COLUMNS
@@ -105,6 +104,7 @@ class GridStrategyV4(FastStrategy):
         self.returns = [[0.0] * config.kelly_window for _ in Regime]
         self.ticks = [(0, self.market.tick)]  #: from when (ms) on which price step ruled
         regime = self.regime_fsm if self.regime_gmm is None else self.regime_gmm
+        self._plain = plain_copy(config)
         self.log = array("d")
         self.funding_log = array("d")  #: triples: time, funding paid so far by the open LONG and SHORT fills
         self._feed_bars = 0
@@ -166,12 +166,12 @@ class GridStrategyV4(FastStrategy):
         for side in self.sides:
             if side.leg.changed:
                 side.reserve()
-                steps.refresh(self.config, side)
+                steps.refresh(self._plain, side)
 
     def _bind(self) -> None:
         """Bind each step to what it works on; looking eight attributes up takes longer than most steps do."""
         p, rules, memory, now, orders, long, short = (
-            self.config, self.market, self.memory, self.now, self.orders, self.long, self.short,
+            self._plain, self.market, self.memory, self.now, self.orders, self.long, self.short,
         )  # fmt: skip
         brackets, plan = rules.brackets, self.plan
         self._bound: dict[str, Callable[[], None]] = {
@@ -190,9 +190,9 @@ class GridStrategyV4(FastStrategy):
         }
         # A step that no subclass overrides is called without its method; a lookup here is faster than on a strategy.
         methods = {name: getattr(self, name) for name in STEPS}
-        self._steps = SimpleNamespace(
-            **{name: self._bound.get(name, method) if _is_own(method) else method for name, method in methods.items()}
-        )
+        self._steps = _Steps()
+        for name, method in methods.items():
+            setattr(self._steps, name, self._bound.get(name, method) if _is_own(method) else method)
 
     def update_regime(self) -> None:
         """1. The regime of the bar before decides who may add now."""
@@ -260,9 +260,16 @@ class GridStrategyV4(FastStrategy):
         side = self.long if trade.side > 0 else self.short
         row = trade.regime + 2
         steps.learn(
-            self.config, self.memory, side, trade.label.number, trade.entry, trade.net,
+            self._plain, self.memory, side, trade.label.number, trade.entry, trade.net,
             trade.bullet_qty, trade.bullet_net, self.kelly[row], self.returns[row],
         )  # fmt: skip
+
+
+class _Steps:
+    """What `GridStrategyV4.next` calls, by the names of the steps."""
+
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        raise AttributeError(name)
 
 
 def _read_values(

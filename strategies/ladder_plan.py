@@ -11,8 +11,17 @@ from gridv4_bt.config import GridConfig
 from gridv4_bt.core import funding, grid, inventory
 from gridv4_bt.engine import ladder, ladder_sheet, market, quick_price, state
 from gridv4_bt.engine.book import Leg
-from gridv4_bt.engine.ladder import CANCEL, PLACED, TRACE_ACTIONS, Blocked, LadderSide, Plan, plan_ladder
-from gridv4_bt.engine.ladder_sheet import FOUND_AT, SHEET, plan_bar, read_found, write_bar
+from gridv4_bt.engine.ladder import CANCEL, PLACED, TRACE_ACTIONS, Blocked, LadderSide, Plan, plan_ladder, take_totals
+from gridv4_bt.engine.ladder_sheet import (
+    FOUND_AT,
+    LONG_TOTALS_AT,
+    SHEET,
+    SHORT_TOTALS_AT,
+    plan_bar,
+    read_found,
+    read_totals,
+    write_bar,
+)
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.state import Memory, Now
 from strategies.side import Side
@@ -55,7 +64,7 @@ class LadderPlan:
             self._take_up(long, short)
         if self._compiled is None:
             changed = plan_ladder(self._config, self._rules, memory, now, *self._sides, self._plan)
-            totals = [*self._sides[0].totals, *self._sides[1].totals]
+            long_totals, short_totals = self._sides[0].totals, self._sides[1].totals
         else:
             long_leg, short_leg = long.leg, short.leg
             write_bar(
@@ -65,12 +74,15 @@ class LadderPlan:
                 now.spacing_pct, now.close, now.sigma, now.equity, now.notional,
             )  # fmt: skip
             changed = self._compiled(*self._arrays)
-            now.q, now.shift, *totals = read_found(self._memory, FOUND_AT)
+            now.q, now.shift = read_found(self._memory, FOUND_AT)
+            if changed:
+                long_totals = read_totals(self._memory, LONG_TOTALS_AT)
+                short_totals = read_totals(self._memory, SHORT_TOTALS_AT)
         self.trace += self._bar_trace
         if changed & 1:
-            long.book.take_totals(totals[:3])
+            take_totals(long.leg, long_totals)
         if changed & 2:
-            short.book.take_totals(totals[3:])
+            take_totals(short.leg, short_totals)
         return changed
 
     def _take_up(self, long: Side, short: Side) -> None:

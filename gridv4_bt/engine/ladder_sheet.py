@@ -50,9 +50,11 @@ SHEET = np.dtype((np.record, np.dtype(list(_COLUMNS))))
 _bar = Struct("".join("q" if record[name].kind == "i" else "d" for _, record in BAR for name in record.names or ()))
 #: Writes the numbers of `BAR` on a sheet from its start.
 write_bar = _bar.pack_into
-#: Where a sheet holds what a plan finds, bytes: q and shift, then the totals of LONG and SHORT.
+#: Where a sheet holds what a plan finds, bytes: q and shift, then the totals of LONG and of SHORT.
 FOUND_AT = _bar.size
-read_found = Struct("8d").unpack_from
+read_found = Struct("2d").unpack_from
+LONG_TOTALS_AT, SHORT_TOTALS_AT = FOUND_AT + 16, FOUND_AT + 40
+read_totals = Struct("3d").unpack_from
 
 
 def plan_bar(
