@@ -125,6 +125,9 @@ class Decisions(Protocol):
     def decided(self) -> None:
         """Save the decision at the new bar and place its orders."""
 
+    def ended(self) -> None:
+        """Take note of the end of the run."""
+
 
 class HedgeModeBroker(bt.BrokerBase):
     """Abstract base of the hedge-mode brokers, beyond Backtrader's own interface."""

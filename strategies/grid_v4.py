@@ -151,13 +151,21 @@ class GridStrategyV4(FastStrategy):
         if self._live is not None:
             self._live.decided()
 
-    def read_bar(self) -> None:
-        """Take the closed bar's values and the trades that closed in it."""
-        if self._state.market is not self.market:  # the exchange has changed its rules
+    def stop(self) -> None:
+        if self._live is not None:
+            self._live.ended()
+
+    def obey_rules(self) -> None:
+        """Obey the rules in force at the bar; the exchange may have changed them."""
+        if self._state.market is not self.market:
             self.market = self._state.market
             self.plan.obey(self.market)
             self.ticks.append((self._state.bar.time, self.market.tick))
             self._bind()
+
+    def read_bar(self) -> None:
+        """Take the closed bar's values and the trades that closed in it."""
+        self.obey_rules()
         self._read_values()
         if len(self._closed) > self._trades_seen:
             for index in range(self._trades_seen, len(self._closed)):

@@ -110,6 +110,11 @@ class LadderPlan:
             place = abs(level) - 1 - (levels if level > 0 else 2 * levels)
             self.trace[place] = CANCEL + TRACE_ACTIONS * reason
 
+    def take_over(self, trace: memoryview, tally: Sequence[int]) -> None:
+        """Take the trace and the counts by reason of plans that were made elsewhere for its own."""
+        self.trace[:] = trace
+        self._tally[:] = tally
+
     def reasons(self) -> Counter[Blocked]:
         """Return the level-bars without an order so far, by reason."""
         counts = {reason: int(self._tally[reason]) for reason in Blocked}

@@ -48,7 +48,7 @@ class SymbolBook(Book):
         time_ms: int = 0,
     ) -> None:
         super().__init__(history.at(0), account, costs)
-        self._history = history
+        self.history = history
         self._leverage = leverage
         self._obey_rules_of(time_ms)
         self._whole = self.bar
@@ -89,14 +89,14 @@ class SymbolBook(Book):
 
     def rules_changed(self, market: Market) -> None:
         """Obey other rules from this bar on."""
-        self._history = MarketHistory(((self.bar.time, market),))
+        self.history = MarketHistory(((self.bar.time, market),))
         self._obey_rules_of(self.bar.time)
 
     def _obey_rules_of(self, time_ms: int) -> None:
-        self.market = self._history.at(time_ms)
+        self.market = self.history.at(time_ms)
         self.brackets = self.market.brackets
         self.max_notional = self.market.max_notional(self._leverage)  #: of a leg with its opening orders, quote
-        self._next_change = self._history.next_change(time_ms)
+        self._next_change = self.history.next_change(time_ms)
 
     def parts(self) -> Sequence[Bar]:
         """Return the bars to match one after another in place of the whole bar, at least one."""

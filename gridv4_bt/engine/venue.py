@@ -83,7 +83,7 @@ class Venue(Generic[M]):
         for book in self.books:
             book.state.fresh = book in books
         if not is_safe(self.account, self.books) and not is_safe_at_open(self.account, self.books):
-            self._liquidate()  # before any order of the account
+            self.liquidate()  # before any order of the account
         for book in books:
             fill_market_orders(book, book.long)
             fill_market_orders(book, book.short)
@@ -112,7 +112,7 @@ class Venue(Generic[M]):
         if (not safe or any(leg.leg.stopped for book in books for leg in book.legs)) and not is_safe(
             self.account, self.books
         ):
-            self._liquidate()
+            self.liquidate()
         for book in books:
             fill_exits(book, book.long)
             fill_exits(book, book.short)
@@ -125,7 +125,8 @@ class Venue(Generic[M]):
             return 0.0, INFINITY
         return liquidation_range(self.account, self.books, book.state.place, worst=True)
 
-    def _liquidate(self) -> None:
+    def liquidate(self) -> None:
+        """Close everything and cancel all orders."""
         liquidate(self.account, self.books, self._liquidation_fee)
         self.singles.cancel_all()
         for book in self.books:

@@ -74,6 +74,9 @@ class LiveDecisions:
         self._session.decided(self._strategy, self._decided)
         self._carry_out()
 
+    def ended(self) -> None:
+        """Do nothing: all that was decided is saved."""
+
     def alert_short_history(self) -> None:
         """Alert once if the exchange's history is too short to decide on."""
         bars, needed = len(self._feed), self._strategy._first_bar

@@ -62,9 +62,14 @@ class SweepMarket:
         MarketError
             The file cannot be read or lacks the symbol.
         """
-        symbol = feed.p.name
-        history = rules if isinstance(rules, MarketHistory) else load_market_history(symbol, rules, feed.prices)
+        history = rules if isinstance(rules, MarketHistory) else load_market_history(feed.p.name, rules, feed.prices)
         run_indicators(feed, lambda data: [])  # reads its lines
+        return cls.of_lines(feed, history)
+
+    @classmethod
+    def of_lines(cls, feed: CandleFeed, history: MarketHistory) -> SweepMarket:
+        """Return the market of a feed whose lines hold all its bars."""
+        symbol = feed.p.name
         days, open_, high, low, close, volume = (
             _values(getattr(feed.lines, name)) for name in ("datetime", "open", "high", "low", "close", "volume")
         )
@@ -89,6 +94,12 @@ class SweepMarket:
             self.signals(config)
             self.rates(config.funding_hours)
             self.regimes(config)
+
+    def know(self, config: GridConfig, signals: Signals, regimes: Floats | None) -> None:
+        """Take the signals of a config that were computed elsewhere, and the regimes of its mixture if it has one."""
+        self._known.update((key, (values, 0)) for key, values in zip(_indicator_makers(config), signals, strict=True))
+        if regimes is not None:
+            self._known[_mixture_key(config)] = np.nan_to_num(regimes).astype(np.int64), 0
 
     def first_bar(self, config: GridConfig) -> int:
         """Return the row of the first bar that a config trades."""
@@ -130,7 +141,7 @@ class SweepMarket:
             [(regimes, needed)] = self._run(signals)
             return np.nan_to_num(regimes).astype(np.int64), needed
 
-        return self._once(("gmm", config.sigma_bars, config.hysteresis, *mixture.values()), codes)
+        return self._once(_mixture_key(config), codes)
 
     def rates(self, hours: float) -> Floats:
         """Return the funding rate settled at each bar's open: the recorded one, else the synthetic one."""
@@ -158,6 +169,11 @@ class SweepMarket:
 def signal_keys(config: GridConfig) -> Signals:
     """Return what the values of each of `Signals` depend on beside the market."""
     return Signals(*_indicator_makers(config))
+
+
+def _mixture_key(config: GridConfig) -> Hashable:
+    """Return what the regimes of a config's mixture depend on beside the market."""
+    return "gmm", config.sigma_bars, config.hysteresis, *config.mixture.values()
 
 
 def _indicator_makers(config: GridConfig) -> dict[Hashable, Callable[[bt.AbstractDataBase, WilderATR], bt.Indicator]]:

@@ -70,15 +70,19 @@ class SweepWallet:
 
     def inputs(self, config: GridConfig) -> Inputs:
         """Return what the kernel reads for a config."""
-        markets = self.markets
-        configs = [config.of(market.symbol) for market in markets]
+        configs = [config.of(market.symbol) for market in self.markets]
+        return self.inputs_of(configs, [market.first_bar(own) for market, own in zip(self.markets, configs, strict=True)])
+
+    def inputs_of(self, configs: Sequence[GridConfig], first_bars: Sequence[int]) -> Inputs:
+        """Return what the kernel reads for the configs of the symbols, which trade from these bars on."""
+        markets, config = self.markets, configs[0]
         ends, rules, brackets = rules_of([market.history for market in markets], config.leverage)
         spans = np.zeros(len(markets), SPAN)
         bars = np.array([len(market.bars) for market in markets])
         spans["end"] = np.cumsum(bars)
         spans["begin"] = spans["end"] - bars
         # One with too few bars never trades.
-        traded = np.minimum([market.first_bar(own) for market, own in zip(markets, configs, strict=True)], bars)
+        traded = np.minimum(first_bars, bars)
         spans["first"] = spans["begin"] + traded
         spans["first_log"] = np.cumsum(bars - traded) - (bars - traded)
         spans["end_rule"] = ends

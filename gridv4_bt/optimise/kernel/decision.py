@@ -22,7 +22,8 @@ def decide(inputs, state, books, place):
     memory, now, kelly, returns = state.memory[place], state.now[place], state.kelly[place], state.returns[place]
     rules, span = inputs.rules[symbol.rule], inputs.spans[place]
     brackets = inputs.brackets[symbol.first_bracket : symbol.end_bracket]
-    book, plan = books[place], Plan(state.tally[place], state.trace)
+    row = min(span.first_log + symbol.row - span.first, len(state.log) - 1)
+    book, plan = books[place], Plan(state.tally[place], state.trace[row])
     long, short, orders = book.long, book.short, OrdersRecords(books, book)
     read_bar(p, account, memory, now, inputs, book, long, short)
     hear(p, account, memory, now, place, long, short, book.news, kelly, returns)
@@ -37,8 +38,7 @@ def decide(inputs, state, books, place):
     generate_grid(p, rules, memory, now, orders, long, short, kelly, returns, plan)  # 8
     match_orders(p, rules, memory, now, orders, long, short, plan)  # 9
     # 10: the exchange has settled, and every fill holds what it has paid.
-    row = state.log[min(span.first_log + symbol.row - span.first, len(state.log) - 1)]
-    log_equity(account, symbol, memory, now, long, short, row)  # 11
+    log_equity(account, symbol, memory, now, long, short, state.log[row])  # 11
     if account.first_time == 0:
         account.first_time, account.first_day = now.time, memory.day
     account.last_time = now.time

@@ -6,7 +6,7 @@ records. Both call the same rules, in the same order, so a run here and a run in
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +36,10 @@ from gridv4_bt.engine.ladder import Blocked
 from gridv4_bt.engine.market import MarketHistory
 from gridv4_bt.engine.state import REGIMES, BookState, LegState, Memory, new_records
 from gridv4_bt.errors import ConfigError
-from gridv4_bt.optimise.kernel import decision, exchange, matching, orders, reading, record_access
+from gridv4_bt.optimise.kernel import decision, exchange, matching, orders, reading, record_access, sequence
 from gridv4_bt.optimise.kernel import state as records
-from gridv4_bt.optimise.kernel.decision import decide
-from gridv4_bt.optimise.kernel.exchange import NEVER, match_bars, next_bars, next_time, obey, settle_ended
-from gridv4_bt.optimise.kernel.reading import count_news, hear_without_bar, note_regime
+from gridv4_bt.optimise.kernel.exchange import NEVER, next_time
+from gridv4_bt.optimise.kernel.sequence import advance, as_books, begin
 from gridv4_bt.optimise.kernel.state import (
     ACCOUNT,
     BAR,
@@ -55,7 +54,7 @@ from gridv4_bt.optimise.kernel.state import (
     SYMBOL,
     TOTAL,
     TRADE,
-    BookArrays,
+    Inputs,
     State,
 )
 from strategies import orders as orders_of_objects
@@ -64,7 +63,7 @@ from strategies import steps
 #: The modules whose functions and numbers the kernel is made of, and those that it calls when something happens.
 MADE_OF = (
     funding, grid, inventory, kelly, regime, risk, exits, guards, quick_price, ladder, position, leg, pruning, labels,
-    margin, whole_account, phases, records, exchange, reading, decision, steps, orders,
+    margin, whole_account, phases, records, exchange, reading, decision, sequence, steps, orders,
 )  # fmt: skip
 CALLED = (bets, account, record_access, liquidation, matching, delisting)
 
@@ -91,45 +90,22 @@ def trade(inputs, state, several):
 
     `several` is None where there is one symbol: compiled for it alone the code is faster.
     """
-    account, symbols, news = state.account[0], state.symbols, state.news
-    liquidation_fee = inputs.parameters[0].liquidation_fee
-    books = as_books(
-        BookArrays(
-            inputs.parameters, state.account, symbols, state.books, state.bars, inputs.brackets, state.legs,
-            state.fills, state.closes, state.cooling, state.taken, state.orders, state.totals, news,
-        ),
-        several,
-    )  # fmt: skip
-    for i in range(len(books)):
-        symbols[i].next, symbols[i].end = inputs.spans[i].begin, inputs.spans[i].end
-        obey(inputs, account, symbols[i], inputs.spans[i].first_rule)
+    books = begin(inputs, state, several)
     time = next_time(inputs, books)
-    while time != NEVER:
-        busy = next_bars(inputs, books, time, state.memory, state.bars)
-        if len(books) > 1:
-            settle_ended(books, time)
-        match_bars(account, books, busy, liquidation_fee)
-        if account.news:
-            count_news(account, symbols, state.by_label, news, state.trades)
-        for i in range(len(books)):
-            if books[i].state.has_bar and symbols[i].row >= inputs.spans[i].first:
-                decide(inputs, state, books, i)
-            elif account.news:
-                long, short = books[i].long, books[i].short
-                hear_without_bar(
-                    inputs.parameters[i], account, state.memory[i], state.now[i], time, i, long, short, news,
-                    state.kelly[i], state.returns[i],
-                )  # fmt: skip
-            if books[i].state.has_bar:
-                note_regime(inputs.parameters[i], symbols[i], state.memory[i], inputs, inputs.spans[i].begin)
-        account.news = 0
-        if account.overflow:
-            return
+    while time != NEVER and not state.account[0].overflow:
+        advance(inputs, state, books, time)
         time = next_time(inputs, books)
 
 
-def as_books(arrays, several):
-    """Return the symbols of `BookArrays` as a sequence of `BookRecords`, see `gridv4_bt.optimise.kernel.books`."""
+def step(addresses, several):
+    """Do one step of what `trade` does: the bars of the next time of all symbols."""
+    inputs, state = opened(addresses)
+    books = begin(inputs, state, several)
+    advance(inputs, state, books, next_time(inputs, books))
+
+
+def opened(addresses):
+    """Return `Inputs` and `State` of their addresses, see `gridv4_bt.optimise.kernel.addresses`."""
     raise NotImplementedError
 
 
@@ -143,13 +119,39 @@ def kernel():
     """
     if not available():
         raise ConfigError("a sweep needs numba, which is not installed: pip install 'gridstrategy-v4[fast]'")
+    return _compiled(trade, nogil=True)
+
+
+def stepper(inputs: Inputs, state: State) -> Callable[[], None]:
+    """Return `step` compiled, for the arrays of a run."""
+    from gridv4_bt.optimise.kernel.addresses import addresses_of, arrays_at  # imports numba
+
+    arrays_at(opened, inputs, state)
+    rule, addresses = _compiled(step), addresses_of(inputs, state)
+    several = True if len(inputs.spans) > 1 else None
+
+    def once() -> None:
+        rule(addresses, several)
+
+    return once
+
+
+def _compiled(rule, **options):
     from gridv4_bt.optimise.kernel import books  # imports numba
 
     books.made_by(as_books)
-    return compiled(trade, (*MADE_OF, books), CALLED, nogil=True, instead=INSTEAD)
+    return compiled(rule, (*MADE_OF, books), CALLED, instead=INSTEAD, **options)
 
 
-def new_state(configs: Sequence[GridConfig], cash: float, days: int, log: NDArray, room: int, trades: int) -> State:
+def new_state(
+    configs: Sequence[GridConfig],
+    cash: float,
+    days: int,
+    log: NDArray,
+    room: int,
+    trades: int,
+    traced: bool = False,
+) -> State:
     """Return the state of an account before its first bar.
 
     Parameters
@@ -159,9 +161,10 @@ def new_state(configs: Sequence[GridConfig], cash: float, days: int, log: NDArra
     log : to be filled.
     room : open fills a side, and levels cooling.
     trades : closings to keep.
+    traced : whether to trace the plan of each row of the log.
     """
     symbols = len(configs)
-    sides = 2 * symbols
+    sides, levels = 2 * symbols, max(config.levels for config in configs)
     state = State(
         account=np.zeros(1, ACCOUNT),
         symbols=np.zeros(symbols, SYMBOL),
@@ -174,13 +177,13 @@ def new_state(configs: Sequence[GridConfig], cash: float, days: int, log: NDArra
         closes=np.zeros((sides, 2 * room), CLOSE),
         cooling=np.zeros((sides, room), COOLING),
         taken=np.zeros((sides, 2 * room)),
-        orders=np.zeros((sides, 5, max(config.levels for config in configs))),
+        orders=np.zeros((sides, 5, levels)),
         totals=np.zeros((sides, 3)),
         tally=np.zeros((symbols, len(Blocked)), np.int64),
         kelly=np.zeros((symbols, 5), KELLY),
         returns=np.zeros((symbols, 5, max(config.kelly_window for config in configs))),
         by_label=np.zeros((symbols, len(LABELS)), TOTAL),
-        trace=np.zeros(0, np.uint8),  # of no length: nothing is traced
+        trace=np.zeros((len(log), 2 * levels if traced else 0), np.uint8),
         news=np.zeros(8 * room * symbols, TRADE),
         days=np.full(days, np.nan),
         log=log,

@@ -16,6 +16,7 @@ def match(account, books, liquidation_fee):
         if book.state.fresh:
             fill_market_orders(book, book.long)
             fill_market_orders(book, book.short)
+    account.before_entries = account.news
     safe = is_safe(account, books)
     for book in books:
         if book.state.fresh:

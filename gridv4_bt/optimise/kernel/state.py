@@ -26,9 +26,9 @@ BAR = _record("time", "open high low close volume mark mark_low mark_high mark_c
 RULES = _record("time first end", "tick step min_qty min_notional max_notional")
 BRACKET = np.dtype([(name, "f8") for name in ("floor", "cap", "rate", "amount")])
 
-#: The account, and figures for the summary.
+#: The account, and figures for the summary. Of a step's `news` the first `before_entries` came before any entry filled.
 ACCOUNT = _record(
-    "fills bets bet_begun maker_executions taker_executions liquidations ambiguous_bars news closed first_time "
+    "fills bets bet_begun maker_executions taker_executions liquidations ambiguous_bars news before_entries closed first_time "
     "first_day last_time range_stale overflow",
     "wallet gross fees funding value held_notional range_wallet range_down range_up max_margin_ratio peak drawdown",
 )
@@ -141,7 +141,7 @@ class State(NamedTuple):
     kelly: NDArray  #: KELLY by regime code + 2, as the rows of returns
     returns: NDArray[np.float64]
     by_label: NDArray  #: TOTAL
-    trace: NDArray[np.uint8]  #: of no length
+    trace: NDArray[np.uint8]  #: see `gridv4_bt.engine.ladder.Plan`; rows as of the log
     news: NDArray  #: TRADE, closed at this step
     days: NDArray[np.float64]  #: equity at the last close of each UTC day from the first one traded, NaN for none
     log: NDArray[np.float64]  #: `LOG_COLUMNS` of each bar traded; a single empty row where not asked for
