@@ -22,7 +22,6 @@ from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds
 from gridv4_bt.config import GridConfig, load_config
 from gridv4_bt.metrics.exposure import notionals
 from gridv4_bt.metrics.performance import daily_returns, drawdowns, sharpe
-from gridv4_bt.metrics.trading import whole_trades
 from gridv4_bt.metrics.whole_run import WholeRun
 from presets import BUSY
 
@@ -127,7 +126,7 @@ def spans(run: WholeRun) -> list[Span]:
     exposure = (long + short) / equity
     opened = pd.DatetimeIndex(np.concatenate([table.time for table in run.fills]).astype("datetime64[ms]"))
     signs = np.concatenate([table.sign for table in run.fills])
-    whole = whole_trades(run.trades)
+    whole = run.whole_trades
     start, found = run.wallet.start, []
     for year in [*np.unique(years), None]:
         rows = np.flatnonzero(years == year) if year is not None else np.arange(len(times))

@@ -14,7 +14,7 @@ from gridv4_bt.core.time import HOUR_MS
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.ladder import TRACE_ACTIONS, Blocked
 from gridv4_bt.metrics.entries import FillTable
-from gridv4_bt.metrics.trading import WholeTrade, collect, totals, whole_trades
+from gridv4_bt.metrics.trading import WholeTrade, collect, totals
 from gridv4_bt.record.run_record import SymbolRecord
 
 
@@ -78,7 +78,10 @@ def grid_efficiency(
 
 
 def levels(
-    records: Sequence[SymbolRecord], fills: Sequence[FillTable], came: Sequence[NDArray[np.int64]]
+    records: Sequence[SymbolRecord],
+    fills: Sequence[FillTable],
+    came: Sequence[NDArray[np.int64]],
+    whole: Sequence[WholeTrade],
 ) -> dict[str, dict[str, Any]]:
     """Return what the entries of each level became, nearest LONG level (-1) first, then SHORT (+1).
 
@@ -102,7 +105,7 @@ def levels(
     def by_level(trade: WholeTrade) -> int:
         return level_of[trade.symbol, trade.trade_id]
 
-    closed = collect(whole_trades(trade for record in records for trade in record.trades), by_level)
+    closed = collect(whole, by_level)
     none = {"trades": 0, "win_rate": None, "gross": 0.0, "fees": 0.0, "funding": 0.0, "net": 0.0}
     order = sorted(entries, key=lambda level: (level == 0, level > 0, abs(level)))
     return {

@@ -15,6 +15,7 @@ from gridv4_bt.engine.types import ClosedTrade
 from gridv4_bt.metrics.entries import FillTable, fill_table
 from gridv4_bt.metrics.ladder_use import reached
 from gridv4_bt.metrics.performance import Array, last_of_each
+from gridv4_bt.metrics.trading import WholeTrade, whole_trades
 from gridv4_bt.record.run_record import SymbolRecord, WalletRecord
 
 
@@ -46,6 +47,11 @@ class WholeRun:
     def trades(self) -> list[ClosedTrade]:
         """The closings of all symbols, those of one symbol after those of another."""
         return [trade for record in self.records for trade in record.trades]
+
+    @cached_property
+    def whole_trades(self) -> list[WholeTrade]:
+        """The fills of all symbols that are closed, in the order of `trades`."""
+        return whole_trades(self.trades)
 
     @cached_property
     def bar_ms(self) -> float:

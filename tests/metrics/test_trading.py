@@ -171,7 +171,7 @@ TRADES = st.lists(
 
 @given(TRADES, st.sampled_from(["label", "regime", "side"]))
 def test_the_nets_of_all_groups_sum_to_the_total(trades, key):
-    groups = grouped(trades, key)
+    groups = grouped(trades, whole_trades(trades), key)
     assert math.fsum(group["net"] for group in groups.values()) == pytest.approx(sum(t.net for t in trades), abs=1e-9)
     assert sum(group["trades"] for group in groups.values()) == len(trades)
 
