@@ -51,7 +51,7 @@ GROUPS: Mapping[str, Callable[[WholeRun], dict[str, Any]]] = {
     "benchmark": benchmark,
     "legs": lambda run: leg_profits(run.records, run.whole_trades, run.wallet),
     "open_legs": lambda run: stuck_legs(run.records),
-    "exposure": lambda run: exposure(run.records, *run.curve),
+    "exposure": exposure,
     "margin": lambda run: margin_safety(run.records),
     "co_movement": lambda run: co_movement(run.records, run.fills),
     "activity": lambda run: activity(run.trades, run.fills, run.wallet, run.days, _mean(run.curve[1])),

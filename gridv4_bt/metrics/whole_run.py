@@ -34,6 +34,16 @@ class WholeRun:
         return wallet_curve(self.records)
 
     @cached_property
+    def rows(self) -> list[NDArray[np.int64]]:
+        """The latest row of each symbol's log at every time of `curve`, -1 before its first."""
+        return [record.rows(self.curve[0]) for record in self.records]
+
+    @cached_property
+    def notionals(self) -> tuple[Array, Array]:
+        """The notional held LONG and SHORT in all symbols at the latest closes, at every time of `curve`, quote."""
+        return notionals(self.records, self.rows)
+
+    @cached_property
     def fills(self) -> list[FillTable]:
         """The entries of each symbol."""
         return [fill_table(record) for record in self.records]
@@ -69,6 +79,18 @@ class WholeRun:
         """Return the state without the values that can be computed again."""
         names = ("records", "wallet", "is_grid", "is_hedged")
         return {name: getattr(self, name) for name in names}
+
+
+def notionals(records: Sequence[SymbolRecord], rows: Sequence[NDArray[np.int64]]) -> tuple[Array, Array]:
+    """Return the notional held LONG and SHORT in all symbols at the rows of each, -1 before its first, quote."""
+    long, short = np.zeros((2, len(rows[0])))
+    for record, at in zip(records, rows, strict=True):
+        if not len(record.close):
+            continue
+        known = at >= 0
+        for total, column in ((long, "long_qty"), (short, "short_qty")):
+            total[known] += (record.column(column) * record.close)[at[known]]
+    return long, short
 
 
 def wallet_curve(records: Sequence[SymbolRecord], column: str = "equity") -> tuple[Array, Array]:
