@@ -53,6 +53,22 @@ def test_a_fill_still_open_is_held_to_the_end():
     assert (found.adverse[0], found.favourable[0]) == (3.0, 5.0)
 
 
+def test_a_fill_with_a_part_still_open_is_held_to_the_end():
+    found = of(closed(99.0, 100.0, opened=1, closes=2, qty=0.5), open_fills=[still_open(99.0, opened=1)])
+    assert (found.adverse[0], found.favourable[0]) == (3.0, 5.0)
+
+
+@pytest.mark.parametrize("bar", [1, -1])  # the second lies before the run's first bar
+def test_a_fill_stopped_in_its_own_bar_lost_no_more_than_the_stop(bar):
+    found = of(closed(99.0, 98.5, opened=bar, closes=bar, label=TradeLabel.STOP2), closed(id=2))
+    assert (found.adverse[0], found.favourable[0]) == (0.5, 0.0)
+
+
+def test_an_exit_at_its_limit_before_the_first_bar_counts_no_bar():
+    found = of(closed(103.0, 104.0, opened=-2, closes=-1), closed(id=2))
+    assert (found.adverse[0], found.favourable[0]) == (0.0, 1.0)
+
+
 def test_excursions_are_told_in_levels_and_as_a_share_of_the_wallet():
     run = record(
         CLOSES, HIGHS, LOWS, ladder=placed(5, 2), trades=[closed(99.0990099, 97.0, opened=1, closes=3, qty=2.0)]
