@@ -111,8 +111,11 @@ class _Bars:
         return np.arange(self.end[-1]) + np.repeat(self.first - self.begin, self.size)
 
     def sums(self, cycle: NDArray[np.int64], rows: NDArray[np.int64], amounts: Array) -> Array:
-        """Return at each bar the sum of its cycle's amounts up to it; those after the cycle's last bar are left out."""
-        at = self.begin[cycle] + rows - self.first[cycle]
+        """Return at each bar the sum of its cycle's amounts up to it.
+
+        Those before the cycle's first bar count from there on, those after its last one not at all.
+        """
+        at = self.begin[cycle] + np.maximum(rows - self.first[cycle], 0)
         inside = at < self.end[cycle]
         sums = np.bincount(at[inside], amounts[inside], self.end[-1])
         for begin, end in zip(self.begin.tolist(), self.end.tolist(), strict=True):
@@ -140,9 +143,9 @@ def _extremes(
     """
     qty, entry, exit_ = np.array([(trade.qty, trade.entry, trade.exit) for trade in trades]).reshape(-1, 3).T
     stays = np.array([trade.label in AT_LIMIT or trade.close_time == trade.open_time for trade in trades], bool)
-    opened, closed = np.maximum(entries.row, 0), record.rows(np.array([trade.close_time for trade in trades], np.int64))
+    closed = record.rows(np.array([trade.close_time for trade in trades], np.int64))
     # Entries add and closings take away; one that closes at its limit is held in that bar and gone after it.
-    in_bar, after_bar = np.concatenate((opened, closed + stays)), np.concatenate((opened, closed))
+    in_bar, after_bar = np.concatenate((entries.row, closed + stays)), np.concatenate((entries.row, closed))
     changed = np.concatenate((cycle, cycle_of_trade))
     qtys = np.concatenate((entries.qty, -qty))
     costs = np.concatenate((entries.qty * entries.price, -qty * entry))

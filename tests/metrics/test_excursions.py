@@ -122,6 +122,14 @@ def test_the_sides_have_their_own_cycles_and_an_open_one_has_no_end():
     assert (figures["cycles"], figures["open"]) == (2, 1)
 
 
+def test_a_cycle_before_the_first_bar_has_the_prices_of_its_closings():
+    trades = [closed(103.0, 104.0, opened=-2, closes=-1), closed(99.0, 97.5, id=2, closes=3, label=TradeLabel.GAP)]
+    run = record(CLOSES, HIGHS, LOWS, trades=trades)
+    before, inside = leg_cycles(run, fill_table(run))
+    assert (before.adverse, before.favourable) == (0.0, 1.0)
+    assert (inside.adverse, inside.favourable) == (3.0, 0.5)
+
+
 def test_a_cycle_is_open_while_a_part_of_a_fill_is_held():
     part = closed(100.0, 101.0, id=1, opened=1, closes=2, qty=0.5)
     run = record(CLOSES, HIGHS, LOWS, trades=[part], open_fills=[still_open(100.0, id=1, qty=1.5)])
