@@ -65,6 +65,7 @@ def _cycles_of(record: SymbolRecord, fills: FillTable, side: PositionSide) -> li
     ends = np.full(len(entries), math.inf)
     ends[entry_of] = [_end(trade) for trade in trades]  # that of its last part stays
     ends[still_open] = math.inf
+    # A cycle begins with a fill by whose time all fills before it have ended.
     was_flat = np.append(True, entries.time[1:] >= np.maximum.accumulate(ends)[:-1])
     first, cycle = np.flatnonzero(was_flat), np.cumsum(was_flat) - 1
     last = np.maximum.reduceat(ends, first)
@@ -74,21 +75,22 @@ def _cycles_of(record: SymbolRecord, fills: FillTable, side: PositionSide) -> li
     spacing = np.bincount(cycle, entries.spacing_pct) / np.maximum(of_ladder, 1.0) * entries.price[first]
     wallet = record.column("wallet")[bars.first]
     nets = np.bincount(entry_of, [trade.net for trade in trades], len(entries))
-    columns = (
-        entries.time[first].tolist(),
-        [None if time == math.inf else int(time) for time in last.tolist()],
-        np.bincount(cycle).tolist(),
-        np.maximum.reduceat(np.abs(entries.level), first).tolist(),
-        most.tolist(),
-        [math.fsum(of_cycle.tolist()) for of_cycle in np.split(nets, first[1:])],
-        adverse.tolist(),
-        favourable.tolist(),
-        _over(adverse, spacing).tolist(),
-        _over(favourable, spacing).tolist(),
-        _over(worst, wallet).tolist(),
-        _over(best, wallet).tolist(),
-    )
-    return [Cycle(record.symbol, side, *values) for values in zip(*columns, strict=True)]
+    columns = {
+        "first_time": entries.time[first].tolist(),
+        "last_time": [None if time == math.inf else int(time) for time in last.tolist()],
+        "fills": np.bincount(cycle).tolist(),
+        "deepest": np.maximum.reduceat(np.abs(entries.level), first).tolist(),
+        "most": most.tolist(),
+        "net": [math.fsum(of_cycle.tolist()) for of_cycle in np.split(nets, first[1:])],
+        "adverse": adverse.tolist(),
+        "favourable": favourable.tolist(),
+        "adverse_levels": _over(adverse, spacing).tolist(),
+        "favourable_levels": _over(favourable, spacing).tolist(),
+        "adverse_wallet": _over(worst, wallet).tolist(),
+        "favourable_wallet": _over(best, wallet).tolist(),
+    }
+    rows = zip(*columns.values(), strict=True)
+    return [Cycle(record.symbol, side, **dict(zip(columns, row))) for row in rows]
 
 
 def _end(trade: ClosedTrade) -> float:
