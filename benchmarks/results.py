@@ -20,9 +20,7 @@ import pandas as pd
 
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds
 from gridv4_bt.config import GridConfig, load_config
-from gridv4_bt.metrics.exposure import notionals
 from gridv4_bt.metrics.performance import daily_returns, drawdowns, sharpe
-from gridv4_bt.metrics.trading import whole_trades
 from gridv4_bt.metrics.whole_run import WholeRun
 from presets import BUSY
 
@@ -123,11 +121,11 @@ def spans(run: WholeRun) -> list[Span]:
     """Return the figures of each UTC year of a run, and last those of the whole of it."""
     times, equity = run.curve
     years = times.astype(np.int64).astype("datetime64[ms]").astype("datetime64[Y]")
-    long, short = notionals(run.records, times)
+    long, short = run.notionals
     exposure = (long + short) / equity
     opened = pd.DatetimeIndex(np.concatenate([table.time for table in run.fills]).astype("datetime64[ms]"))
     signs = np.concatenate([table.sign for table in run.fills])
-    whole = whole_trades(run.trades)
+    whole = run.whole_trades
     start, found = run.wallet.start, []
     for year in [*np.unique(years), None]:
         rows = np.flatnonzero(years == year) if year is not None else np.arange(len(times))

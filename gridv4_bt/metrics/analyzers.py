@@ -115,7 +115,7 @@ class ProfitBreakdown(RunAnalyzer):
         if not recording.is_hedged:
             return {}
         keys = ("label", "side", "regime") if recording.is_grid else ("label", "side")
-        found = {f"by_{key}": finite(grouped(recording.trades, key)) for key in keys}
+        found = {f"by_{key}": finite(grouped(recording.trades, recording.whole_trades, key)) for key in keys}
         return found | ({"by_level": measure(recording, "levels")} if recording.is_grid else {})
 
 

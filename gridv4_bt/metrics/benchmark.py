@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from gridv4_bt.metrics.exposure import notionals
 from gridv4_bt.metrics.performance import (
     Array,
     annual_return,
@@ -19,26 +17,27 @@ from gridv4_bt.metrics.performance import (
     volatility,
 )
 from gridv4_bt.metrics.whole_run import WholeRun
-from gridv4_bt.record.run_record import SymbolRecord
 
 
-def hold_curve(
-    records: Sequence[SymbolRecord], times: Array, start: float, fee: float, exposure: float = 1.0
-) -> Array | None:
-    """Return the equity at each of the times of a wallet that buys all symbols in equal parts and holds them.
+def hold_curve(run: WholeRun, exposure: float = 1.0) -> Array | None:
+    """Return the equity, at the times of the run's curve, of its wallet if it buys all symbols and holds them.
 
-    Each is bought once, at the close of its own first traded bar, for `exposure` of its part of the wallet, and pays
-    `fee` (fraction of the notional); the rest stays cash. It pays no funding, as who holds the coins themselves. None
+    It buys them in equal parts, each once, at the close of its own first traded bar, for `exposure` of its part of the
+    wallet, and pays the taker fee; the rest stays cash. It pays no funding, as who holds the coins themselves. None
     where the run kept no prices.
     """
-    priced = [record for record in records if len(record.close) and len(record.close) == len(record.log)]
+    priced = [
+        (record, rows)
+        for record, rows in zip(run.records, run.rows, strict=True)
+        if len(record.close) and len(record.close) == len(record.log)
+    ]
+    times, start = run.curve[0], run.wallet.start
     if not priced or not len(times):
         return None
     part = start * exposure / len(priced)
     equity = np.full(len(times), start * (1.0 - exposure))
-    for record in priced:
-        rows = record.rows(times)
-        value = part * (1.0 - fee) * record.close[np.maximum(rows, 0)] / record.close[0]
+    for record, rows in priced:
+        value = part * (1.0 - run.wallet.taker_fee) * record.close[np.maximum(rows, 0)] / record.close[0]
         equity += np.where(rows >= 0, value, part)
     return equity
 
@@ -48,7 +47,7 @@ def mean_exposure(run: WholeRun) -> float:
     times, equity = run.curve
     if not len(times):
         return 0.0
-    long, short = notionals(run.records, times)
+    long, short = run.notionals
     solvent = equity > 0.0
     return float(np.mean((long + short)[solvent] / equity[solvent])) if solvent.any() else 0.0
 
@@ -62,7 +61,7 @@ def benchmark(run: WholeRun) -> dict[str, Any]:
     found: dict[str, Any] = {}
     exposures = {"hold": 1.0, "hold_same_exposure": mean_exposure(run)}
     for name, exposure in exposures.items():
-        curve = hold_curve(run.records, times, run.wallet.start, run.wallet.taker_fee, exposure)
+        curve = hold_curve(run, exposure)
         if curve is not None:
             found[name] = {"exposure": exposure} | _figures(times, curve, run.wallet.start)
     if found:

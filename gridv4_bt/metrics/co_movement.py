@@ -56,8 +56,9 @@ def daily_profits(record: SymbolRecord) -> _Daily:
     """
     days, closes = _day_ends(record)
     realized, held, cost = np.zeros((3, len(days)))
-    for trade in record.trades:
-        first, end = days.searchsorted([trade.open_time // DAY_MS, trade.close_time // DAY_MS])
+    opened = days.searchsorted([trade.open_time // DAY_MS for trade in record.trades]).tolist()
+    closed = days.searchsorted([trade.close_time // DAY_MS for trade in record.trades]).tolist()
+    for trade, first, end in zip(record.trades, opened, closed, strict=True):
         qty = int(trade.side) * trade.qty
         held[first:end] += qty  # at the ends of these days
         cost[first:end] += qty * trade.entry

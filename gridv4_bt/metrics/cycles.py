@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridv4_bt.core.time import HOUR_MS
 from gridv4_bt.engine.labels import CUTS, TradeLabel
@@ -48,129 +49,140 @@ def leg_cycles(record: SymbolRecord, fills: FillTable) -> list[Cycle]:
     """
     found = []
     for side in (PositionSide.LONG, PositionSide.SHORT):
-        found += _cycles_of(record, fills, side)
+        if np.any(fills.sign == int(side)):
+            found += _cycles_of(record, fills, side)
     return sorted(found, key=lambda cycle: (cycle.first_time, -int(cycle.side)))
 
 
 def _cycles_of(record: SymbolRecord, fills: FillTable, side: PositionSide) -> list[Cycle]:
-    chosen = np.flatnonzero(fills.sign == int(side))
-    ends = {int(fills.id[place]): math.inf for place in chosen}
-    still = {fill.id for name, fill in record.open_fills if name == side.name}
-    nets: dict[int, float] = {}
-    for trade in record.trades:
-        if trade.side is side:
-            nets[trade.trade_id] = nets.get(trade.trade_id, 0.0) + trade.net
-            if trade.trade_id not in still:
-                ends[trade.trade_id] = trade.close_time if trade.label in _AT_OPEN else trade.close_time + 0.5
-    groups: list[list[int]] = []
-    until = -math.inf
-    for place in chosen[np.argsort(fills.time[chosen], kind="stable")].tolist():
-        # Half a millisecond tells a closing inside a bar from one at its open.
-        if fills.time[place] >= until:
-            groups.append([])
-            until = -math.inf
-        groups[-1].append(place)
-        until = max(until, ends[int(fills.id[place])])
-    cycle_of = {int(fills.id[place]): number for number, group in enumerate(groups) for place in group}
-    closings: list[list[ClosedTrade]] = [[] for _ in groups]
-    for trade in record.trades:
-        if trade.side is side:
-            closings[cycle_of[trade.trade_id]].append(trade)
-    parts = zip(groups, closings, strict=True)
-    return [_cycle(record, fills, side, group, trades, ends, nets) for group, trades in parts]
+    """Return the cycles of a leg with at least one fill."""
+    places = np.flatnonzero(fills.sign == int(side))
+    entries = fills.take(places[np.argsort(fills.time[places], kind="stable")])
+    trades = [trade for trade in record.trades if trade.side is side]
+    place_of = {fill: place for place, fill in enumerate(entries.id.tolist())}
+    entry_of = np.array([place_of[trade.trade_id] for trade in trades], np.int64)  # of each closing
+    still_open = [place_of[fill.id] for name, fill in record.open_fills if name == side.name]
+    ends = np.full(len(entries), math.inf)
+    ends[entry_of] = [_end(trade) for trade in trades]  # that of its last part stays
+    ends[still_open] = math.inf
+    # A cycle begins with a fill by whose time all fills before it have ended.
+    was_flat = np.append(True, entries.time[1:] >= np.maximum.accumulate(ends)[:-1])
+    first, cycle = np.flatnonzero(was_flat), np.cumsum(was_flat) - 1
+    last = np.maximum.reduceat(ends, first)
+    bars = _Bars(np.maximum(entries.row[first], 0), record.rows(last))
+    adverse, favourable, worst, best, most = _extremes(record, side, bars, entries, cycle, trades, cycle[entry_of])
+    of_ladder = np.bincount(cycle, entries.spacing_pct > 0.0)
+    spacing = np.bincount(cycle, entries.spacing_pct) / np.maximum(of_ladder, 1.0) * entries.price[first]
+    wallet = record.column("wallet")[bars.first]
+    nets = np.bincount(entry_of, [trade.net for trade in trades], len(entries))
+    columns = {
+        "first_time": entries.time[first].tolist(),
+        "last_time": [None if time == math.inf else int(time) for time in last.tolist()],
+        "fills": np.bincount(cycle).tolist(),
+        "deepest": np.maximum.reduceat(np.abs(entries.level), first).tolist(),
+        "most": most.tolist(),
+        "net": [math.fsum(of_cycle.tolist()) for of_cycle in np.split(nets, first[1:])],
+        "adverse": adverse.tolist(),
+        "favourable": favourable.tolist(),
+        "adverse_levels": _over(adverse, spacing).tolist(),
+        "favourable_levels": _over(favourable, spacing).tolist(),
+        "adverse_wallet": _over(worst, wallet).tolist(),
+        "favourable_wallet": _over(best, wallet).tolist(),
+    }
+    rows = zip(*columns.values(), strict=True)
+    return [Cycle(record.symbol, side, **dict(zip(columns, row))) for row in rows]
 
 
-def _cycle(
-    record: SymbolRecord,
-    fills: FillTable,
-    side: PositionSide,
-    group: Sequence[int],
-    trades: Sequence[ClosedTrade],
-    ends: dict[int, float],
-    nets: dict[int, float],
-) -> Cycle:
-    ids = fills.id[list(group)].tolist()
-    last = max(ends[one] for one in ids)
-    levels, spacings = np.abs(fills.level[list(group)]), fills.spacing_pct[list(group)]
-    first_row = max(int(fills.row[group[0]]), 0)
-    end_row = len(record.log) if last == math.inf else int(record.rows(np.array([int(last)]))[0])
-    adverse, favourable, worst, best, most = _extremes(record, fills, side, group, trades, first_row, end_row)
-    wallet = float(record.column("wallet")[first_row])
-    spacing = float(np.mean(spacings[spacings > 0.0])) * float(fills.price[group[0]]) if np.any(spacings > 0.0) else 0.0
-    return Cycle(
-        symbol=record.symbol,
-        side=side,
-        first_time=int(fills.time[group[0]]),
-        last_time=None if last == math.inf else int(last),
-        fills=len(group),
-        deepest=int(levels.max()),
-        most=most,
-        net=math.fsum(nets.get(one, 0.0) for one in ids),
-        adverse=adverse,
-        favourable=favourable,
-        adverse_levels=adverse / spacing if spacing else math.nan,
-        favourable_levels=favourable / spacing if spacing else math.nan,
-        adverse_wallet=worst / wallet if wallet > 0.0 else math.nan,
-        favourable_wallet=best / wallet if wallet > 0.0 else math.nan,
-    )
+def _end(trade: ClosedTrade) -> float:
+    """Return the time of a closing, ms; half a millisecond tells one inside a bar from one at its open."""
+    return trade.close_time if trade.label in _AT_OPEN else trade.close_time + 0.5
+
+
+class _Bars:
+    """The bars of all cycles of a leg in one row, those of one cycle after those of the cycle before."""
+
+    def __init__(self, first: NDArray[np.int64], last: NDArray[np.int64]) -> None:
+        """Take the rows of the log of each cycle's first and last bar."""
+        self.first = first
+        self.size = np.maximum(last, first) - first + 1
+        self.end = np.cumsum(self.size)
+        self.begin = self.end - self.size
+
+    def rows(self) -> NDArray[np.int64]:
+        """Return the row of the log of each bar."""
+        return np.arange(self.end[-1]) + np.repeat(self.first - self.begin, self.size)
+
+    def sums(self, cycle: NDArray[np.int64], rows: NDArray[np.int64], amounts: Array) -> Array:
+        """Return at each bar the sum of its cycle's amounts up to it.
+
+        Those before the cycle's first bar count from there on, those after its last one not at all.
+        """
+        at = self.begin[cycle] + np.maximum(rows - self.first[cycle], 0)
+        inside = at < self.end[cycle]
+        sums = np.bincount(at[inside], amounts[inside], self.end[-1])
+        for begin, end in zip(self.begin.tolist(), self.end.tolist(), strict=True):
+            np.add.accumulate(sums[begin:end], out=sums[begin:end])
+        return sums
+
+    def largest(self, values: Array) -> Array:
+        """Return the largest value of each cycle, at least 0."""
+        return np.maximum(np.maximum.reduceat(values, self.begin), 0.0)
 
 
 def _extremes(
     record: SymbolRecord,
-    fills: FillTable,
     side: PositionSide,
-    group: Sequence[int],
+    bars: _Bars,
+    entries: FillTable,
+    cycle: NDArray[np.int64],
     trades: Sequence[ClosedTrade],
-    first: int,
-    end: int,
-) -> tuple[float, float, float, float, float]:
+    cycle_of_trade: NDArray[np.int64],
+) -> tuple[Array, Array, Array, Array, Array]:
     """Return MAE and MFE in price from the average entry, worst loss, best profit and largest notional in quote.
 
-    The order inside a bar counts as for single fills, see `gridv4_bt.metrics.excursions.excursions`.
+    One of each for every cycle. The order inside a bar counts as for single fills, see
+    `gridv4_bt.metrics.excursions.excursions`.
     """
-    size = max(end, first) - first + 1
-    opened, kept = np.zeros((2, size + 1)), np.zeros((2, size + 1))  # quantity and cost, held in a bar and after it
-    for place in group:
-        at = max(int(fills.row[place]), 0) - first
-        qty = fills.qty[place]
-        for column, part in enumerate((qty, qty * fills.price[place])):
-            opened[column, at] += part
-            kept[column, at] += part
-    rows = record.rows(np.array([trade.close_time for trade in trades], np.int64)) - first
-    for trade, at in zip(trades, rows.tolist(), strict=True):
-        in_its_first_bar = trade.close_time == trade.open_time
-        ended = at + (trade.label in AT_LIMIT or in_its_first_bar)
-        for column, part in enumerate((trade.qty, trade.qty * trade.entry)):
-            opened[column, ended] -= part
-            kept[column, at] -= part
-    (held, cost), (after, cost_after) = np.cumsum(opened, axis=1)[:, :size], np.cumsum(kept, axis=1)[:, :size]
-    most = float(cost.max(initial=0.0))
+    qty, entry, exit_ = np.array([(trade.qty, trade.entry, trade.exit) for trade in trades]).reshape(-1, 3).T
+    stays = np.array([trade.label in AT_LIMIT or trade.close_time == trade.open_time for trade in trades], bool)
+    closed = record.rows(np.array([trade.close_time for trade in trades], np.int64))
+    # Entries add and closings take away; one that closes at its limit is held in that bar and gone after it.
+    in_bar, after_bar = np.concatenate((entries.row, closed + stays)), np.concatenate((entries.row, closed))
+    changed = np.concatenate((cycle, cycle_of_trade))
+    qtys = np.concatenate((entries.qty, -qty))
+    costs = np.concatenate((entries.qty * entries.price, -qty * entry))
+    held, cost = bars.sums(changed, in_bar, qtys), bars.sums(changed, in_bar, costs)
+    most = bars.largest(cost)
     if len(record.close) != len(record.log) or not len(record.close):
-        return math.nan, math.nan, math.nan, math.nan, most
-    window = slice(first, first + size)
-    high = (record.high if len(record.high) else record.close)[window]
-    low = (record.low if len(record.low) else record.close)[window]
+        unknown = np.full(len(most), math.nan)
+        return unknown, unknown, unknown, unknown, most
+    after, cost_after = bars.sums(changed, after_bar, qtys), bars.sums(changed, after_bar, costs)
+    average, average_after = _average(bars, held, cost), _average(bars, after, cost_after)
+    rows = bars.rows()
+    high = (record.high if len(record.high) else record.close)[rows]
+    low = (record.low if len(record.low) else record.close)[rows]
     against, with_it = (low, high) if side > 0 else (high, low)
-    size = len(against)  # one less where the cycle is still open
-    average, average_after = _average(held[:size], cost[:size]), _average(after[:size], cost_after[:size])
     down = np.where(average > 0.0, side * (average - against), 0.0)
     up = np.where(average_after > 0.0, side * (with_it - average_after), 0.0)
-    up[0] = 0.0  # the favourable extreme may have come before the entry
-    downs, ups = [float(down.max())], [float(up.max())]
-    losses, gains = [float((down * held[:size]).max())], [float((up * after[:size]).max())]
-    for trade in trades:
-        change = int(side) * (trade.exit - trade.entry)
-        downs.append(-change)
-        ups.append(change)
-        losses.append(-change * trade.qty)
-        gains.append(change * trade.qty)
-    return max(*downs, 0.0), max(*ups, 0.0), max(*losses, 0.0), max(*gains, 0.0), most
+    up[bars.begin] = 0.0  # the favourable extreme may have come before the entry
+    change = side * (exit_ - entry)
+    adverse, favourable, worst, best = map(bars.largest, (down, up, down * held, up * after))
+    np.maximum.at(adverse, cycle_of_trade, -change)
+    np.maximum.at(favourable, cycle_of_trade, change)
+    np.maximum.at(worst, cycle_of_trade, -change * qty)
+    np.maximum.at(best, cycle_of_trade, change * qty)
+    return adverse, favourable, worst, best, most
 
 
-def _average(qty: Array, cost: Array) -> Array:
+def _average(bars: _Bars, qty: Array, cost: Array) -> Array:
     """Return the average entry, 0 where nothing is held; sums of decimal lots leave noise."""
-    held = qty > 1e-9 * np.max(qty, initial=0.0)
+    held = qty > np.repeat(1e-9 * bars.largest(qty), bars.size)
     return np.divide(cost, qty, out=np.zeros(len(qty)), where=held)
+
+
+def _over(values: Array, of: Array) -> Array:
+    """Return the ratios of two columns, NaN where the divisor is not above 0."""
+    return np.divide(values, of, out=np.full(len(values), math.nan), where=of > 0.0)
 
 
 def cycle_figures(records: Sequence[SymbolRecord], fills: Sequence[FillTable]) -> dict[str, Any]:

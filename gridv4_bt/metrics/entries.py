@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,10 @@ class FillTable:
     def index(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the rows of fills by their ids, which must exist."""
         return self.id.searchsorted(ids)
+
+    def take(self, places: NDArray[np.int64]) -> FillTable:
+        """Return the table of some of the fills, in the order of their places."""
+        return FillTable(*(getattr(self, column.name)[places] for column in fields(self)))
 
 
 def fill_table(record: SymbolRecord) -> FillTable:

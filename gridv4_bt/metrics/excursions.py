@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridv4_bt.engine.labels import TradeLabel
-from gridv4_bt.engine.types import ClosedTrade
 from gridv4_bt.metrics.entries import FillTable
 from gridv4_bt.metrics.performance import Array
 from gridv4_bt.record.run_record import SymbolRecord
@@ -38,17 +38,9 @@ def excursions(record: SymbolRecord, fills: FillTable) -> Excursions:
     extreme. Parts closed earlier are counted as if held to the end.
     """
     count = len(fills)
-    adverse, favourable = np.full(count, np.nan), np.full(count, np.nan)
-    if len(record.close) and len(record.close) == len(record.log):
-        high = record.high if len(record.high) else record.close
-        low = record.low if len(record.low) else record.close
-        last = {trade.trade_id: trade for trade in record.trades}
-        for _, fill in record.open_fills:
-            last.pop(fill.id, None)
-        for place in range(count):
-            trade = last.get(int(fills.id[place]))
-            prices = high, low
-            adverse[place], favourable[place] = _of_fill(record, fills, place, trade, prices)
+    adverse, favourable = np.full((2, count), np.nan)
+    if count and len(record.close) == len(record.log) > 0:
+        adverse, favourable = _in_price(record, fills)
     with np.errstate(divide="ignore", invalid="ignore"):
         spacing = np.where(fills.spacing_pct > 0.0, fills.spacing_pct * fills.price, np.nan)
         wallet = record.column("wallet")[np.maximum(fills.row, 0)] if count else np.empty(0)
@@ -58,25 +50,41 @@ def excursions(record: SymbolRecord, fills: FillTable) -> Excursions:
         )
 
 
-def _of_fill(
-    record: SymbolRecord, fills: FillTable, place: int, trade: ClosedTrade | None, prices: tuple[Array, Array]
-) -> tuple[float, float]:
-    """Return MAE and MFE of one fill in price; `trade` is its last closing, None while a part is open."""
-    high, low = prices
-    sign, entry, first = int(fills.sign[place]), float(fills.price[place]), max(int(fills.row[place]), 0)
-    against, with_it = (low, high) if sign > 0 else (high, low)
-    end = len(high) if trade is None else int(record.rows(np.array([trade.close_time]))[0])
-    worst = [0.0, sign * (entry - float(against[first]))] if end > first else [0.0]
-    best = [0.0]
-    if end > first + 1:
-        worst.append(float(np.max(sign * (entry - against[first + 1 : end]))))
-        best.append(float(np.max(sign * (with_it[first + 1 : end] - entry))))
-    if trade is not None:
-        worst.append(sign * (entry - trade.exit))
-        best.append(sign * (trade.exit - entry))
-        if trade.label in AT_LIMIT and 0 <= end < len(high):
-            worst.append(sign * (entry - float(against[end])))
-    return max(worst), max(best)
+def _in_price(record: SymbolRecord, fills: FillTable) -> tuple[Array, Array]:
+    """Return MAE and MFE in price of one or more fills."""
+    high = record.high if len(record.high) else record.close
+    low = record.low if len(record.low) else record.close
+    last = {trade.trade_id: trade for trade in record.trades}
+    for _, fill in record.open_fills:
+        last.pop(fill.id, None)
+    closed = fills.index(np.array(list(last), np.int64))
+    end, at_limit, exit_ = np.full(len(fills), len(high)), np.zeros(len(fills), bool), fills.price.copy()
+    end[closed] = record.rows(np.array([trade.close_time for trade in last.values()], np.int64))
+    at_limit[closed] = [trade.label in AT_LIMIT for trade in last.values()]
+    exit_[closed] = [trade.exit for trade in last.values()]
+    first, final = np.maximum(fills.row, 0), np.minimum(end, len(high) - 1)
+    lowest, highest = _between(np.minimum, low, first, end), _between(np.maximum, high, first, end)
+
+    def gain(long: Array, short: Array) -> Array:
+        """Return what each fill has gained at a price, which may differ for LONG and SHORT."""
+        return fills.sign * (np.where(fills.sign > 0, long, short) - fills.price)
+
+    has_later_bars = end > first + 1
+    adverse = [
+        np.where(end > first, -gain(low[first], high[first]), 0.0),
+        np.where(has_later_bars, -gain(lowest, highest), 0.0),
+        np.where(at_limit & (end >= first), -gain(low[final], high[final]), 0.0),
+        -gain(exit_, exit_),
+    ]
+    favourable = [np.where(has_later_bars, gain(highest, lowest), 0.0), gain(exit_, exit_)]
+    # Adding 0 leaves no zero with a minus sign.
+    return np.max(adverse, axis=0, initial=0.0) + 0.0, np.max(favourable, axis=0, initial=0.0) + 0.0
+
+
+def _between(extreme: np.ufunc, prices: Array, first: NDArray[np.int64], end: NDArray[np.int64]) -> Array:
+    """Return the extreme of the prices between two bars, both left out; of bars that are neighbours any price."""
+    bounds = np.stack((first + 1, np.maximum(end, first + 1)), axis=1).ravel()
+    return extreme.reduceat(np.append(prices, prices[-1]), bounds)[::2]
 
 
 def excursion_figures(records: Sequence[SymbolRecord], fills: Sequence[FillTable]) -> dict[str, Any]:

@@ -7,32 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from gridv4_bt.metrics.performance import Array
+from gridv4_bt.metrics.whole_run import WholeRun
 from gridv4_bt.record.run_record import SymbolRecord
 
 
-def notionals(records: Sequence[SymbolRecord], times: Array) -> tuple[Array, Array]:
-    """Return the notional held LONG and SHORT in all symbols at the latest closes, at each of the times, quote."""
-    long, short = np.zeros(len(times)), np.zeros(len(times))
-    for record in records:
-        if not len(record.close):
-            continue
-        at = record.rows(times)
-        known = at >= 0
-        for total, column in ((long, "long_qty"), (short, "short_qty")):
-            total[known] += (record.column(column) * record.close)[at[known]]
-    return long, short
-
-
-def exposure(records: Sequence[SymbolRecord], times: Array, equity: Array) -> dict[str, Any]:
+def exposure(run: WholeRun) -> dict[str, Any]:
     """Return mean and extremes of the notional over the equity, of all symbols together, at every bar.
 
     ``net`` is LONG minus SHORT, ``gross`` their sum; ``held`` is the share of bars with anything held, ``hedged``
     with something on both sides; ``gross_when_held`` is the mean over the first. Bars without equity are left out.
     """
-    if not len(times) or not any(len(record.close) for record in records):
+    times, equity = run.curve
+    if not len(times) or not any(len(record.close) for record in run.records):
         return {}
-    long, short = notionals(records, times)
+    long, short = run.notionals
     solvent = equity > 0.0
     if not solvent.any():
         return {}

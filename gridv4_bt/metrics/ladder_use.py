@@ -14,7 +14,7 @@ from gridv4_bt.core.time import HOUR_MS
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.ladder import TRACE_ACTIONS, Blocked
 from gridv4_bt.metrics.entries import FillTable
-from gridv4_bt.metrics.trading import WholeTrade, collect, totals, whole_trades
+from gridv4_bt.metrics.trading import WholeTrade, collect, totals
 from gridv4_bt.record.run_record import SymbolRecord
 
 
@@ -32,15 +32,17 @@ def reached(record: SymbolRecord) -> NDArray[np.int64]:
         return found
     levels = columns // 2
     before, high, low = record.close[:-1], record.high[1:], record.low[1:]
-    centre, growth = record.column("centre")[:-1], 1.0 + record.column("spacing_pct")[:-1]
-    fell, rose = low < before, high > before
-    for column in range(columns):
-        sign = 1 if column < levels else -1
-        number = column % levels + 1
-        line = level_price(centre, growth - 1.0, -sign * number)
-        came = fell & (low <= line) & (line < before) if sign > 0 else rose & (before < line) & (line <= high)
-        codes = record.ladder[:-1, column][came] // TRACE_ACTIONS
-        found[column] = np.bincount(codes, minlength=len(Blocked))
+    centre, spacing_pct = record.column("centre")[:-1], record.column("spacing_pct")[:-1]
+    for sign, offset in ((1, 0), (-1, levels)):
+        nearest = level_price(centre, spacing_pct, -sign)
+        # Only bars that go as far as the nearest line come to any.
+        far = np.flatnonzero((low < before) & (low <= nearest) if sign > 0 else (high > before) & (high >= nearest))
+        start, end = before[far], (low if sign > 0 else high)[far]
+        for column in range(levels):
+            line = level_price(centre[far], spacing_pct[far], -sign * (column + 1))
+            came = (end <= line) & (line < start) if sign > 0 else (start < line) & (line <= end)
+            codes = record.ladder[far[came], offset + column] // TRACE_ACTIONS
+            found[offset + column] = np.bincount(codes, minlength=len(Blocked))
     return found
 
 
@@ -78,7 +80,10 @@ def grid_efficiency(
 
 
 def levels(
-    records: Sequence[SymbolRecord], fills: Sequence[FillTable], came: Sequence[NDArray[np.int64]]
+    records: Sequence[SymbolRecord],
+    fills: Sequence[FillTable],
+    came: Sequence[NDArray[np.int64]],
+    whole: Sequence[WholeTrade],
 ) -> dict[str, dict[str, Any]]:
     """Return what the entries of each level became, nearest LONG level (-1) first, then SHORT (+1).
 
@@ -102,7 +107,7 @@ def levels(
     def by_level(trade: WholeTrade) -> int:
         return level_of[trade.symbol, trade.trade_id]
 
-    closed = collect(whole_trades(trade for record in records for trade in record.trades), by_level)
+    closed = collect(whole, by_level)
     none = {"trades": 0, "win_rate": None, "gross": 0.0, "fees": 0.0, "funding": 0.0, "net": 0.0}
     order = sorted(entries, key=lambda level: (level == 0, level > 0, abs(level)))
     return {

@@ -11,14 +11,16 @@ import numpy as np
 from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide
-from gridv4_bt.metrics.trading import whole_trades
+from gridv4_bt.metrics.trading import WholeTrade
 from gridv4_bt.record.run_record import SymbolRecord, WalletRecord
 
 #: Closings that pay no slippage: at their limit, or at the price the exchange closes at.
 _NO_SLIPPAGE = {TradeLabel.GRID, TradeLabel.LIQUIDATION, TradeLabel.MANUAL}
 
 
-def leg_profits(records: Sequence[SymbolRecord], wallet: WalletRecord) -> dict[str, dict[str, Any]]:
+def leg_profits(
+    records: Sequence[SymbolRecord], whole: Sequence[WholeTrade], wallet: WalletRecord
+) -> dict[str, dict[str, Any]]:
     """Return the profit of each leg that traded, by ``SYMBOL LONG`` or ``SYMBOL SHORT``. Money is quote.
 
     ``realized`` (price moves of what closed) - ``fees`` - ``funding`` + ``unrealized`` = ``total``; the totals of all
@@ -31,19 +33,24 @@ def leg_profits(records: Sequence[SymbolRecord], wallet: WalletRecord) -> dict[s
             trades = [trade for trade in record.trades if trade.side is side]
             fills = [fill for name, fill in record.open_fills if name == side.name]
             if trades or fills:
-                found[f"{record.symbol} {side.name}"] = _leg(record, side, trades, fills, wallet.slippage)
+                closed = [trade for trade in whole if trade.symbol == record.symbol and trade.side is side]
+                found[f"{record.symbol} {side.name}"] = _leg(record, side, trades, closed, fills, wallet.slippage)
     return found
 
 
 def _leg(
-    record: SymbolRecord, side: PositionSide, trades: Sequence[ClosedTrade], fills: Sequence[Fill], slippage: float
+    record: SymbolRecord,
+    side: PositionSide,
+    trades: Sequence[ClosedTrade],
+    whole: Sequence[WholeTrade],
+    fills: Sequence[Fill],
+    slippage: float,
 ) -> dict[str, Any]:
     realized = math.fsum(trade.gross for trade in trades)
     fees = math.fsum(trade.fees for trade in trades) + math.fsum(fill.fee for fill in fills)
     funding = math.fsum(trade.funding for trade in trades) + math.fsum(fill.funding for fill in fills)
     mark = float(record.close[-1]) if len(record.close) else math.nan
     unrealized = math.fsum(side * (mark - fill.price) * fill.qty for fill in fills)
-    whole = whole_trades(trades)
     return {
         "realized": realized,
         "fees": fees,

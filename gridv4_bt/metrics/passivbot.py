@@ -16,7 +16,6 @@ import numpy as np
 
 from gridv4_bt.core.time import DAY_MS, HOUR_MS
 from gridv4_bt.engine.labels import TradeLabel
-from gridv4_bt.metrics.exposure import notionals
 from gridv4_bt.metrics.performance import Array
 from gridv4_bt.metrics.whole_run import WholeRun, wallet_curve
 
@@ -62,8 +61,9 @@ def passivbot_metrics(recording: WholeRun) -> dict[str, float | None]:
         return {}
     found = _of_equity(times, equity)
     if recording.is_hedged:
-        found |= _of_wallet(recording, found["adg"])
-        found |= _of_fills(recording)
+        _, wallet = wallet_curve(recording.records, "wallet")
+        found |= _of_wallet(recording, wallet, found["adg"])
+        found |= _of_fills(recording, wallet)
     return found
 
 
@@ -100,9 +100,8 @@ def _of_equity(times: Array, equity: Array) -> dict[str, float | None]:
     }
 
 
-def _of_wallet(recording: WholeRun, adg: float | None) -> dict[str, float | None]:
-    times, equity = recording.curve
-    _, wallet = wallet_curve(recording.records, "wallet")
+def _of_wallet(recording: WholeRun, wallet: Array, adg: float | None) -> dict[str, float | None]:
+    _, equity = recording.curve
     apart = _shares(equity - wallet, wallet)
     above, below = apart[apart > 0.0], -apart[apart < 0.0]
     paper_loss = float(below.max(initial=0.0))
@@ -114,7 +113,7 @@ def _of_wallet(recording: WholeRun, adg: float | None) -> dict[str, float | None
         "paper_loss_ratio": _over(adg, paper_loss),
     }
     if any(len(record.close) for record in recording.records):
-        long, short = notionals(recording.records, times)
+        long, short = recording.notionals
         net = _shares(np.abs(long - short), wallet)
         found["total_wallet_exposure_max"] = float(net.max())
         found["total_wallet_exposure_mean"] = float(net.mean())
@@ -123,11 +122,11 @@ def _of_wallet(recording: WholeRun, adg: float | None) -> dict[str, float | None
     return found
 
 
-def _of_fills(recording: WholeRun) -> dict[str, float | None]:
+def _of_fills(recording: WholeRun, wallet: Array) -> dict[str, float | None]:
     events = executions(recording)
     if not events:
         return {}
-    times, wallet = wallet_curve(recording.records, "wallet")
+    times, _ = recording.curve
     when = np.array([event.time for event in events])
     wallets = wallet[np.maximum(times.searchsorted(when, side="right") - 1, 0)]
     pnls = np.array([event.pnl for event in events])

@@ -8,7 +8,6 @@ import numpy as np
 
 from gridv4_bt.core.time import iso_seconds
 from gridv4_bt.metrics.performance import annual_return, daily_returns, sharpe
-from gridv4_bt.metrics.trading import whole_trades
 from gridv4_bt.metrics.whole_run import WholeRun
 
 #: Fewer trades or days than these say little about the next ones.
@@ -36,7 +35,7 @@ def _liquidated(run: WholeRun) -> str:
 
 
 def _few_trades(run: WholeRun) -> str:
-    count = len(whole_trades(run.trades))
+    count = len(run.whole_trades)
     if not run.is_hedged or count >= FEW_TRADES:
         return ""
     if not count:

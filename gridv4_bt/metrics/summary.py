@@ -34,7 +34,7 @@ from gridv4_bt.metrics.performance import (
     sortino,
 )
 from gridv4_bt.metrics.sanity import sanity_flags
-from gridv4_bt.metrics.trading import activity, costs, funding_by_side, grouped, holding, profit_factor, whole_trades
+from gridv4_bt.metrics.trading import activity, costs, funding_by_side, grouped, holding, profit_factor
 from gridv4_bt.metrics.whole_run import WholeRun, wallet_curve
 from gridv4_bt.record.run_record import SymbolRecord, WalletRecord
 
@@ -49,9 +49,9 @@ GROUPS: Mapping[str, Callable[[WholeRun], dict[str, Any]]] = {
     "risk": lambda run: risk(*run.curve, run.wallet.start),
     "recovery": lambda run: recovery(*run.curve, run.wallet.start),
     "benchmark": benchmark,
-    "legs": lambda run: leg_profits(run.records, run.wallet),
+    "legs": lambda run: leg_profits(run.records, run.whole_trades, run.wallet),
     "open_legs": lambda run: stuck_legs(run.records),
-    "exposure": lambda run: exposure(run.records, *run.curve),
+    "exposure": exposure,
     "margin": lambda run: margin_safety(run.records),
     "co_movement": lambda run: co_movement(run.records, run.fills),
     "activity": lambda run: activity(run.trades, run.fills, run.wallet, run.days, _mean(run.curve[1])),
@@ -63,7 +63,7 @@ GROUPS: Mapping[str, Callable[[WholeRun], dict[str, Any]]] = {
     "adverse_selection": lambda run: adverse_selection(run.records, run.fills),
     "pruning": lambda run: pruning(run.records, run.fills, run.wallet),
     "grid": lambda run: grid_efficiency(run.records, run.fills, run.reached, run.days),
-    "levels": lambda run: levels(run.records, run.fills, run.reached),
+    "levels": lambda run: levels(run.records, run.fills, run.reached, run.whole_trades),
     "blocked_share": lambda run: blocked(run.records),
     "passivbot": passivbot_metrics,
 }
@@ -128,8 +128,8 @@ def _of_equity(recording: WholeRun) -> dict[str, Any]:
 
 
 def _of_trades(recording: WholeRun) -> dict[str, Any]:
-    records, wallet, closings = recording.records, recording.wallet, recording.trades
-    nets = [trade.net for trade in whole_trades(closings)]
+    records, wallet, closings, whole = recording.records, recording.wallet, recording.trades, recording.whole_trades
+    nets = [trade.net for trade in whole]
     executions = wallet.maker_executions + wallet.taker_executions
     in_market = [(record.column("long_qty") > 0) | (record.column("short_qty") > 0) for record in records]
     bars_traded = sum(len(record.log) for record in records)
@@ -142,9 +142,9 @@ def _of_trades(recording: WholeRun) -> dict[str, Any]:
         "funding": wallet.funding,
         "unrealized": wallet.equity - wallet.wallet,
         "open_fills": sum(len(record.open_fills) for record in records),
-        "by_label": grouped(closings, "label"),
-        "by_regime": grouped(closings, "regime") if recording.is_grid else {},
-        "by_side": grouped(closings, "side"),
+        "by_label": grouped(closings, whole, "label"),
+        "by_regime": grouped(closings, whole, "regime") if recording.is_grid else {},
+        "by_side": grouped(closings, whole, "side"),
         "halts": sum(record.halts for record in records),
         "stops": sum(record.stops for record in records),
         "margin_calls": sum(record.margin_calls for record in records),

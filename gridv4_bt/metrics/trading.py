@@ -114,15 +114,15 @@ def totals(trades: Sequence[ClosedTrade] | Sequence[WholeTrade]) -> dict[str, fl
     }
 
 
-def grouped(closings: Sequence[ClosedTrade], key: str) -> dict[str, dict[str, float]]:
+def grouped(closings: Sequence[ClosedTrade], whole: Sequence[WholeTrade], key: str) -> dict[str, dict[str, float]]:
     """Return number, win rate and sums by ``label``, ``regime`` or ``side``, sorted by name.
 
-    By label they are those of the closings, as the parts of a fill may have several; else of whole trades.
+    By label they are those of the closings, as the parts of a fill may have several; else of the whole trades.
     """
     if key == "label":
         return {name: totals(group) for name, group in collect(closings, by_label).items()}
     keys = {"regime": by_regime, "side": by_side}
-    return {name: totals(group) for name, group in collect(whole_trades(closings), keys[key]).items()}
+    return {name: totals(group) for name, group in collect(whole, keys[key]).items()}
 
 
 def holding(trades: Sequence[ClosedTrade]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from gridv4_bt.engine.types import ClosedTrade
 from gridv4_bt.metrics.entries import FillTable, fill_table
 from gridv4_bt.metrics.ladder_use import reached
 from gridv4_bt.metrics.performance import Array, last_of_each
+from gridv4_bt.metrics.trading import WholeTrade, whole_trades
 from gridv4_bt.record.run_record import SymbolRecord, WalletRecord
 
 
@@ -33,6 +34,16 @@ class WholeRun:
         return wallet_curve(self.records)
 
     @cached_property
+    def rows(self) -> list[NDArray[np.int64]]:
+        """The latest row of each symbol's log at every time of `curve`, -1 before its first."""
+        return [record.rows(self.curve[0]) for record in self.records]
+
+    @cached_property
+    def notionals(self) -> tuple[Array, Array]:
+        """The notional held LONG and SHORT in all symbols at the latest closes, at every time of `curve`, quote."""
+        return notionals(self.records, self.rows)
+
+    @cached_property
     def fills(self) -> list[FillTable]:
         """The entries of each symbol."""
         return [fill_table(record) for record in self.records]
@@ -46,6 +57,11 @@ class WholeRun:
     def trades(self) -> list[ClosedTrade]:
         """The closings of all symbols, those of one symbol after those of another."""
         return [trade for record in self.records for trade in record.trades]
+
+    @cached_property
+    def whole_trades(self) -> list[WholeTrade]:
+        """The fills of all symbols that are closed, in the order of `trades`."""
+        return whole_trades(self.trades)
 
     @cached_property
     def bar_ms(self) -> float:
@@ -63,6 +79,18 @@ class WholeRun:
         """Return the state without the values that can be computed again."""
         names = ("records", "wallet", "is_grid", "is_hedged")
         return {name: getattr(self, name) for name in names}
+
+
+def notionals(records: Sequence[SymbolRecord], rows: Sequence[NDArray[np.int64]]) -> tuple[Array, Array]:
+    """Return the notional held LONG and SHORT in all symbols at the rows of each, -1 before its first, quote."""
+    long, short = np.zeros((2, len(rows[0])))
+    for record, at in zip(records, rows, strict=True):
+        if not len(record.close):
+            continue
+        known = at >= 0
+        for total, column in ((long, "long_qty"), (short, "short_qty")):
+            total[known] += (record.column(column) * record.close)[at[known]]
+    return long, short
 
 
 def wallet_curve(records: Sequence[SymbolRecord], column: str = "equity") -> tuple[Array, Array]:

@@ -2,34 +2,32 @@
 
 import numpy as np
 import pytest
-from made_runs import record, recording
+from made_runs import BAR, record, recording
 
 from gridv4_bt.metrics.benchmark import benchmark, hold_curve, mean_exposure
 
-TIMES = record([1.0] * 3).column("time")
-
 
 def test_a_wallet_that_holds_pays_one_fee_and_follows_the_price():
-    curve = hold_curve([record([100.0, 110.0, 90.0])], TIMES, 1_000.0, fee=0.01)
+    curve = hold_curve(recording(record([100.0, 110.0, 90.0]), taker_fee=0.01))
     assert curve == pytest.approx([990.0, 1_089.0, 891.0])
 
 
 def test_a_part_of_the_wallet_moves_it_by_that_part():
-    curve = hold_curve([record([100.0, 110.0, 90.0])], TIMES, 1_000.0, fee=0.0, exposure=0.2)
+    curve = hold_curve(recording(record([100.0, 110.0, 90.0])), exposure=0.2)
     assert curve == pytest.approx([1_000.0, 1_020.0, 980.0])
 
 
 def test_a_basket_is_bought_in_equal_parts_each_at_its_own_first_bar():
     late = record([50.0, 100.0])
-    late.column("time")[:] = TIMES[1:]
-    curve = hold_curve([record([100.0, 100.0, 100.0]), late], TIMES, 1_000.0, fee=0.0)
+    late.column("time")[:] += BAR
+    curve = hold_curve(recording(record([100.0, 100.0, 100.0]), late))
     assert curve == pytest.approx([1_000.0, 1_000.0, 1_500.0])
 
 
 def test_without_prices_there_is_no_benchmark():
     one = record([1.0] * 3)
     one.close = np.empty(0)
-    assert hold_curve([one], TIMES, 1_000.0, 0.0) is None
+    assert hold_curve(recording(one)) is None
     assert benchmark(recording(one)) == {}
 
 

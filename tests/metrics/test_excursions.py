@@ -53,6 +53,22 @@ def test_a_fill_still_open_is_held_to_the_end():
     assert (found.adverse[0], found.favourable[0]) == (3.0, 5.0)
 
 
+def test_a_fill_with_a_part_still_open_is_held_to_the_end():
+    found = of(closed(99.0, 100.0, opened=1, closes=2, qty=0.5), open_fills=[still_open(99.0, opened=1)])
+    assert (found.adverse[0], found.favourable[0]) == (3.0, 5.0)
+
+
+@pytest.mark.parametrize("bar", [1, -1])  # the second lies before the run's first bar
+def test_a_fill_stopped_in_its_own_bar_lost_no_more_than_the_stop(bar):
+    found = of(closed(99.0, 98.5, opened=bar, closes=bar, label=TradeLabel.STOP2), closed(id=2))
+    assert (found.adverse[0], found.favourable[0]) == (0.5, 0.0)
+
+
+def test_an_exit_at_its_limit_before_the_first_bar_counts_no_bar():
+    found = of(closed(103.0, 104.0, opened=-2, closes=-1), closed(id=2))
+    assert (found.adverse[0], found.favourable[0]) == (0.0, 1.0)
+
+
 def test_excursions_are_told_in_levels_and_as_a_share_of_the_wallet():
     run = record(
         CLOSES, HIGHS, LOWS, ladder=placed(5, 2), trades=[closed(99.0990099, 97.0, opened=1, closes=3, qty=2.0)]
@@ -106,6 +122,23 @@ def test_the_sides_have_their_own_cycles_and_an_open_one_has_no_end():
     assert (figures["cycles"], figures["open"]) == (2, 1)
 
 
+def test_a_cycle_before_the_first_bar_has_the_prices_of_its_closings():
+    trades = [closed(103.0, 104.0, opened=-2, closes=-1), closed(99.0, 97.5, id=2, closes=3, label=TradeLabel.GAP)]
+    run = record(CLOSES, HIGHS, LOWS, trades=trades)
+    before, inside = leg_cycles(run, fill_table(run))
+    assert (before.adverse, before.favourable) == (0.0, 1.0)
+    assert (inside.adverse, inside.favourable) == (3.0, 0.5)
+
+
+def test_a_cycle_is_open_while_a_part_of_a_fill_is_held():
+    part = closed(100.0, 101.0, id=1, opened=1, closes=2, qty=0.5)
+    run = record(CLOSES, HIGHS, LOWS, trades=[part], open_fills=[still_open(100.0, id=1, qty=1.5)])
+    [cycle] = leg_cycles(run, fill_table(run))
+    assert (cycle.last_time, cycle.fills, cycle.most) == (None, 1, 200.0)
+    assert cycle.adverse_wallet == pytest.approx(2.0 * (100.0 - 96.0) / 1_000.0)  # all of it was held in bar 2
+    assert cycle.favourable_wallet == pytest.approx(1.5 * (104.0 - 100.0) / 1_000.0)
+
+
 def test_a_cycle_of_one_fill_has_the_excursions_of_the_fill():
     [record_] = small_run("BTCUSDT").records
     table = fill_table(record_)
@@ -117,6 +150,50 @@ def test_a_cycle_of_one_fill_has_the_excursions_of_the_fill():
         assert one.adverse == pytest.approx(found.adverse[place])
         assert one.favourable == pytest.approx(found.favourable[place])
         assert one.adverse_wallet == pytest.approx(found.adverse_wallet[place])
+
+
+def lot_by_lot(record_, cycle, lots):
+    """MAE and MFE in price, worst loss and largest notional of a cycle, by walking its bars over its parts of fills."""
+    sign, first = int(cycle.side), min(opened for opened, *_ in lots)
+    adverse, favourable, worst, most = [0.0], [0.0], [0.0], [0.0]
+    for bar in range(first, min(max(closes for _, closes, *_ in lots) + 1, len(record_.log))):
+        against, with_it = (record_.low, record_.high)[::sign]
+        held = [lot for lot in lots if lot[0] <= bar and (bar < lot[1] or (bar == lot[1] and lot[2]))]
+        if held:
+            qty, cost = sum(lot[3] for lot in held), sum(lot[3] * lot[4] for lot in held)
+            adverse.append(sign * (cost / qty - against[bar]))
+            worst.append(adverse[-1] * qty)
+            most.append(cost)
+        after = [lot for lot in held if bar < lot[1]]
+        if after and bar > first:
+            average = sum(lot[3] * lot[4] for lot in after) / sum(lot[3] for lot in after)
+            favourable.append(sign * (with_it[bar] - average))
+    for *_, qty, entry, exit_ in lots:
+        if exit_ is not None:
+            adverse.append(sign * (entry - exit_))
+            favourable.append(sign * (exit_ - entry))
+            worst.append(adverse[-1] * qty)
+    return max(adverse), max(favourable), max(worst), max(most)
+
+
+def test_cycles_of_several_fills_are_those_of_a_walk_over_their_bars():
+    [record_] = small_run("BTCUSDT").records
+    cycles = leg_cycles(record_, fill_table(record_))
+    row = {time: place for place, time in enumerate(record_.column("time").tolist())}
+    lots = {(cycle.side, cycle.first_time): [] for cycle in cycles}
+    for trade in record_.trades:
+        began = max(
+            cycle.first_time for cycle in cycles if cycle.side is trade.side and cycle.first_time <= trade.open_time
+        )
+        at_its_end = trade.label in (TradeLabel.GRID, TradeLabel.MANUAL) or trade.open_time == trade.close_time
+        times = row[trade.open_time], row[trade.close_time]
+        lots[trade.side, began].append((*times, at_its_end, trade.qty, trade.entry, trade.exit))
+    several = [cycle for cycle in cycles if cycle.fills > 1 and cycle.last_time is not None]
+    assert len(several) > 3
+    for cycle in several:
+        adverse, favourable, worst, most = lot_by_lot(record_, cycle, lots[cycle.side, cycle.first_time])
+        assert (cycle.adverse, cycle.favourable, cycle.most) == pytest.approx((adverse, favourable, most))
+        assert cycle.adverse_wallet == pytest.approx(worst / record_.column("wallet")[row[cycle.first_time]])
 
 
 def test_cycles_hold_every_fill_once_and_their_net_is_that_of_the_closings():

@@ -6,12 +6,13 @@ from small_run import small_run
 
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.metrics.legs import leg_profits, stuck_legs
+from gridv4_bt.metrics.trading import whole_trades
 
 
 def test_the_parts_of_a_leg_add_up_to_its_total():
     trades = [closed(100.0, 103.0, fees=0.2, funding=0.1), closed(100.0, 101.0, id=2, side=SHORT, fees=0.1)]
     run = record([100.0, 101.0, 98.0], trades=trades, open_fills=[still_open(99.0, id=3, qty=2.0, fee=0.05)])
-    legs = leg_profits([run], wallet())
+    legs = leg_profits([run], whole_trades(run.trades), wallet())
     long = legs["TEST LONG"]
     assert (long["realized"], long["fees"], long["funding"], long["unrealized"]) == pytest.approx(
         (3.0, 0.25, 0.1, -2.0)
@@ -23,7 +24,8 @@ def test_the_parts_of_a_leg_add_up_to_its_total():
 
 def test_slippage_is_what_market_orders_lost_and_exits_pay_none():
     cut = closed(100.0, 99.0, qty=2.0, label=TradeLabel.GAP)  # sold at 99 = price * (1 - 1 %)
-    legs = leg_profits([record([100.0] * 3, trades=[cut, closed(id=2)])], wallet(slippage=0.01))
+    trades = [cut, closed(id=2)]
+    legs = leg_profits([record([100.0] * 3, trades=trades)], whole_trades(trades), wallet(slippage=0.01))
     assert legs["TEST LONG"]["slippage"] == pytest.approx(2.0 * (100.0 - 99.0))
 
 

@@ -21,6 +21,7 @@ from gridv4_bt.metrics.summary import (
     summarize,
     wallet_curve,
 )
+from gridv4_bt.metrics.trading import whole_trades
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -93,8 +94,9 @@ def test_trades_are_grouped_by_label_side_and_regime():
         trade(-1.0, PositionSide.SHORT, TradeLabel.STOP2, -1),
         trade(-3.0, PositionSide.SHORT, TradeLabel.STOP2, -2),
     ]
-    assert grouped(trades, "label")["stop2"]["net"] == -4.0
-    assert grouped(trades, "side")["long"] == {
+    whole = whole_trades(trades)
+    assert grouped(trades, whole, "label")["stop2"]["net"] == -4.0
+    assert grouped(trades, whole, "side")["long"] == {
         "trades": 1,
         "win_rate": 1.0,
         "gross": 2.0,
@@ -102,7 +104,7 @@ def test_trades_are_grouped_by_label_side_and_regime():
         "funding": 0.0,
         "net": 2.0,
     }
-    assert sorted(grouped(trades, "regime")) == ["BREAKOUT_DOWN", "DOWNTREND", "NOISE"]
+    assert sorted(grouped(trades, whole, "regime")) == ["BREAKOUT_DOWN", "DOWNTREND", "NOISE"]
 
 
 def test_the_wallet_of_several_symbols_has_one_point_for_each_time():

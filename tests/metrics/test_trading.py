@@ -171,7 +171,7 @@ TRADES = st.lists(
 
 @given(TRADES, st.sampled_from(["label", "regime", "side"]))
 def test_the_nets_of_all_groups_sum_to_the_total(trades, key):
-    groups = grouped(trades, key)
+    groups = grouped(trades, whole_trades(trades), key)
     assert math.fsum(group["net"] for group in groups.values()) == pytest.approx(sum(t.net for t in trades), abs=1e-9)
     assert sum(group["trades"] for group in groups.values()) == len(trades)
 
@@ -183,7 +183,7 @@ def test_exposure_is_notional_over_equity():
         long_qty=[0.0, 2.0, 2.0, 0.0],
         short_qty=[0.0, 0.0, 1.0, 0.0],
     )
-    found = exposure([run], run.column("time"), run.column("equity"))
+    found = exposure(recording(run))
     # LONG 0, 0.22, 0.4, 0; SHORT 0, 0, 0.2, 0
     assert found["long"] == pytest.approx({"mean": 0.155, "max": 0.4})
     assert found["short"] == pytest.approx({"mean": 0.05, "max": 0.2})
@@ -195,7 +195,7 @@ def test_exposure_is_notional_over_equity():
 
 def test_exposure_of_two_symbols_is_added_up():
     one, two = (record([100.0] * 2, long_qty=1.0) for _ in range(2))
-    found = exposure([one, two], *recording(one, two).curve)
+    found = exposure(recording(one, two))
     assert found["long"] == pytest.approx({"mean": 0.2, "max": 0.2})
 
 

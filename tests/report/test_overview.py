@@ -16,6 +16,7 @@ from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.types import ClosedTrade, Fill, PositionSide
 from gridv4_bt.metrics.recorder import SymbolRecord
 from gridv4_bt.metrics.summary import grouped, wallet_curve
+from gridv4_bt.metrics.trading import whole_trades
 from gridv4_bt.report.overview import CROWD, HALTED, RIBBON, overview_figure, plot_overview
 from gridv4_bt.report.palette import colour, palette
 
@@ -43,11 +44,12 @@ def record(bars, trades=(), symbol="BTCUSDT", open_fills=(), **columns):
 def summary_of(*records, liquidations=0):
     times, equity = wallet_curve(records)
     end = equity[-1] if len(equity) else 10_000.0
+    trades = [trade for one in records for trade in one.trades]
     span = [iso_seconds(int(times[0])), iso_seconds(int(times[-1]))] if len(times) else [None, None]
     return {
         "symbols": [one.symbol for one in records], "from": span[0], "to": span[1], "start_equity": 10_000.0,
         "end_equity": end, "net_return": end / 10_000.0 - 1.0, "gross": 0.0, "fees": 0.0, "funding": 0.0,
-        "liquidations": liquidations, "by_label": grouped([each for one in records for each in one.trades], "label"),
+        "liquidations": liquidations, "by_label": grouped(trades, whole_trades(trades), "label"),
     }  # fmt: skip
 
 

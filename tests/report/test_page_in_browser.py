@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_runs import recording
 from report_runs import CONFIG, empty_record, long_record, small_run, summary_of
 
 from gridv4_bt.config import GridConfig
@@ -175,10 +176,10 @@ def test_kama_atr_and_stops_are_those_of_the_strategy(reader):
 def test_holding_and_exposure_are_those_of_the_summary(reader):
     result = small_run("BTCUSDT")
     [record] = result.records
-    times, start, fee = record.column("time"), result.summary["start_equity"], CONFIG.taker_fee
+    run = recording(record, start=result.summary["start_equity"], taker_fee=CONFIG.taker_fee)
     for exposure in (1.0, result.summary["benchmark"]["hold_same_exposure"]["exposure"]):
         curve = np.array(reader.ask("(share) => Array.from(page.board.hold(share))", exposure))
-        np.testing.assert_allclose(curve, hold_curve([record], times, start, fee, exposure), rtol=1e-9)
+        np.testing.assert_allclose(curve, hold_curve(run, exposure), rtol=1e-9)
     long = reader.ask("page.board.exposure.long.reduce((most, value) => Math.max(most, value), 0)")
     assert long == pytest.approx(result.summary["exposure"]["long"]["max"], rel=1e-3)
 
