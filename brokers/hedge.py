@@ -62,7 +62,6 @@ class HedgeBroker(BrokerSettings):
 
     book_type = FeedBook
     orders_type: type[StandardOrders] = StandardOrders
-    held: Sequence[FeedBook] = ()
 
     def open_account(self) -> None:
         """Begin with an account of `cash` that holds nothing."""
@@ -79,7 +78,7 @@ class HedgeBroker(BrokerSettings):
         self._venue = Venue(self.account, self._standard.singles, self.p.liquidation_fee, self._report)
         self._range_key: tuple[Market, float, int, int] | None = None
         self._range = (0.0, INFINITY)
-        self.held = ()
+        self._held: tuple[FeedBook, ...] = ()
         self.ambiguous_bars = 0  #: bars in which the order of prices inside decided what fills
 
     def stop(self) -> None:
@@ -251,7 +250,7 @@ class HedgeBroker(BrokerSettings):
                 busy = busy or not is_idle(book)
         if 0 < len(fresh) < len(self._all):
             self._settle_delisted(max(book.bar.time for book in fresh))
-        safe = not self.held or is_safe(self.account, self.held)
+        safe = not self._held or is_safe(self.account, self._held)
         if busy or not safe:
             self.ambiguous_bars += (busy and not safe) or any(order_matters(book) for book in fresh)
             self._standard.expire()
@@ -259,11 +258,11 @@ class HedgeBroker(BrokerSettings):
                 self._venue.open(moment)
                 self._venue.trade(moment)
             self._note_held()
-        margin.revalue(self.account, self.held)
+        margin.revalue(self.account, self._held)
 
     def _note_held(self) -> None:
         """Note which symbols hold anything, after fills may have been opened or closed."""
-        self.held = tuple(book for book in self._all if book.long.leg.fills or book.short.leg.fills)
+        self._held = tuple(book for book in self._all if book.long.leg.fills or book.short.leg.fills)
 
     def _settle_delisted(self, latest_ms: int) -> None:
         """Settle the symbols whose data were over before the new bars."""
@@ -286,6 +285,10 @@ class HedgeBroker(BrokerSettings):
     @property
     def books(self) -> Sequence[FeedBook]:
         return self._all
+
+    @property
+    def held(self) -> Sequence[FeedBook]:
+        return self._held
 
     def sigma(self, book: Book, bars: int) -> float:
         return self._all[book.state.place].sigma(bars)

@@ -11,7 +11,7 @@ from gridv4_bt.config import GridConfig
 from gridv4_bt.core import funding, grid, inventory
 from gridv4_bt.engine import ladder, ladder_sheet, market, quick_price, state
 from gridv4_bt.engine.book import Leg
-from gridv4_bt.engine.ladder import CANCEL, PLACED, TRACE_ACTIONS, Blocked, LadderSide, Plan, plan_ladder, take_totals
+from gridv4_bt.engine.ladder import PLACED, Blocked, LadderSide, Plan, note_refusal, plan_ladder, take_totals
 from gridv4_bt.engine.ladder_sheet import (
     FOUND_AT,
     LONG_TOTALS_AT,
@@ -62,6 +62,8 @@ class LadderPlan:
         """
         if long.taken is not self._taken[0] or short.taken is not self._taken[1]:
             self._take_up(long, short)
+        long_totals: Sequence[float]
+        short_totals: Sequence[float]
         if self._compiled is None:
             changed = plan_ladder(self._config, self._rules, memory, now, *self._sides, self._plan)
             long_totals, short_totals = self._sides[0].totals, self._sides[1].totals
@@ -104,11 +106,10 @@ class LadderPlan:
     def refused(self, reasons: dict[int, Blocked]) -> None:
         """Count the entries the broker refused, by level; they are wanted again at the next bar."""
         levels = self._config.levels
+        latest = self.trace[-2 * levels :]
         for level, reason in reasons.items():
-            self._tally[PLACED] -= 1
-            self._tally[reason] += 1
-            place = abs(level) - 1 - (levels if level > 0 else 2 * levels)
-            self.trace[place] = CANCEL + TRACE_ACTIONS * reason
+            note_refusal(Plan(self._tally, latest), abs(level) - 1 + (levels if level > 0 else 0), reason)
+        self.trace[-2 * levels :] = latest
 
     def take_over(self, trace: memoryview, tally: Sequence[int]) -> None:
         """Take the trace and the counts by reason of plans that were made elsewhere for its own."""

@@ -334,6 +334,14 @@ def plan_ladder(
     return changed
 
 
+def note_refusal(plan: Plan, place: int, reason: int) -> None:
+    """Count a planned entry that was refused under the reason; `place` is its level's in the trace."""
+    plan.tally[PLACED] -= 1
+    plan.tally[reason] += 1
+    if len(plan.trace) > 0:
+        plan.trace[place] = CANCEL + TRACE_ACTIONS * reason
+
+
 def lay_out(
     side_sign: int, p: GridConfig, memory: Memory, now: Now, leg: LegState, limit: float, half_spread: float
 ) -> Layout:

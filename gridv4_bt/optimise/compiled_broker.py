@@ -69,7 +69,7 @@ class CompiledBroker(HedgeBroker):
             self._settle_delisted(max(book.bar.time for book in fresh))
         if self._kernel.step():
             self._note_held()
-        margin.revalue(self.account, self.held)
+        margin.revalue(self.account, self._held)
 
     def liquidate(self) -> None:
         """Liquidate the account at the bars of this step."""
@@ -177,7 +177,6 @@ class _Kernel:
         broker.report()
         self._close(news[before:])
         broker.report()
-        broker.ambiguous_bars = int(account["ambiguous_bars"])
         if broker.account.wallet != account["wallet"]:
             raise RuntimeError(
                 f"the compiled run has {account['wallet']!r} in the wallet, the account {broker.account.wallet!r}; "
@@ -226,7 +225,6 @@ class _Kernel:
         room, levels = state.fills.shape[1], state.orders.shape[2]
         if 2 * (state.legs["fills"].max() + state.legs["cooling"].max() + levels) <= room:
             return
-        account = state.account[0]
         wider = new_state(self._configs, 0.0, len(state.days), state.log, 2 * room, 0, traced=True)
         for name, array in zip(State._fields, state, strict=True):
             to = getattr(wider, name)
@@ -238,6 +236,8 @@ class _Kernel:
         state, span = self._state, self._inputs.spans[place]
         rows = slice(int(span["first_log"]), int(span["first_log"] + span["end"] - span["first"]))
         strategy.log = state.log[rows]
+        strategy._trades_seen = len(self._broker.account.closed)
+        self._broker.ambiguous_bars = int(state.account["ambiguous_bars"][0])
         trace = np.ascontiguousarray(state.trace[rows, : 2 * self._configs[place].levels])
         strategy.plan.take_over(memoryview(trace).cast("B"), state.tally[place])
         _copy(state.memory[place], strategy.memory)

@@ -71,7 +71,9 @@ class SweepWallet:
     def inputs(self, config: GridConfig) -> Inputs:
         """Return what the kernel reads for a config."""
         configs = [config.of(market.symbol) for market in self.markets]
-        return self.inputs_of(configs, [market.first_bar(own) for market, own in zip(self.markets, configs, strict=True)])
+        return self.inputs_of(
+            configs, [market.first_bar(own) for market, own in zip(self.markets, configs, strict=True)]
+        )
 
     def inputs_of(self, configs: Sequence[GridConfig], first_bars: Sequence[int]) -> Inputs:
         """Return what the kernel reads for the configs of the symbols, which trade from these bars on."""

@@ -13,7 +13,6 @@ from numba.extending import intrinsic, overload
 from numba.np.arrayobj import populate_array
 from numpy.typing import NDArray
 
-
 _known: dict[Callable[..., Any], list[types.NamedTuple]] = {}
 
 

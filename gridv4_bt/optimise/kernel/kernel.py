@@ -144,13 +144,7 @@ def _compiled(rule, **options):
 
 
 def new_state(
-    configs: Sequence[GridConfig],
-    cash: float,
-    days: int,
-    log: NDArray,
-    room: int,
-    trades: int,
-    traced: bool = False,
+    configs: Sequence[GridConfig], cash: float, days: int, log: NDArray, room: int, trades: int, traced: bool = False
 ) -> State:
     """Return the state of an account before its first bar.
 

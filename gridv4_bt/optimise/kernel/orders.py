@@ -4,7 +4,7 @@ Their first argument is `OrdersRecords`. The text of the steps that calls them i
 """
 
 from gridv4_bt.engine import liquidation
-from gridv4_bt.engine.ladder import PLACED, plan_ladder, take_totals
+from gridv4_bt.engine.ladder import PLACED, note_refusal, plan_ladder, take_totals
 from gridv4_bt.engine.margin import add_maintenance, refusal_of, refuse_entries
 from gridv4_bt.engine.matching import note_first_exit, order_close
 from gridv4_bt.optimise.kernel.record_access import drop_entries
@@ -84,8 +84,7 @@ def rest_entries(p, rules, now, orders, long, short, plan):
             for i in range(p.levels):
                 reason = refusal_of(side, i)
                 if reason != PLACED:
-                    plan.tally[PLACED] -= 1
-                    plan.tally[reason] += 1
+                    note_refusal(plan, i if side.leg.sign > 0 else p.levels + i, reason)
 
 
 def count_exits(side):

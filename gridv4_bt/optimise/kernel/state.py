@@ -28,8 +28,8 @@ BRACKET = np.dtype([(name, "f8") for name in ("floor", "cap", "rate", "amount")]
 
 #: The account, and figures for the summary. Of a step's `news` the first `before_entries` came before any entry filled.
 ACCOUNT = _record(
-    "fills bets bet_begun maker_executions taker_executions liquidations ambiguous_bars news before_entries closed first_time "
-    "first_day last_time range_stale overflow",
+    "fills bets bet_begun maker_executions taker_executions liquidations ambiguous_bars news before_entries closed "
+    "first_time first_day last_time range_stale overflow",
     "wallet gross fees funding value held_notional range_wallet range_down range_up max_margin_ratio peak drawdown",
 )
 #: A symbol: where it is in its bars and rules, what its regime is, and sums for the summary. `row` is that of its last
