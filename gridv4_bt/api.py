@@ -35,6 +35,7 @@ from gridv4_bt.config import GridConfig, load_config, make_config
 from gridv4_bt.core.time import day_or_time
 from gridv4_bt.engine.warm_up import span_warm_up
 from gridv4_bt.errors import ConfigError, DataError
+from gridv4_bt.optimise.compiled_broker import quickest_broker
 from gridv4_bt.own_strategy import StrategyValues, stored_values
 from gridv4_bt.record.run_record import SymbolRecord
 from gridv4_bt.report.compare import read_run
@@ -238,7 +239,7 @@ def backtest(
     if not 0.0 < cash < float("inf"):
         raise ConfigError(f"cash {cash}: must be a number above 0")
     feeds = _feeds(data, funding, start, end, gaps, span_warm_up(settings, {}))
-    result = run_cerebro(make_cerebro(feeds, settings, float(cash)))
+    result = run_cerebro(make_cerebro(feeds, settings, float(cash), broker=quickest_broker(feeds)))
     return Run(result.records, result.summary, settings)
 
 

@@ -1,10 +1,10 @@
-"""Random parameter sets in Backtrader, in the compiled kernel and live: three ways that must trade the same.
+"""Random parameter sets in Backtrader, plain and compiled, in a sweep and live: four ways that must trade the same.
 
 python tests/parity_fuzz.py --sets 300 --wallets 30 --live 20 --cut 20 --seed 2
 
-A set is run in Backtrader and in the kernel over the same bars of a real market (the busy one where there is none) and
-compared to the last bit; then sets over several symbols that share one wallet, and sets close to the busy preset over
-years of five symbols (`--years`). The first sets are traded live too: three symbols in one wallet, through the real
+A set is run in Backtrader, there with compiled steps, and in a sweep over the same bars of a real market (the busy one
+where there is none) and compared to the last bit; then sets over several symbols that share one wallet, and sets close to the busy
+preset over years of five symbols (`--years`). The first sets are traded live too: three symbols in one wallet, through the real
 ccxt client at the local exchange, against the backtest of all three. Then runs are repeated on data that ends early:
 with every number of the definition moved at once, and with each of them alone.
 """
@@ -23,18 +23,21 @@ from types import MappingProxyType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a program, it takes the code of this checkout
 
+import backtrader as bt
 import pandas as pd
 import random_sets
 from busy import busy
 from random_sets import BAR, CRASHES, DEFINED, SYMBOLS, Stretch, moved_set, random_data, random_set
-from same_runs import assert_same
+from same_runs import assert_identical, assert_same
 from wallets import REAL, UNFUNDED, shifted_symbols, with_holes
 
-from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
+from brokers.hedge import HedgeBroker
+from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.market import MarketHistory, load_market_history
 from gridv4_bt.engine.warm_up import history_bars
 from gridv4_bt.metrics.recorder import SymbolRecord
+from gridv4_bt.optimise.compiled_broker import CompiledBroker
 from gridv4_bt.sweep import SweepMarket, SweepWallet, sweep
 from gridv4_bt.validation.bias import CutRun, lookahead, tables
 
@@ -92,6 +95,7 @@ def compare_kernel(seed: int, number: int, compared: Compared, **fixed: object) 
     reference = run(make_cerebro(make_feeds([data]), config, cash, rules))
     compared.add(config, reference.records, reference.summary)
     assert_same(result, reference)
+    assert_identical(compiled_run(make_cerebro(make_feeds([data]), config, cash, rules, CompiledBroker)), reference)
 
 
 def compare_wallet(seed: int, number: int, compared: Compared, **fixed: object) -> None:
@@ -138,11 +142,21 @@ def _compare_wallet(
     markets = {one.symbol: dated.get(one.symbol) or load_market_history(one.symbol) for one in data}
     wallet = SweepWallet.of([SweepMarket.of(feed, markets[feed.p.name]) for feed in make_feeds(data)])
     [result] = sweep(wallet, [config], cash, log=True, closed=True)
-    cerebro = make_cerebro(make_feeds(data), config, cash)
-    cerebro.broker.p.markets = markets
-    reference = run(cerebro)
+    plain, compiled = (
+        make_cerebro(make_feeds(data), config, cash, broker=kind) for kind in (HedgeBroker, CompiledBroker)
+    )
+    plain.broker.p.markets = compiled.broker.p.markets = markets
+    reference = run(plain)
     compared.add(config, reference.records, reference.summary)
     assert_same(result, reference)
+    assert_identical(compiled_run(compiled), reference)
+
+
+def compiled_run(cerebro: bt.Cerebro) -> RunResult:
+    """Run a Cerebro whose `CompiledBroker` compiles its steps."""
+    result = run(cerebro)
+    assert cerebro.broker.is_compiled
+    return result
 
 
 def compare_live(seed: int, number: int, compared: Compared, bars: int = LIVE_BARS, **fixed: object) -> None:

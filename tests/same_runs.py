@@ -1,5 +1,7 @@
 """A sweep's result is that of the run in Backtrader, to the last bit."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
@@ -67,3 +69,16 @@ def assert_counts_bullets(result: SymbolResult, record) -> None:
         (fill, qtys[fill], nets[fill]) for fill in ended
     ]
     assert whole_trades(record.trades) == whole_trades(record.trades, still_open)
+
+
+def assert_identical(result: RunResult, reference: RunResult) -> None:
+    """Every field of every record and the whole summary, to the last bit."""
+    assert result.summary | {"seconds": 0.0} == reference.summary | {"seconds": 0.0}
+    for one, other in zip(result.records, reference.records, strict=True):
+        for field in fields(one):
+            value, expected = getattr(one, field.name), getattr(other, field.name)
+            if isinstance(expected, np.ndarray):
+                np.testing.assert_array_equal(value, expected, err_msg=field.name)
+                assert value.dtype == expected.dtype
+            else:
+                assert value == expected, field.name

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
 from feeds.quality import examine
 from feeds.synthetic import SYMBOL
@@ -55,6 +56,7 @@ from gridv4_bt.cli.parameter_trials import BEST_FILE, TRIAL_FILES, Jobs, Optimiz
 from gridv4_bt.engine.warm_up import span_warm_up
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.metrics.summary import compare_modes
+from gridv4_bt.optimise.compiled_broker import quickest_broker
 from gridv4_bt.own_strategy import OwnStrategy
 from gridv4_bt.report.page_data import BLOCKED_WORDS
 from gridv4_bt.report.run_folder import RUN_FILES, SUMMARY_FILE, check_folder, target_folder, write_run
@@ -156,11 +158,12 @@ def backtest(
     if axes:
         optimize(feeds, axes, parameters, own, cash, brackets, jobs, rank, folder, console)
         return
-    result = run_shown(make_cerebro(feeds, parameters, cash, brackets, own=own), console, own)
+    broker = HedgeBroker if own is not None else quickest_broker(feeds)
+    result = run_shown(make_cerebro(feeds, parameters, cash, brackets, broker, own=own), console, own)
     compared = [result.summary | {"intrabar": parameters.intrabar}]
     for other in others:
         again = make_feeds(files_read(feeds), gaps, first, last, history)
-        outcome = run_shown(make_cerebro(again, other, cash, brackets, own=own), console, own)
+        outcome = run_shown(make_cerebro(again, other, cash, brackets, broker, own=own), console, own)
         compared.append(outcome.summary | {"intrabar": other.intrabar})
     if others:
         result.summary["by_intrabar"] = compare_modes(compared)

@@ -19,7 +19,7 @@ from brokers.base import Decisions
 from brokers.feed_book import FeedBook
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
-from gridv4_bt.compat import is_preloaded
+from gridv4_bt.compat import FastCerebro, is_preloaded
 from gridv4_bt.compiled import available
 from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.engine import margin
@@ -27,13 +27,15 @@ from gridv4_bt.engine.book import MarketClose
 from gridv4_bt.engine.book_access import close_fill, open_fill
 from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.labels import DELISTED, GRID, LABELS, LIQUIDATION
-from gridv4_bt.optimise.kernel.kernel import new_state, stepper
+from gridv4_bt.optimise.cerebro import still_market
+from gridv4_bt.optimise.kernel.kernel import is_compiled, new_state, stepper
 from gridv4_bt.optimise.kernel.state import Inputs, State
 from gridv4_bt.optimise.sweep_market import Signals, SweepMarket
 from gridv4_bt.optimise.sweep_wallet import SweepWallet
 from strategies.grid_v4 import GridStrategyV4
 
 ROOM = 128  #: open fills a side, and levels cooling, that there is room for at first
+WORTH_LOADING = 50_000  #: bars of all symbols from which on compiled code saves more time than loading it takes
 
 
 class CompiledBroker(HedgeBroker):
@@ -48,6 +50,7 @@ class CompiledBroker(HedgeBroker):
         self._turns: list[_Turn] = []
         self._kernel: _Kernel | None = None
         self._has_begun = False
+        self.is_compiled = False  #: whether the steps of the run are
 
     def attend(self, strategy: bt.Strategy) -> Decisions | None:
         turn = _Turn(strategy)
@@ -57,9 +60,10 @@ class CompiledBroker(HedgeBroker):
     def next(self) -> None:
         if not self._has_begun:
             self._has_begun = True
-            if self._fits():
+            self.is_compiled = self._fits()
+            if self.is_compiled:
                 self._kernel = _Kernel(self, [turn.strategy for turn in self._turns])
-                for turn, place in zip(self._turns, range(len(self._turns)), strict=True):
+                for place, turn in enumerate(self._turns):
                     turn.kernel, turn.place = self._kernel, place
         if self._kernel is None:
             super().next()
@@ -70,6 +74,10 @@ class CompiledBroker(HedgeBroker):
         if self._kernel.step():
             self._note_held()
         margin.revalue(self.account, self._held)
+
+    def stop(self) -> None:
+        super().stop()
+        self._kernel = None
 
     def liquidate(self) -> None:
         """Liquidate the account at the bars of this step."""
@@ -91,18 +99,13 @@ class CompiledBroker(HedgeBroker):
             and cerebro._dorunonce
             and not (cerebro._timers or cerebro._timerscheat or cerebro.p.cheat_on_open or cerebro.runwriters)
             and not (self._deposits or self._standard.alive)
-            and _same(cerebro.runningstrats, strategies)
+            and _are(cerebro.runningstrats, strategies)
             and all(type(strategy) is GridStrategyV4 and not strategy._is_watched for strategy in strategies)
-            and _same(feeds, [book.data for book in self._all])
+            and _are(feeds, [book.data for book in self._all])
             and all(type(book) is FeedBook for book in self._all)
             and all(isinstance(feed, CandleFeed) and is_preloaded(feed) and not feed._filters for feed in feeds)
             and all(one == terms[0] for one in terms)
         )
-
-
-def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:
-    """Return whether two sequences hold the same objects; Backtrader's make a line of a comparison."""
-    return [id(one) for one in some] == [id(other) for other in others]
 
 
 class _Turn:
@@ -121,7 +124,7 @@ class _Turn:
         book, strategy = self._book, self.strategy
         if book.market is not strategy.market:
             strategy.obey_rules()
-        if book.settlements != self._settlements and book.state.has_bar:
+        if book.settlements != self._settlements:
             self._settlements = book.settlements
             strategy.now.time = book.bar.time
             strategy.record_funding()
@@ -134,6 +137,7 @@ class _Turn:
         """Bring what the kernel remembers to the strategy."""
         if self.kernel is not None:
             self.kernel.bring_back(self.strategy, self.place)
+            self.kernel = None
 
 
 class _Kernel:
@@ -284,3 +288,23 @@ def _inputs(strategies: Sequence[GridStrategyV4], configs: Sequence[Any]) -> Inp
         market.know(config, signals, None if mixture is None else np.frombuffer(mixture.lines[0].array))
         markets.append(market)
     return SweepWallet(tuple(markets)).inputs_of(configs, [strategy._first_bar - 1 for strategy in strategies])
+
+
+def _are(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Return whether two sequences hold the same objects; of a comparison Backtrader's make a line."""
+    return [id(one) for one in some] == [id(other) for other in others]
+
+
+def quickest_broker(feeds: Sequence[CandleFeed]) -> type[HedgeBroker]:
+    """Return `CompiledBroker` where it is quicker: its code is in the cache, and there is enough to do with it."""
+    pays = sum(feed.rows for feed in feeds) >= WORTH_LOADING
+    return CompiledBroker if pays and is_compiled() else HedgeBroker
+
+
+def compile_steps() -> None:
+    """Compile the steps of `CompiledBroker` by a run of one day, or load them."""
+    cerebro = FastCerebro(stdstats=False)
+    cerebro.setbroker(CompiledBroker())
+    cerebro.adddata(still_market())
+    cerebro.addstrategy(GridStrategyV4)
+    cerebro.run()

@@ -7,6 +7,7 @@ records. Both call the same rules, in the same order, so a run here and a run in
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,10 +98,10 @@ def trade(inputs, state, several):
         time = next_time(inputs, books)
 
 
-def step(addresses, several):
-    """Do one step of what `trade` does: the bars of the next time of all symbols."""
+def step(addresses):
+    """Do one step of what `trade` does: the bars of the next time of all symbols, also where there is only one."""
     inputs, state = opened(addresses)
-    books = begin(inputs, state, several)
+    books = begin(inputs, state, True)
     advance(inputs, state, books, next_time(inputs, books))
 
 
@@ -127,13 +128,18 @@ def stepper(inputs: Inputs, state: State) -> Callable[[], None]:
     from gridv4_bt.optimise.kernel.addresses import addresses_of, arrays_at  # imports numba
 
     arrays_at(opened, inputs, state)
-    rule, addresses = _compiled(step), addresses_of(inputs, state)
-    several = True if len(inputs.spans) > 1 else None
+    return partial(_compiled(step), addresses_of(inputs, state))
 
-    def once() -> None:
-        rule(addresses, several)
 
-    return once
+def is_compiled() -> bool:
+    """Return whether the machine code of `step` is in the cache, so that it need not be compiled."""
+    if not available():
+        return False
+    from numba import int64
+
+    rule = _compiled(step)
+    # The only way that numba has of asking.
+    return bool(rule.signatures) or rule._cache.load_overload((int64[::1],), rule.targetctx) is not None
 
 
 def _compiled(rule, **options):
