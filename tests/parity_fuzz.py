@@ -3,10 +3,10 @@
 python tests/parity_fuzz.py --sets 300 --wallets 30 --live 20 --cut 20 --seed 2
 
 A set is run in Backtrader, there with compiled steps, and in a sweep over the same bars of a real market (the busy one
-where there is none) and compared to the last bit; then sets over several symbols that share one wallet, and sets close to the busy
-preset over years of five symbols (`--years`). The first sets are traded live too: three symbols in one wallet, through the real
-ccxt client at the local exchange, against the backtest of all three. Then runs are repeated on data that ends early:
-with every number of the definition moved at once, and with each of them alone.
+where there is none) and compared to the last bit; then sets over several symbols that share one wallet, and sets close
+to the busy preset over years of five symbols (`--years`). The first sets are traded live too: three symbols in one
+wallet, through the real ccxt client at the local exchange, against the backtest of all three. Then runs are repeated on
+data that ends early: with every number of the definition moved at once, and with each of them alone.
 """
 
 import argparse

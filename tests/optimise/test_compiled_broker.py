@@ -1,0 +1,216 @@
+"""A backtest with compiled steps is the plain one to the last bit, and is plain where anything watches it."""
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+import backtrader as bt
+import numpy as np
+import pandas as pd
+import pytest
+import random_sets
+from busy import busy
+from random_sets import random_data, random_set
+from same_runs import assert_identical
+from wallets import shifted_symbols, with_holes
+
+import gridv4_bt.optimise.compiled_broker as module
+from brokers.hedge import HedgeBroker
+from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
+from gridv4_bt.config import GridConfig
+from gridv4_bt.engine.labels import TradeLabel
+from gridv4_bt.engine.market import MarketHistory, load_market
+from gridv4_bt.optimise.compiled_broker import CompiledBroker, quickest_broker
+from gridv4_bt.optimise.kernel.addresses import addresses_of, arrays_at
+from gridv4_bt.optimise.kernel.kernel import new_state
+from strategies.grid_v4 import GridStrategyV4
+
+pytest.importorskip("numba")
+
+#: Debts so large that the account is liquidated, and nothing that cuts early.
+RECKLESS = dict(
+    regime="none", k=0.3, floor_pct=0.002, gamma=0.5, kappa=1e6, order_pct=1.0, max_inventory=15, kelly_floor=1.0,
+    stop1_atr=40, stop2_atr=60, var_pct=10, delever_share=50, z_halt=-50, leverage=20, deviance_atr=0, max_age_hours=0,
+    gap_spacings=0, margin_target=0.1,
+)  # fmt: skip
+
+
+def cerebro_of(data, config: GridConfig, broker=CompiledBroker, cash=10_000.0, strategy=GridStrategyV4) -> bt.Cerebro:
+    return make_cerebro(make_feeds(data), config, cash, broker=broker, strategy=strategy)
+
+
+def both(data: list[SymbolData], config: GridConfig, cash: float = 10_000.0) -> RunResult:
+    """Run it compiled and plain, and return what is the same of both."""
+    cerebro = cerebro_of(data, config, cash=cash)
+    result = run(cerebro)
+    assert cerebro.broker.is_compiled
+    assert_identical(result, run(cerebro_of(data, config, HedgeBroker, cash)))
+    return result
+
+
+def labels(result: RunResult) -> Counter:
+    return Counter({label: row["trades"] for label, row in result.summary["by_label"].items()})
+
+
+@pytest.fixture(scope="module")
+def three() -> list[SymbolData]:
+    return shifted_symbols(3, 1_200, random.Random(3))
+
+
+def test_random_parameters_of_one_symbol():
+    found = Counter()
+    for number in range(6):
+        draw = random.Random(number)
+        config = random_set(draw, regime=("kama", "none", "gmm")[number % 3])
+        found += labels(both([random_data(draw)], config, draw.choice((300.0, 1e4, 1e6))))
+    assert found.total() > 300 and len(found) > 6
+
+
+def test_symbols_of_one_wallet_whose_data_begin_and_end_at_different_bars_and_have_holes():
+    found = Counter()
+    for number in range(3):
+        draw = random.Random(number)
+        data = [with_holes(one, draw, 3, 40) for one in shifted_symbols(draw.randint(2, 6), 1_400, draw)]
+        config = random_set(draw, regime=("kama", "none")[number % 2], leverage=draw.choice((3, 5, 10)))
+        found += labels(both(data, config, 1e5))
+    assert found.total() > 300 and found["delisted"] > 0
+
+
+def test_an_account_that_is_liquidated(monkeypatch):
+    monkeypatch.setattr(random_sets, "IS_REAL", False)  # in the busy market these draws come to it
+    draw = random.Random(36)
+    data = [with_holes(one, draw, 25, 60) for one in shifted_symbols(3, 1_500, draw)]
+    data = [replace(one, symbol=name) for one, name in zip(data, ("BTCUSDT", "ETHUSDT", "SOLUSDT"), strict=True)]
+    assert both(data, busy(**RECKLESS)).summary["liquidations"] > 0
+
+
+def test_more_fills_than_there_was_room_for_at_first(monkeypatch):
+    monkeypatch.setattr(module, "ROOM", 24)
+    rooms = []
+    monkeypatch.setattr(
+        module, "new_state", lambda *given, **named: rooms.append(given[4]) or new_state(*given, **named)
+    )
+    both(
+        [random_data(random.Random(2))],
+        busy(k=0.3, floor_pct=0.001, kappa=1e6, order_pct=0.002, var_pct=1.0, levels=10),
+    )
+    assert rooms[0] == 24 and len(rooms) > 1
+
+
+def test_rules_that_change_in_the_middle():
+    [data] = shifted_symbols(1, 1_200, random.Random(5))
+    market = load_market(data.symbol)
+    first = int(data.candles["time"].iloc[0].timestamp() * 1_000)
+    later = replace(market, tick=market.tick * 10, min_notional=market.min_notional * 20)
+    history = MarketHistory(((0, market), (first + 700 * 900_000, later)))
+    runs = []
+    for broker in (CompiledBroker, HedgeBroker):
+        cerebro = cerebro_of([data], busy(k=1.0, floor_pct=0.004), broker)
+        cerebro.broker.p.markets = {data.symbol: history}
+        runs.append(run(cerebro))
+    assert_identical(*runs)
+    assert [tick for _, tick in runs[0].records[0].ticks] == [market.tick, later.tick]
+
+
+def trades_of(strategy: bt.Strategy) -> list[tuple]:
+    """Return what Backtrader made of the executions: every trade of the strategy."""
+    return [
+        (trade.tradeid, trade.status, trade.size, trade.price, trade.pnl, trade.pnlcomm, trade.dtopen, trade.dtclose)
+        for trades in strategy._trades[strategy.feed].values()
+        for trade in trades
+    ]
+
+
+def test_after_it_everything_is_where_it_is_after_a_plain_run():
+    [data] = shifted_symbols(1, 1_200, random.Random(3))
+    config, left = busy(k=1.0, floor_pct=0.004), Counter()
+    [record] = run(cerebro_of([data], config)).records
+    cuts = [trade.close_time for trade in record.trades if trade.label not in (TradeLabel.GRID, TradeLabel.STOP2)]
+    for bars in (
+        *range(500, 1_200, 150),
+        *data.candles["time"].searchsorted(pd.to_datetime(cuts[:5], unit="ms", utc=True)),
+    ):  # just before a market order fills
+        cut = [replace(data, candles=data.candles.iloc[:bars])]
+        compiled, plain = (cerebro_of(cut, config, broker) for broker in (CompiledBroker, HedgeBroker))
+        [one], [other] = compiled.run(), plain.run()
+        assert (one.memory, one.now, one.kelly, one.returns) == (other.memory, other.now, other.kelly, other.returns)
+        assert trades_of(one) == trades_of(other) != []
+        assert one.blocked_reasons() == other.blocked_reasons()
+        for side, same in zip(one.sides, other.sides, strict=True):
+            for leg in (side.leg, same.leg):
+                if not leg.fills:
+                    leg.exit_count, leg.first_exit = 0, 0.0  # looked at no more
+            assert side.leg == same.leg
+            assert side.tracker.fills == same.tracker.fills
+            book, expected = side.book, same.book
+            assert (book.entries, book.exits, book.closes) == (expected.entries, expected.exits, expected.closes)
+            cooling = slice(0, side.leg.cooling)
+            assert side.cooling.price[cooling] == same.cooling.price[cooling]
+            assert side.cooling.until[cooling] == same.cooling.until[cooling]
+            left.update(
+                entries=len(book.entries), exits=len(book.exits), stops=side.leg.has_stop, closes=len(book.closes)
+            )
+        assert compiled.broker.getposition(compiled.datas[0]).size == plain.broker.getposition(plain.datas[0]).size
+        assert vars(compiled.broker.account) == vars(plain.broker.account)
+    assert all(left[kind] > 0 for kind in ("entries", "exits", "stops", "closes")), left
+
+
+class Derived(GridStrategyV4):
+    """A strategy of a user's own, which may do anything."""
+
+
+@pytest.mark.parametrize(
+    "watch",
+    [
+        lambda cerebro: cerebro.addanalyzer(bt.analyzers.TradeAnalyzer),
+        lambda cerebro: cerebro.addobserver(bt.observers.DrawDown),
+        lambda cerebro: cerebro.addwriter(bt.WriterFile, out="/dev/null"),
+        lambda cerebro: cerebro.datas[0].addfilter(lambda data: False),
+    ],
+)
+def test_a_run_that_something_watches_or_changes_is_plain(three, watch):
+    config = busy(k=1.0, floor_pct=0.004)
+    compiled, plain = (cerebro_of(three[:1], config, broker) for broker in (CompiledBroker, HedgeBroker))
+    for cerebro in (compiled, plain):
+        watch(cerebro)
+    assert_identical(run(compiled), run(plain))
+    assert not compiled.broker.is_compiled
+
+
+@pytest.mark.parametrize(("strategy", "intrabar"), [(Derived, "pessimistic"), (GridStrategyV4, "path")])
+def test_a_derived_strategy_and_other_matching_are_plain(three, strategy, intrabar):
+    config = busy(k=1.0, floor_pct=0.004, intrabar=intrabar)
+    compiled = cerebro_of(three[:1], config, strategy=strategy)
+    assert_identical(run(compiled), run(cerebro_of(three[:1], config, HedgeBroker, strategy=strategy)))
+    assert not compiled.broker.is_compiled
+
+
+def test_a_wallet_that_differs_from_the_compiled_one_ends_the_run(three):
+    class Wrong(CompiledBroker):
+        def report(self):
+            super().report()
+            self.account.wallet += 0.01
+
+    with pytest.raises(RuntimeError, match=r"the compiled run has .* in the wallet, the account .*; please report it"):
+        run(cerebro_of(three[:1], busy(k=1.0, floor_pct=0.004), Wrong))
+
+
+def test_compiled_steps_are_taken_where_they_are_at_hand_and_worth_loading(three, monkeypatch):
+    feeds = make_feeds(three)
+    bars = sum(feed.rows for feed in feeds)
+    taken = {}
+    for at_hand in (True, False):
+        for worth in (bars, bars + 1):
+            monkeypatch.setattr(module, "is_compiled", lambda at_hand=at_hand: at_hand)
+            monkeypatch.setattr(module, "WORTH_LOADING", worth)
+            taken[at_hand, worth - bars] = quickest_broker(feeds)
+    assert taken == {
+        (True, 0): CompiledBroker, (True, 1): HedgeBroker, (False, 0): HedgeBroker, (False, 1): HedgeBroker,
+    }  # fmt: skip
+
+
+def test_arrays_with_gaps_have_no_address():
+    table = np.zeros((4, 6))
+    assert addresses_of((table,)).tolist() == [table.ctypes.data, 4, 6]
+    with pytest.raises(ValueError, match="gaps between its rows"):
+        arrays_at(lambda addresses: None, (table[:, :3],))
