@@ -107,11 +107,16 @@ def _replace(function: Callable[..., Any], other: Callable[..., Any]) -> None:
         return other
 
 
+def cache_home() -> Path:
+    """Return the folder in which machine code is kept; it need not exist."""
+    return Path(platformdirs.user_cache_dir("gridv4")) / "compiled"
+
+
 def _cache_folder(modules: tuple[ModuleType, ...]) -> Path | None:
     """Return the cache folder of these modules' machine code; None if it cannot be written."""
     source = "".join(inspect.getsource(module) for module in (sys.modules[__name__], *modules))
     name = hashlib.sha256(source.encode()).hexdigest()[:16]
-    folder = Path(platformdirs.user_cache_dir("gridv4")) / "compiled" / name
+    folder = cache_home() / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -65,6 +65,8 @@ from gridv4_bt.report.terminal import print_result, print_run_files
 if TYPE_CHECKING:
     from gridv4_bt.audit.session import SessionRecord
 
+WORTH_COMPILING = 5.0  #: seconds of trading after which a run in plain Python says how to shorten them
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
@@ -158,7 +160,7 @@ def backtest(
     if axes:
         optimize(feeds, axes, parameters, own, cash, brackets, jobs, rank, folder, console)
         return
-    broker = HedgeBroker if own is not None else quickest_broker(feeds)
+    broker = _broker(feeds, own)
     result = run_shown(make_cerebro(feeds, parameters, cash, brackets, broker, own=own), console, own)
     compared = [result.summary | {"intrabar": parameters.intrabar}]
     for other in others:
@@ -171,7 +173,7 @@ def backtest(
         folder, result.records, result.summary, parameters, plot=not no_report, equity=f"equity.{file_format}", own=own
     )
     print_result(result.summary, console, details)
-    _print_hint(result.summary, feeds, config, console)
+    _print_hint(result.summary, feeds, config, broker, console)
     console.print(f"written to {folder}/ in {result.summary['seconds']:.1f} s of trading", soft_wrap=True)
     print_run_files(folder, console)
     if as_json:
@@ -210,10 +212,20 @@ def why_no_trade(summary: Mapping[str, Any]) -> str:
     )
 
 
+def _broker(feeds: Sequence[CandleFeed], own: OwnStrategy | None) -> type[HedgeBroker]:
+    return HedgeBroker if own is not None else quickest_broker(feeds)
+
+
 def _print_hint(
-    summary: Mapping[str, Any], feeds: Sequence[CandleFeed], config: Sequence[Path], console: Console
+    summary: Mapping[str, Any],
+    feeds: Sequence[CandleFeed],
+    config: Sequence[Path],
+    broker: type[HedgeBroker],
+    console: Console,
 ) -> None:
-    """Print why there was no trade, and how the sample market shows more than the defaults do."""
+    """Print why there was no trade, how the sample market shows more than the defaults do, what would be quicker."""
+    if broker is HedgeBroker and "strategy" not in summary and summary["seconds"] > WORTH_COMPILING:
+        console.print("[dim]`gridv4 compile`, once, makes backtests as long as this more than twice as fast[/]")
     if not summary["trades"]:
         console.print(f"[yellow]{why_no_trade(summary)}[/]")
     if not config and "strategy" not in summary and [feed.p.name for feed in feeds] == [SYMBOL]:

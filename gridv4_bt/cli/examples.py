@@ -18,6 +18,7 @@ EXAMPLES = {
     "bias warmup": ("gridv4 bias warmup --data BTCUSDT-15m.csv --from 2024-06-01 --warm-ups 250,1000,4000",),
     "chaos": ("gridv4 chaos --seeds 3 --bars 100", "gridv4 chaos --seeds 6 --faults all --jobs 2"),
     "compare": ("gridv4 compare runs/a runs/b --out curves.png",),
+    "compile": ("gridv4 compile",),
     "config": ("gridv4 config show", "gridv4 config schema > gridv4.schema.json"),
     "config schema": ("gridv4 config schema > gridv4.schema.json",),
     "config show": (
