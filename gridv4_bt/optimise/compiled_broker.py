@@ -295,9 +295,9 @@ def _are(some: Sequence[Any], others: Sequence[Any]) -> bool:
     return [id(one) for one in some] == [id(other) for other in others]
 
 
-def quickest_broker(feeds: Sequence[CandleFeed]) -> type[HedgeBroker]:
+def quickest_broker(feeds: Sequence[CandleFeed], runs: int = 1) -> type[HedgeBroker]:
     """Return `CompiledBroker` where it is quicker: its code is in the cache, and there is enough to do with it."""
-    pays = sum(feed.rows for feed in feeds) >= WORTH_LOADING
+    pays = runs * sum(feed.rows for feed in feeds) >= WORTH_LOADING
     return CompiledBroker if pays and is_compiled() else HedgeBroker
 
 

@@ -11,11 +11,13 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
+from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
 from gridv4_bt.backtest import make_cerebro, run
 from gridv4_bt.config import OF_ANY_STRATEGY, GridConfig, check_parameter, make_config
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.cerebro import compile_rules
+from gridv4_bt.optimise.compiled_broker import CompiledBroker, compile_steps, quickest_broker
 from gridv4_bt.optimise.figures import FIGURES, Evaluation, key_of, of_run
 from gridv4_bt.optimise.forks import Outcome, forked
 from gridv4_bt.own_strategy import EXCHANGE, OwnStrategy, run_as_toml, whose_parameter
@@ -122,10 +124,13 @@ def run_trials(
 ) -> Iterator[TrialRow]:
     """Yield every trial as it finishes; one that cannot be run has its reason."""
     compile_rules()
+    broker = HedgeBroker if own is not None else quickest_broker(feeds, count(axes))
+    if broker is CompiledBroker:
+        compile_steps()  # here, so that no fork loads them
 
     def work(values: dict[str, Any]) -> Evaluation:
         config, mine = chosen(base, own, values)
-        return of_run(run(make_cerebro(feeds, config, cash, rules, own=mine), mine))
+        return of_run(run(make_cerebro(feeds, config, cash, rules, broker, own=mine), mine))
 
     for outcome in forked(work, combinations(axes), jobs):
         yield _row(outcome)
