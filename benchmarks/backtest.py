@@ -2,9 +2,11 @@
 
 (a) stock Backtrader, empty next(), PandasData, default Cerebro
 (b) stock Backtrader, BackBroker, 20 limit orders cancelled and replaced every bar
-(c) GridStrategyV4, whole: feed, indicators, broker, eleven steps, recorder, metrics
+(c) GridStrategyV4, whole: feed, indicators, broker, eleven steps, recorder, metrics; the steps compiled, as
+    `gridv4 backtest` runs them once `gridv4 compile` was called
 (d) a plain-Python loop without any framework that keeps, matches and rebuilds such a ladder
 (e) as (c), with the default parameters, which trade rarely; (c) has those of `presets/busy.toml`
+(p) as (c), the steps in plain Python, as where anything watches them at every bar
 
 Times are CPU seconds, medians of alternating rounds, because machines are noisy. Real BTC candles are used
 when ../shared/data is there, else the synthetic market. (b) takes minutes and gigabytes, as it keeps a copy of every
@@ -24,9 +26,11 @@ from pathlib import Path
 import backtrader as bt
 import pandas as pd
 
+from brokers.hedge import HedgeBroker
 from feeds.synthetic import SYMBOL, sample_market
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.config import GridConfig, load_config
+from gridv4_bt.optimise.compiled_broker import CompiledBroker
 from presets import BUSY
 
 YEAR = 35_040
@@ -77,10 +81,19 @@ def stock(strategy: type[bt.Strategy], candles: pd.DataFrame) -> None:
     cerebro.run()
 
 
-def ours(symbol: str, candles: pd.DataFrame, funding: pd.DataFrame, config: GridConfig = BUSY_CONFIG) -> dict:
-    """Do (c), or (e) with the default parameters; return the summary."""
+def ours(
+    symbol: str,
+    candles: pd.DataFrame,
+    funding: pd.DataFrame,
+    config: GridConfig = BUSY_CONFIG,
+    broker: type[HedgeBroker] = CompiledBroker,
+) -> dict:
+    """Do (c), with the default parameters (e), with a `HedgeBroker` (p); return the summary."""
     feeds = make_feeds([SymbolData(symbol, candles, funding)])
-    return run(make_cerebro(feeds, config, 10_000.0)).summary
+    cerebro = make_cerebro(feeds, config, 10_000.0, broker=broker)
+    summary = run(cerebro).summary
+    assert broker is HedgeBroker or cerebro.broker.is_compiled
+    return summary
 
 
 def plain_loop(candles: pd.DataFrame) -> float:
@@ -165,7 +178,7 @@ def main() -> None:
         return
     span = candles.iloc[: arguments.years * YEAR]
     bars = len(span)
-    times: dict[str, list[float]] = {"a": [], "c": [], "d": [], "e": []}
+    times: dict[str, list[float]] = {"a": [], "c": [], "d": [], "e": [], "p": []}
 
     def measure(rounds: int) -> None:
         for _ in range(rounds):
@@ -173,11 +186,13 @@ def main() -> None:
             times["c"].append(seconds(lambda: ours(symbol, span, funding)))
             times["d"].append(seconds(lambda: plain_loop(span)))
             times["e"].append(seconds(lambda: ours(symbol, span, funding, GridConfig())))
+            times["p"].append(seconds(lambda: ours(symbol, span, funding, broker=HedgeBroker)))
 
     counts = {
         name: ours(symbol, span, funding, config)  # compiles the rules where that was never done before
         for name, config in (("c", BUSY_CONFIG), ("e", GridConfig()))
     }
+    ours(symbol, span, funding, broker=HedgeBroker)
     measure(arguments.rounds)
     times["b"] = [in_own_process("replacing") * bars]
     measure(arguments.rounds)
@@ -193,11 +208,12 @@ def main() -> None:
         ("c", f"GridStrategyV4, whole, busy preset: {summary_deeds(counts['c'])}"),
         ("d", "plain-Python ladder, no framework"),
         ("e", f"GridStrategyV4, whole, defaults: {summary_deeds(counts['e'])}"),
+        ("p", "as (c), the steps in plain Python"),
     ):
         print(f"  ({name}) {per_bar[name]:10.1f} us  {text}")
     print(f"(c)/(a)  {ratio('c', 'a'):6.2f}   reach: at most 0.50; (e)/(a) {ratio('e', 'a'):.2f}")
     print(f"(b)/(c)  {per_bar['b'] / per_bar['c']:6.0f}   reach: at least 100")
-    print(f"(c)/(d)  {ratio('c', 'd'):6.2f}   aim: 1")
+    print(f"(c)/(d)  {ratio('c', 'd'):6.2f}   reach: at most 1; (p)/(d) {ratio('p', 'd'):.2f}")
     # On the synthetic market, whose years differ less than real ones in how many orders they need.
     print("time a bar by length of the run on the synthetic market, relative to one year:")
     sample = sample_market(days=4 * 365)
