@@ -30,7 +30,7 @@ from gridv4_bt.engine.labels import DELISTED, GRID, LABELS, LIQUIDATION
 from gridv4_bt.optimise.cerebro import still_market
 from gridv4_bt.optimise.kernel.kernel import is_compiled, new_state, stepper
 from gridv4_bt.optimise.kernel.state import Inputs, State
-from gridv4_bt.optimise.sweep_market import Signals, SweepMarket
+from gridv4_bt.optimise.sweep_market import Signals, SweepMarket, bars_of, rates_of
 from gridv4_bt.optimise.sweep_wallet import SweepWallet
 from strategies.grid_v4 import GridStrategyV4
 
@@ -281,7 +281,8 @@ def _inputs(strategies: Sequence[GridStrategyV4], configs: Sequence[Any]) -> Inp
     """Return the bars and signals of strategies whose lines hold all of them."""
     markets = []
     for strategy, config in zip(strategies, configs, strict=True):
-        market = SweepMarket.of_lines(strategy.feed, strategy._state.history)
+        feed, history = strategy.feed, strategy._state.history
+        market = SweepMarket(feed.p.name, history, None, bars_of(feed), rates_of(feed), feed.lead)
         indicators = strategy.kama, strategy.atr, strategy.adx, strategy.zscore, strategy.sigma
         signals = Signals(*(np.frombuffer(one.lines[0].array) for one in indicators))
         mixture = strategy.regime_gmm

@@ -23,6 +23,7 @@ from gridv4_bt.indicators import KAMA, GMMRegime, RollingVolatility, WilderADX, 
 from gridv4_bt.optimise.kernel.state import BAR
 
 Floats = NDArray[np.float64]
+_PRICES = ("open", "high", "low", "close", "volume")
 Make = Callable[[bt.AbstractDataBase], Sequence[bt.Indicator]]
 
 
@@ -45,7 +46,7 @@ class SweepMarket:
 
     symbol: str
     history: MarketHistory  #: filters and brackets by date
-    candles: CandleTable
+    candles: CandleTable | None  #: None where all signals are known
     bars: NDArray  #: `gridv4_bt.optimise.kernel.state.BAR`: candles and mark
     recorded: Floats | None  #: rate settled at each bar's open, NaN for none; None: the synthetic rate
     lead: int = 0  #: bars before the span that is traded, which warm it up
@@ -64,26 +65,10 @@ class SweepMarket:
         """
         history = rules if isinstance(rules, MarketHistory) else load_market_history(feed.p.name, rules, feed.prices)
         run_indicators(feed, lambda data: [])  # reads its lines
-        return cls.of_lines(feed, history)
-
-    @classmethod
-    def of_lines(cls, feed: CandleFeed, history: MarketHistory) -> SweepMarket:
-        """Return the market of a feed whose lines hold all its bars."""
-        symbol = feed.p.name
-        days, open_, high, low, close, volume = (
-            _values(getattr(feed.lines, name)) for name in ("datetime", "open", "high", "low", "close", "volume")
-        )
-        bars = np.zeros(len(days), BAR)
-        bars["time"] = np.rint((days - EPOCH_DAYS) * DAY_MS)
-        bars["open"], bars["high"], bars["low"], bars["close"] = open_, high, low, close
-        bars["volume"], bars["mark_close"] = volume, bars["close"]
-        mark, mark_low, mark_high = (_values(getattr(feed.lines, name)) for name in ("mark", "mark_low", "mark_high"))
-        bars["mark"] = np.where(np.isnan(mark), open_, mark)
-        unknown = np.isnan(mark_low) | np.isnan(mark_high)  # a gap of the mark leaves the last prices in force
-        bars["mark_low"], bars["mark_high"] = np.where(unknown, low, mark_low), np.where(unknown, high, mark_high)
-        candles = CandleTable(symbol, feed.candles.interval_ms, bars["time"].copy(), open_, high, low, close, volume)
-        recorded = _values(feed.lines.funding) if feed.has_funding else None
-        return cls(symbol, history, candles, bars, recorded, feed.lead)
+        bars = bars_of(feed)
+        prices = (bars[name].copy() for name in ("time", "open", "high", "low", "close", "volume"))
+        candles = CandleTable(feed.p.name, feed.candles.interval_ms, *prices)
+        return cls(feed.p.name, history, candles, bars, rates_of(feed), feed.lead)
 
     def prepare(self, configs: Sequence[GridConfig]) -> None:
         """Compute the signals of these configs, each distinct one once; `sweep` does it for those it is given.
@@ -190,6 +175,28 @@ def _indicator_makers(config: GridConfig) -> dict[Hashable, Callable[[bt.Abstrac
     }
 
 
+def bars_of(feed: CandleFeed) -> NDArray:
+    """Return the bars of a feed whose lines hold all of them, as `gridv4_bt.optimise.kernel.state.BAR`."""
+    lines = {
+        name: _values(getattr(feed.lines, name)) for name in ("datetime", *_PRICES, "mark", "mark_low", "mark_high")
+    }
+    bars = np.zeros(len(lines["datetime"]), BAR)
+    bars["time"] = np.rint((lines["datetime"] - EPOCH_DAYS) * DAY_MS)
+    for name in _PRICES:
+        bars[name] = lines[name]
+    bars["mark_close"] = bars["close"]
+    bars["mark"] = np.where(np.isnan(lines["mark"]), bars["open"], lines["mark"])
+    low, high = lines["mark_low"], lines["mark_high"]
+    unknown = np.isnan(low) | np.isnan(high)  # a gap of the mark leaves the last prices in force
+    bars["mark_low"], bars["mark_high"] = np.where(unknown, bars["low"], low), np.where(unknown, bars["high"], high)
+    return bars
+
+
+def rates_of(feed: CandleFeed) -> Floats | None:
+    """Return the rate that a feed of loaded lines settles at each bar's open, NaN for none; None: it brings none."""
+    return _values(feed.lines.funding).copy() if feed.has_funding else None
+
+
 class _Run(FastStrategy):
     """Computes indicators over the whole feed and stops before the first bar."""
 
@@ -210,8 +217,9 @@ def run_indicators(feed: bt.AbstractDataBase, make: Make) -> list[tuple[Floats, 
     cerebro.adddata(feed)
     cerebro.addstrategy(_Run, make=make)
     [strategy] = cerebro.run()
-    return [(_values(indicator.lines[0]), indicator._minperiod) for indicator in strategy.made]
+    return [(_values(indicator.lines[0]).copy(), indicator._minperiod) for indicator in strategy.made]
 
 
 def _values(line: bt.LineBuffer) -> Floats:
-    return np.array(line.array)
+    """Return the values of a line as they lie in its memory."""
+    return np.frombuffer(line.array)
