@@ -34,7 +34,7 @@ from gridv4_bt.optimise.sweep_market import Signals, SweepMarket, bars_of, rates
 from gridv4_bt.optimise.sweep_wallet import SweepWallet
 from strategies.grid_v4 import GridStrategyV4
 
-ROOM = 128  #: open fills a side, and levels cooling, that there is room for at first
+ROOM = 64  #: open fills a side and levels cooling, beside the ladder's levels, that there is room for at first
 WORTH_LOADING = 50_000  #: bars of all symbols from which on compiled code saves more time than loading it takes
 
 
@@ -77,7 +77,7 @@ class CompiledBroker(HedgeBroker):
 
     def stop(self) -> None:
         super().stop()
-        self._kernel = None
+        self._kernel, self._turns = None, []
 
     def liquidate(self) -> None:
         """Liquidate the account at the bars of this step."""
@@ -148,10 +148,15 @@ class _Kernel:
         self._books = broker.books
         self._configs = [strategy.config for strategy in strategies]
         self._inputs = _inputs(strategies, self._configs)
-        spans, times = self._inputs.spans, self._inputs.bars["time"]
-        days = int(times.max() // DAY_MS - times.min() // DAY_MS) + 1
+        self._levels = max(config.levels for config in self._configs)
+        spans = self._inputs.spans
         log = np.zeros((int((spans["end"] - spans["first"]).sum()), len(LOG_COLUMNS)))
-        self._bind(new_state(self._configs, broker.account.wallet, days, log, ROOM, 0, traced=True))
+        self._bind(self._new_state(ROOM + 2 * self._levels, log))
+
+    def _new_state(self, room: int, log: NDArray[np.float64]) -> State:
+        times = self._inputs.bars["time"]
+        days = int(times.max() // DAY_MS - times.min() // DAY_MS) + 1
+        return new_state(self._configs, self._broker.account.wallet, days, log, room, 0, traced=True)
 
     def _bind(self, state: State) -> None:
         self._state = state
@@ -181,10 +186,15 @@ class _Kernel:
         broker.report()
         self._close(news[before:])
         broker.report()
-        if broker.account.wallet != account["wallet"]:
+        self._check()
+
+    def _check(self) -> None:
+        """Raise a RuntimeError if the kernel and the account do not agree."""
+        account, wallet = self._state.account[0], self._broker.account.wallet
+        if wallet != account["wallet"] or account["overflow"]:
             raise RuntimeError(
-                f"the compiled run has {account['wallet']!r} in the wallet, the account {broker.account.wallet!r}; "
-                "please report it"
+                f"the compiled run has {float(account['wallet'])!r} in the wallet, the account {wallet!r} (without room for a "
+                f"fill: {bool(account['overflow'])}); please report it"
             )
 
     def _opened(self, news: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -226,17 +236,18 @@ class _Kernel:
     def _make_room(self) -> None:
         """Make room for more fills and levels cooling long before there is none."""
         state = self._state
-        room, levels = state.fills.shape[1], state.orders.shape[2]
-        if 2 * (state.legs["fills"].max() + state.legs["cooling"].max() + levels) <= room:
+        needed = 2 * int(state.legs["fills"].max() + state.legs["cooling"].max() + self._levels)
+        if needed <= state.fills.shape[1]:
             return
-        wider = new_state(self._configs, 0.0, len(state.days), state.log, 2 * room, 0, traced=True)
-        for name, array in zip(State._fields, state, strict=True):
-            to = getattr(wider, name)
-            to[tuple(slice(0, size) for size in array.shape)] = array
-        self._bind(wider._replace(trace=state.trace))
+        wider = self._new_state(2 * needed, state.log[:0])._replace(log=state.log, trace=state.trace)
+        for to, array in zip(wider, state, strict=True):
+            if to is not array:
+                to[tuple(slice(0, size) for size in array.shape)] = array
+        self._bind(wider)
 
     def bring_back(self, strategy: GridStrategyV4, place: int) -> None:
         """Give a strategy what its symbol has in the kernel: log, trace, memory and open orders."""
+        self._check()
         state, span = self._state, self._inputs.spans[place]
         rows = slice(int(span["first_log"]), int(span["first_log"] + span["end"] - span["first"]))
         strategy.log = state.log[rows]
