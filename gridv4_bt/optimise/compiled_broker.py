@@ -193,8 +193,8 @@ class _Kernel:
         account, wallet = self._state.account[0], self._broker.account.wallet
         if wallet != account["wallet"] or account["overflow"]:
             raise RuntimeError(
-                f"the compiled run has {float(account['wallet'])!r} in the wallet, the account {wallet!r} (without room for a "
-                f"fill: {bool(account['overflow'])}); please report it"
+                f"the compiled run has {float(account['wallet'])!r} in the wallet, the account {wallet!r} (room for all "
+                f"fills: {not account['overflow']}); please report it"
             )
 
     def _opened(self, news: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -249,7 +249,8 @@ class _Kernel:
         """Give a strategy what its symbol has in the kernel: log, trace, memory and open orders."""
         self._check()
         state, span = self._state, self._inputs.spans[place]
-        rows = slice(int(span["first_log"]), int(span["first_log"] + span["end"] - span["first"]))
+        decided = max(int(state.symbols[place]["row"] + 1 - span["first"]), 0)  # fewer than there are if it was stopped
+        rows = slice(int(span["first_log"]), int(span["first_log"]) + decided)
         strategy.log = state.log[rows]
         strategy._trades_seen = len(self._broker.account.closed)
         self._broker.ambiguous_bars = int(state.account["ambiguous_bars"][0])

@@ -186,6 +186,22 @@ def test_a_derived_strategy_and_other_matching_are_plain(three, strategy, intrab
     assert not compiled.broker.is_compiled
 
 
+def test_a_run_that_is_stopped_has_the_bars_until_then(three):
+    """As a second thread does, or a signal's handler."""
+
+    class Stopped(CompiledBroker):
+        def next(self):
+            super().next()
+            if len(self.cerebro.datas[0]) == 700:
+                self.cerebro.runstop()
+
+    result = run(cerebro_of(three[:1], busy(k=1.0, floor_pct=0.004), Stopped))
+    whole = run(cerebro_of(three[:1], busy(k=1.0, floor_pct=0.004)))
+    [record], [expected] = result.records, whole.records
+    assert 500 < len(record.log) < len(expected.log)
+    np.testing.assert_array_equal(record.log, expected.log[: len(record.log)])
+
+
 def test_a_wallet_that_differs_from_the_compiled_one_ends_the_run(three):
     class Wrong(CompiledBroker):
         def report(self):
