@@ -78,6 +78,7 @@ class HedgeBroker(BrokerSettings):
         self._venue = Venue(self.account, self._standard.singles, self.p.liquidation_fee, self._report)
         self._range_key: tuple[Market, float, int, int] | None = None
         self._range = (0.0, INFINITY)
+        self._held_key = (0, 0)
         self._held: tuple[FeedBook, ...] = ()
         self.ambiguous_bars = 0  #: bars in which the order of prices inside decided what fills
 
@@ -250,19 +251,14 @@ class HedgeBroker(BrokerSettings):
                 busy = busy or not is_idle(book)
         if 0 < len(fresh) < len(self._all):
             self._settle_delisted(max(book.bar.time for book in fresh))
-        safe = not self._held or is_safe(self.account, self._held)
+        safe = is_safe(self.account, self.held)
         if busy or not safe:
             self.ambiguous_bars += (busy and not safe) or any(order_matters(book) for book in fresh)
             self._standard.expire()
             for moment in timeline(fresh):
                 self._venue.open(moment)
                 self._venue.trade(moment)
-            self._note_held()
-        margin.revalue(self.account, self._held)
-
-    def _note_held(self) -> None:
-        """Note which symbols hold anything, after fills may have been opened or closed."""
-        self._held = tuple(book for book in self._all if book.long.leg.fills or book.short.leg.fills)
+        margin.revalue(self.account, self.held)
 
     def _settle_delisted(self, latest_ms: int) -> None:
         """Settle the symbols whose data were over before the new bars."""
@@ -272,7 +268,6 @@ class HedgeBroker(BrokerSettings):
                 self._standard.singles.cancel(book)
                 settle_delisted(book)
                 self._report(book)
-        self._note_held()
 
     # --- hedge-mode interface (see HedgeModeBroker)
 
@@ -288,6 +283,10 @@ class HedgeBroker(BrokerSettings):
 
     @property
     def held(self) -> Sequence[FeedBook]:
+        key = self.account.fills, len(self.account.closed)  # nothing is opened or closed without
+        if key != self._held_key:
+            self._held_key = key
+            self._held = tuple(book for book in self._all if book.long.leg.fills or book.short.leg.fills)
         return self._held
 
     def sigma(self, book: Book, bars: int) -> float:

@@ -71,9 +71,8 @@ class CompiledBroker(HedgeBroker):
         fresh = [book for book in self._all if book.next_bar()]
         if 0 < len(fresh) < len(self._all):
             self._settle_delisted(max(book.bar.time for book in fresh))
-        if self._kernel.step():
-            self._note_held()
-        margin.revalue(self.account, self._held)
+        self._kernel.step()
+        margin.revalue(self.account, self.held)
 
     def stop(self) -> None:
         super().stop()
@@ -164,14 +163,12 @@ class _Kernel:
         account = state.account
         self._fills, self._news = memoryview(account["fills"]), memoryview(account["news"])
 
-    def step(self) -> bool:
-        """Match and decide; return whether anything was executed."""
+    def step(self) -> None:
+        """Match and decide, and book what was executed."""
         self._step()
-        if not self._news[0] and self._fills[0] == self._broker.account.fills:
-            return False
-        self._book_step()
-        self._make_room()
-        return True
+        if self._news[0] or self._fills[0] != self._broker.account.fills:
+            self._book_step()
+            self._make_room()
 
     def _book_step(self) -> None:
         """Book what the step has executed, in the order in which it was."""
@@ -193,8 +190,8 @@ class _Kernel:
         account, wallet = self._state.account[0], self._broker.account.wallet
         if wallet != account["wallet"] or account["overflow"]:
             raise RuntimeError(
-                f"the compiled run has {float(account['wallet'])!r} in the wallet, the account {wallet!r} (room for all "
-                f"fills: {not account['overflow']}); please report it"
+                f"the compiled run has {float(account['wallet'])!r} in the wallet, the account {wallet!r} (room for "
+                f"all fills: {not account['overflow']}); please report it"
             )
 
     def _opened(self, news: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

@@ -43,7 +43,16 @@ from gridv4_bt.engine.ladder import (
     take_totals,
     wanted_price,
 )
-from gridv4_bt.engine.ladder_sheet import FOUND_AT, SHEET, plan_bar, read_found, write_bar
+from gridv4_bt.engine.ladder_sheet import (
+    FOUND_AT,
+    LONG_TOTALS_AT,
+    SHEET,
+    SHORT_TOTALS_AT,
+    plan_bar,
+    read_found,
+    read_totals,
+    write_bar,
+)
 from gridv4_bt.engine.market import Market
 from gridv4_bt.engine.state import LegState, Memory, Now
 from strategies.ladder_plan import MADE_OF
@@ -570,7 +579,9 @@ def test_a_bar_is_written_and_the_finds_are_read_where_the_sheet_has_them():
     now = sheet.now
     assert (now.spacing_pct, now.close, now.sigma, now.equity, now.notional) == (10.5, 11.5, 12.5, 13.5, 14.5)
     now["q"], now["shift"], sheet["totals"][:] = -1.0, -2.0, [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
-    assert read_found(memory, FOUND_AT) == (-1.0, -2.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+    assert read_found(memory, FOUND_AT) == (-1.0, -2.0)
+    assert read_totals(memory, LONG_TOTALS_AT) == (1.0, 2.0, 3.0)
+    assert read_totals(memory, SHORT_TOTALS_AT) == (4.0, 5.0, 6.0)
 
 
 @pytest.mark.parametrize(
