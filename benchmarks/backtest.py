@@ -30,7 +30,7 @@ from brokers.hedge import HedgeBroker
 from feeds.synthetic import SYMBOL, sample_market
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.config import GridConfig, load_config
-from gridv4_bt.optimise.compiled_broker import CompiledBroker
+from gridv4_bt.optimise.compiled_broker import CompiledBroker, compile_steps
 from presets import BUSY
 
 YEAR = 35_040
@@ -141,7 +141,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def in_own_process(part: str) -> float:
-    """Return what a process of its own prints: ``memory`` or ``replacing``, see `main`."""
+    """Return what a process of its own prints: ``compile``, ``memory`` or ``replacing``, see `main`."""
     done = subprocess.run([sys.executable, __file__, "--only", part], capture_output=True, text=True, check=True)
     return float(done.stdout)
 
@@ -164,10 +164,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--years", type=int, default=1, help="span of (a), (c) and (d)")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=("memory", "replacing"), help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=("compile", "memory", "replacing"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.only == "compile":
+        compile_steps()
+        print(0.0)
+        return
     # Before anything is loaded here: a child starts with its parent's peak.
-    memory = None if arguments.only else in_own_process("memory")
+    memory = None if arguments.only else in_own_process("compile") + in_own_process("memory")
     symbol, candles, funding = load()
     if arguments.only == "memory":
         ours(symbol, candles, funding)
