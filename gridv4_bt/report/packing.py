@@ -63,7 +63,7 @@ class Packer:
     def pack(self, description: dict[str, Any]) -> bytes:
         """Return gzip of: length of the description (4 bytes, little-endian), the description as JSON, the columns."""
         text = json.dumps(description, separators=(",", ":"), allow_nan=False).encode()
-        zipped = zlib.compressobj(8, wbits=GZIP)  # 9 takes twice the time for half a percent
+        zipped = zlib.compressobj(7, wbits=GZIP)  # 8 takes three times the time for one percent
         parts = (len(text).to_bytes(4, "little"), text, *self._parts)
         return b"".join([*map(zipped.compress, parts), zipped.flush()])
 
