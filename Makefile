@@ -13,7 +13,7 @@ backtest: $(VENV)/.installed
 	$(RUN) run_backtest.py
 
 test: $(VENV)/.test-installed
-	$(RUN) -m pytest -n 2
+	$(RUN) -m pytest -n 2 --dist loadgroup
 
 lint: $(VENV)/.test-installed
 	$(RUN) -m ruff check
