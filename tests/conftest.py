@@ -17,7 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run what needs the compiled kernel in one process: there its variants share most of what is compiled."""
     for item in items:
-        if item.path.parent.name == "optimise":
+        if item.path.parent.name == "optimise" or item.path.name == "test_parity_fuzz.py":
             item.add_marker(pytest.mark.xdist_group("kernel"))
 
 
