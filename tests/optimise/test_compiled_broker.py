@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import random_sets
 from busy import busy
+from in_process import run_inside
 from random_sets import random_data, random_set
 from same_runs import assert_identical
 from wallets import shifted_symbols, with_holes
@@ -17,10 +18,11 @@ from wallets import shifted_symbols, with_holes
 import gridv4_bt.optimise.compiled_broker as module
 from brokers.hedge import HedgeBroker
 from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
+from gridv4_bt.cli.backtest import main as backtest
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.market import MarketHistory, load_market
-from gridv4_bt.optimise.compiled_broker import CompiledBroker, quickest_broker
+from gridv4_bt.optimise.compiled_broker import CompiledBroker, compile_steps, quickest_broker
 from gridv4_bt.optimise.kernel.addresses import addresses_of, arrays_at
 from gridv4_bt.optimise.kernel.kernel import new_state
 from strategies.grid_v4 import GridStrategyV4
@@ -224,6 +226,23 @@ def test_compiled_steps_are_taken_where_they_are_at_hand_and_worth_loading(three
     assert taken == {
         (True, 0): CompiledBroker, (True, 1): HedgeBroker, (False, 0): HedgeBroker, (False, 1): HedgeBroker,
     }  # fmt: skip
+
+
+def test_the_command_line_writes_the_same_files_and_says_what_would_be_quicker(monkeypatch, tmp_path):
+    compile_steps()
+    monkeypatch.setattr("gridv4_bt.cli.backtest.WORTH_COMPILING", 0.0)
+    files, said = [], []
+    for worth in (0, 10**9):
+        monkeypatch.setattr(module, "WORTH_LOADING", worth)
+        folder = tmp_path / str(worth)
+        done = run_inside(
+            backtest, "--config", "busy", "--to", "2024-06-30", "--no-report", "--out", folder, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stderr
+        files.append([(folder / name).read_bytes() for name in ("trades.csv", "equity.csv", "returns.csv")])
+        said.append("`gridv4 compile`, once, makes backtests as long as this" in done.stdout)
+    assert files[0] == files[1] and len(files[0][0].splitlines()) > 20
+    assert said == [False, True]
 
 
 def test_arrays_with_gaps_have_no_address():
