@@ -64,13 +64,21 @@ def cells(column: Column) -> list[Any]:
     return column.to_pylist() if is_arrow(column) and is_text(column.type) else as_series(column).tolist()
 
 
+def array_of(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column of numbers as an array, which shares its memory where that is one piece without gaps."""
+    if column.null_count or not column.num_chunks:
+        return column.to_numpy()  # loads pandas
+    pieces = [np.from_dlpack(chunk) for chunk in column.chunks]
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
 def number_array(column: Column, copy: bool) -> np.ndarray | None:
     """Return a column as floats, NaN for what is missing; None if it has anything but numbers."""
     if is_arrow(column):
         import pyarrow as pa
 
         is_number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-        return column.to_numpy().astype(np.float64, copy=False) if is_number else None
+        return array_of(column).astype(np.float64, copy=False) if is_number else None
     import pandas as pd
 
     if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
@@ -84,5 +92,5 @@ def whole_numbers(column: Column) -> np.ndarray | None:
         import pyarrow as pa
 
         is_whole = pa.types.is_signed_integer(column.type) and not column.null_count
-        return column.to_numpy().astype(np.int64, copy=False) if is_whole else None
+        return array_of(column).astype(np.int64, copy=False) if is_whole else None
     return column.to_numpy(dtype=np.int64) if column.dtype.kind == "i" else None

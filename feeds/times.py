@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from feeds.source_columns import Column, as_series, is_arrow, is_text, number_array, whole_numbers
+from feeds.source_columns import Column, array_of, as_series, is_arrow, is_text, number_array, whole_numbers
 from gridv4_bt.core.time import HOUR_MS
 
 if TYPE_CHECKING:
@@ -102,18 +102,22 @@ def _of_arrow(column: pa.ChunkedArray) -> Times | None:
     """Return times of Arrow, and texts like 2024-01-01T00:00:00Z; None for any other column."""
     import pyarrow as pa
 
+    if column.null_count:
+        return None
     if pa.types.is_timestamp(column.type):
-        return _of_moments(column.to_numpy(), "datetime", column.type.tz is None)
-    if not is_text(column.type) or column.null_count:
+        moment = array_of(column.cast(pa.int64())).view(f"datetime64[{column.type.unit}]")
+        return _of_moments(moment, "datetime", column.type.tz is None)
+    if not is_text(column.type):
         return None
     import pyarrow.compute as pc
 
     if not pc.all(pc.match_substring_regex(column, _ISO)).as_py():
         return None
     try:
-        time = pc.replace_substring_regex(column, _ISO_UTC, "").cast(pa.timestamp("ms")).to_numpy().astype(np.int64)
+        moments = pc.replace_substring_regex(column, _ISO_UTC, "").cast(pa.timestamp("ms"))
     except pa.ArrowInvalid:  # the 31st of February
         return None
+    time = array_of(moments.cast(pa.int64()))
     if not ((time >= _EARLIEST_MS) & (time < _LATEST_MS)).all():
         return None
     return Times(time, "ISO 8601", not any(_ZONE.search(str(column[row])) for row in (0, -1)))
