@@ -72,13 +72,13 @@ class Packer:
 
 def as_text(block: bytes) -> str:
     """Return bytes as text: five of 85 characters for four bytes, a sixteenth less than base64."""
-    padded = np.frombuffer(block + bytes(-len(block) % 4), ">u4")
     characters = np.frombuffer(CHARACTERS.encode(), np.uint8)
-    found = np.empty((len(padded), 5), np.uint8)
-    for start in range(0, len(padded), _WORDS):
-        words = padded[start : start + _WORDS, np.newaxis].astype(np.int64)
-        found[start : start + _WORDS] = characters[words // 85 ** np.arange(4, -1, -1) % 85]
-    return f"{len(block)}:{str(found.data, 'ascii')}"
+    text = bytearray(f"{len(block)}:".encode())
+    for start in range(0, len(block), 4 * _WORDS):
+        part = block[start : start + 4 * _WORDS]
+        words = np.frombuffer(part + bytes(-len(part) % 4), ">u4")[:, np.newaxis].astype(np.int64)
+        text += characters[words // 85 ** np.arange(4, -1, -1) % 85].tobytes()
+    return text.decode("ascii")
 
 
 def from_text(text: str) -> bytes:
