@@ -6,13 +6,16 @@ import hashlib
 import io
 import zipfile
 import zlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import requests
 
 from feeds.patience import Passing, Patience, retry_after
 from feeds.series import BadRows, Series, month_span
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROOT = "https://data.binance.vision/data/futures/um/monthly"
 _FOLDERS = {"candles": "klines", "mark": "markPriceKlines", "funding": "fundingRate"}

@@ -15,15 +15,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
-import pandas as pd
 import platformdirs
 import pyarrow
 
 from feeds.series import Series, Span
 from gridv4_bt.core.time import MINUTE_MS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MANIFEST = "manifest.json"
 _CURE = "free space or make it writable, or give another folder with --cache-dir"
@@ -109,6 +111,8 @@ class SeriesCache:
         Damaged
             The file is missing, cannot be read or is not the one that was written.
         """
+        import pandas as pd
+
         entry = self.months[month]
         path = self.folder / entry.file
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from datetime import UTC, date, datetime
 
@@ -87,9 +88,6 @@ class CandleFeed(NamedByOpening):
         self._name = self.p.name or candles.name
         self.p.compression = candles.interval_ms // MINUTE_MS
         self._label = self._name or "the candles"
-        self._days = backtrader_days(candles.time)
-        columns = {field: getattr(candles, field) for field in ("open", "high", "low", "close", "volume")}
-        columns["datetime"] = self._days
 
         self.warnings: list[str] = []
         wanted = self._wanted_rows()
@@ -112,17 +110,13 @@ class CandleFeed(NamedByOpening):
                 funding = self.p.funding = completed(candles, funding, pause)
                 due = [one for one in funding.time.tolist() if len(time) and time[0] <= one <= time[-1]]
                 self.synthetic_share = sum(one not in given for one in due) / max(len(due), 1)
-            columns["funding"] = _funding_line(candles.time, funding)
 
         self.mark_is_fine = False
         if self.p.mark is not None:
             mark = self.p.mark
             if not isinstance(mark, MarkTable):
                 mark = self.p.mark = read_mark(mark)
-            columns["mark"] = _mark_line(candles.time, mark)
             self.mark_is_fine = candles.interval_ms % mark.interval_ms == 0
-            if self.mark_is_fine:
-                columns["mark_high"], columns["mark_low"] = _mark_extremes(candles, mark)
             self._check_cover("mark price", time, mark.time, mark.interval_ms)
 
         self.detail: Detail | None = None
@@ -133,9 +127,6 @@ class CandleFeed(NamedByOpening):
             self.detail = Detail(candles, wanted, table, self.p.mark, self._label)
             self.warnings += self._detail_warnings(self.detail, len(time))
 
-        aliases = self.getlinealiases()
-        self._columns = [(aliases.index(alias), column) for alias, column in columns.items()]
-
     def bars(self) -> dict[str, np.ndarray]:
         """Return the bars as a run reads them, up to `todate`: an array for each line, by its name.
 
@@ -144,8 +135,8 @@ class CandleFeed(NamedByOpening):
         if self._filters or self.p.tz is not None or self.p.tzinput is not None:
             lines = self._loaded_lines()
         else:
-            names, wanted = self.getlinealiases(), self._wanted_rows()
-            lines = {names[index]: column[wanted] for index, column in self._columns}
+            wanted = self._wanted_rows()
+            lines = {alias: column[wanted] for alias, column in self._columns().items()}
         days = lines.pop("datetime")
         return {"time": np.round((days - EPOCH_DAYS) * DAY_MS).astype(np.int64)} | lines
 
@@ -182,41 +173,63 @@ class CandleFeed(NamedByOpening):
         """Go back to the first bar; Cerebro calls it before every run."""
         super().start()
         self._cursor = 0
+        self._by_row: list[tuple[int, np.ndarray]] = []
 
     def preload(self) -> None:
         """Fill all lines at once; bar by bar only when filters or an input time zone change the bars."""
         if self._filters or self._tzinput is not None:
             super().preload()
             return
-        first = self._days.searchsorted(self.fromdate)
-        end = max(first, self._days.searchsorted(self.todate, side="right"))
-        columns = dict(self._columns)
-        nothing = np.full(end - first, np.nan)
-        for index, line in enumerate(self.lines.lines):
-            column = columns[index][first:end] if index in columns else nothing
-            # Put before what is there: Cerebro's lookahead has already extended the line.
-            line.array[0:0] = array("d", column.tobytes())
-        self._cursor = len(self._days)
+        columns = self._columns()
+        days = columns["datetime"]
+        first = days.searchsorted(self.fromdate)
+        end = max(first, days.searchsorted(self.todate, side="right"))
+        # One array for all lines without data, to which nobody writes.
+        nothing = array("d", [math.nan]) * (end - first) + self.lines.datetime.array
+        for alias, line in zip(self.getlinealiases(), self.lines.lines, strict=True):
+            if alias in columns:
+                # Put before what is there: Cerebro's lookahead has already extended the line.
+                line.array[0:0] = array("d", columns[alias][first:end].tobytes())
+            else:
+                line.array = nothing
+        self._cursor = len(days)
         self.home()
 
     def _load(self) -> bool:
         row = self._cursor
-        if row == len(self._days):
+        if row == len(self.candles):
             return False
         self._cursor = row + 1
+        if not self._by_row:
+            aliases = self.getlinealiases()
+            self._by_row = [(aliases.index(alias), column) for alias, column in self._columns().items()]
         lines = self.lines.lines
-        for index, column in self._columns:
+        for index, column in self._by_row:
             lines[index][0] = column.item(row)
         return True
 
+    def _columns(self) -> dict[str, np.ndarray]:
+        """Return the values of the lines that have any, by line, of all candles."""
+        candles, funding, mark = self.candles, self.p.funding, self.p.mark
+        columns = {field: getattr(candles, field) for field in ("open", "high", "low", "close", "volume")}
+        columns["datetime"] = backtrader_days(candles.time)
+        if funding is not None:
+            columns["funding"] = _funding_line(candles.time, funding)
+        if mark is not None:
+            columns["mark"] = _mark_line(candles.time, mark)
+        if self.mark_is_fine:
+            columns["mark_high"], columns["mark_low"] = _mark_extremes(candles, mark)
+        return columns
+
     def _wanted_rows(self) -> slice:
         """Return the rows of the bars between `fromdate` and `todate`; refuse an empty span."""
-        first, end = 0, len(self._days)
-        if self.p.fromdate is not None:
-            first = self._days.searchsorted(bt.date2num(self.p.fromdate))
-        if self.p.todate is not None:
-            end = self._days.searchsorted(_end_of(self.p.todate), side="right")
         time = self.candles.time
+        days = backtrader_days(time)
+        first, end = 0, len(days)
+        if self.p.fromdate is not None:
+            first = days.searchsorted(bt.date2num(self.p.fromdate))
+        if self.p.todate is not None:
+            end = days.searchsorted(_end_of(self.p.todate), side="right")
         if first >= end:
             raise DataError(
                 f"{self._label}: no bar from {self.p.fromdate or 'the start'} to "

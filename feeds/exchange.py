@@ -12,11 +12,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import ccxt
 import numpy as np
-import pandas as pd
 import requests
 
 from feeds.patience import LONGEST_WAIT, Passing, Patience, retry_after, weight_pause
@@ -24,6 +23,9 @@ from feeds.series import BadRows, Series, Span
 from gridv4_bt.core.time import HOUR_MS, iso
 from gridv4_bt.engine.market import exchange_symbol, load_market
 from gridv4_bt.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 T = TypeVar("T")
 

@@ -18,8 +18,6 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from feeds.cache import Damaged, SeriesCache, default_folder, update_table
 from feeds.series import Series, Span, month_span, months
 from feeds.tables import FUNDING_JITTER_MS, interval_ms
@@ -28,6 +26,8 @@ from gridv4_bt.engine.market import exchange_symbol
 from gridv4_bt.errors import DataError
 
 if TYPE_CHECKING:  # importing ccxt takes a second, which a run from the cache does not need
+    import pandas as pd
+
     from feeds.archive import Archive
     from feeds.exchange import MarketDataClient
 
@@ -212,6 +212,8 @@ class _Loader:
         """Return the rows of a span, every month of which is cached."""
         if not wanted.companion:
             self._refuse_before_listing(cache, wanted)
+        import pandas as pd
+
         tables = [cache.read(month) for month in months(span)]
         rows = pd.concat(tables, ignore_index=True) if tables else cache.series.empty()
         first, end = rows["time"].searchsorted(span[0]), rows["time"].searchsorted(span[1])
@@ -281,6 +283,8 @@ class _Loader:
             holes += still
             if len(rows) and "rest" not in source:
                 source += "+rest"
+        import pandas as pd
+
         rows = series.clean(pd.concat(parts), span)
         until, holes = _known_until(series, rows, span, sorted(holes), self._now)
         cache.store(month, rows, source, self._now, until, holes)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 
 from feeds.layouts import ColumnLayout
 from feeds.number_texts import Ambiguous, decimal_mark, floats_of
+from feeds.source_columns import Column, as_series, cells, number_array
 from feeds.times import BadTime, Times, read_times
 from gridv4_bt.errors import DataError
 
@@ -24,7 +24,7 @@ class FilePart:
     #: the file, for messages
     name: str
     #: a column a field, as they were written; "clock" where the time of day stands by itself
-    frame: pd.DataFrame
+    columns: Mapping[str, Column]
     layout: ColumnLayout
     #: what was understood of the file, for the screen
     facts: list[str]
@@ -34,7 +34,7 @@ class FilePart:
     line_of: Callable[[int], int] | None = None
 
     def __len__(self) -> int:
-        return len(self.frame)
+        return len(self.columns["time"])
 
     def at(self, row: int) -> str:
         """Return the place of a row for messages: file, row from 1, and the line where it is not the next one."""
@@ -43,7 +43,7 @@ class FilePart:
 
     def raw(self, column: str, row: int) -> str:
         """Return a cell as text."""
-        return str(self.frame[column].iloc[row])
+        return str(as_series(self.columns[column]).iloc[row])
 
     def times(self) -> Times:
         """Return the times.
@@ -53,13 +53,15 @@ class FilePart:
         DataError
             One is no time, or they are local.
         """
-        column = self.frame["time"]
-        if "clock" in self.frame:
-            column = column.astype(str).str.strip() + " " + self.frame["clock"].astype(str).str.strip()
+        column = self.columns["time"]
+        if "clock" in self.columns:
+            day, clock = (as_series(one).astype(str).str.strip() for one in (column, self.columns["clock"]))
+            column = day + " " + clock
         try:
             times = read_times(column)
         except BadTime as bad:
-            text = "" if pd.isna(column.iloc[bad.row]) else str(column.iloc[bad.row])
+            cell = as_series(column).iloc[[bad.row]]
+            text = "" if cell.isna().any() else str(cell.iloc[0])
             reason, cure = bad.reason, bad.cure
             if text.strip().lower() == str(self.titles.get("time", "time")).lower():
                 reason, cure = "is a header again", "Delete the row: files were joined with their headers."
@@ -74,8 +76,13 @@ class FilePart:
 
     def numbers(self, fields: tuple[str, ...]) -> tuple[dict[str, np.ndarray], str]:
         """Return the fields as floats, NaN for what is no number, and the decimal mark."""
-        columns = {field: self.frame[field] for field in fields}
-        texts = {name: column for name, column in columns.items() if not _is_number(column)}
+        found, texts = {}, {}
+        for name in fields:
+            numbers = number_array(self.columns[name], copy=self.name == FRAME)
+            if numbers is None:
+                texts[name] = cells(self.columns[name])
+            else:
+                found[name] = numbers
         mark = "."
         if texts:
             try:
@@ -84,21 +91,7 @@ class FilePart:
                 raise DataError(
                     f"{self.name}: {reason}. Save the file with decimal points and without thousands."
                 ) from None
-        found = {
-            name: floats_of(column.tolist(), mark)
-            if name in texts
-            else column.to_numpy(dtype=np.float64, na_value=np.nan, copy=self.name == FRAME)
-            for name, column in columns.items()
-        }
-        if self.layout.percent and "rate" in found and not any("%" in str(text) for text in self.frame["rate"].head(1)):
+        found |= {name: floats_of(column, mark) for name, column in texts.items()}
+        if self.layout.percent and "rate" in found and "%" not in str(cells(self.columns["rate"][:1])):
             found["rate"] = found["rate"] / 100.0
         return found, mark
-
-
-def picked(frame: pd.DataFrame, columns: Mapping[str, object]) -> pd.DataFrame:
-    """Return some columns of a frame by field."""
-    return pd.DataFrame({name: frame[column] for name, column in columns.items()}, copy=False)
-
-
-def _is_number(column: pd.Series) -> bool:
-    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)

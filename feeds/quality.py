@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
+from feeds.source_columns import is_frame
 from feeds.tables import CandleTable, FundingTable, MarkTable, interval_ms, on_the_minute
 from gridv4_bt.core.time import HOUR_MS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: A bar that reaches further than this from the close before is shown; a fraction.
 JUMP = 0.15
@@ -131,6 +135,6 @@ def _check(name: str, bad: np.ndarray, time: np.ndarray, detail: str = "") -> Ch
 
 
 def _columns(source: object, *names: str) -> list[np.ndarray]:
-    if isinstance(source, pd.DataFrame):
+    if is_frame(source):
         return [source[name].to_numpy() for name in names]
     return [getattr(source, name) for name in names]

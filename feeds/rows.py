@@ -6,18 +6,21 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 
 from feeds.files import Content, contents, files_at
-from feeds.layouts import NoLayout, layout_of, symbol_of, tells_symbol
+from feeds.layouts import ColumnLayout, NoLayout, layout_of, symbol_of, tells_symbol
 from feeds.parts import FRAME, FilePart
+from feeds.source_columns import Column, checked, is_frame
 from feeds.texts import read_text
 from feeds.times import Times, put_back, put_forward
 from gridv4_bt.core.time import iso
 from gridv4_bt.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Source: TypeAlias = "str | Path | pd.DataFrame"
 
@@ -40,7 +43,7 @@ class Rows:
     """
 
     def __init__(self, source: Source, kind: str, fields: tuple[str, ...], interval: str = "") -> None:
-        self.path = None if isinstance(source, pd.DataFrame) else source
+        self.path = None if is_frame(source) else source
         self._parts = _parts_of(source, kind, fields, interval)
         self.where = self._parts[0].name if self.path is None else str(self.path)
         times = [part.times() for part in self._parts]
@@ -176,7 +179,7 @@ def symbol_at(path: Path) -> str:
 
 
 def _parts_of(source: Source, kind: str, fields: tuple[str, ...], interval: str) -> list[FilePart]:
-    if isinstance(source, pd.DataFrame):
+    if is_frame(source):
         return [_of_frame(source, fields)]
     if not isinstance(source, str | Path):
         raise DataError(f"a {type(source).__name__} is no data source: give a path or a DataFrame")
@@ -209,29 +212,33 @@ def _of_kind(paths: list[Path], kind: str, interval: str) -> list[Path]:
 
 
 def _of_frame(frame: pd.DataFrame, fields: tuple[str, ...]) -> FilePart:
+    import pandas as pd
+
     if "time" not in frame.columns and (frame.index.name or isinstance(frame.index, pd.DatetimeIndex)):
         frame = frame.rename_axis(frame.index.name or "time").reset_index()
     names = [str(name) for name in frame.columns]
     sample = [str(value) for value in frame.iloc[0]] if len(frame) else [""] * len(names)
-    return _named(FRAME, frame, names, sample, fields, [])
+    return _named(FRAME, [frame.iloc[:, place] for place in range(len(names))], names, sample, fields)
 
 
 def _named(
-    name: str, frame: pd.DataFrame, names: list[str], sample: list[str], fields: tuple[str, ...], facts: list[str]
+    name: str, columns: Sequence[Column], names: Sequence[str], sample: Sequence[str], fields: tuple[str, ...]
 ) -> FilePart:
+    layout = _layout(name, names, sample, fields)
+    if not len(columns[0]):
+        raise DataError(f"{name}: no rows. Download the file again.")
+    by_field = {field: columns[place] for field, place in layout.columns.items()}
+    if layout.clock is not None:
+        by_field["clock"] = columns[layout.clock]
+    titles = {field: names[place] for field, place in layout.columns.items()}
+    return FilePart(name, by_field, layout, [f"columns {', '.join(titles.values())}"], titles)
+
+
+def _layout(name: str, names: Sequence[str], sample: Sequence[str], fields: tuple[str, ...]) -> ColumnLayout:
     try:
-        layout = layout_of(names, sample, fields)
+        return layout_of(names, sample, fields)
     except NoLayout as reason:
         raise DataError(f"{name}: {reason}") from None
-    if frame.empty:
-        raise DataError(f"{name}: no rows. Download the file again.")
-    columns = {field: frame.iloc[:, place] for field, place in layout.columns.items()}
-    if layout.clock is not None:
-        columns["clock"] = frame.iloc[:, layout.clock]
-    titles = {field: names[place] for field, place in layout.columns.items()}
-    return FilePart(
-        name, pd.DataFrame(columns, copy=False), layout, [*facts, f"columns {', '.join(titles.values())}"], titles
-    )
 
 
 def _read(content: Content, fields: tuple[str, ...]) -> FilePart:
@@ -266,19 +273,16 @@ def _of_arrow(content: Content, fields: tuple[str, ...]) -> FilePart:
             names, rows = list(file.schema_arrow.names), file.metadata.num_rows
             _refuse_rows(content.name, rows)
             sample = _sample(names, fields, lambda: next(file.iter_batches(batch_size=1), None))
-            chosen = _chosen(content.name, names, sample, fields)
-            frame = file.read(columns=chosen, use_threads=False).to_pandas(ignore_metadata=True, split_blocks=True)
+            table = file.read(columns=_chosen(content.name, names, sample, fields), use_threads=False)
     else:
         table = feather.read_table(source, memory_map=False)
         _refuse_rows(content.name, table.num_rows)
         names = list(table.column_names)
         sample = _sample(names, fields, lambda: table.slice(0, 1).to_batches()[0] if len(table) else None)
-        frame = table.select(_chosen(content.name, names, sample, fields)).to_pandas(
-            ignore_metadata=True, split_blocks=True
-        )
-    names = list(frame.columns)
-    sample = [str(value) for value in frame.iloc[0]] if len(frame) else [""] * len(names)
-    return _named(content.name, frame, names, sample, fields, [])
+        table = table.select(_chosen(content.name, names, sample, fields))
+    chosen = table.column_names
+    columns = [checked(column) for column in table.columns]
+    return _named(content.name, columns, chosen, [sample[names.index(one)] for one in chosen], fields)
 
 
 def _refuse_rows(name: str, rows: int) -> None:
@@ -286,20 +290,17 @@ def _refuse_rows(name: str, rows: int) -> None:
         raise DataError(f"{name}: says it has {rows:,} rows, at most {_MOST_ROWS:,} are read. Give a shorter span.")
 
 
-def _sample(names: list[str], fields: tuple[str, ...], first: Callable[[], object]) -> list[str]:
+def _sample(names: list[str], fields: tuple[str, ...], first: Callable[[], Any]) -> list[str]:
     """Return the first row as texts; it is not read where the names say all."""
     if {"time", *fields} <= set(names):
         return ["0000000000"] * len(names)
     batch = first()
-    return [str(column[0]) for column in batch.columns] if batch is not None else [""] * len(names)  # type: ignore[attr-defined]
+    return [str(column[0]) for column in batch.columns] if batch is not None else [""] * len(names)
 
 
 def _chosen(name: str, names: list[str], sample: list[str], fields: tuple[str, ...]) -> list[str]:
     """Return the names of the columns to read."""
-    try:
-        layout = layout_of(names, sample, fields)
-    except NoLayout as reason:
-        raise DataError(f"{name}: {reason}") from None
+    layout = _layout(name, names, sample, fields)
     places = {*layout.columns.values(), *(() if layout.clock is None else (layout.clock,))}
     extra = {"open", "high", "low", "close"} & set(names) if "rate" in fields else set()
     return list(dict.fromkeys([*(names[place] for place in sorted(places)), *sorted(extra)]))

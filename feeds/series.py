@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from feeds.tables import FUNDING_JITTER_MS
 from gridv4_bt.core.time import DAY_MS, HOUR_MS, MINUTE_MS, iso
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: A span in ms: from, inclusive, to, exclusive.
 Span = tuple[int, int]
@@ -56,6 +59,8 @@ class Series:
 
     def table(self, rows: np.ndarray) -> pd.DataFrame:
         """Return an array of rows as a table: whole milliseconds, and floats."""
+        import pandas as pd
+
         values = {name: np.ascontiguousarray(rows[:, index]) for index, name in enumerate(self.columns)}
         return pd.DataFrame(values | {"time": rows[:, 0].astype(np.int64)})
 

@@ -22,13 +22,17 @@ volumes and the premium are rounded.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from gridv4_bt.core.funding import synthetic_rate
 from gridv4_bt.core.time import MINUTE_MS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SYMBOL = "SAMPLEUSDT"
 NOTICE = (
@@ -123,7 +127,7 @@ def sample_market(seed: int = DEFAULT_SEED, days: int = 365, start: str = "2024-
     """
     rng = np.random.Generator(np.random.PCG64(seed))
     size = days * MINUTES_PER_DAY
-    first_ms = int(pd.Timestamp(start, tz="UTC").timestamp() * 1000)
+    first_ms = int(datetime.fromisoformat(start).replace(tzinfo=UTC).timestamp() * 1000)
     minute_of_week = (first_ms // MINUTE_MS + 3 * MINUTES_PER_DAY + np.arange(size)) % MINUTES_PER_WEEK
 
     mood = sum(_noise(rng, size, *part) for part in _MOODS)
@@ -284,6 +288,8 @@ def candle_frame(
     first_ms: int, step: int, open_: np.ndarray, high: np.ndarray, low: np.ndarray, close: np.ndarray, lots: np.ndarray
 ) -> pd.DataFrame:
     """Return candles as a DataFrame; `step` minutes a bar, prices in ticks, volume in lots."""
+    import pandas as pd
+
     return pd.DataFrame(
         {
             "time": bar_times(first_ms, step, len(open_)),
@@ -298,12 +304,16 @@ def candle_frame(
 
 def bar_times(first_ms: int, step: int, size: int) -> pd.DatetimeIndex:
     """Return the times of `size` bars of `step` minutes each."""
+    import pandas as pd
+
     stamps = (first_ms + step * MINUTE_MS * np.arange(size)).astype("datetime64[ms]")
     return pd.DatetimeIndex(stamps, tz="UTC")
 
 
 def _funding(rng: np.random.Generator, first_ms: int, log_close: np.ndarray, sigma: np.ndarray) -> pd.DataFrame:
     """Return funding at every settlement; it follows from what was before its minute."""
+    import pandas as pd
+
     settled = np.arange(0, len(log_close), MINUTES_PER_SETTLEMENT)
     count = len(settled)
     before = np.concatenate([[0.0], log_close[:-1]])

@@ -10,10 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
-
 from feeds.layouts import HIVE_KEYS, ColumnLayout, NoLayout, is_number, layout_of, nameless_layout
-from feeds.parts import FilePart, picked
+from feeds.parts import FilePart
 from gridv4_bt.errors import DataError
 
 _HEAD = 1 << 16  # bytes in which the first rows lie
@@ -192,13 +190,12 @@ class _Sheet:
             raise DataError(
                 f"{self.name}: cannot be read ({reason}). The file is damaged: download it again."
             ) from None
-        frame = table.to_pandas()
         named = [self.names[place] for place in self.layout.columns.values()] if self.names else []
         facts = [f"columns {', '.join(named)}" if named else f"no header, columns {_ranges(self.layout)}"]
         facts += [f"parted by {self.parted[self.separator]}"] * (self.separator != ",") + [encoding] * bool(encoding)
         shown = {field: self.names[place] for field, place in self.layout.columns.items()} if self.names else {}
-        return FilePart(self.name, picked(frame, {field: f"{place}" for field, place in places.items()}),
-                    self.layout, facts, shown, self._line_of)  # fmt: skip
+        by_field = {field: table.column(f"{place}") for field, place in places.items()}
+        return FilePart(self.name, by_field, self.layout, facts, shown, self._line_of)
 
     def _width(self, rows: Sequence[Sequence[str]]) -> int:
         """Return the number of cells of most rows; refuse decimal commas between commas."""
@@ -312,8 +309,10 @@ def _from_json(name: str, data: bytes, fields: Sequence[str]) -> FilePart:
     keys: dict[str, Any] = {field: names[place] if names else place for field, place in layout.columns.items()}
     cells = {field: [row.get(key) if names else row[key] for row in rows] for field, key in keys.items()}
     facts = ["JSON", f"names {', '.join(keys.values())}" if names else f"columns {_ranges(layout)}"]
-    frame = pd.DataFrame({field: pd.Series(values, dtype=object).map(_plain) for field, values in cells.items()})
-    return FilePart(name, frame.infer_objects(), layout, facts, keys if names else {})
+    import pandas as pd
+
+    columns = {field: pd.Series(values, dtype=object).map(_plain).infer_objects() for field, values in cells.items()}
+    return FilePart(name, columns, layout, facts, keys if names else {})
 
 
 def _rows_in(content: Any) -> list[Any] | None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
+from feeds.source_columns import Column, array_of, as_series, is_arrow, is_text, number_array, whole_numbers
 from gridv4_bt.core.time import HOUR_MS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 _EARLIEST_MS = 1_230_768_000_000  # 2009-01-01: no crypto market is older
 _LATEST_MS = 4_102_444_800_000  # 2100-01-01
@@ -38,6 +43,8 @@ _SHOWN = {"%Y": "YYYY", "%m": "MM", "%d": "DD", "%H": "hh", "%I": "hh", "%M": "m
 _SAMPLE = 1_000
 #: Clocks are put forward and back on a Sunday before 4 o'clock in these months.
 _CLOCK_MONTHS, _CLOCK_HOURS = (3, 4, 9, 10, 11), 4
+#: ISO 8601 as nearly all files have it; whatever else it allows is left to pandas.
+_ISO, _ISO_UTC = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|\+00:00)?$", r"(Z|\+00:00)$"
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class BadTime(Exception):
         self.row, self.reason, self.cure = row, reason, cure
 
 
-def read_times(column: pd.Series) -> Times:
+def read_times(column: Column) -> Times:
     """Return a column of times.
 
     Raises
@@ -68,13 +75,21 @@ def read_times(column: pd.Series) -> Times:
     BadTime
         One is no time, or all of them may be read in two ways.
     """
-    if pd.api.types.is_bool_dtype(column):
+    numbers = whole_numbers(column)
+    if numbers is None:
+        numbers = number_array(column, copy=False)
+    if numbers is not None:
+        return _of_numbers(numbers)
+    if is_arrow(column) and (found := _of_arrow(column)) is not None:
+        return found
+    import pandas as pd
+
+    series = as_series(column)
+    if pd.api.types.is_bool_dtype(series):
         raise BadTime(0, "is no time")
-    if pd.api.types.is_numeric_dtype(column):
-        return _of_numbers(column)
-    if pd.api.types.is_datetime64_any_dtype(column):
-        return _of_moments(pd.to_datetime(column, utc=True), "datetime", column.dt.tz is None)
-    texts = column.astype(object)
+    if pd.api.types.is_datetime64_any_dtype(series):
+        return _of_moments(_utc(pd.to_datetime(series, utc=True)), "datetime", series.dt.tz is None)
+    texts = series.astype(object)
     sample = texts.iloc[:: max(len(texts) // _SAMPLE, 1)]
     numeric = [isinstance(text, int | float) or _NUMBER.fullmatch(text) is not None
                for text in sample if isinstance(text, str | int | float)]  # fmt: skip
@@ -83,11 +98,34 @@ def read_times(column: pd.Series) -> Times:
     return _of_texts(texts)
 
 
-def _of_numbers(column: pd.Series) -> Times:
-    if column.dtype.kind == "i":
-        number = column.to_numpy(dtype=np.int64)
-    else:
-        number = column.to_numpy(dtype=np.float64, na_value=np.nan)
+def _of_arrow(column: pa.ChunkedArray) -> Times | None:
+    """Return times of Arrow, and texts like 2024-01-01T00:00:00Z; None for any other column."""
+    import pyarrow as pa
+
+    if column.null_count:
+        return None
+    if pa.types.is_timestamp(column.type):
+        moment = array_of(column.cast(pa.int64())).view(f"datetime64[{column.type.unit}]")
+        return _of_moments(moment, "datetime", column.type.tz is None)
+    if not is_text(column.type):
+        return None
+    import pyarrow.compute as pc
+
+    if not pc.all(pc.match_substring_regex(column, _ISO)).as_py():
+        return None
+    try:
+        moments = pc.replace_substring_regex(column, _ISO_UTC, "").cast(pa.timestamp("ms"))
+    except pa.ArrowInvalid:  # the 31st of February
+        return None
+    time = array_of(moments.cast(pa.int64()))
+    if not ((time >= _EARLIEST_MS) & (time < _LATEST_MS)).all():
+        return None
+    return Times(time, "ISO 8601", not any(_ZONE.search(str(column[row])) for row in (0, -1)))
+
+
+def _of_numbers(number: np.ndarray) -> Times:
+    if number.dtype.kind != "i":
+        number = number.astype(np.float64, copy=False)
         _refuse(~np.isfinite(number), "is missing", _NO_DATA)
     if len(number) and (number >= _EARLIEST_MS).all() and (number < _LATEST_MS).all():  # the usual case
         return Times(number.astype(np.int64), "ms")
@@ -144,7 +182,7 @@ def _of_number_texts(texts: pd.Series) -> Times:
         if re.fullmatch(r"[+-]?\d+\.?\d*(e[+-]?\d+)?", values[-1], re.IGNORECASE) is None:  # 1.5.5
             raise BadTime(row, "is no number like the others", _NO_DATA)
     whole = all(value.lstrip("+-").isdigit() and len(value) < 20 for value in values)
-    return _of_numbers(pd.Series(list(map(int if whole else float, values))))
+    return _of_numbers(np.array(list(map(int if whole else float, values))))
 
 
 def _of_texts(texts: pd.Series) -> Times:
@@ -157,7 +195,7 @@ def _of_texts(texts: pd.Series) -> Times:
     if (bad := moment.isna().to_numpy()).any():
         _refuse_text(texts, int(bad.argmax()), form)
     zoned = [_ZONE.search(str(text)) is not None for text in (texts.iloc[0], texts.iloc[-1])]
-    return _of_moments(moment, form, not any(zoned))
+    return _of_moments(_utc(moment), form, not any(zoned))
 
 
 def _refuse_text(texts: pd.Series, row: int, form: str) -> None:
@@ -180,6 +218,8 @@ def _shown(form: str) -> str:
 
 
 def _parsed(texts: pd.Series, form: str) -> pd.Series:
+    import pandas as pd
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pandas' advice on formats
         try:
@@ -211,9 +251,14 @@ def _steps(moment: pd.Series) -> int:
     return int(moment.diff().abs().nunique())
 
 
-def _of_moments(moment: pd.Series, unit: str, naive: bool) -> Times:
-    _refuse(moment.isna().to_numpy(), "is missing", _NO_DATA)
-    time = moment.dt.tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64)
+def _utc(moment: pd.Series) -> np.ndarray:
+    """Return UTC times as numpy has them."""
+    return moment.dt.tz_localize(None).to_numpy()
+
+
+def _of_moments(moment: np.ndarray, unit: str, naive: bool) -> Times:
+    _refuse(np.isnat(moment), "is missing", _NO_DATA)
+    time = moment.astype("datetime64[ms]").astype(np.int64)
     _refuse(~((time >= _EARLIEST_MS) & (time < _LATEST_MS)), "is not between 2009 and 2100")
     return Times(time, unit, naive)
 
@@ -238,6 +283,8 @@ def put_forward(time: np.ndarray, usual: int) -> int | None:
 
 
 def _when_clocks_change(time: np.ndarray) -> np.ndarray:
-    moment = pd.DatetimeIndex(time.astype("datetime64[ms]"))
-    sunday = (moment.day_of_week == 6) & (moment.hour < _CLOCK_HOURS)
-    return np.asarray(sunday & moment.month.isin(_CLOCK_MONTHS))
+    moment = time.astype("datetime64[ms]")
+    day = moment.astype("datetime64[D]")
+    is_sunday = (day.astype(np.int64) + 4) % 7 == 0  # 1970 began on a Thursday
+    month = moment.astype("datetime64[M]").astype(np.int64) % 12 + 1
+    return is_sunday & (moment - day < np.timedelta64(_CLOCK_HOURS, "h")) & np.isin(month, _CLOCK_MONTHS)

@@ -1,7 +1,7 @@
-"""A live bot takes less memory than a backtest: libraries that it does not use to trade are not loaded.
+"""Libraries that a program does not use are not loaded, because they take memory.
 
-pandas, pyarrow and aiohttp, with which files are read, audits drawn up and asynchronous clients made, are loaded when
-something of them is first used. Of ccxt's hundred exchanges the bot's own is.
+Those of a live bot are pandas, pyarrow and aiohttp, with which files are read, audits drawn up and asynchronous clients
+made: they are loaded when something of them is first used. Of ccxt's hundred exchanges the bot's own is.
 """
 
 import sys
@@ -35,11 +35,20 @@ def save_memory(plain: bool) -> None:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # to Python it is not installed
 
 
+def load_talib_late() -> None:
+    """Let TA-Lib, which Backtrader imports wherever it is installed, be loaded when ``bt.talib`` is first used.
+
+    With pandas, which it imports, it takes 60 MB.
+    """
+    if "backtrader" not in sys.modules:
+        sys.modules["backtrader.talib"] = _Late("backtrader.talib")
+
+
 class _Late(ModuleType):
     """The place of a module that is not loaded yet."""
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("__spec__", "__wrapped__"):  # Python and inspect ask for these of any module
+        if name in ("__spec__", "__wrapped__", "__file__"):  # Python and inspect ask for these of any module
             raise AttributeError(name)
         return getattr(self._load(), name)
 

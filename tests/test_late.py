@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from busy import BUSY_FILE
 from busy_market import busy_market
+from pyarrow import csv, parquet
 
 from gridv4_bt.backtest import SymbolData, make_feeds
 from gridv4_bt.config import load_config
@@ -75,7 +76,7 @@ def test_a_bot_takes_less_than_150_mb(sessions):
 
 def test_it_trades_the_same_bits(sessions):
     (_, sparing), (other, full) = sessions
-    assert "pandas" in other["loaded"]  # else this compares a thing with itself
+    assert "pyarrow" in other["loaded"]  # else this compares a thing with itself
     for name in ("equity.csv", "trades.csv"):
         assert (sparing / name).read_bytes() == (full / name).read_bytes()
     assert len((full / "equity.csv").read_text().splitlines()) > BARS / 2
@@ -121,6 +122,39 @@ assert "ccxt.okx" not in sys.modules and issubclass(ccxt.RateLimitExceeded, ccxt
 import ccxt.async_support
 assert ccxt.async_support.binanceusdm.__module__ == "ccxt.async_support.binanceusdm"
 assert len(ccxt.exchanges) > 90
+"""
+    done = run(code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+CANDLES = "time,open,high,low,close,volume\n" + "".join(
+    f"2024-01-{1 + bar // 96:02}T{bar % 96 // 4:02}:{bar % 4 * 15:02}:00Z,100,101,99,100,1\n" for bar in range(480)
+)
+
+
+def test_a_backtest_of_files_loads_neither_pandas_nor_ta_lib(tmp_path):
+    (tmp_path / "BTCUSDT.csv").write_text(CANDLES)
+    parquet.write_table(csv.read_csv(tmp_path / "BTCUSDT.csv"), tmp_path / "ETHUSDT.parquet")
+    code = """
+import sys
+from gridv4_bt.__main__ import main
+try:
+    main()
+finally:
+    print([name for name in ("pandas", "talib") if name in sys.modules])
+"""
+    words = [word for name in ("BTCUSDT.csv", "ETHUSDT.parquet") for word in ("--data", str(tmp_path / name))]
+    done = run(code, "backtest", *words, "--quiet", "--out", str(tmp_path / "run"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_strategy_of_the_command_line_has_backtraders_ta_lib():
+    pytest.importorskip("talib")
+    code = """
+import sys, gridv4_bt.cli.backtest, backtrader as bt
+assert "talib" not in sys.modules
+assert issubclass(bt.talib.SMA, bt.Indicator)
 """
     done = run(code)
     assert (done.returncode, done.stderr) == (0, "")

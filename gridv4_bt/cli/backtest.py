@@ -1,5 +1,6 @@
 """The command line of `gridv4 backtest`, which is also `run_backtest.py`."""
 
+import gc
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -144,7 +145,7 @@ def backtest(
     history = 0 if own is not None else span_warm_up(parameters, axes)
     warmed = None if own is not None else parameters  # another kind of strategy warms up within the span
     if lived is not None:
-        symbols = lived.data
+        symbols = list(lived.data)
         _print_transfers(lived, console)
     else:
         files = MarketFiles(data, funding, mark, detail, gaps, interval, resample)
@@ -156,7 +157,8 @@ def backtest(
     print_untraded(parameters, [feed.p.name for feed in feeds], console)
     if symbol or data:
         _print_quality(feeds, console, details)
-    folder = out if out is not None else default_folder([feed.p.name for feed in feeds])
+    names = [feed.p.name for feed in feeds]
+    folder = out if out is not None else default_folder(names)
     if axes:
         optimize(feeds, axes, parameters, own, cash, brackets, jobs, rank, folder, console)
         return
@@ -169,11 +171,16 @@ def backtest(
         compared.append(outcome.summary | {"intrabar": other.intrabar})
     if others:
         result.summary["by_intrabar"] = compare_modes(compared)
+    # What the records do not hold of the run makes room for the report. Backtrader has looked at the variables of this
+    # frame, which keeps what they named.
+    symbols.clear()
+    feeds.clear()
+    gc.collect()
     write_run(
         folder, result.records, result.summary, parameters, plot=not no_report, equity=f"equity.{file_format}", own=own
     )
     print_result(result.summary, console, details)
-    _print_hint(result.summary, feeds, config, broker, console)
+    _print_hint(result.summary, names, config, broker, console)
     console.print(f"written to {folder}/ in {result.summary['seconds']:.1f} s of trading", soft_wrap=True)
     print_run_files(folder, console)
     if as_json:
@@ -218,7 +225,7 @@ def _broker(feeds: Sequence[CandleFeed], own: OwnStrategy | None) -> type[HedgeB
 
 def _print_hint(
     summary: Mapping[str, Any],
-    feeds: Sequence[CandleFeed],
+    symbols: Sequence[str],
     config: Sequence[Path],
     broker: type[HedgeBroker],
     console: Console,
@@ -228,7 +235,7 @@ def _print_hint(
         console.print("[dim]`gridv4 compile`, once, makes backtests as long as this more than twice as fast[/]")
     if not summary["trades"]:
         console.print(f"[yellow]{why_no_trade(summary)}[/]")
-    if not config and "strategy" not in summary and [feed.p.name for feed in feeds] == [SYMBOL]:
+    if not config and "strategy" not in summary and list(symbols) == [SYMBOL]:
         console.print(
             "The default parameters trade rarely, here as on real markets. To see every mechanism at work, run "
             "this again with --config busy",

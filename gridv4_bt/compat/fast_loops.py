@@ -251,6 +251,10 @@ class FastStrategy(bt.Strategy):
         self.analyzers.__class__ = bt.metabase.ItemCollection
         super()._stop()
 
+    def clear(self) -> None:
+        """Forget the orders and trades that were notified; Backtrader keeps the orders of the whole run, unread."""
+        self._orderspending, self._tradespending = [], []
+
     def _oncepost(self, dt: float) -> None:
         if self._oldsync:
             super()._oncepost(dt)

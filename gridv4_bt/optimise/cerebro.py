@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import backtrader as bt
-import pandas as pd
 
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
@@ -257,6 +256,8 @@ def compile_rules() -> None:
 
 def still_market() -> CandleFeed:
     """Return a feed of constant candles, just long enough to trade in."""
+    import pandas as pd
+
     time = pd.date_range("2024-01-01", periods=120, freq="15min")
     frame = pd.DataFrame({"time": time, "open": 100.0, "high": 101.0, "low": 99.0, "close": 100.0, "volume": 1.0})
     return CandleFeed(dataname=frame, name="STILL")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import combinations, pairwise
@@ -53,11 +53,13 @@ HEATED = 4  #: parameters whose pairs are shown
 
 def write_page(path: Path, result: SearchResult) -> None:
     """Write the page of a search."""
-    path.write_text(make_page(result), encoding="utf-8")
+    pieces = make_page(result)
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(pieces)
 
 
-def make_page(result: SearchResult) -> str:
-    """Return the page of a search as HTML."""
+def make_page(result: SearchResult) -> Iterator[str]:
+    """Return the page of a search as pieces of HTML."""
     space, verdict = result.space, result.verdict
     content = json.dumps(finite(page_data(result)), separators=(",", ":"), allow_nan=False)
     return fill_page(

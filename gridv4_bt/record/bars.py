@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from gridv4_bt.core.mixture import STATES
 from gridv4_bt.engine.columns import EQUITY_COLUMNS, LOG_COLUMNS
 from gridv4_bt.engine.types import Fill
 from gridv4_bt.errors import DataError
+from gridv4_bt.record.arrow import names, numbers
 from gridv4_bt.record.equity import is_of_grid
 from gridv4_bt.record.run_record import SymbolRecord
 
@@ -64,16 +66,16 @@ def with_bars(records: Sequence[SymbolRecord], path: Path) -> list[SymbolRecord]
     return found
 
 
-def _columns(record: SymbolRecord) -> dict[str, Any]:
+def _columns(record: SymbolRecord) -> dict[str, pa.Array]:
     rows = len(record.log)
-    columns: dict[str, Any] = {"symbol": pa.array([record.symbol] * rows, pa.string()).dictionary_encode()}
-    columns |= {name: record.column(name) for name in LOGGED if is_of_grid(record)}
+    columns: dict[str, NDArray[Any]] = {name: record.column(name) for name in LOGGED if is_of_grid(record)}
     columns |= {name: getattr(record, name) for name in SERIES if len(getattr(record, name)) == rows}
     if len(record.ladder) == rows:
         columns |= {f"level{place}": codes for place, codes in enumerate(record.ladder.T)}
     if len(record.posteriors) == rows:
         columns |= {f"state{code}": values for code, values in zip(STATES, record.posteriors.T, strict=True)}
-    return columns
+    symbol = names(np.zeros(rows, np.int32), [record.symbol])
+    return {"symbol": symbol} | {name: numbers(values) for name, values in columns.items()}
 
 
 def _once(record: SymbolRecord) -> dict[str, Any]:

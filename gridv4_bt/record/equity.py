@@ -67,6 +67,8 @@ def _blocks(
     """Yield the rows of some bars at a time; there is one block at least."""
     import pyarrow as pa
 
+    from gridv4_bt.record.arrow import numbers
+
     several = len(records) > 1
     times = np.unique(np.concatenate([record.column("time")[::BLOCK] for record in records]))
     for begin, end in itertools.pairwise([*(times if len(times) else [0.0]), np.inf]):
@@ -75,7 +77,7 @@ def _blocks(
         table = pa.concat_tables([one for one in tables if len(one)] or tables[:1])
         if several:  # bar by bar, at each the symbols in their order
             order = np.concatenate([record.column("time")[some] for record, some in zip(records, rows, strict=True)])
-            table = table.take(np.argsort(order, kind="stable"))
+            table = table.take(numbers(np.argsort(order, kind="stable")))
         yield table
 
 
@@ -90,8 +92,12 @@ def _columns_of(record: SymbolRecord) -> tuple[str, ...]:
 
 def equity_rows(record: SymbolRecord, name: bool) -> bytes:
     """Return the rows of a record for equity.csv, with the symbol in a last column if `name`."""
-    columns = _equity_columns(record, name, slice(None))
-    columns["time"] = _iso(columns["time"])
+    columns = _equity_columns(record, slice(None))
+    columns["time"] = np.char.add(np.datetime_as_string(columns["time"].astype("datetime64[ms]"), unit="s"), "Z")
+    if "regime" in columns:
+        columns["regime"] = np.array(_REGIMES)[columns["regime"]]
+    if name:
+        columns["symbol"] = np.full(len(columns["time"]), record.symbol)
     for column in _PRICES:
         columns[column] = np.where(np.isinf(columns[column]), "", list(map(_text, columns[column])))
     texts = [list(map(_text, values)) for values in columns.values()]
@@ -114,59 +120,60 @@ def _write_rows(table: pa.Table, file: BinaryIO) -> None:
 
 
 def _equity_table(record: SymbolRecord, name: bool, rows: slice) -> pa.Table:
+    """Return the rows with times and names as texts."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    columns: dict[str, Any] = _equity_columns(record, name, rows)
-    columns["time"] = _iso(columns["time"])
-    _mask_prices(columns)
+    columns = _arrow_columns(record, name, rows)
+    columns["time"] = pc.strftime(columns["time"].cast(pa.timestamp("s"), safe=False), "%Y-%m-%dT%H:%M:%SZ")
+    for column in {"regime", "symbol"} & columns.keys():
+        columns[column] = columns[column].dictionary_decode()
     return pa.table(columns)
-
-
-def _mask_prices(columns: dict[str, Any]) -> None:
-    """Leave the cells of liquidation prices empty where there is no such price."""
-    import pyarrow as pa
-
-    for column in _PRICES:
-        columns[column] = pa.array(columns[column], mask=np.isinf(columns[column]))
-
-
-def _iso(times: NDArray[np.datetime64]) -> NDArray[np.str_]:
-    return np.char.add(np.datetime_as_string(times, unit="s"), "Z")
 
 
 def _typed_table(record: SymbolRecord, name: bool, rows: slice) -> pa.Table:
     """Return the rows with times as times and names by their number, which Parquet keeps so."""
     import pyarrow as pa
 
-    columns: dict[str, Any] = _equity_columns(record, name, rows)
-    columns["time"] = pa.array(columns["time"].astype(np.int64), pa.timestamp("ms", "UTC"))
-    _mask_prices(columns)
-    for column in {"regime", "symbol"} & columns.keys():
-        columns[column] = pa.array(columns[column], pa.string()).dictionary_encode()
+    columns = _arrow_columns(record, name, rows)
+    columns["time"] = columns["time"].cast(pa.timestamp("ms", "UTC"))
+    for column in {"regime", "symbol"} & columns.keys():  # of all names those that occur
+        columns[column] = columns[column].dictionary_decode().dictionary_encode()
     return pa.table(columns).unify_dictionaries()
 
 
-def _equity_columns(record: SymbolRecord, name: bool, rows: slice) -> dict[str, NDArray[Any]]:
+def _arrow_columns(record: SymbolRecord, name: bool, rows: slice) -> dict[str, pa.Array]:
+    import pyarrow as pa
+
+    from gridv4_bt.record.arrow import names, numbers
+
+    values = _equity_columns(record, rows)
+    columns = {column: numbers(one) for column, one in values.items()}
+    columns["time"] = numbers(values["time"], pa.timestamp("ms"))
+    for column in _PRICES:  # its cells are empty where there is no such price
+        columns[column] = numbers(values[column], missing=np.isinf(values[column]))
+    if "regime" in values:
+        columns["regime"] = names(values["regime"], _REGIMES)
+    if name:
+        columns["symbol"] = names(np.zeros(len(values["time"]), np.int32), [record.symbol])
+    return columns
+
+
+def _equity_columns(record: SymbolRecord, rows: slice) -> dict[str, NDArray[Any]]:
+    """Return the columns as numbers: times in ms, and the place of each regime in `_REGIMES`."""
     columns: dict[str, NDArray[Any]] = {}
     for column in _columns_of(record):
         values = record.column(column)[rows]
-        if column == "time":
-            columns[column] = values.astype(np.int64).astype("datetime64[ms]")
-        elif column == "regime":
-            columns[column] = _REGIMES[values.astype(np.int64) - _LOWEST]
-        elif column in ("halted", "resting_orders"):
-            columns[column] = values.astype(np.int64)
-        else:
-            columns[column] = values
-    if name:
-        columns["symbol"] = np.full(len(columns["time"]), record.symbol)
+        if column in ("time", "regime", "halted", "resting_orders"):
+            values = values.astype(np.int64)
+        columns[column] = values - _LOWEST if column == "regime" else values
     return columns
 
 
 _PRICES = ("liquidation_down", "liquidation_up")  #: infinite where there is no such price
 #: Names of the regimes from the lowest code on.
 _LOWEST = min(Regime)
-_REGIMES = np.array([Regime(code).name for code in sorted(Regime)])
+_REGIMES = [Regime(code).name for code in sorted(Regime)]
 
 
 def read_equity(path: Path) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:

@@ -5,7 +5,7 @@ blocks inside it, and nothing is loaded. The same run gives the same bytes.
 """
 
 import gzip
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -54,13 +54,15 @@ def write_report(
     config : the parameters as used.
     own : the strategy in the grid's place; the page then has neither ladder nor decisions.
     """
-    path.write_text(make_report(records, summary, config, own), encoding="utf-8")
+    pieces = page_pieces(records, summary, config, own)
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(pieces)
 
 
-def make_report(
+def page_pieces(
     records: Sequence[SymbolRecord], summary: dict[str, Any], config: GridConfig, own: StrategyValues | None = None
-) -> str:
-    """Return the page of a run as HTML."""
+) -> Iterator[str]:
+    """Return the page of a run as pieces of HTML."""
     start = float(summary.get("start_equity") or 0.0)
     symbols = [record.symbol for record in records]
     quote = quote_of(symbols)
@@ -189,13 +191,16 @@ def make_card(summary: Mapping[str, Any], quote: str) -> str:
     )
 
 
-def fill_page(template: str, scripts: Sequence[str], library: bytes, data: str, **parts: Any) -> str:
-    """Return a template filled with its parts; `library` is the charts' and goes in compressed, `data` is packed."""
+def fill_page(template: str, scripts: Sequence[str], library: bytes, data: str, **parts: Any) -> Iterator[str]:
+    """Return the pieces of a template filled with its parts.
+
+    `library` is the charts' and goes in compressed, `data` is packed.
+    """
     from markupsafe import Markup
 
     # Our own files, and characters that are none of HTML's.
     trusted = {"asset": lambda name: Markup(_asset(name)), "library": Markup(_zipped(library)), "data": Markup(data)}  # noqa: S704
-    return _template(template).render(scripts=scripts, **trusted, **parts)
+    return _template(template).generate(scripts=scripts, **trusted, **parts)
 
 
 @cache

@@ -5,9 +5,11 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from feeds.tables import read_candles, read_funding, read_mark
+from feeds.times import BadTime, put_forward, read_times
 from gridv4_bt.errors import DataError
 
 START_MS = 1_711_324_800_000
@@ -387,3 +389,43 @@ def test_a_number_of_a_text_file_is_the_float_nearest_to_its_digits(tmp_path):
     frame = market()
     frame["volume"] = np.random.default_rng(9).random(len(frame))  # 16 and 17 digits
     assert read_candles(written(tmp_path, csv(frame))).volume.tolist() == frame.volume.tolist()
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["2024-01-31T12:15:00Z", "2024-02-29 12:30:00Z"],
+        ["2024-01-31 12:15", "2024-01-31 12:30"],
+        ["2024-01-31 12:15:00.5", "2024-01-31 12:30:00.123"],
+        ["2024-01-31 12:15:00+00:00", "2024-01-31T12:30:00"],
+        ["2024-01-31 12:15:00", "2024-01-31T12:30:00Z"],
+        ["2024-01-31 12:15:00+02:00", "2024-01-31 12:30:00+02:00"],
+        ["2024-01-31 12:15:00.123456", "2024-01-31 12:30:00.123456"],
+        ["2024-01-31", "2024-02-01"],
+        ["2024-01-31T12:15:00Z", "2023-02-29T12:30:00Z"],
+        ["2024-01-31T24:00:00Z"],
+        ["2024-01-31T12:15:60Z"],
+        ["2024-01-31T12:15:00Z", "total"],
+        ["2024-01-31T12:15:00Z", None],
+        ["1999-01-31T12:15:00Z"],
+        ["2024-01-31T12:15:00Z", "2100-01-01T00:00:00Z"],
+    ],
+)
+def test_a_files_times_are_read_as_those_of_a_frame(texts):
+    found = []
+    for column in (pa.chunked_array([pa.array(texts, pa.string())]), pd.Series(texts)):
+        try:
+            times = read_times(column)
+            found.append((times.ms.tolist(), times.unit, times.naive))
+        except BadTime as bad:
+            found.append((bad.row, bad.reason, bad.cure))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("day", ["2024-03-31", "2024-10-27", "2024-11-03", "2024-03-10", "2024-06-30", "2023-09-24"])
+@pytest.mark.parametrize("hour", [1, 2, 3, 4, 23])
+def test_clocks_are_put_forward_on_sundays_of_spring_and_autumn(day, hour):
+    time = pd.DatetimeIndex([f"{day} {hour - 1:02}:00", f"{day} {hour:02}:00"]).astype("datetime64[ms]").asi8
+    time[1] += 3_600_000
+    changes = hour + 1 < 4 and day != "2024-06-30"
+    assert (put_forward(time, 3_600_000) is not None) == changes

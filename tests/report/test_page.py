@@ -19,8 +19,14 @@ from gridv4_bt.metrics.cycles import leg_cycles
 from gridv4_bt.metrics.entries import fill_table
 from gridv4_bt.metrics.excursions import excursions
 from gridv4_bt.report.packing import Packer, as_text, column_values, from_text, unpack
-from gridv4_bt.report.page import make_report, write_report
+from gridv4_bt.report.page import page_pieces, write_report
 from gridv4_bt.report.page_data import CENTRE_UNITS_A_TICK, decimals, entry_price, funding_paid
+
+
+def make_report(*run):
+    """Return the page of a run as one text."""
+    return "".join(page_pieces(*run))
+
 
 TICK = 0.1
 

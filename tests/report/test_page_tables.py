@@ -13,7 +13,12 @@ from gridv4_bt.metrics.trading import whole_trades
 from gridv4_bt.report import known_figures as figures
 from gridv4_bt.report import page_tables as tables
 from gridv4_bt.report.numbers import number, quote_of, signed
-from gridv4_bt.report.page import make_report
+from gridv4_bt.report.page import page_pieces
+
+
+def make_report(*run):
+    """Return the page of a run as one text."""
+    return "".join(page_pieces(*run))
 
 
 def text_of(*found) -> str:
