@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -112,8 +113,8 @@ class LadderPlan:
         self.trace[-2 * levels :] = latest
 
     def take_over(self, trace: memoryview, tally: Sequence[int]) -> None:
-        """Take the trace and the counts by reason of plans that were made elsewhere for its own."""
-        self.trace[:] = trace
+        """Take the trace and the counts by reason of plans that were made elsewhere; it plans no more."""
+        self.trace = cast(bytearray, trace)
         self._tally[:] = tally
 
     def reasons(self) -> Counter[Blocked]:
