@@ -245,11 +245,11 @@ def _release(analyzer: bt.Analyzer) -> None:
 
 
 @cache
-def compile_rules() -> None:
+def compile_rules(broker: type[HedgeBroker] = HedgeBroker) -> None:
     """Compile or load the rules of GridStrategyV4 by a run of one day, so that the forks need not."""
     cerebro = FastCerebro(stdstats=False)
     cerebro.adddata(still_market())
-    cerebro.setbroker(HedgeBroker())
+    cerebro.setbroker(broker())
     cerebro.addstrategy(GridStrategyV4)
     cerebro.run()
 

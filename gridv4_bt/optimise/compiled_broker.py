@@ -19,7 +19,7 @@ from brokers.base import Decisions
 from brokers.feed_book import FeedBook
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
-from gridv4_bt.compat import FastCerebro, is_preloaded
+from gridv4_bt.compat import is_preloaded
 from gridv4_bt.compiled import available
 from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.engine import margin
@@ -27,7 +27,7 @@ from gridv4_bt.engine.book import MarketClose
 from gridv4_bt.engine.book_access import close_fill, open_fill
 from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.labels import DELISTED, GRID, LABELS, LIQUIDATION
-from gridv4_bt.optimise.cerebro import still_market
+from gridv4_bt.optimise.cerebro import compile_rules
 from gridv4_bt.optimise.kernel.kernel import is_compiled, new_state, stepper
 from gridv4_bt.optimise.kernel.state import Inputs, State
 from gridv4_bt.optimise.sweep_market import Signals, SweepMarket, bars_of, rates_of
@@ -313,8 +313,4 @@ def quickest_broker(feeds: Sequence[CandleFeed], runs: int = 1) -> type[HedgeBro
 
 def compile_steps() -> None:
     """Compile the steps of `CompiledBroker` by a run of one day, or load them."""
-    cerebro = FastCerebro(stdstats=False)
-    cerebro.setbroker(CompiledBroker())
-    cerebro.adddata(still_market())
-    cerebro.addstrategy(GridStrategyV4)
-    cerebro.run()
+    compile_rules(CompiledBroker)
