@@ -22,7 +22,6 @@ volumes and the premium are rounded.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -125,9 +124,12 @@ def sample_market(seed: int = DEFAULT_SEED, days: int = 365, start: str = "2024-
     days: length, days of 96 bars
     start: first day, midnight UTC
     """
+    import pandas as pd
+
     rng = np.random.Generator(np.random.PCG64(seed))
     size = days * MINUTES_PER_DAY
-    first_ms = int(datetime.fromisoformat(start).replace(tzinfo=UTC).timestamp() * 1000)
+    # The first use of pandas. Loaded after the arrays of half a million minutes it would keep their memory.
+    first_ms = int(pd.Timestamp(start, tz="UTC").timestamp() * 1000)
     minute_of_week = (first_ms // MINUTE_MS + 3 * MINUTES_PER_DAY + np.arange(size)) % MINUTES_PER_WEEK
 
     mood = sum(_noise(rng, size, *part) for part in _MOODS)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import backtrader as bt
+import pyarrow as pa
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -176,6 +177,7 @@ def backtest(
     symbols.clear()
     feeds.clear()
     gc.collect()
+    pa.default_memory_pool().release_unused()  # Arrow, which has read the candles, would keep their memory
     write_run(
         folder, result.records, result.summary, parameters, plot=not no_report, equity=f"equity.{file_format}", own=own
     )

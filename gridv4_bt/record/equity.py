@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 EQUITY_FILES = ("equity.csv", "equity.parquet")  #: of a run; it has one of them
-BLOCK = 10_000  #: bars made into text at a time, so that a long run takes no more memory for it than a short one
+BLOCK = 10_000  #: rows made into text at a time, so that a long run takes no more memory for it than a short one
 
 
 def equity_file(folder: Path) -> Path:
@@ -44,7 +44,7 @@ def write_equity(path: Path, records: Sequence[SymbolRecord]) -> None:
     header = list(_columns_of(records[0])) + (["symbol"] if len(records) > 1 else [])
     with path.open("wb") as file:
         file.write((",".join(header) + "\n").encode())
-        for table in _blocks(records, _equity_table):
+        for table in _blocks(records, _equity_table, max(BLOCK // len(records), 1)):
             _write_rows(table, file)
 
 
@@ -53,7 +53,7 @@ def _write_parquet(path: Path, records: Sequence[SymbolRecord]) -> None:
 
     writer = None
     try:
-        for table in _blocks(records, _typed_table):
+        for table in _blocks(records, _typed_table, BLOCK):
             writer = writer or pa_parquet.ParquetWriter(path, table.schema, compression="zstd")
             writer.write_table(table)
     finally:
@@ -62,15 +62,15 @@ def _write_parquet(path: Path, records: Sequence[SymbolRecord]) -> None:
 
 
 def _blocks(
-    records: Sequence[SymbolRecord], make: Callable[[SymbolRecord, bool, slice], pa.Table]
+    records: Sequence[SymbolRecord], make: Callable[[SymbolRecord, bool, slice], pa.Table], bars: int
 ) -> Iterator[pa.Table]:
-    """Yield the rows of some bars at a time; there is one block at least."""
+    """Yield the rows of so many bars at a time; there is one block at least."""
     import pyarrow as pa
 
     from gridv4_bt.record.arrow import numbers
 
     several = len(records) > 1
-    times = np.unique(np.concatenate([record.column("time")[::BLOCK] for record in records]))
+    times = np.unique(np.concatenate([record.column("time")[::bars] for record in records]))
     for begin, end in itertools.pairwise([*(times if len(times) else [0.0]), np.inf]):
         rows = [slice(*record.column("time").searchsorted([begin, end])) for record in records]
         tables = [make(record, several, some) for record, some in zip(records, rows, strict=True)]
