@@ -33,7 +33,7 @@ COMMANDS = {
     "data": ("data:app", "Download market data, and look at what is downloaded."),
     "bias": ("bias:app", "Find out whether a backtest can be believed."),
     "regimes": ("regimes:show_regimes", "Show what both regime filters say about candles."),
-    "compile": ("compile:compile_all", "Compile the rules, so that a long backtest takes half the time."),
+    "compile": ("compile:compile_all", "Compile the rules, so that long backtests trade twice as fast."),
     "optimize": ("optimize:optimize_space", "Search for parameters, and find out whether they would survive."),
     "exchange": ("exchange:run_exchange", "Serve a local Binance USDⓈ-M that replays candles."),
     "chaos": ("chaos:run_chaos", "Let live sessions run among random faults, held against the exchange's ledger."),

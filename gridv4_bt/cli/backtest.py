@@ -234,7 +234,7 @@ def _print_hint(
 ) -> None:
     """Print why there was no trade, how the sample market shows more than the defaults do, what would be quicker."""
     if broker is HedgeBroker and "strategy" not in summary and summary["seconds"] > WORTH_COMPILING:
-        console.print("[dim]`gridv4 compile`, once, makes backtests as long as this more than twice as fast[/]")
+        console.print("[dim]`gridv4 compile`, once, makes backtests as long as this trade more than twice as fast[/]")
     if not summary["trades"]:
         console.print(f"[yellow]{why_no_trade(summary)}[/]")
     if not config and "strategy" not in summary and list(symbols) == [SYMBOL]:

@@ -21,7 +21,7 @@ PARTS = {
 
 
 def compile_all() -> None:
-    """Compile the rules of backtests and sweeps, so that a long backtest takes half the time.
+    """Compile the rules of backtests and sweeps, so that long backtests trade twice as fast.
 
     It takes two minutes and a gigabyte of memory, once for each version of the program, of Python and of numba. A sweep
     compiles what it needs by itself; a backtest does not, and trades in plain Python until this was done: the same run
