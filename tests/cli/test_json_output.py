@@ -18,7 +18,7 @@ from gridv4_bt.validation.laws import Law, Violation
 
 #: Commands whose result is no figures: files that they write, a server, a schema that is JSON itself.
 STRICT = ConfigDict(extra="forbid", strict=True)
-WITHOUT = {"init", "backup", "desk", "telegram", "exchange", "config schema", "data download"}
+WITHOUT = {"init", "backup", "compile", "desk", "telegram", "exchange", "config schema", "data download"}
 
 
 @with_config(STRICT)
