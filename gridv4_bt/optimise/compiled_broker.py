@@ -63,8 +63,9 @@ class CompiledBroker(HedgeBroker):
             self.is_compiled = self._fits()
             if self.is_compiled:
                 self._kernel = _Kernel(self, [turn.strategy for turn in self._turns])
-                for place, turn in enumerate(self._turns):
+                for place, (turn, book) in enumerate(zip(self._turns, self._all, strict=True)):
                     turn.kernel, turn.place = self._kernel, place
+                    book.owner = turn.strategy  # is notified of the executions
         if self._kernel is None:
             super().next()
             return
@@ -97,10 +98,11 @@ class CompiledBroker(HedgeBroker):
             and self.p.intrabar == "pessimistic"
             and cerebro._dorunonce
             and not (cerebro._timers or cerebro._timerscheat or cerebro.p.cheat_on_open or cerebro.runwriters)
-            and not (self._deposits or self._standard.alive)
+            and not (cerebro.p.oldsync or cerebro.p.lookahead or self._deposits or self._standard.alive)
             and _are(cerebro.runningstrats, strategies)
             and all(type(strategy) is GridStrategyV4 and not strategy._is_watched for strategy in strategies)
-            and _are(feeds, [book.data for book in self._all])
+            and _are(feeds, cerebro.datas)
+            and len({strategy.config.sigma_bars for strategy in strategies}) == 1  # the account's risk has one window
             and all(type(book) is FeedBook for book in self._all)
             and all(isinstance(feed, CandleFeed) and is_preloaded(feed) and not feed._filters for feed in feeds)
             and all(one == terms[0] for one in terms)
@@ -251,8 +253,8 @@ class _Kernel:
         strategy.log = state.log[rows]
         strategy._trades_seen = len(self._broker.account.closed)
         self._broker.ambiguous_bars = int(state.account["ambiguous_bars"][0])
-        trace = np.ascontiguousarray(state.trace[rows, : 2 * self._configs[place].levels])
-        strategy.plan.take_over(memoryview(trace).cast("B"), state.tally[place])
+        trace = state.trace[rows, : 2 * self._configs[place].levels].ravel()
+        strategy.plan.take_over(memoryview(trace), state.tally[place])
         _copy(state.memory[place], strategy.memory)
         _copy(state.now[place], strategy.now)
         _copy(state.books[place], strategy._state.state)

@@ -17,11 +17,13 @@ from wallets import shifted_symbols, with_holes
 
 import gridv4_bt.optimise.compiled_broker as module
 from brokers.hedge import HedgeBroker
+from feeds.candles import CandleFeed
 from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.cli.backtest import main as backtest
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.market import MarketHistory, load_market
+from gridv4_bt.errors import DataError
 from gridv4_bt.optimise.compiled_broker import CompiledBroker, compile_steps, quickest_broker
 from gridv4_bt.optimise.kernel.addresses import addresses_of, arrays_at
 from gridv4_bt.optimise.kernel.kernel import new_state
@@ -48,6 +50,13 @@ def both(data: list[SymbolData], config: GridConfig, cash: float = 10_000.0) -> 
     assert cerebro.broker.is_compiled
     assert_identical(result, run(cerebro_of(data, config, HedgeBroker, cash)))
     return result
+
+
+def both_plain(make) -> None:
+    """Run Cerebros made with either broker, of which the compiled one is to be plain, and compare them."""
+    compiled, plain = make(CompiledBroker), make(HedgeBroker)
+    assert_identical(run(compiled), run(plain))
+    assert not compiled.broker.is_compiled
 
 
 def labels(result: RunResult) -> Counter:
@@ -114,6 +123,14 @@ def test_rules_that_change_in_the_middle():
     assert [tick for _, tick in runs[0].records[0].ticks] == [market.tick, later.tick]
 
 
+def test_a_symbol_with_too_few_bars_trades_nothing():
+    data = shifted_symbols(3, 1_200, random.Random(3))
+    short = [replace(data[0], candles=data[0].candles.iloc[:60]), *data[1:]]
+    assert [len(record.log) > 0 for record in both(short, busy(k=1.0, floor_pct=0.004)).records] == [False, True, True]
+    with pytest.raises(DataError, match="60 bars are too few: warm-up needs 97"):
+        run(cerebro_of(short[:1], busy()))
+
+
 def trades_of(strategy: bt.Strategy) -> list[tuple]:
     """Return what Backtrader made of the executions: every trade of the strategy."""
     return [
@@ -158,6 +175,19 @@ def test_after_it_everything_is_where_it_is_after_a_plain_run():
     assert all(left[kind] > 0 for kind in ("entries", "exits", "stops", "closes")), left
 
 
+def test_each_strategy_hears_of_its_own_executions(three):
+    config = busy(k=1.0, floor_pct=0.004)
+    compiled, plain = (cerebro_of(three, config, broker).run() for broker in (CompiledBroker, HedgeBroker))
+    for one, other in zip(compiled, plain, strict=True):
+        assert trades_of(one) == trades_of(other) != []
+        assert [list(one._trades[data].values()) != [] for data in one.datas] == [
+            data is one.feed for data in one.datas
+        ]
+        assert [(order.tradeid, order.owner is one) for order in one._orders] == [
+            (order.tradeid, True) for order in other._orders
+        ]
+
+
 class Derived(GridStrategyV4):
     """A strategy of a user's own, which may do anything."""
 
@@ -169,23 +199,59 @@ class Derived(GridStrategyV4):
         lambda cerebro: cerebro.addobserver(bt.observers.DrawDown),
         lambda cerebro: cerebro.addwriter(bt.WriterFile, out="/dev/null"),
         lambda cerebro: cerebro.datas[0].addfilter(lambda data: False),
+        lambda cerebro: setattr(cerebro.p, "lookahead", 5),
     ],
 )
 def test_a_run_that_something_watches_or_changes_is_plain(three, watch):
     config = busy(k=1.0, floor_pct=0.004)
-    compiled, plain = (cerebro_of(three[:1], config, broker) for broker in (CompiledBroker, HedgeBroker))
-    for cerebro in (compiled, plain):
+
+    def make(broker):
+        cerebro = cerebro_of(three[:1], config, broker)
         watch(cerebro)
-    assert_identical(run(compiled), run(plain))
-    assert not compiled.broker.is_compiled
+        return cerebro
+
+    both_plain(make)
+
+
+def test_a_feed_that_no_grid_trades_has_steps_of_its_own(three):
+    candles = three[0].candles
+    time = pd.date_range(candles["time"].iloc[0], periods=3 * len(candles), freq="5min")
+    fine = pd.DataFrame({"time": time} | dict.fromkeys(("open", "high", "low", "close", "volume"), 1.0))
+
+    def make(broker):
+        cerebro = cerebro_of(three[:1], busy(k=1.0, floor_pct=0.004), broker)
+        cerebro.adddata(CandleFeed(dataname=fine, name="WATCHED", interval="5m"))
+        return cerebro
+
+    both_plain(make)
+
+
+def test_bars_moved_by_those_of_the_first_feed_are_not_all_seen(three):
+    holed = with_holes(replace(three[0], funding=None), random.Random(1), 10, 20)
+
+    def make(broker):
+        cerebro = cerebro_of([holed, replace(three[0], symbol="ZUSDT")], busy(k=1.0, floor_pct=0.004), broker)
+        cerebro.p.oldsync = True
+        return cerebro
+
+    both_plain(make)
+
+
+def test_strategies_that_see_the_risk_of_the_account_over_different_windows_are_plain(three):
+    config = busy(k=1.0, floor_pct=0.004)
+
+    def make(broker):
+        cerebro = cerebro_of(three, config, broker)
+        cerebro.strats[1][0][2]["sigma_bars"] = 50
+        return cerebro
+
+    both_plain(make)
 
 
 @pytest.mark.parametrize(("strategy", "intrabar"), [(Derived, "pessimistic"), (GridStrategyV4, "path")])
 def test_a_derived_strategy_and_other_matching_are_plain(three, strategy, intrabar):
     config = busy(k=1.0, floor_pct=0.004, intrabar=intrabar)
-    compiled = cerebro_of(three[:1], config, strategy=strategy)
-    assert_identical(run(compiled), run(cerebro_of(three[:1], config, HedgeBroker, strategy=strategy)))
-    assert not compiled.broker.is_compiled
+    both_plain(lambda broker: cerebro_of(three[:1], config, broker, strategy=strategy))
 
 
 def test_a_run_that_is_stopped_has_the_bars_until_then(three):
