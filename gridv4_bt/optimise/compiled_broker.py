@@ -104,7 +104,8 @@ class CompiledBroker(HedgeBroker):
             and _are(feeds, cerebro.datas)
             and len({strategy.config.sigma_bars for strategy in strategies}) == 1  # the account's risk has one window
             and all(type(book) is FeedBook for book in self._all)
-            and all(isinstance(feed, CandleFeed) and is_preloaded(feed) and not feed._filters for feed in feeds)
+            and all(isinstance(feed, CandleFeed) and is_preloaded(feed) for feed in feeds)
+            and not any(feed._filters or feed.p.tzinput for feed in feeds)
             and all(one == terms[0] for one in terms)
         )
 

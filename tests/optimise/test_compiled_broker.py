@@ -3,6 +3,9 @@
 import random
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta, timezone
+from functools import partial
+from types import SimpleNamespace
 
 import backtrader as bt
 import numpy as np
@@ -235,6 +238,14 @@ def test_bars_moved_by_those_of_the_first_feed_are_not_all_seen(three):
         return cerebro
 
     both_plain(make)
+
+
+def test_bars_whose_times_are_moved_to_utc_are_plain(three):
+    tokyo = timezone(timedelta(hours=9))
+    feed = partial(CandleFeed, tzinput=SimpleNamespace(localize=lambda when: when.replace(tzinfo=tokyo)))
+    data = [replace(one, funding=None) for one in three]
+    config = busy(k=1.0, floor_pct=0.004)
+    both_plain(lambda broker: make_cerebro(make_feeds(data, feed=feed), config, 1e4, broker=broker))
 
 
 def test_strategies_that_see_the_risk_of_the_account_over_different_windows_are_plain(three):
