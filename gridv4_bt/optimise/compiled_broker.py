@@ -251,11 +251,11 @@ class _Kernel:
         state, span = self._state, self._inputs.spans[place]
         decided = max(int(state.symbols[place]["row"] + 1 - span["first"]), 0)  # fewer than there are if it was stopped
         rows = slice(int(span["first_log"]), int(span["first_log"]) + decided)
-        strategy.log = state.log[rows]
+        strategy.log = state.log[rows].reshape(-1)  # row after row, as the strategy appends them
         strategy._trades_seen = len(self._broker.account.closed)
         self._broker.ambiguous_bars = int(state.account["ambiguous_bars"][0])
         trace = state.trace[rows, : 2 * self._configs[place].levels].ravel()
-        strategy.plan.take_over(memoryview(trace), state.tally[place])
+        strategy.plan.take_over(trace, state.tally[place])
         _copy(state.memory[place], strategy.memory)
         _copy(state.now[place], strategy.now)
         _copy(state.books[place], strategy._state.state)

@@ -1,5 +1,6 @@
 """A backtest with compiled steps is the plain one to the last bit, and is plain where anything watches it."""
 
+import pickle
 import random
 from collections import Counter
 from dataclasses import replace
@@ -156,6 +157,7 @@ def test_after_it_everything_is_where_it_is_after_a_plain_run():
         compiled, plain = (cerebro_of(cut, config, broker) for broker in (CompiledBroker, HedgeBroker))
         [one], [other] = compiled.run(), plain.run()
         assert (one.memory, one.now, one.kelly, one.returns) == (other.memory, other.now, other.kelly, other.returns)
+        assert list(one.log) == list(other.log) != []
         assert trades_of(one) == trades_of(other) != []
         assert one.blocked_reasons() == other.blocked_reasons()
         for side, same in zip(one.sides, other.sides, strict=True):
@@ -189,6 +191,14 @@ def test_each_strategy_hears_of_its_own_executions(three):
         assert [(order.tradeid, order.owner is one) for order in one._orders] == [
             (order.tradeid, True) for order in other._orders
         ]
+
+
+def test_a_strategy_can_be_sent_to_another_process_after_it(three):
+    """As `optstrategy` sends it with optreturn=False and several processes."""
+    [strategy] = cerebro_of(three[:1], busy(k=1.0, floor_pct=0.004)).run()
+    sent = pickle.loads(pickle.dumps(strategy))
+    assert sent.blocked_reasons() == strategy.blocked_reasons()
+    assert bytes(sent.plan.trace) == bytes(strategy.plan.trace) != b""
 
 
 class Derived(GridStrategyV4):
