@@ -19,7 +19,12 @@ from random_sets import random_data, random_set
 from same_runs import assert_identical
 from wallets import shifted_symbols, with_holes
 
+import gridv4_bt.config as config_module
+import gridv4_bt.engine.state as engine_state
 import gridv4_bt.optimise.compiled_broker as module
+import gridv4_bt.optimise.kernel.addresses as addresses
+import gridv4_bt.optimise.kernel.kernel as kernel
+import gridv4_bt.optimise.kernel.state as kernel_state
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
 from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
@@ -330,6 +335,14 @@ def test_the_command_line_writes_the_same_files_and_says_what_would_be_quicker(m
         said.append("`gridv4 compile`, once, makes backtests as long as this" in done.stdout)
     assert files[0] == files[1] and len(files[0][0].splitlines()) > 20
     assert said == [False, True]
+
+
+def test_machine_code_that_is_given_addresses_is_kept_for_one_layout_of_the_records(monkeypatch):
+    """A parameter or field that comes or goes moves all that follow it, and addresses do not tell."""
+    taken = []
+    monkeypatch.setattr(kernel, "compiled", lambda rule, made_of, *others, **options: taken.append(made_of))
+    kernel._compiled_step()
+    assert {config_module, engine_state, kernel_state, addresses} <= set(*taken)
 
 
 def test_arrays_with_gaps_have_no_address():
