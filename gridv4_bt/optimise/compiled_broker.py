@@ -27,6 +27,7 @@ from gridv4_bt.engine.book import MarketClose
 from gridv4_bt.engine.book_access import close_fill, open_fill
 from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.labels import DELISTED, GRID, LABELS, LIQUIDATION
+from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.cerebro import still_market
 from gridv4_bt.optimise.kernel.kernel import is_compiled, new_state, stepper
 from gridv4_bt.optimise.kernel.state import Inputs, State
@@ -42,7 +43,12 @@ class CompiledBroker(HedgeBroker):
     """A HedgeBroker that lets the kernel of the sweeps trade where it gives the same run.
 
     It does for a backtest of plain GridStrategyV4s, one for each feed, that nothing watches at every bar: no analyzer
-    that looks at bars, no observer, writer or timer, no strategy derived from it. Else it is a HedgeBroker.
+    that looks at bars, no observer, writer or timer, no strategy or feed of a derived class. Else it is a HedgeBroker.
+
+    Raises
+    ------
+    ConfigError
+        Cash was paid in or an order given from outside (a thread, a class derived from this one) in a compiled run.
     """
 
     def open_account(self) -> None:
@@ -69,6 +75,8 @@ class CompiledBroker(HedgeBroker):
         if self._kernel is None:
             super().next()
             return
+        if self._deposits or self._standard.alive:
+            raise ConfigError("cash and orders from outside the grids come too late in a compiled run: use HedgeBroker")
         fresh = [book for book in self._all if book.next_bar()]
         if 0 < len(fresh) < len(self._all):
             self._settle_delisted(max(book.bar.time for book in fresh))
@@ -104,7 +112,7 @@ class CompiledBroker(HedgeBroker):
             and _are(feeds, cerebro.datas)
             and len({strategy.config.sigma_bars for strategy in strategies}) == 1  # the account's risk has one window
             and all(type(book) is FeedBook for book in self._all)
-            and all(isinstance(feed, CandleFeed) and is_preloaded(feed) for feed in feeds)
+            and all(type(feed) is CandleFeed and is_preloaded(feed) for feed in feeds)
             and not any(feed._filters or feed.p.tzinput for feed in feeds)
             and all(one == terms[0] for one in terms)
         )

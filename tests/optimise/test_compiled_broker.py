@@ -32,7 +32,7 @@ from gridv4_bt.cli.backtest import main as backtest
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.market import MarketHistory, load_market
-from gridv4_bt.errors import DataError
+from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.optimise.compiled_broker import CompiledBroker, compile_steps, quickest_broker
 from gridv4_bt.optimise.kernel.addresses import addresses_of, arrays_at
 from gridv4_bt.optimise.kernel.kernel import new_state
@@ -294,6 +294,29 @@ def test_a_run_that_is_stopped_has_the_bars_until_then(three):
     [record], [expected] = result.records, whole.records
     assert 500 < len(record.log) < len(expected.log)
     np.testing.assert_array_equal(record.log, expected.log[: len(record.log)])
+
+
+def test_cash_from_outside_a_compiled_run_is_refused(three):
+    class Saving(CompiledBroker):
+        def next(self):
+            if len(self.cerebro.datas[0]) == 300:
+                self.add_cash(500.0)
+            super().next()
+
+    with pytest.raises(ConfigError, match="come too late in a compiled run: use HedgeBroker"):
+        run(cerebro_of(three[:1], busy(), Saving))
+
+
+def test_a_derived_feed_may_do_anything_and_is_plain(three):
+    class Paying(CandleFeed):
+        def advance(self, *given, **named):
+            super().advance(*given, **named)
+            if len(self) == 300:
+                self._env.broker.add_cash(500.0)
+
+    feed = partial(Paying, completed=True)
+    config = busy(k=1.0, floor_pct=0.004)
+    both_plain(lambda broker: make_cerebro(make_feeds(three[:1], feed=feed), config, 1e4, broker=broker))
 
 
 def test_a_wallet_that_differs_from_the_compiled_one_ends_the_run(three):
