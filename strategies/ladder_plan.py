@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridv4_bt import config as parameters
 from gridv4_bt.compiled import available, buffer, compiled
@@ -112,7 +113,7 @@ class LadderPlan:
             note_refusal(Plan(self._tally, latest), abs(level) - 1 + (levels if level > 0 else 0), reason)
         self.trace[-2 * levels :] = latest
 
-    def take_over(self, trace: memoryview, tally: Sequence[int]) -> None:
+    def take_over(self, trace: NDArray[np.uint8], tally: Sequence[int]) -> None:
         """Take the trace and the counts by reason of plans that were made elsewhere; it plans no more."""
         self.trace = cast(bytearray, trace)
         self._tally[:] = tally

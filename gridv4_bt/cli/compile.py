@@ -2,6 +2,7 @@
 
 import time
 from functools import partial
+from tempfile import TemporaryFile
 
 from rich.console import Console
 
@@ -32,6 +33,7 @@ def compile_all() -> None:
     folder = cache_home()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
     except OSError as error:
         raise ConfigError(
             f"{folder}: {error.strerror}; nothing that is compiled can be kept. Set XDG_CACHE_HOME to a folder that "

@@ -1,8 +1,12 @@
 """A backtest with compiled steps is the plain one to the last bit, and is plain where anything watches it."""
 
+import pickle
 import random
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta, timezone
+from functools import partial
+from types import SimpleNamespace
 
 import backtrader as bt
 import numpy as np
@@ -15,13 +19,21 @@ from random_sets import random_data, random_set
 from same_runs import assert_identical
 from wallets import shifted_symbols, with_holes
 
+import gridv4_bt.config as config_module
+import gridv4_bt.engine.state as engine_state
 import gridv4_bt.optimise.compiled_broker as module
+import gridv4_bt.optimise.compiled_run as compiled_run
+import gridv4_bt.optimise.kernel.addresses as addresses
+import gridv4_bt.optimise.kernel.kernel as kernel
+import gridv4_bt.optimise.kernel.state as kernel_state
 from brokers.hedge import HedgeBroker
+from feeds.candles import CandleFeed
 from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
 from gridv4_bt.cli.backtest import main as backtest
 from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.market import MarketHistory, load_market
+from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.optimise.compiled_broker import CompiledBroker, compile_steps, quickest_broker
 from gridv4_bt.optimise.kernel.addresses import addresses_of, arrays_at
 from gridv4_bt.optimise.kernel.kernel import new_state
@@ -48,6 +60,13 @@ def both(data: list[SymbolData], config: GridConfig, cash: float = 10_000.0) -> 
     assert cerebro.broker.is_compiled
     assert_identical(result, run(cerebro_of(data, config, HedgeBroker, cash)))
     return result
+
+
+def both_plain(make) -> None:
+    """Run Cerebros made with either broker, of which the compiled one is to be plain, and compare them."""
+    compiled, plain = make(CompiledBroker), make(HedgeBroker)
+    assert_identical(run(compiled), run(plain))
+    assert not compiled.broker.is_compiled
 
 
 def labels(result: RunResult) -> Counter:
@@ -87,10 +106,10 @@ def test_an_account_that_is_liquidated(monkeypatch):
 
 
 def test_more_fills_than_there_was_room_for_at_first(monkeypatch):
-    monkeypatch.setattr(module, "ROOM", 0)
+    monkeypatch.setattr(compiled_run, "ROOM", 0)
     rooms = []
     monkeypatch.setattr(
-        module, "new_state", lambda *given, **named: rooms.append(given[4]) or new_state(*given, **named)
+        compiled_run, "new_state", lambda *given, **named: rooms.append(given[4]) or new_state(*given, **named)
     )
     both(
         [random_data(random.Random(2))],
@@ -112,6 +131,14 @@ def test_rules_that_change_in_the_middle():
         runs.append(run(cerebro))
     assert_identical(*runs)
     assert [tick for _, tick in runs[0].records[0].ticks] == [market.tick, later.tick]
+
+
+def test_a_symbol_with_too_few_bars_trades_nothing():
+    data = shifted_symbols(3, 1_200, random.Random(3))
+    short = [replace(data[0], candles=data[0].candles.iloc[:60]), *data[1:]]
+    assert [len(record.log) > 0 for record in both(short, busy(k=1.0, floor_pct=0.004)).records] == [False, True, True]
+    with pytest.raises(DataError, match="60 bars are too few: warm-up needs 97"):
+        run(cerebro_of(short[:1], busy()))
 
 
 def trades_of(strategy: bt.Strategy) -> list[tuple]:
@@ -136,6 +163,7 @@ def test_after_it_everything_is_where_it_is_after_a_plain_run():
         compiled, plain = (cerebro_of(cut, config, broker) for broker in (CompiledBroker, HedgeBroker))
         [one], [other] = compiled.run(), plain.run()
         assert (one.memory, one.now, one.kelly, one.returns) == (other.memory, other.now, other.kelly, other.returns)
+        assert list(one.log) == list(other.log) != []
         assert trades_of(one) == trades_of(other) != []
         assert one.blocked_reasons() == other.blocked_reasons()
         for side, same in zip(one.sides, other.sides, strict=True):
@@ -158,6 +186,27 @@ def test_after_it_everything_is_where_it_is_after_a_plain_run():
     assert all(left[kind] > 0 for kind in ("entries", "exits", "stops", "closes")), left
 
 
+def test_each_strategy_hears_of_its_own_executions(three):
+    config = busy(k=1.0, floor_pct=0.004)
+    compiled, plain = (cerebro_of(three, config, broker).run() for broker in (CompiledBroker, HedgeBroker))
+    for one, other in zip(compiled, plain, strict=True):
+        assert trades_of(one) == trades_of(other) != []
+        assert [list(one._trades[data].values()) != [] for data in one.datas] == [
+            data is one.feed for data in one.datas
+        ]
+        assert [(order.tradeid, order.owner is one) for order in one._orders] == [
+            (order.tradeid, True) for order in other._orders
+        ]
+
+
+def test_a_strategy_can_be_sent_to_another_process_after_it(three):
+    """As `optstrategy` sends it with optreturn=False and several processes."""
+    [strategy] = cerebro_of(three[:1], busy(k=1.0, floor_pct=0.004)).run()
+    sent = pickle.loads(pickle.dumps(strategy))
+    assert sent.blocked_reasons() == strategy.blocked_reasons()
+    assert bytes(sent.plan.trace) == bytes(strategy.plan.trace) != b""
+
+
 class Derived(GridStrategyV4):
     """A strategy of a user's own, which may do anything."""
 
@@ -169,23 +218,67 @@ class Derived(GridStrategyV4):
         lambda cerebro: cerebro.addobserver(bt.observers.DrawDown),
         lambda cerebro: cerebro.addwriter(bt.WriterFile, out="/dev/null"),
         lambda cerebro: cerebro.datas[0].addfilter(lambda data: False),
+        lambda cerebro: setattr(cerebro.p, "lookahead", 5),
     ],
 )
 def test_a_run_that_something_watches_or_changes_is_plain(three, watch):
     config = busy(k=1.0, floor_pct=0.004)
-    compiled, plain = (cerebro_of(three[:1], config, broker) for broker in (CompiledBroker, HedgeBroker))
-    for cerebro in (compiled, plain):
+
+    def make(broker):
+        cerebro = cerebro_of(three[:1], config, broker)
         watch(cerebro)
-    assert_identical(run(compiled), run(plain))
-    assert not compiled.broker.is_compiled
+        return cerebro
+
+    both_plain(make)
+
+
+def test_a_feed_that_no_grid_trades_has_steps_of_its_own(three):
+    candles = three[0].candles
+    time = pd.date_range(candles["time"].iloc[0], periods=3 * len(candles), freq="5min")
+    fine = pd.DataFrame({"time": time} | dict.fromkeys(("open", "high", "low", "close", "volume"), 1.0))
+
+    def make(broker):
+        cerebro = cerebro_of(three[:1], busy(k=1.0, floor_pct=0.004), broker)
+        cerebro.adddata(CandleFeed(dataname=fine, name="WATCHED", interval="5m"))
+        return cerebro
+
+    both_plain(make)
+
+
+def test_bars_moved_by_those_of_the_first_feed_are_not_all_seen(three):
+    holed = with_holes(replace(three[0], funding=None), random.Random(1), 10, 20)
+
+    def make(broker):
+        cerebro = cerebro_of([holed, replace(three[0], symbol="ZUSDT")], busy(k=1.0, floor_pct=0.004), broker)
+        cerebro.p.oldsync = True
+        return cerebro
+
+    both_plain(make)
+
+
+def test_bars_whose_times_are_moved_to_utc_are_plain(three):
+    tokyo = timezone(timedelta(hours=9))
+    feed = partial(CandleFeed, tzinput=SimpleNamespace(localize=lambda when: when.replace(tzinfo=tokyo)))
+    data = [replace(one, funding=None) for one in three]
+    config = busy(k=1.0, floor_pct=0.004)
+    both_plain(lambda broker: make_cerebro(make_feeds(data, feed=feed), config, 1e4, broker=broker))
+
+
+def test_strategies_that_see_the_risk_of_the_account_over_different_windows_are_plain(three):
+    config = busy(k=1.0, floor_pct=0.004)
+
+    def make(broker):
+        cerebro = cerebro_of(three, config, broker)
+        cerebro.strats[1][0][2]["sigma_bars"] = 50
+        return cerebro
+
+    both_plain(make)
 
 
 @pytest.mark.parametrize(("strategy", "intrabar"), [(Derived, "pessimistic"), (GridStrategyV4, "path")])
 def test_a_derived_strategy_and_other_matching_are_plain(three, strategy, intrabar):
     config = busy(k=1.0, floor_pct=0.004, intrabar=intrabar)
-    compiled = cerebro_of(three[:1], config, strategy=strategy)
-    assert_identical(run(compiled), run(cerebro_of(three[:1], config, HedgeBroker, strategy=strategy)))
-    assert not compiled.broker.is_compiled
+    both_plain(lambda broker: cerebro_of(three[:1], config, broker, strategy=strategy))
 
 
 def test_a_run_that_is_stopped_has_the_bars_until_then(three):
@@ -202,6 +295,29 @@ def test_a_run_that_is_stopped_has_the_bars_until_then(three):
     [record], [expected] = result.records, whole.records
     assert 500 < len(record.log) < len(expected.log)
     np.testing.assert_array_equal(record.log, expected.log[: len(record.log)])
+
+
+def test_cash_from_outside_a_compiled_run_is_refused(three):
+    class Saving(CompiledBroker):
+        def next(self):
+            if len(self.cerebro.datas[0]) == 300:
+                self.add_cash(500.0)
+            super().next()
+
+    with pytest.raises(ConfigError, match="come too late in a compiled run: use HedgeBroker"):
+        run(cerebro_of(three[:1], busy(), Saving))
+
+
+def test_a_derived_feed_may_do_anything_and_is_plain(three):
+    class Paying(CandleFeed):
+        def advance(self, *given, **named):
+            super().advance(*given, **named)
+            if len(self) == 300:
+                self._env.broker.add_cash(500.0)
+
+    feed = partial(Paying, completed=True)
+    config = busy(k=1.0, floor_pct=0.004)
+    both_plain(lambda broker: make_cerebro(make_feeds(three[:1], feed=feed), config, 1e4, broker=broker))
 
 
 def test_a_wallet_that_differs_from_the_compiled_one_ends_the_run(three):
@@ -243,6 +359,14 @@ def test_the_command_line_writes_the_same_files_and_says_what_would_be_quicker(m
         said.append("`gridv4 compile`, once, makes backtests as long as this" in done.stdout)
     assert files[0] == files[1] and len(files[0][0].splitlines()) > 20
     assert said == [False, True]
+
+
+def test_machine_code_that_is_given_addresses_is_kept_for_one_layout_of_the_records(monkeypatch):
+    """A parameter or field that comes or goes moves all that follow it, and addresses do not tell."""
+    taken = []
+    monkeypatch.setattr(kernel, "compiled", lambda rule, made_of, *others, **options: taken.append(made_of))
+    kernel._compiled_step()
+    assert {config_module, engine_state, kernel_state, addresses} <= set(*taken)
 
 
 def test_arrays_with_gaps_have_no_address():

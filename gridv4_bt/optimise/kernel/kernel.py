@@ -8,10 +8,12 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from pickle import UnpicklingError
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gridv4_bt import config as config_module
 from gridv4_bt.compiled import available, compiled
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core import bets, funding, grid, inventory, kelly, regime, risk
@@ -32,6 +34,7 @@ from gridv4_bt.engine import (
     whole_account,
 )
 from gridv4_bt.engine import matching as phases
+from gridv4_bt.engine import state as engine_state
 from gridv4_bt.engine.labels import LABELS
 from gridv4_bt.engine.ladder import Blocked
 from gridv4_bt.engine.market import MarketHistory
@@ -128,7 +131,7 @@ def stepper(inputs: Inputs, state: State) -> Callable[[], None]:
     from gridv4_bt.optimise.kernel.addresses import addresses_of, arrays_at  # imports numba
 
     arrays_at(opened, inputs, state)
-    return partial(_compiled(step), addresses_of(inputs, state))
+    return partial(_compiled_step(), addresses_of(inputs, state))
 
 
 def is_compiled() -> bool:
@@ -137,16 +140,25 @@ def is_compiled() -> bool:
         return False
     from numba import int64
 
-    rule = _compiled(step)
-    # The only way that numba has of asking.
-    return bool(rule.signatures) or rule._cache.load_overload((int64[::1],), rule.targetctx) is not None
+    rule = _compiled_step()
+    try:  # the only way that numba has of asking
+        return bool(rule.signatures) or rule._cache.load_overload((int64[::1],), rule.targetctx) is not None
+    except (OSError, EOFError, UnpicklingError):  # a full disk has cut it
+        return False
 
 
-def _compiled(rule, **options):
+def _compiled_step():
+    from gridv4_bt.optimise.kernel import addresses  # imports numba
+
+    # Addresses have no types: the machine code in the cache is for the records that these modules lay out.
+    return _compiled(step, addresses, config_module, engine_state)
+
+
+def _compiled(rule, *laid_out_by, **options):
     from gridv4_bt.optimise.kernel import books  # imports numba
 
     books.made_by(as_books)
-    return compiled(rule, (*MADE_OF, books), CALLED, instead=INSTEAD, **options)
+    return compiled(rule, (*MADE_OF, books, *laid_out_by), CALLED, instead=INSTEAD, **options)
 
 
 def new_state(
