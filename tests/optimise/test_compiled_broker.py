@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta, timezone
 from functools import partial
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import backtrader as bt
 import numpy as np
@@ -369,8 +370,20 @@ def test_machine_code_that_is_given_addresses_is_kept_for_one_layout_of_the_reco
     assert {config_module, engine_state, kernel_state, addresses} <= set(*taken)
 
 
-def test_arrays_with_gaps_have_no_address():
-    table = np.zeros((4, 6))
-    assert addresses_of((table,)).tolist() == [table.ctypes.data, 4, 6]
+class Two(NamedTuple):
+    a: np.ndarray
+    b: np.ndarray
+
+
+def test_arrays_are_handed_over_by_address_and_shape_in_the_types_given_first():
+    def opened(addresses):
+        raise NotImplementedError
+
+    table, whole = np.zeros((4, 6)), np.zeros(3, np.int64)
+    assert addresses_of(Two(table, whole)).tolist() == [table.ctypes.data, 4, 6, whole.ctypes.data, 3]
     with pytest.raises(ValueError, match="gaps between its rows"):
-        arrays_at(lambda addresses: None, (table[:, :3],))
+        arrays_at(opened, Two(table[:, :3], whole))
+    arrays_at(opened, Two(table, whole))
+    arrays_at(opened, Two(table.copy(), whole))
+    with pytest.raises(ValueError, match="other types already"):
+        arrays_at(opened, Two(whole, table))

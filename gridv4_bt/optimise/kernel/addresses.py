@@ -27,7 +27,7 @@ def arrays_at(function: Callable[..., Any], *tuples: Sequence[NDArray[Any]]) -> 
     Raises
     ------
     ValueError
-        An array has gaps between its rows.
+        An array has gaps between its rows, or the function was given with other types of arrays.
     """
     if not all(array.flags.c_contiguous for arrays in tuples for array in arrays):
         raise ValueError("an array with gaps between its rows cannot be handed over by its address")
@@ -35,7 +35,10 @@ def arrays_at(function: Callable[..., Any], *tuples: Sequence[NDArray[Any]]) -> 
         types.NamedTuple([types.Array(from_dtype(array.dtype), array.ndim, "C") for array in arrays], type(arrays))
         for arrays in tuples
     ]
-    if _known.setdefault(function, kinds) is not kinds:
+    known = _known.setdefault(function, kinds)
+    if known != kinds:
+        raise ValueError("compiled code takes arrays of these tuples with other types already")
+    if known is not kinds:
         return
 
     @intrinsic
