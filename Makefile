@@ -13,7 +13,8 @@ backtest: $(VENV)/.installed
 	$(RUN) run_backtest.py
 
 test: $(VENV)/.test-installed
-	$(RUN) -m pytest -n 2 --dist loadgroup
+	@# Meanwhile one process compiles what several tests would compile each.
+	@$(RUN) -m gridv4_bt compile > /dev/null & $(RUN) -m pytest -n 2
 
 lint: $(VENV)/.test-installed
 	$(RUN) -m ruff check

@@ -14,13 +14,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--thorough", action="store_true", help="every case of a law of which some are enough otherwise")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what needs the compiled kernel in one process: there its variants share most of what is compiled."""
-    for item in items:
-        if item.path.parent.name == "optimise" or item.path.name == "test_parity_fuzz.py":
-            item.add_marker(pytest.mark.xdist_group("kernel"))
-
-
 @pytest.fixture(scope="session")
 def thorough(request: pytest.FixtureRequest) -> bool:
     """Whether every case is to be shown, as `make check-all` asks, or those that differ most."""

@@ -96,6 +96,10 @@ class LineReader:
         self._index = -2  # no bar comes after it
         self._walk: Iterator[tuple[float, ...]] = iter(())
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without the walk, which begins anew in another process."""
+        return vars(self) | {"_index": -2, "_walk": iter(())}
+
     def read(self) -> tuple[float, ...]:
         """Return the lines' values at the clock's bar, then those of `before` at the bar before."""
         index = self._clock._idx

@@ -13,6 +13,7 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections import deque
@@ -150,7 +151,6 @@ def _serve(
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers it
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         for other in others:  # an open end here would keep a fork waiting for a parent that is gone
             other.close()
         end, last = time.monotonic() + SHORT, tasks[-1][0]
@@ -193,8 +193,16 @@ def _receive(receiver: Connection, fork: _Fork, ended: list[int]) -> tuple[bytes
 
 @contextmanager
 def _interrupts_waiting() -> Iterator[None]:
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Let Ctrl-C wait. If this thread blocked the signal, a thread of some library would take it all the same."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, before)
+    if came:
+        signal.raise_signal(signal.SIGINT)

@@ -1,8 +1,10 @@
+import contextlib
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -197,3 +199,30 @@ except KeyboardInterrupt:
     os.killpg(process.pid, signal.SIGINT)  # the forks too, as a terminal does it
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (130, "interrupted after 3\n", "")
+
+
+def test_an_interrupt_while_a_fork_is_made_is_not_lost(monkeypatch):
+    """A thread of some library takes the signal, and what runs after a fork swallows the interrupt."""
+    real, over = os.fork, threading.Event()
+    library = threading.Thread(target=over.wait)
+    library.start()
+
+    def fork():
+        pid = real()
+        if pid:
+            with contextlib.suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.05)
+        return pid
+
+    monkeypatch.setattr(os, "fork", fork)
+    done = []
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            done.extend(forked(lambda number: number, range(20), 2))
+    finally:
+        over.set()
+        library.join()
+    assert not done
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
