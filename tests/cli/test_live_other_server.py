@@ -17,6 +17,7 @@ from gridv4_bt.exchange.control import PREFIX
 from gridv4_bt.exchange.messages import Response
 from gridv4_bt.exchange.replay_clock import RunningClock
 from gridv4_bt.exchange.server import ServerThread
+from gridv4_bt.live.clock import WallClock
 from gridv4_bt.live.keys import KEY, SECRET
 
 MINE = ("my-key", "my-secret")
@@ -79,7 +80,8 @@ def test_a_wrong_key_is_said(server, tmp_path, monkeypatch):
     )
 
 
-def test_a_server_of_another_kind_is_said(server, tmp_path):
+def test_a_server_of_another_kind_is_said(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(WallClock, "sleep", lambda clock, seconds: None)  # between the tries
     api, url = server
     api.lacks = ("/",)
     result = trade(url, tmp_path / "state")
