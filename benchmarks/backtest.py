@@ -170,8 +170,10 @@ def main() -> None:
         compile_steps()
         print(0.0)
         return
-    # Before anything is loaded here: a child starts with its parent's peak.
-    memory = None if arguments.only else in_own_process("compile") + in_own_process("memory")
+    memory = None
+    if not arguments.only:  # before anything is loaded here: a child starts with its parent's peak
+        in_own_process("compile")
+        memory = in_own_process("memory")
     symbol, candles, funding = load()
     if arguments.only == "memory":
         ours(symbol, candles, funding)

@@ -163,7 +163,7 @@ def backtest(
     if axes:
         optimize(feeds, axes, parameters, own, cash, brackets, jobs, rank, folder, console)
         return
-    broker = _broker(feeds, own)
+    broker = quickest_broker(feeds, own)
     result = run_shown(make_cerebro(feeds, parameters, cash, brackets, broker, own=own), console, own)
     compared = [result.summary | {"intrabar": parameters.intrabar}]
     for other in others:
@@ -219,10 +219,6 @@ def why_no_trade(summary: Mapping[str, Any]) -> str:
         f"no trade was closed. What blocked most orders: {most}, {BLOCKED_WORDS[most.upper()]} ({blocked[most]:,} of "
         f"{sum(blocked.values()):,} levels times bars without an order); the others rested and were not reached"
     )
-
-
-def _broker(feeds: Sequence[CandleFeed], own: OwnStrategy | None) -> type[HedgeBroker]:
-    return HedgeBroker if own is not None else quickest_broker(feeds)
 
 
 def _print_hint(

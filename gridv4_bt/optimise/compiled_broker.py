@@ -21,6 +21,7 @@ from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.cerebro import compile_rules
 from gridv4_bt.optimise.compiled_run import CompiledRun
 from gridv4_bt.optimise.kernel.kernel import is_compiled
+from gridv4_bt.own_strategy import OwnStrategy
 from strategies.grid_v4 import GridStrategyV4
 
 WORTH_LOADING = 50_000  #: bars of all symbols from which on compiled code saves more time than loading it takes
@@ -113,7 +114,6 @@ class _Turn:
         self.run: CompiledRun | None = None
         self.place = 0
         self._book: FeedBook = strategy._state
-        self._settlements = 0
 
     def may_decide(self) -> bool:
         if self.run is None:
@@ -121,8 +121,7 @@ class _Turn:
         book, strategy = self._book, self.strategy
         if book.market is not strategy.market:
             strategy.obey_rules()
-        if book.settlements != self._settlements:
-            self._settlements = book.settlements
+        if book.settlements != strategy._settlements_seen:
             strategy.now.time = book.bar.time
             strategy.record_funding()
         return False
@@ -142,9 +141,9 @@ def _are(some: Sequence[Any], others: Sequence[Any]) -> bool:
     return [id(one) for one in some] == [id(other) for other in others]
 
 
-def quickest_broker(feeds: Sequence[CandleFeed], runs: int = 1) -> type[HedgeBroker]:
-    """Return `CompiledBroker` where it is quicker: its code is in the cache, and there is enough to do with it."""
-    pays = runs * sum(feed.rows for feed in feeds) >= WORTH_LOADING
+def quickest_broker(feeds: Sequence[CandleFeed], own: OwnStrategy | None = None, runs: int = 1) -> type[HedgeBroker]:
+    """Return `CompiledBroker` where it is quicker: its code is in the cache, and grids have enough to do with it."""
+    pays = own is None and runs * sum(feed.rows for feed in feeds) >= WORTH_LOADING
     return CompiledBroker if pays and is_compiled() else HedgeBroker
 
 

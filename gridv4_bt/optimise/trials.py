@@ -11,7 +11,6 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
 from gridv4_bt.backtest import make_cerebro, run
 from gridv4_bt.config import OF_ANY_STRATEGY, GridConfig, check_parameter, make_config
@@ -124,7 +123,7 @@ def run_trials(
 ) -> Iterator[TrialRow]:
     """Yield every trial as it finishes; one that cannot be run has its reason."""
     compile_rules()
-    broker = HedgeBroker if own is not None else quickest_broker(feeds, count(axes))
+    broker = quickest_broker(feeds, own, count(axes))
     if broker is CompiledBroker:
         compile_steps()  # here, so that no fork loads them
 
