@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import backtrader as bt
@@ -27,6 +28,7 @@ from gridv4_bt.core.time import DAY_MS, MINUTE_MS, iso
 from gridv4_bt.errors import DataError
 
 _SHOWN_SPANS = 3
+PRICES = ("open", "high", "low", "close", "volume")  #: the numbers of a candle
 
 
 def backtrader_days(time_ms: np.ndarray) -> np.ndarray:
@@ -173,6 +175,7 @@ class CandleFeed(NamedByOpening):
         """Go back to the first bar; Cerebro calls it before every run."""
         super().start()
         self._cursor = 0
+        self._is_loaded = False  #: whether the lines hold all that is to come
         self._by_row: list[tuple[int, np.ndarray]] = []
 
     def preload(self) -> None:
@@ -192,8 +195,16 @@ class CandleFeed(NamedByOpening):
                 line.array[0:0] = array("d", columns[alias][first:end].tobytes())
             else:
                 line.array = nothing
-        self._cursor = len(days)
+        self._is_loaded = True
         self.home()
+        if end - first == len(days):
+            # The lines' own numbers take the place of the candles', which would take as much memory again.
+            lines = {name: np.frombuffer(getattr(self.lines, name).array)[:end] for name in PRICES}
+            self.candles = self.p.dataname = self._dataname = replace(self.candles, **lines)
+
+    def load(self) -> bool:
+        """Add a bar, if there is one to come; lines that are loaded do not grow, not even for a moment."""
+        return not self._is_loaded and super().load()
 
     def _load(self) -> bool:
         row = self._cursor
@@ -211,7 +222,7 @@ class CandleFeed(NamedByOpening):
     def _columns(self) -> dict[str, np.ndarray]:
         """Return the values of the lines that have any, by line, of all candles."""
         candles, funding, mark = self.candles, self.p.funding, self.p.mark
-        columns = {field: getattr(candles, field) for field in ("open", "high", "low", "close", "volume")}
+        columns = {field: getattr(candles, field) for field in PRICES}
         columns["datetime"] = backtrader_days(candles.time)
         if funding is not None:
             columns["funding"] = _funding_line(candles.time, funding)

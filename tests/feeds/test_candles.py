@@ -562,6 +562,33 @@ def test_a_second_run_starts_again():
     assert len(first) == 96
 
 
+@pytest.mark.parametrize("options", [{}, {"runonce": False}, {"lookahead": 3}])
+def test_once_the_lines_are_loaded_the_candles_are_theirs_and_the_same(options):
+    table = read_candles(candles())
+    feed = CandleFeed(dataname=table, name="X")
+    for _ in range(2):
+        run(feed, **options)
+        assert feed.candles.close.base is not None  # a view
+        for name in ("time", "open", "high", "low", "close", "volume"):
+            np.testing.assert_array_equal(getattr(feed.candles, name), getattr(table, name))
+        assert np.shares_memory(feed.candles.close, np.frombuffer(feed.lines.close.array))
+    assert (feed.candles.name, feed.candles.note) == (table.name, table.note)
+
+
+@pytest.mark.parametrize("options", [{"preload": False, "runonce": False}, {"exactbars": 1}])
+def test_lines_that_grow_or_keep_few_bars_leave_the_candles_alone(options):
+    table = read_candles(candles())
+    feed = CandleFeed(dataname=table, name="X")
+    run(feed, **options)
+    assert feed.candles is table
+
+
+def test_a_feed_cut_by_dates_keeps_all_candles():
+    table = read_candles(candles())
+    feed = CandleFeed(dataname=table, name="X", todate=datetime(2024, 1, 1, 12))
+    assert len(run(feed)[0]) == 49 and feed.candles is table
+
+
 def test_a_run_after_a_bar_by_bar_run_sees_no_stale_prices():
     cerebro = bt.Cerebro(stdstats=False)
     feed = full_feed()
