@@ -5,7 +5,7 @@ blocks inside it, and nothing is loaded. The same run gives the same bytes.
 """
 
 import gzip
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -191,15 +191,21 @@ def make_card(summary: Mapping[str, Any], quote: str) -> str:
     )
 
 
-def fill_page(template: str, scripts: Sequence[str], library: bytes, data: str, **parts: Any) -> Iterator[str]:
+def fill_page(
+    template: str, scripts: Sequence[str], library: bytes, data: Iterable[str], **parts: Any
+) -> Iterator[str]:
     """Return the pieces of a template filled with its parts.
 
-    `library` is the charts' and goes in compressed, `data` is packed.
+    `library` is the charts' and goes in compressed, `data` is packed, as text.
     """
     from markupsafe import Markup
 
     # Our own files, and characters that are none of HTML's.
-    trusted = {"asset": lambda name: Markup(_asset(name)), "library": Markup(_zipped(library)), "data": Markup(data)}  # noqa: S704
+    trusted = {
+        "asset": lambda name: Markup(_asset(name)),  # noqa: S704
+        "library": Markup(_zipped(library)),  # noqa: S704
+        "data": map(Markup, data),
+    }
     return _template(template).generate(scripts=scripts, **trusted, **parts)
 
 
@@ -217,4 +223,4 @@ def _asset(name: str) -> str:
 
 @cache
 def _zipped(library: bytes) -> str:
-    return as_text(gzip.compress(library, 9, mtime=0))
+    return "".join(as_text(gzip.compress(library, 9, mtime=0)))

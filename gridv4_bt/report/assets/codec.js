@@ -39,9 +39,10 @@ async function unzipped(text) {
 
 async function unpacked(text) {
   const content = await unzipped(text);
-  const length = new DataView(content.buffer).getUint32(0, true);
-  const run = JSON.parse(new TextDecoder().decode(content.subarray(4, 4 + length)));
-  return { run, bytes: content.subarray(4 + length) };
+  const end = content.length - 4;
+  const start = end - new DataView(content.buffer).getUint32(end, true);
+  const run = JSON.parse(new TextDecoder().decode(content.subarray(start, end)));
+  return { run, bytes: content.subarray(0, start) };
 }
 
 function columnValues(column, bytes) {
