@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.engine.types import ClosedTrade
 from gridv4_bt.metrics.entries import FillTable, fill_table
 from gridv4_bt.metrics.ladder_use import reached
-from gridv4_bt.metrics.performance import Array, last_of_each
+from gridv4_bt.metrics.performance import Array
 from gridv4_bt.metrics.trading import WholeTrade, whole_trades
 from gridv4_bt.record.run_record import SymbolRecord, WalletRecord
 
@@ -97,14 +97,9 @@ def wallet_curve(records: Sequence[SymbolRecord], column: str = "equity") -> tup
     """Return times (ms) and equity of the wallet, or another column it has, at every bar of any symbol."""
     if len(records) == 1:
         return records[0].column("time"), records[0].column(column)
-    times = np.concatenate([record.column("time") for record in records])
-    values = np.concatenate([record.column(column) for record in records])
-    last = _last_of_each(times)
-    return times[last], values[last]
-
-
-def _last_of_each(times: Array) -> NDArray[np.int64]:
-    """Return the indices of the last of all equal times, in the order of the times."""
-    order = np.argsort(times, kind="stable")
-    ordered = times[order]
-    return order[last_of_each(ordered)]
+    own_times = [record.column("time") for record in records]
+    times = reduce(np.union1d, own_times)
+    values = np.empty(len(times))
+    for record, own in zip(records, own_times, strict=True):  # at one time the last symbol has seen all of them
+        values[times.searchsorted(own)] = record.column(column)
+    return times, values

@@ -115,6 +115,18 @@ def test_the_wallet_of_several_symbols_has_one_point_for_each_time():
     assert list(equity) == [100.0, 101.0, 105.0]
 
 
+def test_where_symbols_have_a_time_in_common_the_last_one_s_value_counts():
+    draw = np.random.default_rng(4)
+    records, expected = [], {}
+    for number in range(5):
+        times = np.sort(draw.choice(40, 20, replace=False)) * HOUR
+        values = draw.normal(size=20)
+        records.append(record(f"{number}USDT", times, values))
+        expected |= dict(zip(times.tolist(), values.tolist(), strict=True))
+    times, equity = wallet_curve(records)
+    assert list(zip(times.tolist(), equity.tolist(), strict=True)) == sorted(expected.items())
+
+
 def test_the_summary_has_every_figure_the_contract_names():
     one = record("BTCUSDT", [0, HOUR, DAY], [100.0, 90.0, 120.0], [0.0, 1.0, 1.0])
     one.trades.extend([trade(20.0), trade(-10.0)])
