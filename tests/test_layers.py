@@ -9,7 +9,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 #: The rows, top first; what stands in one row does not import each other. A room is a folder or a single module.
 ROWS = (
-    ("gridv4_bt.core", "gridv4_bt.errors", "gridv4_bt.late", "gridv4_bt.own_packages", "gridv4_bt.version", "presets"),
+    (
+        "gridv4_bt.core",
+        "gridv4_bt.errors",
+        "gridv4_bt.late",
+        "gridv4_bt.free_memory",
+        "gridv4_bt.own_packages",
+        "gridv4_bt.version",
+        "presets",
+    ),
     ("gridv4_bt.config", "gridv4_bt.compat", "gridv4_bt.compiled"),
     ("gridv4_bt.engine", "gridv4_bt.indicators", "gridv4_bt.own_strategy"),
     ("feeds", "brokers", "strategies"),

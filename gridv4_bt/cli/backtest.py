@@ -1,6 +1,5 @@
 """The command line of `gridv4 backtest`, which is also `run_backtest.py`."""
 
-import gc
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -57,6 +56,7 @@ from gridv4_bt.cli.options import (
 from gridv4_bt.cli.parameter_trials import BEST_FILE, TRIAL_FILES, Jobs, Optimize, Rank, check_trials, optimize
 from gridv4_bt.engine.warm_up import span_warm_up
 from gridv4_bt.errors import ConfigError
+from gridv4_bt.free_memory import give_back
 from gridv4_bt.metrics.summary import compare_modes
 from gridv4_bt.optimise.compiled_broker import quickest_broker
 from gridv4_bt.own_strategy import OwnStrategy
@@ -123,6 +123,7 @@ def backtest(
     rank: Rank = "sharpe",
 ) -> None:
     """Backtest GridStrategyV4 or --strategy on candles; without --data on the embedded synthetic market."""
+    pa.set_memory_pool(pa.system_memory_pool())  # its own one would keep the memory of what it has read
     lived = None
     if trial and as_json:
         raise ConfigError("--json is of one backtest; with --optimize read trials.csv in the folder of --out")
@@ -159,6 +160,7 @@ def backtest(
     if symbol or data:
         _print_quality(feeds, console, details)
     names = [feed.p.name for feed in feeds]
+    symbols.clear()  # the feeds have what was read
     folder = out if out is not None else default_folder(names)
     if axes:
         optimize(feeds, axes, parameters, own, cash, brackets, jobs, rank, folder, console)
@@ -174,10 +176,8 @@ def backtest(
         result.summary["by_intrabar"] = compare_modes(compared)
     # What the records do not hold of the run makes room for the report. Backtrader has looked at the variables of this
     # frame, which keeps what they named.
-    symbols.clear()
     feeds.clear()
-    gc.collect()
-    pa.default_memory_pool().release_unused()  # Arrow, which has read the candles, would keep their memory
+    give_back()
     write_run(
         folder, result.records, result.summary, parameters, plot=not no_report, equity=f"equity.{file_format}", own=own
     )

@@ -17,6 +17,7 @@ import numpy as np
 
 from gridv4_bt.config import GridConfig
 from gridv4_bt.errors import ConfigError
+from gridv4_bt.free_memory import give_back
 from gridv4_bt.metrics.recorder import SymbolRecord
 from gridv4_bt.metrics.summary import daily_returns, wallet_curve
 from gridv4_bt.own_strategy import StrategyValues, run_as_toml
@@ -102,6 +103,7 @@ def write_run(
 
             write_bars(draft / BARS_FILE, records)
             plot_overview(records, summary, draft / "overview.png")
+            give_back()
             write_report(draft / "report.html", records, summary, config, own)
         folder.mkdir(exist_ok=True)
         for name in RUN_FILES:
