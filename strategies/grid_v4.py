@@ -13,6 +13,7 @@ from gridv4_bt.core.regime import Regime
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.guards import margin_ratio
+from gridv4_bt.engine.packed_rows import PackedRows
 from gridv4_bt.engine.state import REGIMES, Kelly, Memory, Now
 from gridv4_bt.engine.symbol_book import SymbolBook
 from gridv4_bt.engine.types import ClosedTrade, PositionSide
@@ -106,7 +107,7 @@ class GridStrategyV4(FastStrategy):
         self.ticks = [(0, self.market.tick)]  #: from when (ms) on which price step ruled
         regime = self.regime_fsm if self.regime_gmm is None else self.regime_gmm
         self._plain = plain_copy(config)
-        self.log = array("d")
+        self.log = PackedRows(len(LOG_COLUMNS))
         self.funding_log = array("d")  #: triples: time, funding paid so far by the open LONG and SHORT fills
         self._feed_bars = 0
         periods = zip(self.datas, self._minperiods, strict=True)
@@ -195,7 +196,7 @@ class GridStrategyV4(FastStrategy):
                 steps.generate_grid, p, rules, memory, now, orders, long, short, self.kelly, self.returns, plan
             ),
             "match_orders": partial(steps.match_orders, p, rules, memory, now, orders, long, short, plan),
-            "log_equity": partial(_log_equity, self.log.frombytes, self.broker.getcash, memory, now, long, short),
+            "log_equity": partial(_log_equity, self.log.append, self.broker.getcash, memory, now, long, short),
         }
         # A step that no subclass overrides is called without its method; a lookup here is faster than on a strategy.
         methods = {name: getattr(self, name) for name in STEPS}

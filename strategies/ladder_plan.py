@@ -2,10 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gridv4_bt import config as parameters
 from gridv4_bt.compiled import available, buffer, compiled
@@ -25,6 +23,7 @@ from gridv4_bt.engine.ladder_sheet import (
     write_bar,
 )
 from gridv4_bt.engine.market import Market
+from gridv4_bt.engine.packed_rows import PackedRows
 from gridv4_bt.engine.state import Memory, Now
 from strategies.side import Side
 
@@ -46,7 +45,8 @@ class LadderPlan:
         self._tally = self._sheet["tally"][0] if self._compiled else buffer(len(Blocked), whole=True)
         self._bar_trace = bytearray(2 * config.levels)
         self._taken: tuple[object, object] = (None, None)
-        self.trace = bytearray()  #: of every bar planned, see `gridv4_bt.engine.ladder.Plan`
+        #: Of every bar planned, see `gridv4_bt.engine.ladder.Plan`.
+        self.trace = PackedRows(2 * config.levels, np.uint8)
         for name in SHEET["p"].names or ():
             self._sheet["p"][name] = getattr(config, name)
         self.obey(market)
@@ -82,7 +82,7 @@ class LadderPlan:
             if changed:
                 long_totals = read_totals(self._memory, LONG_TOTALS_AT)
                 short_totals = read_totals(self._memory, SHORT_TOTALS_AT)
-        self.trace += self._bar_trace
+        self.trace.append(self._bar_trace)
         if changed & 1:
             take_totals(long.leg, long_totals)
         if changed & 2:
@@ -108,14 +108,13 @@ class LadderPlan:
     def refused(self, reasons: dict[int, Blocked]) -> None:
         """Count the entries the broker refused, by level; they are wanted again at the next bar."""
         levels = self._config.levels
-        latest = self.trace[-2 * levels :]
+        latest = bytearray(self.trace.last())
         for level, reason in reasons.items():
             note_refusal(Plan(self._tally, latest), abs(level) - 1 + (levels if level > 0 else 0), reason)
-        self.trace[-2 * levels :] = latest
+        self.trace.replace_last(latest)
 
-    def take_over(self, trace: NDArray[np.uint8], tally: Sequence[int]) -> None:
-        """Take the trace and the counts by reason of plans that were made elsewhere; it plans no more."""
-        self.trace = cast(bytearray, trace)
+    def take_over(self, tally: Sequence[int]) -> None:
+        """Take the counts by reason of plans that were made elsewhere; it plans no more."""
         self._tally[:] = tally
 
     def reasons(self) -> Counter[Blocked]:

@@ -7,6 +7,7 @@ import pytest
 
 from gridv4_bt.backtest import RunResult
 from gridv4_bt.core.sums import plain_sum
+from gridv4_bt.engine.packed_rows import PackedRows
 from gridv4_bt.metrics.summary import daily_returns, wallet_curve
 from gridv4_bt.metrics.trading import whole_trades
 from gridv4_bt.sweep import SweepResult, SymbolResult
@@ -77,7 +78,8 @@ def assert_identical(result: RunResult, reference: RunResult) -> None:
     for one, other in zip(result.records, reference.records, strict=True):
         for field in fields(one):
             value, expected = getattr(one, field.name), getattr(other, field.name)
-            if isinstance(expected, np.ndarray):
+            if isinstance(expected, np.ndarray | PackedRows):
+                value, expected = np.asarray(value), np.asarray(expected)
                 np.testing.assert_array_equal(value, expected, err_msg=field.name)
                 assert value.dtype == expected.dtype
             else:

@@ -112,7 +112,7 @@ class ReplayStrategy(GridStrategyV4):
         bars = self._clock.lencount
         if bars != self._feed_bars and self._state.bar.time in self.feed.late_bars:
             self._feed_bars = bars
-            self.memory.bar += bool(self.log)
+            self.memory.bar += bool(len(self.log))
             return
         super().next()
 

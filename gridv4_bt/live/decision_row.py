@@ -13,7 +13,7 @@ def decision_row(strategy: GridStrategyV4) -> dict[str, Any]:
     `long` and `short` are the `Blocked` codes of the levels, nearest first.
     """
     now, memory, levels = strategy.now, strategy.memory, strategy.config.levels
-    codes = [byte // TRACE_ACTIONS for byte in strategy.plan.trace[-2 * levels :]]
+    codes = (strategy.plan.trace.last() // TRACE_ACTIONS).tolist()
     numbers = {
         "close": now.close, "atr": now.atr, "kama": now.kama, "spacing_pct": now.spacing_pct, "kelly": now.kelly,
         "notional": now.notional, "var": now.var, "funding_rate": memory.funding_rate,

@@ -469,7 +469,7 @@ class LiveSession:
         seen = self.broker.closed_before + strategy._trades_seen
         self._decisions[symbol] = {"bar": bar, "seen": seen, "snapshot": take_snapshot(strategy)}
         self.event("decision", symbol=symbol, **decision_row(strategy))
-        self._note_bar(symbol, bar, np.array(strategy.log[-len(LOG_COLUMNS) :]))
+        self._note_bar(symbol, bar, strategy.log.last())
 
     def carried_out(self, strategy: GridStrategyV4) -> None:
         """Update watch, heartbeat and screen once the orders of a decision are placed."""

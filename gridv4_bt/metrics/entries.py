@@ -66,7 +66,8 @@ def _levels(
     spacing_pct = np.zeros(len(row))
     if not record.ladder.size:
         return level, spacing_pct
-    levels = record.ladder.shape[1] // 2
+    ladder = np.asarray(record.ladder)
+    levels = ladder.shape[1] // 2
     placements: dict[int, NDArray[np.int64]] = {}
     centres, spacings = record.column("centre"), record.column("spacing_pct")
     resting: list[int] = []
@@ -77,13 +78,13 @@ def _levels(
         offset = 0 if side > 0 else levels
         if (at, side) != before:
             before = (at, side)
-            codes = record.ladder[at - 1, offset : offset + levels] // TRACE_ACTIONS
+            codes = ladder[at - 1, offset : offset + levels] // TRACE_ACTIONS
             resting = np.flatnonzero(codes == PLACED).tolist()
         if not resting:
             continue
         column = resting[0]
         if column + offset not in placements:
-            actions = record.ladder[:, column + offset] % TRACE_ACTIONS
+            actions = ladder[:, column + offset] % TRACE_ACTIONS
             placements[column + offset] = np.flatnonzero((actions == PLACE) | (actions == REPLACE))
         rows = placements[column + offset]
         placed = int(rows[rows.searchsorted(at) - 1])

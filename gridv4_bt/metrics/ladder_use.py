@@ -41,7 +41,7 @@ def reached(record: SymbolRecord) -> NDArray[np.int64]:
         for column in range(levels):
             line = level_price(centre[far], spacing_pct[far], -sign * (column + 1))
             came = (end <= line) & (line < start) if sign > 0 else (start < line) & (line <= end)
-            codes = record.ladder[far[came], offset + column] // TRACE_ACTIONS
+            codes = record.ladder[:, offset + column][far[came]] // TRACE_ACTIONS
             found[offset + column] = np.bincount(codes, minlength=len(Blocked))
     return found
 

@@ -144,13 +144,13 @@ def _recording(strategy: bt.Strategy, bars: BarLog | None) -> WholeRun:
 
 def _grid_record(strategy: GridStrategyV4, account: Account) -> SymbolRecord:
     symbol = strategy.market.symbol
-    log = _view(strategy.log).reshape(-1, len(LOG_COLUMNS))
+    log = strategy.log
     return SymbolRecord(
         symbol=symbol,
         rules=strategy.market.as_of,
         bars=len(strategy.feed) - getattr(strategy.feed, "lead", 0),
         log=log,
-        ladder=_view(strategy.plan.trace, np.uint8).reshape(len(log), 2 * strategy.config.levels),
+        ladder=strategy.plan.trace,
         funding=np.array(strategy.funding_log).reshape(-1, 3),
         trades=[trade for trade in account.closed if trade.symbol == symbol],
         open_fills=[(side.side.name, fill) for side in strategy.sides for fill in side.tracker.fills],
@@ -194,12 +194,7 @@ def _last(line: bt.LineBuffer, size: int) -> NDArray[np.float64]:
     if line.mode or not size:
         return _NOTHING
     end = line.idx + 1
-    return _view(line.array)[end - size : end]
-
-
-def _view(values: array[float] | bytearray, kind: type[np.generic] = np.float64) -> NDArray[Any]:
-    """Return the values without a copy, to be read only: the run has ended, and they grow no more."""
-    found = np.frombuffer(values, kind) if len(values) else np.empty(0, kind)
+    found = np.frombuffer(line.array)[end - size : end]  # no copy: the run has ended, and the line grows no more
     found.flags.writeable = False
     return found
 

@@ -14,16 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brokers.feed_book import FeedBook
-from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.book import MarketClose
 from gridv4_bt.engine.book_access import close_fill, open_fill
 from gridv4_bt.engine.columns import LOG_COLUMNS
 from gridv4_bt.engine.labels import DELISTED, GRID, LABELS, LIQUIDATION
+from gridv4_bt.engine.packed_rows import BLOCK
+from gridv4_bt.optimise.bar_windows import BarWindows
 from gridv4_bt.optimise.kernel.kernel import new_state, stepper
-from gridv4_bt.optimise.kernel.state import Inputs, State
-from gridv4_bt.optimise.sweep_market import Signals, SweepMarket, bars_of, rates_of
-from gridv4_bt.optimise.sweep_wallet import SweepWallet
+from gridv4_bt.optimise.kernel.state import State
 from strategies.grid_v4 import GridStrategyV4
 
 ROOM = 64  #: open fills a side and levels cooling, beside the ladder's levels, that there is room for at first
@@ -50,25 +49,30 @@ class CompiledRun:
         self._broker = broker
         self._books = broker.books
         self._configs = [strategy.config for strategy in strategies]
-        self._inputs = _inputs(strategies, self._configs)
+        self._strategies = strategies
+        self._windows = BarWindows(strategies, self._configs, BLOCK)
         self._levels = max(config.levels for config in self._configs)
-        spans = self._inputs.spans
-        log = np.zeros((int((spans["end"] - spans["first"]).sum()), len(LOG_COLUMNS)))
-        self._bind(self._new_state(ROOM + 2 * self._levels, log))
+        self._steps_left = BLOCK
+        self._bind(self._new_state(ROOM + 2 * self._levels, np.zeros((BLOCK * len(strategies), len(LOG_COLUMNS)))))
+        self._note_rows()
 
     def _new_state(self, room: int, log: NDArray[np.float64]) -> State:
-        times = self._inputs.bars["time"]
-        days = int(times.max() // DAY_MS - times.min() // DAY_MS) + 1
-        return new_state(self._configs, self._broker.account.wallet, days, log, room, 0, traced=True)
+        wallet = self._broker.account.wallet
+        return new_state(self._configs, wallet, self._windows.days, log, room, 0, traced=True)
 
     def _bind(self, state: State) -> None:
         self._state = state
-        self._step = stepper(self._inputs, state)
+        self._step = stepper(self._windows.inputs, state)
         account = state.account
         self._fills, self._news = memoryview(account["fills"]), memoryview(account["news"])
 
     def step(self) -> None:
         """Match and decide, and book what was executed."""
+        if not self._steps_left:
+            self._note_rows()
+            self._windows.move(self._state)
+            self._steps_left = BLOCK
+        self._steps_left -= 1
         self._step()
         if self._news[0] or self._fills[0] != self._broker.account.fills:
             self._book_step()
@@ -146,17 +150,25 @@ class CompiledRun:
                 to[tuple(slice(0, size) for size in array.shape)] = array
         self._bind(wider)
 
+    def _note_rows(self) -> None:
+        """Hand the rows of log and trace to the strategies, and let the kernel begin anew at the first one."""
+        state, spans = self._state, self._windows.inputs.spans
+        for place, strategy in enumerate(self._strategies):
+            decided = max(int(state.symbols[place]["row"] + 1 - spans[place]["first"]), 0)
+            first = place * BLOCK
+            rows = slice(first, first + decided - len(strategy.log))
+            strategy.log.extend(state.log[rows])
+            strategy.plan.trace.extend(state.trace[rows, : 2 * strategy.config.levels])
+            spans[place]["first_log"] = first - decided
+
     def bring_back(self, strategy: GridStrategyV4, place: int) -> None:
         """Give a strategy what its symbol has in the kernel: log, trace, memory and open orders."""
         self._check()
-        state, span = self._state, self._inputs.spans[place]
-        decided = max(int(state.symbols[place]["row"] + 1 - span["first"]), 0)  # fewer than there are if it was stopped
-        rows = slice(int(span["first_log"]), int(span["first_log"]) + decided)
-        strategy.log = state.log[rows].reshape(-1)  # row after row, as the strategy appends them
+        self._note_rows()
+        state = self._state
         strategy._trades_seen = len(self._broker.account.closed)
         self._broker.ambiguous_bars = int(state.account["ambiguous_bars"][0])
-        trace = state.trace[rows, : 2 * self._configs[place].levels].ravel()
-        strategy.plan.take_over(trace, state.tally[place])
+        strategy.plan.take_over(state.tally[place])
         _copy(state.memory[place], strategy.memory)
         _copy(state.now[place], strategy.now)
         _copy(state.books[place], strategy._state.state)
@@ -188,17 +200,3 @@ def _sides(state: State) -> Iterator[tuple[int, int, np.void, NDArray[np.void]]]
     """Yield place, sign, leg and fills of each side of each symbol."""
     for row, (leg, fills) in enumerate(zip(state.legs, state.fills, strict=True)):
         yield row // 2, int(leg["sign"]), leg, fills
-
-
-def _inputs(strategies: Sequence[GridStrategyV4], configs: Sequence[Any]) -> Inputs:
-    """Return the bars and signals of strategies whose lines hold all of them."""
-    markets = []
-    for strategy, config in zip(strategies, configs, strict=True):
-        feed, history = strategy.feed, strategy._state.history
-        market = SweepMarket(feed.p.name, history, None, bars_of(feed), rates_of(feed), feed.lead)
-        indicators = strategy.kama, strategy.atr, strategy.adx, strategy.zscore, strategy.sigma
-        signals = Signals(*(np.frombuffer(one.lines[0].array) for one in indicators))
-        mixture = strategy.regime_gmm
-        market.know(config, signals, None if mixture is None else np.frombuffer(mixture.lines[0].array))
-        markets.append(market)
-    return SweepWallet(tuple(markets)).inputs_of(configs, [strategy._first_bar - 1 for strategy in strategies])

@@ -11,7 +11,7 @@ import backtrader as bt
 import numpy as np
 from numpy.typing import NDArray
 
-from feeds.candles import CandleFeed
+from feeds.candles import PRICES, CandleFeed
 from feeds.tables import CandleTable
 from gridv4_bt.compat import EPOCH_DAYS, FastCerebro, FastStrategy
 from gridv4_bt.config import GridConfig
@@ -23,7 +23,6 @@ from gridv4_bt.indicators import KAMA, GMMRegime, RollingVolatility, WilderADX, 
 from gridv4_bt.optimise.kernel.state import BAR
 
 Floats = NDArray[np.float64]
-_PRICES = ("open", "high", "low", "close", "volume")
 Make = Callable[[bt.AbstractDataBase], Sequence[bt.Indicator]]
 
 
@@ -46,7 +45,7 @@ class SweepMarket:
 
     symbol: str
     history: MarketHistory  #: filters and brackets by date
-    candles: CandleTable | None  #: None where all signals are known
+    candles: CandleTable
     bars: NDArray  #: `gridv4_bt.optimise.kernel.state.BAR`: candles and mark
     recorded: Floats | None  #: rate settled at each bar's open, NaN for none; None: the synthetic rate
     lead: int = 0  #: bars before the span that is traded, which warm it up
@@ -66,7 +65,7 @@ class SweepMarket:
         history = rules if isinstance(rules, MarketHistory) else load_market_history(feed.p.name, rules, feed.prices)
         run_indicators(feed, lambda data: [])  # reads its lines
         bars = bars_of(feed)
-        prices = (bars[name].copy() for name in ("time", "open", "high", "low", "close", "volume"))
+        prices = (bars[name].copy() for name in ("time", *PRICES))
         candles = CandleTable(feed.p.name, feed.candles.interval_ms, *prices)
         return cls(feed.p.name, history, candles, bars, rates_of(feed), feed.lead)
 
@@ -79,12 +78,6 @@ class SweepMarket:
             self.signals(config)
             self.rates(config.funding_hours)
             self.regimes(config)
-
-    def know(self, config: GridConfig, signals: Signals, regimes: Floats | None) -> None:
-        """Take the signals of a config that were computed elsewhere, and the regimes of its mixture if it has one."""
-        self._known.update((key, (values, 0)) for key, values in zip(_indicator_makers(config), signals, strict=True))
-        if regimes is not None:
-            self._known[_mixture_key(config)] = np.nan_to_num(regimes).astype(np.int64), 0
 
     def first_bar(self, config: GridConfig) -> int:
         """Return the row of the first bar that a config trades."""
@@ -133,14 +126,8 @@ class SweepMarket:
         if self.recorded is not None:
             return self.recorded
 
-        def synthetic() -> Floats:
-            funding, before, rates = SyntheticFunding(hours), 0, []
-            for time, close in zip(self.bars["time"].tolist(), self.bars["close"].tolist(), strict=True):
-                rates.append(funding.rate(before, Bar(time=time, close=close)))
-                before = time
-            return np.array(rates)
-
-        return self._once(("funding", hours), synthetic)
+        times, closes = self.bars["time"], self.bars["close"]
+        return self._once(("funding", hours), lambda: synthetic_rates(hours, times, closes))
 
     def _run(self, make: Make) -> list[tuple[Floats, int]]:
         return run_indicators(CandleFeed(dataname=self.candles, name=self.symbol), make)
@@ -175,14 +162,26 @@ def _indicator_makers(config: GridConfig) -> dict[Hashable, Callable[[bt.Abstrac
     }
 
 
-def bars_of(feed: CandleFeed) -> NDArray:
-    """Return the bars of a feed whose lines hold all of them, as `gridv4_bt.optimise.kernel.state.BAR`."""
-    lines = {
-        name: _values(getattr(feed.lines, name)) for name in ("datetime", *_PRICES, "mark", "mark_low", "mark_high")
-    }
-    bars = np.zeros(len(lines["datetime"]), BAR)
-    bars["time"] = np.rint((lines["datetime"] - EPOCH_DAYS) * DAY_MS)
-    for name in _PRICES:
+def synthetic_rates(hours: float, times: NDArray[np.int64], closes: Floats) -> Floats:
+    """Return the synthetic rate settled at the open (ms) of each of a symbol's bars, NaN for none."""
+    funding, before, rates = SyntheticFunding(hours), 0, np.empty(len(times))
+    for row, (time, close) in enumerate(zip(times.tolist(), closes.tolist(), strict=True)):
+        rates[row] = funding.rate(before, Bar(time=time, close=close))
+        before = time
+    return rates
+
+
+def times_of(feed: CandleFeed, rows: slice = slice(None)) -> NDArray[np.int64]:
+    """Return when the bars of a feed whose lines hold all of them open, or those of these rows, ms."""
+    return np.rint((_values(feed.lines.datetime)[rows] - EPOCH_DAYS) * DAY_MS).astype(np.int64)
+
+
+def bars_of(feed: CandleFeed, rows: slice = slice(None)) -> NDArray:
+    """Return the bars of a feed whose lines hold all of them, or these rows, as `kernel.state.BAR`."""
+    lines = {name: _values(getattr(feed.lines, name))[rows] for name in (*PRICES, "mark", "mark_low", "mark_high")}
+    bars = np.zeros(len(lines["close"]), BAR)
+    bars["time"] = times_of(feed, rows)
+    for name in PRICES:
         bars[name] = lines[name]
     bars["mark_close"] = bars["close"]
     bars["mark"] = np.where(np.isnan(lines["mark"]), bars["open"], lines["mark"])
@@ -194,7 +193,7 @@ def bars_of(feed: CandleFeed) -> NDArray:
 
 def rates_of(feed: CandleFeed) -> Floats | None:
     """Return the rate that a feed of loaded lines settles at each bar's open, NaN for none; None: it brings none."""
-    return _values(feed.lines.funding).copy() if feed.has_funding else None
+    return _values(feed.lines.funding) if feed.has_funding else None
 
 
 class _Run(FastStrategy):

@@ -68,10 +68,11 @@ def with_bars(records: Sequence[SymbolRecord], path: Path) -> list[SymbolRecord]
 
 def _columns(record: SymbolRecord) -> dict[str, pa.Array]:
     rows = len(record.log)
-    columns: dict[str, NDArray[Any]] = {name: record.column(name) for name in LOGGED if is_of_grid(record)}
+    logged = LOGGED if is_of_grid(record) else ()
+    columns: dict[str, NDArray[Any]] = {name: record.column(name) for name in logged}
     columns |= {name: getattr(record, name) for name in SERIES if len(getattr(record, name)) == rows}
     if len(record.ladder) == rows:
-        columns |= {f"level{place}": codes for place, codes in enumerate(record.ladder.T)}
+        columns |= {f"level{place}": codes for place, codes in enumerate(np.asarray(record.ladder).T)}
     if len(record.posteriors) == rows:
         columns |= {f"state{code}": values for code, values in zip(STATES, record.posteriors.T, strict=True)}
     symbol = names(np.zeros(rows, np.int32), [record.symbol])
@@ -94,7 +95,7 @@ def _completed(record: SymbolRecord, table: pa.Table, values: dict[str, Any]) ->
         )
     # A column is empty where the symbol has no such values.
     given = {name: table.column(name) for name in table.column_names if not table.column(name).null_count}
-    log = record.log.copy(order="F")
+    log = np.array(record.log, order="F")
     for name in (one for one in LOGGED if one in given):  # a run without a grid has none
         log[:, LOG_COLUMNS.index(name)] = given[name].to_numpy()
 

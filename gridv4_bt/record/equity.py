@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gridv4_bt.core.regime import Regime
 from gridv4_bt.engine.columns import EQUITY_COLUMNS, GRID_COLUMNS
+from gridv4_bt.engine.packed_rows import BLOCK
 from gridv4_bt.errors import DataError
 from gridv4_bt.record.run_record import SymbolRecord
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 EQUITY_FILES = ("equity.csv", "equity.parquet")  #: of a run; it has one of them
-BLOCK = 10_000  #: rows made into text at a time, so that a long run takes no more memory for it than a short one
 
 
 def equity_file(folder: Path) -> Path:
@@ -44,7 +44,7 @@ def write_equity(path: Path, records: Sequence[SymbolRecord]) -> None:
     header = list(_columns_of(records[0])) + (["symbol"] if len(records) > 1 else [])
     with path.open("wb") as file:
         file.write((",".join(header) + "\n").encode())
-        for table in _blocks(records, _equity_table, max(BLOCK // len(records), 1)):
+        for table in _blocks(records, _equity_table):
             _write_rows(table, file)
 
 
@@ -53,7 +53,7 @@ def _write_parquet(path: Path, records: Sequence[SymbolRecord]) -> None:
 
     writer = None
     try:
-        for table in _blocks(records, _typed_table, BLOCK):
+        for table in _blocks(records, _typed_table):
             writer = writer or pa_parquet.ParquetWriter(path, table.schema, compression="zstd")
             writer.write_table(table)
     finally:
@@ -62,32 +62,37 @@ def _write_parquet(path: Path, records: Sequence[SymbolRecord]) -> None:
 
 
 def _blocks(
-    records: Sequence[SymbolRecord], make: Callable[[SymbolRecord, bool, slice], pa.Table], bars: int
+    records: Sequence[SymbolRecord], make: Callable[[SymbolRecord, bool, slice], pa.Table]
 ) -> Iterator[pa.Table]:
-    """Yield the rows of so many bars at a time; there is one block at least."""
+    """Yield the rows of some thousand bars at a time, so that a long run takes no more memory for it than a short one.
+
+    There is one block at least.
+    """
     import pyarrow as pa
 
     from gridv4_bt.record.arrow import numbers
 
     several = len(records) > 1
-    times = np.unique(np.concatenate([record.column("time")[::bars] for record in records]))
-    for begin, end in itertools.pairwise([*(times if len(times) else [0.0]), np.inf]):
-        rows = [slice(*record.column("time").searchsorted([begin, end])) for record in records]
+    all_times = [record.column("time") for record in records]
+    begins = np.unique(np.concatenate([times[::BLOCK] for times in all_times]))
+    for begin, end in itertools.pairwise([*(begins if len(begins) else [0.0]), np.inf]):
+        rows = [slice(*times.searchsorted([begin, end])) for times in all_times]
         tables = [make(record, several, some) for record, some in zip(records, rows, strict=True)]
         table = pa.concat_tables([one for one in tables if len(one)] or tables[:1])
         if several:  # bar by bar, at each the symbols in their order
-            order = np.concatenate([record.column("time")[some] for record, some in zip(records, rows, strict=True)])
+            order = np.concatenate([times[some] for times, some in zip(all_times, rows, strict=True)])
             table = table.take(numbers(np.argsort(order, kind="stable")))
         yield table
 
 
 def is_of_grid(record: SymbolRecord) -> bool:
     """Return whether a grid made a record: another strategy knows no regime."""
-    return not np.isnan(record.column("regime")).all() or not len(record.log)
+    return not np.isnan(record.column("regime", slice(1))).any()
 
 
 def _columns_of(record: SymbolRecord) -> tuple[str, ...]:
-    return tuple(name for name in EQUITY_COLUMNS if is_of_grid(record) or name not in GRID_COLUMNS)
+    without = () if is_of_grid(record) else GRID_COLUMNS
+    return tuple(name for name in EQUITY_COLUMNS if name not in without)
 
 
 def equity_rows(record: SymbolRecord, name: bool) -> bytes:
@@ -163,7 +168,7 @@ def _equity_columns(record: SymbolRecord, rows: slice) -> dict[str, NDArray[Any]
     """Return the columns as numbers: times in ms, and the place of each regime in `_REGIMES`."""
     columns: dict[str, NDArray[Any]] = {}
     for column in _columns_of(record):
-        values = record.column(column)[rows]
+        values = record.column(column, rows)
         if column in ("time", "regime", "halted", "resting_orders"):
             values = values.astype(np.int64)
         columns[column] = values - _LOWEST if column == "regime" else values

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gridv4_bt.core.mixture import STATES
 from gridv4_bt.engine.columns import LOG_COLUMNS
+from gridv4_bt.engine.packed_rows import PackedRows
 from gridv4_bt.engine.types import ClosedTrade, Fill
 
 _NOTHING = np.empty(0)
@@ -21,9 +22,13 @@ class SymbolRecord:
     symbol: str
     rules: str  #: dates and sources of the market's filters and brackets, those in force at the end
     bars: int  #: of the span, also those it warms up on; not those before it
-    log: NDArray[np.float64]  #: shape (bars traded, len(LOG_COLUMNS)); NaN what a strategy without a grid has not
+    log: PackedRows | NDArray[np.float64]
+    """Shape (bars traded, len(LOG_COLUMNS)); NaN what a strategy without a grid has not."""
+
     close: NDArray[np.float64]  #: close price at each row of the log; empty when the run kept no history
-    ladder: NDArray[np.uint8]  #: shape (bars traded, 2*levels): `trace` of `gridv4_bt.engine.ladder.plan_ladder`
+    ladder: PackedRows | NDArray[np.uint8]
+    """Shape (bars traded, 2*levels): `trace` of `gridv4_bt.engine.ladder.plan_ladder`."""
+
     funding: NDArray[np.float64]  #: shape (settlements, 3): time, funding paid so far by open LONG, SHORT fills
     trades: list[ClosedTrade]  #: closings, in their order; see `gridv4_bt.metrics.trading.whole_trades`
     open_fills: list[tuple[str, Fill]] = field(default_factory=list)  #: positionSide and fill, left at the end
@@ -50,9 +55,9 @@ class SymbolRecord:
     departures: dict[str, float] = field(default_factory=dict)  #: defined parameters of another value than defined
     ticks: list[tuple[int, float]] = field(default_factory=list)  #: from when (ms) on which price step ruled
 
-    def column(self, name: str) -> NDArray[np.float64]:
-        """Return one column of the log by its name in `LOG_COLUMNS`."""
-        return self.log[:, LOG_COLUMNS.index(name)]
+    def column(self, name: str, rows: slice = slice(None)) -> NDArray[np.float64]:
+        """Return one column of the log by its name in `LOG_COLUMNS`, all of it or these rows."""
+        return self.log[rows, LOG_COLUMNS.index(name)]
 
     def rows(self, times_ms: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the row of the bar in which each time lies, -1 before the first."""

@@ -74,8 +74,8 @@ def _orders(record: SymbolRecord) -> pd.DataFrame:
     names = ("symbol", "side", "level", "action", "price", "reason")
     if not record.ladder.size:
         return pd.DataFrame({name: [] for name in names}, index=utc([]).rename("time"))
-    levels = record.ladder.shape[1] // 2
-    actions = record.ladder % TRACE_ACTIONS
+    ladder = np.asarray(record.ladder)
+    levels, actions = ladder.shape[1] // 2, ladder % TRACE_ACTIONS
     rows, places = np.nonzero(actions != KEEP)
     signs, level = np.where(places < levels, 1, -1), places % levels + 1
     taken = actions[rows, places]
@@ -87,7 +87,7 @@ def _orders(record: SymbolRecord) -> pd.DataFrame:
         np.nan if action == CANCEL else entry_price(side, number, middle, step, tick, nudge)
         for action, side, number, middle, step, tick in given
     ]
-    codes = record.ladder[rows, places] // TRACE_ACTIONS
+    codes = ladder[rows, places] // TRACE_ACTIONS
     columns = {
         "symbol": [record.symbol] * len(rows),
         "side": np.where(signs > 0, "LONG", "SHORT"),

@@ -342,7 +342,7 @@ def _pack_ladder(
     return {
         "levels": levels,
         "nudge_pct": nudge_pct,
-        "trace": packer.add_bytes(record.ladder),
+        "trace": packer.add_bytes(np.asarray(record.ladder)),
         "missed_at": packer.add(np.concatenate(at), 1),
         "missed_ticks": packer.add(np.concatenate(ticks_missed), 1, 0),
     }
@@ -357,7 +357,7 @@ def _missed_in(
     actions = trace % TRACE_ACTIONS
     row, place = np.nonzero((actions == PLACE) | (actions == REPLACE))
     sides, level = np.where(place < levels, 1, -1), place % levels + 1
-    centre, spacing = record.column("centre")[rows][row], record.column("spacing_pct")[rows][row]
+    centre, spacing = (record.column(name, rows)[row] for name in ("centre", "spacing_pct"))
     spacing_units = COLUMN_UNITS["spacing_pct"]
     rounded = (np.rint(centre * centre_units) / centre_units, np.rint(spacing * spacing_units) / spacing_units)
     missed = missed_ticks(sides, level, (centre, spacing), rounded, ticks[row], nudge_pct)

@@ -177,7 +177,7 @@ class DecisionRecorder(bt.Analyzer):
     def stop(self) -> None:
         strategy = self.strategy
         symbol = strategy.market.symbol
-        log = np.array(strategy.log).reshape(-1, len(LOG_COLUMNS))
+        log = np.asarray(strategy.log)
         inputs = np.array(self._inputs).reshape(-1, len(INPUT_COLUMNS))
         trades = [trade for trade in strategy.broker.closed_trades() if trade.symbol == symbol]
         self.records = [DecisionRecord(symbol, len(strategy.feed), np.hstack((log, inputs)), self._legs, trades)]

@@ -161,7 +161,7 @@ def listening():
 def test_listening_changes_nothing(listening):
     silent = grid(GridStrategyV4)
     assert listening.broker.account.closed == silent.broker.account.closed
-    assert listening.log == silent.log
+    assert listening.log.tobytes() == silent.log.tobytes()
     assert silent.broker._ladders == {}
 
 

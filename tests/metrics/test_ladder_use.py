@@ -85,7 +85,7 @@ def test_pairs_and_shares_fit_the_trades(noted):
 
 def test_blocked_shares_and_those_with_an_order_are_all_levels(noted):
     found = measure(noted.analyzers.record.recording, "blocked_share")
-    codes = noted.analyzers.record.record.ladder // 4
+    codes = np.asarray(noted.analyzers.record.record.ladder) // 4
     assert found["placed"] == pytest.approx(np.mean(codes == Blocked.PLACED))
     assert math.fsum(found.values()) == pytest.approx(1.0)
 

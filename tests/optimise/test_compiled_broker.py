@@ -35,9 +35,11 @@ from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.labels import TradeLabel
 from gridv4_bt.engine.market import MarketHistory, load_market
 from gridv4_bt.errors import ConfigError, DataError
+from gridv4_bt.optimise.bar_windows import BarWindows
 from gridv4_bt.optimise.compiled_broker import CompiledBroker, compile_steps, quickest_broker
 from gridv4_bt.optimise.kernel.addresses import addresses_of, arrays_at
 from gridv4_bt.optimise.kernel.kernel import new_state
+from gridv4_bt.optimise.sweep_market import bars_of
 from strategies.grid_v4 import GridStrategyV4
 
 pytest.importorskip("numba")
@@ -48,6 +50,12 @@ RECKLESS = dict(
     stop1_atr=40, stop2_atr=60, var_pct=10, delever_share=50, z_halt=-50, leverage=20, deviance_atr=0, max_age_hours=0,
     gap_spacings=0, margin_target=0.1,
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def short_windows(monkeypatch):
+    """The windows on bars and signals, and the rows of the log, are moved on often."""
+    monkeypatch.setattr(compiled_run, "BLOCK", 97)
 
 
 def cerebro_of(data, config: GridConfig, broker=CompiledBroker, cash=10_000.0, strategy=GridStrategyV4) -> bt.Cerebro:
@@ -134,6 +142,37 @@ def test_rules_that_change_in_the_middle():
     assert [tick for _, tick in runs[0].records[0].ticks] == [market.tick, later.tick]
 
 
+@pytest.mark.parametrize("steps", [1, 2, 1_000])
+def test_windows_of_any_length_give_the_same_run(three, monkeypatch, steps):
+    monkeypatch.setattr(compiled_run, "BLOCK", steps)
+    draw = random.Random(8)
+    data = [with_holes(one, draw, 3, 40) for one in three]
+    assert labels(both(data, busy(k=1.0, floor_pct=0.004, regime="gmm"), 1e5)).total() > 50
+
+
+def test_a_window_begins_at_the_last_bar_seen_and_holds_those_to_come(three, monkeypatch):
+    draw = random.Random(8)
+    data = [with_holes(one, draw, 3, 40) for one in three]
+    moved, move = Counter(), BarWindows.move
+
+    def checked(windows, state):
+        move(windows, state)
+        for place, lines in enumerate(windows._lines):
+            whole, rows = bars_of(lines.feed), 98
+            next_bar = int(state.symbols[place]["next"] - windows.inputs.spans[place]["begin"])
+            first = max(next_bar - 1, 0)
+            held = slice(place * rows, place * rows + min(rows, len(whole) - first))
+            assert windows.inputs.bars[held].tobytes() == whole[first : first + rows].tobytes()
+            for name, values in lines.signals._asdict().items():
+                np.testing.assert_array_equal(getattr(windows.inputs, name)[held], values[first : first + rows])
+            np.testing.assert_array_equal(windows.inputs.rates[held], lines.rates[first : first + rows])
+            moved[place] += first > 0
+
+    monkeypatch.setattr(BarWindows, "move", checked)
+    run(cerebro_of(data, busy(k=1.0, floor_pct=0.004)))
+    assert min(moved.values()) >= 10
+
+
 def test_a_symbol_with_too_few_bars_trades_nothing():
     data = shifted_symbols(3, 1_200, random.Random(3))
     short = [replace(data[0], candles=data[0].candles.iloc[:60]), *data[1:]]
@@ -164,7 +203,7 @@ def test_after_it_everything_is_where_it_is_after_a_plain_run():
         compiled, plain = (cerebro_of(cut, config, broker) for broker in (CompiledBroker, HedgeBroker))
         [one], [other] = compiled.run(), plain.run()
         assert (one.memory, one.now, one.kelly, one.returns) == (other.memory, other.now, other.kelly, other.returns)
-        assert list(one.log) == list(other.log) != []
+        assert one.log.tobytes() == other.log.tobytes() != b""
         assert trades_of(one) == trades_of(other) != []
         assert one.blocked_reasons() == other.blocked_reasons()
         for side, same in zip(one.sides, other.sides, strict=True):
@@ -205,7 +244,8 @@ def test_a_strategy_can_be_sent_to_another_process_after_it(three):
     [strategy] = cerebro_of(three[:1], busy(k=1.0, floor_pct=0.004)).run()
     sent = pickle.loads(pickle.dumps(strategy))
     assert sent.blocked_reasons() == strategy.blocked_reasons()
-    assert bytes(sent.plan.trace) == bytes(strategy.plan.trace) != b""
+    assert sent.plan.trace.tobytes() == strategy.plan.trace.tobytes() != b""
+    assert sent.log.tobytes() == strategy.log.tobytes() != b""
 
 
 class Derived(GridStrategyV4):

@@ -141,7 +141,7 @@ def test_the_page_knows_every_resting_order(reader):
     resting = [None] * (2 * levels)
     centres, spacings = record.column("centre").tolist(), record.column("spacing_pct").tolist()
     expected = []
-    for row, codes in enumerate(record.ladder.tolist()):
+    for row, codes in enumerate(record.ladder[:].tolist()):
         for place, byte in enumerate(codes):
             if byte // TRACE_ACTIONS:
                 resting[place] = None

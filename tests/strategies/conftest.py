@@ -82,8 +82,7 @@ class Run:
         return self.strategy.broker.account
 
     def log(self) -> pd.DataFrame:
-        rows = np.frombuffer(self.strategy.log).reshape(-1, len(LOG_COLUMNS))
-        return pd.DataFrame(rows, columns=LOG_COLUMNS)
+        return pd.DataFrame(self.strategy.log[:], columns=LOG_COLUMNS)
 
     def at(self, row: int) -> Moment:
         """The moment of a row of the candles."""
@@ -110,7 +109,7 @@ def watched(script: Callable | None) -> tuple[type[GridStrategyV4], list[Moment]
             if len(self.log) == rows:
                 return  # warming up
             account = broker.account
-            row = dict(zip(LOG_COLUMNS, self.log[-len(LOG_COLUMNS) :], strict=True))
+            row = dict(zip(LOG_COLUMNS, self.log.last().tolist(), strict=True))
             moments.append(
                 Moment(
                     round((data.datetime[0] - 719_163) * 86_400_000),

@@ -76,7 +76,7 @@ class Recorded(GridStrategyV4):
                 view.ordered.setdefault(fill_id, []).append((qty, str(label)))
         view.entries = sum(len(leg.entries) for leg in self._state.legs)
         view.kama, view.atr = self.kama[-1], self.atr[0]
-        view.log = dict(zip(LOG_COLUMNS, self.log[-len(LOG_COLUMNS) :], strict=True))
+        view.log = dict(zip(LOG_COLUMNS, self.log.last().tolist(), strict=True))
 
 
 def view_of(book) -> View:

@@ -126,7 +126,7 @@ def test_cut_data_gives_the_same_history(trade, sample, request, market):
     assert len(whole.trades) > 20
     for cut in CUTS:
         part = trade(candles.iloc[:cut], funding=funding)
-        assert part.strategy.log == whole.strategy.log[: len(part.strategy.log)]
+        np.testing.assert_array_equal(part.strategy.log, whole.strategy.log[: len(part.strategy.log)])
         last = part.moments[-1]
         twin = whole.moments[len(part.moments) - 1]
         assert part.trades == whole.trades[: twin.trades]
@@ -153,7 +153,7 @@ def test_rules_that_are_not_compiled_give_identical_bytes(trade, sample, monkeyp
     fast = trade(candles, funding=sample.funding)
     monkeypatch.setattr(f"strategies.ladder_plan.{name}", other)
     plain = trade(candles, funding=sample.funding)
-    assert plain.strategy.log == fast.strategy.log and plain.trades == fast.trades
+    assert plain.strategy.log.tobytes() == fast.strategy.log.tobytes() and plain.trades == fast.trades
     assert [now.after for now in plain.moments] == [now.after for now in fast.moments]
 
 
@@ -223,7 +223,7 @@ def test_two_symbols_share_a_wallet(real):
     assert {trade.symbol for trade in account.closed} == {"BTCUSDT", "ETHUSDT"}
     for symbol in ("BTCUSDT", "ETHUSDT"):
         assert sum(trade.symbol == symbol for trade in account.closed) > 10
-    mine, theirs = (np.frombuffer(s.log).reshape(-1, COLUMNS) for s in (one, other))
+    mine, theirs = (s.log[:] for s in (one, other))
     assert len(mine) == len(theirs) == 2_000 - 96
     assert np.array_equal(mine[:, :4], theirs[:, :4])  # time, equity, wallet, unrealized are the account's
     ratio = LOG_COLUMNS.index("margin_ratio")
@@ -236,7 +236,7 @@ def test_the_order_of_the_symbols_does_not_matter_while_margin_is_ample(sample, 
     first, second = share_wallet(*feeds), share_wallet(*feeds[::-1])
     # The shared wallet is summed in another order, so the last bits differ.
     for one, other in ((first[0], second[1]), (first[1], second[0])):
-        assert np.frombuffer(one.log) == pytest.approx(np.frombuffer(other.log), rel=1e-9, nan_ok=True)
+        assert one.log[:] == pytest.approx(other.log[:], rel=1e-9, nan_ok=True)
 
 
 def test_a_symbol_that_starts_later_trades_from_its_own_start(sample, random_bars):
@@ -244,18 +244,18 @@ def test_a_symbol_that_starts_later_trades_from_its_own_start(sample, random_bar
     late["time"] = sample.candles["time"].iloc[400:1_200].to_numpy()
     late["time"] = pd.to_datetime(late["time"], utc=True)
     early, later, _ = share_wallet(("BTCUSDT", sample.candles.iloc[:1_200], sample.funding), ("ETHUSDT", late, None))
-    log = np.frombuffer(later.log).reshape(-1, COLUMNS)
+    log = later.log[:]
     assert log[0, 0] == late["time"].iloc[96].timestamp() * 1000
     # The first symbol does not wait for it: until then it trades as if alone.
     alone, _ = share_wallet(("BTCUSDT", sample.candles.iloc[:400], sample.funding))
-    assert alone.log and early.log[: len(alone.log)] == alone.log
+    assert alone.log and early.log[: len(alone.log)].tobytes() == alone.log[:].tobytes()
     assert {trade.symbol for trade in early.broker.account.closed} == {"BTCUSDT", "ETHUSDT"}
 
 
 def test_a_symbol_that_ends_earlier_leaves_the_other_trading(sample, random_bars):
     short = random_bars(seed=9, bars=500, price=3_000.0)
     one, other, _ = share_wallet(("BTCUSDT", sample.candles.iloc[:1_000], sample.funding), ("ETHUSDT", short, None))
-    rows = [len(strategy.log) // COLUMNS for strategy in (one, other)]
+    rows = [len(strategy.log) for strategy in (one, other)]
     assert rows == [1_000 - 96, 500 - 96]
 
 
@@ -331,7 +331,7 @@ def test_prices_times_ten_thousand_and_a_tick_to_match_trade_alike(trade, random
 def test_the_trace_tells_why_each_level_is_empty_at_each_bar(trade, sample):
     # 2x with half the equity a level: the exchange refuses what the margin does not bear
     run = trade(sample.candles, funding=sample.funding, levels=4, order_pct=0.5, max_inventory=5.0, leverage=2.0)
-    codes = np.frombuffer(run.strategy.plan.trace, np.uint8) // TRACE_ACTIONS
+    codes = np.asarray(run.strategy.plan.trace) // TRACE_ACTIONS
     counted = {Blocked(code).name.lower(): int(count) for code, count in zip(*np.unique(codes, return_counts=True))}
     placed = counted.pop("placed")
     assert counted == dict(run.strategy.blocked_reasons())

@@ -1,0 +1,120 @@
+"""Rows of numbers, one a bar, that take about a quarter of their memory: all but the last of them are compressed."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+BLOCK = 4096  #: rows that are compressed together
+
+
+class PackedRows:
+    """A table that grows row by row and is read like an array of two dimensions; what is read of it is a copy.
+
+    Parameters
+    ----------
+    width : numbers in a row.
+    kind : what they are.
+    """
+
+    def __init__(self, width: int, kind: DTypeLike = np.float64) -> None:
+        self.width = width
+        self._kind = np.dtype(kind)
+        self._blocks: list[list[bytes]] = []  #: of each block its columns, compressed
+        self._last = bytearray()  #: the rows after them
+        self._row = width * self._kind.itemsize  #: bytes
+        self._full = BLOCK * self._row
+
+    def append(self, row: bytes | bytearray) -> None:
+        """Append one row, given as the bytes of its numbers."""
+        if len(self._last) == self._full:
+            self._pack()
+        self._last += row
+
+    def extend(self, rows: NDArray[Any]) -> None:
+        """Append rows."""
+        more = memoryview(np.ascontiguousarray(rows, self._kind).tobytes())
+        while more:
+            if len(self._last) == self._full:
+                self._pack()
+            room = self._full - len(self._last)
+            self._last += more[:room]
+            more = more[room:]
+
+    def replace_last(self, row: bytes | bytearray) -> None:
+        """Put another row in the place of the last one."""
+        self._last[-self._row :] = row
+
+    def last(self) -> NDArray[Any]:
+        """Return the last row."""
+        return np.frombuffer(bytes(self._last[-self._row :]), self._kind)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return the numbers of rows and of columns."""
+        return len(self._blocks) * BLOCK + len(self._last) // self._row, self.width
+
+    @property
+    def size(self) -> int:
+        """Return how many numbers there are."""
+        rows, columns = self.shape
+        return rows * columns
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype)
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        """Return what an array would; of a slice of rows only the blocks and columns wanted are unpacked."""
+        rows, columns = key if isinstance(key, tuple) else (key, slice(None))
+        if not isinstance(rows, slice) or rows.step not in (None, 1):
+            found: NDArray[Any] = np.asarray(self)[key]
+            return found
+        wanted = range(self.width)[columns]
+        if isinstance(wanted, int):
+            found = self._unpacked(rows, range(wanted, wanted + 1))[0]
+        else:
+            found = self._unpacked(rows, wanted).T
+        found.flags.writeable = False
+        return found
+
+    def tobytes(self) -> bytes:
+        """Return the numbers row after row."""
+        return np.ascontiguousarray(self[:]).tobytes()
+
+    def _pack(self) -> None:
+        rows = np.frombuffer(self._last, self._kind).reshape(BLOCK, self.width)
+        self._blocks.append([_packed(column) for column in rows.T])
+        self._last = bytearray()
+
+    def _unpacked(self, rows: slice, columns: range) -> NDArray[Any]:
+        """Return the columns, an array for each, of a slice of rows."""
+        begin, end, _ = rows.indices(len(self))
+        found = np.empty((len(columns), max(end - begin, 0)), self._kind)
+        packed = len(self._blocks) * BLOCK
+        for number in range(begin // BLOCK, -(-min(end, packed) // BLOCK)):
+            first = number * BLOCK
+            some = slice(max(begin - first, 0), min(end - first, BLOCK))
+            to = slice(first + some.start - begin, first + some.stop - begin)
+            for place, column in enumerate(columns):
+                found[place, to] = self._column(self._blocks[number][column])[some]
+        if end > packed:
+            last = np.frombuffer(bytes(self._last), self._kind).reshape(-1, self.width)
+            some = slice(max(begin - packed, 0), end - packed)
+            found[:, packed + some.start - begin :] = last[some, columns.start : columns.stop : columns.step].T
+        return found
+
+    def _column(self, packed: bytes) -> NDArray[Any]:
+        planes = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(self._kind.itemsize, -1)
+        return np.ascontiguousarray(planes.T).view(self._kind).ravel()
+
+
+def _packed(column: NDArray[Any]) -> bytes:
+    """Return numbers compressed: their first bytes, then their second ones, and so on, which repeat more."""
+    planes = np.ascontiguousarray(column).view(np.uint8).reshape(len(column), -1).T
+    return zlib.compress(planes.tobytes(), 1)

@@ -1,0 +1,104 @@
+"""Packed rows read like the array of the same rows."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import gridv4_bt.engine.packed_rows as module
+from gridv4_bt.engine.packed_rows import PackedRows
+
+BLOCK = 5
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_blocks():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BLOCK", BLOCK)
+        yield
+
+
+def made(rows: np.ndarray) -> PackedRows:
+    """The rows appended one by one."""
+    packed = PackedRows(rows.shape[1], rows.dtype)
+    for row in rows:
+        packed.append(row.tobytes())
+    return packed
+
+
+def random_rows(rows: int, width: int = 3, kind: type = np.float64, seed: int = 0) -> np.ndarray:
+    """Numbers of every kind that a log has: changing, standing still, infinite, missing, and both zeros."""
+    draw = np.random.default_rng(seed)
+    if kind is np.uint8:
+        return draw.integers(0, 256, (rows, width), np.uint8)
+    return draw.choice([0.0, -0.0, np.nan, np.inf, -np.inf, 1e-300, *draw.normal(size=4)], (rows, width))
+
+
+bounds = st.one_of(st.none(), st.integers(-20, 20))
+
+
+@given(
+    rows=st.integers(0, 18), width=st.integers(1, 4), kind=st.sampled_from([np.float64, np.uint8]),
+    begin=bounds, end=bounds, step=st.sampled_from([None, 1, 2, -1]), columns=st.tuples(bounds, bounds),
+)  # fmt: skip
+def test_any_rows_and_columns_are_those_of_the_array(rows, width, kind, begin, end, step, columns):
+    expected = random_rows(rows, width, kind)
+    packed = made(expected)
+    for key in (
+        slice(begin, end, step),
+        (slice(begin, end, step), width - 1),
+        (slice(begin, end), slice(*columns)),
+        (slice(None), -1),
+    ):
+        assert packed[key].tobytes() == expected[key].tobytes() and packed[key].shape == expected[key].shape
+    assert (packed.shape, packed.size, len(packed)) == (expected.shape, expected.size, rows)
+    assert np.asarray(packed).tobytes() == expected.tobytes() == packed.tobytes()
+    assert pickle.loads(pickle.dumps(packed)).tobytes() == expected.tobytes()
+
+
+@given(sizes=st.lists(st.integers(0, 13), max_size=5))
+def test_rows_appended_together_are_as_those_appended_one_by_one(sizes):
+    parts = [random_rows(size, seed=size) for size in sizes]
+    packed = PackedRows(3)
+    for part in parts:
+        packed.extend(part)
+    whole = np.concatenate([np.empty((0, 3)), *parts])
+    assert packed.tobytes() == made(whole).tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("rows", [1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK])
+def test_the_last_row_can_be_read_and_replaced_wherever_it_lies(rows):
+    expected = random_rows(rows)
+    packed = made(expected)
+    assert packed.last().tobytes() == expected[-1].tobytes()
+    expected[-1] = 7.0
+    packed.replace_last(expected[-1].tobytes())
+    assert packed.tobytes() == expected.tobytes()
+    packed.append(expected[0].tobytes())
+    assert packed[:-1].tobytes() == expected.tobytes()
+
+
+def test_single_rows_and_lists_of_rows_are_read_as_of_an_array():
+    expected = random_rows(13)
+    packed = made(expected)
+    for key in (0, -1, 12, [3, 1, 11], np.arange(13) % 2 == 0, ([1, 12], [0, 2])):
+        np.testing.assert_array_equal(packed[key], expected[key])
+    with pytest.raises(IndexError):
+        packed[13]
+
+
+def test_what_is_read_cannot_be_written_to_by_mistake():
+    with pytest.raises(ValueError, match="read-only"):
+        made(random_rows(3))[:, 1][0] = 1.0
+
+
+def test_a_log_as_long_as_a_year_takes_less_than_half_the_memory(monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 4096)
+    bars = np.arange(35_040.0)
+    price = 100.0 + np.cumsum(np.random.default_rng(1).normal(size=len(bars)))
+    rows = np.column_stack([bars * 900_000, price, np.floor(bars / 50), np.zeros(len(bars))])
+    packed = made(rows)
+    assert len(pickle.dumps(packed)) < 0.5 * rows.nbytes
+    assert packed.tobytes() == rows.tobytes()
