@@ -197,7 +197,8 @@ class OptCerebro(FastCerebro):
         results = OptResults(file)
         total = math.prod(grid.size if isinstance(grid, Grid) else len(grid) for grid in grids)
         try:
-            outcomes = forked(work, _combined(grids), self.p.maxcpus or os.cpu_count() or 1, self._leaves_nothing())
+            jobs = self.p.maxcpus or os.cpu_count() or 1
+            outcomes = forked(work, _combined(grids), jobs, self._leaves_nothing(), total)
             for outcome in shown(outcomes, total, self.p.progress):
                 results.append(outcome)
                 if self.optcbs:

@@ -3,12 +3,13 @@
 A fork sees all that the parent has loaded without a copy, so a task is sent no data, only its own few values. It ends
 with its task, so no task can affect another one: results do not depend on how many jobs there are, and a task that
 breaks its whole process is a failure like any other. Work that leaves nothing behind may say so: then a fork does
-several short tasks, because to fork takes as long as two weeks of a backtest.
+several tasks, because to fork takes as long as two weeks of a backtest.
 """
 
 from __future__ import annotations
 
 import gc
+import math
 import os
 import pickle
 import signal
@@ -29,7 +30,7 @@ from gridv4_bt.errors import GridV4Error
 _DONE, _FAILED = b"+", b"-"
 _LAST, _MORE = b".", b","  #: whether the fork goes on with its next task
 SEVERAL = 8  #: tasks of a fork at most
-SHORT = 0.4  #: s; a fork that has worked so long takes no further task
+SHORT = 2.0  #: s; a fork that has worked so long takes no further task
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class _Fork:
 
 
 def forked(
-    work: Callable[[Any], Any], tasks: Iterable[Any], jobs: int, leaves_nothing: bool = False
+    work: Callable[[Any], Any], tasks: Iterable[Any], jobs: int, leaves_nothing: bool = False, total: float = math.inf
 ) -> Iterator[Outcome]:
     """Yield the outcome of every task as it finishes, with at most `jobs` at work.
 
@@ -75,6 +76,7 @@ def forked(
     ----------
     leaves_nothing : the work changes nothing that a later task could read: while tasks are short, a fork does up to
         `SEVERAL` of them. It ends with one that fails.
+    total : number of tasks, so that none of the jobs has the last ones for itself.
 
     Raises
     ------
@@ -96,6 +98,7 @@ def forked(
                 with _interrupts_waiting():  # or Ctrl-C could come before the fork is known here
                     receiver, pid = _start(work, taken, running)
                     running[receiver] = _Fork(taken, pid, len(taken), time.monotonic())
+                total -= len(taken)
             if not running:
                 return
             ended = [pid for pid in ended if os.waitpid(pid, os.WNOHANG) == (0, 0)]
@@ -106,7 +109,9 @@ def forked(
                 if not goes_on:
                     del running[receiver]
                     returned.extendleft(reversed(fork.tasks))
-                    several = fork.fitting() if leaves_nothing else 1
+                    total += len(fork.tasks)
+                    share = math.ceil(min(total / jobs, SEVERAL))
+                    several = max(1, min(fork.fitting(), share)) if leaves_nothing else 1
                 yield Outcome(number, task, pickled, error)
     finally:
         gc.unfreeze()

@@ -6,13 +6,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gridv4_bt.errors import ConfigError
-from gridv4_bt.optimise.forks import SEVERAL, SHORT, forked
+from gridv4_bt.optimise import forks
+from gridv4_bt.optimise.forks import SEVERAL, forked
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -84,13 +86,29 @@ def test_once_tasks_prove_short_a_fork_does_several():
     assert len({pid for pid, *_ in outcomes.values()}) == len(first_of_forks)
 
 
-def test_long_tasks_have_a_fork_each_and_all_jobs_at_work():
+def test_no_job_has_the_last_tasks_for_itself():
+    """Of eight two have one each, then a job has half of the six that are left, then half of the rest."""
+    pids = [
+        outcome.value for outcome in forked(lambda number: (time.sleep(0.05), os.getpid())[1], range(8), 2, True, 8)
+    ]
+    assert max(Counter(pids).values()) == 3
+    alone = [outcome.value for outcome in forked(lambda number: os.getpid(), range(8), 1, True, 8)]
+    assert sorted(Counter(alone).values()) == [1, 7]
+
+
+@pytest.fixture
+def short(monkeypatch):
+    monkeypatch.setattr(forks, "SHORT", 0.4)
+    return 0.4
+
+
+def test_long_tasks_have_a_fork_each_and_all_jobs_at_work(short):
     context = multiprocessing.get_context("fork")
     together = context.Barrier(2)
 
     def work(number):
         together.wait(30)  # two are there, or it breaks
-        time.sleep(1.1 * SHORT)
+        time.sleep(1.1 * short)
         return os.getpid()
 
     outcomes = list(forked(work, range(6), 2, leaves_nothing=True))
@@ -98,9 +116,9 @@ def test_long_tasks_have_a_fork_each_and_all_jobs_at_work():
     assert len({outcome.value for outcome in outcomes}) == 6
 
 
-def test_a_fork_that_has_worked_long_gives_its_other_tasks_back():
+def test_a_fork_that_has_worked_long_gives_its_other_tasks_back(short):
     def work(number):
-        time.sleep(1.1 * SHORT if number == 3 else 0.0)
+        time.sleep(1.1 * short if number == 3 else 0.0)
         return os.getpid()
 
     pids = [outcome.value for outcome in forked(work, range(9), 1, leaves_nothing=True)]
@@ -176,7 +194,7 @@ def test_forks_are_as_many_at_a_time_as_there_are_jobs():
 def test_ctrl_c_ends_everything_and_is_the_callers_to_answer(tmp_path):
     script = """
 import sys, time
-from gridv4_bt.optimise.forks import SEVERAL, SHORT, forked
+from gridv4_bt.optimise.forks import forked
 done = 0
 try:
     for outcome in forked(lambda x: time.sleep(0.05 if x < 3 else 60), range(6), 2):
