@@ -191,8 +191,8 @@ class CandleFeed(NamedByOpening):
         nothing = array("d", [math.nan]) * (end - first) + self.lines.datetime.array
         for alias, line in zip(self.getlinealiases(), self.lines.lines, strict=True):
             if alias in columns:
-                # Put before what is there: Cerebro's lookahead has already extended the line.
-                line.array[0:0] = array("d", columns[alias][first:end].tobytes())
+                # Before what is there: Cerebro's lookahead has already extended the line.
+                line.array = array("d", columns[alias][first:end].tobytes()) + line.array
             else:
                 line.array = nothing
         self._is_loaded = True

@@ -122,7 +122,7 @@ class FastIndicator(bt.Indicator):
         for line in lines:
             line._idx += size
             line.lencount += size
-            line.array.extend(values)
+            line.array = line.array + values  # to extend it would reserve more
 
 
 class RunningAnalyzers(bt.metabase.ItemCollection):
