@@ -22,7 +22,8 @@ from gridv4_bt.engine.market import check_tick, load_market_history
 from gridv4_bt.engine.warm_up import LONGEST_MEMORY_BARS, warm_up_bars
 from gridv4_bt.errors import DataError
 from gridv4_bt.metrics.recorder import RunRecorder, SymbolRecord
-from gridv4_bt.metrics.summary import summarize, summarize_recording
+from gridv4_bt.metrics.summary import summarize_recording
+from gridv4_bt.metrics.whole_run import WholeRun
 from gridv4_bt.own_strategy import OwnStrategy
 from strategies.grid_v4 import GridStrategyV4
 
@@ -44,6 +45,22 @@ class RunResult:
 
     records: list[SymbolRecord]
     summary: dict[str, Any]  #: content of summary.json
+
+
+@dataclass(frozen=True)
+class Traded:
+    """A backtest that is over and not summarised yet; of its feeds and indicators it has no more than the records."""
+
+    recording: WholeRun
+    seconds: float  #: it took
+    more: dict[str, str]  #: that the summary says first
+
+    def result(self) -> RunResult:
+        """Summarise it."""
+        began = time.perf_counter()
+        summary = self.more | summarize_recording(self.recording)
+        summary["seconds"] = round(self.seconds + time.perf_counter() - began, 3)
+        return RunResult(list(self.recording.records), summary)
 
 
 #: A feed of candles that charges the synthetic rate where the funding given has a hole.
@@ -144,9 +161,17 @@ def run(cerebro: bt.Cerebro, own: OwnStrategy | None = None) -> RunResult:
     StrategyError
         The user's own strategy has failed.
     """
-    if own is not None:
-        return _run_own(cerebro, own)
+    return trade(cerebro, own).result()
+
+
+def trade(cerebro: bt.Cerebro, own: OwnStrategy | None = None) -> Traded:
+    """Run a Cerebro as `run` does, and leave it to the caller to summarise it."""
     began = time.perf_counter()
+    recording = _record_grids(cerebro) if own is None else _record_own(cerebro, own)
+    return Traded(recording, time.perf_counter() - began, {} if own is None else {"strategy": own.name})
+
+
+def _record_grids(cerebro: bt.Cerebro) -> WholeRun:
     strategies = cerebro.run()
     recorders = [strategy.analyzers.record for strategy in strategies]
     records = [recorder.record for recorder in recorders]
@@ -154,19 +179,14 @@ def run(cerebro: bt.Cerebro, own: OwnStrategy | None = None) -> RunResult:
         bars = max((len(strategy.feed) for strategy in strategies), default=0)
         needed = min((warm_up_bars(strategy.config) for strategy in strategies), default=warm_up_bars(GridConfig()))
         raise DataError(f"{bars} bars are too few: warm-up needs {needed}. Give a longer span.")
-    summary = summarize(records, recorders[0].wallet)
-    summary["seconds"] = round(time.perf_counter() - began, 3)
-    return RunResult(records, summary)
+    return WholeRun(records, recorders[0].wallet)
 
 
-def _run_own(cerebro: bt.Cerebro, own: OwnStrategy) -> RunResult:
-    began = time.perf_counter()
+def _record_own(cerebro: bt.Cerebro, own: OwnStrategy) -> WholeRun:
     with own.failures():
         [strategy] = cerebro.run()
     recording = strategy.analyzers.record.recording
     if not len(recording.curve[1]) or np.isnan(recording.curve[1]).any():  # it never came to `next`
         bars = max(len(data) for data in strategy.datas)
         raise DataError(f"{bars:,} bars are too few for the indicators of {own.name}. Give a longer span.")
-    summary = {"strategy": own.name} | summarize_recording(recording)
-    summary["seconds"] = round(time.perf_counter() - began, 3)
-    return RunResult(list(recording.records), summary)
+    return recording

@@ -1,9 +1,10 @@
 """The command line of `gridv4 backtest`, which is also `run_backtest.py`."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,7 +18,7 @@ from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
 from feeds.quality import examine
 from feeds.synthetic import SYMBOL
-from gridv4_bt.backtest import RunResult, make_cerebro, make_feeds, run
+from gridv4_bt.backtest import RunResult, Traded, make_cerebro, make_feeds, trade
 from gridv4_bt.cli.common import Json, check_cash, print_json, run_app
 from gridv4_bt.cli.download import Downloads, quality_table, read_market
 from gridv4_bt.cli.examples import epilog
@@ -54,6 +55,7 @@ from gridv4_bt.cli.options import (
     Venue,
 )
 from gridv4_bt.cli.parameter_trials import BEST_FILE, TRIAL_FILES, Jobs, Optimize, Rank, check_trials, optimize
+from gridv4_bt.config import GridConfig
 from gridv4_bt.engine.warm_up import span_warm_up
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.free_memory import give_back
@@ -166,18 +168,15 @@ def backtest(
         optimize(feeds, axes, parameters, own, cash, brackets, jobs, rank, folder, console)
         return
     broker = quickest_broker(feeds, own)
-    result = run_shown(make_cerebro(feeds, parameters, cash, brackets, broker, own=own), console, own)
+    files = files_read(feeds) if others else []
+    make = partial(make_cerebro, cash=cash, rules=brackets, broker=broker, own=own)
+    result = run_shown(make, feeds, parameters, own, console)
     compared = [result.summary | {"intrabar": parameters.intrabar}]
     for other in others:
-        again = make_feeds(files_read(feeds), gaps, first, last, history)
-        outcome = run_shown(make_cerebro(again, other, cash, brackets, broker, own=own), console, own)
+        outcome = run_shown(make, make_feeds(files, gaps, first, last, history), other, own, console)
         compared.append(outcome.summary | {"intrabar": other.intrabar})
     if others:
         result.summary["by_intrabar"] = compare_modes(compared)
-    # What the records do not hold of the run makes room for the report. Backtrader has looked at the variables of this
-    # frame, which keeps what they named.
-    feeds.clear()
-    give_back()
     write_run(
         folder, result.records, result.summary, parameters, plot=not no_report, equity=f"equity.{file_format}", own=own
     )
@@ -252,10 +251,23 @@ def _print_quality(feeds: Sequence[CandleFeed], console: Console, details: bool)
             console.print(f"[dim]{quality.symbol}, in the data: {checks}; --details says where[/]", highlight=False)
 
 
-def run_shown(cerebro: bt.Cerebro, console: Console, own: OwnStrategy | None = None) -> RunResult:
-    """Run a backtest with a progress bar."""
+def run_shown(
+    make: Callable[..., bt.Cerebro],
+    feeds: list[CandleFeed],
+    config: GridConfig,
+    own: OwnStrategy | None,
+    console: Console,
+) -> RunResult:
+    """Run a backtest with a progress bar, and summarise it once its feeds and indicators have made room."""
+    traded = _trade_shown(make(feeds, config), own, console)
+    feeds.clear()  # Backtrader has looked at the variables of the frames above it, which keeps what they named
+    give_back()
+    return traded.result()
+
+
+def _trade_shown(cerebro: bt.Cerebro, own: OwnStrategy | None, console: Console) -> Traded:
     with progress_bar(cerebro.datas, console):
-        return run(cerebro, own)
+        return trade(cerebro, own)
 
 
 def default_folder(symbols: Sequence[str]) -> Path:

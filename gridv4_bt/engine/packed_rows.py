@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-BLOCK = 4096  #: rows that are compressed together
+BLOCK = 2048  #: rows that are compressed together
 CHANGING = 0.9  #: share of a column's numbers that differ from those before, from which on to compress it is no use
 
 

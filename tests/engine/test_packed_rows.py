@@ -95,7 +95,7 @@ def test_what_is_read_cannot_be_written_to_by_mistake():
 
 
 def test_columns_that_stand_still_for_a_while_take_next_to_no_memory(monkeypatch):
-    monkeypatch.setattr(module, "BLOCK", 4096)
+    monkeypatch.setattr(module, "BLOCK", 2048)
     bars = np.arange(40_961.0)  # whole blocks, and a row
     price = 100.0 + np.cumsum(np.random.default_rng(1).normal(size=len(bars)))
     rows = np.column_stack([price, np.floor(bars / 50), np.floor(bars / 900), np.zeros(len(bars))])
