@@ -62,17 +62,17 @@ class Packer:
         self._size += len(part)
         return place
 
-    def pack(self, description: dict[str, Any]) -> bytes:
+    def pack(self, description: dict[str, Any]) -> bytearray:
         """Return gzip of: the columns, the description as JSON, its length (4 bytes, little-endian).
 
         No column can be added after that.
         """
         text = json.dumps(description, separators=(",", ":"), allow_nan=False).encode()
         self._block += self._zipped.compress(text + len(text).to_bytes(4, "little")) + self._zipped.flush()
-        return bytes(self._block)
+        return self._block
 
 
-def as_text(block: bytes) -> Iterator[str]:
+def as_text(block: bytes | bytearray) -> Iterator[str]:
     """Yield bytes as pieces of text: five of 85 characters for four bytes, a sixteenth less than base64."""
     characters = np.frombuffer(CHARACTERS.encode(), np.uint8)
     yield f"{len(block)}:"
@@ -91,7 +91,7 @@ def from_text(text: str) -> bytes:
     return (digits @ 85 ** np.arange(4, -1, -1)).astype(">u4").tobytes()[: int(length)]
 
 
-def unpack(block: bytes) -> tuple[dict[str, Any], bytes]:
+def unpack(block: bytes | bytearray) -> tuple[dict[str, Any], bytes]:
     """Return the description and the columns' bytes of a packed block."""
     content = gzip.decompress(block)
     end = len(content) - 4

@@ -75,7 +75,7 @@ BLOCKED_WORDS = {
 BLOCKED = [BLOCKED_WORDS.get(code.name, code.name.lower().replace("_", " ")) for code in Blocked]
 
 
-def pack_run(records: Sequence[SymbolRecord], start_equity: float, more: dict[str, Any]) -> bytes:
+def pack_run(records: Sequence[SymbolRecord], start_equity: float, more: dict[str, Any]) -> bytearray:
     """Return all records of a run as one block; `more` is added to its description."""
     packer = Packer()
     money = money_units(start_equity)
