@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import backtrader as bt
+import numpy as np
 
-from gridv4_bt.compat import LineReader, epoch_ms, is_preloaded
+from gridv4_bt.compat import LineReader, epoch_ms, is_preloaded, times_ms
 from gridv4_bt.engine.account import Account
 from gridv4_bt.engine.book import Costs
 from gridv4_bt.engine.market import MarketHistory
 from gridv4_bt.engine.state import INFINITY
 from gridv4_bt.engine.symbol_book import SymbolBook
+from gridv4_bt.engine.synthetic_funding import synthetic_settlements
 from gridv4_bt.indicators.atr import log_returns, rolling_deviation, sample_deviation
 
 _NONE = float("nan")
@@ -32,6 +34,7 @@ class FeedBook(SymbolBook):
         leverage: float,
     ) -> None:
         recorded = getattr(data, "has_funding", False)
+        self._due = None if recorded else self._synthetic_rates(data, funding_hours)
         super().__init__(
             history,
             account,
@@ -39,7 +42,7 @@ class FeedBook(SymbolBook):
             funding_hours,
             intrabar,
             leverage,
-            has_funding=recorded,
+            has_funding=recorded or self._due is not None,
             detail=getattr(data, "detail", None),
             time_ms=epoch_ms(data.datetime[0]) if len(data) else 0,
         )
@@ -83,6 +86,8 @@ class FeedBook(SymbolBook):
             return False
         self._bars = bars
         days, open_, high, low, close, volume, rate = self._reader.read()
+        if self._due is not None:
+            rate = self._due.get(bars - 1, _NONE)
         self.take_bar(epoch_ms(days), open_, high, low, close, volume, rate)
         if self._mark_range is not None:
             low, high = self._mark_range
@@ -107,6 +112,22 @@ class FeedBook(SymbolBook):
             closes = self.data.close.get(size=min(bars, self._bars - 1) + 1)
             self._sigma = sample_deviation(log_returns(closes)) if len(closes) > 2 else 0.0
         return self._sigma
+
+    def rates(self, rows: slice) -> Sequence[float]:
+        """Return the funding rate settled at each of these bars (from 0) of a preloaded feed, NaN for none."""
+        if self._due is None:
+            recorded: Sequence[float] = self.data.lines.funding.array[rows]
+            return recorded
+        return [self._due.get(row, _NONE) for row in range(rows.start, rows.stop)]
+
+    def _synthetic_rates(self, data: bt.AbstractDataBase, hours: float) -> dict[int, float] | None:
+        """Return the synthetic rates by bar (from 0); None where the bars to come are unknown, and so are the rates."""
+        if not is_preloaded(data) or data._filters or len(data):
+            return None
+        bars = data.buflen()
+        times, closes = (np.array(line.array[:bars]) for line in (data.lines.datetime, data.lines.close))
+        rows, rates = synthetic_settlements(hours, times_ms(times), closes)
+        return dict(zip(rows.tolist(), rates.tolist(), strict=True))
 
     def _all_sigmas(self, bars: int) -> Sequence[float]:
         """Return the volatility at each bar from number `bars` (from 0) on; none unless all bars are loaded."""

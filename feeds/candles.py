@@ -23,7 +23,7 @@ from feeds.tables import (
     read_funding,
     read_mark,
 )
-from gridv4_bt.compat import EPOCH_DAYS, NamedByOpening
+from gridv4_bt.compat import EPOCH_DAYS, NamedByOpening, times_ms
 from gridv4_bt.core.time import DAY_MS, MINUTE_MS, iso
 from gridv4_bt.errors import DataError
 
@@ -140,7 +140,7 @@ class CandleFeed(NamedByOpening):
             wanted = self._wanted_rows()
             lines = {alias: column[wanted] for alias, column in self._columns().items()}
         days = lines.pop("datetime")
-        return {"time": np.round((days - EPOCH_DAYS) * DAY_MS).astype(np.int64)} | lines
+        return {"time": times_ms(days)} | lines
 
     @property
     def prices(self) -> np.ndarray:

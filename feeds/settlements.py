@@ -8,8 +8,7 @@ import numpy as np
 
 from feeds.tables import CandleTable, FundingTable
 from gridv4_bt.core.time import HOUR_MS
-from gridv4_bt.engine.book import Bar
-from gridv4_bt.engine.synthetic_funding import SyntheticFunding
+from gridv4_bt.engine.synthetic_funding import synthetic_settlements
 
 #: No exchange lets more time pass between two settlements; the synthetic rate settles as often.
 FUNDING_HOURS = 8
@@ -28,11 +27,8 @@ def completed(candles: CandleTable, funding: FundingTable, pause: int) -> Fundin
     wanted = due[due - known >= pause]
     if not len(wanted):
         return funding
-    synthetic, before, made = SyntheticFunding(FUNDING_HOURS), 0, {}
-    for time, close in zip(candles.time.tolist(), candles.close.tolist(), strict=True):
-        made[time] = synthetic.rate(before, Bar(time=time, close=close))
-        before = time
+    rows, made = synthetic_settlements(FUNDING_HOURS, candles.time, candles.close)
     times = np.concatenate((funding.time, wanted))
-    rates = np.concatenate((funding.rate, [made[time] for time in wanted.tolist()]))
+    rates = np.concatenate((funding.rate, made[candles.time[rows].searchsorted(wanted)]))
     order = np.argsort(times, kind="stable")
     return replace(funding, time=times[order], rate=rates[order])

@@ -17,6 +17,7 @@ from gridv4_bt.compat.fast_loops import (
     epoch_ms,
     is_preloaded,
     takes_params,
+    times_ms,
 )
 from gridv4_bt.compat.time_frames import NamedByOpening
 from gridv4_bt.compat.todays_python import Count, UtcDatetime, product
@@ -36,4 +37,5 @@ __all__ = [
     "is_preloaded",
     "product",
     "takes_params",
+    "times_ms",
 ]

@@ -10,6 +10,8 @@ from itertools import islice
 from typing import Any
 
 import backtrader as bt
+import numpy as np
+from numpy.typing import NDArray
 
 from gridv4_bt.core.time import DAY_MS
 from gridv4_bt.errors import DataError
@@ -75,6 +77,11 @@ EPOCH_DAYS = 719_163  #: 1970-01-01 in Backtrader's days
 def epoch_ms(days: float) -> int:
     """Return a Backtrader time in whole milliseconds since 1970-01-01 UTC."""
     return round((days - EPOCH_DAYS) * DAY_MS)
+
+
+def times_ms(days: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return Backtrader times as `epoch_ms` does."""
+    return np.rint((days - EPOCH_DAYS) * DAY_MS).astype(np.int64)
 
 
 def is_preloaded(data: bt.AbstractDataBase) -> bool:

@@ -3,6 +3,8 @@
 A rate is a fraction of the notional per settlement; when it is positive, LONG pays SHORT.
 """
 
+from typing import Any
+
 RATE_LIMIT = 0.003
 # Share of the return since the last settlement that becomes the perpetual's premium over its index.
 MOMENTUM_TO_PREMIUM = 0.02
@@ -40,6 +42,6 @@ def premium_proxy(last_close: float, close_before: float) -> float:
     return MOMENTUM_TO_PREMIUM * (last_close / close_before - 1.0)
 
 
-def settles_between(previous_ms: int, now_ms: int, interval_ms: int) -> bool:
-    """Return whether a settlement, at a multiple of the interval in UTC, lies in (previous, now]."""
+def settles_between(previous_ms: Any, now_ms: Any, interval_ms: int) -> Any:
+    """Return whether a settlement, at a multiple of the interval in UTC, lies in (previous, now]; arrays give many."""
     return now_ms // interval_ms > previous_ms // interval_ms

@@ -2,6 +2,9 @@
 
 from collections import deque
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gridv4_bt.core.funding import premium_proxy, settles_between, synthetic_rate
 from gridv4_bt.core.time import BAR_MS, HOUR_MS
 from gridv4_bt.engine.book import Bar
@@ -33,3 +36,14 @@ class SyntheticFunding:
             rate = synthetic_rate(premium_proxy(closes[-1], closes[0]))
         closes.append(bar.close)
         return rate
+
+
+def synthetic_settlements(
+    hours: float, times: NDArray[np.int64], closes: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return at which rows of a symbol's bars (ms, quote) a settlement is due, and the rates of `SyntheticFunding`."""
+    interval = int(hours * HOUR_MS)
+    period = interval // BAR_MS + 1
+    rows = np.flatnonzero(settles_between(times[:-1], times[1:], interval)) + 1
+    pairs = zip(closes[rows - 1].tolist(), closes[np.maximum(rows - period, 0)].tolist(), strict=True)
+    return rows, np.array([synthetic_rate(premium_proxy(*pair)) for pair in pairs])

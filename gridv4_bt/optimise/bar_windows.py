@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from brokers.feed_book import FeedBook
 from feeds.candles import CandleFeed
 from gridv4_bt.config import GridConfig
 from gridv4_bt.optimise.kernel.kernel import parameters, rules_of
 from gridv4_bt.optimise.kernel.state import BAR, SPAN, Inputs, State
-from gridv4_bt.optimise.sweep_market import Floats, Signals, bars_of, rates_of, synthetic_rates, times_of
+from gridv4_bt.optimise.sweep_market import Floats, Signals, bars_of
 from strategies.grid_v4 import GridStrategyV4
 
 
@@ -23,8 +24,8 @@ class _Lines(NamedTuple):
     """A symbol's lines, which hold the whole run."""
 
     feed: CandleFeed
+    book: FeedBook  #: has the rates of funding
     signals: Signals
-    rates: Floats
     regimes: Floats | None  #: of regime gmm
 
 
@@ -44,10 +45,10 @@ class BarWindows:
     """
 
     def __init__(self, strategies: Sequence[GridStrategyV4], configs: Sequence[GridConfig], steps: int) -> None:
-        self._lines = [_lines_of(*one) for one in zip(strategies, configs, strict=True)]
+        self._lines = [_lines_of(strategy) for strategy in strategies]
         self._rows = steps + 1  # the signals of the bar before are read too
         self._first = np.zeros(len(configs), np.int64)  #: row of the lines at which each window begins
-        bars = np.array([len(lines.rates) for lines in self._lines])
+        bars = np.array([len(lines.signals.kama) for lines in self._lines])
         ends, rules, brackets = rules_of([strategy._state.history for strategy in strategies], configs[0].leverage)
         spans = np.zeros(len(configs), SPAN)
         spans["begin"] = self._rows * np.arange(len(configs))
@@ -85,23 +86,21 @@ class BarWindows:
 
     def _fill(self, place: int) -> None:
         lines, inputs, first = self._lines[place], self.inputs, int(self._first[place])
-        rows = slice(first, min(first + self._rows, len(lines.rates)))
+        rows = slice(first, min(first + self._rows, len(lines.signals.kama)))
         to = slice(place * self._rows, place * self._rows + rows.stop - rows.start)
         inputs.bars[to] = bars_of(lines.feed, rows)
         for name, values in zip(Signals._fields, lines.signals, strict=True):
             getattr(inputs, name)[to] = values[rows]
-        inputs.rates[to] = lines.rates[rows]
+        inputs.rates[to] = lines.book.rates(rows)
         if lines.regimes is not None:
             inputs.regimes[to] = np.nan_to_num(lines.regimes[rows])
 
 
-def _lines_of(strategy: GridStrategyV4, config: GridConfig) -> _Lines:
-    feed, mixture = strategy.feed, strategy.regime_gmm
+def _lines_of(strategy: GridStrategyV4) -> _Lines:
+    mixture = strategy.regime_gmm
     indicators = strategy.kama, strategy.atr, strategy.adx, strategy.zscore, strategy.sigma
-    rates = rates_of(feed)
-    if rates is None:
-        rates = synthetic_rates(config.funding_hours, times_of(feed), np.frombuffer(feed.lines.close.array))
-    return _Lines(feed, Signals(*map(_values, indicators)), rates, None if mixture is None else _values(mixture))
+    signals = Signals(*map(_values, indicators))
+    return _Lines(strategy.feed, strategy._state, signals, None if mixture is None else _values(mixture))
 
 
 def _values(indicator: Any) -> Floats:

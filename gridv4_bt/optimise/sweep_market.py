@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 
 from feeds.candles import PRICES, CandleFeed
 from feeds.tables import CandleTable
-from gridv4_bt.compat import EPOCH_DAYS, FastCerebro, FastStrategy
+from gridv4_bt.compat import FastCerebro, FastStrategy, times_ms
 from gridv4_bt.config import GridConfig
-from gridv4_bt.core.time import DAY_MS
-from gridv4_bt.engine.book import Bar
 from gridv4_bt.engine.market import MarketHistory, load_market_history
-from gridv4_bt.engine.synthetic_funding import SyntheticFunding
+from gridv4_bt.engine.synthetic_funding import synthetic_settlements
 from gridv4_bt.indicators import KAMA, GMMRegime, RollingVolatility, WilderADX, WilderATR, ZScore
 from gridv4_bt.optimise.kernel.state import BAR
 
@@ -126,8 +124,13 @@ class SweepMarket:
         if self.recorded is not None:
             return self.recorded
 
-        times, closes = self.bars["time"], self.bars["close"]
-        return self._once(("funding", hours), lambda: synthetic_rates(hours, times, closes))
+        def synthetic() -> Floats:
+            rows, made = synthetic_settlements(hours, self.bars["time"], self.bars["close"])
+            rates = np.full(len(self.bars), np.nan)
+            rates[rows] = made
+            return rates
+
+        return self._once(("funding", hours), synthetic)
 
     def _run(self, make: Make) -> list[tuple[Floats, int]]:
         return run_indicators(CandleFeed(dataname=self.candles, name=self.symbol), make)
@@ -162,25 +165,11 @@ def _indicator_makers(config: GridConfig) -> dict[Hashable, Callable[[bt.Abstrac
     }
 
 
-def synthetic_rates(hours: float, times: NDArray[np.int64], closes: Floats) -> Floats:
-    """Return the synthetic rate settled at the open (ms) of each of a symbol's bars, NaN for none."""
-    funding, before, rates = SyntheticFunding(hours), 0, np.empty(len(times))
-    for row, (time, close) in enumerate(zip(times.tolist(), closes.tolist(), strict=True)):
-        rates[row] = funding.rate(before, Bar(time=time, close=close))
-        before = time
-    return rates
-
-
-def times_of(feed: CandleFeed, rows: slice = slice(None)) -> NDArray[np.int64]:
-    """Return when the bars of a feed whose lines hold all of them open, or those of these rows, ms."""
-    return np.rint((_values(feed.lines.datetime)[rows] - EPOCH_DAYS) * DAY_MS).astype(np.int64)
-
-
 def bars_of(feed: CandleFeed, rows: slice = slice(None)) -> NDArray:
     """Return the bars of a feed whose lines hold all of them, or these rows, as `kernel.state.BAR`."""
     lines = {name: _values(getattr(feed.lines, name))[rows] for name in (*PRICES, "mark", "mark_low", "mark_high")}
     bars = np.zeros(len(lines["close"]), BAR)
-    bars["time"] = times_of(feed, rows)
+    bars["time"] = times_ms(_values(feed.lines.datetime)[rows])
     for name in PRICES:
         bars[name] = lines[name]
     bars["mark_close"] = bars["close"]

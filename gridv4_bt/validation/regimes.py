@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, PercentFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from feeds.candles import CandleFeed
-from gridv4_bt.compat import EPOCH_DAYS, FastCerebro, FastStrategy
+from gridv4_bt.compat import FastCerebro, FastStrategy, times_ms
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core.mixture import STATES
 from gridv4_bt.core.regime import Regime
@@ -106,7 +106,7 @@ def filter_regimes(feed: CandleFeed, config: GridConfig) -> RegimeRecord:
         symbol=feed.p.name,
         bars=lines.shape[1] - feed.lead,
         day=DAY_MS // feed.candles.interval_ms,
-        time=np.rint((np.array(feed.lines.datetime.array)[first:] - EPOCH_DAYS) * DAY_MS).astype(np.int64),
+        time=times_ms(np.array(feed.lines.datetime.array)[first:]),
         close=np.array(feed.lines.close.array)[first:],
         kama=np.array(strategy.kama.lines.regime.array)[first:].astype(np.int64),
         gmm=lines[0, first:].astype(np.int64),

@@ -2,11 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scripted import START_MS
 
 from gridv4_bt.engine.book import Bar
-from gridv4_bt.engine.synthetic_funding import SyntheticFunding
+from gridv4_bt.engine.synthetic_funding import SyntheticFunding, synthetic_settlements
 
 BAR_MS = 900_000
 HOUR = 3_600_000
@@ -63,6 +66,23 @@ def test_synthetic_rate_knows_nothing_of_its_own_bar():
     closes = [100.0] * 33
     other = [*closes[:32], 500.0]
     assert settled(SyntheticFunding(8.0), closes) == settled(SyntheticFunding(8.0), other)
+
+
+@given(
+    gaps=st.lists(st.integers(1, 60), min_size=1, max_size=60), hours=st.sampled_from([0.5, 1, 4, 8, 12]),
+    seed=st.integers(0, 9),
+)  # fmt: skip
+def test_all_settlements_at_once_are_those_found_bar_by_bar(gaps, hours, seed):
+    times = START_MS + BAR_MS * np.cumsum([7, *gaps])
+    closes = 100.0 * np.exp(np.cumsum(np.random.default_rng(seed).normal(0.0, 0.05, len(times))))
+    source, before, expected = SyntheticFunding(hours), 0, {}
+    for row, (time, close) in enumerate(zip(times.tolist(), closes.tolist(), strict=True)):
+        rate = source.rate(before, Bar(time=time, close=close))
+        if not math.isnan(rate):
+            expected[row] = rate
+        before = time
+    rows, rates = synthetic_settlements(hours, times, closes)
+    assert dict(zip(rows.tolist(), rates.tolist(), strict=True)) == expected
 
 
 def test_gap_over_a_settlement_settles_at_the_next_bar():
