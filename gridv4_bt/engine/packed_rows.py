@@ -68,7 +68,12 @@ class PackedRows:
         return self.shape[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self[:], dtype)
+        if copy is False:
+            raise ValueError("packed rows cannot be read without a copy: use np.asarray")
+        found = self._unpacked(slice(None), range(self.width)).T
+        found = found.astype(self._kind if dtype is None else dtype, copy=False)
+        found.flags.writeable = copy is True  # numpy 2 hands this very array to a caller of np.array
+        return found
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Return what an array would; of a slice of rows only the blocks and columns wanted are unpacked."""

@@ -94,6 +94,21 @@ def test_what_is_read_cannot_be_written_to_by_mistake():
         made(random_rows(3))[:, 1][0] = 1.0
 
 
+def test_a_copy_asked_for_can_be_written_to_and_changes_no_row():
+    expected = random_rows(13)
+    packed = made(expected)
+    for copy in (np.array(packed), np.array(packed, np.float32), np.array(packed, copy=True)):
+        copy[:] = 7.0
+    assert packed.tobytes() == expected.tobytes()
+    assert np.array(packed, np.float32).dtype == np.asarray(packed, np.float32).dtype == np.float32
+
+
+@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="numpy 1 copies all the same")
+def test_rows_cannot_be_read_without_a_copy():
+    with pytest.raises(ValueError, match="without a copy"):
+        np.array(made(random_rows(13)), copy=False)
+
+
 def test_columns_that_stand_still_for_a_while_take_next_to_no_memory(monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 2048)
     bars = np.arange(40_961.0)  # whole blocks, and a row
