@@ -77,8 +77,9 @@ class PackedRows:
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Return what an array would; of a slice of rows only the blocks and columns wanted are unpacked."""
-        rows, columns = key if isinstance(key, tuple) else (key, slice(None))
-        if not isinstance(rows, slice) or rows.step not in (None, 1):
+        rows, columns = key if isinstance(key, tuple) and len(key) == 2 else (key, slice(None))
+        in_a_row = isinstance(rows, slice) and rows.step in (None, 1)
+        if not in_a_row or not isinstance(columns, slice | int | np.integer):
             found: NDArray[Any] = np.asarray(self)[key]
             return found
         wanted = range(self.width)[columns]
@@ -112,7 +113,8 @@ class PackedRows:
         if end > packed:
             last = np.frombuffer(bytes(self._last), self._kind).reshape(-1, self.width)
             some = slice(max(begin - packed, 0), end - packed)
-            found[:, packed + some.start - begin :] = last[some, columns.start : columns.stop : columns.step].T
+            for place, column in enumerate(columns):
+                found[place, packed + some.start - begin :] = last[some, column]
         return found
 
     def _column(self, packed: bytes) -> NDArray[Any]:

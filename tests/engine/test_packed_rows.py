@@ -89,6 +89,19 @@ def test_single_rows_and_lists_of_rows_are_read_as_of_an_array():
         packed[13]
 
 
+@pytest.mark.parametrize("rows", [0, 3, 13])
+def test_columns_are_chosen_in_every_way_in_which_those_of_an_array_are(rows):
+    expected = random_rows(rows, 4)
+    packed = made(expected)
+    every = slice(None)
+    for key in (
+        (every, [2, 0]), (every, np.array([1, 3])), (every, np.arange(4) < 2), (every, slice(None, None, -1)),
+        (slice(1, 12), slice(3, 0, -2)), (every, np.int64(2)), (every, ...), (..., 1), (every, None), (every, None, 1),
+        (every,), (),
+    ):  # fmt: skip
+        assert packed[key].tobytes() == expected[key].tobytes() and packed[key].shape == expected[key].shape
+
+
 def test_what_is_read_cannot_be_written_to_by_mistake():
     with pytest.raises(ValueError, match="read-only"):
         made(random_rows(3))[:, 1][0] = 1.0
@@ -103,7 +116,6 @@ def test_a_copy_asked_for_can_be_written_to_and_changes_no_row():
     assert np.array(packed, np.float32).dtype == np.asarray(packed, np.float32).dtype == np.float32
 
 
-@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="numpy 1 copies all the same")
 def test_rows_cannot_be_read_without_a_copy():
     with pytest.raises(ValueError, match="without a copy"):
         np.array(made(random_rows(13)), copy=False)
