@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -76,8 +77,12 @@ class PackedRows:
         return found
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        """Return what an array would; of a slice of rows only the blocks and columns wanted are unpacked."""
+        """Return what an array would; of a row or a slice only the blocks and columns wanted are unpacked."""
         rows, columns = key if isinstance(key, tuple) and len(key) == 2 else (key, slice(None))
+        if isinstance(rows, int | np.integer) and not isinstance(rows, bool):
+            row = range(len(self))[rows]
+            alone: NDArray[Any] = self[row : row + 1, columns][0]
+            return alone
         in_a_row = isinstance(rows, slice) and rows.step in (None, 1)
         if not in_a_row or not isinstance(columns, slice | int | np.integer):
             found: NDArray[Any] = np.asarray(self)[key]
@@ -89,6 +94,10 @@ class PackedRows:
             found = self._unpacked(rows, wanted).T
         found.flags.writeable = False
         return found
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        for first in range(0, len(self), BLOCK):  # each block is unpacked once for all its rows
+            yield from self[first : first + BLOCK]
 
     def tobytes(self) -> bytes:
         """Return the numbers row after row."""

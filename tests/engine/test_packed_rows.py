@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,10 +84,37 @@ def test_the_last_row_can_be_read_and_replaced_wherever_it_lies(rows):
 def test_single_rows_and_lists_of_rows_are_read_as_of_an_array():
     expected = random_rows(13)
     packed = made(expected)
-    for key in (0, -1, 12, [3, 1, 11], np.arange(13) % 2 == 0, ([1, 12], [0, 2])):
-        np.testing.assert_array_equal(packed[key], expected[key])
-    with pytest.raises(IndexError):
-        packed[13]
+    for key in (
+        0, -1, 12, np.int64(7), (4, 1), (-2, slice(1, None)), (3, [2, 0]), (5, None), [3, 1, 11],
+        np.arange(13) % 2 == 0, ([1, 12], [0, 2]), True,
+    ):  # fmt: skip
+        assert packed[key].tobytes() == expected[key].tobytes() and packed[key].shape == expected[key].shape
+    for missing in (13, -14, (0, 3)):
+        with pytest.raises(IndexError):
+            packed[missing]
+
+
+@pytest.mark.parametrize("rows", [0, 3, BLOCK, 13])
+def test_rows_come_one_after_another(rows):
+    expected = random_rows(rows)
+    packed = made(expected)
+    assert [row.tobytes() for row in packed] == [row.tobytes() for row in expected]
+    frame = pd.DataFrame(packed)
+    assert frame.to_numpy().tobytes() == expected.tobytes()
+    frame[0] = 7.0
+    assert packed.tobytes() == expected.tobytes()
+
+
+def test_rows_that_are_read_one_by_one_do_not_unpack_the_others(monkeypatch):
+    packed, unpacked = made(random_rows(13)), []
+    column = packed._column
+    monkeypatch.setattr(packed, "_column", lambda content: unpacked.append(content) or column(content))
+    assert len(list(packed)) == 13 and len(unpacked) == 2 * 3  # three columns of two blocks
+    unpacked.clear()
+    packed[-1], packed[12, 2]
+    assert len(unpacked) == 0
+    packed[7]
+    assert len(unpacked) == 3
 
 
 @pytest.mark.parametrize("rows", [0, 3, 13])
