@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import DTypeLike, NDArray
 
 BLOCK = 2048  #: rows that are compressed together
 CHANGING = 0.9  #: share of a column's numbers that differ from those before, from which on to compress it is no use
 
 
-class PackedRows:
+class PackedRows(NDArrayOperatorsMixin):
     """A table that grows row by row and is read like an array of two dimensions; what is read of it is a copy.
 
     Parameters
@@ -75,6 +76,13 @@ class PackedRows:
         found = found.astype(self._kind if dtype is None else dtype, copy=False)
         found.flags.writeable = copy is True  # numpy 2 hands this very array to a caller of np.array
         return found
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: Any, *inputs: Any, **options: Any) -> Any:
+        """Compute and compare as with the array; `==` would else say whether they are the same object."""
+        if any(isinstance(one, PackedRows) for one in options.get("out", ())):  # there is no array to write to
+            return NotImplemented
+        arrays = (np.asarray(one) if isinstance(one, PackedRows) else one for one in inputs)
+        return getattr(ufunc, method)(*arrays, **options)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Return what an array would; of a row or a slice only the blocks and columns wanted are unpacked."""

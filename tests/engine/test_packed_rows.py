@@ -135,6 +135,22 @@ def test_what_is_read_cannot_be_written_to_by_mistake():
         made(random_rows(3))[:, 1][0] = 1.0
 
 
+def test_they_are_computed_with_and_compared_as_arrays_are():
+    expected, other = random_rows(13, kind=np.uint8), random_rows(13, kind=np.uint8, seed=1)
+    packed = made(expected)
+    np.testing.assert_array_equal(packed % 4, expected % 4)
+    np.testing.assert_array_equal(other - packed, other - expected)
+    np.testing.assert_array_equal(packed > 100, expected > 100)
+    np.testing.assert_array_equal(packed == made(other), expected == other)
+    assert np.all(packed == made(expected)) and not np.all(packed != packed)
+    assert np.add.reduce(packed, axis=0).tolist() == np.sum(packed, axis=0).tolist() == expected.sum(axis=0).tolist()
+    found = np.empty_like(expected)
+    assert np.subtract(packed, other, out=found) is found and np.array_equal(found, expected - other)
+    with pytest.raises(TypeError):
+        packed += 1
+    assert packed.tobytes() == expected.tobytes()
+
+
 def test_a_copy_asked_for_can_be_written_to_and_changes_no_row():
     expected = random_rows(13)
     packed = made(expected)
