@@ -79,8 +79,8 @@ def epoch_ms(days: float) -> int:
 
 def is_preloaded(data: bt.AbstractDataBase) -> bool:
     """Return whether the lines of a feed hold all bars of the run, those to come too."""
-    cerebro = getattr(data, "_env", None)
-    return cerebro is not None and bool(cerebro._dopreload)
+    # The Cerebro it was added to last; if that has not run yet, another one does, and nothing is known.
+    return bool(getattr(getattr(data, "_env", None), "_dopreload", False))
 
 
 class LineReader:
