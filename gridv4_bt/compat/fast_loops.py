@@ -124,6 +124,18 @@ class FastIndicator(bt.Indicator):
             line.lencount += size
             line.array = line.array + values  # to extend it would reserve more
 
+    def _next(self) -> None:
+        # Bar by bar a strategy steps whenever any feed does; an indicator with a memory must not take a bar twice.
+        if len(self._clock) != len(self) or self._grows():
+            super()._next()
+
+    def _grows(self) -> bool:
+        """Return whether a bar that is replayed may have changed since it was computed."""
+        owner = self
+        while not isinstance(owner, bt.Strategy):
+            owner = owner._owner
+        return any(getattr(data, "replaying", False) for data in owner.datas)
+
 
 class RunningAnalyzers(bt.metabase.ItemCollection):
     """The analyzers of a running strategy, without those that are `only_at_end`.
