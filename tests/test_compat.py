@@ -6,10 +6,11 @@ import pickle
 import warnings
 
 import backtrader as bt
+import pandas as pd
 import pytest
 from scripted import START, candle_feed, flat
 
-from gridv4_bt.compat import Count, FastCerebro, FastStrategy, LineReader, UtcDatetime, product
+from gridv4_bt.compat import Count, FastCerebro, FastIndicator, FastStrategy, LineReader, UtcDatetime, product
 
 BARS = [(100.0 + i, 103.0 + i, 98.0 + i, 101.0 + i, 10.0 * i + 1.0) for i in range(12)]
 
@@ -43,6 +44,46 @@ def test_reader_says_what_the_lines_say_also_after_bars_it_did_not_see(mode, ski
     cerebro.addstrategy(Reading, skip=skip)
     [strategy] = cerebro.run()
     assert strategy.read == [number for number in range(2, len(BARS) + 1) if number not in skip]
+
+
+class Computed(FastIndicator):
+    """Counts how often it has computed, as one with a memory would go on from bar to bar."""
+
+    lines = ("times",)
+    count = 0
+
+    def next(self):
+        self.count += 1
+        self.lines.times[0] = self.count
+
+    def once(self, start, end):
+        for bar in range(start, end):
+            self.count += 1
+            self.lines.times.array[bar] = self.count
+
+
+class Computing(bt.Strategy):
+    def __init__(self):
+        self.made = [Computed(data) for data in self.datas]
+        self.seen = [{} for _ in self.datas]
+
+    def prenext(self):
+        for made, data, seen in zip(self.made, self.datas, self.seen, strict=True):
+            if len(data):
+                seen[len(data)] = made[0]
+
+    next = prenext
+
+
+# With exactbars=1 Backtrader itself fails on feeds that begin at different times.
+@pytest.mark.parametrize("mode", [{}, {"runonce": False}, {"preload": False}, {"exactbars": -1}])
+def test_an_indicator_computes_a_bar_once_however_often_another_feed_moves_on(mode):
+    cerebro = bt.Cerebro(stdstats=False, **mode)
+    for name, hours in (("EARLY", 0), ("LATE", 1)):  # twelve bars each, of which eight are of both
+        cerebro.adddata(candle_feed(BARS, name, start=START + pd.Timedelta(hours=hours)))
+    cerebro.addstrategy(Computing)
+    [strategy] = cerebro.run()
+    assert strategy.seen == [{bar: bar for bar in range(1, len(BARS) + 1)}] * 2
 
 
 def test_reader_asked_twice_at_a_bar_says_the_same():

@@ -86,8 +86,8 @@ def times_ms(days: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def is_preloaded(data: bt.AbstractDataBase) -> bool:
     """Return whether the lines of a feed hold all bars of the run, those to come too."""
-    cerebro = getattr(data, "_env", None)
-    return cerebro is not None and bool(cerebro._dopreload)
+    # The Cerebro it was added to last; if that has not run yet, another one does, and nothing is known.
+    return bool(getattr(getattr(data, "_env", None), "_dopreload", False))
 
 
 class LineReader:
@@ -130,6 +130,18 @@ class FastIndicator(bt.Indicator):
             line._idx += size
             line.lencount += size
             line.array = line.array + values  # to extend it would reserve more
+
+    def _next(self) -> None:
+        # Bar by bar a strategy steps whenever any feed does; an indicator with a memory must not take a bar twice.
+        if len(self._clock) != len(self) or self._grows():
+            super()._next()
+
+    def _grows(self) -> bool:
+        """Return whether a bar that is replayed may have changed since it was computed."""
+        owner = self
+        while not isinstance(owner, bt.Strategy):
+            owner = owner._owner
+        return any(getattr(data, "replaying", False) for data in owner.datas)
 
 
 class RunningAnalyzers(bt.metabase.ItemCollection):

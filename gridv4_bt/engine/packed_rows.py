@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import DTypeLike, NDArray
 
 BLOCK = 2048  #: rows that are compressed together
 CHANGING = 0.9  #: share of a column's numbers that differ from those before, from which on to compress it is no use
 
 
-class PackedRows:
+class PackedRows(NDArrayOperatorsMixin):
     """A table that grows row by row and is read like an array of two dimensions; what is read of it is a copy.
 
     Parameters
@@ -68,12 +70,29 @@ class PackedRows:
         return self.shape[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self[:], dtype)
+        if copy is False:
+            raise ValueError("packed rows cannot be read without a copy: use np.asarray")
+        found = self._unpacked(slice(None), range(self.width)).T
+        found = found.astype(self._kind if dtype is None else dtype, copy=False)
+        found.flags.writeable = copy is True  # numpy 2 hands this very array to a caller of np.array
+        return found
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: Any, *inputs: Any, **options: Any) -> Any:
+        """Compute and compare as with the array; `==` would else say whether they are the same object."""
+        if any(isinstance(one, PackedRows) for one in options.get("out", ())):  # there is no array to write to
+            return NotImplemented
+        arrays = (np.asarray(one) if isinstance(one, PackedRows) else one for one in inputs)
+        return getattr(ufunc, method)(*arrays, **options)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        """Return what an array would; of a slice of rows only the blocks and columns wanted are unpacked."""
-        rows, columns = key if isinstance(key, tuple) else (key, slice(None))
-        if not isinstance(rows, slice) or rows.step not in (None, 1):
+        """Return what an array would; of a row or a slice only the blocks and columns wanted are unpacked."""
+        rows, columns = key if isinstance(key, tuple) and len(key) == 2 else (key, slice(None))
+        if isinstance(rows, int | np.integer) and not isinstance(rows, bool):
+            row = range(len(self))[rows]
+            alone: NDArray[Any] = self[row : row + 1, columns][0]
+            return alone
+        in_a_row = isinstance(rows, slice) and rows.step in (None, 1)
+        if not in_a_row or not isinstance(columns, slice | int | np.integer):
             found: NDArray[Any] = np.asarray(self)[key]
             return found
         wanted = range(self.width)[columns]
@@ -83,6 +102,10 @@ class PackedRows:
             found = self._unpacked(rows, wanted).T
         found.flags.writeable = False
         return found
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        for first in range(0, len(self), BLOCK):  # each block is unpacked once for all its rows
+            yield from self[first : first + BLOCK]
 
     def tobytes(self) -> bytes:
         """Return the numbers row after row."""
@@ -107,7 +130,8 @@ class PackedRows:
         if end > packed:
             last = np.frombuffer(bytes(self._last), self._kind).reshape(-1, self.width)
             some = slice(max(begin - packed, 0), end - packed)
-            found[:, packed + some.start - begin :] = last[some, columns.start : columns.stop : columns.step].T
+            for place, column in enumerate(columns):
+                found[place, packed + some.start - begin :] = last[some, column]
         return found
 
     def _column(self, packed: bytes) -> NDArray[Any]:

@@ -14,7 +14,6 @@ from brokers.base import Decisions
 from brokers.feed_book import FeedBook
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
-from gridv4_bt.compat import is_preloaded
 from gridv4_bt.compiled import available
 from gridv4_bt.engine import margin
 from gridv4_bt.errors import ConfigError
@@ -93,6 +92,7 @@ class CompiledBroker(HedgeBroker):
             available()
             and self.p.intrabar == "pessimistic"
             and cerebro._dorunonce
+            and cerebro._dopreload
             and not (cerebro._timers or cerebro._timerscheat or cerebro.p.cheat_on_open or cerebro.runwriters)
             and not (cerebro.p.oldsync or cerebro.p.lookahead or self._deposits or self._standard.alive)
             and _are(cerebro.runningstrats, strategies)
@@ -100,7 +100,7 @@ class CompiledBroker(HedgeBroker):
             and _are(feeds, cerebro.datas)
             and len({strategy.config.sigma_bars for strategy in strategies}) == 1  # the account's risk has one window
             and all(type(book) is FeedBook for book in self._all)
-            and all(type(feed) is CandleFeed and is_preloaded(feed) for feed in feeds)
+            and all(type(feed) is CandleFeed for feed in feeds)
             and not any(feed._filters or feed.p.tzinput for feed in feeds)
             and all(one == terms[0] for one in terms)
         )

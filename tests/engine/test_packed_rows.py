@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,15 +84,85 @@ def test_the_last_row_can_be_read_and_replaced_wherever_it_lies(rows):
 def test_single_rows_and_lists_of_rows_are_read_as_of_an_array():
     expected = random_rows(13)
     packed = made(expected)
-    for key in (0, -1, 12, [3, 1, 11], np.arange(13) % 2 == 0, ([1, 12], [0, 2])):
-        np.testing.assert_array_equal(packed[key], expected[key])
-    with pytest.raises(IndexError):
-        packed[13]
+    for key in (
+        0, -1, 12, np.int64(7), (4, 1), (-2, slice(1, None)), (3, [2, 0]), (5, None), [3, 1, 11],
+        np.arange(13) % 2 == 0, ([1, 12], [0, 2]), True,
+    ):  # fmt: skip
+        assert packed[key].tobytes() == expected[key].tobytes() and packed[key].shape == expected[key].shape
+    for missing in (13, -14, (0, 3)):
+        with pytest.raises(IndexError):
+            packed[missing]
+
+
+@pytest.mark.parametrize("rows", [0, 3, BLOCK, 13])
+def test_rows_come_one_after_another(rows):
+    expected = random_rows(rows)
+    packed = made(expected)
+    assert [row.tobytes() for row in packed] == [row.tobytes() for row in expected]
+    frame = pd.DataFrame(packed)
+    assert frame.to_numpy().tobytes() == expected.tobytes()
+    frame[0] = 7.0
+    assert packed.tobytes() == expected.tobytes()
+
+
+def test_rows_that_are_read_one_by_one_do_not_unpack_the_others(monkeypatch):
+    packed, unpacked = made(random_rows(13)), []
+    column = packed._column
+    monkeypatch.setattr(packed, "_column", lambda content: unpacked.append(content) or column(content))
+    assert len(list(packed)) == 13 and len(unpacked) == 2 * 3  # three columns of two blocks
+    unpacked.clear()
+    packed[-1], packed[12, 2]
+    assert len(unpacked) == 0
+    packed[7]
+    assert len(unpacked) == 3
+
+
+@pytest.mark.parametrize("rows", [0, 3, 13])
+def test_columns_are_chosen_in_every_way_in_which_those_of_an_array_are(rows):
+    expected = random_rows(rows, 4)
+    packed = made(expected)
+    every = slice(None)
+    for key in (
+        (every, [2, 0]), (every, np.array([1, 3])), (every, np.arange(4) < 2), (every, slice(None, None, -1)),
+        (slice(1, 12), slice(3, 0, -2)), (every, np.int64(2)), (every, ...), (..., 1), (every, None), (every, None, 1),
+        (every,), (),
+    ):  # fmt: skip
+        assert packed[key].tobytes() == expected[key].tobytes() and packed[key].shape == expected[key].shape
 
 
 def test_what_is_read_cannot_be_written_to_by_mistake():
     with pytest.raises(ValueError, match="read-only"):
         made(random_rows(3))[:, 1][0] = 1.0
+
+
+def test_they_are_computed_with_and_compared_as_arrays_are():
+    expected, other = random_rows(13, kind=np.uint8), random_rows(13, kind=np.uint8, seed=1)
+    packed = made(expected)
+    np.testing.assert_array_equal(packed % 4, expected % 4)
+    np.testing.assert_array_equal(other - packed, other - expected)
+    np.testing.assert_array_equal(packed > 100, expected > 100)
+    np.testing.assert_array_equal(packed == made(other), expected == other)
+    assert np.all(packed == made(expected)) and not np.all(packed != packed)
+    assert np.add.reduce(packed, axis=0).tolist() == np.sum(packed, axis=0).tolist() == expected.sum(axis=0).tolist()
+    found = np.empty_like(expected)
+    assert np.subtract(packed, other, out=found) is found and np.array_equal(found, expected - other)
+    with pytest.raises(TypeError):
+        packed += 1
+    assert packed.tobytes() == expected.tobytes()
+
+
+def test_a_copy_asked_for_can_be_written_to_and_changes_no_row():
+    expected = random_rows(13)
+    packed = made(expected)
+    for copy in (np.array(packed), np.array(packed, np.float32), np.array(packed, copy=True)):
+        copy[:] = 7.0
+    assert packed.tobytes() == expected.tobytes()
+    assert np.array(packed, np.float32).dtype == np.asarray(packed, np.float32).dtype == np.float32
+
+
+def test_rows_cannot_be_read_without_a_copy():
+    with pytest.raises(ValueError, match="without a copy"):
+        np.array(made(random_rows(13)), copy=False)
 
 
 def test_columns_that_stand_still_for_a_while_take_next_to_no_memory(monkeypatch):

@@ -340,6 +340,19 @@ def test_a_run_that_is_stopped_has_the_bars_until_then(three):
     np.testing.assert_array_equal(record.log, expected.log[: len(record.log)])
 
 
+@pytest.mark.parametrize("has_run", [False, True])
+def test_feeds_of_another_cerebro_too_are_read_as_the_one_that_runs_has_loaded_them(three, has_run):
+    config = busy(k=1.0, floor_pct=0.004)
+    expected = run(cerebro_of(three, config))
+    for broker in (CompiledBroker, HedgeBroker):
+        feeds = make_feeds(three)
+        first, second = (make_cerebro(feeds, config, 1e4, broker=broker) for _ in range(2))
+        if has_run:
+            assert_identical(run(second), expected)
+        [loaded, *_], [read, *_] = first.run(), first.run(preload=False)
+        assert loaded.log.tobytes() == read.log.tobytes() == expected.records[0].log.tobytes()
+
+
 def test_cash_from_outside_a_compiled_run_is_refused(three):
     class Saving(CompiledBroker):
         def next(self):
