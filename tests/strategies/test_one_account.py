@@ -1,10 +1,14 @@
 """SPEC section 6, "One account": real markets in one wallet, in any order, with holes, against a second opinion."""
 
+import random
 from itertools import permutations
 
 import pytest
 from busy import busy
 from one_account import SecondOpinion, trade_together, with_holes
+from same_runs import assert_identical
+from wallets import shifted_symbols
+from wallets import with_holes as missing_bars
 
 from gridv4_bt.backtest import SymbolData, make_cerebro, make_feeds, run
 
@@ -111,6 +115,20 @@ def test_data_in_any_order_gives_the_same_run_to_the_last_bit(market, holes, ord
     assert len(first[0]) > 1_900 and first[1]["symbols"] == list(SYMBOLS)
     for other in others:
         assert other == first
+
+
+@pytest.mark.parametrize("mode", [{"runonce": False}, {"preload": False}, {"exactbars": -1}])
+def test_symbols_with_holes_trade_bar_by_bar_as_in_one_go(mode):
+    """A symbol's regime does not change where another one's bar comes without its own, as live after a late candle."""
+    draw = random.Random(3)
+    data = [missing_bars(one, draw, 3, 40) for one in shifted_symbols(3, 1_200, draw)]
+    config = busy(k=1.0, floor_pct=0.004, regime="kama")
+    stepped = make_cerebro(make_feeds(data), config, 1e5)
+    for name, value in mode.items():
+        setattr(stepped.p, name, value)
+    result = run(stepped)
+    assert sum(len(record.trades) for record in result.records) > 100
+    assert_identical(result, run(make_cerebro(make_feeds(data), config, 1e5)))
 
 
 def outcome(data):
