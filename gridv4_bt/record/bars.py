@@ -41,7 +41,8 @@ def write_bars(path: Path, records: Sequence[SymbolRecord]) -> None:
     table = table.replace_schema_metadata({_KEY: json.dumps([_once(record) for record in records])})
     floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
     others = [name for name in table.column_names if name not in floats]
-    split = dict.fromkeys(floats, "BYTE_STREAM_SPLIT")
+    # Arrow 16 cannot read such a column where not all symbols have one.
+    split = {name: "BYTE_STREAM_SPLIT" for name in floats if not table.column(name).null_count}
     pq.write_table(table, path, compression="zstd", use_dictionary=others, column_encoding=split)
 
 
