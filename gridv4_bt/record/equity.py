@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -127,13 +128,24 @@ def _write_rows(table: pa.Table, file: BinaryIO) -> None:
 def _equity_table(record: SymbolRecord, name: bool, rows: slice) -> pa.Table:
     """Return the rows with times and names as texts."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     columns = _arrow_columns(record, name, rows)
-    columns["time"] = pc.strftime(columns["time"].cast(pa.timestamp("s"), safe=False), "%Y-%m-%dT%H:%M:%SZ")
+    columns["time"] = _time_texts(record.column("time", rows).astype(np.int64).tobytes())
     for column in {"regime", "symbol"} & columns.keys():
         columns[column] = columns[column].dictionary_decode()
     return pa.table(columns)
+
+
+@lru_cache(maxsize=1)
+def _time_texts(times: bytes) -> pa.Array:
+    """Return the texts of times (int64, ms); symbols that are written one after another have them in common."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from gridv4_bt.record.arrow import numbers
+
+    moments = numbers(np.frombuffer(times, np.int64), pa.timestamp("ms"))
+    return pc.strftime(moments.cast(pa.timestamp("s"), safe=False), "%Y-%m-%dT%H:%M:%SZ")
 
 
 def _typed_table(record: SymbolRecord, name: bool, rows: slice) -> pa.Table:
