@@ -222,7 +222,7 @@ class CandleFeed(NamedByOpening):
     def _columns(self) -> dict[str, np.ndarray]:
         """Return the values of the lines that have any, by line, of all candles."""
         candles, funding, mark = self.candles, self.p.funding, self.p.mark
-        columns = {field: getattr(candles, field) for field in PRICES}
+        columns = {field: np.asarray(getattr(candles, field), np.float64) for field in PRICES}
         columns["datetime"] = backtrader_days(candles.time)
         if funding is not None:
             columns["funding"] = _funding_line(candles.time, funding)

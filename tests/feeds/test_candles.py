@@ -1,6 +1,7 @@
 import gzip
 import math
 import pickle
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
 import backtrader as bt
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from feeds.candles import CandleFeed, backtrader_days
+from feeds.candles import PRICES, CandleFeed, backtrader_days
 from feeds.tables import interval_ms, read_candles, read_funding, read_mark
 from gridv4_bt.core.sums import plain_sum
 from gridv4_bt.errors import DataError
@@ -581,6 +582,15 @@ def test_lines_that_grow_or_keep_few_bars_leave_the_candles_alone(options):
     feed = CandleFeed(dataname=table, name="X")
     run(feed, **options)
     assert feed.candles is table
+
+
+def test_a_table_of_whole_numbers_is_read_as_numbers():
+    table = read_candles(candles())
+    whole = replace(table, **{name: np.rint(getattr(table, name)).astype(np.int64) for name in PRICES})
+    [seen] = run(CandleFeed(dataname=whole, name="X"))
+    np.testing.assert_array_equal(
+        seen[:, :5], np.column_stack([getattr(whole, name) for name in ("close", "low", "high", "open", "volume")])
+    )
 
 
 def test_a_feed_cut_by_dates_keeps_all_candles():
