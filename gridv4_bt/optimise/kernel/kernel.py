@@ -141,10 +141,14 @@ def is_compiled() -> bool:
     from numba import int64
 
     rule = _compiled_step()
-    try:  # the only way that numba has of asking
-        return bool(rule.signatures) or rule._cache.load_overload((int64[::1],), rule.targetctx) is not None
-    except (OSError, EOFError, UnpicklingError):  # a full disk has cut it
-        return False
+    if not rule.signatures:
+        try:  # the only way that numba has of asking
+            found = rule._cache.load_overload((int64[::1],), rule.targetctx)
+        except (OSError, EOFError, UnpicklingError):  # a full disk has cut it
+            found = None
+        if found is not None:  # or it would be loaded once more
+            rule.add_overload(found)
+    return bool(rule.signatures)
 
 
 def _compiled_step():
