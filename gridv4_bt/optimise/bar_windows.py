@@ -39,8 +39,8 @@ class BarWindows:
 
     Attributes
     ----------
-    inputs : what the kernel reads. Its rows are those of the windows; where a symbol's bars begin and end is counted
-        from the window on its row, so that it lies outside for the most part.
+    inputs : what the kernel reads. Its rows are those of the windows, in which the spans' `begin`, `first` and `end`
+        are counted too: they lie outside the window where the bars do.
     days : UTC days from the first bar to the last.
     """
 
