@@ -122,9 +122,10 @@ class FeedBook(SymbolBook):
 
     def _synthetic_rates(self, data: bt.AbstractDataBase, hours: float) -> dict[int, float] | None:
         """Return the synthetic rates by bar (from 0); None where the bars to come are unknown, and so are the rates."""
-        if not is_preloaded(data) or data._filters or len(data):
-            return None
         bars = data.buflen()
+        # A feed of two Cerebros may be loaded in the one that does not run.
+        if not is_preloaded(data) or not bars or data._filters or len(data):
+            return None
         times, closes = (np.array(line.array[:bars]) for line in (data.lines.datetime, data.lines.close))
         rows, rates = synthetic_settlements(hours, times_ms(times), closes)
         return dict(zip(rows.tolist(), rates.tolist(), strict=True))

@@ -874,3 +874,18 @@ def test_held_are_the_books_with_open_fills_in_the_order_of_the_feeds():
     [strategy] = cerebro.run()
     # Orders fill at the next bar's open.
     assert strategy.held == [[], ["OTHER"], ["TEST", "OTHER"], ["TEST"], ["TEST"]]
+
+
+def test_a_feed_that_another_cerebro_has_loaded_is_charged_its_synthetic_funding_bar_by_bar():
+    class Holding(bt.Strategy):
+        def start(self):
+            self.book = self.broker.state(self.data)
+
+    first, second = (bt.Cerebro(stdstats=False) for _ in range(2))
+    feed = candle_feed(flat(300))
+    for cerebro in (first, second):  # the feed belongs to the second one
+        cerebro.setbroker(HedgeBroker())
+        cerebro.addstrategy(Holding)
+        cerebro.adddata(feed)
+    runs = [second.run(), first.run(preload=False, runonce=False)]
+    assert [strategy.book.settlements for [strategy] in runs] == [9, 9]
