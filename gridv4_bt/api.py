@@ -239,7 +239,7 @@ def backtest(
     if not 0.0 < cash < float("inf"):
         raise ConfigError(f"cash {cash}: must be a number above 0")
     feeds = _feeds(data, funding, start, end, gaps, span_warm_up(settings, {}))
-    result = run_cerebro(make_cerebro(feeds, settings, float(cash), broker=quickest_broker(feeds)))
+    result = run_cerebro(make_cerebro(feeds, settings, float(cash), broker=quickest_broker()))
     return Run(result.records, result.summary, settings)
 
 

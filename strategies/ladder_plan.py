@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -41,8 +42,8 @@ class LadderPlan:
         self._config = config
         self._memory = bytearray(SHEET.itemsize)
         self._sheet = np.frombuffer(self._memory, SHEET)
-        self._compiled = compiled(plan_bar, MADE_OF) if available() else None
-        self._tally = self._sheet["tally"][0] if self._compiled else buffer(len(Blocked), whole=True)
+        self._is_compiled = available()
+        self._tally = self._sheet["tally"][0] if self._is_compiled else buffer(len(Blocked), whole=True)
         self._bar_trace = bytearray(2 * config.levels)
         self._taken: tuple[object, object] = (None, None)
         #: Of every bar planned, see `gridv4_bt.engine.ladder.Plan`.
@@ -50,6 +51,10 @@ class LadderPlan:
         for name in SHEET["p"].names or ():
             self._sheet["p"][name] = getattr(config, name)
         self.obey(market)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what can be sent to another process: all but the machine code, which is found there."""
+        return {**self.__dict__, "_plan_bar": None, "_taken": (None, None)}
 
     def obey(self, market: Market) -> None:
         """Plan by these filters from now on."""
@@ -66,7 +71,7 @@ class LadderPlan:
             self._take_up(long, short)
         long_totals: Sequence[float]
         short_totals: Sequence[float]
-        if self._compiled is None:
+        if not self._is_compiled:
             changed = plan_ladder(self._config, self._rules, memory, now, *self._sides, self._plan)
             long_totals, short_totals = self._sides[0].totals, self._sides[1].totals
         else:
@@ -77,7 +82,7 @@ class LadderPlan:
                 short_leg.blocked, short_leg.taken_fills, short_leg.taken, short_leg.qty,
                 now.spacing_pct, now.close, now.sigma, now.equity, now.notional,
             )  # fmt: skip
-            changed = self._compiled(*self._arrays)
+            changed = self._plan_bar()
             now.q, now.shift = read_found(self._memory, FOUND_AT)
             if changed:
                 long_totals = read_totals(self._memory, LONG_TOTALS_AT)
@@ -91,14 +96,15 @@ class LadderPlan:
 
     def _take_up(self, long: Side, short: Side) -> None:
         self._taken = (long.taken, short.taken)
-        self._arrays = (
-            np.frombuffer(self._memory),
-            long.taken,
-            long.book.orders,
-            short.taken,
-            short.book.orders,
-            np.frombuffer(self._bar_trace, np.uint8),
-        )
+        if self._is_compiled:
+            self._plan_bar = compiled(plan_bar, MADE_OF).bind(
+                np.frombuffer(self._memory),
+                long.taken,
+                long.book.orders,
+                short.taken,
+                short.book.orders,
+                np.frombuffer(self._bar_trace, np.uint8),
+            )
         self._sides = (
             LadderSide(long.leg, long.taken, long.book.orders, [0.0] * 3),
             LadderSide(short.leg, short.taken, short.book.orders, [0.0] * 3),

@@ -167,7 +167,7 @@ def backtest(
     if axes:
         optimize(feeds, axes, parameters, own, cash, brackets, jobs, rank, folder, console)
         return
-    broker = quickest_broker(feeds, own)
+    broker = quickest_broker(own)
     files = files_read(feeds) if others else []
     make = partial(make_cerebro, cash=cash, rules=brackets, broker=broker, own=own)
     result = run_shown(make, feeds, parameters, own, console)

@@ -22,11 +22,11 @@ PARTS = {
 
 
 def compile_all() -> None:
-    """Compile the rules of backtests and sweeps, so that long backtests trade twice as fast.
+    """Compile the rules of backtests and sweeps, so that backtests trade twice as fast.
 
-    It takes two minutes and a gigabyte of memory, once for each version of the program, of Python and of numba. A sweep
-    compiles what it needs by itself; a backtest does not, and trades in plain Python until this was done: the same run
-    to the last bit.
+    It takes a minute or two and a gigabyte of memory, once for each version of the program, of Python and of numba. A
+    sweep compiles what it needs by itself; a backtest does not, and trades in plain Python until this was done: the
+    same run to the last bit. Where the machine has a C compiler, which links, what is compiled needs no numba to run.
     """
     if not available():
         raise ConfigError("numba, which compiles, is not installed: pip install 'gridstrategy-v4[fast]'")

@@ -34,22 +34,22 @@ def adaptive(average: float, values: Sequence[float], constants: Sequence[float]
 
 
 def directional_indices(
-    smooth_plus: float,
-    smooth_minus: float,
+    smoothed: MutableSequence[float],
     plus: Sequence[float],
     minus: Sequence[float],
     period: int,
     out: MutableSequence[float],
-) -> tuple[float, float]:
-    """Set `out` to Wilder's DX after each bar and return the smoothed moves (plus, minus) of the last bar.
+) -> None:
+    """Set `out` to Wilder's DX after each bar, and the smoothed moves (plus, minus) to those of the last bar.
 
     DX is 0 to 100, NaN where both smoothed moves are 0.
 
     ``smoothed = smoothed - smoothed/period + move``, ``DX = 100*abs(plus - minus)/(plus + minus)`` of the smoothed.
     """
+    smooth_plus, smooth_minus = smoothed[0], smoothed[1]
     for i in range(len(plus)):
         smooth_plus = smooth_plus - smooth_plus / period + plus[i]
         smooth_minus = smooth_minus - smooth_minus / period + minus[i]
         both = smooth_plus + smooth_minus
         out[i] = NAN if both == 0.0 else 100.0 * (abs(smooth_plus - smooth_minus) / both)
-    return smooth_plus, smooth_minus
+    smoothed[0], smoothed[1] = smooth_plus, smooth_minus

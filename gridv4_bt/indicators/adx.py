@@ -1,6 +1,7 @@
 """Wilder's average directional index: the strength of a trend, whatever its direction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from gridv4_bt.compiled import buffer, column, compiled, plain
 from gridv4_bt.core import smoothing
 
 Floats = NDArray[np.float64]
+
+FEW = 32  #: values that are not worth a call of compiled code
 
 
 def directional_moves(highs: Sequence[float], lows: Sequence[float]) -> tuple[Floats, Floats]:
@@ -66,10 +69,10 @@ class WilderADX(FastIndicator):
         """Return the first ADX, from the first `2*period` bars, and set the smoothed moves."""
         period: int = self.p.period
         plus, minus = directional_moves(highs, lows)
-        self._plus = self._minus = 0.0
+        self._smoothed = buffer(2)
         for up, down in zip(plus[: period - 1], minus):
-            self._plus += up
-            self._minus += down
+            self._smoothed[0] += up
+            self._smoothed[1] += down
         total = 0.0
         for index in plain(self._indices(plus[period - 1 :], minus[period - 1 :])):
             if index == index:
@@ -79,12 +82,17 @@ class WilderADX(FastIndicator):
     def _average(self, adx: float, plus: Floats, minus: Floats) -> Sequence[float]:
         """Return ADX after each of the moves; `adx` is the value before them."""
         averages = buffer(len(plus))
-        compiled(smoothing.wilder, (smoothing,))(adx, self._indices(plus, minus), self.p.period, averages)
+        _quickest(smoothing.wilder, len(plus))(adx, self._indices(plus, minus), self.p.period, averages)
         return averages
 
     def _indices(self, plus: Floats, minus: Floats) -> Sequence[float]:
         """Update the smoothed moves and return each bar's DX, NaN where it is undefined."""
         indices = buffer(len(plus))
-        run = compiled(smoothing.directional_indices, (smoothing,))
-        self._plus, self._minus = run(self._plus, self._minus, column(plus), column(minus), self.p.period, indices)
+        run = _quickest(smoothing.directional_indices, len(plus))
+        run(self._smoothed, column(plus), column(minus), self.p.period, indices)
         return indices
+
+
+def _quickest(rule: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """Return a rule compiled, or itself for a few values, which it has done before compiled code is called."""
+    return compiled(rule, (smoothing,)) if count > FEW else rule

@@ -23,8 +23,6 @@ from gridv4_bt.optimise.kernel.kernel import is_compiled
 from gridv4_bt.own_strategy import OwnStrategy
 from strategies.grid_v4 import GridStrategyV4
 
-WORTH_LOADING = 50_000  #: bars of all symbols from which on compiled code saves more time than loading it takes
-
 
 class CompiledBroker(HedgeBroker):
     """A HedgeBroker that lets the kernel of the sweeps trade where it gives the same run.
@@ -141,10 +139,9 @@ def _are(some: Sequence[Any], others: Sequence[Any]) -> bool:
     return [id(one) for one in some] == [id(other) for other in others]
 
 
-def quickest_broker(feeds: Sequence[CandleFeed], own: OwnStrategy | None = None, runs: int = 1) -> type[HedgeBroker]:
-    """Return `CompiledBroker` where it is quicker: its code is in the cache, and grids have enough to do with it."""
-    pays = own is None and runs * sum(feed.rows for feed in feeds) >= WORTH_LOADING
-    return CompiledBroker if pays and is_compiled() else HedgeBroker
+def quickest_broker(own: OwnStrategy | None = None) -> type[HedgeBroker]:
+    """Return `CompiledBroker` where its code is in the cache and grids trade."""
+    return CompiledBroker if own is None and is_compiled() else HedgeBroker
 
 
 def compile_steps() -> None:

@@ -123,7 +123,7 @@ def run_trials(
 ) -> Iterator[TrialRow]:
     """Yield every trial as it finishes; one that cannot be run has its reason."""
     compile_rules()
-    broker = quickest_broker(feeds, own, count(axes))
+    broker = quickest_broker(own)
     if broker is CompiledBroker:
         compile_steps()  # here, so that no fork loads them
 

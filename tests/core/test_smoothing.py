@@ -26,15 +26,16 @@ def test_the_adaptive_average_moves_by_a_fraction_of_the_distance():
 
 
 def test_directional_index_of_smoothed_moves():
-    out = [0.0] * 2
-    plus, minus = directional_indices(8.0, 4.0, [2.0, 0.0], [0.0, 3.0], 4, out)
+    smoothed, out = [8.0, 4.0], [0.0] * 2
+    directional_indices(smoothed, [2.0, 0.0], [0.0, 3.0], 4, out)
     # plus: 8 - 2 + 2 = 8, then 8 - 2 = 6; minus: 4 - 1 = 3, then 3 - 0.75 + 3 = 5.25
-    assert (plus, minus) == (6.0, 5.25)
+    assert smoothed == [6.0, 5.25]
     assert out == [pytest.approx(100 * 5 / 11), pytest.approx(100 * 0.75 / 11.25)]
 
 
 def test_directional_index_is_unknown_where_nothing_moves():
-    out = [0.0] * 2
-    assert directional_indices(0.0, 0.0, [0.0, 1.0], [0.0, 0.0], 4, out) == (1.0, 0.0)
+    smoothed, out = [0.0, 0.0], [0.0] * 2
+    directional_indices(smoothed, [0.0, 1.0], [0.0, 0.0], 4, out)
+    assert smoothed == [1.0, 0.0]
     assert math.isnan(out[0])
     assert out[1] == 100.0

@@ -747,14 +747,21 @@ def test_centre_is_that_of_the_inventory_model_in_price_units():
     assert half_spread == pytest.approx(0.5 * optimal_spread(0.000125, 120.0, 96, 0.025), rel=1e-15)
 
 
+def centre_into(mid, sigma, net, most, gamma, kappa, horizon, out):
+    """Set `out` to the centre: compiled rules fill arrays."""
+    out[0], out[1], out[2] = centre_grid(mid, sigma, net, most, gamma, kappa, horizon)
+
+
 def test_compiled_centre_and_totals_are_the_same_to_the_last_bit():
     np = pytest.importorskip("numpy")
     pytest.importorskip("numba")
     rng = np.random.default_rng(3)
-    fast_centre, fast_totals = compiled(centre_grid, MADE_OF), compiled(ladder_totals, MADE_OF)
+    fast_centre, fast_totals = compiled(centre_into, MADE_OF), compiled(ladder_totals, MADE_OF)
+    centre = np.zeros(3)
     for position, share, gamma, kappa, *prices in rng.uniform(0.0, 1.0, (300, 8)).tolist():
         numbers = (100.0 * share, 0.02 * position, position - 0.5, 0.4 * share, 20.0 * gamma, 1.0 + 5_000.0 * kappa, 96)
-        assert fast_centre(*numbers) == centre_grid(*numbers)
+        fast_centre(*numbers, centre)
+        assert tuple(centre.tolist()) == centre_grid(*numbers)
         prices = [price if price > 0.3 else 0.0 for price in prices]
         for sign in (1, -1):
             fast, plain = np.zeros(3), [0.0] * 3

@@ -1,13 +1,16 @@
 """A backtest with compiled steps is the plain one to the last bit, and is plain where anything watches it."""
 
+import os
 import pickle
 import random
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta, timezone
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import backtrader as bt
 import numpy as np
@@ -20,13 +23,8 @@ from random_sets import random_data, random_set
 from same_runs import assert_identical
 from wallets import shifted_symbols, with_holes
 
-import gridv4_bt.config as config_module
-import gridv4_bt.engine.state as engine_state
 import gridv4_bt.optimise.compiled_broker as module
 import gridv4_bt.optimise.compiled_run as compiled_run
-import gridv4_bt.optimise.kernel.addresses as addresses
-import gridv4_bt.optimise.kernel.kernel as kernel
-import gridv4_bt.optimise.kernel.state as kernel_state
 from brokers.hedge import HedgeBroker
 from feeds.candles import CandleFeed
 from gridv4_bt.backtest import RunResult, SymbolData, make_cerebro, make_feeds, run
@@ -37,9 +35,9 @@ from gridv4_bt.engine.market import MarketHistory, load_market
 from gridv4_bt.errors import ConfigError, DataError
 from gridv4_bt.optimise.bar_windows import BarWindows
 from gridv4_bt.optimise.compiled_broker import CompiledBroker, compile_steps, quickest_broker
-from gridv4_bt.optimise.kernel.addresses import addresses_of, arrays_at
 from gridv4_bt.optimise.kernel.kernel import new_state
 from gridv4_bt.optimise.sweep_market import bars_of, rates_of
+from gridv4_bt.own_strategy import OwnStrategy
 from strategies.grid_v4 import GridStrategyV4
 
 pytest.importorskip("numba")
@@ -386,27 +384,20 @@ def test_a_wallet_that_differs_from_the_compiled_one_ends_the_run(three):
         run(cerebro_of(three[:1], busy(k=1.0, floor_pct=0.004), Wrong))
 
 
-def test_compiled_steps_are_taken_where_they_are_at_hand_and_worth_loading(three, monkeypatch):
-    feeds = make_feeds(three)
-    bars = sum(feed.rows for feed in feeds)
-    taken = {}
-    for at_hand in (True, False):
-        for worth in (bars, bars + 1):
-            monkeypatch.setattr(module, "is_compiled", lambda at_hand=at_hand: at_hand)
-            monkeypatch.setattr(module, "WORTH_LOADING", worth)
-            taken[at_hand, worth - bars] = quickest_broker(feeds)
-    assert taken == {
-        (True, 0): CompiledBroker, (True, 1): HedgeBroker, (False, 0): HedgeBroker, (False, 1): HedgeBroker,
-    }  # fmt: skip
+def test_compiled_steps_are_taken_where_they_are_at_hand(monkeypatch):
+    for at_hand, taken in ((True, CompiledBroker), (False, HedgeBroker)):
+        monkeypatch.setattr(module, "is_compiled", lambda at_hand=at_hand: at_hand)
+        assert quickest_broker() is taken
+        assert quickest_broker(OwnStrategy("x.py:Derived", {}, Derived)) is HedgeBroker
 
 
 def test_the_command_line_writes_the_same_files_and_says_what_would_be_quicker(monkeypatch, tmp_path):
     compile_steps()
     monkeypatch.setattr("gridv4_bt.cli.backtest.WORTH_COMPILING", 0.0)
     files, said = [], []
-    for worth in (0, 10**9):
-        monkeypatch.setattr(module, "WORTH_LOADING", worth)
-        folder = tmp_path / str(worth)
+    for at_hand in (True, False):
+        monkeypatch.setattr(module, "is_compiled", lambda at_hand=at_hand: at_hand)
+        folder = tmp_path / str(at_hand)
         done = run_inside(
             backtest, "--config", "busy", "--to", "2024-06-30", "--no-report", "--out", folder, cwd=tmp_path
         )
@@ -417,28 +408,19 @@ def test_the_command_line_writes_the_same_files_and_says_what_would_be_quicker(m
     assert said == [False, True]
 
 
-def test_machine_code_that_is_given_addresses_is_kept_for_one_layout_of_the_records(monkeypatch):
-    """A parameter or field that comes or goes moves all that follow it, and addresses do not tell."""
-    taken = []
-    monkeypatch.setattr(kernel, "compiled", lambda rule, made_of, *others, **options: taken.append(made_of))
-    kernel._compiled_step()
-    assert {config_module, engine_state, kernel_state, addresses} <= set(*taken)
-
-
-class Two(NamedTuple):
-    a: np.ndarray
-    b: np.ndarray
-
-
-def test_arrays_are_handed_over_by_address_and_shape_in_the_types_given_first():
-    def opened(addresses):
-        raise NotImplementedError
-
-    table, whole = np.zeros((4, 6)), np.zeros(3, np.int64)
-    assert addresses_of(Two(table, whole)).tolist() == [table.ctypes.data, 4, 6, whole.ctypes.data, 3]
-    with pytest.raises(ValueError, match="gaps between its rows"):
-        arrays_at(opened, Two(table[:, :3], whole))
-    arrays_at(opened, Two(table, whole))
-    arrays_at(opened, Two(table.copy(), whole))
-    with pytest.raises(ValueError, match="other types already"):
-        arrays_at(opened, Two(whole, table))
+def test_a_backtest_after_it_was_compiled_needs_no_numba(tmp_path):
+    compile_steps()
+    words = ["backtest", "--config", "busy", "--to", "2024-06-30", "--no-report", "--out", str(tmp_path / "run")]
+    script = (
+        f"import sys; sys.argv[1:] = {words}\n"
+        "from gridv4_bt.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print([name for name in ('gridv4_bt.optimise.compiled_run', 'numba') if name in sys.modules])"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(root)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "['gridv4_bt.optimise.compiled_run']", done.stderr

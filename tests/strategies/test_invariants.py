@@ -1,6 +1,8 @@
 """Laws that hold on every market: money is conserved, nothing looks ahead, the same input gives the same bytes."""
 
 import math
+from functools import partial
+from types import SimpleNamespace
 
 import backtrader as bt
 import numpy as np
@@ -145,7 +147,7 @@ def test_two_runs_give_identical_bytes(trade, sample, on_sample):
 
 @pytest.mark.parametrize(
     ("name", "other"),
-    [("compiled", lambda rule, made_of: rule), ("available", lambda: False)],
+    [("compiled", lambda rule, made_of: SimpleNamespace(bind=partial(partial, rule))), ("available", lambda: False)],
     ids=["sheet in Python", "no numba"],
 )
 def test_rules_that_are_not_compiled_give_identical_bytes(trade, sample, monkeypatch, name, other):

@@ -8,7 +8,6 @@ and a book is made of their rows where it is asked for.
 import hashlib
 import operator
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
 
 from numba.core import cgutils, types
@@ -16,6 +15,7 @@ from numba.core.imputils import RefType, iternext_impl, lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer, infer_global, signature
 from numba.extending import intrinsic, models, overload, register_model
 
+from gridv4_bt.optimise.kernel.sequence import as_books
 from gridv4_bt.optimise.kernel.state import BookArrays, BookRecords, SideRecords
 
 
@@ -53,19 +53,12 @@ class _BooksIterator(models.StructModel):
 # --- making a sequence
 
 
-@cache
-def made_by(function: Callable[..., Any]) -> None:
-    """Make compiled code take a function of `BookArrays` for one that returns their sequence.
+@overload(as_books, jit_options={"forceinline": True}, strict=False)
+def _make_books(arrays: Any, several: Any) -> Any:
+    def sequence(arrays: Any, several: Any) -> Any:
+        return _wrapped(arrays, several)
 
-    Its second argument is None where there is one symbol.
-    """
-
-    @overload(function, jit_options={"forceinline": True}, strict=False)
-    def make(arrays: Any, several: Any) -> Any:
-        def sequence(arrays: Any, several: Any) -> Any:
-            return _wrapped(arrays, several)
-
-        return sequence
+    return sequence
 
 
 @intrinsic

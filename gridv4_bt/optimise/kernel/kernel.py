@@ -7,8 +7,6 @@ records. Both call the same rules, in the same order, so a run here and a run in
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
-from pickle import UnpicklingError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +41,7 @@ from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.kernel import decision, exchange, matching, orders, reading, record_access, sequence
 from gridv4_bt.optimise.kernel import state as records
 from gridv4_bt.optimise.kernel.exchange import NEVER, next_time
-from gridv4_bt.optimise.kernel.sequence import advance, as_books, begin
+from gridv4_bt.optimise.kernel.sequence import advance, begin
 from gridv4_bt.optimise.kernel.state import (
     ACCOUNT,
     BAR,
@@ -67,7 +65,8 @@ from strategies import steps
 #: The modules whose functions and numbers the kernel is made of, and those that it calls when something happens.
 MADE_OF = (
     funding, grid, inventory, kelly, regime, risk, exits, guards, quick_price, ladder, position, leg, pruning, labels,
-    margin, whole_account, phases, records, exchange, reading, decision, sequence, steps, orders,
+    margin, whole_account, phases, records, exchange, reading, decision, sequence, steps, orders, engine_state,
+    config_module,
 )  # fmt: skip
 CALLED = (bets, account, record_access, liquidation, matching, delisting)
 
@@ -101,16 +100,10 @@ def trade(inputs, state, several):
         time = next_time(inputs, books)
 
 
-def step(addresses):
+def step(inputs, state):
     """Do one step of what `trade` does: the bars of the next time of all symbols, also where there is only one."""
-    inputs, state = opened(addresses)
     books = begin(inputs, state, True)
     advance(inputs, state, books, next_time(inputs, books))
-
-
-def opened(addresses):
-    """Return `Inputs` and `State` of their addresses, see `gridv4_bt.optimise.kernel.addresses`."""
-    raise NotImplementedError
 
 
 def kernel():
@@ -126,43 +119,18 @@ def kernel():
     return _compiled(trade, nogil=True)
 
 
-def stepper(inputs: Inputs, state: State) -> Callable[[], None]:
-    """Return `step` compiled, for the arrays of a run."""
-    from gridv4_bt.optimise.kernel.addresses import addresses_of, arrays_at  # imports numba
-
-    arrays_at(opened, inputs, state)
-    return partial(_compiled_step(), addresses_of(inputs, state))
+def stepper(inputs: Inputs, state: State) -> Callable[[], int]:
+    """Return `step` compiled, for the arrays of a run, which must stay where they are."""
+    return _compiled(step).bind(inputs, state)
 
 
 def is_compiled() -> bool:
     """Return whether the machine code of `step` is in the cache, so that it need not be compiled."""
-    if not available():
-        return False
-    from numba import int64
-
-    rule = _compiled_step()
-    if not rule.signatures:
-        try:  # the only way that numba has of asking
-            found = rule._cache.load_overload((int64[::1],), rule.targetctx)
-        except (OSError, EOFError, UnpicklingError):  # a full disk has cut it
-            found = None
-        if found is not None:  # or it would be loaded once more
-            rule.add_overload(found)
-    return bool(rule.signatures)
+    return available() and _compiled(step).is_at_hand()
 
 
-def _compiled_step():
-    from gridv4_bt.optimise.kernel import addresses  # imports numba
-
-    # Addresses have no types: the machine code in the cache is for the records that these modules lay out.
-    return _compiled(step, addresses, config_module, engine_state)
-
-
-def _compiled(rule, *laid_out_by, **options):
-    from gridv4_bt.optimise.kernel import books  # imports numba
-
-    books.made_by(as_books)
-    return compiled(rule, (*MADE_OF, books, *laid_out_by), CALLED, instead=INSTEAD, **options)
+def _compiled(rule, nogil=False):
+    return compiled(rule, MADE_OF, CALLED, nogil, INSTEAD, ("gridv4_bt.optimise.kernel.books",))
 
 
 def new_state(
