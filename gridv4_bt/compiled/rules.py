@@ -126,7 +126,7 @@ def kind_of(value: Any) -> Any:
     """Return what machine code depends on of an argument.
 
     Of an array dtype and number of dimensions, of a named tuple its class and the kinds of its members; else the type,
-    None for None.
+    None for None. A number of numpy's is as Python's.
     """
     if isinstance(value, np.ndarray):
         return value.dtype, value.ndim
@@ -134,8 +134,8 @@ def kind_of(value: Any) -> Any:
         return type(value), *map(kind_of, value)
     if value is None:
         return None
-    for kind in (bool, float, int):
-        if isinstance(value, kind):
+    for kind, numpys in ((bool, np.bool_), (float, np.floating), (int, np.integer)):
+        if isinstance(value, (kind, numpys)):
             return kind
     raise TypeError(f"{value!r} cannot be handed to compiled code")
 
@@ -150,7 +150,7 @@ def _numbers(values: Iterable[Any]) -> Iterator[int]:
             yield from value.shape
         elif isinstance(value, tuple):
             yield from _numbers(value)
-        elif isinstance(value, float):
+        elif isinstance(value, (float, np.floating)):
             yield struct.unpack("q", struct.pack("d", value))[0]
         elif value is not None:
             yield int(value)

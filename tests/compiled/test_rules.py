@@ -63,6 +63,15 @@ def test_whole_numbers_come_back(number):
     assert fresh(scaled.whole)(number) == number
 
 
+@pytest.mark.parametrize("kinds", [(np.int64, np.float64, np.bool_), (np.int32, np.float32, np.bool_)])
+def test_numbers_of_numpy_are_as_those_of_python(kinds):
+    """As parameters come from `np.arange`, or from an array's element."""
+    whole, real, flag = kinds
+    rule, ours, expected = fresh(scaled.scale), book(), book()
+    assert rule(ours, real(0.5), whole(4), flag(True), None) == rule(expected, 0.5, 4, True, None)
+    assert ours.rows.tolist() == expected.rows.tolist() and ours.prices.tolist() == expected.prices.tolist()
+
+
 def test_a_rule_without_a_result_gives_0():
     out = np.zeros(1)
     assert fresh(scaled.lowest)(np.array([-0.1, 0.2]), out) == 0
