@@ -1,5 +1,8 @@
 """Rules as machine code: what is handed over, where the code is kept, and what happens where it cannot be kept."""
 
+import ast
+import enum
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,9 @@ from scaled import ROW, Book
 import gridv4_bt.compiled.machine_code as machine_code
 import gridv4_bt.compiled.rules as module
 from gridv4_bt.compiled.rules import Compiled
+from gridv4_bt.engine import ladder_sheet
+from gridv4_bt.optimise.kernel import kernel
+from strategies import ladder_plan
 
 pytest.importorskip("numba")
 
@@ -190,6 +196,26 @@ def test_other_source_another_numba_or_another_processor_is_another_folder(rule,
     monkeypatch.setattr(scaled, "__file__", str(changed))
     assert len({first, second, third, folder()}) == 4
     module._made_from.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "made_of",
+    [(kernel, *kernel.MADE_OF, *kernel.CALLED), (ladder_sheet, *ladder_plan.MADE_OF)],
+    ids=["kernel", "ladder"],
+)
+def test_the_numbers_in_machine_code_come_from_modules_that_name_its_folder(made_of):
+    """Or the code in the cache would stay in use after one of them has changed."""
+    known = {module.__name__ for module in made_of}
+    missing = {
+        f"{node.module}.{alias.name}"
+        for module in made_of
+        for node in ast.walk(ast.parse(inspect.getsource(module)))
+        if isinstance(node, ast.ImportFrom) and node.module not in known and node.module in sys.modules
+        for alias in node.names
+        if type(getattr(sys.modules[node.module], alias.name)) in (int, float, tuple, np.dtype, enum.EnumType)
+        and node.module.startswith(("gridv4_bt.", "strategies."))
+    }
+    assert missing <= {"gridv4_bt.engine.types.PositionSide"}  # in annotations
 
 
 def test_without_numba_it_is_the_rule_itself(monkeypatch):

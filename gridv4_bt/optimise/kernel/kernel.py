@@ -15,6 +15,7 @@ from gridv4_bt import config as config_module
 from gridv4_bt.compiled import available, compiled
 from gridv4_bt.config import GridConfig
 from gridv4_bt.core import bets, funding, grid, inventory, kelly, regime, risk
+from gridv4_bt.core import time as times
 from gridv4_bt.engine import (
     account,
     book_access,
@@ -66,7 +67,7 @@ from strategies import steps
 MADE_OF = (
     funding, grid, inventory, kelly, regime, risk, exits, guards, quick_price, ladder, position, leg, pruning, labels,
     margin, whole_account, phases, records, exchange, reading, decision, sequence, steps, orders, engine_state,
-    config_module,
+    config_module, times,
 )  # fmt: skip
 CALLED = (bets, account, record_access, liquidation, matching, delisting)
 
