@@ -1,9 +1,12 @@
 """Machine code in files: a shared library where the machine has a linker, else an object file that LLVM loads.
 
-A library is loaded in a millisecond. LLVM, which comes with numba, takes 0.1 s and 90 MB of memory.
+A library is loaded in a millisecond. LLVM, which comes with numba, takes 0.1 s and 90 MB of memory. After its code a
+file has a digest of it, because to load code that was cut, by a full disk or a copy that was not finished, would end
+the process.
 """
 
 import ctypes
+import hashlib
 import os
 import platform
 import shutil
@@ -15,6 +18,7 @@ from typing import Any
 SYMBOL = "rule"  #: the name of the one function in each file
 BROKEN = -(2**63)  #: what it returns where the rule raised an exception
 SUFFIXES = (".so", ".o")  #: of a shared library, of an object file
+DIGEST_SIZE = hashlib.sha256().digest_size  #: bytes
 #: What /proc/cpuinfo says of a processor and its instructions, on x86 and on ARM.
 CPU_LINES = {"vendor_id", "cpu family", "model", "flags", "CPU implementer", "CPU part", "Features"}
 
@@ -29,15 +33,36 @@ def load(path: Path, nogil: bool) -> Entry | None:
 
     nogil : release Python's global lock while it runs.
     """
+    library = path.with_suffix(".so")
     try:
-        entry = (ctypes.CDLL if nogil else ctypes.PyDLL)(str(path.with_suffix(".so")))[SYMBOL]
+        _code(library)
+        entry = (ctypes.CDLL if nogil else ctypes.PyDLL)(str(library))[SYMBOL]
     except OSError:
         try:
-            return load_object(path.with_suffix(".o").read_bytes(), nogil)
+            return load_object(_code(path.with_suffix(".o")), nogil)
         except OSError:
             return None
     entry.argtypes, entry.restype = [ctypes.c_void_p], ctypes.c_int64
     return entry
+
+
+def _code(path: Path) -> bytes:
+    """Return the code of a file.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or is not as it was written.
+    """
+    content = path.read_bytes()
+    code = content[:-DIGEST_SIZE]
+    if _digest(code) != content[-DIGEST_SIZE:]:
+        raise OSError(f"{path} is not as it was written")
+    return code
+
+
+def _digest(code: bytes) -> bytes:
+    return hashlib.sha256(code).digest()
 
 
 def keep(code: bytes, path: Path) -> None:
@@ -55,6 +80,8 @@ def keep(code: bytes, path: Path) -> None:
         if _link(made, library):
             made = library
         with made.open("rb+") as file:
+            file.write(_digest(file.read()))
+            file.flush()
             os.fsync(file.fileno())
         os.replace(made, path.with_suffix(made.suffix))
     finally:

@@ -3,6 +3,7 @@
 import ast
 import enum
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +39,7 @@ def files(cache):
     return sorted(path.name.partition("-")[0] + path.suffix for path in cache.rglob("*.*") if path.suffix != ".lock")
 
 
-def others(count):
+def others(count, **environ):
     """What processes say that run a rule at the same time: its result, and whether they have loaded numba."""
     script = (
         "import sys; sys.path[:0] = ['tests/compiled', '.'];"
@@ -46,7 +47,8 @@ def others(count):
         "c.compiled(scaled.lowest, (scaled,))(np.array([3.0, 2.0]), out); print(out.tolist(), 'numba' in sys.modules)"
     )
     command, root = [sys.executable, "-c", script], Path(__file__).parents[2]
-    started = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+    options = dict(cwd=root, env=os.environ | environ, stdout=subprocess.PIPE, text=True)
+    started = [subprocess.Popen(command, **options) for _ in range(count)]
     return sorted(one.communicate()[0] for one in started)
 
 
@@ -165,6 +167,19 @@ def test_a_file_that_cannot_be_read_as_code_is_made_anew(cache):
     path.unlink()
     path.with_suffix(".so").write_bytes(b"")
     assert fresh(scaled.whole)(8) == 8
+
+
+@pytest.mark.parametrize("linker", [True, False], ids=["library", "object file"])
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.99])
+def test_a_file_that_was_cut_is_made_anew(cache, tmp_path, linker, share):
+    """In a process of its own, which code that is not whole would end."""
+    environ = {} if linker else {"PATH": str(tmp_path / "none")}
+    assert others(1, **environ) == ["[2.0] True\n"]
+    [path] = (path for path in cache.rglob("lowest-*") if path.suffix in machine_code.SUFFIXES)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    assert others(1, **environ) == ["[2.0] True\n"]
+    assert others(1, **environ) == ["[2.0] False\n"]
 
 
 def test_other_kinds_of_arguments_are_other_code(cache):
