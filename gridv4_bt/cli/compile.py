@@ -29,7 +29,9 @@ def compile_all() -> None:
     same run to the last bit. Where the machine has a C compiler, which links, what is compiled needs no numba to run.
     """
     if not available():
-        raise ConfigError("numba, which compiles, is not installed: pip install 'gridstrategy-v4[fast]'")
+        raise ConfigError(
+            "numba, which compiles, is not installed (pip install 'gridstrategy-v4[fast]') or NUMBA_DISABLE_JIT is set"
+        )
     folder = cache_home()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """The arrays that rules read and fill, in the type that is fastest for them: numpy's where numba is installed."""
 
+import os
 from collections.abc import MutableSequence, Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 
 @cache
 def available() -> bool:
-    """Return whether numba is installed."""
-    return find_spec("numba") is not None
+    """Return whether numba is installed, and compiles: NUMBA_DISABLE_JIT=1 tells it not to."""
+    return os.environ.get("NUMBA_DISABLE_JIT", "") in ("", "0") and find_spec("numba") is not None
 
 
 def buffer(length: int, whole: bool = False) -> MutableSequence[Any]:

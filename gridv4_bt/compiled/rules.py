@@ -75,7 +75,7 @@ class Compiled:
         def run(_kept: object = (numbers, args)) -> int:  # as long as what lies at the addresses is in use
             result = entry(address)
             if result == BROKEN:
-                raise RuntimeError(f"{name} failed in compiled code; without numba the same run says why")
+                raise RuntimeError(f"{name} failed in compiled code; a backtest with NUMBA_DISABLE_JIT=1 says why")
             return result
 
         return run

@@ -40,7 +40,10 @@ def files(cache):
 
 
 def others(count, **environ):
-    """What processes say that run a rule at the same time: its result, and whether they have loaded numba."""
+    """What processes say that run a rule at the same time: its result, and whether they have loaded numba.
+
+    environ : variables of theirs beside ours.
+    """
     script = (
         "import sys; sys.path[:0] = ['tests/compiled', '.'];"
         "import numpy as np, scaled, gridv4_bt.compiled as c; out = np.ones(1);"
@@ -239,3 +242,10 @@ def test_without_numba_it_is_the_rule_itself(monkeypatch):
     out = [0.0]
     fresh(scaled.lowest).bind([2.0, 1.0], out)()
     assert out == [1.0]
+
+
+def test_numba_that_is_told_not_to_compile_is_as_none(cache):
+    """As for a debugger, which cannot look into compiled code."""
+    assert others(1, NUMBA_DISABLE_JIT="1") == ["[2.0] False\n"]
+    assert files(cache) == []
+    assert others(1, NUMBA_DISABLE_JIT="0") == ["[2.0] True\n"]

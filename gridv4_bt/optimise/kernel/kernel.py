@@ -113,10 +113,13 @@ def kernel():
     Raises
     ------
     ConfigError
-        numba is not installed.
+        numba is not installed, or told not to compile.
     """
     if not available():
-        raise ConfigError("a sweep needs numba, which is not installed: pip install 'gridstrategy-v4[fast]'")
+        raise ConfigError(
+            "a sweep needs numba, which is not installed (pip install 'gridstrategy-v4[fast]') or disabled by "
+            "NUMBA_DISABLE_JIT"
+        )
     return _compiled(trade, nogil=True)
 
 
