@@ -7,6 +7,7 @@ from tempfile import TemporaryFile
 from rich.console import Console
 
 from gridv4_bt.compiled import available, cache_home
+from gridv4_bt.compiled.machine_code import forget_unlinked
 from gridv4_bt.errors import ConfigError
 from gridv4_bt.optimise.cerebro import compile_rules
 from gridv4_bt.optimise.compiled_broker import compile_steps
@@ -41,6 +42,7 @@ def compile_all() -> None:
             f"{folder}: {error.strerror}; nothing that is compiled can be kept. Set XDG_CACHE_HOME to a folder that "
             "can be written"
         ) from error
+    forget_unlinked(folder)
     console = Console()
     for name, compile_it in PARTS.items():
         began = time.perf_counter()

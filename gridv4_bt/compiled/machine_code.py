@@ -89,12 +89,23 @@ def keep(code: bytes, path: Path) -> None:
             draft.unlink(missing_ok=True)
 
 
+def linker() -> str | None:
+    """Return the program that links, None where there is none."""
+    return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+
+
+def forget_unlinked(folder: Path) -> None:
+    """Remove the object files below a folder that this machine can link by now, so that they are made anew."""
+    if linker() is not None:
+        for path in folder.rglob("*.o"):
+            path.unlink()
+
+
 def _link(code: Path, library: Path) -> bool:
     """Make a shared library of an object file; return False where the machine cannot link it or load it from there."""
-    linker = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if linker is None:
+    if linker() is None:
         return False
-    command = [linker, "-shared", "-s", "-o", library, code, "-lm"]
+    command = [linker(), "-shared", "-s", "-o", library, code, "-lm"]
     try:
         subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True)
         ctypes.CDLL(str(library))

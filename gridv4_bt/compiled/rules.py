@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import os
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -27,6 +29,8 @@ import platformdirs
 
 from gridv4_bt.compiled.arrays import available
 from gridv4_bt.compiled.machine_code import BROKEN, SUFFIXES, Entry, cpu, keep, load, load_object
+
+STARTED = time.time()
 
 
 @dataclass(eq=False)
@@ -168,6 +172,10 @@ def _made_from(modules: tuple[ModuleType, ...], others: tuple[str, ...]) -> str:
     paths = [str(module.__file__) for module in modules] + [str(find_spec(name).origin) for name in made_by]
     sources = [Path(path).read_text(encoding="utf-8") for path in paths]
     versions = [sys.version, *(version(library) for library in ("numba", "llvmlite", "numpy"))]
+    if (
+        max(Path(path).stat().st_mtime for path in paths) > STARTED
+    ):  # what this process runs may be older than the files
+        versions.append(f"process {os.getpid()}, started {STARTED}")
     return _digest("\0".join([*sources, *versions, cpu()]))
 
 

@@ -132,6 +132,19 @@ def test_without_a_linker_the_object_file_is_kept_and_loaded_by_llvm(cache, monk
     assert files(cache) == ["scale.o"]
 
 
+def test_what_was_not_linked_can_be_once_there_is_a_linker(cache, monkeypatch):
+    if machine_code.linker() is None:
+        pytest.skip("no linker here")
+    with monkeypatch.context() as patched:
+        patched.setattr(machine_code.shutil, "which", lambda program: None)
+        fresh(scaled.whole)(7)
+        machine_code.forget_unlinked(cache)
+        assert files(cache) == ["whole.o"]
+    machine_code.forget_unlinked(cache)
+    fresh(scaled.whole)(7)
+    assert files(cache) == ["whole.so"]
+
+
 def test_a_linker_that_fails_is_as_none(cache, monkeypatch):
     monkeypatch.setattr(machine_code.shutil, "which", lambda program: "false")
     assert fresh(scaled.whole)(7) == 7
@@ -234,6 +247,17 @@ def test_the_numbers_in_machine_code_come_from_modules_that_name_its_folder(made
         and node.module.startswith(("gridv4_bt.", "strategies."))
     }
     assert missing <= {"gridv4_bt.engine.types.PositionSide"}  # in annotations
+
+
+def test_a_process_that_is_older_than_the_source_keeps_its_code_to_itself(cache, monkeypatch):
+    """A notebook that outlives an upgrade runs the code before it, but would read the source after it."""
+    folders = set()
+    for started in (0.0, 1.0, 1e12, 2e12):  # seconds since 1970
+        monkeypatch.setattr(module, "STARTED", started)
+        module._made_from.cache_clear()
+        folders.add(fresh(scaled.whole)._folder())
+    module._made_from.cache_clear()
+    assert len(folders) == 3
 
 
 def test_without_numba_it_is_the_rule_itself(monkeypatch):
