@@ -45,7 +45,8 @@ def object_code(
             return BROKEN
 
     function = cfunc(types.int64(types.CPointer(types.int64)), _nrt=False)(entry)
-    code = llvm.parse_assembly(function.inspect_llvm())
+    # Not by `inspect_llvm()`: LLVM cuts names of over 1,024 letters when it reads its text, and takes one for another.
+    code = llvm.parse_bitcode(function._library._final_module.as_bitcode())
     for one in (*code.functions, *code.global_variables):
         if not one.is_declaration:
             one.linkage = "internal"
