@@ -65,6 +65,14 @@ def _digest(code: bytes) -> bytes:
     return hashlib.sha256(code).digest()
 
 
+def _seal(path: Path) -> None:
+    """Write the digest of its code to the end of a file."""
+    with path.open("rb+") as file:
+        file.write(_digest(file.read()))
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def keep(code: bytes, path: Path) -> None:
     """Write machine code to a file, named without its suffix, whole or not at all; one process at a time.
 
@@ -79,10 +87,8 @@ def keep(code: bytes, path: Path) -> None:
         made.write_bytes(code)
         if _link(made, library):
             made = library
-        with made.open("rb+") as file:
-            file.write(_digest(file.read()))
-            file.flush()
-            os.fsync(file.fileno())
+        else:
+            _seal(made)
         os.replace(made, path.with_suffix(made.suffix))
     finally:
         for draft in drafts:
@@ -108,6 +114,7 @@ def _link(code: Path, library: Path) -> bool:
     command = [linker(), "-shared", "-s", "-o", library, code, "-lm"]
     try:
         subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+        _seal(library)
         ctypes.CDLL(str(library))
     except (OSError, subprocess.CalledProcessError):
         return False
