@@ -48,6 +48,32 @@ PYTEST = "import sys; sys.modules['numba'] = None; import pytest; sys.exit(pytes
 
 #: Mutants that no test can notice, by file, function and changed lines, and why no result differs.
 EQUIVALENT = {
+    (
+        "gridv4_bt/core/regime.py",
+        "next_state",
+        "breakout = breakout_slope * hysteresis if state == (2 / sign) else breakout_slope",
+    ): "a sign is 1 or -1",
+    ("gridv4_bt/engine/ladder.py", "sure_reach_reason", "return -(PLACED)"): "it is 0",
+    (
+        "gridv4_bt/engine/ladder.py",
+        "plan_ladder",
+        "position, half_spread = long.leg.qty - short.leg.qty, 1.0",
+    ): "where it is not worked out no level needs it",
+    (
+        "gridv4_bt/engine/orders.py",
+        "SingleOrder",
+        "woken_at: int = -2 #: open time of the bar that executed its parent, ms",
+    ): "no bar opens then",
+    (
+        "gridv4_bt/engine/packed_rows.py",
+        "PackedRows.__array__",
+        "found = found.astype(self._kind if dtype is None else dtype, copy=True)",
+    ): "it takes more time, no more",
+    (
+        "gridv4_bt/engine/packed_rows.py",
+        "PackedRows.__getitem__",
+        "alone: NDArray[Any] = self[row : row + 2, columns][0]",
+    ): "of two rows the first is the same",
     ("gridv4_bt/engine/book.py", "Book.leg", "return self.long if (side >= 0) else self.short"): "a side is 1 or -1",
     (
         "gridv4_bt/engine/liquidation.py",

@@ -13,6 +13,7 @@ from gridv4_bt.engine.market import (
     MarketHistory,
     check_tick,
     exchange_symbol,
+    has_tick_of_prices,
     is_listed,
     load_market,
     load_market_history,
@@ -365,11 +366,13 @@ def test_published_history_at_the_time_of_luna(shared_data):
 )
 def test_the_tick_of_an_unknown_symbol_is_that_of_its_prices(prices, tick):
     assert tick_of(np.array(prices)) == tick
-    assert load_market_history("PEPEUSDT", prices=np.array(prices)).at(0).tick == tick
+    market = load_market_history("PEPEUSDT", prices=np.array(prices)).at(0)
+    assert market.tick == tick and has_tick_of_prices(market)
 
 
 def test_a_known_symbol_keeps_its_own_tick():
-    assert load_market_history("BTCUSDT", prices=np.array([1.5])).at(0) == load_market("BTCUSDT")
+    market = load_market_history("BTCUSDT", prices=np.array([1.5])).at(0)
+    assert market == load_market("BTCUSDT") and not has_tick_of_prices(market)
 
 
 def test_a_tick_as_coarse_as_the_price_is_refused():

@@ -363,6 +363,14 @@ def test_an_opening_order_needs_notional_capacity_and_margin():
     )
 
 
+def test_an_order_above_a_cap_of_the_account_is_not_sent():
+    limits = dict(market=TEST, capacity=1_000.0, free_margin=60.0, leverage=10.0)
+    assert opening_refusal(50.0, **limits, room=50.0) is None
+    assert opening_refusal(51.0, **limits, room=50.0) == (
+        -1, "Not sent:", " a cap of the account leaves 50.00, the order has 51.00",
+    )  # fmt: skip
+
+
 # --- what they bind
 
 
@@ -390,6 +398,17 @@ def test_a_liquidation_cancels_all_in_order_of_placement():
     api.rest("two", SHORT, False, 101.0)
     api.orders.cancel_all()
     assert api.orders.alive == []
+    assert api.told.gone == [("cancelled", "one"), ("cancelled", "two")]
+
+
+def test_a_symbol_that_is_gone_takes_its_own_orders_along():
+    api = Api()
+    api.rest("one", LONG, True, 99.0)
+    elsewhere = order(LIMIT, price=50.0)
+    api.orders.alive.append(elsewhere)
+    api.rest("two", SHORT, False, 101.0)
+    api.orders.cancel(api.book)
+    assert api.orders.alive == [elsewhere]
     assert api.told.gone == [("cancelled", "one"), ("cancelled", "two")]
 
 
