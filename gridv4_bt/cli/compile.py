@@ -37,12 +37,12 @@ def compile_all() -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=folder).close()
+        forget_unlinked(folder)
     except OSError as error:
         raise ConfigError(
             f"{folder}: {error.strerror}; nothing that is compiled can be kept. Set XDG_CACHE_HOME to a folder that "
             "can be written"
         ) from error
-    forget_unlinked(folder)
     console = Console()
     for name, compile_it in PARTS.items():
         began = time.perf_counter()

@@ -12,6 +12,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def forget_unlinked(folder: Path) -> None:
     """Remove the object files below a folder that this machine can link by now, so that they are made anew."""
     if linker() is not None:
         for path in folder.rglob("*.o"):
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def _link(code: Path, library: Path) -> bool:
@@ -148,6 +149,7 @@ def this_machine() -> Any:
     )
 
 
+@cache
 def cpu() -> str:
     """Return a text that differs where the machine code for one processor may not run on another."""
     try:

@@ -172,9 +172,8 @@ def _made_from(modules: tuple[ModuleType, ...], others: tuple[str, ...]) -> str:
     paths = [str(module.__file__) for module in modules] + [str(find_spec(name).origin) for name in made_by]
     sources = [Path(path).read_text(encoding="utf-8") for path in paths]
     versions = [sys.version, *(version(library) for library in ("numba", "llvmlite", "numpy"))]
-    if (
-        max(Path(path).stat().st_mtime for path in paths) > STARTED
-    ):  # what this process runs may be older than the files
+    changed = max(Path(path).stat().st_mtime for path in paths)
+    if changed > STARTED:  # what this process runs may be older than the files
         versions.append(f"process {os.getpid()}, started {STARTED}")
     return _digest("\0".join([*sources, *versions, cpu()]))
 

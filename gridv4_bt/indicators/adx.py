@@ -94,5 +94,5 @@ class WilderADX(FastIndicator):
 
 
 def _quickest(rule: Callable[..., Any], count: int) -> Callable[..., Any]:
-    """Return a rule compiled, or itself for a few values, which it has done before compiled code is called."""
+    """Return a rule compiled; for a few values the rule itself, which has done them before a call of compiled code."""
     return compiled(rule, (smoothing,)) if count > FEW else rule
